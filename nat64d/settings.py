@@ -1,0 +1,135 @@
+"""Config -> Settings and Tables: the operator's words as the translator's numbers. Pure functions."""
+
+from collections.abc import Iterable
+from hashlib import sha256
+from ipaddress import IPv4Address, IPv6Address, IPv6Network
+
+import numpy as np
+
+from nat64d.config import Config, Pool4
+from translator.packet.fields import ICMP, TCP, UDP
+from translator.packet.rewrite import CALCULATE, DROP, FORWARD
+from translator.session.bib import create_bib
+from translator.session.pool4 import slot_of
+from translator.static.rfc6052 import LENGTHS
+from translator.tables import GROUP, NONE, POOL, Settings, Tables, create, records
+from translator.verdict import Event
+
+PROTOCOLS = {"tcp": TCP, "udp": UDP, "icmp": ICMP}
+DUMMY4 = IPv4Address("192.0.0.8")  # RFC 7600: the source of ICMP errors of one that has no address
+ANY = IPv6Network("::/0")
+
+
+def words(address: IPv6Address) -> tuple[int, int]:
+    """An IPv6 address as two int64."""
+    hi, lo = int(address) >> 64, int(address) & (1 << 64) - 1
+    return hi - (hi >> 63 << 64), lo - (lo >> 63 << 64)
+
+
+def address6(hi: int, lo: int) -> IPv6Address:
+    """Two int64 as an IPv6 address."""
+    return IPv6Address((int(hi) & (1 << 64) - 1) << 64 | int(lo) & (1 << 64) - 1)
+
+
+def _rows(*values: Iterable[int]) -> np.ndarray:
+    """int64[n, 2], also for n = 0."""
+    return np.array(sorted(values), np.int64).reshape(-1, 2)
+
+
+def _merged(ranges: np.ndarray) -> np.ndarray:
+    """Sorted ranges, neighbours and overlaps joined: what a packet has to be compared with."""
+    joined: list[list[int]] = []
+    for first, last in ranges.tolist():
+        if joined and first <= joined[-1][1] + 1:
+            joined[-1][1] = max(joined[-1][1], last)
+        else:
+            joined.append([first, last])
+    return _rows(*joined)
+
+
+def ordered_pools(config: Config) -> list[Pool4]:
+    """[[pool4]] by source prefix, the longest first; rows of one source are neighbours."""
+    return sorted(config.pool4, key=lambda pool: (-(pool.source or ANY).prefixlen, int((pool.source or ANY)[0])))
+
+
+def pool_rows(config: Config) -> list[tuple[Pool4, IPv4Address]]:
+    """The rows of Settings.pool: one an address."""
+    return [(p, IPv4Address(a)) for p in ordered_pools(config) for a in range(int(p.first), int(p.last) + 1)]
+
+
+def _pool(config: Config) -> np.ndarray:
+    """POOL rows."""
+    rows = pool_rows(config)
+    pool = records(len(rows), POOL)
+    for row, (given, address) in zip(pool, rows, strict=True):
+        row.address, row.port_first, row.port_last = int(address), given.port_first, given.port_last
+        row.tcp, row.udp, row.icmp = (int(name in given.protocols) for name in PROTOCOLS)
+    return pool
+
+
+def _groups(config: Config) -> np.ndarray:
+    """GROUP rows: which rows of the pool a source prefix has."""
+    sources = [pool.source or ANY for pool, _ in pool_rows(config)]
+    distinct = list(dict.fromkeys(sources))
+    groups = records(len(distinct), GROUP)
+    for row, source in zip(groups, distinct, strict=True):
+        row.hi, row.lo = words(source[0])
+        row.length, row.first, row.count = source.prefixlen, sources.index(source), sources.count(source)
+    return groups
+
+
+def settings_of(config: Config, secret: bytes, queues: int = 1) -> Settings:
+    """What the translator needs to know. `secret`: 16 octets, the key of every hash and of the Identification sequence."""
+    assert config.pool6 is not None
+    pool6_hi, pool6_lo = words(config.pool6[0])
+    own6_hi, own6_lo = words(config.tun.ipv6)
+    translation, timeouts = config.translation, config.timeouts
+    ours = [(int(pool.first), int(pool.last)) for pool in config.pool4]
+    ours += [(int(forward.address4), int(forward.address4)) for forward in config.forward]
+    seconds = (timeouts.udp, timeouts.tcp_established, timeouts.tcp_transitory)
+    seconds += (timeouts.tcp_incoming_syn, timeouts.icmp, timeouts.fragment)
+    shuffle = np.random.Generator(np.random.PCG64(int.from_bytes(sha256(secret).digest(), "big")))
+    return Settings(
+        pool6_hi=pool6_hi,
+        pool6_lo=pool6_lo,
+        pool6_row=LENGTHS.index(config.pool6.prefixlen),
+        strict_well_known_prefix=int(config.strict_well_known_prefix),
+        groups=_groups(config),
+        pool=_pool(config),
+        ranges4=_merged(_rows(*ours)),
+        denylist4=_merged(_rows(*((int(net[0]), int(net[-1])) for net in translation.denylist4))),
+        rfc6791=np.array([int(a) for net in translation.rfc6791_ipv4 for a in net], np.int64),
+        own4=int(config.tun.ipv4 or DUMMY4),
+        own6_hi=own6_hi,
+        own6_lo=own6_lo,
+        timeouts=np.array(seconds, np.int64) * 1000,
+        address_dependent=int(config.filtering.address_dependent),
+        drop_inbound_tcp=int(config.filtering.drop_inbound_tcp),
+        drop_icmp_info=int(config.filtering.drop_icmp_info),
+        mtu4=0 if translation.mtu4 == "auto" else translation.mtu4,
+        mtu6=0 if translation.mtu6 == "auto" else translation.mtu6,
+        lowest_ipv6_mtu=translation.lowest_ipv6_mtu,
+        zero_udp_checksum={"calculate": CALCULATE, "drop": DROP, "forward": FORWARD}[translation.udp_zero_checksum],
+        traffic_class=NONE if translation.traffic_class == "copy" else translation.traffic_class,
+        plateaus=np.array(translation.mtu_plateaus, np.int64),
+        per_host_sessions=config.limits.per_host_sessions,
+        per_host_ports=config.limits.per_host_ports,
+        errors_per_second=config.limits.icmp_errors_per_second,
+        queues=queues,
+        secret=np.frombuffer(secret, "<i8").astype(np.int64),
+        identifications=shuffle.permutation(65536).astype(np.int32),
+    )
+
+
+def tables_of(config: Config, settings: Settings) -> Tables:
+    """Empty tables with the static BIB entries of [[forward]] in them."""
+    tables = create(config.limits.sessions, len(settings.pool), len(config.forward), len(Event))
+    for forward in config.forward:
+        protocol, mapped4 = PROTOCOLS[forward.protocol], int(forward.address4)
+        slot = NONE
+        for at, row in enumerate(settings.pool):
+            if row.address == mapped4 and row.port_first <= forward.port4 <= row.port_last and row[forward.protocol]:
+                slot = slot_of(at, protocol)
+        hi, lo = words(forward.address6)
+        create_bib(settings, tables, protocol, hi, lo, forward.port6, mapped4, forward.port4, slot, 1)
+    return tables

@@ -1,0 +1,178 @@
+"""RFC 6146 section 3.7: the packet in the other family, written into the headroom of the old one; its payload stays where it is.
+
+An ICMP error is the same work twice: the quoted packet first, with the tuple turned round, the message that carries it then.
+"""
+
+from typing import NamedTuple
+
+from translator.compile import jit
+from translator.packet.checksum import checksum, sum_octets
+from translator.packet.fields import (
+    ICMP,
+    ICMP_CHECKSUM_AT,
+    ICMP_HEADER,
+    ICMP_REST_AT,
+    ICMPV6,
+    IPV4_HEADER,
+    IPV6_HEADER,
+    TCP,
+    TCP_CHECKSUM_AT,
+    UDP_CHECKSUM_AT,
+    UDP_HEADER,
+    put_u16,
+    put_u32,
+    tcp_header_length,
+    u8,
+    u32,
+)
+from translator.packet.headers import Header, protocol_for, size_of, write
+from translator.packet.icmp import IPV6_MINIMUM_MTU, UNREACHABLE4, Rest, translate_error, translate_mtu
+from translator.packet.icmp_error import LARGEST4, LARGEST6
+from translator.packet.parse import is_fragment
+from translator.packet.transport import calculate_udp, complete, has_zero_checksum, pseudo_header, rewrite
+from translator.packet.virtio import GSO_NONE, NEEDS_CSUM, clear, encode, gso_type_for
+from translator.packet.tuples import Tuple, addresses, turned
+from translator.static.addresses import is_allowed4, is_unicast
+from translator.static.rfc6052 import embed
+from translator.tables import NONE
+from translator.verdict import Verdict
+
+CALCULATE, DROP, FORWARD = 0, 1, 2  # Settings.zero_udp_checksum
+
+
+@jit()
+def new_header(settings, view, family, hop_limit, dont_fragment, fragment_header, identification):
+    """The network header of a view's packet in a family. The Identification of a fragment is kept, its low half towards IPv4."""
+    return Header(
+        family=family,
+        traffic_class=view.traffic_class if settings.traffic_class == NONE else settings.traffic_class,
+        payload=view.payload,
+        protocol=protocol_for(family, view),
+        hop_limit=hop_limit,
+        identification=view.identification if view.family == 4 or view.has_fragment_header else identification,
+        dont_fragment=dont_fragment,
+        fragment_header=fragment_header,
+        fragment_offset=view.fragment_offset,
+        more_fragments=view.more_fragments,
+    )
+
+
+@jit()
+def write_packet(settings, p, view, offload, plan, incoming, outgoing, identification):
+    """Write a packet that is no ICMP error, with its virtio_net_hdr; returns where it starts. It ends where it did."""
+    header = new_header(
+        settings, view, outgoing.family, view.hop_limit - 1, plan.dont_fragment, plan.fragment_header, identification
+    )
+    checksum_at = view.l4 + (TCP_CHECKSUM_AT if view.transport == TCP else UDP_CHECKSUM_AT)
+    partial = offload.flags & NEEDS_CSUM != 0
+    if partial and view.l3 + offload.csum_start + offload.csum_offset != checksum_at:
+        complete(p, view.l3 + offload.csum_start, view.end, view.l3 + offload.csum_start + offload.csum_offset)
+        partial = False
+    if view.fragment_offset == 0:
+        lacks_checksum = has_zero_checksum(p, view) and settings.zero_udp_checksum == CALCULATE
+        rewrite(p, view.l4, view.end, view.payload, incoming, outgoing, partial)
+        if lacks_checksum:
+            calculate_udp(p, view.l4, outgoing, partial)
+    if partial and plan.piece > 0:
+        complete(p, view.l4, view.end, checksum_at)
+        partial = False
+    at = write(p, view.l4, header, outgoing.src_hi, outgoing.src_lo, outgoing.dst_hi, outgoing.dst_lo)
+    if offload.gso_type == GSO_NONE and not partial:
+        clear(p, at)
+        return at
+    gso_type = gso_type_for(outgoing.family, offload.gso_type)
+    l4_header = tcp_header_length(p, view.l4) if view.transport == TCP else UDP_HEADER
+    flags, start = (NEEDS_CSUM, view.l4 - at) if partial else (0, 0)
+    encode(p, at, flags, gso_type, view.l4 - at + l4_header, plan.gso_size, start, checksum_at - view.l4 if partial else 0)
+    return at
+
+
+class Error(NamedTuple):
+    """What an ICMP error becomes: `verdict` CONTINUE, or ICMP_TYPE if nothing."""
+
+    verdict: Verdict
+    type: int
+    code: int
+    rest: int  # the 32 bits behind the checksum
+    end: int  # where the quoted packet is cut
+
+
+@jit()
+def plan_error(settings, p, view, quoted, family):
+    """RFC 7915 sections 4.2, 4.3, 5.2, 5.3: type, code, MTU or pointer, and how much of the quoted packet still fits."""
+    type_ = u8(p, view.l4)
+    word = u32(p, view.l4 + ICMP_REST_AT)
+    new_type, code, rest, pointer = translate_error(
+        view.family, family, type_, u8(p, view.l4 + 1), word >> 24 if view.family == 4 else word
+    )
+    if new_type == NONE:
+        return Error(Verdict.ICMP_TYPE, 0, 0, 0, 0)
+    value = 0
+    if rest == Rest.MTU:
+        mtu = word & 0xFFFF if type_ == UNREACHABLE4 and view.family == 4 else word
+        value = translate_mtu(settings, view.family, family, mtu, quoted)
+    elif rest != Rest.ZERO:
+        value = pointer << 24 if family == 4 else pointer
+    fragment_header = 8 if family == 6 and is_fragment(quoted) else 0
+    headers = ICMP_HEADER + (2 * IPV4_HEADER if family == 4 else 2 * IPV6_HEADER + fragment_header)
+    room = (LARGEST4 if family == 4 else LARGEST6) - headers
+    return Error(Verdict.CONTINUE, new_type, code, value, min(quoted_end(p, view, quoted), quoted.l4 + room))
+
+
+@jit()
+def quoted_end(p, view, quoted):
+    """Where the quoted packet ends: before RFC 4884 extensions, whose length field counts words of 4 (ICMP) or 8 (ICMPv6) octets."""
+    words = u8(p, view.l4 + 5) * 4 if view.family == 4 else u8(p, view.l4 + 4) * 8
+    if view.family == 6 and u8(p, view.l4) != 1 and u8(p, view.l4) != 3:
+        words = 0
+    if words == 0:
+        return quoted.end
+    return min(quoted.end, max(quoted.l3 + words, quoted.l4 + 8))
+
+
+@jit()
+def write_error(settings, p, view, quoted, error, incoming, outgoing, identification):
+    """Write an ICMP error; returns where it starts. It ends at error.end."""
+    family = outgoing.family
+    inner_in, inner_out = turned(incoming), turned(outgoing)
+    dont_fragment = quoted.payload > IPV6_MINIMUM_MTU - IPV6_HEADER and not quoted.has_fragment_header
+    inner = new_header(settings, quoted, family, quoted.hop_limit, dont_fragment, is_fragment(quoted), 0)
+    outer_in = addresses(p, view)
+    rewrite(p, quoted.l4, error.end, quoted.payload, inner_in, inner_out, False)
+    l4 = quoted.l4 - size_of(inner) - ICMP_HEADER
+    src_hi, src_lo = error_source(settings, view, outer_in, incoming, outgoing)
+    write(p, quoted.l4, inner, inner_out.src_hi, inner_out.src_lo, inner_out.dst_hi, inner_out.dst_lo)
+    put_u16(p, l4, error.type << 8 | error.code)
+    put_u16(p, l4 + ICMP_CHECKSUM_AT, 0)
+    put_u32(p, l4 + ICMP_REST_AT, error.rest)
+    size = error.end - l4
+    outer = Tuple(family, ICMP, src_hi, src_lo, 0, outgoing.dst_hi, outgoing.dst_lo, 0)
+    put_u16(p, l4 + ICMP_CHECKSUM_AT, checksum(pseudo_header(outer, size) + sum_octets(p, l4, error.end)))
+    protocol = ICMP if family == 4 else ICMPV6
+    traffic_class = view.traffic_class if settings.traffic_class == NONE else settings.traffic_class
+    header = Header(family, traffic_class, size, protocol, view.hop_limit - 1, identification, 0, 0, 0, 0)
+    at = write(p, l4, header, src_hi, src_lo, outgoing.dst_hi, outgoing.dst_lo)
+    clear(p, at)
+    return at
+
+
+@jit()
+def error_source(settings, view, outer, incoming, outgoing):
+    """The source of a translated ICMP error.
+
+    From the end host itself: as in the tuple. From an IPv4 router: its own address under pool6, so that traceroute shows it (RFC 7915
+    section 6 where RFC 6146 section 3.7 says the end host's), or ours if it may not be embedded. From an IPv6 router: an address of
+    rfc6791_ipv4 (RFC 6791), else the mapped4 address (RFC 6146 section 3.7); hairpinned, its own.
+    """
+    src_hi, src_lo = outer[0], outer[1]
+    if src_hi == incoming.src_hi and src_lo == incoming.src_lo:
+        return outgoing.src_hi, outgoing.src_lo
+    if view.family == 4:
+        if is_unicast(4, 0, src_lo) and is_allowed4(settings, src_lo):
+            return embed(settings.pool6_hi, settings.pool6_lo, settings.pool6_row, src_lo)
+        return settings.own6_hi, settings.own6_lo
+    if outgoing.family == 6:
+        return src_hi, src_lo
+    if len(settings.rfc6791) > 0:
+        return 0, settings.rfc6791[(src_hi ^ src_lo) % len(settings.rfc6791)]
+    return outgoing.src_hi, outgoing.src_lo

@@ -1,0 +1,95 @@
+"""RFC 7915 sections 4.5 and 5.5: ports, identifier and checksum of a transport header, in place, whatever the direction.
+
+Three movements: uncover the old pseudo-header, replace the fields, cover with the new one. The checksum is never recomputed where it
+can be updated, so a packet that arrived damaged leaves damaged.
+"""
+
+from translator.compile import jit
+from translator.packet.checksum import checksum, replace, replace_partial, sum_octets, sum_word
+from translator.packet.fields import (
+    ICMP,
+    ICMP_CHECKSUM_AT,
+    ICMP_IDENTIFIER_AT,
+    ICMPV6,
+    TCP,
+    TCP_CHECKSUM_AT,
+    UDP,
+    UDP_CHECKSUM_AT,
+    UDP_LENGTH_AT,
+    put_u16,
+    u16,
+)
+from translator.packet.icmp import echo_type
+
+
+@jit()
+def pseudo_header(t, length):
+    """The sum of what a transport checksum covers outside its packet and a translator changes.
+
+    TCP and UDP: the addresses (length and protocol stay). ICMPv6: addresses, length, next header. ICMP: nothing.
+    """
+    if t.protocol == ICMP and t.family == 4:
+        return 0
+    total = sum_word(t.src_hi) + sum_word(t.src_lo) + sum_word(t.dst_hi) + sum_word(t.dst_lo)
+    return total + sum_word(length) + ICMPV6 if t.protocol == ICMP else total
+
+
+@jit()
+def rewrite(p, at, end, length, incoming, outgoing, partial):
+    """Turn the transport header at `at` of a packet of tuple `incoming` into that of `outgoing`.
+
+    `length`: octets of transport header and payload, for the ICMPv6 pseudo-header. `end`: where the octets end; a quoted packet may end
+    before its checksum. `partial`: the checksum field holds only the pseudo-header sum (virtio NEEDS_CSUM).
+    """
+    uncovered, covered = pseudo_header(incoming, length), pseudo_header(outgoing, length)
+    if incoming.protocol == ICMP:
+        word = u16(p, at)
+        new_word = echo_type(word >> 8, outgoing.family) << 8 | word & 0xFF
+        identifier, new_identifier = u16(p, at + ICMP_IDENTIFIER_AT), outgoing.src_port | outgoing.dst_port
+        put_u16(p, at, new_word)
+        put_u16(p, at + ICMP_IDENTIFIER_AT, new_identifier)
+        uncovered, covered = uncovered + word + identifier, covered + new_word + new_identifier
+        checksum_at = at + ICMP_CHECKSUM_AT
+    else:
+        put_u16(p, at, outgoing.src_port)
+        put_u16(p, at + 2, outgoing.dst_port)
+        checksum_at = at + (TCP_CHECKSUM_AT if incoming.protocol == TCP else UDP_CHECKSUM_AT)
+        if partial:
+            put_u16(p, checksum_at, replace_partial(u16(p, checksum_at), uncovered, covered))
+            return
+        uncovered += incoming.src_port + incoming.dst_port
+        covered += outgoing.src_port + outgoing.dst_port
+    if checksum_at + 2 > end:
+        return
+    field = u16(p, checksum_at)
+    if incoming.protocol == UDP:
+        if field != 0:
+            new = replace(field, uncovered, covered)
+            put_u16(p, checksum_at, new if new != 0 else 0xFFFF)
+    else:
+        put_u16(p, checksum_at, replace(field, uncovered, covered))
+
+
+@jit()
+def has_zero_checksum(p, view):
+    """A UDP header that carries no checksum (RFC 768)."""
+    return view.transport == UDP and view.fragment_offset == 0 and u16(p, view.l4 + UDP_CHECKSUM_AT) == 0
+
+
+@jit()
+def calculate_udp(p, at, outgoing, partial):
+    """Give a UDP header without checksum one (RFC 7915 section 4.5); its ports are the new ones already."""
+    length = u16(p, at + UDP_LENGTH_AT)
+    total = pseudo_header(outgoing, length) + length + UDP
+    if partial:
+        put_u16(p, at + UDP_CHECKSUM_AT, replace_partial(0, 0, total))
+        return
+    field = checksum(total + sum_octets(p, at, at + length))
+    put_u16(p, at + UDP_CHECKSUM_AT, field if field != 0 else 0xFFFF)
+
+
+@jit()
+def complete(p, start, end, checksum_at):
+    """Do what NEEDS_CSUM left undone: sum [start, end) with the pseudo-header sum that lies in the field."""
+    field = checksum(sum_octets(p, start, end))
+    put_u16(p, checksum_at, field if field != 0 else 0xFFFF)

@@ -1,0 +1,218 @@
+"""The steps of one packet, in order, and the only place that counts.
+
+A packet lies in a buffer with HEADROOM octets before it, its virtio_net_hdr right in front. It is decided first, written then: as long
+as any verdict is possible the octets are as they came, so that an ICMP error can quote them.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from translator.compile import int64, jit
+from translator.lock import acquire, release
+from translator.packet.fields import ICMP, TCP, TCP_FLAGS_AT, u8
+from translator.packet.fragments import plan_output
+from translator.packet.icmp import is_echo, is_error
+from translator.packet.icmp_error import build, may_be_answered, wants_answer
+from translator.packet.parse import is_fragment, parse, parse_quoted
+from translator.packet.rewrite import DROP, FORWARD, plan_error, write_error, write_packet
+from translator.packet.transport import has_zero_checksum
+from translator.packet.virtio import GSO_NONE, decode, is_sound
+from translator.session.filtering import filter_and_update
+from translator.session.reassembly import recall, remember
+from translator.session.tcp_state import event_of
+from translator.packet.tuples import addresses, arriving, incoming_tuple
+from translator.static.addresses import is_allowed4, is_unicast, within
+from translator.static.rfc6052 import extract, matches
+from translator.verdict import Direction, Event, Verdict
+
+# LIMITS
+HEADROOM = 64  # IPv4 error to IPv6: two headers grow by 20, a Fragment header, a virtio_net_hdr
+SLOT = HEADROOM + 65535 + 57  # a multiple of 8
+WORKER_STATE = 8
+NEXT_IDENTIFICATION, REFILLED, TOKENS = 0, 1, 2  # words of Worker.state; TOKENS + 1 for IPv6
+
+
+class Worker(NamedTuple):
+    """What one worker has for itself."""
+
+    number: int
+    counters: np.ndarray  # int64[direction, verdict]
+    events: np.ndarray  # int64[event]
+    state: np.ndarray  # int64[WORKER_STATE]
+    answer: np.ndarray  # uint8: where ICMP errors are built, and fragments cut
+
+
+class Outcome(NamedTuple):
+    """How a packet ended: [at, end) of the buffer goes out, in IPv6 fragments of `piece` payload octets if that is not 0.
+
+    Of a dropped packet at == end, and `answer` octets of Worker.answer[HEADROOM:] go back to its sender.
+    """
+
+    verdict: Verdict
+    direction: int
+    at: int
+    end: int
+    piece: int
+    answer: int
+
+
+def new_worker(number: int) -> Worker:
+    """A worker that has counted nothing."""
+    counters = np.zeros((len(Direction), max(Verdict) + 1), np.int64)
+    return Worker(number, counters, np.zeros(len(Event), np.int64), np.zeros(WORKER_STATE, np.int64), np.zeros(2048, np.uint8))
+
+
+@jit()
+def process(settings, tables, worker, now, p, at, end):
+    """Translate the packet in [at, end) of `p`, count it, and build the ICMP error its verdict asks for."""
+    offload = decode(p, at)
+    view = parse(p, at, end)
+    verdict, rest, out_at, out_end, piece = translate(settings, tables, worker, now, p, view, offload)
+    direction = Direction.FOUR_TO_SIX if view.family == 4 else Direction.SIX_TO_FOUR
+    worker.counters[int64(direction), int64(verdict)] += 1
+    answer = 0
+    if out_at == out_end and wants_answer(verdict, view.family):
+        answer = answer_sender(settings, worker, now, p, view, verdict, rest)
+    elif offload.gso_type != GSO_NONE:
+        worker.events[int64(Event.SUPERFRAMES)] += 1
+    return Outcome(verdict, int64(direction), out_at, out_end, piece, answer)
+
+
+@jit()
+def translate(settings, tables, worker, now, p, view, offload):
+    """RFC 6146 section 3: (verdict, MTU or pointer for its answer, at, end, piece). The first step that objects names the verdict."""
+    verdict = examine(settings, p, view, offload)
+    if verdict != Verdict.CONTINUE:
+        return verdict, view.source_route, 0, 0, 0
+    quotes = quotes_packet(p, view)
+    quoted = parse_quoted(p, view) if quotes else view
+    if quoted.verdict != Verdict.CONTINUE:
+        return quoted.verdict, 0, 0, 0, 0
+    incoming = incoming_tuple(p, view, quoted, quotes)  # 3.4
+    acquire(tables.lock)
+    verdict, outgoing, hairpins = bind_packet(settings, tables, now, p, view, incoming, quotes)  # 3.5, 3.6, 3.8
+    release(tables.lock)
+    if verdict != Verdict.CONTINUE:
+        return verdict, 0, 0, 0, 0
+    done = Verdict.HAIRPINNED if hairpins else Verdict.TRANSLATED
+    identification = next_identification(settings, worker)
+    if quotes:
+        error = plan_error(settings, p, view, quoted, outgoing.family)
+        if error.verdict != Verdict.CONTINUE:
+            return error.verdict, 0, 0, 0, 0
+        out_at = write_error(settings, p, view, quoted, error, incoming, outgoing, identification)
+        return done, 0, out_at, error.end, 0
+    plan = plan_output(settings, p, view, offload, outgoing.family)
+    if plan.verdict != Verdict.CONTINUE:
+        return plan.verdict, plan.mtu, 0, 0, 0
+    # ---- decided; writing starts
+    out_at = write_packet(settings, p, view, offload, plan, incoming, outgoing, identification)  # 3.7
+    return done, 0, out_at, view.end, plan.piece
+
+
+@jit()
+def examine(settings, p, view, offload):
+    """What RFC 7915 and RFC 6146 section 3.4 refuse whatever the tables say."""
+    if view.verdict != Verdict.CONTINUE:
+        return view.verdict
+    if view.source_route != 0:
+        return Verdict.SOURCE_ROUTED if view.family == 4 else Verdict.ROUTING_HEADER
+    src_hi, src_lo, dst_hi, dst_lo = addresses(p, view)
+    # RFC 7915 section 4.1: an ICMP error is translated even from an illegal source.
+    if not is_unicast(view.family, dst_hi, dst_lo) or not (is_unicast(view.family, src_hi, src_lo) or quotes_packet(p, view)):
+        return Verdict.NOT_UNICAST
+    if view.hop_limit <= 1:
+        return Verdict.HOP_LIMIT_EXPIRED
+    if view.transport == 0:
+        return Verdict.PROTOCOL
+    if view.transport == ICMP:
+        if is_fragment(view):
+            return Verdict.FRAGMENTED_ICMP
+        if is_echo(view.family, u8(p, view.l4)):
+            return Verdict.FILTERED_ICMP_INFO if settings.drop_icmp_info else Verdict.CONTINUE
+        return Verdict.CONTINUE if quotes_packet(p, view) else Verdict.ICMP_TYPE
+    if has_zero_checksum(p, view) and settings.zero_udp_checksum != FORWARD:
+        # RFC 7915 section 4.5: a checksum cannot be calculated over a part of the datagram.
+        if settings.zero_udp_checksum == DROP or is_fragment(view):
+            return Verdict.ZERO_UDP_CHECKSUM
+    return Verdict.CONTINUE if is_sound(view, offload) else Verdict.BAD_LENGTH
+
+
+@jit()
+def quotes_packet(p, view):
+    """An ICMP error."""
+    return view.transport == ICMP and view.fragment_offset == 0 and is_error(view.family, u8(p, view.l4))
+
+
+@jit()
+def bind_packet(settings, tables, now, p, view, incoming, quotes):
+    """(verdict, outgoing tuple, whether it hairpins) of a packet; a later fragment goes where its first one went."""
+    if view.fragment_offset > 0:
+        known, outgoing = recall(settings, tables, now, incoming, view.identification)
+        return Verdict.CONTINUE if known else Verdict.FRAGMENT_UNKNOWN, outgoing, outgoing.family == 6 == view.family
+    flags = u8(p, view.l4 + TCP_FLAGS_AT) if view.transport == TCP else 0
+    hairpins = False
+    verdict, outgoing = bind(settings, tables, now, incoming, flags, quotes)
+    if verdict == Verdict.CONTINUE and outgoing.family == 4 and within(settings.ranges4, outgoing.dst_lo):
+        hairpins = True
+        verdict, outgoing = bind(settings, tables, now, arriving(outgoing), flags, quotes)
+    if verdict == Verdict.CONTINUE and view.more_fragments:
+        remember(settings, tables, now, incoming, view.identification, outgoing)
+    return verdict, outgoing, hairpins
+
+
+@jit()
+def bind(settings, tables, now, t, flags, quotes):
+    """Which hosts a tuple is about, and sections 3.5 and 3.6 for them."""
+    if t.family == 6:
+        if not matches(settings.pool6_hi, settings.pool6_lo, settings.pool6_row, t.dst_hi, t.dst_lo):
+            return Verdict.NOT_OUR_PREFIX, t
+        if matches(settings.pool6_hi, settings.pool6_lo, settings.pool6_row, t.src_hi, t.src_lo):
+            return Verdict.SOURCE_IN_POOL6, t
+        host4 = extract(settings.pool6_row, t.dst_hi, t.dst_lo)
+    else:
+        host4 = t.src_lo
+    if not is_unicast(4, 0, host4):
+        return Verdict.NOT_UNICAST, t
+    if not is_allowed4(settings, host4):
+        return Verdict.NON_GLOBAL_ADDRESS, t
+    if within(settings.denylist4, host4):
+        return Verdict.DENIED_ADDRESS, t
+    return filter_and_update(settings, tables, now, t, host4, event_of(t.family, flags), quotes)
+
+
+@jit()
+def next_identification(settings, worker):
+    """An unpredictable IPv4 Identification that no worker repeats within 65,536 packets (RFC 6864, RFC 7739 section 5.4)."""
+    n = worker.state[NEXT_IDENTIFICATION]
+    worker.state[NEXT_IDENTIFICATION] = n + 1
+    return int64(settings.identifications[(n * settings.queues + worker.number) & 0xFFFF])
+
+
+@jit()
+def answer_sender(settings, worker, now, p, view, verdict, rest):
+    """Build the ICMP error of a dropped packet where one may be sent and the limit allows; returns its length."""
+    if not may_be_answered(p, view):
+        worker.events[int64(Event.ANSWER_UNDUE)] += 1
+        return 0
+    if not take_token(settings, worker, now, view.family):
+        worker.events[int64(Event.ANSWER_LIMITED)] += 1
+        return 0
+    worker.events[int64(Event.ANSWER_SENT)] += 1
+    return build(settings, p, view, verdict, rest, worker.answer, HEADROOM)
+
+
+@jit()
+def take_token(settings, worker, now, family):
+    """RFC 4443 section 2.4 (f): a token bucket a family, one second deep; tokens are thousandths of an error."""
+    rate = max(settings.errors_per_second // settings.queues, 1)
+    elapsed = min(max(now - worker.state[REFILLED], 0), 1000)
+    for k in range(2):
+        worker.state[TOKENS + k] = min(worker.state[TOKENS + k] + elapsed * rate, 1000 * rate)
+    worker.state[REFILLED] = now
+    bucket = TOKENS + (1 if family == 6 else 0)
+    if worker.state[bucket] < 1000:
+        return False
+    worker.state[bucket] -= 1000
+    return True

@@ -1,0 +1,118 @@
+"""RFC 6146 sections 3.5.1.1 and 3.5.2.3: which IPv4 transport address a new BIB entry gets.
+
+The host's source prefix names the group of pool4 rows (longest prefix wins); the host keeps the pool address it has (paired pooling)
+as long as that has a free port, else the search goes on at the next address. The port is found by RFC 6056 section 3.3.3 (algorithm 3,
+double-hash without the increments' table: one counter a row): start where a keyed hash of the flow plus a running counter says, take
+the first free port after it. Where it can, the port stays on the host's side of 1024, and for UDP keeps its parity.
+"""
+
+from translator.compile import int64, jit
+from translator.packet.fields import ICMP, TCP, UDP, u8
+from translator.session.hashing import hash3
+from translator.tables import NONE, PORTS
+
+SLOTS = 3  # bitmaps of a pool row: TCP, UDP, ICMP
+WELL_KNOWN_END = 1024
+
+
+@jit()
+def slot_of(row, protocol):
+    """Row of Tables.ports_used for a pool row and protocol."""
+    return row * SLOTS + (0 if protocol == TCP else 1 if protocol == UDP else 2)
+
+
+@jit()
+def serves(row, protocol):
+    """Whether a pool row is for this protocol."""
+    return (row.tcp if protocol == TCP else row.udp if protocol == UDP else row.icmp) != 0
+
+
+@jit()
+def group_of(settings, hi, lo):
+    """The group of pool rows whose source prefix is the longest that covers a host, or NONE. Groups are sorted so."""
+    for g in range(len(settings.groups)):
+        group = settings.groups[g]
+        high = int64(-1) << int64(64 - min(group.length, 64)) if group.length > 0 else int64(0)
+        low = int64(-1) << int64(128 - group.length) if group.length > 64 else int64(0)
+        if (hi ^ group.hi) & high == 0 and (lo ^ group.lo) & low == 0:
+            return g
+    return NONE
+
+
+@jit()
+def find_free_port(bitmap, first, last, start, wanted):
+    """The first free port from `start` on, wrapping within [first, last]; `wanted` masks the bits of an octet. NONE if all are used."""
+    octets = (last >> 3) - (first >> 3) + 1
+    for step in range(octets + 1):
+        at = (first >> 3) + ((start >> 3) - (first >> 3) + step) % octets
+        free = ~u8(bitmap, at) & wanted & 0xFF
+        if step == 0:
+            free &= 0xFF << (start & 7)
+        if free == 0:
+            continue
+        for bit in range(8):
+            port = at * 8 + bit
+            if free >> bit & 1 and first <= port <= last:
+                return port
+    return NONE
+
+
+@jit()
+def choose_port(tables, row, slot, protocol, hashed, host6_port):
+    """A free port of one pool row for a flow, or NONE."""
+    if tables.ports_count[slot] >= row.port_last - row.port_first + 1:
+        return NONE
+    counter = hashed + tables.ports_next[slot]
+    tables.ports_next[slot] = (tables.ports_next[slot] + 1) % PORTS
+    first, last = int64(row.port_first), int64(row.port_last)
+    if protocol == ICMP:
+        return find_free_port(tables.ports_used[slot], first, last, first + counter % (last - first + 1), 0xFF)
+    near_first, near_last = first, last
+    if host6_port < WELL_KNOWN_END:
+        near_last = min(last, WELL_KNOWN_END - 1)
+    else:
+        near_first = max(first, WELL_KNOWN_END)
+    parity = 0xFF if protocol == TCP else 0xAA if host6_port & 1 else 0x55
+    for lowest, highest, wanted in ((near_first, near_last, parity), (near_first, near_last, 0xFF), (first, last, 0xFF)):
+        if lowest <= highest:
+            start = lowest + counter % (highest - lowest + 1)
+            port = find_free_port(tables.ports_used[slot], lowest, highest, start, wanted)
+            if port != NONE:
+                return port
+    return NONE
+
+
+@jit()
+def mark(tables, slot, port, used):
+    """Set or clear a port's bit."""
+    bit = 1 << (port & 7)
+    was = tables.ports_used[slot, port >> 3] & bit != 0
+    if was != used:
+        tables.ports_used[slot, port >> 3] ^= bit
+        tables.ports_count[slot] += 1 if used else -1
+
+
+@jit()
+def allocate(settings, tables, t, host4, paired4):
+    """(pool row, port) for the source of an IPv6 tuple; row NONE: no group or protocol; port NONE: all in use.
+
+    `paired4` is the address the host has, 0 for none: the first round tries only that.
+    """
+    g = group_of(settings, t.src_hi, t.src_lo)
+    if g == NONE:
+        return NONE, NONE
+    group = settings.groups[g]
+    hashed = hash3(settings.secret, t.src_hi ^ t.protocol, t.src_lo, host4 << 32 | t.src_port << 16 | t.dst_port)
+    begin = hash3(settings.secret, t.src_hi, t.src_lo, 1) % group.count
+    served = NONE
+    for paired in (True, False):
+        for step in range(group.count):
+            at = group.first + (begin + step) % group.count
+            row = settings.pool[at]
+            if not serves(row, t.protocol) or (row.address == paired4) != paired:
+                continue
+            served = at
+            port = choose_port(tables, row, slot_of(at, t.protocol), t.protocol, hashed, t.src_port)
+            if port != NONE:
+                return at, port
+    return served, NONE

@@ -1,0 +1,176 @@
+"""The session tables (RFC 6146 section 3.1), and the one place that opens, touches and ends a session."""
+
+from translator.compile import int64, jit
+from translator.packet.fields import TCP, UDP
+from translator.session.bib import release_bib
+from translator.session.hashing import find_candidate, hash3, insert, record_at, remove
+from translator.session.lifetimes import Timeout, schedule, unschedule
+from translator.session.slots import give_back, take
+from translator.session.tcp_state import NEXT, TIMER
+from translator.tables import NONE, SESSIONS, WHEEL
+from translator.verdict import Event
+
+
+@jit()
+def hash6(settings, protocol, hi, lo, port, host4, host4_port):
+    """Keyed hash of (host6, host4)."""
+    return hash3(settings.secret, hi ^ protocol, lo, int64(host4) << 32 | int64(port) << 16 | host4_port)
+
+
+@jit()
+def hash4(settings, protocol, mapped4, port, host4, host4_port):
+    """Keyed hash of (mapped4, host4)."""
+    return hash3(settings.secret, int64(mapped4) << 32 | host4, int64(port) << 16 | host4_port, protocol)
+
+
+@jit()
+def find_session6(settings, tables, now, t, host4):
+    """The living session of a tuple from IPv6, or NONE."""
+    hashed = hash6(settings, t.protocol, t.src_hi, t.src_lo, t.src_port, host4, t.dst_port)
+    at = find_candidate(tables.sessions6, hashed, hashed)
+    while at != NONE:
+        session = record_at(tables.sessions6, at)
+        row = tables.sessions[session]
+        if (
+            (row.host6_lo == t.src_lo and row.host6_hi == t.src_hi)
+            and (row.host6_port == t.src_port and row.host4 == host4)
+            and (row.host4_port == t.dst_port and row.protocol == t.protocol)
+        ):
+            return living(settings, tables, now, session)
+        at = find_candidate(tables.sessions6, hashed, at + 1)
+    return NONE
+
+
+@jit()
+def find_session4(settings, tables, now, t):
+    """The living session of a tuple from IPv4, or NONE."""
+    hashed = hash4(settings, t.protocol, t.dst_lo, t.dst_port, t.src_lo, t.src_port)
+    at = find_candidate(tables.sessions4, hashed, hashed)
+    while at != NONE:
+        session = record_at(tables.sessions4, at)
+        row = tables.sessions[session]
+        if (
+            (row.mapped4 == t.dst_lo and row.mapped4_port == t.dst_port)
+            and (row.host4 == t.src_lo and row.host4_port == t.src_port)
+            and row.protocol == t.protocol
+        ):
+            return living(settings, tables, now, session)
+        at = find_candidate(tables.sessions4, hashed, at + 1)
+    return NONE
+
+
+@jit()
+def living(settings, tables, now, session):
+    """The session, unless its time is over and only the wheel has not come by yet."""
+    if tables.sessions[session].expires > now:
+        return session
+    end_session(settings, tables, session)
+    return NONE
+
+
+@jit()
+def create_session(settings, tables, now, bib, host4, host4_port, state):
+    """A new session of a BIB entry, or NONE when the table is full."""
+    session = take(tables, SESSIONS, len(tables.sessions))
+    if session == NONE:
+        return session
+    entry, row, links = tables.bibs[bib], tables.sessions[session], tables.links[session]
+    row.host6_hi, row.host6_lo, row.host6_port = entry.host6_hi, entry.host6_lo, entry.host6_port
+    row.mapped4, row.mapped4_port, row.bib = entry.mapped4, entry.mapped4_port, bib
+    row.host4, row.host4_port, row.protocol, row.state, row.live = host4, host4_port, entry.protocol, state, 1
+    row.expires = now + settings.timeouts[first_timeout(entry.protocol)]
+    insert(tables.sessions6, row_hash6(settings, row), session)
+    insert(tables.sessions4, row_hash4(settings, row), session)
+    links.previous, links.next = NONE, entry.first_session
+    if entry.first_session != NONE:
+        tables.links[entry.first_session].previous = session
+    entry.first_session = session
+    entry.sessions += 1
+    tables.hosts[entry.host].sessions += 1
+    schedule(tables, session, now)
+    tables.events[Event.SESSION_CREATED] += 1
+    return session
+
+
+@jit()
+def row_hash6(settings, row):
+    """The hash a session stands under in sessions6."""
+    return hash6(settings, row.protocol, row.host6_hi, row.host6_lo, row.host6_port, row.host4, row.host4_port)
+
+
+@jit()
+def row_hash4(settings, row):
+    """The hash a session stands under in sessions4."""
+    return hash4(settings, row.protocol, row.mapped4, row.mapped4_port, row.host4, row.host4_port)
+
+
+@jit()
+def first_timeout(protocol):
+    """What a session of this protocol lives without another packet; a TCP session opens in V4_INIT or V6_INIT."""
+    if protocol == UDP:
+        return Timeout.UDP_DEFAULT
+    if protocol == TCP:
+        return Timeout.TCP_TRANS
+    return Timeout.ICMP_DEFAULT
+
+
+@jit()
+def touch(settings, tables, now, session, event):
+    """RFC 6146 sections 3.5.1, 3.5.2.2, 3.5.3: a packet of the session came by; `event` counts for TCP only."""
+    row = tables.sessions[session]
+    if row.protocol != TCP:
+        row.expires = now + settings.timeouts[first_timeout(row.protocol)]
+        return
+    state = row.state
+    timer = TIMER[state, event]
+    if timer != Timeout.KEEP:
+        row.expires = now + settings.timeouts[timer]
+    if NEXT[state, event] != state:
+        row.state = NEXT[state, event]
+        unschedule(tables, session)
+        schedule(tables, session, now)
+
+
+@jit()
+def end_session(settings, tables, session):
+    """Take a session out of every table, and its BIB entry with it if it was the last."""
+    row, links = tables.sessions[session], tables.links[session]
+    entry = tables.bibs[row.bib]
+    remove(tables.sessions6, row_hash6(settings, row), session)
+    remove(tables.sessions4, row_hash4(settings, row), session)
+    unschedule(tables, session)
+    if links.next != NONE:
+        tables.links[links.next].previous = links.previous
+    if links.previous != NONE:
+        tables.links[links.previous].next = links.next
+    else:
+        entry.first_session = links.next
+    entry.sessions -= 1
+    tables.hosts[entry.host].sessions -= 1
+    row.live = 0
+    give_back(tables, SESSIONS, session)
+    tables.events[Event.SESSION_ENDED] += 1
+    release_bib(settings, tables, row.bib)
+
+
+@jit()
+def expire(settings, tables, now, quota):
+    """End the sessions whose time is over; looks at no more than `quota` of them. Returns how many it looked at."""
+    second = now // 1000
+    if tables.wheel_at[0] == NONE:
+        tables.wheel_at[0] = second
+    if second - tables.wheel_at[0] > WHEEL:
+        tables.wheel_at[0] = second - WHEEL
+    seen = 0
+    while tables.wheel_at[0] < second and seen < quota:
+        session = tables.wheel[(tables.wheel_at[0] + 1) & (WHEEL - 1)]
+        if session == NONE:
+            tables.wheel_at[0] += 1
+            continue
+        seen += 1
+        if tables.sessions[session].expires <= now:
+            end_session(settings, tables, session)
+        else:
+            unschedule(tables, session)
+            schedule(tables, session, now)
+    return seen

@@ -1,0 +1,80 @@
+"""RFC 6146 section 3.5.2.2: the TCP state machine, whole, as one table. CLOSED is the absence of a session.
+
+A state and event that are not listed change nothing: the packet is translated, the lifetime runs on.
+"""
+
+from enum import IntEnum
+
+import numpy as np
+
+from translator.compile import jit
+from translator.packet.fields import TCP_FIN, TCP_RST, TCP_SYN
+from translator.session.lifetimes import Timeout
+
+
+class State(IntEnum):
+    """States of a TCP session; a session of another protocol stays in NONE."""
+
+    NONE = 0
+    V4_INIT = 1
+    V6_INIT = 2
+    ESTABLISHED = 3
+    V4_FIN_RCV = 4
+    V6_FIN_RCV = 5
+    V4_FIN_V6_FIN_RCV = 6
+    TRANS = 7
+
+
+class Event(IntEnum):
+    """What a TCP segment means to the state machine, by the family it came in."""
+
+    V4_SYN = 0
+    V6_SYN = 1
+    V4_FIN = 2
+    V6_FIN = 3
+    V4_RST = 4
+    V6_RST = 5
+    V4_REST = 6
+    V6_REST = 7
+
+
+_FIN = (Event.V4_FIN, Event.V6_FIN)
+_RST = (Event.V4_RST, Event.V6_RST)
+_ANY = tuple(Event)
+
+# Later rows overrule earlier ones.
+#    state                    event              next state                 timer
+RULES = (
+    (State.V4_INIT, (Event.V6_SYN,), State.ESTABLISHED, Timeout.TCP_EST),
+    (State.V6_INIT, (Event.V6_SYN,), State.V6_INIT, Timeout.TCP_TRANS),
+    (State.V6_INIT, (Event.V4_SYN,), State.ESTABLISHED, Timeout.TCP_EST),
+    (State.ESTABLISHED, _ANY, State.ESTABLISHED, Timeout.TCP_EST),
+    (State.ESTABLISHED, (Event.V4_FIN,), State.V4_FIN_RCV, Timeout.KEEP),
+    (State.ESTABLISHED, (Event.V6_FIN,), State.V6_FIN_RCV, Timeout.KEEP),
+    (State.ESTABLISHED, _RST, State.TRANS, Timeout.TCP_TRANS),
+    (State.V4_FIN_RCV, _ANY, State.V4_FIN_RCV, Timeout.TCP_EST),
+    (State.V4_FIN_RCV, (Event.V6_FIN,), State.V4_FIN_V6_FIN_RCV, Timeout.TCP_TRANS),
+    (State.V6_FIN_RCV, _ANY, State.V6_FIN_RCV, Timeout.TCP_EST),
+    (State.V6_FIN_RCV, (Event.V4_FIN,), State.V4_FIN_V6_FIN_RCV, Timeout.TCP_TRANS),
+    (State.TRANS, _ANY, State.ESTABLISHED, Timeout.TCP_EST),
+    (State.TRANS, _RST, State.TRANS, Timeout.KEEP),
+)
+
+NEXT = np.repeat(np.arange(len(State)), len(Event)).reshape(len(State), len(Event))
+TIMER = np.full_like(NEXT, Timeout.KEEP)
+for _state, _events, _next, _timer in RULES:
+    for _event in _events:
+        NEXT[_state, _event], TIMER[_state, _event] = _next, _timer
+
+
+@jit()
+def event_of(family, flags):
+    """The event of a segment with these flags. RST outranks SYN outranks FIN, as in the receivers (RFC 9293 section 3.10.7)."""
+    from6 = 1 if family == 6 else 0
+    if flags & TCP_RST:
+        return Event.V4_RST + from6
+    if flags & TCP_SYN:
+        return Event.V4_SYN + from6
+    if flags & TCP_FIN:
+        return Event.V4_FIN + from6
+    return Event.V4_REST + from6

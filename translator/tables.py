@@ -1,0 +1,191 @@
+"""What is remembered between packets, and what the operator wished.
+
+    host6 (X',x)  ----------  [ nat64d ]  mapped4 (T,t)  ----------  host4 (Z,z)
+    BIB entry:  host6 <-> mapped4         session: + host4;   (Y',y) = pool6 prefix + host4, never stored
+
+`Tables` are flat NumPy arrays of fixed-size records, so that they can live in one shared mapping. `Settings` are immutable; a reload
+makes new ones. Addresses are int64: IPv4 in one word, IPv6 in two (`_hi`, `_lo`); times are milliseconds of the caller's clock;
+links between records are indexes, `NONE` ends a list.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+NONE = -1
+
+# SPEC
+PORTS = 65536
+# LIMITS
+WHEEL = 16384  # seconds one turn of the timer wheel takes; power of two
+FRAGMENTS, FRAGMENT_WAYS = 8192, 4
+
+# Hot: what an established packet reads and writes, one cache line.
+SESSION = np.dtype(
+    [
+        ("host6_hi", "i8"),
+        ("host6_lo", "i8"),
+        ("mapped4", "i8"),
+        ("host4", "i8"),
+        ("expires", "i8"),
+        ("host6_port", "i4"),
+        ("mapped4_port", "i4"),
+        ("host4_port", "i4"),
+        ("bib", "i4"),
+        ("protocol", "i2"),
+        ("state", "i2"),
+        ("live", "i4"),
+    ],
+    align=True,
+)
+# Cold: the lists a session is in. `older`/`newer` link its timer bucket, `previous`/`next` the sessions of its BIB entry.
+LINKS = np.dtype([("older", "i4"), ("newer", "i4"), ("previous", "i4"), ("next", "i4"), ("bucket", "i4")], align=True)
+BIB = np.dtype(
+    [
+        ("host6_hi", "i8"),
+        ("host6_lo", "i8"),
+        ("mapped4", "i8"),
+        ("host6_port", "i4"),
+        ("mapped4_port", "i4"),
+        ("host", "i4"),
+        ("slot", "i4"),  # row of Tables.ports_used, NONE for an address outside pool4
+        ("sessions", "i4"),
+        ("first_session", "i4"),
+        ("protocol", "i2"),
+        ("static", "i2"),
+        ("live", "i4"),
+    ],
+    align=True,
+)
+HOST = np.dtype(
+    [
+        ("host6_hi", "i8"),
+        ("host6_lo", "i8"),
+        ("mapped4", "i8"),  # paired pooling (RFC 4787 REQ-2); 0 until the first dynamic mapping
+        ("bibs", "i4"),
+        ("sessions", "i4"),
+        ("live", "i4"),
+    ],
+    align=True,
+)
+# One row of Settings.pool per address of each [[pool4]]; rows of one source prefix (a group) are neighbours.
+POOL = np.dtype(
+    [("address", "i8"), ("port_first", "i4"), ("port_last", "i4"), ("tcp", "i2"), ("udp", "i2"), ("icmp", "i2")], align=True
+)
+GROUP = np.dtype([("hi", "i8"), ("lo", "i8"), ("length", "i4"), ("first", "i4"), ("count", "i4")], align=True)
+# Where the datagram of a first fragment went (RFC 6146 section 3.4): the outgoing addresses, for the fragments that follow.
+FRAGMENT = np.dtype(
+    [
+        ("src_hi", "i8"),
+        ("src_lo", "i8"),
+        ("dst_hi", "i8"),
+        ("dst_lo", "i8"),
+        ("identification", "i8"),
+        ("expires", "i8"),
+        ("out_src_hi", "i8"),
+        ("out_src_lo", "i8"),
+        ("out_dst_hi", "i8"),
+        ("out_dst_lo", "i8"),
+        ("protocol", "i4"),
+        ("family", "i2"),
+        ("out_family", "i2"),
+    ],
+    align=True,
+)
+
+
+class Settings(NamedTuple):
+    """What the operator wished, as numbers. Made by the daemon from its config; never changed."""
+
+    pool6_hi: int
+    pool6_lo: int
+    pool6_row: int  # row of rfc6052.OCTETS
+    strict_well_known_prefix: int
+    groups: np.ndarray  # GROUP, longest source prefix first
+    pool: np.ndarray  # POOL
+    ranges4: np.ndarray  # int64[n, 2], sorted: IPv4 addresses that are ours (pool4 and forwards), first and last
+    denylist4: np.ndarray  # int64[n, 2]
+    rfc6791: np.ndarray  # int64[n]: sources for ICMP errors of untranslatable IPv6 routers
+    own4: int  # the source of our ICMP errors
+    own6_hi: int
+    own6_lo: int
+    timeouts: np.ndarray  # int64[Timeout], milliseconds
+    address_dependent: int
+    drop_inbound_tcp: int
+    drop_icmp_info: int
+    mtu4: int  # 0: the kernel's route answers for its own links
+    mtu6: int
+    lowest_ipv6_mtu: int
+    zero_udp_checksum: int  # ZeroChecksum
+    traffic_class: int  # NONE: copy
+    plateaus: np.ndarray  # int64, descending
+    per_host_sessions: int  # 0: no limit
+    per_host_ports: int
+    errors_per_second: int
+    queues: int
+    secret: np.ndarray  # int64[2]: key of every hash
+    identifications: np.ndarray  # int32[65536]: a secret permutation
+
+
+class Tables(NamedTuple):
+    """Everything remembered, shared by all workers; whoever holds `lock` may write."""
+
+    lock: np.ndarray  # int64[8]; word 0 is the spinlock
+    sessions: np.ndarray  # SESSION
+    links: np.ndarray  # LINKS, one a session
+    bibs: np.ndarray  # BIB
+    hosts: np.ndarray  # HOST
+    sessions6: np.ndarray  # int64[2^k] index: (protocol, host6, host4) -> session
+    sessions4: np.ndarray  # int64[2^k] index: (protocol, mapped4, host4) -> session
+    bibs6: np.ndarray  # int64[2^k] index: (protocol, host6) -> BIB entry
+    bibs4: np.ndarray  # int64[2^k] index: (protocol, mapped4) -> BIB entry
+    hosts6: np.ndarray  # int64[2^k] index: host6 address -> host
+    free: np.ndarray  # int64[kind, 2]: height of the stack of given-back records, first never-used record
+    freed: np.ndarray  # int32[kind, records]: that stack
+    wheel: np.ndarray  # int32[WHEEL]: newest session of each second's bucket
+    wheel_at: np.ndarray  # int64[1]: the last second whose bucket was emptied
+    ports_used: np.ndarray  # uint8[slots, 8192]: one bit a port; slot = 3 * pool row + protocol
+    ports_count: np.ndarray  # int32[slots]: bits set
+    ports_next: np.ndarray  # int32[slots]: next_ephemeral of RFC 6056 algorithm 3
+    fragments: np.ndarray  # FRAGMENT
+    events: np.ndarray  # int64[Event]
+
+
+SESSIONS, BIBS, HOSTS = 0, 1, 2  # kinds: rows of Tables.free and Tables.freed
+HEIGHT, NEVER_USED = 0, 1  # columns of Tables.free
+
+
+def records(count: int, dtype: np.dtype) -> np.ndarray:
+    """Zeroed records with attribute access, compiled or not; pages are touched only when used."""
+    return np.zeros(count, dtype).view(np.recarray)
+
+
+def _index(count: int) -> np.ndarray:
+    """An open-addressing index at most half full."""
+    return np.zeros(1 << (2 * count - 1).bit_length(), np.int64)
+
+
+def create(sessions: int, pool_rows: int, static_bibs: int, events: int) -> Tables:
+    """Empty tables for `sessions` sessions (and as many BIB entries and hosts, besides the static ones)."""
+    bibs = sessions + static_bibs
+    return Tables(
+        lock=np.zeros(8, np.int64),
+        sessions=records(sessions, SESSION),
+        links=records(sessions, LINKS),
+        bibs=records(bibs, BIB),
+        hosts=records(bibs, HOST),
+        sessions6=_index(sessions),
+        sessions4=_index(sessions),
+        bibs6=_index(bibs),
+        bibs4=_index(bibs),
+        hosts6=_index(bibs),
+        free=np.zeros((3, 2), np.int64),
+        freed=np.zeros((3, bibs), np.int32),
+        wheel=np.full(WHEEL, NONE, np.int32),
+        wheel_at=np.full(1, NONE, np.int64),
+        ports_used=np.zeros((max(pool_rows, 1) * 3, PORTS // 8), np.uint8),
+        ports_count=np.zeros(max(pool_rows, 1) * 3, np.int32),
+        ports_next=np.zeros(max(pool_rows, 1) * 3, np.int32),
+        fragments=records(FRAGMENTS, FRAGMENT),
+        events=np.zeros(events, np.int64),
+    )
