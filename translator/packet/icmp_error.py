@@ -20,7 +20,7 @@ from translator.packet.fields import (
 from translator.packet.headers import Header, write
 from translator.packet.icmp import IPV6_MINIMUM_MTU, is_error
 from translator.packet.transport import pseudo_header
-from translator.packet.tuples import Tuple, addresses
+from translator.packet.tuples import addresses, tuple_of
 from translator.static.addresses import is_unicast
 from translator.verdict import Answer, Verdict
 
@@ -77,7 +77,7 @@ def build(settings, p, view, verdict, rest, out, out_at):
     size += ICMP_HEADER
     dst_hi, dst_lo, _, _ = addresses(p, view)
     src_hi, src_lo = (0, settings.own4) if family == 4 else (settings.own6_hi, settings.own6_lo)
-    t = Tuple(family, ICMP, src_hi, src_lo, 0, dst_hi, dst_lo, 0)
+    t = tuple_of(family, ICMP, src_hi, src_lo, 0, dst_hi, dst_lo, 0)
     put_u16(out, l4 + ICMP_CHECKSUM_AT, checksum(pseudo_header(t, size) + sum_octets(out, l4, l4 + size)))
     protocol = ICMP if family == 4 else ICMPV6
     # RFC 1812 section 4.3.2.5 gives an ICMPv4 error precedence 6; RFC 4443 gives an ICMPv6 error nothing.

@@ -149,6 +149,7 @@ def parse_ipv4(p, at, end, quoted):
     if not quoted and fold(sum_octets(p, at, at + header)) != 0xFFFF:
         return refused(Verdict.HEADER_CHECKSUM, 4, at)
     flags, protocol = u16(p, at + IPV4_FLAGS_AT), u8(p, at + IPV4_PROTOCOL_AT)
+    dont_fragment, more_fragments = flags // DONT_FRAGMENT & 1, flags // MORE_FRAGMENTS & 1
     return View(
         verdict=Verdict.CONTINUE,
         family=4,
@@ -161,10 +162,10 @@ def parse_ipv4(p, at, end, quoted):
         traffic_class=u8(p, at + 1),
         hop_limit=u8(p, at + IPV4_TTL_AT),
         identification=u16(p, at + IPV4_IDENTIFICATION_AT),
-        dont_fragment=1 if flags & DONT_FRAGMENT else 0,
+        dont_fragment=dont_fragment,
         has_fragment_header=0,
         fragment_offset=(flags & FRAGMENT_OFFSET) * 8,
-        more_fragments=1 if flags & MORE_FRAGMENTS else 0,
+        more_fragments=more_fragments,
         source_route=source_route_option(p, at, at + header),
     )
 

@@ -31,7 +31,7 @@ from translator.packet.icmp_error import LARGEST4, LARGEST6
 from translator.packet.parse import is_fragment
 from translator.packet.transport import calculate_udp, complete, has_zero_checksum, pseudo_header, rewrite
 from translator.packet.virtio import GSO_NONE, NEEDS_CSUM, clear, encode, gso_type_for
-from translator.packet.tuples import Tuple, addresses, turned
+from translator.packet.tuples import addresses, tuple_of, turned
 from translator.static.addresses import is_allowed4, is_unicast
 from translator.static.rfc6052 import embed
 from translator.tables import NONE
@@ -146,7 +146,7 @@ def write_error(settings, p, view, quoted, error, incoming, outgoing, identifica
     put_u16(p, l4 + ICMP_CHECKSUM_AT, 0)
     put_u32(p, l4 + ICMP_REST_AT, error.rest)
     size = error.end - l4
-    outer = Tuple(family, ICMP, src_hi, src_lo, 0, outgoing.dst_hi, outgoing.dst_lo, 0)
+    outer = tuple_of(family, ICMP, src_hi, src_lo, 0, outgoing.dst_hi, outgoing.dst_lo, 0)
     put_u16(p, l4 + ICMP_CHECKSUM_AT, checksum(pseudo_header(outer, size) + sum_octets(p, l4, error.end)))
     protocol = ICMP if family == 4 else ICMPV6
     traffic_class = view.traffic_class if settings.traffic_class == NONE else settings.traffic_class

@@ -8,7 +8,7 @@ would be its reply. That happens here and nowhere else.
 
 from typing import NamedTuple
 
-from translator.compile import jit
+from translator.compile import int64, jit
 from translator.packet.fields import (
     ICMP,
     ICMP_IDENTIFIER_AT,
@@ -36,6 +36,21 @@ class Tuple(NamedTuple):
 
 
 @jit()
+def tuple_of(family, protocol, src_hi, src_lo, src_port, dst_hi, dst_lo, dst_port):
+    """A Tuple of plain int64, whatever the width of the table fields it is made from."""
+    return Tuple(
+        int64(family),
+        int64(protocol),
+        int64(src_hi),
+        int64(src_lo),
+        int64(src_port),
+        int64(dst_hi),
+        int64(dst_lo),
+        int64(dst_port),
+    )
+
+
+@jit()
 def addresses(p, view):
     """Source and destination of a view as four words."""
     if view.family == 4:
@@ -58,13 +73,13 @@ def wire_tuple(p, view, from_host6):
             src_port, dst_port = (identifier, 0) if from_host6 else (0, identifier)
         else:
             src_port, dst_port = u16(p, view.l4), u16(p, view.l4 + 2)
-    return Tuple(view.family, view.transport, src_hi, src_lo, src_port, dst_hi, dst_lo, dst_port)
+    return tuple_of(view.family, view.transport, src_hi, src_lo, src_port, dst_hi, dst_lo, dst_port)
 
 
 @jit()
 def turned(t):
     """The tuple of the reply."""
-    return Tuple(t.family, t.protocol, t.dst_hi, t.dst_lo, t.dst_port, t.src_hi, t.src_lo, t.src_port)
+    return tuple_of(t.family, t.protocol, t.dst_hi, t.dst_lo, t.dst_port, t.src_hi, t.src_lo, t.src_port)
 
 
 @jit()
@@ -79,5 +94,5 @@ def incoming_tuple(p, view, quoted, is_error):
 def arriving(t):
     """RFC 6146 section 3.8: an outgoing IPv4 tuple that returns to us, as if it had come in from IPv4."""
     if t.protocol == ICMP:
-        return Tuple(t.family, t.protocol, t.src_hi, t.src_lo, 0, t.dst_hi, t.dst_lo, t.src_port | t.dst_port)
+        return tuple_of(t.family, t.protocol, t.src_hi, t.src_lo, 0, t.dst_hi, t.dst_lo, t.src_port | t.dst_port)
     return t

@@ -11,7 +11,7 @@ from translator.session.hosts import find_host, host_hash
 from translator.session.pool4 import allocate, slot_of
 from translator.session.sessions import create_session, find_session4, find_session6, touch
 from translator.session.tcp_state import Event, State
-from translator.packet.tuples import Tuple
+from translator.packet.tuples import tuple_of
 from translator.static.rfc6052 import embed
 from translator.tables import NONE
 from translator.verdict import Verdict
@@ -39,7 +39,7 @@ def from_ipv6(settings, tables, now, t, host4, event, is_error):
         if not is_error:
             touch(settings, tables, now, session, event)
         row = tables.sessions[session]
-        return Verdict.CONTINUE, Tuple(4, t.protocol, 0, row.mapped4, row.mapped4_port, 0, host4, t.dst_port)
+        return Verdict.CONTINUE, tuple_of(4, t.protocol, 0, row.mapped4, row.mapped4_port, 0, host4, t.dst_port)
     if is_error:
         return Verdict.NO_SESSION, t
     bib = find_bib6(settings, tables, t.protocol, t.src_hi, t.src_lo, t.src_port)
@@ -51,7 +51,7 @@ def from_ipv6(settings, tables, now, t, host4, event, is_error):
         if verdict != Verdict.CONTINUE:
             return verdict, t
     entry = tables.bibs[bib]
-    return Verdict.CONTINUE, Tuple(4, t.protocol, 0, entry.mapped4, entry.mapped4_port, 0, host4, t.dst_port)
+    return Verdict.CONTINUE, tuple_of(4, t.protocol, 0, entry.mapped4, entry.mapped4_port, 0, host4, t.dst_port)
 
 
 @jit()
@@ -161,4 +161,4 @@ def towards_host6(settings, t, hi, lo, port):
     """Section 3.6.2: the outgoing tuple of a packet from IPv4."""
     src_hi, src_lo = embed(settings.pool6_hi, settings.pool6_lo, settings.pool6_row, t.src_lo)
     src_port, dst_port = (port, 0) if t.protocol == ICMP else (t.src_port, port)
-    return Tuple(6, t.protocol, src_hi, src_lo, src_port, hi, lo, dst_port)
+    return tuple_of(6, t.protocol, src_hi, src_lo, src_port, hi, lo, dst_port)

@@ -7,7 +7,7 @@ their first one are dropped.
 from translator.compile import jit
 from translator.session.hashing import hash3
 from translator.session.lifetimes import Timeout
-from translator.packet.tuples import Tuple
+from translator.packet.tuples import tuple_of
 from translator.tables import FRAGMENT_WAYS, FRAGMENTS, NONE
 
 
@@ -52,7 +52,7 @@ def recall(settings, tables, now, t, identification):
     for k in range(FRAGMENT_WAYS):
         row = tables.fragments[first + k]
         if is_datagram(row, t, identification) and row.expires > now:
-            return True, Tuple(
+            return True, tuple_of(
                 row.out_family, t.protocol, row.out_src_hi, row.out_src_lo, 0, row.out_dst_hi, row.out_dst_lo, 0
             )
     return False, t

@@ -1,0 +1,99 @@
+"""The command `nat64d`: the daemon, the checks, and (commands.py) what asks a running daemon.
+
+Only what a command needs is imported, when it runs: those that ask a daemon must not wait for numba.
+Exit codes: 0 good, 1 found something wrong, 2 usage, 3 daemon not reachable.
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nat64d import __version__, commands, defaults
+from nat64d.commands import ConfigOption, JsonOption
+
+app = typer.Typer(
+    name="nat64d",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # rich would double the time a command takes to start
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"nat64d {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def nat64d(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """NAT64 gateway: IPv6-only hosts reach IPv4 servers.
+
+    Exit codes: 0 good, 1 found something wrong, 2 usage, 3 daemon not reachable.
+    """
+
+
+@app.command()
+def run(config: ConfigOption = None) -> None:
+    """Run the gateway in the foreground until SIGTERM or SIGINT."""
+    from nat64d import daemon  # noqa: PLC0415  numba
+
+    raise typer.Exit(daemon.main(defaults.config_file(config)))
+
+
+@app.command()
+def check(config: ConfigOption = None) -> None:
+    """Check the configuration and print what is in effect, defaults included; all problems go to standard error."""
+    from nat64d.config import ConfigError, dump, load  # noqa: PLC0415  pydantic
+
+    try:
+        effective = load(defaults.config_file(config))
+    except ConfigError as error:
+        for problem in error.problems:
+            typer.echo(str(problem), err=True)
+        raise typer.Exit(1) from None
+    typer.echo(dump(effective), nl=False)
+
+
+_Capture = Annotated[
+    Path, typer.Argument(metavar="IN.pcap", exists=True, dir_okay=False, help="The capture to translate.")
+]
+_Expect = Annotated[
+    Path | None,
+    typer.Option(
+        "--expect", metavar="GOLDEN.pcap", exists=True, dir_okay=False, help="Fail unless the result equals this."
+    ),
+]
+
+
+@app.command()
+def replay(
+    capture: _Capture,
+    config: ConfigOption = None,
+    output: Annotated[Path | None, typer.Option("-o", metavar="OUT.pcap", help="Where to write the result.")] = None,
+    expect: _Expect = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Translate a capture by its own clock, without a TUN device and without root: byte-exact, the same every time."""
+    from nat64d.replay import replay as replaying  # noqa: PLC0415  numba
+
+    raise typer.Exit(replaying.main(capture, config, output, expect, as_json))
+
+
+@app.command()
+def demo() -> None:
+    """Show it at work in network namespaces, without touching this host."""
+    from nat64d import demo as demonstration  # noqa: PLC0415  numba
+
+    raise typer.Exit(demonstration.main())
+
+
+for command in (commands.status, commands.counters, commands.sessions, commands.bib, commands.pools):
+    app.command()(command)

@@ -1,0 +1,153 @@
+"""The commands that ask a running daemon.
+
+Nothing heavy is imported, here or by what is imported here: each of these must answer in a fifth of a second.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nat64d import defaults
+from nat64d.control import text
+from nat64d.control.client import Client, DaemonUnreachableError, RequestRefusedError
+from nat64d.control.gateway import BIB_FILTERS, SESSION_FILTERS, FilterError, parse_filters
+
+WRONG, UNREACHABLE = 1, 3  # exit codes; 0 is good, 2 (usage) is typer's own
+
+ConfigOption = Annotated[Path | None, typer.Option("-c", metavar="FILE", help="Configuration file.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="JSON Lines: one object a line.")]
+_ConfigOption = Annotated[
+    Path | None,
+    typer.Option("-c", metavar="FILE", exists=True, dir_okay=False, help="Configuration file that names the socket."),
+]
+_SocketOption = Annotated[str | None, typer.Option("--socket", metavar="PATH", help="The daemon's control socket.")]
+_ProtocolOption = Annotated[str | None, typer.Option("--protocol", metavar="tcp|udp|icmp", help="Only this protocol.")]
+_Host6Option = Annotated[str | None, typer.Option("--host6", metavar="PREFIX", help="Only these IPv6 hosts.")]
+_Host4Option = Annotated[str | None, typer.Option("--host4", metavar="PREFIX", help="Only with these IPv4 hosts.")]
+_Mapped4Option = Annotated[str | None, typer.Option("--mapped4", metavar="PREFIX", help="Only these pool addresses.")]
+_LimitOption = Annotated[int | None, typer.Option("--limit", metavar="N", min=1, help="At most N rows.")]
+
+
+def status(
+    wait: Annotated[
+        float | None,
+        typer.Option("--wait", metavar="SECONDS", min=0, help="Wait until the daemon is ready, exit 3 if it is not."),
+    ] = None,
+    as_json: JsonOption = False,
+    config: _ConfigOption = None,
+    socket: _SocketOption = None,
+) -> None:
+    """Show the daemon at a glance; exit 1 while it is not ready."""
+    with _asking(config, socket) as daemon:
+        document = daemon.document("/v1/status") if wait is None else daemon.wait_until_ready(wait)
+        _print([json.dumps(document)] if as_json else text.status(document))
+    if document["state"] != "ready":
+        raise typer.Exit(WRONG)
+
+
+def counters(
+    everything: Annotated[bool, typer.Option("--all", help="Also what never happened.")] = False,
+    as_json: JsonOption = False,
+    config: _ConfigOption = None,
+    socket: _SocketOption = None,
+) -> None:
+    """Show how packets ended, and what else happened."""
+    with _asking(config, socket) as daemon:
+        packets = [row for row in daemon.rows("/v1/counters", {}) if everything or row["packets"]]
+        events = [row for row in daemon.rows("/v1/events", {}) if everything or row["count"]]
+        if as_json:
+            _print(json.dumps(row) for row in (*packets, *events))
+        else:
+            _print((*text.table(text.COUNTERS, packets), "", *text.table(text.EVENTS, events)))
+
+
+def sessions(
+    protocol: _ProtocolOption = None,
+    host6: _Host6Option = None,
+    host4: _Host4Option = None,
+    mapped4: _Mapped4Option = None,
+    limit: _LimitOption = None,
+    as_json: JsonOption = False,
+    config: _ConfigOption = None,
+    socket: _SocketOption = None,
+) -> None:
+    """List the open sessions."""
+    filters = _filters(SESSION_FILTERS, protocol=protocol, host6=host6, host4=host4, mapped4=mapped4, limit=limit)
+    _list("/v1/sessions", filters, text.SESSIONS, as_json, config, socket)
+
+
+def bib(
+    protocol: _ProtocolOption = None,
+    host6: _Host6Option = None,
+    mapped4: _Mapped4Option = None,
+    limit: _LimitOption = None,
+    as_json: JsonOption = False,
+    config: _ConfigOption = None,
+    socket: _SocketOption = None,
+) -> None:
+    """List the BIB: which pool address and port stands for which IPv6 host and port."""
+    filters = _filters(BIB_FILTERS, protocol=protocol, host6=host6, mapped4=mapped4, limit=limit)
+    _list("/v1/bib", filters, text.BIB, as_json, config, socket)
+
+
+def pools(as_json: JsonOption = False, config: _ConfigOption = None, socket: _SocketOption = None) -> None:
+    """Show how much of each pool4 is in use."""
+    _list("/v1/pools", {}, text.POOLS, as_json, config, socket)
+
+
+def _filters(allowed: Sequence[str], **given: str | int | None) -> dict[str, str]:
+    """The filters that were given, once they are known to be understood; else a usage error."""
+    filters = {name: str(value) for name, value in given.items() if value is not None}
+    try:
+        parse_filters(filters.items(), allowed)
+    except FilterError as error:
+        raise typer.BadParameter(f"--{error}") from None
+    return filters
+
+
+def _list(
+    path: str,
+    filters: dict[str, str],
+    columns: Sequence[text.Column],
+    as_json: bool,
+    config: Path | None,
+    socket: str | None,
+) -> None:
+    """Print a listing as it arrives."""
+    with _asking(config, socket) as daemon:
+        if as_json:
+            _print(line.decode() for line in daemon.lines(path, filters))
+        else:
+            _print(text.table(columns, daemon.rows(path, filters)))
+
+
+def _print(lines: Iterable[str]) -> None:
+    sys.stdout.writelines(f"{line}\n" for line in lines)
+    sys.stdout.flush()
+
+
+@contextmanager
+def _asking(config: Path | None, socket: str | None) -> Iterator[Client]:
+    """The daemon meant by -c or --socket.  What goes wrong while it is asked becomes one sentence and an exit code."""
+    if config and socket:
+        raise typer.BadParameter("-c and --socket may name two daemons; give one of them")
+    try:
+        yield Client(socket or defaults.socket_path(config))
+    except DaemonUnreachableError as error:
+        raise _failure(error, UNREACHABLE) from None
+    except RequestRefusedError as error:
+        raise _failure(error, WRONG) from None
+    except BrokenPipeError:  # the reader, `head` perhaps, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the last flush, at exit
+
+
+def _failure(error: Exception, code: int) -> typer.Exit:
+    sys.stdout.flush()
+    typer.echo(f"nat64d: {error}", err=True)
+    return typer.Exit(code)

@@ -1,0 +1,146 @@
+"""What no key can know alone: features that are not there yet, and contradictions between keys."""
+
+from collections.abc import Iterator, Mapping
+from itertools import accumulate, islice
+from typing import Any, NamedTuple
+
+from nat64d.config import toml
+from nat64d.config.addresses import INTERFACE
+from nat64d.config.models import Config
+from nat64d.config.problems import Finding
+
+POOL4_ADDRESSES = 4096  # each needs a bit a port and protocol: 24 KiB
+
+_SECTIONS_LATER = ("eam", "service", "clat", "dns64")
+_KEYS_LATER = (  # their defaults are all there is
+    ("limits", "port_block"),
+    ("limits", "fragments_memory"),
+    ("translation", "rfc6791_ipv6"),
+    ("translation", "eam_hairpin"),
+    ("translation", "clamp_mss"),
+    ("state", "file"),
+    ("state", "keep"),
+    ("log", "sessions"),
+)
+
+
+def not_supported_yet(raw: Mapping[str, Any], config: Config) -> Iterator[Finding]:
+    """Well-formed wishes that this version cannot grant; `raw` is the file, of which `config` may lack faulty parts."""
+    for name in _SECTIONS_LATER:
+        if name in raw:
+            yield Finding((name,), "no such section: not supported yet")
+    for section, key in _KEYS_LATER:
+        table = getattr(config, section)
+        default = type(table).model_fields[key].default
+        if getattr(table, key) != default:
+            nothing = "no such key: not supported yet"
+            expected = nothing if default is None else f"{toml.value(default)}: anything else is not supported yet"
+            yield Finding((section, key), expected)
+    for row, pool in enumerate(config.pool4):
+        if pool.addresses.startswith(INTERFACE):
+            yield Finding(
+                ("pool4", row, "addresses"), "addresses of its own: sharing an interface's is not supported yet"
+            )
+    if "pool6" not in raw:
+        yield Finding(("pool6",), "a prefix such as 64:ff9b::/96: doing without is not supported yet")
+    if raw.get("pool4", []) == []:
+        yield Finding(("pool4",), "a [[pool4]] table or more: purely stateless translation is not supported yet")
+
+
+def contradictions(config: Config) -> Iterator[Finding]:
+    """Keys that are right one by one and wrong together."""
+    pools = list(_pools(config))
+    yield from _too_many_addresses(pools)
+    yield from _overlapping_pools(pools)
+    yield from _forwards(config)
+    yield from _inside_pool6(config)
+    yield from _own_address4(config, pools)
+    if config.host.masquerade == config.tun.name:
+        yield Finding(("host", "masquerade"), "another interface than [tun] name")
+    if config.translation.mtu6 != "auto" and config.translation.mtu6 < config.translation.lowest_ipv6_mtu:
+        yield Finding(("translation", "lowest_ipv6_mtu"), f"at most mtu6, {config.translation.mtu6}")
+
+
+class _Pool(NamedTuple):
+    """A [[pool4]] with its place, in numbers."""
+
+    first: int
+    last: int
+    port_first: int
+    port_last: int
+    protocols: frozenset[str]
+    row: int
+    text: str
+
+
+def _pools(config: Config) -> Iterator[_Pool]:
+    """The pools that have addresses of their own."""
+    for row, pool in enumerate(config.pool4):
+        if not pool.addresses.startswith(INTERFACE):
+            text = f"{pool.addresses} ports {pool.ports}"
+            yield _Pool(
+                int(pool.first), int(pool.last), pool.port_first, pool.port_last, frozenset(pool.protocols), row, text
+            )
+
+
+def _too_many_addresses(pools: list[_Pool]) -> Iterator[Finding]:
+    """More pool addresses than there is memory for; the row that goes too far is the culprit."""
+    totals = accumulate(pool.last - pool.first + 1 for pool in pools)
+    for pool, total in zip(pools, totals, strict=True):
+        if total > POOL4_ADDRESSES:
+            expected = f"at most {POOL4_ADDRESSES} addresses in all of [[pool4]], up to here there are {total}"
+            yield Finding(("pool4", pool.row, "addresses"), expected)
+            return
+
+
+def _overlapping_pools(pools: list[_Pool]) -> Iterator[Finding]:
+    """Rows that would hand out the same transport address twice, whatever their source; each later row once."""
+    pools = sorted(pools)
+    guilty = set()
+    for at, pool in enumerate(pools):
+        for other in islice(pools, at + 1, None):
+            if other.first > pool.last:
+                break
+            earlier, later = sorted((pool, other), key=lambda each: each.row)
+            ports_meet = pool.port_first <= other.port_last and other.port_first <= pool.port_last
+            if ports_meet and pool.protocols & other.protocols and later.row not in guilty:
+                guilty.add(later.row)
+                yield Finding(("pool4", later.row, "addresses"), f"no overlap with the [[pool4]] of {earlier.text}")
+
+
+def _forwards(config: Config) -> Iterator[Finding]:
+    """A BIB entry is one to one (RFC 6146 section 3.1): neither end twice, and no IPv6 end that stands for IPv4."""
+    seen: dict[tuple[object, ...], str] = {}
+    for row, entry in enumerate(config.forward):
+        ends = (("ipv4", entry.address4, entry.port4, entry.ipv6), ("ipv6", entry.address6, entry.port6, entry.ipv4))
+        for key, address, port, other_end in ends:
+            taken = seen.setdefault((entry.protocol, address, port), other_end)
+            if taken is not other_end:
+                expected = f"a transport address with one [[forward]]; {entry.protocol} here already has {taken}"
+                yield Finding(("forward", row, key), expected)
+        if config.pool6 and entry.address6 in config.pool6:
+            yield Finding(("forward", row, "ipv6"), f"an IPv6 host outside pool6, {config.pool6}")
+
+
+def _inside_pool6(config: Config) -> Iterator[Finding]:
+    """pool6 holds IPv4 hosts only: neither the translator nor those who use it."""
+    if config.pool6 is None:
+        return
+    if config.tun.ipv6 in config.pool6:
+        yield Finding(("tun", "ipv6"), f"an address outside pool6, {config.pool6}, unlike {config.tun.ipv6}")
+    for row, pool in enumerate(config.pool4):
+        if pool.source and pool.source.overlaps(config.pool6):
+            yield Finding(("pool4", row, "source"), f"IPv6 hosts outside pool6, {config.pool6}")
+
+
+def _own_address4(config: Config, pools: list[_Pool]) -> Iterator[Finding]:
+    """The translator's own IPv4 address is nobody else's."""
+    own = config.tun.ipv4
+    if own is None:
+        return
+    for pool in pools:
+        if pool.first <= int(own) <= pool.last:
+            yield Finding(("tun", "ipv4"), f"an address outside the [[pool4]] of {pool.text}")
+    for entry in config.forward:
+        if entry.address4 == own:
+            yield Finding(("tun", "ipv4"), f"another address than the [[forward]] of {entry.ipv4}")

@@ -1,0 +1,118 @@
+"""How rows become lines for people: the one formatter of the listings.
+
+Columns are separated by two spaces, and an empty cell is `-`; only the sentences in the last columns hold spaces, so
+that `awk` can count the others.  Widths are taken from the first rows, so that a listing is printed while it arrives; a
+later, wider cell widens what follows.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain, islice
+from typing import Any
+
+SAMPLE = 1000  # rows looked at before the first is printed
+EMPTY = "-"
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column: its heading, how a row fills it, and whether it is a number (aligned to the right)."""
+
+    heading: str
+    cell: Callable[[Row], str]
+    number: bool = False
+
+
+def table(columns: Sequence[Column], rows: Iterable[Row]) -> Iterator[str]:
+    """Lines without line ends: the headings, then one line a row, as the rows arrive."""
+    cells = ([column.cell(row) for column in columns] for row in rows)
+    sample = [[column.heading for column in columns], *islice(cells, SAMPLE)]
+    widths = [max(map(len, column)) for column in zip(*sample, strict=True)]
+    for line in chain(sample, cells):
+        widths = [max(width, len(cell)) for width, cell in zip(widths, line, strict=True)]
+        yield "  ".join(
+            cell.rjust(width) if column.number else cell.ljust(width)
+            for column, cell, width in zip(columns, line, widths, strict=True)
+        ).rstrip()
+
+
+def facts(pairs: Iterable[tuple[str, str]]) -> Iterator[str]:
+    """Lines of `name  value`, the values aligned."""
+    listed = list(pairs)
+    width = max((len(name) for name, _ in listed), default=0)
+    return (f"{name.ljust(width)}  {value}" for name, value in listed)
+
+
+def plain(value: Any) -> str:
+    """A JSON value as one piece of text: lists as words, objects as `name=value` words, nothing as `-`."""
+    match value:
+        case bool():
+            return "yes" if value else "no"
+        case float():
+            return f"{value:g}"
+        case dict():
+            return " ".join(f"{name}={plain(part)}" for name, part in value.items()) or EMPTY
+        case list():
+            return " ".join(map(plain, value)) or EMPTY
+        case None | "":
+            return EMPTY
+    return str(value)
+
+
+def duration(seconds: float) -> str:
+    """Whole seconds as `2h03m59s`, `3d00h00m`: without spaces, the smallest unit that matters last."""
+    minutes, second = divmod(round(seconds), 60)
+    hours, minute = divmod(minutes, 60)
+    days, hour = divmod(hours, 24)
+    if days:
+        return f"{days}d{hour:02}h{minute:02}m"
+    if hours:
+        return f"{hours}h{minute:02}m{second:02}s"
+    return f"{minutes}m{second:02}s" if minutes else f"{second}s"
+
+
+def endpoint(address: str, port: int) -> str:
+    """A transport address as it is written: `[2001:db8::1]:5000` or `192.0.2.1:5000`."""
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+
+
+def _field(key: str, heading: str = "", number: bool = False) -> Column:
+    return Column((heading or key).upper(), lambda row: plain(row[key]), number)
+
+
+def _end(key: str) -> Column:
+    return Column(key.upper(), lambda row: endpoint(row[key], row[f"{key}_port"]))
+
+
+SESSIONS = (
+    _field("protocol"),
+    _end("host6"),
+    _end("mapped4"),
+    _end("host4"),
+    _field("state"),
+    Column("EXPIRES", lambda row: duration(row["expires_in"]), number=True),
+)
+BIB = (_field("protocol"), _end("host6"), _end("mapped4"), _field("static"), _field("sessions", number=True))
+POOLS = (
+    _field("addresses"),
+    _field("ports"),
+    _field("protocol"),
+    _field("source"),
+    _field("used", number=True),
+    _field("total", number=True),
+    Column("USED%", lambda row: f"{100 * row['used'] / row['total']:.1f}" if row["total"] else EMPTY, number=True),
+)
+COUNTERS = (_field("direction"), _field("verdict"), _field("packets", number=True), _field("rfc"), _field("help"))
+EVENTS = (_field("event"), _field("count", number=True), _field("help"))
+
+
+def status(document: Row) -> Iterator[str]:
+    """The status as `name  value` lines, in the order the daemon gives them."""
+    limits = document.get("limits", {})
+    for_people: Mapping[str, Callable[[Any], str]] = {
+        "uptime": duration,
+        "sessions": lambda count: f"{count} of {limits['sessions']}" if "sessions" in limits else str(count),
+    }
+    return facts((name, for_people.get(name, plain)(value)) for name, value in document.items())

@@ -1,0 +1,102 @@
+"""Masquerade: an nftables table of our own that hides pool4 behind the address of an outgoing interface.
+
+table ip nat64d_nat64 {
+    chain postrouting {
+        type nat hook postrouting priority srcnat; policy accept;
+        oifname "eth0" ip saddr 169.254.64.0-169.254.64.15 masquerade
+    }
+}
+"""
+
+import errno
+from collections.abc import Iterable
+from ipaddress import IPv4Network
+from typing import Any
+
+from pyroute2.netlink.exceptions import NetlinkError
+from pyroute2.netlink.nfnetlink.nftsocket import Cmp, Meta, Regs
+from pyroute2.nftables.expressions import genex, masq
+from pyroute2.nftables.main import NFTables
+
+# linux/netfilter.h, linux/netfilter_ipv4.h, linux/netfilter/nf_tables.h, linux/if.h
+NFPROTO_IPV4 = 2
+NF_IP_PRI_NAT_SRC = 100
+NFT_TABLE_F_OWNER = 2
+NFT_PAYLOAD_NETWORK_HEADER = 1
+NFT_RANGE_EQ = 0
+IFNAMSIZ = 16
+
+IPV4_SOURCE_AT, IPV4_ADDRESS = 12, 4  # octets
+
+CHAIN = "postrouting"
+Expression = list[dict[str, Any]]
+
+
+class Masquerade:
+    """The table, from the making of this object until `close`.
+
+    Since Linux 5.12 it belongs to our netlink socket: `nft flush ruleset`, with which firewalls begin to reload, leaves
+    it alone, and the kernel removes it when this process ends, however it ends.
+    """
+
+    def __init__(self, table: str, sources: Iterable[IPv4Network], interfaces: Iterable[str]) -> None:
+        """Set the table up, in place of one that a killed process left; raises NetlinkError."""
+        self._table = table
+        self._nft = NFTables(nfgen_family=NFPROTO_IPV4)
+        try:
+            self._replace_table()
+            chain = {"hook": "postrouting", "type": "nat", "priority": NF_IP_PRI_NAT_SRC}
+            self._nft.chain("add", table=table, name=CHAIN, **chain)
+            rules = [(interface, source) for interface in interfaces for source in sources]
+            for interface, source in rules:
+                matches = (_leaves_by(interface), _comes_from(source), masq())
+                self._nft.rule("add", table=table, chain=CHAIN, expressions=matches)
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Remove the table."""
+        self._nft.close()
+        remove_table(self._table)
+
+    def _replace_table(self) -> None:
+        self._nft.table("add", name=self._table)  # so that there is one to remove
+        self._nft.table("del", name=self._table)
+        try:
+            self._nft.table("add", kwarg={"name": self._table, "flags": NFT_TABLE_F_OWNER})
+        except NetlinkError as error:
+            if error.code not in {errno.EOPNOTSUPP, errno.EINVAL}:
+                raise
+            self._nft.table("add", name=self._table)
+
+
+def remove_table(table: str) -> None:
+    """Remove a table that has no owner, if there is one of that name; raises NetlinkError."""
+    with NFTables(nfgen_family=NFPROTO_IPV4) as nft:
+        try:
+            nft.table("del", name=table)
+        except NetlinkError as error:
+            if error.code != errno.ENOENT:
+                raise
+
+
+def _leaves_by(interface: str) -> Expression:
+    name = _data(interface.encode().ljust(IFNAMSIZ, b"\0"))
+    return [
+        genex("meta", {"dreg": Regs.NFT_REG_1, "key": Meta.NFT_META_OIFNAME}),
+        genex("cmp", {"sreg": Regs.NFT_REG_1, "op": Cmp.NFT_CMP_EQ, "data": name}),
+    ]
+
+
+def _comes_from(source: IPv4Network) -> Expression:
+    place = {"base": NFT_PAYLOAD_NETWORK_HEADER, "offset": IPV4_SOURCE_AT, "len": IPV4_ADDRESS}
+    first, last = _data(source[0].packed), _data(source[-1].packed)
+    return [
+        genex("payload", {"dreg": Regs.NFT_REG_1, **place}),
+        genex("range", {"sreg": Regs.NFT_REG_1, "op": NFT_RANGE_EQ, "from_data": first, "to_data": last}),
+    ]
+
+
+def _data(value: bytes) -> dict[str, Any]:
+    return {"attrs": [("NFTA_DATA_VALUE", value)]}

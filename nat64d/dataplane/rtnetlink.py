@@ -1,0 +1,186 @@
+"""Links, addresses and routes over rtnetlink: what `ip link`, `ip address` and `ip route` do.
+
+Each function takes an open IPRoute and raises pyroute2's NetlinkError, except where the kernel's answer says that what
+was asked for is so already.
+"""
+
+import asyncio
+import errno
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Interface, IPv6Network
+from typing import Any
+
+from pyroute2 import AsyncIPRoute
+from pyroute2.netlink import NLM_F_ACK, NLM_F_REQUEST, nla, nlmsg
+from pyroute2.netlink.exceptions import NetlinkError
+from pyroute2.netlink.rtnl import RTM_SETLINK
+
+# linux/if.h, linux/if_addr.h, linux/if_link.h, linux/rtnetlink.h
+IFF_UP = 1
+IFA_F_NODAD = 2
+ADDR_GEN_MODE_NONE = 1
+RT_SCOPE_UNIVERSE, RT_SCOPE_LINK = 0, 253
+RT_TABLE_MAIN = 254
+RTN_UNICAST = 1
+
+PROTOCOL = 64  # marks our routes, for `ip route show proto 64` and for routing daemons that redistribute them
+
+Interface = IPv4Interface | IPv6Interface
+Network = IPv4Network | IPv6Network
+
+
+@dataclass(frozen=True)
+class Device:
+    """A network device; `kind` is "tun", "tap", what `ip -d link` calls it, or "" for hardware."""
+
+    index: int
+    kind: str
+    persistent: bool  # stays when no program has it open
+    multi_queue: bool
+    queues: int  # open ones, of a device of several
+    mtu: int
+    settings: dict[str, int]  # what `change_device` takes
+
+
+class _SettingsMessage(nlmsg):  # type: ignore[misc]
+    """A link message that carries IPv4 settings (IPV4_DEVCONF_*): no need of a writable /proc/sys, unlike sysctl."""
+
+    fields = (("family", "B"), ("__align", "x"), ("ifi_type", "H"), ("index", "i"), ("flags", "I"), ("change", "I"))
+    nla_map = ((26, "IFLA_AF_SPEC", "families"),)
+
+    class families(nla):  # type: ignore[misc]  # noqa: N801  pyroute2 finds it by the name in nla_map
+        nla_map = ((2, "AF_INET", "inet"),)
+
+        class inet(nla):  # type: ignore[misc]  # noqa: N801
+            nla_map = ((1, "IFLA_INET_CONF", "conf"),)
+
+            class conf(nla):  # type: ignore[misc]  # noqa: N801
+                nla_map = ((1, "forwarding", "uint32"), (8, "rp_filter", "uint32"), (23, "accept_local", "uint32"))
+
+
+IPV4_SETTINGS = ("forwarding", "rp_filter", "accept_local")
+
+
+def find_device(ip: Any, name: str) -> Device | None:
+    """The device of that name, None if there is none."""
+    try:
+        link = ip.get_links(socket.if_nametoindex(name))[0]
+    except OSError:
+        return None
+    kind = link.get_nested("IFLA_LINKINFO", "IFLA_INFO_KIND") or ""
+    about = link.get_nested("IFLA_LINKINFO", "IFLA_INFO_DATA") if kind == "tun" else None
+    tun = dict(about["attrs"]) if about else {}
+    ipv4 = link.get_nested("IFLA_AF_SPEC", "AF_INET") or {}
+    settings = {name: int(ipv4[name]) for name in IPV4_SETTINGS if name in ipv4}
+    settings["up"] = link["flags"] & IFF_UP
+    settings["addr_gen_mode"] = link.get_nested("IFLA_AF_SPEC", "AF_INET6", "IFLA_INET6_ADDR_GEN_MODE") or 0
+    return Device(
+        index=link["index"],
+        kind="tap" if tun.get("IFLA_TUN_TYPE") == 2 else kind,
+        persistent=bool(tun.get("IFLA_TUN_PERSIST")),
+        multi_queue=bool(tun.get("IFLA_TUN_MULTI_QUEUE")),
+        queues=tun.get("IFLA_TUN_NUM_QUEUES", 0),
+        mtu=link.get_attr("IFLA_MTU"),
+        settings=settings,
+    )
+
+
+def change_device(ip: Any, index: int, settings: dict[str, int]) -> None:
+    """Set what `settings` names of mtu, addr_gen_mode, up and IPV4_SETTINGS; down comes first, up last."""
+    if settings.get("up") == 0:
+        ip.link("set", index=index, state="down")
+    if "mtu" in settings:
+        ip.link("set", index=index, mtu=settings["mtu"])
+    if "addr_gen_mode" in settings:
+        mode = {"attrs": [("IFLA_INET6_ADDR_GEN_MODE", settings["addr_gen_mode"])]}
+        ip.link("set", index=index, IFLA_AF_SPEC={"attrs": [("AF_INET6", mode)]})
+    ipv4 = [(name, settings[name]) for name in IPV4_SETTINGS if name in settings]
+    if ipv4:
+        asyncio.run(_change_ipv4(index, ipv4))
+    if settings.get("up"):
+        ip.link("set", index=index, state="up")
+
+
+async def _change_ipv4(index: int, settings: list[tuple[str, int]]) -> None:
+    message = _SettingsMessage()
+    message["index"] = index
+    inet = {"attrs": [("IFLA_INET_CONF", {"attrs": settings})]}
+    message["attrs"] = [("IFLA_AF_SPEC", {"attrs": [("AF_INET", inet)]})]
+    async with AsyncIPRoute() as ip:
+        async for _ in await ip.nlm_request(message, RTM_SETLINK, NLM_F_REQUEST | NLM_F_ACK):
+            pass  # the answer is an acknowledgement, or raises
+
+
+def add_address(ip: Any, index: int, address: Interface) -> bool:
+    """Give the device an address; False if it has it."""
+    flags = IFA_F_NODAD if address.version == 6 else 0
+    with _tolerating(errno.EEXIST) as refused:
+        ip.addr("add", index=index, address=str(address.ip), prefixlen=address.network.prefixlen, flags=flags)
+    return not refused
+
+
+def remove_address(ip: Any, index: int, address: Interface) -> None:
+    """Take an address from the device."""
+    with _tolerating(errno.EADDRNOTAVAIL, errno.ENODEV):
+        ip.addr("del", index=index, address=str(address.ip), prefixlen=address.network.prefixlen)
+
+
+def local_addresses(ip: Any, other_than: int) -> dict[IPv4Address, int]:
+    """The IPv4 addresses of this host, with the index of their device; not those of the device `other_than`."""
+    found = {}
+    for message in ip.get_addr(family=socket.AF_INET):
+        if message["index"] != other_than:
+            found[IPv4Address(message.get_attr("IFA_LOCAL") or message.get_attr("IFA_ADDRESS"))] = message["index"]
+    return found
+
+
+def add_route(ip: Any, index: int, network: Network) -> bool:
+    """Lead `network` to the device; False if the main table has a route for just this network, wherever it leads."""
+    with _tolerating(errno.EEXIST) as refused:
+        ip.route("add", **_route(index, network))
+    return not refused
+
+
+def remove_route(ip: Any, index: int, network: Network) -> None:
+    """Take back what `add_route` did."""
+    with _tolerating(errno.ESRCH, errno.ENODEV):
+        ip.route("del", **_route(index, network))
+
+
+def device_towards(ip: Any, network: Network) -> int:
+    """The index of the device by which packets to the first address of `network` leave; 0 if they do not leave."""
+    try:
+        route = ip.route("get", dst=str(network[0]))[0]
+    except NetlinkError:  # unreachable, prohibited or a black hole: each has a code of its own
+        return 0
+    return route.get_attr("RTA_OIF") or 0
+
+
+def default_interfaces(ip: Any) -> list[str]:
+    """The interfaces of the IPv4 default route of lowest metric: none without one, several with several next hops."""
+    routes = [r for r in ip.get_default_routes(socket.AF_INET, RT_TABLE_MAIN) if r["type"] == RTN_UNICAST]
+    if not routes:
+        return []
+    best = min(routes, key=lambda route: route.get_attr("RTA_PRIORITY") or 0)
+    hops = [hop["oif"] for hop in best.get_attr("RTA_MULTIPATH") or []] or [best.get_attr("RTA_OIF")]
+    return sorted({socket.if_indextoname(hop) for hop in hops})
+
+
+def _route(index: int, network: Network) -> dict[str, Any]:
+    scope = RT_SCOPE_LINK if network.version == 4 else RT_SCOPE_UNIVERSE
+    return {"dst": str(network), "oif": index, "proto": PROTOCOL, "scope": scope, "table": RT_TABLE_MAIN}
+
+
+@contextmanager
+def _tolerating(*codes: int) -> Iterator[list[int]]:
+    """Let these answers of the kernel pass; the list given then holds the one that came."""
+    came: list[int] = []
+    try:
+        yield came
+    except NetlinkError as error:
+        if error.code not in codes:
+            raise
+        came.append(error.code)

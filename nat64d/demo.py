@@ -1,0 +1,133 @@
+"""`nat64d demo`: an IPv6-only client fetches a page from an IPv4-only server, in three network namespaces.
+
+client6 ── 2001:db8:1::/64 ── gateway ── 192.0.2.0/24 ── server4
+    ::10                   ::1  nat64d  .254            .1
+"""
+
+import ipaddress
+import shutil
+import subprocess
+import sys
+import tempfile
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from textwrap import indent
+
+from rich.console import Console
+from rich.text import Text
+
+from nat64d.lab import Daemon, Lab, LabError, Namespace, obstacle
+
+CLIENT6, GATEWAY6 = "2001:db8:1::10", "2001:db8:1::1"
+SERVER4, GATEWAY4 = "192.0.2.1", "192.0.2.254"
+POOL4 = "203.0.113.0/30"
+POOL6 = ipaddress.IPv6Network("64:ff9b::/96")
+URL = f"http://[{POOL6[int(ipaddress.IPv4Address(SERVER4))]}]/"
+
+CONFIG = f"""\
+pool6 = "{POOL6}"
+strict_well_known_prefix = false  # {SERVER4} is a documentation address
+
+[[pool4]]
+addresses = "{POOL4}"
+"""
+
+PICTURE = f"""\
+client6 ─────────────── gateway ─────────────── server4
+IPv6 only               nat64d                  IPv4 only
+{CLIENT6:<23} pool {POOL4:<18} {SERVER4}
+"""
+
+
+def main() -> int:
+    """Run the demonstration; 0 when the page came through, 1 with one sentence on stderr when not."""
+    console, complaints = Console(highlight=False), Console(stderr=True, highlight=False, soft_wrap=True)
+    why = obstacle() if shutil.which("curl") else "The program curl is not installed."
+    if why:
+        complaints.print(f"nat64d demo: {why}", markup=False)
+        return 1
+    try:
+        with tempfile.TemporaryDirectory(prefix="nat64d-demo-") as directory, Lab("demo") as lab:
+            _show(console, lab, Path(directory))
+    except LabError as error:
+        complaints.print(f"nat64d demo: {error}", markup=False)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+def serve() -> None:
+    """The web server inside server4: one page that says who asked, and over what."""
+
+    class Page(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            page = f"Hello {self.client_address[0]}, this is {SERVER4}. I speak IPv4 and nothing else.\n".encode()
+            self.send_response(200)
+            self.send_header("Content-Type", "text/plain")
+            self.send_header("Content-Length", str(len(page)))
+            self.end_headers()
+            self.wfile.write(page)
+
+        def log_message(self, *_: object) -> None:
+            """Quietly."""
+
+    with HTTPServer((SERVER4, 80), Page) as server:
+        sys.stdout.write("listening\n")
+        sys.stdout.flush()
+        server.serve_forever()
+
+
+def _show(console: Console, lab: Lab, directory: Path) -> None:
+    """The demonstration itself; raises LabError."""
+    client, gateway, server = _network(lab)
+    console.print()
+    _output(console, PICTURE)
+    _start_web_server(server)
+    _heading(console, client, f"curl http://{SERVER4}/")
+    _output(console, client.run("curl", "-sS", "--max-time", "5", f"http://{SERVER4}/", check=False).stderr)
+
+    daemon = Daemon(gateway, directory, CONFIG)
+    _heading(console, gateway, "nat64d run -c demo.toml")
+    _output(console, CONFIG)
+    with console.status("nat64d starts; the very first start compiles, which takes about a minute"):
+        daemon.start()
+    _output(console, daemon.said())
+
+    _heading(console, client, f"curl {URL}")
+    _output(console, client.run("curl", "-sS", "--fail", "--max-time", "10", URL).stdout)
+    for listing in ("sessions", "counters"):
+        _heading(console, gateway, f"nat64d {listing}")
+        _output(console, daemon.ask(listing).stdout)
+    status = daemon.stop()
+    if status != 0:
+        raise LabError(f"nat64d ended with {status}:\n{daemon.said()}")
+    console.print("[green]The page came through NAT64.[/] Namespaces, daemon and servers are gone again.")
+
+
+def _network(lab: Lab) -> tuple[Namespace, Namespace, Namespace]:
+    """Client, gateway and server as drawn above."""
+    client, gateway, server = (lab.namespace(name) for name in ("client6", "gateway", "server4"))
+    lab.link(client, [f"{CLIENT6}/64"], gateway, [f"{GATEWAY6}/64"])
+    lab.link(gateway, [f"{GATEWAY4}/24"], server, [f"{SERVER4}/24"])
+    client.route("default", GATEWAY6)
+    server.route(POOL4, GATEWAY4)
+    return client, gateway, server
+
+
+def _start_web_server(server: Namespace) -> None:
+    """Start serve() inside; returns when it listens."""
+    command = (sys.executable, "-c", "from nat64d.demo import serve; serve()")
+    process = server.popen(*command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    if process.stdout is None or process.stdout.readline() != "listening\n":
+        raise LabError(f"The web server did not start: {process.communicate()[1].strip()}")
+
+
+def _heading(console: Console, host: Namespace, command: str) -> None:
+    """A command as typed at a prompt."""
+    console.print(Text.assemble((f"{host.name}$ ", "bold cyan"), (command, "bold")))
+
+
+def _output(console: Console, text: str) -> None:
+    """What a command printed."""
+    console.print(Text(indent(text.strip("\n"), "  ") + "\n"), soft_wrap=True)

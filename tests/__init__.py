@@ -1,0 +1,1 @@
+"""The tests; README.md in this folder says which room holds what."""

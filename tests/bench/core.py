@@ -1,0 +1,187 @@
+"""Nanoseconds a packet of the translator core: a compiled loop over `pipeline.process`, no TUN, no Python in between.
+
+A million sessions are opened first. Packets are laid into a batch of slots as a worker's reads would, then translated;
+only the translation is timed. A measurement in which one packet was not translated is an error.
+"""
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import count
+from statistics import median
+from typing import NamedTuple
+
+import numpy as np
+from numba import types
+from rich.console import Console
+
+from nat64d.config import loads
+from nat64d.settings import settings_of, tables_of, words
+from tests.bench import report
+from tests.bench.decks import ACK, SYN, Deck, from_host4, from_host6, unreachable
+from tests.bench.paths import CLIENT6, NAT64D_POOL6
+from translator.compile import jit
+from translator.packet.fields import TCP, UDP, copy
+from translator.packet.virtio import VNET_HEADER
+from translator.pipeline import HEADROOM, SLOT, Worker, new_worker, process
+from translator.tables import SESSION, Settings, Tables
+from translator.verdict import Verdict
+
+SESSIONS = 1_000_000
+ACTIVE = 1000  # TCP sessions, and UDP sessions of the busy measures
+PLAYED = 200_000  # packets a round
+NEW = 50_000  # sessions opened a round
+ROUNDS = 5
+BATCH = 64
+PER_HOST = 16  # sessions of one host6
+NOW = 1_000_000  # ms; stands still, so nothing expires
+MONOTONIC = 1  # CLOCK_MONOTONIC
+
+CONFIG = """\
+pool6 = "{pool6}"
+strict_well_known_prefix = false
+pool4 = [{{ addresses = "198.51.100.0/27" }}]
+limits = {{ sessions = {sessions} }}
+"""
+
+_clock_gettime = types.ExternalFunction("clock_gettime", types.int32(types.int32, types.intp))
+
+
+class Bed(NamedTuple):
+    """What every measurement works on."""
+
+    settings: Settings
+    tables: Tables
+    worker: Worker
+    slots: np.ndarray  # uint8[BATCH, SLOT]
+
+
+@jit()
+def nanoseconds(clock: np.ndarray) -> int:
+    """CLOCK_MONOTONIC; `clock` is int64[2] of scratch."""
+    _clock_gettime(MONOTONIC, clock.ctypes.data)
+    return clock[0] * 1_000_000_000 + clock[1]
+
+
+@jit()
+def play(
+    settings: Settings,
+    tables: Tables,
+    worker: Worker,
+    slots: np.ndarray,
+    octets: np.ndarray,
+    length: int,
+    order: np.ndarray,
+) -> int:
+    """Translate the packets octets[order], batch by batch; the nanoseconds of the translation alone."""
+    clock, spent = np.zeros(2, np.int64), 0
+    for first in range(0, len(order), BATCH):
+        size = min(BATCH, len(order) - first)
+        for k in range(size):
+            copy(slots[k], HEADROOM - VNET_HEADER, octets[order[first + k]], 0, octets.shape[1])
+        start = nanoseconds(clock)
+        for k in range(size):
+            process(settings, tables, worker, NOW, slots[k], HEADROOM, HEADROOM + length)
+        spent += nanoseconds(clock) - start
+    return spent
+
+
+def measure(bed: Bed, deck: Deck, order: np.ndarray) -> float:
+    """Nanoseconds a packet. RuntimeError when a packet met another verdict than TRANSLATED."""
+    before = bed.worker.counters.copy()
+    spent: int = play(*bed, deck.octets, deck.length, order)
+    counted = (bed.worker.counters - before).sum(axis=0)
+    if counted[Verdict.TRANSLATED] != len(order):
+        ends = ", ".join(f"{counted[verdict]} {verdict.name}" for verdict in Verdict if counted[verdict])
+        raise RuntimeError(f"{len(order)} packets should have been translated: {ends}")
+    return spent / len(order)
+
+
+def strangers(count: int, first_port: int) -> np.ndarray:
+    """Sessions that could be: PER_HOST of each IPv6 host, from `first_port` on, to some hundred IPv4 servers."""
+    rows, number = np.zeros(count, SESSION), np.arange(count)
+    hi, lo = words(CLIENT6)
+    rows["host6_hi"], rows["host6_lo"] = hi, lo + number // PER_HOST
+    rows["host6_port"] = first_port + number % PER_HOST
+    rows["host4"], rows["host4_port"] = 0xCB007101 + number % 199, 53
+    return rows
+
+
+def lay(new: int) -> Bed:
+    """Empty tables with room for SESSIONS and `new` more."""
+    config = loads(CONFIG.format(pool6=NAT64D_POOL6, sessions=SESSIONS + new), "bench")
+    settings = settings_of(config, bytes(range(16)))
+    return Bed(settings, tables_of(config, settings), new_worker(0), np.zeros((BATCH, SLOT), np.uint8))
+
+
+def open_sessions(bed: Bed) -> tuple[np.ndarray, np.ndarray]:
+    """SESSIONS sessions, opened by packets: the UDP ones and the established TCP ones."""
+    udp, tcp = SESSIONS - ACTIVE, strangers(ACTIVE, 2000)
+    measure(bed, from_host6(strangers(udp, 1024), UDP), np.arange(udp))
+    measure(bed, from_host6(tcp, TCP, SYN), np.arange(ACTIVE))
+    opened = bed.tables.sessions[udp:SESSIONS]
+    measure(bed, from_host4(opened, TCP, SYN | ACK), np.arange(ACTIVE))
+    return bed.tables.sessions[:udp], opened
+
+
+Hand = tuple[Deck, np.ndarray]  # packets, and the order they come in
+Deal = Callable[[np.random.Generator], Hand]
+
+
+def busy(deck: Deck, rng: np.random.Generator) -> Hand:
+    """The same few sessions in random order, as a busy gateway's caches see them."""
+    return deck, rng.integers(len(deck.octets), size=PLAYED)
+
+
+def uniform(build: Callable[[np.ndarray], Deck], rows: np.ndarray, rng: np.random.Generator) -> Hand:
+    """Any session, none twice: no cache helps."""
+    return build(rows[rng.choice(len(rows), PLAYED, replace=False)]), np.arange(PLAYED)
+
+
+def newcomers(ports: Iterator[int], _: np.random.Generator) -> Hand:
+    """Sessions not seen before, of known hosts."""
+    return from_host6(strangers(NEW, next(ports)), UDP), np.arange(NEW)
+
+
+def deals(udp: np.ndarray, tcp: np.ndarray, rng: np.random.Generator) -> dict[str, Deal]:
+    """What is measured, by name."""
+    few = udp[rng.choice(len(udp), ACTIVE, replace=False)]
+    udp6, udp4 = partial(from_host6, protocol=UDP), partial(from_host4, protocol=UDP)
+    return {
+        "UDP, 64 octets, 6to4, 1000 active": partial(busy, udp6(few)),
+        "UDP, 64 octets, 4to6, 1000 active": partial(busy, udp4(few)),
+        "UDP, 64 octets, 6to4, uniform": partial(uniform, udp6, udp),
+        "UDP, 64 octets, 4to6, uniform": partial(uniform, udp4, udp),
+        "TCP, 64 octets, 6to4, 1000 active": partial(busy, from_host6(tcp, TCP)),
+        "TCP, 64 octets, 4to6, 1000 active": partial(busy, from_host4(tcp, TCP)),
+        "TCP, 64 KiB super-frame, 6to4": partial(busy, from_host6(tcp, TCP, superframe=True)),
+        "ICMP error, 4to6, 1000 active": partial(busy, unreachable(few)),
+        "UDP, 64 octets, 6to4, new session": partial(newcomers, count(10_000, PER_HOST)),
+    }
+
+
+def run(say: Callable[[str], None], rounds: int = ROUNDS) -> list[report.Figure]:
+    """Every measurement, rounds alternating, after one that is not counted. `say` is told what is being done."""
+    say(f"core: compiling, and opening {SESSIONS:,} sessions")
+    rng = np.random.default_rng(64)
+    bed = lay(NEW * (rounds + 1))
+    udp, tcp = open_sessions(bed)
+    measures = deals(udp, tcp, rng)
+    spent: dict[str, list[float]] = {name: [] for name in measures}
+    for number in range(rounds + 1):
+        for name, deal in measures.items():
+            say(f"core: round {number} of {rounds}: {name}")
+            took = measure(bed, *deal(rng))
+            if number:
+                spent[name].append(took)
+    return [report.Figure(name, median(took), min(took), max(took)) for name, took in spent.items()]
+
+
+def main() -> None:
+    """`python -m tests.bench.core`."""
+    with Console(stderr=True).status("core") as status:
+        figures = run(status.update)
+    Console().print(report.sentence(report.host()), report.screen(report.CORE, *report.core_cells(figures)))
+
+
+if __name__ == "__main__":
+    main()

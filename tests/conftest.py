@@ -1,0 +1,52 @@
+"""What every test has around it: hypothesis profiles, and no silent skips in CI."""
+
+import os
+import re
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+# A skip that CI accepts: the reason it gives (a regular expression) and why that is right there.
+ALLOWED_SKIPS: dict[str, str] = {}
+
+IN_PLAIN_PYTHON = os.environ.get("NUMBA_DISABLE_JIT", "0") == "1"
+
+# The first example of a property may have to compile what it tests: neither a deadline nor "too slow" means anything.
+settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
+settings.register_profile("plain-python", settings.get_profile("suite"), max_examples=30)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "plain-python" if IN_PLAIN_PYTHON else "suite"))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if os.environ.get("CI") == "true":
+        config.pluginmanager.register(SkipsFail(), "skips-fail")
+
+
+class SkipsFail:
+    """In CI a skip is a failure, unless ALLOWED_SKIPS has it: what was never run must not look green."""
+
+    def __init__(self) -> None:
+        self.unexpected: list[str] = []
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        self.note(report)
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        self.note(report)
+
+    def note(self, report: pytest.TestReport | pytest.CollectReport) -> None:
+        """Remember `report` when it is a skip that nobody has allowed; an expected failure is not a skip."""
+        if report.skipped and not hasattr(report, "wasxfail"):
+            reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+            if not any(re.search(allowed, reason) for allowed in ALLOWED_SKIPS):
+                self.unexpected.append(f"{report.nodeid}: {reason}")
+
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        if self.unexpected and session.exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        if self.unexpected:
+            terminalreporter.section("skipped, which CI does not accept (tests/conftest.py, ALLOWED_SKIPS)", red=True)
+            for line in self.unexpected:
+                terminalreporter.line(line)

@@ -1,0 +1,205 @@
+"""The programs at the two ends that Debian does not bring: `python programs.py NAME ARGUMENT…`, standard library only.
+
+Servers print "listening" once they are. Programs for one purpose print one JSON object and end.
+"""
+
+import asyncio
+import hashlib
+import json
+import os
+import select
+import socket
+import struct
+import sys
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+
+IP_RECVERR, IPV6_RECVERR = 11, 25  # <linux/in.h>, <linux/in6.h>; the socket module has no names for them
+IP_MTU_DISCOVER, IPV6_MTU_DISCOVER, PMTUDISC_PROBE = 10, 23, 3  # DF set, and the learnt path MTU ignored
+CHUNK = 1 << 20
+
+
+class Files(SimpleHTTPRequestHandler):
+    """GET a file; GET /whoami for the client's address; PUT anything for its SHA-256."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        if self.path == "/whoami":
+            self.answer(self.client_address[0])
+        else:
+            super().do_GET()
+
+    def do_PUT(self) -> None:
+        digest, left = hashlib.sha256(), int(self.headers["Content-Length"])
+        while left and (chunk := self.rfile.read(min(left, CHUNK))):
+            digest.update(chunk)
+            left -= len(chunk)
+        self.answer(digest.hexdigest())
+
+    def answer(self, text: str) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(text)))
+        self.end_headers()
+        self.wfile.write(text.encode())
+
+    def log_message(self, *_: object) -> None:
+        """Quietly."""
+
+
+def family(address: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in address else socket.AF_INET
+
+
+def listening() -> None:
+    print("listening", flush=True)
+
+
+def http(address: str, port: str, directory: str) -> None:
+    class Server(ThreadingHTTPServer):
+        address_family = family(address)
+
+    os.chdir(directory)
+    with Server((address, int(port)), Files) as server:
+        listening()
+        server.serve_forever()
+
+
+def tcp_echo(address: str, port: str) -> None:
+    async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while line := await reader.readline():
+            writer.write(line)
+            await writer.drain()
+        writer.close()
+
+    async def serve() -> None:
+        server = await asyncio.start_server(echo, address, int(port), backlog=1024)
+        listening()
+        await server.serve_forever()
+
+    asyncio.run(serve())
+
+
+def tcp_hold(address: str, port: str, connections: str) -> None:
+    """Open that many connections at once, say something different on each, and hold them until stdin ends."""
+
+    async def one(number: int) -> tuple[bool, asyncio.StreamWriter]:
+        reader, writer = await asyncio.open_connection(address, int(port))
+        said = f"connection {number} from {writer.get_extra_info('sockname')[1]}\n".encode()
+        writer.write(said)
+        return await reader.readline() == said, writer
+
+    async def hold() -> None:
+        done = await asyncio.gather(*(one(number) for number in range(int(connections))))
+        print(json.dumps({"held": len(done), "echoed": sum(same for same, _ in done)}), flush=True)
+        await asyncio.to_thread(sys.stdin.read)
+        for _, writer in done:
+            writer.close()
+            await writer.wait_closed()
+
+    asyncio.run(hold())
+
+
+def udp_echo(address: str, port: str) -> None:
+    with socket.socket(family(address), socket.SOCK_DGRAM) as server:
+        server.bind((address, int(port)))
+        listening()
+        while True:
+            server.sendto(*server.recvfrom(65535))
+
+
+def udp_whoami(address: str, port: str) -> None:
+    """Answer each datagram with the address and port it came from, as a STUN server does."""
+    with socket.socket(family(address), socket.SOCK_DGRAM) as server:
+        server.bind((address, int(port)))
+        listening()
+        while True:
+            _, peer = server.recvfrom(65535)
+            server.sendto(json.dumps(peer[:2]).encode(), peer)
+
+
+def udp_sizes(address: str, port: str, *sizes: str) -> None:
+    """Send datagrams of these sizes to an echo server; print the sizes that did not come back as they went."""
+    failed = []
+    with socket.socket(family(address), socket.SOCK_DGRAM) as client:
+        client.settimeout(2)
+        client.connect((address, int(port)))
+        for size in map(int, sizes):
+            sent = os.urandom(size)
+            client.send(sent)
+            try:
+                came_back = client.recv(65535) == sent
+            except OSError:
+                came_back = False
+            if not came_back:
+                failed.append(size)
+    print(json.dumps({"sent": len(sizes), "failed": failed}))
+
+
+def udp_talk(address: str) -> None:
+    """A UDP socket to be told what to do, a JSON list a line: ["send", HOST, PORT, TEXT] or ["receive"]."""
+    with socket.socket(family(address), socket.SOCK_DGRAM) as talker:
+        talker.settimeout(5)
+        talker.bind((address, 0))
+        listening()
+        for line in sys.stdin:
+            match json.loads(line):
+                case ["send", host, port, text]:
+                    talker.sendto(text.encode(), (host, port))
+                case ["receive"]:
+                    try:
+                        text, peer = talker.recvfrom(65535)
+                        print(json.dumps({"text": text.decode(), "from": peer[:2]}), flush=True)
+                    except TimeoutError:
+                        print(json.dumps({"text": None}), flush=True)
+
+
+def udp_error(address: str, port: str, hops: str, size: str) -> None:
+    """Send one datagram and print the ICMP error it causes: as the kernel understood it, and the octets it quoted."""
+    v6 = family(address) == socket.AF_INET6
+    level = socket.IPPROTO_IPV6 if v6 else socket.IPPROTO_IP
+    raw = socket.socket(family(address), socket.SOCK_RAW, socket.IPPROTO_ICMPV6 if v6 else socket.IPPROTO_ICMP)
+    with raw, socket.socket(family(address), socket.SOCK_DGRAM) as client:
+        client.setsockopt(level, IPV6_RECVERR if v6 else IP_RECVERR, 1)
+        client.setsockopt(level, socket.IPV6_UNICAST_HOPS if v6 else socket.IP_TTL, int(hops))
+        client.setsockopt(level, IPV6_MTU_DISCOVER if v6 else IP_MTU_DISCOVER, PMTUDISC_PROBE)
+        client.connect((address, int(port)))
+        payload = os.urandom(int(size))
+        client.send(payload)
+        poll = select.poll()
+        poll.register(client, select.POLLERR)
+        if not poll.poll(3000):
+            print(json.dumps({"type": None, "source": client.getsockname()[:2]}))
+            return
+        quoted, ancillary, _, destination = client.recvmsg(65535, 512, socket.MSG_ERRQUEUE)
+        _, _, kind, code, info, offender = extended_error(ancillary[0][2])
+        answer = {"type": kind, "code": code, "info": info, "offender": offender, "destination": destination[:2]}
+        answer |= {"source": client.getsockname()[:2], "quoted_payload": len(quoted), "payload": payload.hex()}
+        answer |= {"same": payload.startswith(quoted), "icmp": icmp_error(raw, v6).hex()}
+        print(json.dumps(answer))
+
+
+def extended_error(octets: bytes) -> tuple[int, int, int, int, int, str]:
+    """`struct sock_extended_err` and the `sockaddr` after it: errno, origin, type, code, info, sender's address."""
+    errno, origin, kind, code, _, info, _ = struct.unpack_from("=IBBBBII", octets)
+    v6 = struct.unpack_from("=H", octets, 16)[0] == socket.AF_INET6
+    address = octets[24:40] if v6 else octets[20:24]
+    return errno, origin, kind, code, info, socket.inet_ntop(socket.AF_INET6 if v6 else socket.AF_INET, address)
+
+
+def icmp_error(raw: socket.socket, v6: bool) -> bytes:
+    """The first ICMP error in a raw socket, from its ICMP header on."""
+    raw.settimeout(1)
+    while True:
+        packet = raw.recv(65535)
+        message = packet if v6 else packet[(packet[0] & 15) * 4 :]
+        if message[0] < 128 if v6 else message[0] in {3, 4, 5, 11, 12}:
+            return message
+
+
+PROGRAMS = {
+    program.__name__: program
+    for program in (http, tcp_echo, tcp_hold, udp_echo, udp_whoami, udp_sizes, udp_talk, udp_error)
+}
+
+if __name__ == "__main__":
+    PROGRAMS[sys.argv[1]](*sys.argv[2:])

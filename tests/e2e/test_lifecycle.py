@@ -1,0 +1,110 @@
+"""Starting, stopping, dying, refusing: what the daemon leaves behind on a host."""
+
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from nat64d.lab import NAT64D, Lab, Namespace
+from tests.e2e.topology import CLIENT6A, SERVER4, Daemon, Topology, embed, serve, traces
+
+pytestmark = pytest.mark.e2e
+
+FIVE_MISTAKES = """
+pool6 = "64:ff9b::/97"
+colour = "blue"
+
+[[pool4]]
+addresses = "192.0.2.0/33"
+ports = "70000"
+
+[timeouts]
+udp = "soon"
+"""
+
+
+@pytest.fixture(scope="module")
+def fresh(namespaces: None) -> Iterator[Topology]:
+    """A network of its own: here daemons come and go."""
+    with Lab("life") as lab:
+        net = Topology(lab)
+        serve(net.server4, "tcp_echo", SERVER4, "7")
+        yield net
+
+
+@pytest.fixture
+def daemon(fresh: Topology, tmp_path: Path) -> Iterator[Daemon]:
+    """A daemon not yet started."""
+    daemon = Daemon(fresh.gateway, tmp_path)
+    yield daemon
+    if daemon.process is not None and daemon.process.poll() is None:
+        daemon.process.kill()
+        daemon.process.wait()
+
+
+def reaches(host: Namespace) -> bool:
+    ping = host.run("ping", "-6", "-n", "-c1", "-W2", embed(SERVER4), check=False)
+    return ping.returncode == 0
+
+
+@pytest.mark.parametrize("by", [signal.SIGTERM, signal.SIGINT])
+def test_a_clean_stop_leaves_nothing(fresh: Topology, daemon: Daemon, by: signal.Signals) -> None:
+    before = traces(fresh.gateway)
+    daemon.start()
+    assert reaches(fresh.client6a)
+    assert traces(fresh.gateway) != before
+    assert daemon.stop(by) == 0, daemon.said()
+    assert traces(fresh.gateway) == before
+    assert not daemon.socket.exists()
+    assert not reaches(fresh.client6a)
+
+
+def test_a_killed_daemon_does_not_hinder_the_next(fresh: Topology, daemon: Daemon) -> None:
+    before = traces(fresh.gateway)
+    daemon.start()
+    daemon.stop(signal.SIGKILL)
+    daemon.start()
+    assert reaches(fresh.client6a)
+    assert daemon.stop() == 0, daemon.said()
+    after = traces(fresh.gateway)
+    sysctls = after.pop("sysctls")
+    assert after == {name: text for name, text in before.items() if name != "sysctls"}
+    # What the killed daemon found, nobody knows any more: forwarding stays on.
+    changed = set(sysctls.splitlines()) - set(before["sysctls"].splitlines())
+    assert {line.rpartition("/")[2].partition(":")[0] for line in changed} <= {"ip_forward", "forwarding"}
+
+
+def test_a_second_instance_is_refused(fresh: Topology, daemon: Daemon, tmp_path: Path) -> None:
+    daemon.start()
+    before = traces(fresh.gateway)
+    (tmp_path / "second").mkdir()
+    second = Daemon(fresh.gateway, tmp_path / "second")
+    assert second.launch().wait(30) == 1
+    (sentence,) = [line for line in second.said().splitlines() if "nat64" in line and "in use" in line.lower()]
+    assert "Traceback" not in second.said()
+    assert sentence
+    assert traces(fresh.gateway) == before
+    assert reaches(fresh.client6a)
+
+
+def test_five_mistakes_are_five_lines(fresh: Topology, tmp_path: Path) -> None:
+    before = traces(fresh.gateway)
+    file = tmp_path / "nat64d.toml"
+    file.write_text(FIVE_MISTAKES)
+    for command in ("run", "check"):
+        done = fresh.gateway.run(*NAT64D, command, "-c", str(file), check=False, timeout=60)
+        lines = done.stderr.splitlines()
+        assert done.returncode == 1, done.stderr
+        assert len(lines) == 5, done.stderr
+        for word in ("64:ff9b::/97", "colour", "192.0.2.0/33", "70000", "soon"):
+            assert sum(word in line for line in lines) == 1, f"{word} in {done.stderr}"
+        assert all(str(file) in line and "expected" in line for line in lines), done.stderr
+    assert traces(fresh.gateway) == before
+
+
+def test_the_established_connection_needs_no_second_look(fresh: Topology, daemon: Daemon) -> None:
+    """A warm start is quick, and the first packet after it is translated: ready means ready."""
+    daemon.start()
+    ping = fresh.client6a.run("ping", "-6", "-n", "-c3", "-i0.2", "-W2", "-I", CLIENT6A, embed(SERVER4), check=False)
+    assert "3 received" in ping.stdout, ping.stdout

@@ -1,0 +1,102 @@
+"""Path MTU discovery through the translator: what a narrow link says must reach the sender on the other side."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from nat64d.lab import Namespace
+from tests.e2e.topology import FORWARD4, POOL4, ROUTER4, ROUTER6, SERVER4, Daemon, Topology, embed, run, sha256
+
+pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("servers")]
+
+WEB = f"http://[{embed(SERVER4)}]"
+IPV4_MTU, IPV6_MTU = 1400, 1280
+HEADER_DIFFERENCE = 20  # IPv6 header less IPv4 header
+
+
+def learnt(host: Namespace, destination: str) -> int | None:
+    """The path MTU a host has learnt for a destination, None when it has learnt none."""
+    (route,) = json.loads(host.ip("-j", "route", "get", destination))
+    for metrics in route.get("metrics", []):
+        if "mtu" in metrics:
+            return int(metrics["mtu"])
+    return None
+
+
+@pytest.fixture(params=["next to the gateway", "further away"])
+def narrow_ipv4(net: Topology, request: pytest.FixtureRequest) -> Iterator[None]:
+    """An IPv4 link of MTU 1400. Far away, the server still announces the segment size of an ordinary link."""
+    near = request.param == "next to the gateway"
+    link = (net.gateway, net.router4) if near else (net.router4, net.server4)
+    net.set_mtu(*link, IPV4_MTU)
+    net.server4.route("default", ROUTER4, "advmss", "1460")
+    net.forget_paths()
+    yield
+    net.set_mtu(*link, 1500)
+    net.server4.route("default", ROUTER4)
+    net.forget_paths()
+
+
+@pytest.fixture(params=["next to the gateway", "further away"])
+def narrow_ipv6(net: Topology, request: pytest.FixtureRequest) -> Iterator[None]:
+    """An IPv6 link of MTU 1280. Far away, the client still announces the segment size of an ordinary link."""
+    near = request.param == "next to the gateway"
+    link = (net.router6, net.gateway) if near else (net.client6a, net.router6)
+    net.set_mtu(*link, IPV6_MTU)
+    net.client6a.route("default", ROUTER6, "advmss", "1440")
+    net.forget_paths()
+    yield
+    net.set_mtu(*link, 1500)
+    net.client6a.route("default", ROUTER6)
+    net.forget_paths()
+
+
+@pytest.mark.usefixtures("narrow_ipv4")
+def test_an_upload_over_a_narrow_ipv4_link(net: Topology, memory: Path, files: dict[str, str]) -> None:
+    assert learnt(net.client6a, embed(SERVER4)) is None
+    upload = net.client6a.run(
+        "curl", "-sS", "--max-time", "30", "-T", str(memory / "offered/medium"), f"{WEB}/", timeout=35
+    )
+    assert upload.stdout == files["medium"]
+    assert learnt(net.client6a, embed(SERVER4)) == IPV4_MTU + HEADER_DIFFERENCE
+
+
+@pytest.mark.usefixtures("narrow_ipv4")
+def test_a_datagram_too_big_for_a_narrow_ipv4_link(net: Topology) -> None:
+    error = run(net.client6a, "udp_error", embed(SERVER4), "7", "64", "1452")
+    assert (error["type"], error["code"], error["info"]) == (2, 0, IPV4_MTU + HEADER_DIFFERENCE)
+
+
+@pytest.mark.usefixtures("narrow_ipv6")
+def test_a_download_over_a_narrow_ipv6_link(net: Topology, nat64d: Daemon, memory: Path, files: dict[str, str]) -> None:
+    assert [learnt(net.server4, address) for address in POOL4] == [None] * len(POOL4)
+    net.client6a.run("curl", "-sS", "--max-time", "30", f"{WEB}/medium", "-o", str(memory / "narrow"), timeout=35)
+    assert sha256(memory / "narrow") == files["medium"]
+    assert IPV6_MTU - HEADER_DIFFERENCE in [learnt(net.server4, address) for address in POOL4]
+
+
+def test_a_datagram_too_big_for_a_narrow_ipv6_link(net: Topology) -> None:
+    net.set_mtu(net.client6b, net.router6, IPV6_MTU)
+    try:
+        error = run(net.server4, "udp_error", FORWARD4, "7", "64", "1400")
+        assert (error["type"], error["code"], error["info"]) == (3, 4, IPV6_MTU - HEADER_DIFFERENCE)
+    finally:
+        net.set_mtu(net.client6b, net.router6, 1500)
+        net.forget_paths()
+
+
+def test_a_datagram_too_big_for_the_translator(net: Topology) -> None:
+    error = run(net.server4, "udp_error", FORWARD4, "7", "64", "1472")
+    assert (error["type"], error["code"], error["info"]) == (3, 4, 1500 - HEADER_DIFFERENCE)
+    net.forget_paths()
+
+
+def test_a_datagram_without_df_is_fragmented_for_a_narrow_ipv6_link(net: Topology) -> None:
+    net.set_mtu(net.client6b, net.router6, IPV6_MTU)
+    try:  # the sizes the kernel sends without DF: those beyond its own MTU
+        assert run(net.server4, "udp_sizes", FORWARD4, "7", "1473", "2000", "4000")["failed"] == []
+    finally:
+        net.set_mtu(net.client6b, net.router6, 1500)
+        net.forget_paths()

@@ -1,0 +1,148 @@
+"""What operators do all day: web, many connections, datagrams of all sizes, ping."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from nat64d.lab import Namespace
+from tests.e2e.topology import (
+    CLIENT6B,
+    FORWARD4,
+    POOL4,
+    SERVER4,
+    Daemon,
+    Topology,
+    embed,
+    hear,
+    run,
+    sha256,
+    talk,
+)
+
+pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("servers")]
+
+WEB = f"http://[{embed(SERVER4)}]"
+LARGE = 120  # seconds for the large file
+SIZES = (0, 1, 7, 8, 63, 64, 512, 1199, 1200, 1231, 1232, 1233, 1260, 1400, 1451, 1452)
+
+
+def curl(host: Namespace, *arguments: str, seconds: int = 30) -> str:
+    return host.run("curl", "-sS", "--fail", "--max-time", str(seconds), *arguments, timeout=seconds + 5).stdout
+
+
+def received(ping: str) -> int:
+    found = re.search(r"(\d+) received", ping)
+    return int(found[1]) if found else 0
+
+
+def test_a_large_download_has_the_same_sha256(net: Topology, memory: Path, files: dict[str, str]) -> None:
+    curl(net.client6a, f"{WEB}/large", "-o", str(memory / "downloaded"), seconds=LARGE)
+    assert sha256(memory / "downloaded") == files["large"]
+    (memory / "downloaded").unlink()
+
+
+def test_a_large_upload_has_the_same_sha256(net: Topology, memory: Path, files: dict[str, str]) -> None:
+    assert curl(net.client6a, "-T", str(memory / "offered/large"), f"{WEB}/", seconds=LARGE) == files["large"]
+
+
+def test_a_download_from_an_ipv6_host_through_forward(net: Topology, memory: Path, files: dict[str, str]) -> None:
+    curl(net.server4, f"http://{FORWARD4}/medium", "-o", str(memory / "forwarded"))
+    assert sha256(memory / "forwarded") == files["medium"]
+
+
+def test_an_upload_to_an_ipv6_host_through_forward(net: Topology, memory: Path, files: dict[str, str]) -> None:
+    assert curl(net.server4, "-T", str(memory / "offered/medium"), f"http://{FORWARD4}/") == files["medium"]
+
+
+def test_the_server_sees_a_pool4_address(net: Topology) -> None:
+    assert curl(net.client6a, f"{WEB}/whoami") in POOL4
+
+
+def test_a_forwarded_client_is_seen_under_pool6(net: Topology) -> None:
+    assert curl(net.server4, f"http://{FORWARD4}/whoami") == embed(SERVER4)
+
+
+def test_traffic_of_the_gateway_itself_is_translated(net: Topology, memory: Path, files: dict[str, str]) -> None:
+    assert curl(net.gateway, f"{WEB}/whoami") in POOL4
+    curl(net.gateway, f"{WEB}/medium", "-o", str(memory / "own"))
+    assert sha256(memory / "own") == files["medium"]
+
+
+def test_500_connections_at_once(net: Topology, nat64d: Daemon) -> None:
+    client = talk(net.client6a, "tcp_hold", embed(SERVER4), "7", "500")
+    assert hear(client, 60) == '{"held": 500, "echoed": 500}'
+    held = [row for row in nat64d.rows("sessions") if row["host4_port"] == 7 and row["protocol"] == "tcp"]
+    assert len({(row["mapped4"], row["mapped4_port"]) for row in held}) == len(held) == 500
+    assert {row["mapped4"] for row in held} < set(POOL4), "paired pooling keeps a host on one pool4 address"
+    client.communicate(timeout=20)
+    assert client.returncode == 0
+
+
+def test_udp_datagrams_of_all_sizes_come_back(net: Topology) -> None:
+    assert run(net.client6a, "udp_sizes", embed(SERVER4), "7", *map(str, SIZES))["failed"] == []
+
+
+def test_udp_datagrams_of_all_sizes_come_back_through_forward(net: Topology) -> None:
+    assert run(net.server4, "udp_sizes", FORWARD4, "7", *map(str, SIZES))["failed"] == []
+
+
+def test_udp_datagrams_larger_than_the_mtu_come_back(net: Topology) -> None:
+    sizes = ("1453", "1472", "1473", "2000", "2960", "4000", "8000")
+    assert run(net.client6a, "udp_sizes", embed(SERVER4), "7", *sizes)["failed"] == []
+
+
+@pytest.mark.parametrize("size", ["0", "56", "1232", "1452"])
+def test_ping_an_ipv4_host(net: Topology, size: str) -> None:
+    ping = net.client6a.run("ping", "-6", "-n", "-c5", "-i0.2", "-W2", "-s", size, embed(SERVER4), check=False)
+    assert received(ping.stdout) == 5, ping.stdout
+
+
+@pytest.mark.parametrize("size", ["0", "56", "1232", "1452"])
+def test_ping_an_ipv6_host_through_forward(net: Topology, size: str) -> None:
+    ping = net.server4.run("ping", "-4", "-n", "-c5", "-i0.2", "-W2", "-e4242", "-s", size, FORWARD4, check=False)
+    assert received(ping.stdout) == 5, ping.stdout
+
+
+def test_replies_to_ping_carry_the_hops_of_the_way(net: Topology) -> None:
+    ping = net.client6a.run("ping", "-6", "-n", "-c1", "-W2", embed(SERVER4), check=False)
+    assert "ttl=59" in ping.stdout, "64 less router4, gateway twice, nat64d and router6"
+
+
+@pytest.fixture(params=["client", "server", "client and server"])
+def without_offload(net: Topology, request: pytest.FixtureRequest) -> Iterator[None]:
+    """No checksum or segmentation offload at these ends."""
+    ends = [(net.client6a, "router6")] if "client" in request.param else []
+    ends += [(net.server4, "router4")] if "server" in request.param else []
+    switches = ("tx", "rx", "tso", "gso", "gro")
+
+    def switch(to: str) -> None:
+        for host, device in ends:
+            host.run("ethtool", "-K", device, *(word for name in switches for word in (name, to)))
+
+    switch("off")
+    yield
+    switch("on")
+
+
+@pytest.mark.usefixtures("without_offload")
+def test_the_same_bytes_without_offload(net: Topology, memory: Path, files: dict[str, str]) -> None:
+    curl(net.client6a, f"{WEB}/medium", "-o", str(memory / "plain"))
+    assert sha256(memory / "plain") == files["medium"]
+    assert curl(net.client6a, "-T", str(memory / "offered/medium"), f"{WEB}/") == files["medium"]
+    assert run(net.client6a, "udp_sizes", embed(SERVER4), "7", *map(str, SIZES))["failed"] == []
+
+
+def test_bib_shows_static_and_dynamic_entries(net: Topology, nat64d: Daemon) -> None:
+    curl(net.client6a, f"{WEB}/whoami")
+    bib = nat64d.rows("bib")
+    static = {(row["protocol"], row["mapped4"], row["mapped4_port"], row["host6_port"]) for row in bib if row["static"]}
+    assert static == {
+        ("tcp", FORWARD4, 80, 8080),
+        ("udp", FORWARD4, 7, 7007),
+        ("udp", FORWARD4, 9, 9009),
+        ("icmp", FORWARD4, 4242, 4242),
+    }
+    assert {row["host6"] for row in bib if row["static"]} == {CLIENT6B}
+    assert any(not row["static"] and row["mapped4"] in POOL4 for row in bib)

@@ -1,0 +1,131 @@
+"""A Gateway with a handful of rows, and the API serving it on a real unix socket from a thread of its own."""
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from ipaddress import ip_address
+from pathlib import Path
+
+from nat64d.control.api import Server, serve
+from nat64d.control.gateway import Bib, Counter, Event, Filters, GatewayStatus, NotReadyError, Pool, Session
+
+
+def session(number: int, protocol: str = "tcp") -> Session:
+    return {
+        "protocol": protocol,
+        "host6": "2001:db8::1",
+        "host6_port": 1024 + number % 64512,
+        "mapped4": "203.0.113.1",
+        "mapped4_port": 1024 + number % 64512,
+        "host4": "192.0.2.80",
+        "host4_port": 443,
+        "state": "ESTABLISHED" if protocol == "tcp" else None,
+        "expires_in": 7439.5,
+    }
+
+
+class FakeGateway:
+    """What the tests want the daemon to be; each attribute is what the method of the API is answered from."""
+
+    def __init__(self) -> None:
+        self.state = "ready"
+        self.session_rows: Callable[[], Iterator[Session]] = lambda: iter((session(1), session(2, "udp")))
+        self.threads: set[int] = set()
+
+    def status(self) -> GatewayStatus:
+        return {
+            "version": "1.2.3",
+            "state": self.state,
+            "uptime": 3723.25,
+            "tun": {"name": "nat64", "mtu": 1500},
+            "pool6": "64:ff9b::/96",
+            "sessions": 2,
+            "bib": 1,
+            "limits": {"sessions": 1048576},
+            "offloads": ["csum", "tso4"],
+            "masquerade": None,
+        }
+
+    def ready(self) -> bool:
+        return self.state == "ready"
+
+    def counters(self) -> list[Counter]:
+        self._tables()
+        translated, expired = "Translated and written.", "Hop Limit was 1."
+        return [
+            {"direction": "6to4", "verdict": "translated", "packets": 12, "rfc": "7915", "help": translated},
+            {"direction": "4to6", "verdict": "translated", "packets": 0, "rfc": "7915", "help": translated},
+            {"direction": "4to6", "verdict": "hop_limit_expired", "packets": 3, "rfc": "7915 4.1", "help": expired},
+        ]
+
+    def events(self) -> list[Event]:
+        self._tables()
+        return [
+            {"event": "bib_created", "count": 1, "help": "BIB entries opened."},
+            {"event": "bib_ended", "count": 0, "help": "BIB entries ended."},
+        ]
+
+    def sessions(self, filters: Filters) -> Iterator[Session]:
+        self._tables()
+        return (row for row in self.session_rows() if self._wanted(row, filters))
+
+    def bib(self, filters: Filters) -> Iterator[Bib]:
+        self._tables()
+        row: Bib = {
+            "protocol": "tcp",
+            "host6": "2001:db8::1",
+            "host6_port": 5000,
+            "mapped4": "203.0.113.1",
+            "mapped4_port": 40000,
+            "static": False,
+            "sessions": 2,
+        }
+        return (row for row in [row] if self._wanted(row, filters))
+
+    def pools(self) -> list[Pool]:
+        self._tables()
+        where = {"addresses": "203.0.113.0/30", "ports": "1024-65535"}
+        return [
+            {**where, "protocol": "tcp", "source": None, "used": 1, "total": 258048},
+            {**where, "protocol": "tcp", "source": "2001:db8:1::/48", "used": 0, "total": 0},
+        ]
+
+    def _tables(self) -> None:
+        self.threads.add(threading.get_ident())
+        if self.state != "ready":
+            raise NotReadyError(f"not ready yet: {self.state}")
+
+    def _wanted(self, row: Session | Bib, filters: Filters) -> bool:
+        ends = ("host6", "host4", "mapped4")
+        return filters.protocol in (None, row["protocol"]) and all(
+            ip_address(row[end]) in wanted for end in ends if (wanted := getattr(filters, end)) is not None
+        )
+
+
+@contextmanager
+def serving(gateway: FakeGateway, path: Path, http: str = "") -> Iterator[Server]:
+    """The API of `gateway` on a socket at `path`, answered by an event loop in another thread."""
+    started: Future[Server] = Future()
+    stop: Future[None] = Future()
+
+    async def live() -> None:
+        try:
+            server = await serve(gateway, str(path), http)
+        except Exception as error:  # noqa: BLE001  handed to the test
+            started.set_exception(error)
+            return
+        started.set_result(server)
+        await asyncio.wrap_future(stop)
+        await server.close()
+
+    thread = threading.Thread(target=asyncio.run, args=(live(),))
+    thread.start()
+    try:
+        yield started.result(timeout=10)
+    finally:
+        if not stop.done():
+            stop.set_result(None)
+        thread.join(timeout=10)
+    assert not thread.is_alive()

@@ -1,0 +1,286 @@
+"""The API over a real unix socket: what it answers, how it refuses, and that a long listing costs no memory."""
+
+import http.client
+import json
+import socket
+import threading
+import tracemalloc
+from ipaddress import IPv4Network, IPv6Network
+from itertools import islice
+
+import pytest
+
+from nat64d.control import api, openapi
+from nat64d.control import gateway as shapes
+from nat64d.control.client import Client, DaemonUnreachableError, RequestRefusedError
+from nat64d.control.gateway import BIB_FILTERS, SESSION_FILTERS, FilterError, Filters, parse_filters
+from tests.nat64d.fake_gateway import FakeGateway, serving, session
+
+LISTINGS = {"counters": 3, "events": 2, "sessions": 2, "bib": 1, "pools": 2}
+
+
+@pytest.fixture
+def gateway():
+    return FakeGateway()
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "run" / "api.sock"
+
+
+@pytest.fixture
+def server(gateway, path):
+    with serving(gateway, path, "127.0.0.1:0") as server:
+        yield server
+
+
+@pytest.fixture
+def client(server, path):
+    return Client(str(path))
+
+
+def ask(path, target, method="GET"):
+    """Status, content type and body of one request on the unix socket."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(10)
+        connection.connect(str(path))
+        connection.sendall(f"{method} {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+        response = http.client.HTTPResponse(connection, method=method)
+        response.begin()
+        return response.status, response.headers["Content-Type"], response.read()
+
+
+# What it answers.
+
+
+def test_status_is_the_gateways_and_says_where_metrics_are(client, gateway, server):
+    status = client.document("/v1/status")
+    assert status == {**gateway.status(), "http": server.http, "warnings": []}
+    assert status.keys() == shapes.Status.__required_keys__
+
+
+@pytest.mark.parametrize("name", LISTINGS)
+def test_a_listing_is_one_json_object_a_line(server, path, name):
+    status, content_type, body = ask(path, f"/v1/{name}")
+    assert (status, content_type) == (200, "application/jsonl")
+    assert body.endswith(b"\n")
+    assert len([json.loads(line) for line in body.splitlines()]) == LISTINGS[name]
+
+
+def test_an_empty_listing_is_empty(client, gateway):
+    gateway.session_rows = lambda: iter(())
+    assert list(client.lines("/v1/sessions", {})) == []
+
+
+def test_filters_reach_the_gateway_and_limit_cuts(client, gateway):
+    assert [row["protocol"] for row in client.rows("/v1/sessions", {"protocol": "udp"})] == ["udp"]
+    assert list(client.rows("/v1/sessions", {"host6": "2001:db8:1::/48"})) == []
+    assert len(list(client.rows("/v1/sessions", {"host6": "2001:db8::1", "host4": "192.0.2.0/24"}))) == 2
+    assert list(client.rows("/v1/bib", {"mapped4": "203.0.113.2"})) == []
+    gateway.session_rows = lambda: map(session, range(5000))
+    assert len(list(client.rows("/v1/sessions", {"limit": "1500"}))) == 1500
+
+
+def test_the_gateway_is_never_asked_by_the_event_loop(client, gateway, server):
+    loop_thread = {thread.ident for thread in threading.enumerate() if thread.name.endswith("(run)")}
+    for name in LISTINGS:
+        list(client.lines(f"/v1/{name}", {}))
+    assert len(loop_thread) == 1
+    assert gateway.threads
+    assert not gateway.threads & loop_thread
+
+
+# How it refuses.
+
+REFUSED = [
+    ("sessions", "protocol=foo", "protocol=foo: expected tcp, udp or icmp"),
+    ("sessions", "host6=192.0.2.1", "host6=192.0.2.1: expected an IPv6 address or prefix"),
+    ("sessions", "host4=2001:db8::1", "host4=2001:db8::1: expected an IPv4 address or prefix"),
+    ("sessions", "mapped4=192.0.2.0/33", "mapped4=192.0.2.0/33: expected an IPv4 address or prefix"),
+    ("sessions", "limit=0", "limit=0: expected a whole number from 1 up"),
+    ("sessions", "limit=1_0", "limit=1_0: expected a whole number from 1 up"),
+    ("sessions", "limit=-1", "limit=-1: expected a whole number from 1 up"),
+    ("sessions", "protocol=tcp&protocol=udp", "protocol=udp: given twice"),
+    ("sessions", "state=x", "state=x: no such filter here, expected protocol, host6, host4, mapped4, limit"),
+    ("bib", "host4=192.0.2.1", "host4=192.0.2.1: no such filter here, expected protocol, host6, mapped4, limit"),
+    ("pools", "limit=1", "limit=1: no such filter here, expected none"),
+]
+
+
+@pytest.mark.parametrize(("listing", "query", "sentence"), REFUSED)
+def test_a_bad_filter_is_400_with_one_sentence(server, path, listing, query, sentence):
+    status, content_type, body = ask(path, f"/v1/{listing}?{query}")
+    assert (status, json.loads(body)) == (400, {"error": sentence})
+    assert content_type.startswith("application/json")
+
+
+def test_the_client_hands_on_the_sentence(client):
+    with pytest.raises(RequestRefusedError, match=r"^protocol=foo: expected tcp, udp or icmp$"):
+        list(client.rows("/v1/sessions", {"protocol": "foo"}))
+
+
+@pytest.mark.parametrize(("method", "target", "status"), [("GET", "/v1/nothing", 404), ("POST", "/v1/status", 405)])
+def test_other_refusals_are_json_too(server, path, method, target, status):
+    answered, _, body = ask(path, target, method)
+    assert answered == status
+    assert json.loads(body)["error"].startswith(f"{method} {target}: ")
+
+
+def test_before_it_is_ready_only_health_and_status_answer(gateway, server, path):
+    gateway.state = "compiling"
+    assert [ask(path, target)[0] for target in ("/healthz", "/v1/status", "/metrics", "/readyz")] == [
+        200,
+        200,
+        200,
+        503,
+    ]
+    for name in LISTINGS:
+        status, _, body = ask(path, f"/v1/{name}")
+        assert (status, json.loads(body)) == (503, {"error": "not ready yet: compiling"})
+
+
+def test_a_fault_before_the_first_row_is_500_in_json(client, gateway, caplog):
+    gateway.session_rows = lambda: (1 / 0 for _ in range(1))
+    with pytest.raises(RequestRefusedError, match=r"^GET /v1/sessions: a fault in the daemon; its log says more$"):
+        list(client.lines("/v1/sessions", {}))
+    assert "ZeroDivisionError" in caplog.text
+
+
+def test_a_fault_after_the_first_rows_breaks_the_listing_off(client, gateway, caplog):
+    gateway.session_rows = lambda: (session(60000 // (2000 - number)) for number in range(2001))
+    with pytest.raises(DaemonUnreachableError, match=r"went away before its answer was complete"):
+        list(client.lines("/v1/sessions", {}))
+    assert "ZeroDivisionError" in caplog.text
+
+
+def test_addresses_inside_a_prefix_name_the_prefix():
+    given = {
+        "protocol": "icmp",
+        "host6": "2001:db8::7/64",
+        "host4": "192.0.2.7/24",
+        "mapped4": "192.0.2.1",
+        "limit": "7",
+    }
+    assert parse_filters(given.items(), SESSION_FILTERS) == Filters(
+        "icmp", IPv6Network("2001:db8::/64"), IPv4Network("192.0.2.0/24"), IPv4Network("192.0.2.1/32"), 7
+    )
+    with pytest.raises(FilterError, match=r"^host4="):
+        parse_filters(given.items(), BIB_FILTERS)
+
+
+# That length costs nothing.
+
+
+def test_300_000_sessions_are_never_in_memory(client, gateway):
+    gateway.session_rows = lambda: map(session, range(300_000))
+    tracemalloc.start()
+    try:
+        lines = client.lines("/v1/sessions", {})
+        list(islice(lines, 10_000))
+        before, _ = tracemalloc.get_traced_memory()
+        tracemalloc.reset_peak()
+        rest = sum(1 for _ in lines)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert rest == 290_000
+    assert peak - before < 4 << 20  # as text they are 50 MiB
+
+
+def test_others_are_answered_while_a_listing_waits_for_the_gateway(client, gateway, path):
+    asked, go_on = threading.Event(), threading.Event()
+
+    def rows():
+        asked.set()
+        assert go_on.wait(10)
+        yield session(1)
+
+    gateway.session_rows = rows
+    result = []
+    listing = threading.Thread(target=lambda: result.extend(client.rows("/v1/sessions", {})))
+    listing.start()
+    assert asked.wait(10)
+    assert ask(path, "/healthz")[::2] == (200, b"ok\n")
+    go_on.set()
+    listing.join(10)
+    assert result == [session(1)]
+
+
+def test_a_listing_its_reader_left_is_given_up(client, gateway, caplog):
+    given_up = threading.Event()
+
+    def rows():
+        try:
+            yield from map(session, range(10_000_000))
+        finally:
+            given_up.set()
+
+    gateway.session_rows = rows
+    lines = client.lines("/v1/sessions", {})
+    next(lines)
+    lines.close()
+    assert given_up.wait(10)
+    assert caplog.text == ""
+
+
+def test_a_stop_breaks_listings_off_and_the_reader_learns_it(gateway, path):
+    gateway.session_rows = lambda: map(session, range(10_000_000))
+    with serving(gateway, path):
+        lines = Client(str(path)).lines("/v1/sessions", {})
+        next(lines)
+    with pytest.raises(DaemonUnreachableError, match=r"went away before its answer was complete; see its log$"):
+        list(lines)
+
+
+# The OpenAPI document.
+
+
+def resolve(document, schema):
+    return document["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
+
+
+def test_openapi_describes_exactly_what_is_served(client, path):
+    document = client.document("/v1/openapi.json")
+    assert document["openapi"].startswith("3.1.")
+    assert sorted(document["paths"]) == sorted(route.path for route in api.ROUTES)
+    for target, item in document["paths"].items():
+        assert item.keys() == {"get"}
+        status, content_type, _ = ask(path, target)
+        assert status == 200
+        assert [content_type.split(";")[0]] == list(item["get"]["responses"]["200"]["content"])
+    names = [item["get"]["operationId"] for item in document["paths"].values()]
+    assert len(set(names)) == len(names)
+
+
+def test_openapi_filters_are_those_that_are_understood(client, path):
+    good = {"protocol": "tcp", "host6": "2001:db8::/32", "host4": "192.0.2.1", "mapped4": "192.0.2.1", "limit": "1"}
+    for target, item in client.document("/v1/openapi.json")["paths"].items():
+        described = {parameter["name"] for parameter in item["get"].get("parameters", ())}
+        if target.removeprefix("/v1/") in LISTINGS:
+            assert described == {name for name, text in good.items() if ask(path, f"{target}?{name}={text}")[0] == 200}
+
+
+@pytest.mark.parametrize("name", LISTINGS)
+def test_rows_are_as_openapi_says(client, name):
+    document = client.document("/v1/openapi.json")
+    answer = document["paths"][f"/v1/{name}"]["get"]["responses"]["200"]["content"]["application/jsonl"]
+    schema = resolve(document, answer["schema"])
+    kinds = {"string": str, "integer": int, "number": float, "boolean": bool, "null": type(None)}
+    for row in client.rows(f"/v1/{name}", {}):
+        assert sorted(row) == schema["required"]
+        for key, value in row.items():
+            described = schema["properties"][key]
+            allowed = [described["type"]] if isinstance(described["type"], str) else described["type"]
+            assert type(value) in [kinds[kind] for kind in allowed]
+            assert value in described.get("enum", [value])
+
+
+def test_schemas_of_types():
+    assert openapi.schema(shapes.GatewayStatus)["properties"]["offloads"] == {
+        "type": "array",
+        "items": {"type": "string"},
+    }
+    assert openapi.schema(shapes.GatewayStatus)["properties"]["pool6"] == {"type": ["string", "null"]}
+    assert openapi.schema(shapes.Counter)["properties"]["direction"] == {"type": "string", "enum": ["6to4", "4to6"]}
+    assert openapi.schema(shapes.Session)["properties"]["expires_in"] == {"type": "number", "description": "seconds"}

@@ -1,0 +1,121 @@
+"""How commands refuse: one sentence on standard error, and the exit code that says whose fault it is."""
+
+import socket
+import threading
+
+import pytest
+from typer.testing import CliRunner
+
+from nat64d.cli import app
+from tests.nat64d.fake_gateway import FakeGateway, serving
+
+ASKING = ("status", "counters", "sessions", "bib", "pools")
+
+
+@pytest.fixture
+def gateway():
+    return FakeGateway()
+
+
+@pytest.fixture
+def path(gateway, tmp_path):
+    with serving(gateway, tmp_path / "api.sock"):
+        yield str(tmp_path / "api.sock")
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, [str(argument) for argument in arguments], prog_name="nat64d")
+
+
+@pytest.mark.parametrize("name", ASKING)
+def test_nobody_on_the_socket_is_3_and_one_sentence(name, tmp_path):
+    result = run(name, "--socket", tmp_path / "none.sock")
+    assert (result.exit_code, result.stdout) == (3, "")
+    assert result.stderr == (
+        f"nat64d: {tmp_path}/none.sock: no daemon answers here; "
+        "start it, or name its socket with --socket or its file with -c\n"
+    )
+
+
+@pytest.mark.parametrize(("name", "why"), [("file/api.sock", "Not a directory"), ("x" * 200, "AF_UNIX path too long")])
+def test_an_impossible_socket_is_3(name, why, tmp_path):
+    (tmp_path / "file").touch()
+    result = run("status", "--socket", tmp_path / name)
+    assert result.exit_code == 3
+    assert f"{name}: {why}; name another socket with --socket or its file with -c" in result.stderr
+
+
+def test_a_socket_of_others_is_3_and_says_whose_member_to_be(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("nat64d.control.client._UnixConnection.connect", refuse)
+    result = run("status", "--socket", tmp_path / "api.sock")
+    assert result.exit_code == 3
+    assert result.stderr.endswith("api.sock: permission denied; use sudo, or become a member of the socket's group\n")
+
+
+def test_a_socket_that_only_listens_is_3(tmp_path, monkeypatch):
+    monkeypatch.setattr("nat64d.control.client.Client.__init__.__defaults__", (0.1,))
+    with socket.socket(socket.AF_UNIX) as silent:
+        silent.bind(str(tmp_path / "api.sock"))
+        silent.listen()
+        result = run("pools", "--socket", tmp_path / "api.sock")
+    assert result.exit_code == 3
+    assert result.stderr.endswith("api.sock: the daemon does not answer in time; see its log\n")
+
+
+@pytest.mark.parametrize(
+    "answer", ["200 OK\r\nContent-Length: 5\r\n\r\nhello", "404 No\r\nContent-Length: 2\r\n\r\n[]"]
+)
+def test_a_stranger_on_the_socket_is_3(answer, tmp_path):
+    with socket.socket(socket.AF_UNIX) as stranger:
+        stranger.bind(str(tmp_path / "api.sock"))
+        stranger.listen()
+
+        def serve():
+            connection, _ = stranger.accept()
+            with connection:
+                connection.recv(1000)
+                connection.sendall(b"HTTP/1.1 " + answer.encode())
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        result = run("status", "--socket", tmp_path / "api.sock")
+        thread.join(10)
+    assert result.exit_code == 3
+    assert "api.sock: something else than nat64d answers here; " in result.stderr
+
+
+def test_a_daemon_still_starting_is_3_for_listings(path, gateway):
+    gateway.state = "compiling"
+    result = run("sessions", "--socket", path)
+    assert (result.exit_code, result.stderr) == (3, f"nat64d: {path}: not ready yet: compiling\n")
+
+
+def test_a_fault_in_the_daemon_is_1(path, gateway):
+    gateway.pools = lambda: 1 / 0
+    result = run("pools", "--socket", path)
+    assert result.exit_code == 1
+    assert result.stderr == "nat64d: GET /v1/pools: a fault in the daemon; its log says more\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("sessions", "--protocol", "foo"), "--protocol=foo: expected tcp, udp or icmp"),
+        (("sessions", "--host6", "192.0.2.1"), "--host6=192.0.2.1: expected an IPv6 address or prefix"),
+        (("bib", "--mapped4", "x"), "--mapped4=x: expected an IPv4 address or prefix"),
+        (("bib", "--host4", "192.0.2.1"), "No such option"),
+        (("sessions", "--limit", "0"), "--limit"),
+        (("status", "--wait", "-1"), "--wait"),
+        (("sessions", "-c", "/nowhere.toml"), "/nowhere.toml"),
+        (("pools", "-c", __file__, "--socket", "/x"), "-c and --socket may name two daemons; give one of them"),
+        (("replay", "/nowhere.pcap"), "/nowhere.pcap"),
+        (("frobnicate",), "frobnicate"),
+    ],
+)
+def test_usage_errors_are_2_and_name_the_value(arguments, sentence):
+    result = run(*arguments)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert sentence in result.stderr

@@ -1,0 +1,198 @@
+"""What the configuration refuses, and the exact words: one line a mistake, with place, value and expectation."""
+
+import re
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nat64d.config import Config, ConfigError, loads, toml
+
+MINIMAL = """\
+pool6 = "64:ff9b::/96"
+[[pool4]]
+addresses = "192.0.2.1/32"
+"""
+
+PREFIX4 = "an IPv4 prefix such as 192.0.2.0/24"
+PREFIX6 = "an IPv6 prefix such as 2001:db8::/32"
+UNICAST4 = "unicast addresses, outside 0.0.0.0/8, 127.0.0.0/8 and 224.0.0.0/3"
+UNICAST6 = "unicast addresses, outside ::/64, fe80::/10 and ff00::/8"
+LISTENER = 'an address and a port such as "127.0.0.1:6464" or "[::1]:6464"'
+NAME = "an interface name: 1 to 15 printable ASCII characters, none of them space, slash, colon or %"
+LATER = "not supported yet"
+
+
+def complaints(text: str) -> list[str]:
+    """The lines of everything that is wrong with a text."""
+    with pytest.raises(ConfigError) as caught:
+        loads(text, "x.toml")
+    return [str(problem) for problem in caught.value.problems]
+
+
+# Values: key, bad value, what is expected instead.  Each is put into the section where it belongs.
+VALUES = [
+    ("pool6", '"64:ff9b::/97"', "a prefix length of 32, 40, 48, 56, 64 or 96 (RFC 6052 section 2.2)"),
+    ("pool6", '"2001:db8:0:0:100::/96"', "a prefix whose bits 64 to 71 are zero (RFC 6052 section 2.2)"),
+    ("pool6", '"2001:db8::1/96"', "zeros beyond the prefix length, as in 2001:db8::/96"),
+    ("pool6", '"ff00::/96"', UNICAST6),
+    ("pool6", '"::ffff:0:0/96"', UNICAST6),
+    ("pool6", '"192.0.2.0/24"', "an IPv6 prefix such as 64:ff9b::/96"),
+    ("pool6", "96", "an IPv6 prefix such as 64:ff9b::/96"),
+    ("strict_well_known_prefix", '"yes"', "true or false"),
+    ("strict_well_known_prefix", "1", "true or false"),
+    ("[tun] name", '"much_too_long_name"', NAME),
+    ("[tun] name", '"a/b"', NAME),
+    ("[tun] name", '"a%d"', NAME),
+    ("[tun] name", '".."', NAME),
+    ("[tun] name", '""', NAME),
+    ("[tun] mtu", "1279", "a whole number from 1280 to 65535 (RFC 8200 section 5)"),
+    ("[tun] mtu", "65536", "a whole number from 1280 to 65535 (RFC 8200 section 5)"),
+    ("[tun] mtu", '"1500"', "a whole number from 1280 to 65535 (RFC 8200 section 5)"),
+    ("[tun] mtu", "1500.0", "a whole number from 1280 to 65535 (RFC 8200 section 5)"),
+    ("[tun] mtu", "true", "a whole number from 1280 to 65535 (RFC 8200 section 5)"),
+    ("[tun] queues", "0", '"auto" or a whole number from 1 to 256'),
+    ("[tun] queues", '"all"', '"auto" or a whole number from 1 to 256'),
+    ("[tun] offload", "[]", "true or false"),
+    ("[tun] ipv4", '"127.0.0.1"', UNICAST4),
+    ("[tun] ipv4", '"192.0.2.1/24"', "an IPv4 address such as 192.0.2.1"),
+    ("[tun] ipv6", '"ff02::1"', UNICAST6),
+    ("[tun] ipv6", '"fe80::1%eth0"', "an IPv6 address such as 2001:db8::1"),
+    ("[host] masquerade", '"eth 0"', f'"auto" or "off" or {NAME}'),
+    ("[host] masquerade", "true", f'"auto" or "off" or {NAME}'),
+    ("[host] routes", '"auto"', "true or false"),
+    ("[timeouts] udp", "119", "a whole number from 120 to 1209600 (RFC 6146 section 4, UDP_MIN)"),
+    ("[timeouts] tcp_established", "7200", "a whole number from 7440 to 1209600 (RFC 5382 REQ-5, 2 hours 4 minutes)"),
+    ("[timeouts] tcp_transitory", "239", "a whole number from 240 to 1209600 (RFC 5382 REQ-5, 4 minutes)"),
+    ("[timeouts] tcp_incoming_syn", "5", "a whole number from 6 to 60 (RFC 5382 REQ-4, 6 seconds)"),
+    ("[timeouts] icmp", "30", "a whole number from 60 to 1209600 (RFC 5508 REQ-2, 60 seconds)"),
+    ("[timeouts] fragment", "1", "a whole number from 2 to 60 (RFC 6146 section 4, FRAGMENT_MIN)"),
+    ("[limits] sessions", "15", "a whole number from 16 to 16777216"),
+    ("[limits] sessions", "16777217", "a whole number from 16 to 16777216"),
+    ("[limits] per_host_sessions", "-1", "a whole number from 0 to 16777216"),
+    ("[limits] per_host_ports", "65536", "a whole number from 0 to 65535"),
+    ("[limits] icmp_errors_per_second", "0", "a whole number from 1 to 1000000"),
+    ("[filtering] address_dependent", "0", "true or false"),
+    ("[translation] mtu4", "67", '"auto" or a whole number from 68 to 65535 (RFC 791)'),
+    ("[translation] mtu6", "1279", '"auto" or a whole number from 1280 to 65535 (RFC 8200 section 5)'),
+    ("[translation] lowest_ipv6_mtu", '"auto"', "a whole number from 1280 to 65535 (RFC 8200 section 5)"),
+    ("[translation] udp_zero_checksum", '"keep"', '"calculate" or "drop" or "forward"'),
+    ("[translation] traffic_class", "256", '"copy" or a whole number from 0 to 255'),
+    ("[translation] mtu_plateaus", "[68, 296]", "the greatest plateau first"),
+    ("[translation] mtu_plateaus", "[296, 67]", "a whole number from 68 to 65535 (item 2)"),
+    ("[translation] mtu_plateaus", "[68, 68]", "every item once"),
+    ("[translation] mtu_plateaus", "[]", "a list of numbers of octets, at least 1"),
+    ("[translation] denylist4", '["10.0.0.0/8", "x"]', f"{PREFIX4} (item 2)"),
+    ("[translation] denylist4", '["10.0.0.1/8"]', "zeros beyond the prefix length, as in 10.0.0.0/8 (item 1)"),
+    ("[translation] denylist4", '["10.0.0.0/255.0.0.0"]', f"{PREFIX4} (item 1)"),
+    ("[translation] denylist4", '["x", { a = 1.5 }]', f"{PREFIX4} (item 1)"),
+    ("[translation] rfc6791_ipv4", '"192.0.2.0/24"', "a list of IPv4 prefixes"),
+    ("[api] socket", '"api.sock"', "the absolute path of a file"),
+    ("[api] socket", f'"/{"s" * 107}"', "a path of at most 107 octets, as unix sockets need"),
+    ("[api] http", '"6464"', f'"" or {LISTENER}'),
+    ("[api] http", '"::1:6464"', f'"" or {LISTENER}'),
+    ("[api] http", '"127.0.0.1:0"', f'"" or {LISTENER}'),
+    ("[log] level", '"loud"', '"debug" or "info" or "warning" or "error"'),
+    ("[log] format", "{ a = 1 }", '"text" or "json"'),
+    # Well-formed, but for a later version.
+    ("[limits] port_block", "64", f"0: anything else is {LATER}"),
+    ("[limits] fragments_memory", "4194304", f"no such key: {LATER}"),
+    ("[limits] fragments_memory", "1", "a whole number from 65536 to 1073741824"),
+    ("[translation] rfc6791_ipv6", '"2001:db8::1"', f"no such key: {LATER}"),
+    ("[translation] rfc6791_ipv6", '"192.0.2.1"', PREFIX6),
+    ("[translation] eam_hairpin", '"simple"', f'"intrinsic": anything else is {LATER}'),
+    ("[translation] eam_hairpin", '"on"', '"intrinsic" or "simple" or "off"'),
+    ("[translation] clamp_mss", "true", f"false: anything else is {LATER}"),
+    ("[state] file", '"/var/lib/nat64d/state"', f'"/run/nat64d/state": anything else is {LATER}'),
+    ("[state] file", '"/var/lib/nat64d/"', "the absolute path of a file"),
+    ("[state] keep", "true", f"false: anything else is {LATER}"),
+    ("[log] sessions", '"port-blocks"', f'"off": anything else is {LATER}'),
+]
+
+
+@pytest.mark.parametrize(("place", "value", "expected"), VALUES, ids=lambda text: text[:40])
+def test_a_wrong_value_is_named_with_its_place_and_what_was_expected(place, value, expected):
+    section, _, key = place.rpartition(" ")
+    shown = "" if value.startswith("{") else f" = {value}" if len(value) <= 80 else f" = {value[:79]}…"
+    if section:
+        text = f"{MINIMAL}{section}\n{key} = {value}\n"
+    else:
+        kept = MINIMAL.replace('pool6 = "64:ff9b::/96"\n', "") if key == "pool6" else MINIMAL
+        text = f"{key} = {value}\n{kept}"
+    assert complaints(text) == [f"x.toml: {place}{shown}: expected {expected}"]
+
+
+CASES = re.findall(
+    r"^## (whole file: )?(.+)\n((?:(?!=> |## ).*\n)*)((?:=> .+\n)+)",
+    Path(__file__).with_name("refusals.txt").read_text(),
+    flags=re.MULTILINE,
+)
+
+
+@pytest.mark.parametrize(("whole", "title", "text", "expected"), CASES, ids=[case[1] for case in CASES])
+def test_mistakes_are_refused_in_the_words_of_refusals_txt(whole, title, text, expected):
+    lines = complaints(text if whole else MINIMAL + text)
+    assert "".join(line.replace("x.toml:", "=>", 1) + "\n" for line in lines) == expected
+
+
+def test_every_case_of_refusals_txt_is_run():
+    assert len(CASES) == Path(__file__).with_name("refusals.txt").read_text().count("\n## ") > 40
+
+
+def test_a_problem_can_be_taken_apart():
+    with pytest.raises(ConfigError) as caught:
+        loads(MINIMAL + "[tun]\nmtu = 9\n", "x.toml")
+    (problem,) = caught.value.problems
+    expected = "a whole number from 1280 to 65535 (RFC 8200 section 5)"
+    assert (problem.file, problem.key, problem.value, problem.expected) == ("x.toml", "[tun] mtu", "9", expected)
+    assert str(caught.value) == str(problem)
+
+
+SECTIONS = [
+    "pool6",
+    "pool4",
+    "forward",
+    "eam",
+    "service",
+    "clat",
+    "tun",
+    "host",
+    "limits",
+    "translation",
+    "dns64",
+    "api",
+]
+KEYS = [
+    "addresses",
+    "ports",
+    "source",
+    "ipv4",
+    "ipv6",
+    "protocol",
+    "endpoints",
+    "health",
+    "mtu",
+    "masquerade",
+    "listen",
+]
+NAMES = st.sampled_from(KEYS) | st.text(st.characters(exclude_categories=["Cs"]), max_size=3)
+TEXTS = st.sampled_from(
+    ["", "auto", "64:ff9b::/96", "192.0.2.0-192.0.2.9", "[::1]:1", "interface:x", "a\nb"]
+) | st.text(st.characters(exclude_categories=["Cs"]), max_size=5)
+VALUES_OF_ANY_TYPE = st.recursive(
+    st.booleans() | st.integers() | st.floats() | TEXTS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=3),
+    max_leaves=6,
+)
+TABLES = st.dictionaries(NAMES, VALUES_OF_ANY_TYPE, max_size=4)
+
+
+@given(st.dictionaries(st.sampled_from(SECTIONS) | NAMES, TABLES | st.lists(TABLES, max_size=3) | VALUES_OF_ANY_TYPE))
+def test_whatever_a_file_says_it_is_accepted_or_refused_in_lines(sections):
+    text = "".join(f"{toml.key(name)} = {toml.value(content)}\n" for name, content in sections.items())
+    try:
+        assert isinstance(loads(text), Config)
+    except ConfigError as error:
+        lines = [str(problem) for problem in error.problems]
+        assert all(line.startswith("configuration: ") and len(line.splitlines()) == 1 for line in lines), lines

@@ -1,0 +1,89 @@
+"""Metrics: the names and labels that dashboards and alerts rely on, in both text formats."""
+
+import urllib.request
+
+import pytest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
+from prometheus_client.parser import text_string_to_metric_families as parse_classic
+
+from nat64d.control.metrics import Exposition
+from tests.nat64d.fake_gateway import FakeGateway, serving
+
+OPENMETRICS = "application/openmetrics-text; version=1.0.0"
+POOL = {"addresses": "203.0.113.0/30", "ports": "1024-65535", "protocol": "tcp", "source": ""}
+SAMPLES = [
+    ("nat64d_build_info", {"version": "1.2.3"}, 1),
+    ("nat64d_uptime_seconds", {}, 3723.25),
+    ("nat64d_ready", {}, 1),
+    ("nat64d_sessions", {}, 2),
+    ("nat64d_sessions_limit", {}, 1048576),
+    ("nat64d_bib_entries", {}, 1),
+    ("nat64d_packets_total", {"direction": "6to4", "verdict": "translated"}, 12),
+    ("nat64d_packets_total", {"direction": "4to6", "verdict": "translated"}, 0),
+    ("nat64d_packets_total", {"direction": "4to6", "verdict": "hop_limit_expired"}, 3),
+    ("nat64d_events_total", {"event": "bib_created"}, 1),
+    ("nat64d_events_total", {"event": "bib_ended"}, 0),
+    ("nat64d_pool_ports_used", POOL, 1),
+    ("nat64d_pool_ports_used", POOL | {"source": "2001:db8:1::/48"}, 0),
+    ("nat64d_pool_ports_limit", POOL, 258048),
+    ("nat64d_pool_ports_limit", POOL | {"source": "2001:db8:1::/48"}, 0),
+]
+
+
+@pytest.fixture
+def gateway():
+    return FakeGateway()
+
+
+def samples(families):
+    return [(s.name, s.labels, s.value) for family in families for s in family.samples if s.name.startswith("nat64d_")]
+
+
+@pytest.mark.parametrize(("accept", "parse"), [("", parse_classic), (OPENMETRICS, parse_openmetrics)])
+def test_every_number_of_the_gateway_is_a_sample(gateway, accept, parse):
+    body, _ = Exposition(gateway).render(accept)
+    assert samples(parse(body.decode())) == SAMPLES
+
+
+def test_families_have_help_and_the_right_type(gateway):
+    body, _ = Exposition(gateway).render(OPENMETRICS)
+    families = {family.name: family for family in parse_openmetrics(body.decode())}
+    ours = {name: family for name, family in families.items() if name.startswith("nat64d_")}
+    assert len(ours) == 10
+    assert all(family.documentation.endswith(".") for family in ours.values())
+    assert {name for name, family in ours.items() if family.type == "counter"} == {"nat64d_packets", "nat64d_events"}
+    assert "process_resident_memory_bytes" in families
+
+
+def test_before_it_is_ready_there_is_only_what_needs_no_tables(gateway):
+    gateway.state = "compiling"
+    body, _ = Exposition(gateway).render("")
+    assert [name for name, _, _ in samples(parse_classic(body.decode()))] == [
+        "nat64d_build_info",
+        "nat64d_uptime_seconds",
+        "nat64d_ready",
+    ]
+    assert b"\nnat64d_ready 0.0\n" in body
+
+
+def test_starting_does_not_ask_the_gateway():
+    Exposition(None)
+
+
+def test_each_scrape_reads_anew(gateway):
+    exposition = Exposition(gateway)
+    before = exposition.render("")[0]
+    gateway.state = "stopping"
+    assert b"\nnat64d_ready 1.0\n" in before
+    assert b"\nnat64d_ready 0.0\n" in exposition.render("")[0]
+
+
+@pytest.mark.parametrize(
+    ("accept", "content_type"), [("", "text/plain"), (OPENMETRICS, "application/openmetrics-text")]
+)
+def test_over_http_the_scraper_gets_the_format_it_asks_for(gateway, tmp_path, accept, content_type):
+    with serving(gateway, tmp_path / "api.sock", "127.0.0.1:0") as server:
+        request = urllib.request.Request(f"http://{server.http}/metrics", headers={"Accept": accept})
+        with urllib.request.urlopen(request, timeout=10) as response:
+            assert response.headers.get_content_type() == content_type
+            assert b"nat64d_sessions 2.0\n" in response.read()

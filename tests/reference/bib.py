@@ -1,0 +1,140 @@
+"""Binding information base and session table: RFC 6146 3.1, 3.2, 3.5.1.1, 4.
+
+The IPv4 transport address of a new binding is the translator's to choose, within rules; so it is learnt from what the
+translator sent, and the rules it broke are listed.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv6Address, IPv6Network
+
+from tests.reference.tcp import State
+
+Host6 = tuple[IPv6Address, int]
+Host4 = tuple[IPv4Address, int]
+
+
+@dataclass(frozen=True)
+class Pool:
+    """One `[[pool4]]`: addresses and ports inclusive, for some protocols, for hosts inside `source`."""
+
+    first: IPv4Address
+    last: IPv4Address
+    port_first: int
+    port_last: int
+    protocols: tuple[str, ...]
+    source: IPv6Network | None
+
+    def holds(self, address: IPv4Address, port: int) -> bool:
+        return self.first <= address <= self.last and self.port_first <= port <= self.port_last
+
+    def addresses(self) -> Iterator[IPv4Address]:
+        return (IPv4Address(number) for number in range(int(self.first), int(self.last) + 1))
+
+
+@dataclass
+class Session:
+    """A row of a session table under its BIB entry; `expires` on the caller's clock."""
+
+    host4: Host4
+    expires: float
+    state: State = State.ESTABLISHED
+
+
+@dataclass
+class Entry:
+    """A BIB entry, RFC 6146 3.1: host6 (X',x) <-> mapped4 (T,t)."""
+
+    protocol: str
+    host6: Host6
+    mapped4: Host4
+    static: bool = False
+    sessions: dict[Host4, Session] = field(default_factory=dict)
+
+
+class Bibs:
+    """The three BIBs and session tables of RFC 6146 3.1 and 3.2."""
+
+    def __init__(self, pools: list[Pool], static: list[Entry]) -> None:
+        self.pools = pools
+        self.by_host6: dict[tuple[str, Host6], Entry] = {}
+        self.by_mapped4: dict[tuple[str, Host4], Entry] = {}
+        for entry in static:
+            self.add(entry)
+
+    def add(self, entry: Entry) -> None:
+        self.by_host6[entry.protocol, entry.host6] = entry
+        self.by_mapped4[entry.protocol, entry.mapped4] = entry
+
+    def expire(self, now: float) -> None:
+        """RFC 6146 3.1: an entry made by a packet goes with its last session; a configured one stays."""
+        for entry in list(self.by_host6.values()):
+            for host4, session in list(entry.sessions.items()):
+                if session.expires <= now:
+                    del entry.sessions[host4]
+            if not entry.sessions and not entry.static:
+                del self.by_host6[entry.protocol, entry.host6]
+                del self.by_mapped4[entry.protocol, entry.mapped4]
+
+    def count(self, host6: IPv6Address | None = None) -> int:
+        """Sessions, of all or of one host."""
+        return sum(len(entry.sessions) for entry in self.entries(host6))
+
+    def entries(self, host6: IPv6Address | None = None) -> list[Entry]:
+        return [entry for entry in self.by_host6.values() if host6 is None or entry.host6[0] == host6]
+
+    def is_ours(self, address: IPv4Address) -> bool:
+        """RFC 6146 3.8: "an IPv4 address assigned to the NAT64 itself"."""
+        inside = any(pool.first <= address <= pool.last for pool in self.pools)
+        return inside or any(entry.static and entry.mapped4[0] == address for entry in self.by_mapped4.values())
+
+    def pools_of(self, protocol: str, host: IPv6Address) -> list[Pool]:
+        """The pools that serve this host and protocol: those with the longest source prefix around it."""
+        serving = [
+            pool for pool in self.pools if protocol in pool.protocols and (pool.source is None or host in pool.source)
+        ]
+        longest = max((length_of(pool) for pool in serving), default=None)
+        return [pool for pool in serving if length_of(pool) == longest]
+
+    def free(self, protocol: str, pools: list[Pool], address: IPv4Address | None = None) -> Iterator[Host4]:
+        """Every (T,t) in those pools that no entry of this BIB uses (RFC 6146 3.5.1.1, last rule)."""
+        for pool in pools:
+            for candidate in pool.addresses():
+                if address is not None and candidate != address:
+                    continue
+                for port in range(pool.port_first, pool.port_last + 1):
+                    if (protocol, (candidate, port)) not in self.by_mapped4:
+                        yield candidate, port
+
+    def broken_rules(self, protocol: str, host6: Host6, chosen: Host4) -> list[str]:
+        """What RFC 6146 3.5.1.1, 3.5.2.3 and 3.5.3 say against giving `chosen` to `host6`."""
+        pools = self.pools_of(protocol, host6[0])
+        where = f"{chosen[0]}:{chosen[1]} for [{host6[0]}]:{host6[1]} {protocol}"
+        if not any(pool.holds(*chosen) for pool in pools):
+            return [f"{where}: not in the pool4 of this host (RFC 6146 3.5.1.1)"]
+        if (protocol, chosen) in self.by_mapped4:
+            return [f"{where}: in use by another entry of the same BIB (RFC 6146 3.5.1.1)"]
+        found = []
+        paired = {entry.mapped4[0] for entry in self.entries(host6[0]) if not entry.static}
+        if chosen[0] not in paired and any(True for address in paired for _ in self.free(protocol, pools, address)):
+            found.append(f"{where}: the host already has {sorted(map(str, paired))} (RFC 6146 3.5.1.1, paired pooling)")
+        if protocol == "icmp":
+            return found
+        low = host6[1] < 1024
+        if (chosen[1] < 1024) != low and any((port < 1024) == low for _, port in self.free(protocol, pools, chosen[0])):
+            found.append(f"{where}: the port range (0-1023, 1024-65535) is not kept (RFC 6146 3.5.1.1)")
+        if (
+            protocol == "udp"
+            and chosen[1] % 2 != host6[1] % 2
+            and self._parity_was_free(protocol, pools, host6[1], chosen)
+        ):
+            found.append(f"{where}: the parity is not kept (RFC 6146 3.5.1.1)")
+        return found
+
+    def _parity_was_free(self, protocol: str, pools: list[Pool], wanted: int, chosen: Host4) -> bool:
+        low = chosen[1] < 1024
+        return any(port % 2 == wanted % 2 and (port < 1024) == low for _, port in self.free(protocol, pools, chosen[0]))
+
+
+def length_of(pool: Pool) -> int:
+    return 0 if pool.source is None else pool.source.prefixlen

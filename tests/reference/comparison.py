@@ -1,0 +1,43 @@
+"""The engine and the oracle side by side: same packets, same clock; the first difference is told in full."""
+
+from typing import Any
+
+from tests.reference.oracle import Oracle, Scope
+from tests.reference.outcome import one_line
+from tests.reference.strategies import World
+
+
+class DisagreementError(AssertionError):
+    """The implementation and the RFCs differ; the message has everything needed to repeat it."""
+
+
+class Comparison:
+    """A history so far."""
+
+    def __init__(self, engine: Any, config: Any, scope: Scope) -> None:
+        self.engine = engine
+        self.oracle = Oracle(config, scope)
+        self.world = World(config.pool6)
+        self.history: list[tuple[float, bytes]] = []
+        self.at = 1000.0
+        self.packets = 0
+
+    def wait(self, seconds: float) -> None:
+        self.at += seconds
+
+    def send(self, packet: bytes) -> None:
+        """Both translate; raises DisagreementError."""
+        self.history.append((self.at, packet))
+        outcome = self.engine.send(packet, self.at)
+        expected = self.oracle.send(packet, self.at, list(outcome.packets))
+        objections = expected.objections(outcome.verdict.name, outcome.packets, outcome.answer)
+        self.packets += 1
+        self.world.mapped[:] = self.oracle.bibs.by_host6.values()
+        if objections:
+            raise DisagreementError("\n".join([f"\n{one_line([packet])}", *objections, self.as_steps()]))
+
+    def as_steps(self) -> str:
+        """The history as Python, to become a regression case."""
+        return "\n".join(
+            ["STEPS = ["] + [f"    ({at}, {packet.hex()!r})," for at, packet in self.history[-12:]] + ["]"]
+        )

@@ -1,0 +1,75 @@
+"""ICMP errors the translator sends itself: RFC 7915 4.4 and 5.4, RFC 792, 1812, 4443; and when none may be sent."""
+
+from ipaddress import IPv4Address, IPv6Address
+
+from scapy.layers.inet import IP
+from scapy.layers.inet6 import IPv6
+from scapy.packet import Raw
+
+from tests.reference.addresses import is_illegal_source4, is_illegal_source6
+from tests.reference.outcome import Expected
+from tests.reference.reading import ICMP, ICMPV6, Packet
+from tests.reference.transport import checksum, with_checksum
+
+# meaning: (ICMPv4 type, code), (ICMPv6 type, code)
+MESSAGES: dict[str, tuple[tuple[int, int] | None, tuple[int, int] | None]] = {
+    "TIME_EXCEEDED": ((11, 0), (3, 0)),  # RFC 7915 4.1, 5.1
+    "PACKET_TOO_BIG": ((3, 4), (2, 0)),  # RFC 7915 4.1, 5.1.1
+    "ADDRESS_UNREACHABLE": ((3, 1), (1, 3)),  # RFC 6146 3.5.1.1, 3.5.3
+    "PORT_UNREACHABLE": ((3, 3), (1, 4)),  # RFC 6146 3.5.2.2
+    "PROHIBITED": ((3, 13), (1, 1)),  # RFC 7915 4.4, 5.4
+    "SOURCE_ROUTE_FAILED": ((3, 5), None),  # RFC 7915 4.1
+    "PARAMETER_PROBLEM": (None, (4, 0)),  # RFC 7915 5.1
+    "PROTOCOL_UNREACHABLE": ((3, 2), (1, 4)),  # RFC 6146 3.4
+}
+DUMMY_IPV4 = IPv4Address("192.0.0.8")  # RFC 7600: when there is no address of our own
+QUERIES = {4: (0, 8, 13, 14, 15, 16, 17, 18), 6: (128, 129)}
+
+
+def fill_answers(expected: Expected, packet: Packet, our4: IPv4Address | None, our6: IPv6Address) -> None:
+    """Put the ICMP errors that go with the refusals into `expected.answers`; none for packets that no error is due for."""
+    if not is_due(packet):
+        return
+    for refusal in expected.refusals:
+        if refusal.answer is None:
+            continue
+        message = MESSAGES[refusal.answer][0 if packet.family == 4 else 1]
+        if message is None:
+            continue
+        build = build_icmpv4 if packet.family == 4 else build_icmpv6
+        own = (our4 or DUMMY_IPV4) if packet.family == 4 else our6
+        expected.answers.setdefault(refusal.answer, build(packet, own, message, refusal.detail))
+
+
+def is_due(packet: Packet) -> bool:
+    """RFC 1122 3.2.2, RFC 1812 4.3.2.7, RFC 4443 2.4 (e): never about errors, later fragments, multicast, or from no
+    single host.
+    """
+    if not packet.is_first or packet.destination.is_multicast:
+        return False
+    illegal = is_illegal_source4 if packet.family == 4 else is_illegal_source6
+    if illegal(packet.source):  # type: ignore[arg-type]
+        return False
+    if packet.protocol != packet.icmp_protocol:
+        return True
+    if not packet.payload:
+        return False
+    kind = packet.payload[0]
+    return kind in QUERIES[4] if packet.family == 4 else kind >= 128 and kind != 137
+
+
+def build_icmpv4(packet: Packet, own: IPv4Address, message: tuple[int, int], detail: int) -> bytes:
+    """RFC 792; as much of the packet as 576 octets hold (RFC 1812 4.3.2.3)."""
+    rest = b"\0\0" + detail.to_bytes(2) if message == (3, 4) else bytes(4)
+    body = bytes(message) + b"\0\0" + rest + packet.raw[: 576 - 28]
+    body = with_checksum(body, ICMP, checksum(own, own, ICMP, body))
+    return bytes(IP(src=str(own), dst=str(packet.source), proto=ICMP, ttl=64, len=20 + len(body)) / Raw(body))
+
+
+def build_icmpv6(packet: Packet, own: IPv6Address, message: tuple[int, int], detail: int) -> bytes:
+    """RFC 4443 2.4 (c): as much of the packet as the minimum IPv6 MTU holds; the MTU or the pointer in the second word."""
+    rest = detail.to_bytes(4) if message[0] in (2, 4) else bytes(4)
+    body = bytes(message) + b"\0\0" + rest + packet.raw[: 1280 - 48]
+    destination = IPv6Address(int(packet.source))
+    body = with_checksum(body, ICMPV6, checksum(own, destination, ICMPV6, body))
+    return bytes(IPv6(src=str(own), dst=str(destination), nh=ICMPV6, hlim=64, plen=len(body)) / Raw(body))

@@ -1,0 +1,179 @@
+"""Network headers: RFC 7915 4.1 and 5.1, written by scapy from fields that are worked out here."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address
+
+from scapy.layers.inet import IP
+from scapy.layers.inet6 import IPv6, IPv6ExtHdrFragment
+from scapy.packet import Raw
+
+from tests.reference.outcome import Refusal
+from tests.reference.reading import FRAGMENT, ICMP, Packet, ones_complement_sum
+
+
+@dataclass(frozen=True)
+class Path:
+    """What the network around the translator allows, and how its operator wants headers."""
+
+    mtu4: int = 1500  # of the IPv4 next hop
+    mtu6: int = 1500  # of the IPv6 next hop
+    lowest_ipv6_mtu: int = 1280  # RFC 7915 4.1
+    traffic_class: int | None = None  # None: copied
+
+
+def write_ipv6(
+    packet: Packet,
+    source: IPv6Address,
+    destination: IPv6Address,
+    protocol: int,
+    payload: bytes,
+    hop_limit: int,
+    path: Path,
+) -> list[bytes]:
+    """RFC 7915 4.1: one packet, or the fragments of one whose DF bit is clear and whose result would exceed
+    lowest_ipv6_mtu.
+    """
+    result = 40 + len(payload) + (8 if packet.is_fragment else 0)
+    pieces: Iterator[tuple[int, bytes, bool]] = iter([(packet.fragment_offset, payload, packet.more_fragments)])
+    in_fragments = packet.is_fragment
+    if not packet.dont_fragment and result > path.lowest_ipv6_mtu:
+        in_fragments = True
+        pieces = split(packet.fragment_offset, payload, packet.more_fragments, path.lowest_ipv6_mtu - 48)
+    base = {
+        "src": str(source),
+        "dst": str(destination),
+        "tc": packet.traffic_class if path.traffic_class is None else path.traffic_class,
+        "fl": 0,
+        "hlim": hop_limit,
+    }
+    written = []
+    for offset, data, more in pieces:
+        if not in_fragments:
+            written.append(bytes(IPv6(**base, nh=protocol, plen=len(data)) / Raw(data)))
+            continue
+        fragment = IPv6ExtHdrFragment(nh=protocol, offset=offset // 8, m=int(more), id=packet.identification)
+        written.append(bytes(IPv6(**base, nh=FRAGMENT, plen=8 + len(data)) / fragment / Raw(data)))
+    return written
+
+
+def quote_ipv6(packet: Packet, source: IPv6Address, destination: IPv6Address, protocol: int, payload: bytes) -> bytes:
+    """RFC 7915 4.3: the header of a quoted packet: hop limit as it stood, lengths as declared, never split."""
+    traffic = {"tc": packet.traffic_class, "fl": 0, "hlim": packet.hop_limit}
+    header = IPv6(src=str(source), dst=str(destination), nh=protocol, plen=packet.declared, **traffic)
+    if packet.is_fragment:
+        header.nh, header.plen = FRAGMENT, packet.declared + 8
+        offset, more = packet.fragment_offset // 8, int(packet.more_fragments)
+        header /= IPv6ExtHdrFragment(nh=protocol, offset=offset, m=more, id=packet.identification)
+    return bytes(header) + payload
+
+
+def split(start: int, payload: bytes, more: bool, room: int) -> Iterator[tuple[int, bytes, bool]]:
+    """RFC 791 3.2, RFC 8200 4.5: offset, data and "more" of fragments that carry at most `room` octets, all but the
+    last a multiple of 8.
+    """
+    room -= room % 8
+    for at in range(0, len(payload), room):
+        last = at + room >= len(payload)
+        yield start + at, payload[at : at + room], more or not last
+
+
+def write_ipv4(
+    packet: Packet,
+    source: IPv4Address,
+    destination: IPv4Address,
+    protocol: int,
+    payload: bytes,
+    hop_limit: int,
+    path: Path,
+) -> bytes:
+    """RFC 7915 5.1 and 5.1.1; Identification is the translator's own choice unless a Fragment Header came along: zero
+    here.
+    """
+    tos = packet.traffic_class if path.traffic_class is None else path.traffic_class
+    return ipv4_header(packet, source, destination, protocol, len(payload), hop_limit, tos) + payload
+
+
+def ipv4_header(
+    packet: Packet, source: IPv4Address, destination: IPv4Address, protocol: int, length: int, ttl: int, tos: int
+) -> bytes:
+    """20 octets for a payload of `length`, checksum done."""
+    if packet.has_fragment_header:  # 5.1.1
+        identification = (packet.identification or 0) & 0xFFFF
+        flags = "MF" if packet.more_fragments else ""
+        offset = packet.fragment_offset // 8
+    else:
+        identification, offset = 0, 0
+        flags = "" if 20 + length <= 1260 else "DF"
+    header = IP(
+        src=str(source), dst=str(destination), tos=tos, len=20 + length, id=identification, flags=flags, frag=offset,
+        ttl=ttl, proto=protocol, ihl=5,
+    )  # fmt: skip
+    return bytes(header)
+
+
+def quote_ipv4(packet: Packet, source: IPv4Address, destination: IPv4Address, protocol: int, payload: bytes) -> bytes:
+    """RFC 7915 5.3: as any packet, but TTL as it stood and lengths as declared."""
+    header = ipv4_header(packet, source, destination, protocol, packet.declared, packet.hop_limit, packet.traffic_class)
+    return header + payload
+
+
+def adopt(packet: bytes, observed: bytes, fixed: bool) -> bytes:
+    """`packet` with the Identification of `observed` where RFC 7915 5.1 leaves it to the translator.
+
+    `fixed`: the header's own came from a Fragment Header. In a quoted header zero stands for a free one.
+    """
+    if packet[0] >> 4 != 4 or len(observed) < 20 or observed[0] >> 4 != 4:
+        return packet
+    if not fixed:
+        packet = with_identification(packet, observed)
+    is_error = packet[9] == ICMP and packet[20] in (3, 11, 12)
+    if is_error and len(observed) >= 48 and packet[32:34] == b"\0\0":
+        body = packet[20:22] + b"\0\0" + packet[24:28] + with_identification(packet[28:], observed[28:])
+        packet = packet[:20] + body[:2] + (0xFFFF - ones_complement_sum(body)).to_bytes(2) + body[4:]
+    return packet
+
+
+def with_identification(packet: bytes, observed: bytes) -> bytes:
+    """The IPv4 packet with the Identification of `observed`, header checksum mended."""
+    header = IP(packet[:20])
+    header.id = int.from_bytes(observed[4:6])
+    del header.chksum
+    return bytes(header)[:20] + packet[20:]
+
+
+def too_big_for_ipv6(packet: Packet, path: Path) -> list[Refusal]:
+    """RFC 7915 4.1: DF set and total length + 20 above the next MTU; a fragment needs 8 more for its Fragment Header."""
+    if not packet.dont_fragment:
+        return []
+    extra = 28 if packet.is_fragment else 20
+    told = Refusal("7915 4.1", ("TOO_BIG",), "PACKET_TOO_BIG", must_answer=True, detail=path.mtu6 - extra)
+    if 20 + packet.declared + extra > path.mtu6:
+        return [told]
+    if (
+        20 + packet.options + packet.declared + extra > path.mtu6
+    ):  # by the letter; the options are not translated, so it would fit
+        return [Refusal("7915 4.1", told.verdicts, told.answer, permitted=True, detail=told.detail)]
+    return []
+
+
+def too_big_for_ipv4(packet: Packet, size4: int, path: Path) -> list[Refusal]:
+    """RFC 7915 5.1, 5.1.1: DF set by us and above the next MTU. What came with at most 1280 octets always goes, in
+    fragments if need be.
+    """
+    if size4 > 0xFFFF:
+        return [Refusal("791 3.1", ("TOO_BIG", "BAD_LENGTH"), "PACKET_TOO_BIG", detail=max(1280, path.mtu4 + 20))]
+    size6 = 40 + int.from_bytes(packet.raw[4:6])
+    if size4 <= path.mtu4 or size6 <= 1280:
+        return []
+    extra = 28 if packet.has_fragment_header else 20
+    return [
+        Refusal(
+            "7915 5.1",
+            ("TOO_BIG",),
+            "PACKET_TOO_BIG",
+            permitted=packet.has_fragment_header or size4 <= 1260,  # DF is clear, so routers may split it instead
+            must_answer=True,
+            detail=max(1280, path.mtu4 + extra),
+        )
+    ]

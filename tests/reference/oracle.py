@@ -1,0 +1,299 @@
+"""The reference translator: RFC 6146 section 3 in its order, with RFC 7915 for the packets.
+
+It is told what the implementation sent, because some choices are free (the IPv4 transport address of a new binding,
+Identification); it checks that they were legal, adopts them, and demands every other octet.
+"""
+
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address
+from typing import Any
+
+from tests.reference import errors, headers
+from tests.reference.addresses import embed, extract
+from tests.reference.bib import Bibs, Entry, Host4, Pool
+from tests.reference.checks import Rules, check
+from tests.reference.fragments import FragmentMemory, Ports
+from tests.reference.icmp import is_error
+from tests.reference.outcome import Expected, Refusal
+from tests.reference.quoting import ErrorTranslator, Result
+from tests.reference.reading import TCP, UDP, UNREADABLE, Packet, UnreadableError, read
+from tests.reference.sessions import Passage, Policy, Tuple, from_ipv4, from_ipv6
+from tests.reference.tcp import Segment
+from tests.reference.transport import calculate_udp, ports, rewrite
+
+UNLIMITED = 1 << 20
+
+
+@dataclass(frozen=True)
+class Scope:
+    """What the implementation under test is expected to do by now; everything for the whole of the RFCs."""
+
+    extensions: bool = True  # RFC 4884
+    errors_need_session: bool = False  # stricter than RFC 6146 3.6, which asks for a BIB entry only
+    reassembles: bool = False  # RFC 6146 3.4: fragmented UDP without checksum, fragmented ICMP
+
+
+class Oracle:
+    """A stateful NAT64 made from a `nat64d.config.Config`, of which it only reads attributes."""
+
+    def __init__(self, config: Any, scope: Scope | None = None) -> None:
+        self.scope = scope or Scope()
+        self.pool6 = config.pool6
+        self.own = config.tun.ipv4, config.tun.ipv6
+        self.bibs = Bibs([pool_of(row) for row in config.pool4], [entry_of(row) for row in config.forward])
+        self.policy = policy_of(config)
+        self.rules = Rules(
+            pool6=config.pool6,
+            strict_well_known_prefix=config.strict_well_known_prefix,
+            denylist4=tuple(config.translation.denylist4),
+            udp_zero_checksum=config.translation.udp_zero_checksum,
+            reassembles=self.scope.reassembles,
+        )
+        self.path = path_of(config)
+        self.fragments = FragmentMemory(config.timeouts.fragment)
+        self.errors = ErrorTranslator(
+            self.bibs,
+            self.pool6,
+            self.path,
+            list(config.translation.mtu_plateaus),
+            self.scope.extensions,
+            self.scope.errors_need_session,
+        )
+        self.uncertain: set[tuple[str, tuple[IPv6Address, int]]] = set()  # bindings that may exist without our knowing
+
+    def expire(self, at: float) -> None:
+        """Let `at` seconds come."""
+        self.bibs.expire(at)
+        self.fragments.expire(at)
+
+    def send(self, octets: bytes, at: float, observed: list[bytes]) -> Expected:
+        """What has to become of `octets`, given what the implementation sent for them."""
+        self.expire(at)
+        try:
+            packet = read(octets)
+        except UnreadableError:
+            return Expected([Refusal("8200 3", (*UNREADABLE, "HEADER_CHECKSUM", "EXTENSION_HEADERS"))])
+        trip = Trip(self, packet, at, observed)
+        expected = trip.from_ipv6() if packet.family == 6 else trip.from_ipv4()
+        errors.fill_answers(expected, packet, *self.own)
+        return expected
+
+
+class Trip:
+    """One packet's way through."""
+
+    def __init__(self, oracle: Oracle, packet: Packet, at: float, observed: list[bytes]) -> None:
+        self.oracle = oracle
+        self.packet = packet
+        self.at = at
+        self.observed = observed
+        self.expected = Expected()
+
+    def from_ipv6(self) -> Expected:
+        """RFC 6146 3.4 to 3.8 for an IPv6 packet."""
+        oracle, packet = self.oracle, self.packet
+        inside = packet.destination in oracle.pool6
+        host4 = extract(oracle.pool6, packet.destination) if inside else None  # type: ignore[arg-type]
+        hairpin = host4 is not None and oracle.bibs.is_ours(host4)
+        self.expected.refusals = check(packet, oracle.rules, hairpin)
+        if host4 is None or not self._is_readable():
+            return self.expected
+        if packet.protocol == packet.icmp_protocol and is_error(packet):
+            self._settle_error(oracle.errors.to_ipv4(packet, packet.hop_limit - 1))
+            return self.expected
+        pair = self._ports()
+        if pair is None:
+            return self.expected
+        incoming = tuple_of(packet, pair, host4)
+        passage = from_ipv6(oracle.bibs, oracle.policy, self.at, incoming, self._chosen())
+        self._doubt(passage, incoming)
+        if not self._settle(passage, incoming) or passage.entry is None:
+            return self.expected
+        mapped4 = passage.entry.mapped4
+        new = (mapped4[1], pair[1])
+        translated = self._write_ipv4(mapped4[0], host4, new, hairpin)
+        self._commit(passage, incoming, pair)
+        if not hairpin:
+            self._adopt_identification([translated])
+            return self.expected
+        self.expected.hairpinned = True
+        self._arrive(read(translated), new)
+        return self.expected
+
+    def from_ipv4(self) -> Expected:
+        """RFC 6146 3.4 to 3.7 for an IPv4 packet."""
+        self.expected.refusals = check(self.packet, self.oracle.rules, is_ours=False)
+        if not self._is_readable():
+            return self.expected
+        if self.packet.protocol == self.packet.icmp_protocol and is_error(self.packet):
+            self._settle_error(self.oracle.errors.to_ipv6(self.packet, self.packet.hop_limit - 1))
+            return self.expected
+        pair = self._ports()
+        if pair is not None:
+            self._arrive(self.packet, pair)
+        return self.expected
+
+    def _arrive(self, packet: Packet, pair: Ports) -> None:
+        """RFC 6146 3.5 to 3.7 for an IPv4 packet, from outside or from ourselves (3.8; the hop limit counts one router
+        once).
+        """
+        oracle = self.oracle
+        hairpin = packet is not self.packet
+        incoming = tuple_of(packet, pair, packet.destination)  # type: ignore[arg-type]
+        passage = from_ipv4(oracle.bibs, oracle.policy, self.at, incoming)
+        if not self._settle(passage, incoming) or passage.entry is None:
+            return
+        source = embed(oracle.pool6, packet.source)  # type: ignore[arg-type]
+        host6, port6 = passage.entry.host6
+        self.expected.refusals += headers.too_big_for_ipv6(packet, oracle.path)
+        new = (port6, port6) if incoming.protocol == "icmp" else (pair[0], port6)
+        protocol, payload = rewrite(packet, source, host6, new)
+        if needs_udp_checksum(packet, oracle.rules):
+            payload = calculate_udp(payload, source, host6)
+        hop_limit = packet.hop_limit if hairpin else packet.hop_limit - 1
+        self.expected.packets = headers.write_ipv6(
+            packet, source, host6, protocol, payload, max(0, hop_limit), oracle.path
+        )
+        self._commit(passage, incoming, pair)
+
+    def _write_ipv4(self, source: IPv4Address, host4: IPv4Address, new: Ports, hairpin: bool) -> bytes:
+        packet = self.packet
+        protocol, payload = rewrite(packet, source, host4, new)
+        if needs_udp_checksum(packet, self.oracle.rules):
+            payload = calculate_udp(payload, source, host4)
+        if not hairpin:
+            self.expected.refusals += headers.too_big_for_ipv4(packet, 20 + len(payload), self.oracle.path)
+        ttl = max(0, packet.hop_limit - 1)
+        return headers.write_ipv4(packet, source, host4, protocol, payload, ttl, self.oracle.path)
+
+    def _settle_error(self, result: Result) -> None:
+        refusals, packets, hairpinned = result
+        self.expected.refusals += refusals
+        self.expected.hairpinned = hairpinned
+        self._adopt_identification(packets)
+
+    def _is_readable(self) -> bool:
+        """Whether the transport header can be used: without it there is no tuple."""
+        hopeless = {*UNREADABLE, "PROTOCOL", "FRAGMENTED_ICMP", "ICMP_TYPE", "EXTENSION_HEADERS"}
+        return not any(not refusal.permitted and hopeless & set(refusal.verdicts) for refusal in self.expected.refusals)
+
+    def _ports(self) -> Ports | None:
+        """3.4: from the transport header, or for a later fragment from what its first one said."""
+        if self.packet.is_first:
+            return ports(self.packet)
+        known = self.oracle.fragments.recall(self.packet)
+        if known is None:
+            self.expected.refusals.append(Refusal("6146 3.4", ("FRAGMENT_UNKNOWN",)))
+        return known
+
+    def _chosen(self) -> Host4 | None:
+        """The IPv4 transport address the implementation sends from, seen in what it sent."""
+        if not self.observed:
+            return None
+        sent = read(self.observed[0])
+        pair = ports(sent) if sent.is_first else None
+        source = sent.source if isinstance(sent.source, IPv4Address) else extract(self.oracle.pool6, sent.source)
+        if pair is None:
+            return None
+        return source, pair[0]
+
+    def _doubt(self, passage: Passage, incoming: Tuple) -> None:
+        """A binding that an earlier, refused packet may have made turns a missing session into an open question."""
+        if (incoming.protocol, incoming.source) not in self.oracle.uncertain or passage.entry is not None:
+            return
+        chosen = self._chosen()
+        if chosen is None:
+            return
+        passage.refusals = [Refusal(one.section, one.verdicts, permitted=True) for one in passage.refusals]
+        passage.entry = Entry(incoming.protocol, incoming.source, chosen)  # type: ignore[arg-type]
+
+    def _settle(self, passage: Passage, incoming: Tuple) -> bool:
+        """Take over what 3.5 says; whether there is anything to build."""
+        self.expected.refusals += passage.refusals
+        self.expected.complaints += passage.complaints if self.observed else []
+        if self.expected.must_drop and incoming.source[0].version == 6 and passage.entry is not None:
+            self.oracle.uncertain.add((incoming.protocol, incoming.source))  # type: ignore[arg-type]
+        return not any(not refusal.permitted for refusal in passage.refusals)
+
+    def _commit(self, passage: Passage, incoming: Tuple, pair: Ports) -> None:
+        """Make the changes of 3.5, when the packet went or only its size kept it back (the tables are asked before
+        sizes are).
+        """
+        binding = [refusal for refusal in self.expected.refusals if not refusal.permitted]
+        late = all("TOO_BIG" in refusal.verdicts for refusal in binding)
+        assert passage.entry is not None
+        known = bool(self.observed) or (incoming.protocol, passage.entry.mapped4) in self.oracle.bibs.by_mapped4
+        if not late or not known or (self.expected.may_drop and not self.observed and not binding):
+            return
+        for change in passage.actions:
+            change()
+        if self.packet.is_fragment and self.packet.is_first and not binding:
+            self.oracle.fragments.remember(self.packet, pair, self.at)
+
+    def _adopt_identification(self, packets: list[bytes]) -> None:
+        """RFC 7915 5.1: without a Fragment Header the value is the translator's, in the packet and in what it quotes."""
+        fixed = self.packet.has_fragment_header
+        observed = self.observed + packets[len(self.observed) :]
+        self.expected.packets = [
+            headers.adopt(packet, got, fixed) for packet, got in zip(packets, observed, strict=False)
+        ]
+
+
+def tuple_of(packet: Packet, pair: Ports, host4: IPv4Address) -> Tuple:
+    """RFC 6146 3.4. An ICMP query has one identifier, the host6's: the peer's "port" is 0."""
+    from_v6 = packet.family == 6
+    name = {TCP: "tcp", UDP: "udp"}.get(packet.protocol, "icmp")
+    segment = None
+    if name == "tcp":
+        flags = packet.payload[13] if packet.is_first else 0
+        segment = Segment(from_v6, flags & 7)
+    source, destination = pair
+    if name == "icmp":
+        source, destination = (pair[0], 0) if from_v6 else (0, pair[0])
+    return Tuple(name, (packet.source, source), (host4, destination), segment=segment)
+
+
+def needs_udp_checksum(packet: Packet, rules: Rules) -> bool:
+    """RFC 7915 4.5, RFC 6146 3.4."""
+    if packet.protocol != UDP or packet.is_fragment or rules.udp_zero_checksum != "calculate":
+        return False
+    return packet.payload[6:8] == b"\0\0"
+
+
+def pool_of(row: Any) -> Pool:
+    return Pool(row.first, row.last, row.port_first, row.port_last, tuple(row.protocols), row.source)
+
+
+def entry_of(row: Any) -> Entry:
+    """RFC 6146 3.1: a manually configured BIB entry."""
+    return Entry(row.protocol, (row.address6, row.port6), (row.address4, row.port4), static=True)
+
+
+def policy_of(config: Any) -> Policy:
+    times = config.timeouts
+    return Policy(
+        lifetimes={
+            "udp": times.udp,
+            "icmp": times.icmp,
+            "TCP_EST": times.tcp_established,
+            "TCP_TRANS": times.tcp_transitory,
+            "TCP_INCOMING_SYN": times.tcp_incoming_syn,
+        },
+        address_dependent=config.filtering.address_dependent,
+        drop_inbound_tcp=config.filtering.drop_inbound_tcp,
+        drop_icmp_info=config.filtering.drop_icmp_info,
+        sessions=config.limits.sessions,
+        per_host_sessions=config.limits.per_host_sessions,
+        per_host_ports=config.limits.per_host_ports,
+    )
+
+
+def path_of(config: Any) -> headers.Path:
+    """Next-hop MTUs; "auto" is the kernel's to judge, behind the device."""
+    translation = config.translation
+    return headers.Path(
+        mtu4=UNLIMITED if translation.mtu4 == "auto" else translation.mtu4,
+        mtu6=UNLIMITED if translation.mtu6 == "auto" else translation.mtu6,
+        lowest_ipv6_mtu=translation.lowest_ipv6_mtu,
+        traffic_class=None if translation.traffic_class == "copy" else translation.traffic_class,
+    )

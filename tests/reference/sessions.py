@@ -1,0 +1,154 @@
+"""Filtering and updating binding and session information: RFC 6146 3.5, protocol by protocol, and 3.6.
+
+Each function looks first and changes last. What it would change is a list of actions in the `Passage`, which the caller
+runs when the packet was indeed translated: one that dies of another reason (hop limit, size) may or may not have
+touched the tables, the RFCs do not say.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv6Address
+
+from tests.reference.bib import Bibs, Entry, Host4, Host6, Session
+from tests.reference.outcome import Refusal
+from tests.reference.tcp import SYN, Segment, State, Timer, step
+
+
+@dataclass(frozen=True)
+class Policy:
+    """Lifetimes (RFC 6146 section 4), security policy and capacities, from the configuration."""
+
+    lifetimes: dict[str, float]  # udp, icmp, TCP_EST, TCP_TRANS, TCP_INCOMING_SYN
+    address_dependent: bool = False
+    drop_inbound_tcp: bool = False
+    drop_icmp_info: bool = False
+    sessions: int = 1 << 20
+    per_host_sessions: int = 0
+    per_host_ports: int = 0
+
+
+@dataclass(frozen=True)
+class Tuple:
+    """RFC 6146 3.4: an incoming packet's transport addresses. `segment` for TCP only."""
+
+    protocol: str  # udp | tcp | icmp
+    source: tuple[IPv4Address | IPv6Address, int]
+    destination: tuple[IPv4Address, int]  # from IPv6: already extracted (3.5.4)
+    is_error: bool = False
+    segment: Segment | None = None
+
+
+@dataclass
+class Passage:
+    """What 3.5 and 3.6 say: reasons against, the BIB entry, and the changes to make if the packet goes."""
+
+    refusals: list[Refusal] = field(default_factory=list)
+    entry: Entry | None = None
+    actions: list[Callable[[], None]] = field(default_factory=list)
+    complaints: list[str] = field(default_factory=list)
+
+
+def from_ipv6(bibs: Bibs, policy: Policy, now: float, incoming: Tuple, chosen: Host4 | None) -> Passage:
+    """3.5.1, 3.5.2, 3.5.3 for a packet from an IPv6 host; `chosen` is what the translator took as (T,t), if it sent
+    something.
+    """
+    host6: Host6 = incoming.source  # type: ignore[assignment]
+    entry = bibs.by_host6.get((incoming.protocol, host6))
+    if incoming.is_error:  # 3.5: no effect on any table; 3.6: the BIB entry is needed
+        missing = [] if entry else [Refusal("6146 3.6", ("NO_BIB_ENTRY", "NO_SESSION"))]
+        return Passage(missing, entry)
+    if incoming.protocol == "icmp" and policy.drop_icmp_info:  # 3.5.3
+        return Passage([Refusal("6146 3.5.3", ("FILTERED_ICMP_INFO",))], entry)
+    if entry and incoming.destination in entry.sessions:
+        return Passage([], entry, [refresh(policy, now, entry.sessions[incoming.destination], incoming)])
+    opens = incoming.segment is None or incoming.segment.sign == SYN
+    if not opens and entry is None:  # 3.5.2.2 CLOSED, any other packet
+        return Passage([Refusal("6146 3.5.2.2", ("NO_SESSION", "NO_BIB_ENTRY"))])
+    if not opens:
+        return Passage([], entry)
+    refusals = room_for_session(bibs, policy, host6)
+    complaints: list[str] = []
+    created = []
+    if entry is None:
+        refusals += room_for_binding(bibs, policy, incoming.protocol, host6)
+        if chosen is None:
+            pools = bibs.pools_of(incoming.protocol, host6[0])
+            chosen = next(bibs.free(incoming.protocol, pools), (IPv4Address(0), 0))
+        complaints = bibs.broken_rules(incoming.protocol, host6, chosen)
+        entry = Entry(incoming.protocol, host6, chosen)
+        created.append(lambda: bibs.add(entry))
+    session = Session(incoming.destination, now + first_lifetime(policy, incoming), State.V6_INIT)
+    created.append(lambda: entry.sessions.__setitem__(incoming.destination, session))
+    return Passage(refusals, entry, created, complaints)
+
+
+def room_for_session(bibs: Bibs, policy: Policy, host6: Host6) -> list[Refusal]:
+    """ "If resources and policy permit": capacities of the configuration (RFC 6888 REQ-5)."""
+    found = []
+    if policy.per_host_sessions and bibs.count(host6[0]) >= policy.per_host_sessions:
+        found.append(Refusal("6888 REQ-5", ("HOST_SESSIONS",), "ADDRESS_UNREACHABLE"))
+    if bibs.count() >= policy.sessions:
+        found.append(Refusal("6146 3.5", ("SESSION_TABLE_FULL",), "ADDRESS_UNREACHABLE"))
+    return found
+
+
+def room_for_binding(bibs: Bibs, policy: Policy, protocol: str, host6: Host6) -> list[Refusal]:
+    """3.5.1.1, last paragraph, and RFC 6888 REQ-4."""
+    pools = bibs.pools_of(protocol, host6[0])
+    if not pools:
+        return [Refusal("6146 3.5.1.1", ("NO_POOL4",), "PROHIBITED")]
+    if next(bibs.free(protocol, pools), None) is None:
+        return [Refusal("6146 3.5.1.1", ("POOL4_EXHAUSTED",), "ADDRESS_UNREACHABLE", must_answer=True)]
+    if policy.per_host_ports and len(bibs.entries(host6[0])) >= policy.per_host_ports:
+        return [Refusal("6888 REQ-4", ("HOST_PORTS",), "ADDRESS_UNREACHABLE")]
+    return []
+
+
+def from_ipv4(bibs: Bibs, policy: Policy, now: float, incoming: Tuple) -> Passage:
+    """3.5.1, 3.5.2, 3.5.3 for a packet from an IPv4 host."""
+    peer: Host4 = incoming.source  # type: ignore[assignment]
+    entry = bibs.by_mapped4.get((incoming.protocol, incoming.destination))
+    if entry is None:
+        return Passage([without_binding(incoming)])
+    if incoming.is_error:
+        return Passage([], entry)
+    if peer in entry.sessions:
+        return Passage([], entry, [refresh(policy, now, entry.sessions[peer], incoming)])
+    refusals = []
+    known = any(host4[0] == peer[0] for host4 in entry.sessions)
+    if policy.address_dependent and not known:
+        refusals.append(Refusal("6146 3.5", ("FILTERED_ADF",), "PROHIBITED"))
+    if incoming.segment is not None and incoming.segment.sign != SYN:  # 3.5.2.2 CLOSED, any other packet
+        return Passage(refusals, entry)
+    if incoming.segment is not None and policy.drop_inbound_tcp:
+        refusals.append(Refusal("6146 3.5.2.2", ("FILTERED_INBOUND_TCP",)))
+    refusals += room_for_session(bibs, policy, entry.host6)
+    session = Session(peer, now + first_lifetime(policy, incoming), State.V4_INIT)
+    return Passage(refusals, entry, [lambda: entry.sessions.__setitem__(peer, session)])
+
+
+def without_binding(incoming: Tuple) -> Refusal:
+    """Nobody inside uses (T,t): 3.5.1 may answer type 3, 3.5.3 may answer 3/1; 3.5.2.2 says nothing at once, for
+    simultaneous open.
+    """
+    answer = None if incoming.protocol == "tcp" or incoming.is_error else "ADDRESS_UNREACHABLE"
+    return Refusal("6146 3.5", ("NO_BIB_ENTRY", "NO_SESSION"), answer)
+
+
+def first_lifetime(policy: Policy, incoming: Tuple) -> float:
+    """3.5.1, 3.5.3: the protocol's; 3.5.2.2: TCP_TRANS from CLOSED on either side."""
+    return policy.lifetimes["TCP_TRANS" if incoming.protocol == "tcp" else incoming.protocol]
+
+
+def refresh(policy: Policy, now: float, session: Session, incoming: Tuple) -> Callable[[], None]:
+    """A packet of an existing session: 3.5.1 and 3.5.3 reset the timer, 3.5.2.2 steps the state machine."""
+
+    def change() -> None:
+        if incoming.segment is None:
+            session.expires = now + policy.lifetimes[incoming.protocol]
+            return
+        session.state, timer = step(session.state, incoming.segment)
+        if timer is not Timer.KEEP:
+            session.expires = now + policy.lifetimes[timer.name]
+
+    return change
