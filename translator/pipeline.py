@@ -60,7 +60,7 @@ class Outcome(NamedTuple):
 def new_worker(number: int) -> Worker:
     """A worker that has counted nothing."""
     counters = np.zeros((len(Direction), max(Verdict) + 1), np.int64)
-    return Worker(number, counters, np.zeros(len(Event), np.int64), np.zeros(WORKER_STATE, np.int64), np.zeros(2048, np.uint8))
+    return Worker(number, counters, np.zeros(len(Event), np.int64), np.zeros(WORKER_STATE, np.int64), np.zeros(SLOT, np.uint8))
 
 
 @jit()

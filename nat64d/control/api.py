@@ -8,7 +8,7 @@ import asyncio
 import json
 import logging
 import os
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Generator, Iterable
 from dataclasses import dataclass, field
 from itertools import islice
 
@@ -87,7 +87,7 @@ async def _metrics(request: web.Request) -> web.StreamResponse:
     return web.Response(body=body, headers={"Content-Type": content_type})
 
 
-def _chunks(rows: Iterable[Row], limit: int | None) -> Iterator[bytes]:
+def _chunks(rows: Iterable[Row], limit: int | None) -> Generator[bytes, None, None]:
     wanted = islice(rows, limit)
     while chunk := "".join(f"{_encode(row)}\n" for row in islice(wanted, CHUNK)):
         yield chunk.encode()
@@ -115,7 +115,7 @@ def _listing(
                 chunk = await asyncio.to_thread(next, chunks, b"")
             await response.write_eof()
         except ConnectionError:
-            pass  # the reader has left, as `head` does
+            await asyncio.to_thread(chunks.close)  # the reader has left, as `head` does: so may the gateway's iterator
         except asyncio.CancelledError:
             if transport:  # the daemon stops, and cannot wait for a reader that does not read
                 transport.abort()

@@ -211,7 +211,7 @@ class Host:
                     rtnetlink.remove_address(ip, device.index, ip_interface(change.key))
                 elif change.kind == "route":
                     rtnetlink.remove_route(ip, device.index, ip_network(change.key))
-        except (NetlinkError, OSError, ValueError, TypeError) as error:  # the last two: a journal with odd content
+        except (NetlinkError, OSError, ValueError) as error:  # ValueError: an address in the journal that is none
             self._log.warning("could not put back %s %s: %s", change.kind, change.key, _reason(error))
 
     def _note(self, *changes: Change) -> None:

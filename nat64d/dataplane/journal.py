@@ -44,9 +44,12 @@ class Journal:
                 return []
             try:
                 content = json.load(text)
-                changes = [Change(str(kind), str(key), before) for kind, key, before in content["changes"]]
+                changes = [Change(kind, key, before) for kind, key, before in content["changes"]]
                 here = content["where"] == _where()
+                sound = all(map(_is_sound, changes))
             except (ValueError, TypeError, KeyError):
+                sound = False
+            if not sound:
                 self._log.warning("%s is damaged: what a killed nat64d set up cannot be put back from it", self.path)
                 return []
         return changes if here else []
@@ -81,6 +84,18 @@ class Journal:
         except BaseException:
             Path(name).unlink(missing_ok=True)
             raise
+
+
+def _is_sound(change: Change) -> bool:
+    """Whether this is a change of ours, and not of another version or out of somebody's editor."""
+    match change:
+        case Change("sysctl", str(key), str()):
+            return key.startswith("net/") and ".." not in key.split("/")
+        case Change("device", str(), dict(before)):
+            return all(isinstance(value, int) for value in before.values())
+        case Change("address" | "route" | "table", str(), None):
+            return True
+    return False
 
 
 def _where() -> list[str | int]:

@@ -91,9 +91,12 @@ def _leaves_by(interface: str) -> Expression:
 
 def _comes_from(source: IPv4Network) -> Expression:
     place = {"base": NFT_PAYLOAD_NETWORK_HEADER, "offset": IPV4_SOURCE_AT, "len": IPV4_ADDRESS}
+    load = genex("payload", {"dreg": Regs.NFT_REG_1, **place})
     first, last = _data(source[0].packed), _data(source[-1].packed)
+    if source.prefixlen == source.max_prefixlen:
+        return [load, genex("cmp", {"sreg": Regs.NFT_REG_1, "op": Cmp.NFT_CMP_EQ, "data": first})]
     return [
-        genex("payload", {"dreg": Regs.NFT_REG_1, **place}),
+        load,
         genex("range", {"sreg": Regs.NFT_REG_1, "op": NFT_RANGE_EQ, "from_data": first, "to_data": last}),
     ]
 

@@ -161,7 +161,11 @@ def device_towards(ip: Any, network: Network) -> int:
 
 def default_interfaces(ip: Any) -> list[str]:
     """The interfaces of the IPv4 default route of lowest metric: none without one, several with several next hops."""
-    routes = [r for r in ip.get_default_routes(socket.AF_INET, RT_TABLE_MAIN) if r["type"] == RTN_UNICAST]
+    routes = [
+        route
+        for route in ip.get_default_routes(socket.AF_INET)
+        if route["type"] == RTN_UNICAST and route.get_attr("RTA_TABLE") == RT_TABLE_MAIN
+    ]
     if not routes:
         return []
     best = min(routes, key=lambda route: route.get_attr("RTA_PRIORITY") or 0)

@@ -34,8 +34,10 @@ class Namespace:
         try:
             _succeed(_libc.unshare(CLONE_NEWNET))
             self.fd = os.open(HERE, os.O_RDONLY)
-            with IPRoute() as ip:
-                ip.link("set", index=socket.if_nametoindex("lo"), state="up")
+            for interfaces in ("all", "default"):  # no duplicate address detection: addresses are of use at once
+                sysctl(f"net/ipv6/conf/{interfaces}/accept_dad", 0)
+            with IPRoute() as rtnetlink:
+                rtnetlink.link("set", index=socket.if_nametoindex("lo"), state="up")
             _succeed(_libc.setns(before, CLONE_NEWNET))
         finally:
             os.close(before)

@@ -15,7 +15,7 @@ from tests.reference.addresses import (
 )
 from tests.reference.icmp import is_error
 from tests.reference.outcome import Refusal
-from tests.reference.reading import TCP, UDP, UNREADABLE, Packet, ones_complement_sum
+from tests.reference.reading import FRAGMENT, SKIPPED, TCP, UDP, UNREADABLE, Packet, ones_complement_sum
 from tests.reference.transport import ECHO_TYPES, pseudo_header
 
 LEAST = {TCP: 20, UDP: 8}  # octets of a transport header
@@ -49,9 +49,9 @@ def check_transport(packet: Packet, rules: Rules) -> list[Refusal]:
     if packet.protocol == packet.icmp_protocol:
         return check_icmp(packet, rules)
     if packet.protocol not in LEAST:
-        if not rules.stateful:
+        if not rules.stateful or packet.protocol in (*SKIPPED, FRAGMENT):  # the latter behind a Fragment Header: refused already
             return []
-        return [Refusal("6146 3.4", ("PROTOCOL", "EXTENSION_HEADERS"), "PROTOCOL_UNREACHABLE", must_answer=size > 0)]
+        return [Refusal("6146 3.4", ("PROTOCOL",), "PROTOCOL_UNREACHABLE", must_answer=size > 0)]
     if not packet.is_first:
         return [] if size else [Refusal("791 3.2", UNREADABLE, permitted=True)]
     if size < LEAST[packet.protocol]:  # 6146 3.4: the header may be required to be whole, also in a first fragment

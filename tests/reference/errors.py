@@ -7,6 +7,7 @@ from scapy.layers.inet6 import IPv6
 from scapy.packet import Raw
 
 from tests.reference.addresses import is_illegal_source4, is_illegal_source6
+from tests.reference.icmp import is_error
 from tests.reference.outcome import Expected
 from tests.reference.reading import ICMP, ICMPV6, Packet
 from tests.reference.transport import checksum, with_checksum
@@ -23,11 +24,11 @@ MESSAGES: dict[str, tuple[tuple[int, int] | None, tuple[int, int] | None]] = {
     "PROTOCOL_UNREACHABLE": ((3, 2), (1, 4)),  # RFC 6146 3.4
 }
 DUMMY_IPV4 = IPv4Address("192.0.0.8")  # RFC 7600: when there is no address of our own
-QUERIES = {4: (0, 8, 13, 14, 15, 16, 17, 18), 6: (128, 129)}
+REDIRECT = 137  # RFC 4861; RFC 4443 2.4 (e.2)
 
 
 def fill_answers(expected: Expected, packet: Packet, our4: IPv4Address | None, our6: IPv6Address) -> None:
-    """Put the ICMP errors that go with the refusals into `expected.answers`; none for packets that no error is due for."""
+    """Put the ICMP errors that go with the refusals into `expected.answers`; none about packets that get none."""
     if not is_due(packet):
         return
     for refusal in expected.refusals:
@@ -54,8 +55,7 @@ def is_due(packet: Packet) -> bool:
         return True
     if not packet.payload:
         return False
-    kind = packet.payload[0]
-    return kind in QUERIES[4] if packet.family == 4 else kind >= 128 and kind != 137
+    return not is_error(packet) and not (packet.family == 6 and packet.payload[0] == REDIRECT)
 
 
 def build_icmpv4(packet: Packet, own: IPv4Address, message: tuple[int, int], detail: int) -> bytes:
@@ -67,7 +67,7 @@ def build_icmpv4(packet: Packet, own: IPv4Address, message: tuple[int, int], det
 
 
 def build_icmpv6(packet: Packet, own: IPv6Address, message: tuple[int, int], detail: int) -> bytes:
-    """RFC 4443 2.4 (c): as much of the packet as the minimum IPv6 MTU holds; the MTU or the pointer in the second word."""
+    """RFC 4443 2.4 (c): as much of the packet as the minimum IPv6 MTU holds; MTU or pointer in the second word."""
     rest = detail.to_bytes(4) if message[0] in (2, 4) else bytes(4)
     body = bytes(message) + b"\0\0" + rest + packet.raw[: 1280 - 48]
     destination = IPv6Address(int(packet.source))

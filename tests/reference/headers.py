@@ -143,7 +143,7 @@ def with_identification(packet: bytes, observed: bytes) -> bytes:
 
 
 def too_big_for_ipv6(packet: Packet, path: Path) -> list[Refusal]:
-    """RFC 7915 4.1: DF set and total length + 20 above the next MTU; a fragment needs 8 more for its Fragment Header."""
+    """RFC 7915 4.1: DF set and total length + 20 above the next MTU; a fragment needs 8 more for its own header."""
     if not packet.dont_fragment:
         return []
     extra = 28 if packet.is_fragment else 20

@@ -8,7 +8,6 @@ from tests.reference.headers import Path
 from tests.reference.reading import Packet
 
 ERRORS4, ERRORS6 = (3, 4, 5, 11, 12), tuple(range(128))  # RFC 1122 3.2.2; RFC 4443 2.1: the high bit is clear
-QUERIES4 = (0, 8, 13, 14, 15, 16, 17, 18)
 
 # RFC 7915 4.2: Destination Unreachable (3), code → (ICMPv6 type, code); codes not listed are silently dropped.
 UNREACHABLE_4TO6 = {

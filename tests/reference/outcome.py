@@ -107,12 +107,13 @@ def compare(expected: Sequence[bytes], got: Sequence[bytes]) -> list[str]:
 
 
 def same_answer(expected: bytes, got: bytes) -> bool:
-    """Two ICMP errors say the same: all octets but those a router chooses freely, and the length of what ICMPv4 quotes."""
+    """Two ICMP errors say the same: all but the octets a router chooses freely, and the length of what ICMPv4 quotes."""
     if not got or got[0] >> 4 != expected[0] >> 4:
         return False
     if expected[0] >> 4 == 6:
         return neutral_ipv6(expected) == neutral_ipv6(got)
-    if got[0] != 0x45 or not 56 <= len(got) <= 576:  # RFC 792: the header and 8 octets; RFC 1812 4.3.2.3: up to 576
+    least = min(56, len(expected))  # RFC 792: the header and 8 octets; RFC 1812 4.3.2.3: up to 576
+    if got[0] != 0x45 or not least <= len(got) <= 576:
         return False
     quoted = got[28:]
     return neutral_ipv4(expected) == neutral_ipv4(got) and (expected[28:] == quoted or expected[28:].startswith(quoted))

@@ -5,7 +5,7 @@ traceroute shows each router), not by the letter of RFC 6146 3.7, which would ma
 an IPv6 router has no IPv4 address, there the mapped address stands in, by that letter.
 """
 
-from ipaddress import IPv4Address, IPv6Network
+from ipaddress import IPv4Address, IPv6Address, IPv6Network
 
 from tests.reference.addresses import embed, extract
 from tests.reference.bib import Bibs, Entry
@@ -62,7 +62,7 @@ class ErrorTranslator:
         host4 = extract(self.pool6, quoted.source)  # type: ignore[arg-type]
         hairpin = self.bibs.is_ours(host4)
         error = self._write_ipv4(packet, message, new, quoted, entry, max(0, hop_limit), hairpin)
-        if extract(self.pool6, packet.destination) != host4:  # type: ignore[arg-type]
+        if packet.destination != quoted.source:
             refusals.append(Refusal("6146 3.7", ("QUOTED_PACKET", "NO_SESSION", "NO_BIB_ENTRY"), permitted=True))
         if not hairpin:
             return refusals, [error], False
@@ -81,8 +81,8 @@ class ErrorTranslator:
         body = with_checksum(body, ICMP, checksum(mapped4, host4, ICMP, body))
         return write_ipv4(packet, mapped4, host4, ICMP, body, ttl, self.path)
 
-    def to_ipv6(self, packet: Packet, hop_limit: int) -> Result:
-        """An ICMPv4 error."""
+    def to_ipv6(self, packet: Packet, hop_limit: int, own: IPv6Address | None = None) -> Result:
+        """An ICMPv4 error; `own` stands in for a source that is not to be written under pool6."""
         message = read_message(packet, self.extensions)
         quoted, refusals = self._quoted(packet, message)
         if quoted is None:
@@ -100,10 +100,17 @@ class ErrorTranslator:
             return refusals, [], False
         if packet.destination != quoted.source:
             refusals.append(Refusal("6146 3.7", ("QUOTED_PACKET", "NO_SESSION", "NO_BIB_ENTRY"), permitted=True))
-        return refusals, self._write_ipv6(packet, message, new, quoted, entry, max(0, hop_limit)), False
+        return refusals, self._write_ipv6(packet, message, new, quoted, entry, max(0, hop_limit), own), False
 
     def _write_ipv6(
-        self, packet: Packet, message: Message, new: Message, quoted: Packet, entry: Entry, hop_limit: int
+        self,
+        packet: Packet,
+        message: Message,
+        new: Message,
+        quoted: Packet,
+        entry: Entry,
+        hop_limit: int,
+        own: IPv6Address | None,
     ) -> list[bytes]:
         pair = ports(quoted)
         assert pair is not None
@@ -111,7 +118,7 @@ class ErrorTranslator:
         peer = embed(self.pool6, quoted.destination)  # type: ignore[arg-type]
         protocol, payload = rewrite(quoted, host6, peer, (port6, port6 if entry.protocol == "icmp" else pair[1]))
         quote = quote_ipv6(quoted, host6, peer, protocol, payload)
-        source = embed(self.pool6, packet.source)  # type: ignore[arg-type]
+        source = own or embed(self.pool6, packet.source)  # type: ignore[arg-type]
         body = assemble(6, new, quote, message.extension, SIZE_LIMIT[6])
         body = with_checksum(body, ICMPV6, checksum(source, host6, ICMPV6, body))
         return write_ipv6(packet, source, host6, ICMPV6, body, hop_limit, self.path)

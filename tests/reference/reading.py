@@ -156,13 +156,23 @@ def read_ipv6(octets: bytes, quoted: bool) -> Packet:
         raw=octets[: 40 + length],
     )
     while packet.protocol in (*SKIPPED, FRAGMENT):
-        if packet.has_fragment_header:  # RFC 7915 5.1.1: SHOULD be dropped and logged
-            packet.refusals.append(Refusal("7915 5.1.1", ("EXTENSION_HEADERS", "PROTOCOL", "ROUTING_HEADER")))
-            return packet
+        if packet.has_fragment_header:
+            packet.refusals.append(behind_fragment_header(packet))
+            if packet.is_fragment:
+                return packet
         read_extension_header(packet)
     if packet.has_fragment_header and packet.protocol in OTHER_EXTENSIONS and not quoted:
-        packet.refusals.append(Refusal("7915 5.1.1", ("EXTENSION_HEADERS", "PROTOCOL")))
+        packet.refusals.append(behind_fragment_header(packet))
     return packet
+
+
+def behind_fragment_header(packet: Packet) -> Refusal:
+    """RFC 7915 5.1.1: SHOULD be dropped and logged, since leaving the header out would shift what the other fragments say.
+
+    In an atomic fragment (RFC 6946) nothing can shift, so there it may be skipped like any other.
+    """
+    verdicts = ("EXTENSION_HEADERS", "ROUTING_HEADER") if packet.is_first else ("EXTENSION_HEADERS", "PROTOCOL")
+    return Refusal("7915 5.1.1", verdicts, permitted=not packet.is_fragment)
 
 
 def read_extension_header(packet: Packet) -> None:
@@ -176,6 +186,8 @@ def read_extension_header(packet: Packet) -> None:
         raise UnreadableError("an extension header is cut")
     at = len(packet.raw) - len(octets)
     if kind == FRAGMENT:
+        if packet.has_fragment_header:
+            packet.refusals.append(Refusal("8200 4.1", ("EXTENSION_HEADERS",)))
         offset_and_flags, packet.identification = struct.unpack_from("!HI", octets, 2)
         packet.fragment_offset = offset_and_flags & 0xFFF8
         packet.more_fragments = bool(offset_and_flags & 1)

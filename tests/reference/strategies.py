@@ -32,6 +32,7 @@ PORTS = (53, 80, 1023, 1024, 5000, 5001, 65535)
 # Sums of these never meet a timeout exactly, where RFC 6146 does not say which of two things happens first.
 PAUSES = (0.0, 0.013, 0.513, 1.013, 5.013, 7.013, 30.013, 59.013, 62.013, 130.013, 238.013, 242.013, 298.013, 302.013)
 LONG_PAUSES = (3600.013, 7438.013, 7442.013)
+HOP_LIMITS = (64,) * 17 + (255, 2, 1, 0)
 PROTOCOLS = {"udp": UDP, "tcp": TCP}
 
 
@@ -74,8 +75,8 @@ def zero_checksum(draw: st.DrawFn, protocol: str) -> bool:
 
 
 def extension_headers(draw: st.DrawFn) -> tuple[tuple[int, bytes], ...]:
-    """RFC 8200 4.1: mostly none; a Fragment Header (often of an atomic fragment) last but for a wrong one now and then."""
-    if draw(st.integers(0, 4)) != 0:
+    """RFC 8200 4.1: mostly none; a Fragment Header (often of an atomic fragment) last, but for a wrong one at times."""
+    if draw(st.integers(0, 7)) != 0:
         return ()
     chain = []
     if draw(st.booleans()):
@@ -100,7 +101,7 @@ def ipv4_options(draw: st.DrawFn) -> bytes:
     """RFC 791: none mostly; record route, timestamp, padding; source routes expired and not; nonsense."""
     return draw(
         st.sampled_from(
-            (b"",) * 12
+            (b"",) * 40
             + (
                 b"\x07\x07\x04\0\0\0\0\0",
                 b"\x44\x08\x05\0\0\0\0\0",
@@ -123,7 +124,7 @@ def from_ipv6(draw: st.DrawFn, world: World) -> bytes:
     if world.mapped and draw(st.integers(0, 5)) == 0:
         peer, peer_port = draw(st.sampled_from(world.mapped)).mapped4
     fields = {
-        "hop_limit": draw(st.sampled_from((64, 64, 64, 255, 2, 1, 0))),
+        "hop_limit": draw(st.sampled_from(HOP_LIMITS)),
         "traffic_class": draw(st.sampled_from((0, 0, 0xB8, 0xFF))),
         "flow_label": draw(st.sampled_from((0, 0xABCDE))),
         "extensions": extension_headers(draw),
@@ -132,7 +133,7 @@ def from_ipv6(draw: st.DrawFn, world: World) -> bytes:
     protocol = draw(st.sampled_from(("udp", "tcp", "tcp", "icmp")))
     port = draw(st.sampled_from(PORTS))
     if protocol == "icmp":
-        kind = draw(st.sampled_from((128, 128, 129, 130, 135)))
+        kind = draw(st.sampled_from((128, 128, 128, 129, 129, 130, 135)))
         return make.ipv6(host6, destination, ICMPV6, make.echo(kind, port, data(draw)), **fields)
     payload = segment(draw, protocol, port, peer_port)
     covered = not zero_checksum(draw, protocol)
@@ -151,16 +152,16 @@ def from_ipv4(draw: st.DrawFn, world: World) -> bytes:
     if entry and entry.sessions and draw(st.booleans()):
         source, source_port = draw(st.sampled_from(sorted(entry.sessions)))
     fields = {
-        "ttl": draw(st.sampled_from((64, 64, 64, 255, 2, 1, 0))),
+        "ttl": draw(st.sampled_from(HOP_LIMITS)),
         "tos": draw(st.sampled_from((0, 0, 0xB8, 0xFF))),
         "identification": draw(st.sampled_from((1, 0xFFFF))),
         "dont_fragment": draw(st.booleans()),
-        "more": draw(st.integers(0, 19)) == 0,
-        "offset": draw(st.sampled_from((0,) * 18 + (8, 1480))),
+        "more": draw(st.integers(0, 29)) == 0,
+        "offset": draw(st.sampled_from((0,) * 28 + (8, 1480))),
         "options": ipv4_options(draw),
     }
     if protocol == "icmp":
-        kind = draw(st.sampled_from((0, 0, 8, 13, 17, 9)))
+        kind = draw(st.sampled_from((0, 0, 0, 0, 8, 8, 13, 9)))
         return make.ipv4(source, mapped4, ICMP, make.echo(kind, port, data(draw)), **fields)
     payload = segment(draw, protocol, source_port, port)
     covered = not zero_checksum(draw, protocol)
@@ -277,9 +278,9 @@ def damaged(draw: st.DrawFn, packet: bytes) -> bytes:
 @st.composite
 def packets(draw: st.DrawFn, world: World) -> list[bytes]:
     """One packet, or the fragments of one, for the state the world is in."""
-    kinds = [from_ipv6(world)] * 4 + [from_ipv4(world)] * 4 + [other_protocol(world), odd_address(world)]
+    kinds = [from_ipv6(world)] * 8 + [from_ipv4(world)] * 8 + [other_protocol(world), odd_address(world)]
     if world.mapped:
-        kinds += [icmp_error(world)] * 3
+        kinds += [icmp_error(world)] * 6
     packet = draw(draw(st.sampled_from(kinds)))
     choice = draw(st.integers(0, 11))
     if choice == 0 and packet:
@@ -290,7 +291,7 @@ def packets(draw: st.DrawFn, world: World) -> list[bytes]:
 
 
 def in_fragments(draw: st.DrawFn, packet: bytes) -> list[bytes]:
-    """In order, sometimes without the first, sometimes doubled; only of packets without options or extension headers."""
+    """In order, at times without the first, at times doubled; only of packets without options or extension headers."""
     size = draw(st.sampled_from((24, 48, 1232)))
     identification = draw(st.integers(1, 0xFFFF))
     if packet[0] == 0x45 and packet[6:8] in (b"\0\0", b"\x40\0"):

@@ -1,0 +1,155 @@
+"""`nat64d run`: what is started, in which order, and how it is stopped in the reverse one."""
+
+import asyncio
+import json
+import logging
+import os
+import signal
+import sys
+import time
+from contextlib import ExitStack
+from pathlib import Path
+
+import sdnotify
+
+from nat64d import __version__
+from nat64d.config import Config, ConfigError, load
+from nat64d.control.api import serve
+from nat64d.control.unixsocket import SocketError
+from nat64d.dataplane.host import Host, HostError
+from nat64d.dataplane.tun import Tun, TunError, open_tun
+from nat64d.dataplane.worker import Queue
+from nat64d.live import Live
+from nat64d.progress import compile_progress
+from nat64d.settings import settings_of, tables_of
+from translator.session.listing import copy_live, usage
+from translator.tables import BIB, BIBS, SESSION, SESSIONS, records
+
+log = logging.getLogger("nat64d")
+
+WATCH = 1.0  # seconds between two looks at whether the queues still run
+
+
+def main(path: Path | None) -> int:
+    """Run until SIGTERM or SIGINT; 0 after a clean stop, 1 with one sentence a problem on standard error."""
+    try:
+        config = load(path)
+    except ConfigError as error:
+        for problem in error.problems:
+            print(problem, file=sys.stderr)
+        return 1
+    set_up_logging(config)
+    for warning in config.warnings():
+        log.warning(warning)
+    try:
+        return asyncio.run(_run(config, str(path or "built-in default")))
+    except (TunError, HostError, SocketError) as error:
+        print(f"nat64d: {error}", file=sys.stderr)
+        return 1
+
+
+def set_up_logging(config: Config) -> None:
+    """Everything goes to standard error: a line of text (the journal adds the time), or a JSON object."""
+    handler = logging.StreamHandler()
+    text = "%(levelname)s %(message)s" if "JOURNAL_STREAM" in os.environ else "%(asctime)s %(levelname)s %(message)s"
+    handler.setFormatter(_Json() if config.log.format == "json" else logging.Formatter(text))
+    logging.basicConfig(level=config.log.level.upper(), handlers=[handler], force=True)
+    logging.getLogger("aiohttp.access").setLevel(logging.WARNING)
+
+
+class _Json(logging.Formatter):
+    """One object a line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """A record as JSON; the time in seconds since the epoch."""
+        return json.dumps({"time": record.created, "level": record.levelname.lower(), "message": record.getMessage()})
+
+
+async def _run(config: Config, name: str) -> int:
+    """Start, serve, stop. Each thing that is up is on the stack, and comes down in the reverse order."""
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    log.info("nat64d %s, configuration: %s", __version__, name)
+    notify, live = sdnotify.SystemdNotifier(), Live(config)
+    with ExitStack() as up:
+        tun = await asyncio.to_thread(open_tun, config.tun)
+        up.callback(tun.close)
+        server = await serve(live, config.api.socket, config.api.http)
+        try:
+            starting = asyncio.ensure_future(asyncio.to_thread(_start, config, tun, live, up))
+            await asyncio.wait({starting, asyncio.ensure_future(stop.wait())}, return_when=asyncio.FIRST_COMPLETED)
+            if not starting.done():
+                log.info("told to stop while starting; stopping once that is done")
+            await starting
+            notify.notify("READY=1")
+            log.info("ready: translating")
+            failure = await _watch(live, stop)
+            notify.notify("STOPPING=1")
+            live.state = "stopping"
+        finally:
+            await server.close()
+            await asyncio.to_thread(up.close)
+    log.error(failure) if failure else log.info("stopped; the host is as it was")
+    return 1 if failure else 0
+
+
+def _start(config: Config, tun: Tun, live: Live, up: ExitStack) -> None:
+    """Tables, compiler, host, threads. Raises HostError; what is up by then is on the stack."""
+    live.tun = {"name": tun.name, "mtu": config.tun.mtu, "queues": len(tun.fds), "created": tun.created}
+    live.offloads = tun.offloads
+    log.info("TUN device %s, offloads: %s", tun.name, ", ".join(tun.offloads) or "none")
+    live.state = "compiling"
+    began = time.monotonic()
+    live.settings = settings_of(config, os.urandom(16), len(tun.fds))
+    with compile_progress(log):
+        live.tables = tables_of(config, live.settings)
+        live.queues = [Queue(number, fd) for number, fd in enumerate(tun.fds)]
+        warm_up(live)
+    log.debug("data plane loaded in %.1f s", time.monotonic() - began)
+    live.state = "setting up the host"
+    host = Host(config, tun.name, log)
+    for line in host.setup():
+        log.info(line)
+    up.callback(host.undo)
+    live.tun["mtu"] = host.mtu
+    live.masquerade = ", ".join(host.masquerade) or None
+    for queue in live.queues:
+        up.callback(queue.stop)
+        queue.start(live.settings, live.tables)
+    live.state = "ready"
+
+
+def warm_up(live: Live) -> None:
+    """Compile, or load, everything that will run: a start must not end in a compiler's pause at the first packet."""
+    assert live.settings is not None
+    assert live.tables is not None
+    live.queues[0].compile(live.settings, live.tables)
+    usage(live.tables)
+    copy_live(live.tables, SESSIONS, live.tables.sessions, 0, records(1, SESSION))
+    copy_live(live.tables, BIBS, live.tables.bibs, 0, records(1, BIB))
+
+
+def compile_all() -> set[str]:
+    """Fill the compile cache, as an image build does; the names of the functions compiled."""
+    config = load(None)
+    live = Live(config)
+    live.settings = settings_of(config, bytes(16))
+    with compile_progress(log) as compiled:
+        live.tables = tables_of(config, live.settings)
+        live.queues = [Queue(0, -1)]
+        warm_up(live)
+    return compiled
+
+
+async def _watch(live: Live, stop: asyncio.Event) -> str | None:
+    """Wait for the signal to stop; what failed, if a queue ended by itself."""
+    while not stop.is_set():
+        for queue in live.queues:
+            if queue.failure:
+                return queue.failure
+        try:
+            await asyncio.wait_for(stop.wait(), WATCH)
+        except TimeoutError:
+            continue
+    return None

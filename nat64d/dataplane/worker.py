@@ -1,0 +1,155 @@
+"""The loop: read a packet from the TUN device, translate it in place, write it back. All compiled, no interpreter lock held.
+
+One packet at a time through one slot, so that a 64 KiB super-frame is written from the cache it was read into. Up to BATCH packets go
+by before the clock is read again and the stop word is looked at; when there is none the worker sleeps in poll(2).
+"""
+
+import os
+import threading
+import time
+
+import numpy as np
+from numba import types
+
+from nat64d.dataplane.tun import VNET_HEADER
+from translator.compile import int64, jit
+from translator.lock import acquire, release
+from translator.packet.fragments import cut
+from translator.packet.virtio import clear
+from translator.pipeline import HEADROOM, SLOT, Worker, new_worker, process
+from translator.session.sessions import expire
+from translator.tables import Settings, Tables
+from translator.verdict import Event
+
+# LIMITS
+BATCH = 64  # packets between two looks at the clock
+EXPIRE = 256  # sessions looked at while the lock is held
+IDLE = 1000  # milliseconds asleep at most
+
+STOP = 0  # word of Control: the loop ends at its next batch
+
+# SPEC: poll.h, time.h
+POLLIN, POLLERR, POLLHUP, POLLNVAL = 1, 8, 16, 32
+CLOCK_MONOTONIC = 1
+
+_read = types.ExternalFunction("read", types.intp(types.int32, types.uintp, types.uintp))
+_write = types.ExternalFunction("write", types.intp(types.int32, types.uintp, types.uintp))
+_poll = types.ExternalFunction("poll", types.int32(types.uintp, types.uint64, types.int32))
+_clock = types.ExternalFunction("clock_gettime", types.int32(types.int32, types.uintp))
+
+
+@jit()
+def monotonic(clock):
+    """Milliseconds of CLOCK_MONOTONIC; `clock` is int64[2] to write to."""
+    _clock(CLOCK_MONOTONIC, clock.ctypes.data)
+    return clock[0] * 1000 + clock[1] // 1000000
+
+
+@jit()
+def put(fd, worker, p, at, end):
+    """Write the packet [at, end) with its virtio_net_hdr; what the device does not take is counted."""
+    size = end - at + VNET_HEADER
+    if _write(fd, p.ctypes.data + at - VNET_HEADER, size) != size:
+        worker.events[int64(Event.WRITE_FAILED)] += 1
+
+
+@jit()
+def send(fd, worker, p, outcome):
+    """Write what one packet became: itself, its fragments, or an ICMP error to its sender."""
+    if outcome.piece > 0:
+        k = 0
+        size = cut(p, outcome.at, outcome.end, outcome.piece, k, worker.answer, HEADROOM)
+        while size > 0:
+            clear(worker.answer, HEADROOM)
+            put(fd, worker, worker.answer, HEADROOM, HEADROOM + size)
+            worker.events[int64(Event.FRAGMENTS_SENT)] += 1
+            k += 1
+            size = cut(p, outcome.at, outcome.end, outcome.piece, k, worker.answer, HEADROOM)
+    elif outcome.end > outcome.at:
+        put(fd, worker, p, outcome.at, outcome.end)
+    elif outcome.answer > 0:
+        clear(worker.answer, HEADROOM)
+        put(fd, worker, worker.answer, HEADROOM, HEADROOM + outcome.answer)
+
+
+@jit()
+def take_batch(settings, tables, worker, now, fd, slot):
+    """Translate up to BATCH packets; returns how many there were."""
+    for n in range(BATCH):
+        size = _read(fd, slot.ctypes.data + HEADROOM - VNET_HEADER, SLOT - HEADROOM + VNET_HEADER)
+        if size < VNET_HEADER:
+            return n
+        send(fd, worker, slot, process(settings, tables, worker, now, slot, HEADROOM, HEADROOM + size - VNET_HEADER))
+    return BATCH
+
+
+@jit()
+def run(settings, tables, worker, fd, control, slot, polls, clock):
+    """Serve one queue until the stop word is set (returns 0) or the device is gone (returns its poll events).
+
+    `control` int64[8], `slot` uint8[SLOT], `clock` int64[2]; `polls` int32[4]: two struct pollfd, the queue and the wake descriptor.
+    """
+    expiry = 0
+    while control[STOP] == 0:
+        now = monotonic(clock)
+        if worker.number == 0 and now >= expiry:
+            acquire(tables.lock)
+            seen = expire(settings, tables, now, EXPIRE)
+            release(tables.lock)
+            expiry = now if seen == EXPIRE else (now // 1000 + 1) * 1000
+        if take_batch(settings, tables, worker, now, fd, slot) == 0:
+            _poll(polls.ctypes.data, 2, IDLE)
+            events = polls[1] >> 16
+            if events & (POLLERR | POLLHUP | POLLNVAL):
+                return events
+    return 0
+
+
+class Queue:
+    """One TUN queue, the thread that serves it, and how to stop it."""
+
+    def __init__(self, number: int, fd: int) -> None:
+        self.fd = fd
+        self.worker: Worker = new_worker(number)
+        self.failure: str | None = None
+        self._control = np.zeros(8, np.int64)
+        self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._slot = np.zeros(SLOT, np.uint8)
+        self._polls = np.array([fd, POLLIN, self._wake, POLLIN], np.int32)
+        self._thread: threading.Thread | None = None
+
+    def serve(self, settings: Settings, tables: Tables) -> int:
+        """Run the loop in this thread."""
+        clock = np.zeros(2, np.int64)
+        reason: int = run(settings, tables, self.worker, self.fd, self._control, self._slot, self._polls, clock)
+        return reason
+
+    def compile(self, settings: Settings, tables: Tables) -> None:
+        """Compile the loop, or load it from the cache, by running it with the stop word set."""
+        self._control[STOP] = 1
+        self.serve(settings, tables)
+        self._control[STOP] = 0
+
+    def start(self, settings: Settings, tables: Tables) -> None:
+        """Serve the queue in a thread of its own."""
+
+        def body() -> None:
+            reason = self.serve(settings, tables)
+            if reason:
+                self.failure = f"queue {self.worker.number} of the TUN device is gone (poll events {reason:#x})"
+
+        self._thread = threading.Thread(target=body, name=f"queue-{self.worker.number}", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the loop and wait for it; may be repeated."""
+        self._control[STOP] = 1
+        if self._thread is not None:
+            os.eventfd_write(self._wake, 1)
+            self._thread.join()
+            self._thread = None
+
+
+def now() -> int:
+    """The loop's clock, for everybody else."""
+    return time.monotonic_ns() // 1000000

@@ -1,0 +1,172 @@
+"""The running gateway as the control plane sees it: the Gateway protocol on top of the tables."""
+
+import time
+from collections.abc import Iterator
+from ipaddress import IPv4Address, IPv4Network, IPv6Network
+
+import numpy as np
+
+from nat64d import __version__
+from nat64d.config import Config
+from nat64d.control.gateway import Filters, NotReadyError, Row
+from nat64d.dataplane.worker import Queue, now
+from nat64d.settings import PROTOCOLS, address6, ordered_pools, words
+from translator.session.listing import copy_live, usage
+from translator.session.tcp_state import State
+from translator.tables import BIB, BIBS, SESSION, SESSIONS, Settings, Tables, records
+from translator.verdict import Direction, Event, Verdict
+
+SLICE = 1024  # records copied while the lock is held
+
+NAMES = {number: name for name, number in PROTOCOLS.items()}
+
+
+class Live:
+    """What is known of the gateway; filled in by the daemon as it starts."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.state = "starting"
+        self.settings: Settings | None = None
+        self.tables: Tables | None = None
+        self.queues: list[Queue] = []
+        self.tun: dict[str, object] = {}
+        self.offloads: list[str] = []
+        self.masquerade: str | None = None
+        self._started = time.monotonic()
+
+    def ready(self) -> bool:
+        """Whether packets are being translated."""
+        return self.state == "ready"
+
+    def status(self) -> Row:
+        """The gateway at a glance."""
+        sessions, bib = usage(self.tables) if self.ready() else (0, 0)
+        limits = self.config.limits
+        return {
+            "version": __version__,
+            "state": self.state,
+            "uptime": round(time.monotonic() - self._started, 3),
+            "tun": self.tun,
+            "pool6": str(self.config.pool6),
+            "sessions": int(sessions),
+            "bib": int(bib),
+            "limits": {
+                "sessions": limits.sessions,
+                "per_host_sessions": limits.per_host_sessions,
+                "per_host_ports": limits.per_host_ports,
+            },
+            "offloads": self.offloads,
+            "masquerade": self.masquerade,
+        }
+
+    def counters(self) -> list[Row]:
+        """A row for each direction and verdict, summed over the queues."""
+        counts = sum(queue.worker.counters for queue in self.queues)
+        return [
+            {
+                "direction": direction.label,
+                "verdict": verdict.name.lower(),
+                "packets": int(counts[direction, verdict]) if self.queues else 0,  # type: ignore[index]
+                "rfc": verdict.section,
+                "help": verdict.help,
+            }
+            for direction in Direction
+            for verdict in Verdict
+            if verdict != Verdict.CONTINUE
+        ]
+
+    def events(self) -> list[Row]:
+        """A row for each event, of the tables and of the queues."""
+        counts = sum((queue.worker.events for queue in self.queues), np.zeros(len(Event), np.int64))
+        if self.tables is not None:
+            counts = counts + self.tables.events
+        return [{"event": e.name.lower(), "count": int(counts[e]), "help": e.help} for e in Event]
+
+    def sessions(self, filters: Filters) -> Iterator[Row]:
+        """The sessions the filters let through."""
+        tables = self._tables()
+        for rows in self._slices(SESSIONS, tables.sessions, SESSION):
+            moment = now()
+            for row in rows[_wanted(rows, filters) & (rows["expires"] > moment)]:
+                yield {
+                    **_ends(row),
+                    "host4": str(IPv4Address(int(row["host4"]))),
+                    "host4_port": int(row["host4_port"]),
+                    "state": State(row["state"]).name if row["state"] else None,
+                    "expires_in": (int(row["expires"]) - moment) / 1000,
+                }
+
+    def bib(self, filters: Filters) -> Iterator[Row]:
+        """The BIB entries the filters let through."""
+        tables = self._tables()
+        for rows in self._slices(BIBS, tables.bibs, BIB):
+            for row in rows[_wanted(rows, filters)]:
+                yield {**_ends(row), "static": bool(row["static"]), "sessions": int(row["sessions"])}
+
+    def pools(self) -> list[Row]:
+        """A row for each protocol of each [[pool4]]."""
+        tables, at, rows = self._tables(), 0, []
+        for pool in ordered_pools(self.config):
+            count = int(pool.last) - int(pool.first) + 1
+            used = tables.ports_count[3 * at : 3 * (at + count)].reshape(count, 3).sum(axis=0)
+            at += count
+            for k, protocol in enumerate(PROTOCOLS):
+                if protocol in pool.protocols:
+                    rows.append(
+                        {
+                            "addresses": pool.addresses,
+                            "ports": pool.ports,
+                            "protocol": protocol,
+                            "source": str(pool.source) if pool.source else None,
+                            "used": int(used[k]),
+                            "total": count * (pool.port_last - pool.port_first + 1),
+                        }
+                    )
+        return rows
+
+    def _tables(self) -> Tables:
+        if self.tables is None or not self.ready():
+            raise NotReadyError(f"the gateway is {self.state}")
+        return self.tables
+
+    def _slices(self, kind: int, rows: np.ndarray, dtype: np.dtype) -> Iterator[np.ndarray]:
+        """Copies of the living records, a slice at a time."""
+        out, start, more = records(SLICE, dtype), 0, True
+        while more:
+            start, count, more = copy_live(self._tables(), kind, rows, start, out)
+            yield out[:count].view(np.ndarray)
+
+
+def _ends(row: np.void) -> dict[str, object]:
+    """The two ends every record has."""
+    return {
+        "protocol": NAMES[int(row["protocol"])],
+        "host6": str(address6(row["host6_hi"], row["host6_lo"])),
+        "host6_port": int(row["host6_port"]),
+        "mapped4": str(IPv4Address(int(row["mapped4"]))),
+        "mapped4_port": int(row["mapped4_port"]),
+    }
+
+
+def _wanted(rows: np.ndarray, filters: Filters) -> np.ndarray:
+    """Which records the filters let through: bool[n]."""
+    wanted = np.ones(len(rows), bool)
+    if filters.protocol is not None:
+        wanted &= rows["protocol"] == PROTOCOLS[filters.protocol]
+    if filters.host6 is not None:
+        wanted &= _in_network6(rows, filters.host6)
+    for key, network in (("mapped4", filters.mapped4), ("host4", filters.host4)):
+        if network is not None:
+            wanted &= _in_network4(rows[key], network)
+    return wanted
+
+
+def _in_network4(addresses: np.ndarray, network: IPv4Network) -> np.ndarray:
+    return (addresses >= int(network[0])) & (addresses <= int(network[-1]))
+
+
+def _in_network6(rows: np.ndarray, network: IPv6Network) -> np.ndarray:
+    hi, lo = words(network[0])
+    mask_hi, mask_lo = words(network.netmask)
+    return ((rows["host6_hi"] ^ hi) & mask_hi == 0) & ((rows["host6_lo"] ^ lo) & mask_lo == 0)
