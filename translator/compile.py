@@ -26,5 +26,5 @@ def cache_directory() -> Path:
 
 COMPILED = not numba.config.DISABLE_JIT
 numba.config.CACHE_DIR = str(cache_directory())
-jit = partial(numba.njit, cache=True, nogil=True, error_model="numpy")
+jit = partial(numba.njit, cache=True, nogil=True, error_model="numpy", _nrt=False)
 int64, uint64 = np.int64, np.uint64

@@ -18,6 +18,7 @@ from translator.packet.parse import is_fragment, parse, parse_quoted
 from translator.packet.rewrite import DROP, FORWARD, plan_error, write_error, write_packet
 from translator.packet.transport import has_zero_checksum
 from translator.packet.virtio import GSO_NONE, decode, is_sound
+from translator.reference import by_reference
 from translator.session.filtering import filter_and_update
 from translator.session.reassembly import recall, remember
 from translator.session.tcp_state import event_of
@@ -33,7 +34,8 @@ WORKER_STATE = 8
 NEXT_IDENTIFICATION, REFILLED, TOKENS = 0, 1, 2  # words of Worker.state; TOKENS + 1 for IPv6
 
 
-class Worker(NamedTuple):
+@by_reference
+class Worker:
     """What one worker has for itself."""
 
     number: int

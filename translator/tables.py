@@ -8,9 +8,9 @@ makes new ones. Addresses are int64: IPv4 in one word, IPv6 in two (`_hi`, `_lo`
 links between records are indexes, `NONE` ends a list.
 """
 
-from typing import NamedTuple
-
 import numpy as np
+
+from translator.reference import by_reference
 
 NONE = -1
 
@@ -94,7 +94,8 @@ FRAGMENT = np.dtype(
 )
 
 
-class Settings(NamedTuple):
+@by_reference
+class Settings:
     """What the operator wished, as numbers. Made by the daemon from its config; never changed."""
 
     pool6_hi: int
@@ -127,7 +128,8 @@ class Settings(NamedTuple):
     identifications: np.ndarray  # int32[65536]: a secret permutation
 
 
-class Tables(NamedTuple):
+@by_reference
+class Tables:
     """Everything remembered, shared by all workers; whoever holds `lock` may write."""
 
     lock: np.ndarray  # int64[8]; word 0 is the spinlock

@@ -31,7 +31,8 @@ class HostError(Exception):
 class Host:
     """What the daemon sets up on the host for one TUN device.
 
-    Like all of pyroute2's blocking calls, `setup` and `undo` want a thread without a running event loop.
+    Like all of pyroute2's blocking calls, `setup` and `undo` want a thread without a running event loop; it need not be
+    the same one.
     """
 
     def __init__(self, config: "Config", tun_name: str, log: logging.Logger) -> None:
@@ -201,9 +202,10 @@ class Host:
                 sysctl.restore(change.key, change.before)
             elif change.kind == "table":
                 if self._table:
-                    self._table.close()
-                self._table, self.masquerade = None, []
-                nft.remove_table(change.key)
+                    table, self._table, self.masquerade = self._table, None, []
+                    table.close()
+                else:
+                    nft.remove_table(change.key)
             elif device := rtnetlink.find_device(ip, self._tun):
                 if change.kind == "device":
                     rtnetlink.change_device(ip, device.index, change.before)

@@ -55,11 +55,9 @@ class Journal:
         return changes if here else []
 
     def remember(self, *changes: Change) -> None:
-        """Note changes about to be made; the first note about a thing is the one that counts. Raises OSError."""
-        known = {(change.kind, change.key) for change in self.changes}
-        new = [change for change in changes if (change.kind, change.key) not in known]
-        if new:
-            self.changes += new
+        """Note changes; raises OSError. Of two about one thing the older counts, as it is the last to be put back."""
+        if changes:
+            self.changes += changes
             self._write()
 
     def clear(self) -> None:

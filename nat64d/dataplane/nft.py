@@ -10,6 +10,7 @@ table ip nat64d_nat64 {
 
 import errno
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from ipaddress import IPv4Network
 from typing import Any
 
@@ -29,7 +30,7 @@ IFNAMSIZ = 16
 IPV4_SOURCE_AT, IPV4_ADDRESS = 12, 4  # octets
 
 CHAIN = "postrouting"
-Expression = list[dict[str, Any]]
+Expression = dict[str, Any]
 
 
 class Masquerade:
@@ -41,34 +42,42 @@ class Masquerade:
 
     def __init__(self, table: str, sources: Iterable[IPv4Network], interfaces: Iterable[str]) -> None:
         """Set the table up, in place of one that a killed process left; raises NetlinkError."""
+        rules = [(*_leaves_by(interface), *_comes_from(source)) for interface in interfaces for source in sources]
         self._table = table
-        self._nft = NFTables(nfgen_family=NFPROTO_IPV4)
+        # pyroute2 has a socket for each thread, the table must have one for life: so there is a thread for this socket.
+        self._thread = ThreadPoolExecutor(1, table)
         try:
-            self._replace_table()
-            chain = {"hook": "postrouting", "type": "nat", "priority": NF_IP_PRI_NAT_SRC}
-            self._nft.chain("add", table=table, name=CHAIN, **chain)
-            rules = [(interface, source) for interface in interfaces for source in sources]
-            for interface, source in rules:
-                matches = (_leaves_by(interface), _comes_from(source), masq())
-                self._nft.rule("add", table=table, chain=CHAIN, expressions=matches)
+            self._nft: NFTables = self._thread.submit(_set_up, table, rules).result()
         except BaseException:
-            self.close()
+            self._thread.shutdown()
             raise
 
     def close(self) -> None:
-        """Remove the table."""
-        self._nft.close()
+        """Remove the table; once. Raises NetlinkError."""
+        self._thread.submit(self._nft.close).result()
+        self._thread.shutdown()
         remove_table(self._table)
 
-    def _replace_table(self) -> None:
-        self._nft.table("add", name=self._table)  # so that there is one to remove
-        self._nft.table("del", name=self._table)
+
+def _set_up(table: str, rules: Iterable[Iterable[Expression]]) -> NFTables:
+    """Make the table of these rules; it is gone, unless it has no owner, when what is returned is closed."""
+    nft = NFTables(nfgen_family=NFPROTO_IPV4)
+    try:
+        nft.table("add", name=table)  # so that there is one to remove
+        nft.table("del", name=table)
         try:
-            self._nft.table("add", kwarg={"name": self._table, "flags": NFT_TABLE_F_OWNER})
+            nft.table("add", kwarg={"name": table, "flags": NFT_TABLE_F_OWNER})
         except NetlinkError as error:
             if error.code not in {errno.EOPNOTSUPP, errno.EINVAL}:
                 raise
-            self._nft.table("add", name=self._table)
+            nft.table("add", name=table)
+        nft.chain("add", table=table, name=CHAIN, hook="postrouting", type="nat", priority=NF_IP_PRI_NAT_SRC)
+        for rule in rules:
+            nft.rule("add", table=table, chain=CHAIN, expressions=(rule, masq()))
+    except BaseException:
+        nft.close()
+        raise
+    return nft
 
 
 def remove_table(table: str) -> None:
@@ -77,11 +86,11 @@ def remove_table(table: str) -> None:
         try:
             nft.table("del", name=table)
         except NetlinkError as error:
-            if error.code != errno.ENOENT:
+            if error.code not in {errno.ENOENT, errno.EOPNOTSUPP, errno.EAFNOSUPPORT}:  # there is, or can be, none
                 raise
 
 
-def _leaves_by(interface: str) -> Expression:
+def _leaves_by(interface: str) -> list[Expression]:
     name = _data(interface.encode().ljust(IFNAMSIZ, b"\0"))
     return [
         genex("meta", {"dreg": Regs.NFT_REG_1, "key": Meta.NFT_META_OIFNAME}),
@@ -89,7 +98,7 @@ def _leaves_by(interface: str) -> Expression:
     ]
 
 
-def _comes_from(source: IPv4Network) -> Expression:
+def _comes_from(source: IPv4Network) -> list[Expression]:
     place = {"base": NFT_PAYLOAD_NETWORK_HEADER, "offset": IPV4_SOURCE_AT, "len": IPV4_ADDRESS}
     load = genex("payload", {"dreg": Regs.NFT_REG_1, **place})
     first, last = _data(source[0].packed), _data(source[-1].packed)

@@ -180,9 +180,13 @@ def main(
     figures = measure_core() if core else []
     if json:
         json.write_text("".join(line + "\n" for line in report.json_lines(facts, rows, figures)))
-    tables = [(f"Medians of {rounds} rounds of {seconds:g} s", *report.cells(rows))] if rows else []
+    medians = f"Medians of {rounds} rounds of {seconds:g} s; CPU for each octet (TCP) or datagram (UDP)"
+    tables = [(medians, *report.cells(rows))] if rows else []
     tables += [(report.CORE, *report.core_cells(figures))] if figures else []
-    out = Console(soft_wrap=markdown, highlight=False, markup=False)
-    out.print(report.sentence(facts))
+    out = Console(width=max(console.width, report.WIDTH), highlight=False, markup=False)
+    out.print(report.sentence(facts), *([report.widest(rows)] if rows else []), sep="\n")
     for title, head, body in tables:
-        out.print("", f"{title}:\n\n{report.markdown(head, body)}" if markdown else report.screen(title, head, body))
+        if markdown:
+            print("", f"{title}:", "", report.markdown(head, body), sep="\n")
+        else:
+            out.print("", report.screen(title, head, body))

@@ -64,6 +64,7 @@ def nanoseconds(clock: np.ndarray) -> int:
 
 @jit()
 def play(
+    clock: np.ndarray,
     settings: Settings,
     tables: Tables,
     worker: Worker,
@@ -72,8 +73,8 @@ def play(
     length: int,
     order: np.ndarray,
 ) -> int:
-    """Translate the packets octets[order], batch by batch; the nanoseconds of the translation alone."""
-    clock, spent = np.zeros(2, np.int64), 0
+    """Translate the packets octets[order], batch by batch; the nanoseconds of that alone. `clock` is int64[2]."""
+    spent = 0
     for first in range(0, len(order), BATCH):
         size = min(BATCH, len(order) - first)
         for k in range(size):
@@ -88,7 +89,7 @@ def play(
 def measure(bed: Bed, deck: Deck, order: np.ndarray) -> float:
     """Nanoseconds a packet. RuntimeError when a packet met another verdict than TRANSLATED."""
     before = bed.worker.counters.copy()
-    spent: int = play(*bed, deck.octets, deck.length, order)
+    spent: int = play(np.zeros(2, np.int64), *bed, deck.octets, deck.length, order)
     counted = (bed.worker.counters - before).sum(axis=0)
     if counted[Verdict.TRANSLATED] != len(order):
         ends = ", ".join(f"{counted[verdict]} {verdict.name}" for verdict in Verdict if counted[verdict])

@@ -54,10 +54,6 @@ masquerade = "off"
 [api]
 socket = "{directory}/api.sock"
 http = ""
-
-[state]
-file = "{directory}/state"
-keep = false
 """
 
 

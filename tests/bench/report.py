@@ -10,10 +10,12 @@ from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from tests.bench.traffic import Sample
 
+WIDTH = 100  # columns that the table of all three ways needs
 CORE = "The core in memory, a million sessions in the table; medians"
 
 
@@ -98,44 +100,38 @@ def sentence(facts: dict[str, Any]) -> str:
     )
 
 
-def cells(rows: Iterable[Row]) -> tuple[list[str], list[list[str]]]:
+def cells(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
     """Head and body of the table: rates of every way, ratios of the last way to the others, CPU of the translators."""
-    rows = list(rows)
     ways = list(dict.fromkeys(row.way for row in rows))
-    subject, others = ways[-1], ways[:-1]
-    head = [
-        "",
-        *ways,
-        *(f"{subject} / {other}" for other in others),
-        "CPU " + " | ".join(w for w in ways if w != "forwarding"),
-    ]
+    subject, others, translators = ways[-1], ways[:-1], [way for way in ways if way != "forwarding"]
     body = []
     for measure, unit in dict.fromkeys((row.measure, row.unit) for row in rows):
-        groups = {w: [r.sample for r in rows if (r.measure, r.way) == (measure, w)] for w in ways}
-        found = {w: summarize(samples) for w, samples in groups.items() if samples}
-        rates = [rate(found[w], unit) if w in found else "–" for w in ways]
-        ratios = [ratio(found.get(subject), found.get(other)) for other in others]
-        costs = [cost(found[w], unit) if w in found else "–" for w in ways if w != "forwarding"]
-        body.append([measure, *rates, *ratios, " | ".join(costs)])
-    return head, body
+        found = {w: summarize([r.sample for r in rows if (r.measure, r.way) == (measure, w)]) for w in ways}
+        rates = [rate(found[way], unit) for way in ways]
+        ratios = [f"{found[subject].rate / found[other].rate:.2f}" for other in others]
+        costs = [cost(found[way], unit) for way in translators]
+        body.append([f"{measure}, {'Gb/s' if unit == 'bit/s' else 'k/s'}", *rates, *ratios, *costs])
+    return ["", *ways, *(f"÷ {way}" for way in others), *(f"CPU {way}" for way in translators)], body
 
 
 def rate(summary: Summary, unit: str) -> str:
-    """A rate with its spread in percent of the median; for packets also how many of those offered arrived."""
-    spread = f"±{(summary.high - summary.low) / 2 / max(summary.rate, 1):.0%}"
-    if unit == "bit/s":
-        return f"{summary.rate / 1e9:.2f} Gb/s {spread}"
-    return f"{summary.rate / 1e3:.0f} k/s {spread} ({summary.arrived:.0%})"
-
-
-def ratio(subject: Summary | None, other: Summary | None) -> str:
-    """How many times the other's rate."""
-    return f"{subject.rate / other.rate:.2f}" if subject and other and other.rate else "–"
+    """A rate; for packets also how many of those offered arrived."""
+    return f"{summary.rate / 1e9:.2f}" if unit == "bit/s" else f"{summary.rate / 1e3:.0f} ({summary.arrived:.0%})"
 
 
 def cost(summary: Summary, unit: str) -> str:
-    """CPU of the translator process for each datagram, or for each octet of TCP payload."""
-    return f"{summary.cpu * 1e9:.2f} ns/octet" if unit == "bit/s" else f"{summary.cpu * 1e6:.2f} µs"
+    """CPU of the translator process for each octet of TCP payload, or for each datagram."""
+    return f"{summary.cpu * 1e9:.2f} ns" if unit == "bit/s" else f"{summary.cpu * 1e6:.2f} µs"
+
+
+def widest(rows: Sequence[Row]) -> str:
+    """How far apart the rounds were, at worst: what to make of small differences."""
+    spreads = {}
+    for key in dict.fromkeys((row.measure, row.way) for row in rows):
+        found = summarize([row.sample for row in rows if (row.measure, row.way) == key])
+        spreads[key] = (found.high - found.low) / found.rate
+    (measure, way), spread = max(spreads.items(), key=lambda item: item[1])
+    return f"Rounds differed by {median(spreads.values()):.0%} of the rate, at most {spread:.0%} ({measure}, {way})."
 
 
 def core_cells(figures: Iterable[Figure]) -> tuple[list[str], list[list[str]]]:
@@ -146,7 +142,7 @@ def core_cells(figures: Iterable[Figure]) -> tuple[list[str], list[list[str]]]:
 
 def screen(title: str, head: Sequence[str], body: Iterable[Sequence[str]]) -> Table:
     """A table for the terminal."""
-    table = Table(title=title, title_justify="left")
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     for number, name in enumerate(head):
         table.add_column(name, justify="right" if number else "left", no_wrap=number == 0)
     for line in body:
@@ -157,4 +153,4 @@ def screen(title: str, head: Sequence[str], body: Iterable[Sequence[str]]) -> Ta
 def markdown(head: Sequence[str], body: Iterable[Sequence[str]]) -> str:
     """The same table for a README."""
     lines = [head, ["---", *["---:"] * (len(head) - 1)], *body]
-    return "\n".join("| " + " | ".join(cell.replace("|", "/") for cell in line) + " |" for line in lines)
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from nat64d.lab import NAT64D, Lab, Namespace
-from tests.e2e.topology import CLIENT6A, SERVER4, Daemon, Topology, embed, serve, traces
+from tests.e2e.topology import SERVER4, Daemon, Topology, embed, run, serve, traces
 
 pytestmark = pytest.mark.e2e
 
@@ -29,7 +29,7 @@ def fresh(namespaces: None) -> Iterator[Topology]:
     """A network of its own: here daemons come and go."""
     with Lab("life") as lab:
         net = Topology(lab)
-        serve(net.server4, "tcp_echo", SERVER4, "7")
+        serve(net.server4, "udp_echo", SERVER4, "7")
         yield net
 
 
@@ -67,12 +67,7 @@ def test_a_killed_daemon_does_not_hinder_the_next(fresh: Topology, daemon: Daemo
     daemon.start()
     assert reaches(fresh.client6a)
     assert daemon.stop() == 0, daemon.said()
-    after = traces(fresh.gateway)
-    sysctls = after.pop("sysctls")
-    assert after == {name: text for name, text in before.items() if name != "sysctls"}
-    # What the killed daemon found, nobody knows any more: forwarding stays on.
-    changed = set(sysctls.splitlines()) - set(before["sysctls"].splitlines())
-    assert {line.rpartition("/")[2].partition(":")[0] for line in changed} <= {"ip_forward", "forwarding"}
+    assert traces(fresh.gateway) == before
 
 
 def test_a_second_instance_is_refused(fresh: Topology, daemon: Daemon, tmp_path: Path) -> None:
@@ -81,9 +76,8 @@ def test_a_second_instance_is_refused(fresh: Topology, daemon: Daemon, tmp_path:
     (tmp_path / "second").mkdir()
     second = Daemon(fresh.gateway, tmp_path / "second")
     assert second.launch().wait(30) == 1
-    (sentence,) = [line for line in second.said().splitlines() if "nat64" in line and "in use" in line.lower()]
-    assert "Traceback" not in second.said()
-    assert sentence
+    (sentence,) = [line for line in second.said().splitlines() if " INFO " not in line]
+    assert "nat64 is served by another nat64d" in sentence
     assert traces(fresh.gateway) == before
     assert reaches(fresh.client6a)
 
@@ -103,8 +97,7 @@ def test_five_mistakes_are_five_lines(fresh: Topology, tmp_path: Path) -> None:
     assert traces(fresh.gateway) == before
 
 
-def test_the_established_connection_needs_no_second_look(fresh: Topology, daemon: Daemon) -> None:
-    """A warm start is quick, and the first packet after it is translated: ready means ready."""
+def test_ready_means_ready(fresh: Topology, daemon: Daemon) -> None:
+    """The first packet after "ready" is translated."""
     daemon.start()
-    ping = fresh.client6a.run("ping", "-6", "-n", "-c3", "-i0.2", "-W2", "-I", CLIENT6A, embed(SERVER4), check=False)
-    assert "3 received" in ping.stdout, ping.stdout
+    assert run(fresh.client6a, "udp_sizes", embed(SERVER4), "7", "64")["failed"] == []

@@ -93,6 +93,12 @@ def test_a_datagram_too_big_for_the_translator(net: Topology) -> None:
     net.forget_paths()
 
 
+def test_a_server_learns_that_its_datagrams_are_too_big(net: Topology) -> None:
+    net.forget_paths()  # the client sends 1453 octets in two fragments; the server's one answer is too big for IPv6
+    assert run(net.client6a, "udp_sizes", embed(SERVER4), "7", "1453", "1453", "1472")["failed"] == [1453]
+    net.forget_paths()
+
+
 def test_a_datagram_without_df_is_fragmented_for_a_narrow_ipv6_link(net: Topology) -> None:
     net.set_mtu(net.client6b, net.router6, IPV6_MTU)
     try:  # the sizes the kernel sends without DF: those beyond its own MTU

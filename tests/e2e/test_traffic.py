@@ -89,7 +89,7 @@ def test_udp_datagrams_of_all_sizes_come_back_through_forward(net: Topology) -> 
 
 
 def test_udp_datagrams_larger_than_the_mtu_come_back(net: Topology) -> None:
-    sizes = ("1453", "1472", "1473", "2000", "2960", "4000", "8000")
+    sizes = ("1473", "2000", "2960", "4000", "8000")
     assert run(net.client6a, "udp_sizes", embed(SERVER4), "7", *sizes)["failed"] == []
 
 

@@ -34,6 +34,7 @@ ROUTER4_OUTSIDE = "198.51.100.2"
 POOL4 = ("192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.4")
 FORWARD4 = "192.0.2.1"  # the pool4 address with the static entries
 NAT64D6, NAT64D4 = "2001:db8:64::1", "192.0.2.254"
+RFC6791 = "192.0.2.128/26"  # stands for IPv6 routers, which have no IPv4 address
 POOL6 = "64:ff9b::"
 
 PROGRAMS = Path(__file__).with_name("programs.py")
@@ -64,6 +65,9 @@ ipv6 = "[{CLIENT6B}]:9009"
 protocol = "icmp"
 ipv4 = "{FORWARD4}:4242"
 ipv6 = "[{CLIENT6B}]:4242"
+
+[translation]
+rfc6791_ipv4 = ["{RFC6791}"]
 
 [tun]
 ipv4 = "{NAT64D4}"

@@ -192,6 +192,17 @@ def test_an_existing_device_is_given_back_without_offloads(namespace):
     assert not segments_tcp4("nat64")
 
 
+def test_offload_false_also_holds_for_a_device_left_with_offloads(namespace):
+    ip("tuntap", "add", "dev", "nat64", "mode", "tun")
+    killed = pytun.TunTapDevice(name="nat64", flags=module.FLAGS)
+    fcntl.ioctl(killed.fileno(), TUNSETOFFLOAD, 0x07)
+    killed.close()
+    assert segments_tcp4("nat64")
+    tun = open_tun(TunConfig(offload=False))
+    assert not segments_tcp4("nat64")
+    tun.close()
+
+
 def test_an_existing_header_size_is_not_kept(namespace):
     ip("tuntap", "add", "dev", "nat64", "mode", "tun")
     other = pytun.TunTapDevice(name="nat64", flags=module.FLAGS)

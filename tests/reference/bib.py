@@ -7,6 +7,7 @@ translator sent, and the rules it broke are listed.
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address, IPv6Network
+from itertools import islice
 
 from tests.reference.tcp import State
 
@@ -43,11 +44,14 @@ class Session:
 
 @dataclass
 class Entry:
-    """A BIB entry, RFC 6146 3.1: host6 (X',x) <-> mapped4 (T,t)."""
+    """A BIB entry, RFC 6146 3.1: host6 (X',x) <-> mapped4 (T,t).
+
+    `mapped4` is None as long as no packet has shown what was chosen: the one that made the entry was refused later on.
+    """
 
     protocol: str
     host6: Host6
-    mapped4: Host4
+    mapped4: Host4 | None
     static: bool = False
     sessions: dict[Host4, Session] = field(default_factory=dict)
 
@@ -64,7 +68,8 @@ class Bibs:
 
     def add(self, entry: Entry) -> None:
         self.by_host6[entry.protocol, entry.host6] = entry
-        self.by_mapped4[entry.protocol, entry.mapped4] = entry
+        if entry.mapped4 is not None:
+            self.by_mapped4[entry.protocol, entry.mapped4] = entry
 
     def expire(self, now: float) -> None:
         """RFC 6146 3.1: an entry made by a packet goes with its last session; a configured one stays."""
@@ -74,7 +79,8 @@ class Bibs:
                     del entry.sessions[host4]
             if not entry.sessions and not entry.static:
                 del self.by_host6[entry.protocol, entry.host6]
-                del self.by_mapped4[entry.protocol, entry.mapped4]
+                if entry.mapped4 is not None:
+                    del self.by_mapped4[entry.protocol, entry.mapped4]
 
     def count(self, host6: IPv6Address | None = None) -> int:
         """Sessions, of all or of one host."""
@@ -86,7 +92,7 @@ class Bibs:
     def is_ours(self, address: IPv4Address) -> bool:
         """RFC 6146 3.8: "an IPv4 address assigned to the NAT64 itself"."""
         inside = any(pool.first <= address <= pool.last for pool in self.pools)
-        return inside or any(entry.static and entry.mapped4[0] == address for entry in self.by_mapped4.values())
+        return inside or any(entry.static and mapped4[0] == address for (_, mapped4), entry in self.by_mapped4.items())
 
     def pools_of(self, protocol: str, host: IPv6Address) -> list[Pool]:
         """The pools that serve this host and protocol: those with the longest source prefix around it."""
@@ -106,6 +112,11 @@ class Bibs:
                     if (protocol, (candidate, port)) not in self.by_mapped4:
                         yield candidate, port
 
+    def is_exhausted(self, protocol: str, pools: list[Pool]) -> bool:
+        """No transport address is left for a new entry; entries whose own is not known yet have one as well."""
+        hidden = sum(1 for entry in self.entries() if entry.protocol == protocol and entry.mapped4 is None)
+        return next(islice(self.free(protocol, pools), hidden, None), None) is None
+
     def broken_rules(self, protocol: str, host6: Host6, chosen: Host4) -> list[str]:
         """What RFC 6146 3.5.1.1, 3.5.2.3 and 3.5.3 say against giving `chosen` to `host6`."""
         pools = self.pools_of(protocol, host6[0])
@@ -115,7 +126,7 @@ class Bibs:
         if (protocol, chosen) in self.by_mapped4:
             return [f"{where}: in use by another entry of the same BIB (RFC 6146 3.5.1.1)"]
         found = []
-        paired = {entry.mapped4[0] for entry in self.entries(host6[0]) if not entry.static}
+        paired = {entry.mapped4[0] for entry in self.entries(host6[0]) if entry.mapped4 and not entry.static}
         if chosen[0] not in paired and any(True for address in paired for _ in self.free(protocol, pools, address)):
             found.append(f"{where}: the host already has {sorted(map(str, paired))} (RFC 6146 3.5.1.1, paired pooling)")
         if protocol == "icmp":

@@ -30,16 +30,17 @@ class Rules:
     denylist4: tuple[IPv4Network, ...] = ()
     udp_zero_checksum: str = "calculate"  # | drop | forward
     stateful: bool = True
+    drop_icmp_info: bool = False
     reassembles: bool = False  # fragmented ICMP and fragmented UDP without checksum, RFC 6146 3.4
 
 
 def check(packet: Packet, rules: Rules, is_ours: bool) -> list[Refusal]:
-    """All of them, in no order. `is_ours`: the IPv4 host in question is an address of our own (a hairpin)."""
+    """All of them, in no order. `is_ours`: the IPv4 host in question has an address of our own."""
     found = list(packet.refusals)
     if packet.hop_limit <= 1:  # 7915 4.1, 5.1
         found.append(Refusal("7915 4.1", ("HOP_LIMIT_EXPIRED",), "TIME_EXCEEDED", must_answer=True))
     found += check_transport(packet, rules)
-    found += check_ipv6(packet, rules, is_ours) if packet.family == 6 else check_ipv4(packet, rules)
+    found += check_ipv6(packet, rules, is_ours) if packet.family == 6 else check_ipv4(packet, rules, is_ours)
     return found
 
 
@@ -49,7 +50,10 @@ def check_transport(packet: Packet, rules: Rules) -> list[Refusal]:
     if packet.protocol == packet.icmp_protocol:
         return check_icmp(packet, rules)
     if packet.protocol not in LEAST:
-        if not rules.stateful or packet.protocol in (*SKIPPED, FRAGMENT):  # the latter behind a Fragment Header: refused already
+        if not rules.stateful or packet.protocol in (
+            *SKIPPED,
+            FRAGMENT,
+        ):  # the latter behind a Fragment Header: refused already
             return []
         return [Refusal("6146 3.4", ("PROTOCOL",), "PROTOCOL_UNREACHABLE", must_answer=size > 0)]
     if not packet.is_first:
@@ -87,7 +91,8 @@ def check_icmp(packet: Packet, rules: Rules) -> list[Refusal]:
     pseudo = pseudo_header(packet.source, packet.destination, packet.protocol, packet.declared)
     sound = ones_complement_sum(pseudo + packet.payload) == 0xFFFF
     if (packet.family, packet.payload[0]) in ECHO_TYPES:
-        return [] if sound else [Refusal("7915 5", ("ICMP_CHECKSUM",), permitted=True)]
+        filtered = [Refusal("6146 3.5.3", ("FILTERED_ICMP_INFO",))] if rules.drop_icmp_info else []
+        return filtered if sound else [*filtered, Refusal("7915 5", ("ICMP_CHECKSUM",), permitted=True)]
     found = [] if sound else [Refusal("7915 4.3", ("ICMP_CHECKSUM",))]
     if not is_error(packet):
         found.append(Refusal("7915 4.2", ("ICMP_TYPE",)))
@@ -114,7 +119,7 @@ def check_ipv6(packet: Packet, rules: Rules, is_ours: bool) -> list[Refusal]:
     return found + check_host4(host4, rules, is_ours)
 
 
-def check_ipv4(packet: Packet, rules: Rules) -> list[Refusal]:
+def check_ipv4(packet: Packet, rules: Rules, is_ours: bool) -> list[Refusal]:
     """RFC 7915 4.1: illegal sources, which an ICMP error may have."""
     found = []
     in_error = packet.protocol == packet.icmp_protocol and is_error(packet)
@@ -123,7 +128,7 @@ def check_ipv4(packet: Packet, rules: Rules) -> list[Refusal]:
         found.append(Refusal("7915 4.1", ("NOT_UNICAST",), permitted=permitted))
     if is_illegal_source4(packet.destination) or packet.destination.is_reserved:  # type: ignore[arg-type]
         found.append(Refusal("6146 3.5", ("NOT_UNICAST", "NO_BIB_ENTRY")))
-    judged = check_host4(packet.source, rules, is_ours=False)  # type: ignore[arg-type]
+    judged = check_host4(packet.source, rules, is_ours)  # type: ignore[arg-type]
     if in_error:  # RFC 6052 3.1 and RFC 7915 4.1 contradict each other
         judged = [Refusal(one.section, one.verdicts, one.answer, permitted=True) for one in judged]
     return found + judged

@@ -29,12 +29,12 @@ class Comparison:
         """Both translate; raises DisagreementError."""
         self.history.append((self.at, packet))
         outcome = self.engine.send(packet, self.at)
-        expected = self.oracle.send(packet, self.at, list(outcome.packets))
+        expected = self.oracle.send(packet, self.at, list(outcome.packets), outcome.verdict.name)
         objections = expected.objections(outcome.verdict.name, outcome.packets, outcome.answer)
         self.packets += 1
-        self.world.mapped[:] = self.oracle.bibs.by_host6.values()
+        self.world.mapped[:] = self.oracle.bibs.by_mapped4.values()
         if objections:
-            raise DisagreementError("\n".join([f"\n{one_line([packet])}", *objections, self.as_steps()]))
+            raise DisagreementError("\n".join([f"\n{one_line(packet)}", *objections, self.as_steps()]))
 
     def as_steps(self) -> str:
         """The history as Python, to become a regression case."""

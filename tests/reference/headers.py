@@ -57,9 +57,12 @@ def write_ipv6(
     return written
 
 
-def quote_ipv6(packet: Packet, source: IPv6Address, destination: IPv6Address, protocol: int, payload: bytes) -> bytes:
+def quote_ipv6(
+    packet: Packet, source: IPv6Address, destination: IPv6Address, protocol: int, payload: bytes, path: Path
+) -> bytes:
     """RFC 7915 4.3: the header of a quoted packet: hop limit as it stood, lengths as declared, never split."""
-    traffic = {"tc": packet.traffic_class, "fl": 0, "hlim": packet.hop_limit}
+    traffic_class = packet.traffic_class if path.traffic_class is None else path.traffic_class
+    traffic = {"tc": traffic_class, "fl": 0, "hlim": packet.hop_limit}
     header = IPv6(src=str(source), dst=str(destination), nh=protocol, plen=packet.declared, **traffic)
     if packet.is_fragment:
         header.nh, header.plen = FRAGMENT, packet.declared + 8
@@ -112,10 +115,12 @@ def ipv4_header(
     return bytes(header)
 
 
-def quote_ipv4(packet: Packet, source: IPv4Address, destination: IPv4Address, protocol: int, payload: bytes) -> bytes:
+def quote_ipv4(
+    packet: Packet, source: IPv4Address, destination: IPv4Address, protocol: int, payload: bytes, path: Path
+) -> bytes:
     """RFC 7915 5.3: as any packet, but TTL as it stood and lengths as declared."""
-    header = ipv4_header(packet, source, destination, protocol, packet.declared, packet.hop_limit, packet.traffic_class)
-    return header + payload
+    tos = packet.traffic_class if path.traffic_class is None else path.traffic_class
+    return ipv4_header(packet, source, destination, protocol, packet.declared, packet.hop_limit, tos) + payload
 
 
 def adopt(packet: bytes, observed: bytes, fixed: bool) -> bytes:

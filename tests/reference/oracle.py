@@ -10,18 +10,19 @@ from typing import Any
 
 from tests.reference import errors, headers
 from tests.reference.addresses import embed, extract, is_illegal_source4, is_non_global
-from tests.reference.bib import Bibs, Entry, Host4, Pool
+from tests.reference.bib import Bibs, Entry, Host4, Pool, Session
 from tests.reference.checks import Rules, check
 from tests.reference.fragments import FragmentMemory, Ports
 from tests.reference.icmp import is_error
 from tests.reference.outcome import Expected, Refusal
 from tests.reference.quoting import ErrorTranslator, Result
-from tests.reference.reading import TCP, UDP, UNREADABLE, Packet, UnreadableError, read
+from tests.reference.reading import ICMPV6, TCP, UDP, UNREADABLE, Packet, UnreadableError, read
 from tests.reference.sessions import Passage, Policy, Tuple, from_ipv4, from_ipv6
 from tests.reference.tcp import Segment
 from tests.reference.transport import calculate_udp, ports, rewrite
 
 UNLIMITED = 1 << 20
+NOT_KNOWN = IPv4Address(0), 0
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,8 @@ class Scope:
 
     extensions: bool = True  # RFC 4884
     errors_need_session: bool = False  # stricter than RFC 6146 3.6, which asks for a BIB entry only
+    # RFC 6146 3.8 by the letter goes through IPv4 and back: Identification keeps 16 bits, ICMP codes become coarser
+    hairpins_directly: bool = False
     reassembles: bool = False  # RFC 6146 3.4: fragmented UDP without checksum, fragmented ICMP
 
 
@@ -47,6 +50,7 @@ class Oracle:
             strict_well_known_prefix=config.strict_well_known_prefix,
             denylist4=tuple(config.translation.denylist4),
             udp_zero_checksum=config.translation.udp_zero_checksum,
+            drop_icmp_info=config.filtering.drop_icmp_info,
             reassembles=self.scope.reassembles,
         )
         self.path = path_of(config)
@@ -58,22 +62,26 @@ class Oracle:
             list(config.translation.mtu_plateaus),
             self.scope.extensions,
             self.scope.errors_need_session,
+            self.scope.hairpins_directly,
         )
-        self.uncertain: set[tuple[str, tuple[IPv6Address, int]]] = set()  # bindings that may exist without our knowing
 
     def expire(self, at: float) -> None:
         """Let `at` seconds come."""
         self.bibs.expire(at)
         self.fragments.expire(at)
 
-    def send(self, octets: bytes, at: float, observed: list[bytes]) -> Expected:
-        """What has to become of `octets`, given what the implementation sent for them."""
+    def send(self, octets: bytes, at: float, observed: list[bytes], verdict: str = "") -> Expected:
+        """What has to become of `octets`, given what the implementation sent for them and its verdict.
+
+        The verdict is of use only where the RFCs leave open whether a packet passes: it tells which tables it may have
+        touched.
+        """
         self.expire(at)
         try:
             packet = read(octets)
         except UnreadableError:
             return Expected([Refusal("8200 3", (*UNREADABLE, "HEADER_CHECKSUM", "EXTENSION_HEADERS"))])
-        trip = Trip(self, packet, at, observed)
+        trip = Trip(self, packet, at, observed, verdict)
         expected = trip.from_ipv6() if packet.family == 6 else trip.from_ipv4()
         errors.fill_answers(expected, packet, *self.own)
         return expected
@@ -82,7 +90,8 @@ class Oracle:
 class Trip:
     """One packet's way through."""
 
-    def __init__(self, oracle: Oracle, packet: Packet, at: float, observed: list[bytes]) -> None:
+    def __init__(self, oracle: Oracle, packet: Packet, at: float, observed: list[bytes], verdict: str) -> None:
+        self.verdict = verdict
         self.oracle = oracle
         self.packet = packet
         self.at = at
@@ -99,31 +108,38 @@ class Trip:
         if not self._is_readable():
             return self.expected
         if packet.protocol == packet.icmp_protocol and is_error(packet):
-            self._settle_error(oracle.errors.to_ipv4(packet, packet.hop_limit - 1))
+            self._settle_error(oracle.errors.to_ipv4(packet, packet.hop_limit - 1, self.observed))
             return self.expected
         if host4 is None or (pair := self._ports()) is None:
             return self.expected
         incoming = tuple_of(packet, pair, host4)
-        if hairpin and self._is_invisible(incoming):
+        passage = from_ipv6(oracle.bibs, oracle.policy, self.at, incoming, self._chosen(hairpin))
+        if not self._settle(passage) or passage.entry is None:
             return self.expected
-        passage = from_ipv6(oracle.bibs, oracle.policy, self.at, incoming, self._chosen())
-        self._doubt(passage, incoming)
-        if not self._settle(passage, incoming) or passage.entry is None:
-            return self.expected
-        mapped4 = passage.entry.mapped4
+        mapped4 = passage.entry.mapped4 or NOT_KNOWN
         new = (mapped4[1], pair[1])
         translated = self._write_ipv4(mapped4[0], host4, new, hairpin)
-        self._commit(passage, incoming, pair)
-        if not hairpin:
+        self._commit(passage)
+        if hairpin and passage.entry.mapped4 is None:
+            return self._unseen(passage.entry, host4, pair, incoming)
+        if hairpin:
+            self.expected.hairpinned = True
+            arriving = read(translated)
+            if oracle.scope.hairpins_directly and packet.has_fragment_header:
+                arriving.identification = packet.identification
+            self._arrive(arriving, new)
+        else:
             self._adopt_identification([translated])
-            return self.expected
-        self.expected.hairpinned = True
-        self._arrive(read(translated), new)
+        self._remember(pair)
         return self.expected
 
     def from_ipv4(self) -> Expected:
         """RFC 6146 3.4 to 3.7 for an IPv4 packet."""
-        self.expected.refusals = check(self.packet, self.oracle.rules, is_ours=False)
+        self.expected.refusals = check(
+            self.packet,
+            self.oracle.rules,
+            is_ours=self.oracle.bibs.is_ours(self.packet.source),  # type: ignore[arg-type]
+        )
         if not self._is_readable():
             return self.expected
         if self.packet.protocol == self.packet.icmp_protocol and is_error(self.packet):
@@ -133,6 +149,7 @@ class Trip:
         pair = self._ports()
         if pair is not None:
             self._arrive(self.packet, pair)
+            self._remember(pair)
         return self.expected
 
     def _arrive(self, packet: Packet, pair: Ports) -> None:
@@ -143,7 +160,7 @@ class Trip:
         hairpin = packet is not self.packet
         incoming = tuple_of(packet, pair, packet.destination)  # type: ignore[arg-type]
         passage = from_ipv4(oracle.bibs, oracle.policy, self.at, incoming)
-        if not self._settle(passage, incoming) or passage.entry is None:
+        if not self._settle(passage) or passage.entry is None:
             return
         source = embed(oracle.pool6, packet.source)  # type: ignore[arg-type]
         host6, port6 = passage.entry.host6
@@ -156,7 +173,7 @@ class Trip:
         self.expected.packets = headers.write_ipv6(
             packet, source, host6, protocol, payload, max(0, hop_limit), oracle.path
         )
-        self._commit(passage, incoming, pair)
+        self._commit(passage)
 
     def _write_ipv4(self, source: IPv4Address, host4: IPv4Address, new: Ports, hairpin: bool) -> bytes:
         packet = self.packet
@@ -169,7 +186,7 @@ class Trip:
         return headers.write_ipv4(packet, source, host4, protocol, payload, ttl, self.oracle.path)
 
     def _stand_in(self) -> IPv6Address | None:
-        """RFC 7915 4.1 writes even an illegal source of an error under pool6, RFC 6052 3.1 forbids some: our own address is as good."""
+        """RFC 7915 4.1 writes an illegal source of an error under pool6, RFC 6052 3.1 forbids some: ours is as good."""
         source = self.packet.source
         own = self.oracle.own[1]
         odd = is_illegal_source4(source) or is_non_global(source)  # type: ignore[arg-type]
@@ -195,9 +212,11 @@ class Trip:
             self.expected.refusals.append(Refusal("6146 3.4", ("FRAGMENT_UNKNOWN",)))
         return known
 
-    def _chosen(self) -> Host4 | None:
-        """The IPv4 transport address the implementation sends from, seen in what it sent."""
-        if not self.observed:
+    def _chosen(self, hairpin: bool) -> Host4 | None:
+        """The IPv4 transport address the implementation sends from, seen in what it sent (not so in a hairpinned
+        query).
+        """
+        if not self.observed or (hairpin and self.packet.protocol == ICMPV6):
             return None
         sent = read(self.observed[0])
         pair = ports(sent) if sent.is_first else None
@@ -206,48 +225,44 @@ class Trip:
             return None
         return source, pair[0]
 
-    def _is_invisible(self, incoming: Tuple) -> bool:
-        """A first query to one of our own addresses: the identifier that was chosen for it shows nowhere, so anything is right."""
-        key = incoming.protocol, incoming.source
-        if incoming.protocol != "icmp" or key in self.oracle.bibs.by_host6:
-            return False
-        self.oracle.uncertain.add(key)  # type: ignore[arg-type]
-        self.expected.refusals.append(Refusal("6146 3.8", ("NO_BIB_ENTRY",), "ADDRESS_UNREACHABLE", permitted=True))
-        self.expected.packets = self.observed
-        self.expected.hairpinned = True
-        return True
+    def _unseen(self, entry: Entry, host4: IPv4Address, pair: Ports, incoming: Tuple) -> Expected:
+        """The first packet of a binding to one of our own addresses, when nothing tells which mapped4 was chosen.
 
-    def _doubt(self, passage: Passage, incoming: Tuple) -> None:
-        """A binding that an earlier, refused packet may have made turns a missing session into an open question."""
-        if (incoming.protocol, incoming.source) not in self.oracle.uncertain or passage.entry is not None:
-            return
-        chosen = self._chosen()
-        if chosen is None:
-            return
-        passage.refusals = [Refusal(one.section, one.verdicts, permitted=True) for one in passage.refusals]
-        passage.entry = Entry(incoming.protocol, incoming.source, chosen)  # type: ignore[arg-type]
+        It was dropped, since nobody has that address or may be reached there; or it is an ICMP query that came back to
+        its own sender, an identifier being the same at both ends.
+        """
+        self.expected.packets, self.expected.hairpinned = self.observed, True
+        if incoming.protocol == "icmp":
+            self.expected.refusals.append(Refusal("6146 3.8", ("NO_BIB_ENTRY",), "ADDRESS_UNREACHABLE", permitted=True))
+            if self.observed:
+                peer = extract(self.oracle.pool6, IPv6Address(self.observed[0][8:24])), 0
+                entry.sessions[peer] = Session(peer, self.at + self.oracle.policy.lifetimes["icmp"])
+            return self.expected
+        segment = incoming.segment and Segment(from_v6=False, flags=incoming.segment.flags)
+        arriving = Tuple(incoming.protocol, NOT_KNOWN, (host4, pair[1]), segment=segment)
+        self._settle(from_ipv4(self.oracle.bibs, self.oracle.policy, self.at, arriving))
+        return self.expected
 
-    def _settle(self, passage: Passage, incoming: Tuple) -> bool:
+    def _settle(self, passage: Passage) -> bool:
         """Take over what 3.5 says; whether there is anything to build."""
         self.expected.refusals += passage.refusals
         self.expected.complaints += passage.complaints if self.observed else []
-        if self.expected.must_drop and incoming.source[0].version == 6 and passage.entry is not None:
-            self.oracle.uncertain.add((incoming.protocol, incoming.source))  # type: ignore[arg-type]
         return not any(not refusal.permitted for refusal in passage.refusals)
 
-    def _commit(self, passage: Passage, incoming: Tuple, pair: Ports) -> None:
-        """Make the changes of 3.5, when the packet went or only its size kept it back (the tables are asked before
-        sizes are).
-        """
+    def _commit(self, passage: Passage) -> None:
+        """Make the changes of 3.5, if the packet went or only its size kept it back: the tables are asked before."""
         binding = [refusal for refusal in self.expected.refusals if not refusal.permitted]
-        late = all("TOO_BIG" in refusal.verdicts for refusal in binding)
-        assert passage.entry is not None
-        known = bool(self.observed) or (incoming.protocol, passage.entry.mapped4) in self.oracle.bibs.by_mapped4
-        if not late or not known or (self.expected.may_drop and not self.observed and not binding):
+        if any("TOO_BIG" not in refusal.verdicts for refusal in binding):
             return
+        if any(self.verdict in refusal.verdicts for refusal in self.expected.refusals if refusal.permitted):
+            return  # refused where the RFCs would let it pass
         for change in passage.actions:
             change()
-        if self.packet.is_fragment and self.packet.is_first and not binding:
+
+    def _remember(self, pair: Ports) -> None:
+        """3.4: what the fragments that follow need to know."""
+        refused = [refusal for refusal in self.expected.refusals if not refusal.permitted]
+        if self.packet.more_fragments and self.packet.is_first and all("TOO_BIG" in one.verdicts for one in refused):
             self.oracle.fragments.remember(self.packet, pair, self.at)
 
     def _adopt_identification(self, packets: list[bytes]) -> None:
@@ -301,7 +316,6 @@ def policy_of(config: Any) -> Policy:
         },
         address_dependent=config.filtering.address_dependent,
         drop_inbound_tcp=config.filtering.drop_inbound_tcp,
-        drop_icmp_info=config.filtering.drop_icmp_info,
         sessions=config.limits.sessions,
         per_host_sessions=config.limits.per_host_sessions,
         per_host_ports=config.limits.per_host_ports,

@@ -4,12 +4,14 @@ A `Refusal` is one reason not to translate; a packet may have several, and the R
 any of their verdicts will do. `permitted` marks what the RFCs leave open: such a packet may be translated or refused.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from difflib import unified_diff
 
 from scapy.layers.inet import IP
 from scapy.layers.inet6 import IPv6
+from scapy.packet import Packet as ScapyPacket
+from scapy.packet import Raw
 
 TRANSLATED = ("TRANSLATED", "HAIRPINNED")
 
@@ -139,12 +141,16 @@ def diff(expected: bytes, got: bytes) -> str:
 
 def shown(packet: bytes) -> str:
     """The packet as scapy reads it, checksums as they are in the octets."""
-    if not packet:
-        return "(nothing)"
-    layer = IPv6 if packet[0] >> 4 == 6 else IP
-    return str(layer(packet).show(dump=True)) + f"octets: {packet.hex()}\n"
+    return str(layers(packet).show(dump=True)) + f"octets: {packet.hex()}\n"
 
 
-def one_line(packets: Iterable[bytes]) -> str:
-    """For messages: one summary per packet."""
-    return "; ".join((IPv6 if packet[0] >> 4 == 6 else IP)(packet).summary() for packet in packets if packet)
+def one_line(packet: bytes) -> str:
+    """For messages."""
+    return str(layers(packet).summary())
+
+
+def layers(packet: bytes) -> ScapyPacket:
+    """scapy's view; of octets too few for an IP header, none."""
+    if packet[:1] and packet[0] >> 4 == 6 and len(packet) >= 40:
+        return IPv6(packet)
+    return IP(packet) if len(packet) >= 20 else Raw(packet)

@@ -12,7 +12,7 @@ from tests.reference.bib import Bibs, Entry
 from tests.reference.headers import Path, quote_ipv4, quote_ipv6, write_ipv4, write_ipv6
 from tests.reference.icmp import SIZE_LIMIT, Message, assemble, is_error, map_4to6, map_6to4, read_message
 from tests.reference.outcome import Refusal
-from tests.reference.reading import ICMP, ICMPV6, TCP, UDP, Packet, UnreadableError, read
+from tests.reference.reading import ICMP, ICMPV6, TCP, UDP, Address, Packet, UnreadableError, read
 from tests.reference.transport import ECHO_TYPES, checksum, ports, rewrite, with_checksum
 
 Result = tuple[list[Refusal], list[bytes], bool]  # refusals, packets, hairpinned
@@ -23,75 +23,90 @@ UNMAPPED = Refusal("7915 4.2", ("ICMP_TYPE",))
 NOT_FOUND = Refusal("6146 3.6", ("NO_BIB_ENTRY", "NO_SESSION"))
 
 
+ELSEWHERE = Refusal("6146 3.4", ("QUOTED_PACKET", "NOT_OUR_PREFIX", "NO_SESSION", "NO_BIB_ENTRY"))
+
+
 class ErrorTranslator:
-    """Looks bindings up in `bibs`."""
+    """Looks bindings up in `bibs`. `needs_session` and `direct`: as `Scope` in oracle.py says."""
 
     def __init__(
-        self, bibs: Bibs, pool6: IPv6Network, path: Path, plateaus: list[int], extensions: bool, needs_session: bool
+        self,
+        bibs: Bibs,
+        pool6: IPv6Network,
+        path: Path,
+        plateaus: list[int],
+        extensions: bool,
+        needs_session: bool,
+        direct: bool,
     ) -> None:
-        self.needs_session = needs_session
         self.bibs = bibs
         self.pool6 = pool6
         self.path = path
         self.plateaus = plateaus
         self.extensions = extensions
+        self.needs_session = needs_session
+        self.direct = direct
 
-    def to_ipv4(self, packet: Packet, hop_limit: int) -> Result:
+    def to_ipv4(self, packet: Packet, hop_limit: int, observed: list[bytes]) -> Result:
         """An ICMPv6 error; a hairpinned one comes back as IPv6 (RFC 6146 3.8)."""
         message = read_message(packet, self.extensions)
         quoted, refusals = self._quoted(packet, message)
-        if quoted is None:
-            return refusals, [], False
-        new = map_6to4(message, quoted, self.path)
+        new = map_6to4(message, quoted or packet, self.path)
         if new is None:
             refusals.append(UNMAPPED)
+        if quoted is None:
+            return refusals, [], False
         if quoted.source not in self.pool6:
-            return (
-                [*refusals, Refusal("6146 3.4", ("QUOTED_PACKET", "NOT_OUR_PREFIX", "NO_SESSION", "NO_BIB_ENTRY"))],
-                [],
-                False,
-            )
-        pair = ports(quoted)
-        assert pair is not None
+            return [*refusals, ELSEWHERE], [], False
+        pair = transport_ports(quoted)
         entry = self.bibs.by_host6.get((NAMES[quoted.protocol], (quoted.destination, pair[1])))  # type: ignore[arg-type]
         if entry is None:
             return [*refusals, NOT_FOUND], [], False
-        refusals += self._without_session(entry, extract(self.pool6, quoted.source), pair[0])  # type: ignore[arg-type]
+        host4 = extract(self.pool6, quoted.source)  # type: ignore[arg-type]
+        refusals += self._without_session(entry, host4, pair[0])
         if new is None:
             return refusals, [], False
-        host4 = extract(self.pool6, quoted.source)  # type: ignore[arg-type]
-        hairpin = self.bibs.is_ours(host4)
-        error = self._write_ipv4(packet, message, new, quoted, entry, max(0, hop_limit), hairpin)
         if packet.destination != quoted.source:
             refusals.append(Refusal("6146 3.7", ("QUOTED_PACKET", "NO_SESSION", "NO_BIB_ENTRY"), permitted=True))
+        hairpin = self.bibs.is_ours(host4)
+        if entry.mapped4 is None:  # made by a refused packet; an error about it shows what was chosen
+            return refusals, observed, hairpin
         if not hairpin:
-            return refusals, [error], False
-        more, packets, _ = self.to_ipv6(read(error), hop_limit)
+            return refusals, [self._write_ipv4(packet, message, new, quoted, entry, max(0, hop_limit), hairpin)], False
+        arriving = read(self._write_ipv4(packet, message, new, quoted, entry, max(0, hop_limit), hairpin))
+        more, packets, _ = self.to_ipv6(arriving, hop_limit, wide=quoted.identification if self.direct else None)
+        if self.direct:
+            source = packet.source if packet.source != quoted.destination else None
+            packets = [as_it_was(message, source, one) for one in packets]
         return refusals + more, packets, True
 
     def _write_ipv4(
         self, packet: Packet, message: Message, new: Message, quoted: Packet, entry: Entry, ttl: int, hairpin: bool
     ) -> bytes:
-        host4, pair = extract(self.pool6, quoted.source), ports(quoted)  # type: ignore[arg-type]
-        assert pair is not None
+        host4, pair = extract(self.pool6, quoted.source), transport_ports(quoted)  # type: ignore[arg-type]
+        assert entry.mapped4 is not None
         mapped4, port4 = entry.mapped4
         protocol, payload = rewrite(quoted, host4, mapped4, (port4 if entry.protocol == "icmp" else pair[0], port4))
-        quote = quote_ipv4(quoted, host4, mapped4, protocol, payload)
+        quote = quote_ipv4(quoted, host4, mapped4, protocol, payload, self.path)
         body = assemble(4, new, quote, message.extension, None if hairpin else SIZE_LIMIT[4])
         body = with_checksum(body, ICMP, checksum(mapped4, host4, ICMP, body))
         return write_ipv4(packet, mapped4, host4, ICMP, body, ttl, self.path)
 
-    def to_ipv6(self, packet: Packet, hop_limit: int, own: IPv6Address | None = None) -> Result:
-        """An ICMPv4 error; `own` stands in for a source that is not to be written under pool6."""
+    def to_ipv6(
+        self, packet: Packet, hop_limit: int, own: IPv6Address | None = None, wide: int | None = None
+    ) -> Result:
+        """An ICMPv4 error; `own` stands in for a source that is not to be written under pool6.
+
+        `wide`: the Identification that a hairpinned quote had before.
+        """
         message = read_message(packet, self.extensions)
         quoted, refusals = self._quoted(packet, message)
-        if quoted is None:
-            return refusals, [], False
-        new = map_4to6(message, quoted, self.path, self.plateaus)
+        new = map_4to6(message, quoted or packet, self.path, self.plateaus)
         if new is None:
             refusals.append(UNMAPPED)
-        pair = ports(quoted)
-        assert pair is not None
+        if quoted is None:
+            return refusals, [], False
+        pair = transport_ports(quoted)
         entry = self.bibs.by_mapped4.get((NAMES[quoted.protocol], (quoted.source, pair[0])))  # type: ignore[arg-type]
         if entry is None:
             return [*refusals, NOT_FOUND], [], False
@@ -100,28 +115,16 @@ class ErrorTranslator:
             return refusals, [], False
         if packet.destination != quoted.source:
             refusals.append(Refusal("6146 3.7", ("QUOTED_PACKET", "NO_SESSION", "NO_BIB_ENTRY"), permitted=True))
-        return refusals, self._write_ipv6(packet, message, new, quoted, entry, max(0, hop_limit), own), False
-
-    def _write_ipv6(
-        self,
-        packet: Packet,
-        message: Message,
-        new: Message,
-        quoted: Packet,
-        entry: Entry,
-        hop_limit: int,
-        own: IPv6Address | None,
-    ) -> list[bytes]:
-        pair = ports(quoted)
-        assert pair is not None
         host6, port6 = entry.host6
         peer = embed(self.pool6, quoted.destination)  # type: ignore[arg-type]
         protocol, payload = rewrite(quoted, host6, peer, (port6, port6 if entry.protocol == "icmp" else pair[1]))
-        quote = quote_ipv6(quoted, host6, peer, protocol, payload)
+        quoted.identification = quoted.identification if wide is None else wide
+        quote = quote_ipv6(quoted, host6, peer, protocol, payload, self.path)
         source = own or embed(self.pool6, packet.source)  # type: ignore[arg-type]
         body = assemble(6, new, quote, message.extension, SIZE_LIMIT[6])
         body = with_checksum(body, ICMPV6, checksum(source, host6, ICMPV6, body))
-        return write_ipv6(packet, source, host6, ICMPV6, body, hop_limit, self.path)
+        written = write_ipv6(packet, source, host6, ICMPV6, body, max(0, hop_limit), self.path)
+        return refusals, written, False
 
     def _without_session(self, entry: Entry, host4: IPv4Address, port: int) -> list[Refusal]:
         """RFC 6146 3.6 asks for the BIB entry only; a translator that wants the session as well is stricter."""
@@ -146,10 +149,30 @@ class ErrorTranslator:
                 return None, [Refusal("7915 4.3", ("ERROR_IN_ERROR", "QUOTED_PACKET"))]
             if (quoted.family, octets[0]) not in ECHO_TYPES:
                 return None, [Refusal("6146 3.4", ("QUOTED_PACKET", "ICMP_TYPE", "ERROR_IN_ERROR"))]
-            if quoted.is_fragment:
-                return None, [Refusal("7915 4.3", ("QUOTED_PACKET", "FRAGMENTED_ICMP"))]
         if ports(quoted) is None:
             return None, [QUOTE]
-        # RFC 792 promises 8 octets; less names the tuple, but is no ICMP error as it should be
-        short = [Refusal("792", ("QUOTED_PACKET",), permitted=True)] if len(octets) < 8 else []
-        return quoted, short
+        refusals = []
+        if len(octets) < 8:  # RFC 792 promises 8; less names the tuple, but is no ICMP error as it should be
+            refusals.append(Refusal("792", ("QUOTED_PACKET",), permitted=True))
+        if quoted.is_fragment and quoted.protocol == quoted.icmp_protocol:
+            # its checksum cannot be made right (7915 4.2: a pseudo-header comes or goes), its tuple can be told (6146 3.4)
+            refusals.append(Refusal("7915 4.3", ("QUOTED_PACKET", "FRAGMENTED_ICMP"), permitted=True))
+        return quoted, refusals
+
+
+def transport_ports(quoted: Packet) -> tuple[int, int]:
+    pair = ports(quoted)
+    assert pair is not None  # or it would not have been taken for a quote
+    return pair
+
+
+def as_it_was(message: Message, router: Address | None, packet: bytes) -> bytes:
+    """The hairpinned error with type, code and word as they came, instead of what the way there and back leaves of them.
+
+    From a `router` it keeps its source as well: that needs no IPv4 address here.
+    """
+    word = message.second_word if message.type in (2, 4) else bytes(4)
+    body = bytes([message.type, message.code, 0, 0]) + word + packet[48:]
+    source, destination = router or IPv6Address(packet[8:24]), IPv6Address(packet[24:40])
+    body = with_checksum(body, ICMPV6, checksum(source, destination, ICMPV6, body))
+    return packet[:8] + source.packed + packet[24:40] + body

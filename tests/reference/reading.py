@@ -167,7 +167,8 @@ def read_ipv6(octets: bytes, quoted: bool) -> Packet:
 
 
 def behind_fragment_header(packet: Packet) -> Refusal:
-    """RFC 7915 5.1.1: SHOULD be dropped and logged, since leaving the header out would shift what the other fragments say.
+    """RFC 7915 5.1.1: SHOULD be dropped and logged, since leaving the header out would shift what the other fragments
+    say.
 
     In an atomic fragment (RFC 6946) nothing can shift, so there it may be skipped like any other.
     """

@@ -21,7 +21,6 @@ class Policy:
     lifetimes: dict[str, float]  # udp, icmp, TCP_EST, TCP_TRANS, TCP_INCOMING_SYN
     address_dependent: bool = False
     drop_inbound_tcp: bool = False
-    drop_icmp_info: bool = False
     sessions: int = 1 << 20
     per_host_sessions: int = 0
     per_host_ports: int = 0
@@ -57,24 +56,24 @@ def from_ipv6(bibs: Bibs, policy: Policy, now: float, incoming: Tuple, chosen: H
     if incoming.is_error:  # 3.5: no effect on any table; 3.6: the BIB entry is needed
         missing = [] if entry else [Refusal("6146 3.6", ("NO_BIB_ENTRY", "NO_SESSION"))]
         return Passage(missing, entry)
-    if incoming.protocol == "icmp" and policy.drop_icmp_info:  # 3.5.3
-        return Passage([Refusal("6146 3.5.3", ("FILTERED_ICMP_INFO",))], entry)
+    complaints = []
+    if entry and entry.mapped4 is None and chosen is not None:
+        complaints = bibs.broken_rules(incoming.protocol, host6, chosen)
+        entry.mapped4 = chosen
+        bibs.add(entry)
     if entry and incoming.destination in entry.sessions:
-        return Passage([], entry, [refresh(policy, now, entry.sessions[incoming.destination], incoming)])
+        return Passage([], entry, [refresh(policy, now, entry.sessions[incoming.destination], incoming)], complaints)
     opens = incoming.segment is None or incoming.segment.sign == SYN
     if not opens and entry is None:  # 3.5.2.2 CLOSED, any other packet
         return Passage([Refusal("6146 3.5.2.2", ("NO_SESSION", "NO_BIB_ENTRY"))])
     if not opens:
-        return Passage([], entry)
+        return Passage([], entry, [], complaints)
     refusals = room_for_session(bibs, policy, host6)
-    complaints: list[str] = []
     created = []
     if entry is None:
         refusals += room_for_binding(bibs, policy, incoming.protocol, host6)
-        if chosen is None:
-            pools = bibs.pools_of(incoming.protocol, host6[0])
-            chosen = next(bibs.free(incoming.protocol, pools), (IPv4Address(0), 0))
-        complaints = bibs.broken_rules(incoming.protocol, host6, chosen)
+        if chosen is not None:
+            complaints = bibs.broken_rules(incoming.protocol, host6, chosen)
         entry = Entry(incoming.protocol, host6, chosen)
         created.append(lambda: bibs.add(entry))
     session = Session(incoming.destination, now + first_lifetime(policy, incoming), State.V6_INIT)
@@ -97,7 +96,7 @@ def room_for_binding(bibs: Bibs, policy: Policy, protocol: str, host6: Host6) ->
     pools = bibs.pools_of(protocol, host6[0])
     if not pools:
         return [Refusal("6146 3.5.1.1", ("NO_POOL4",), "PROHIBITED")]
-    if next(bibs.free(protocol, pools), None) is None:
+    if bibs.is_exhausted(protocol, pools):
         return [Refusal("6146 3.5.1.1", ("POOL4_EXHAUSTED",), "ADDRESS_UNREACHABLE", must_answer=True)]
     if policy.per_host_ports and len(bibs.entries(host6[0])) >= policy.per_host_ports:
         return [Refusal("6888 REQ-4", ("HOST_PORTS",), "ADDRESS_UNREACHABLE")]

@@ -1,0 +1,88 @@
+"""Many packets in one compiled call: what Engine.send does, with nothing of the interpreter between two packets."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from translator.compile import int64, jit
+from translator.packet.fields import copy
+from translator.packet.fragments import cut
+from translator.packet.virtio import clear
+from translator.pipeline import HEADROOM, SLOT, process
+from translator.session.sessions import expire
+
+# LIMITS
+EXPIRE = 4096  # sessions looked at in one call
+LARGEST = SLOT - HEADROOM  # octets of a packet; what is longer is cut
+
+
+class Chunk(NamedTuple):
+    """Packets one after the other: [ends[n-1], ends[n]) of `octets` is packet n."""
+
+    octets: np.ndarray  # uint8
+    ends: np.ndarray  # int64[n]
+    times: np.ndarray  # int64[n], milliseconds, never going back
+
+
+class Result(NamedTuple):
+    """What became of them. Outputs lie as packets do in a Chunk; packet n caused [outputs[n-1], outputs[n]) of them."""
+
+    verdicts: np.ndarray  # int64[n]
+    directions: np.ndarray  # int64[n]
+    answered: np.ndarray  # int64[n]: 1 if its one output is an ICMP error to its sender
+    outputs: np.ndarray  # int64[n]
+    octets: np.ndarray  # uint8
+    ends: np.ndarray  # int64[number of outputs]
+
+
+def new_result(packets: int, octets: int) -> Result:
+    """Room for what `packets` packets of `octets` octets in all can become.
+
+    A packet grows by the difference of the IP headers and a Fragment header, in an ICMP error twice; or it is quoted behind 48
+    octets; or it is cut into pieces of 1232 octets or more (RFC 7915: lowest_ipv6_mtu is at least 1280), each behind 48.
+    """
+    outputs = packets + octets // 1024
+    verdicts, directions, answered, last = np.zeros((4, packets), np.int64)
+    return Result(
+        verdicts, directions, answered, last, np.zeros(octets + 64 * outputs, np.uint8), np.zeros(outputs, np.int64)
+    )
+
+
+@jit()
+def translate_chunk(settings, tables, worker, slot, chunk, result):
+    """Translate a chunk; returns how many outputs there are. `slot`: uint8[SLOT] to work in."""
+    start, at, count = 0, 0, 0
+    for n in range(len(chunk.ends)):
+        now, end = chunk.times[n], chunk.ends[n]
+        while expire(settings, tables, now, EXPIRE) > 0:
+            pass
+        size = min(end - start, LARGEST)
+        copy(slot, HEADROOM, chunk.octets, start, size)
+        clear(slot, HEADROOM)
+        outcome = process(settings, tables, worker, now, slot, HEADROOM, HEADROOM + size)
+        k = 0
+        size = take_output(worker, slot, outcome, k, result.octets, at)
+        while size > 0:
+            at += size
+            result.ends[count] = at
+            count += 1
+            k += 1
+            size = take_output(worker, slot, outcome, k, result.octets, at)
+        result.verdicts[n], result.directions[n] = int64(outcome.verdict), outcome.direction
+        result.answered[n], result.outputs[n] = int64(outcome.answer > 0), count
+        start = end
+    return count
+
+
+@jit()
+def take_output(worker, slot, outcome, k, out, at):
+    """Copy the k-th packet that one became to out[at:]; its length, 0 when there is no k-th."""
+    if outcome.piece > 0:
+        return cut(slot, outcome.at, outcome.end, outcome.piece, k, out, at)
+    if k > 0:
+        return 0
+    if outcome.answer > 0:
+        copy(out, at, worker.answer, HEADROOM, outcome.answer)
+        return outcome.answer
+    copy(out, at, slot, outcome.at, outcome.end - outcome.at)
+    return outcome.end - outcome.at

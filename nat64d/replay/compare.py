@@ -1,0 +1,127 @@
+"""What differs from a golden capture: missing and extra packets, and wrong ones field by field."""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from difflib import unified_diff
+from typing import NamedTuple
+
+from nat64d.replay.capture import SECOND, Packet
+
+# LIMITS
+WINDOW = 32  # how far a packet may be from where it is expected
+TOLD = 20  # differences told in full
+
+
+class Output(NamedTuple):
+    """A packet that left the translator, and the verdict of the one that caused it, as `#17 translated`."""
+
+    time: int
+    octets: bytes
+    cause: str
+
+
+class Comparison:
+    """Outputs against the golden packets, both in order; what differs is told by `tell`, a few lines at a time."""
+
+    def __init__(self, golden: Iterable[Packet], tell: Callable[[str], None]) -> None:
+        self.differences = 0
+        self._tell = tell
+        self._golden = iter(golden)
+        self._expected: deque[Packet] = deque()
+        self._got: deque[Output] = deque()
+        self._number = 0  # of the golden packet before the first of _expected
+
+    def add(self, output: Output) -> None:
+        """The next output."""
+        self._got.append(output)
+        if len(self._got) > WINDOW:
+            self._compare_first()
+
+    def finish(self) -> int:
+        """No more outputs; returns how many differences there were."""
+        while self._got or self._look_ahead():
+            self._compare_first()
+        if self.differences > TOLD:
+            self._tell(f"... and {self.differences - TOLD} more differences")
+        return self.differences
+
+    def _look_ahead(self) -> bool:
+        while len(self._expected) < WINDOW and (packet := next(self._golden, None)):
+            self._expected.append(packet)
+        return bool(self._expected)
+
+    def _compare_first(self) -> None:
+        """Take the first of either side, or of both; after a difference the nearest equal pair is where it goes on."""
+        self._look_ahead()
+        got, expected = self._got, self._expected
+        if got and expected and _same(got[0], expected[0]):
+            got.popleft()
+            self._take()
+            return
+        missing = next((k for k, packet in enumerate(expected) if got and _same(got[0], packet)), WINDOW)
+        extra = next((k for k, output in enumerate(got) if expected and _same(output, expected[0])), WINDOW)
+        if not got or missing < extra:
+            packet = self._take()
+            self._differs(f"golden packet {self._number} is missing: {_summary(packet.octets)}")
+        elif not expected or extra < missing:
+            output = got.popleft()
+            self._differs(f"{output.cause}: a packet that is not in the golden capture: {_summary(output.octets)}")
+        else:
+            output, packet = got.popleft(), self._take()
+            heading = f"{output.cause}: differs from golden packet {self._number}"
+            self._differs("\n".join([heading, *_difference(packet, output)]))
+
+    def _take(self) -> Packet:
+        self._number += 1
+        return self._expected.popleft()
+
+    def _differs(self, text: str) -> None:
+        self.differences += 1
+        if self.differences <= TOLD:
+            self._tell(text)
+
+
+def _same(output: Output, packet: Packet) -> bool:
+    return output.octets == packet.octets and output.time == packet.time
+
+
+def _difference(packet: Packet, output: Output) -> Iterator[str]:
+    """One line a wrong field, `-` golden and `+` ours."""
+    if packet.time != output.time:
+        yield f"-  time = {in_seconds(packet.time)}"
+        yield f"+  time = {in_seconds(output.time)}"
+    if packet.octets == output.octets:
+        return
+    lines = unified_diff(fields(packet.octets), fields(output.octets), lineterm="", n=0)
+    wrong = [f"{line[0]}  {line[1:]}" for line in list(lines)[2:] if not line.startswith("@@")]
+    # scapy shows no octet that it can neither name nor keep as payload
+    yield from wrong or (f"-  {packet.octets.hex()}", f"+  {output.octets.hex()}")
+
+
+def in_seconds(time: int) -> str:
+    """Nanoseconds as seconds, exactly."""
+    return f"{time // SECOND}.{time % SECOND:09}"
+
+
+def fields(octets: bytes) -> list[str]:
+    """A packet as `layer field = value` lines, checksums as they lie in the octets."""
+    found, layer = [], ""
+    for line in str(_dissected(octets).show2(dump=True)).splitlines():
+        text = line.strip(" |\\")
+        if text.startswith("###["):
+            layer = text.strip("#[] ")
+        elif text:
+            name, _, value = text.partition("=")
+            found.append(f"{layer} {name.strip()} = {value.strip()}")
+    return found
+
+
+def _summary(octets: bytes) -> str:
+    return str(_dissected(octets).summary())
+
+
+def _dissected(octets: bytes):  # type: ignore[no-untyped-def]  # scapy's layers are made at run time
+    from scapy.layers.inet import IP  # noqa: PLC0415  half a second, and only needed when something differs
+    from scapy.layers.inet6 import IPv6  # noqa: PLC0415
+
+    return (IPv6 if octets[:1] and octets[0] >> 4 == 6 else IP)(octets)

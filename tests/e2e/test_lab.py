@@ -1,0 +1,95 @@
+"""The laboratory itself, and the demonstration that runs in one."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from nat64d import demo, lab
+from nat64d.lab import NETNS, Lab, LabError
+
+pytestmark = pytest.mark.e2e
+
+KILLED = """
+import os, signal, subprocess
+from nat64d.lab import Lab
+with Lab("killed") as lab:
+    host = lab.namespace("host")
+    program = host.popen("sleep", "60", stdout=subprocess.DEVNULL)
+    print(host.netns, program.pid, flush=True)
+    signal.pause()
+"""
+
+
+def alive(pid: int) -> bool:
+    """Whether a process runs; a zombie does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+@pytest.mark.usefixtures("namespaces")
+def test_what_a_killed_process_leaves_is_taken_down_by_the_next() -> None:
+    with subprocess.Popen([sys.executable, "-c", KILLED], stdout=subprocess.PIPE, text=True) as killed:
+        assert killed.stdout is not None
+        netns, pid = killed.stdout.readline().split()
+        killed.send_signal(signal.SIGKILL)
+        killed.wait(5)
+    assert (NETNS / netns).exists()
+    with Lab("next"):
+        assert not (NETNS / netns).exists()
+    assert not alive(int(pid)), "programs die with the process that started them"
+
+
+@pytest.mark.usefixtures("namespaces")
+def test_everything_is_taken_down_on_an_exception() -> None:
+    with pytest.raises(KeyboardInterrupt), Lab("broken") as broken:
+        host = broken.namespace("host")
+        program = host.popen("sleep", "60")
+        raise KeyboardInterrupt
+    assert program.returncode == -signal.SIGKILL
+    assert not (NETNS / host.netns).exists()
+
+
+@pytest.mark.usefixtures("namespaces")
+def test_failures_are_one_sentence() -> None:
+    with Lab("failing") as failing:
+        host = failing.namespace("host")
+        with pytest.raises(LabError, match=r"^`.* false` failed with 1: nothing said$"):
+            host.run("false")
+        with pytest.raises(LabError, match=r"^`.* sleep 5` was not done after 0.1 s\.$"):
+            host.run("sleep", "5", timeout=0.1)
+
+
+@pytest.mark.usefixtures("namespaces")
+def test_the_demonstration_shows_the_page_and_leaves_nothing() -> None:
+    command = [*lab.NAT64D, "demo"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        shown, complaints = process.communicate(timeout=lab.START)
+    assert process.returncode == 0, complaints
+    assert complaints == ""
+    assert "Hello 203.0.113." in shown
+    assert "tcp       [2001:db8:1::10]:" in shown, "the session list"
+    assert "translated" in shown, "the counters"
+    assert not list(NETNS.glob(f"nat64d-{process.pid}-*"))
+
+
+def test_the_demonstration_wants_root(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    assert demo.main() == 1
+    assert capsys.readouterr().err == "nat64d demo: Network namespaces need root.\n"
+
+
+def test_the_demonstration_wants_a_tun_device(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(lab, "TUN", tmp_path / "tun")
+    assert demo.main() == 1
+    complaint = capsys.readouterr().err
+    assert complaint.startswith(f"nat64d demo: {tmp_path / 'tun'} is missing: ")
+    assert complaint.count("\n") == 1

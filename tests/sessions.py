@@ -1,0 +1,163 @@
+"""Words for tests about sessions: who says what to whom and when, and what then stands in the tables.
+
+    nat64 = Sessions(limits={"sessions": 16})
+    nat64.from6("udp", 5000)                     host6 HOST6:5000 -> HOST4:HOST4_PORT
+    nat64.from4("udp", nat64.mapped("udp", 5000))            and back to its mapped4
+    nat64.wait(299.9)
+    assert nat64.sessions() == [...]
+
+Time moves by `wait` only. After every packet and every wait all invariants of the tables are checked.
+"""
+
+from collections.abc import Callable
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+from typing import Any, NamedTuple
+
+from scapy.layers.inet import ICMP, IP, TCP, UDP
+from scapy.layers.inet6 import ICMPv6EchoReply, ICMPv6EchoRequest, IPv6
+
+from nat64d.engine import Outcome
+from nat64d.settings import address6
+from tests import invariants
+from tests.case import BEGIN, Nat64
+from tests.packets import HOST4, HOST4_PORT, HOST6, POOL6, in6
+from tests.reference import packets as make
+from translator.packet import fields
+from translator.session.tcp_state import State
+from translator.verdict import Verdict
+
+NUMBERS = {"tcp": fields.TCP, "udp": fields.UDP, "icmp": fields.ICMP}
+NAMES = {number: name for name, number in NUMBERS.items()}
+FLAGS = {"SYN": 0x02, "SYN-ACK": 0x12, "ACK": 0x10, "FIN": 0x11, "RST": 0x04}
+
+Address4 = tuple[str, int]  # an IPv4 transport address
+
+
+class Flow(NamedTuple):
+    """The transport addresses of a packet; for an ICMP echo both ports are its identifier."""
+
+    src: str
+    src_port: int
+    dst: str
+    dst_port: int
+
+
+class Session(NamedTuple):
+    """A row of the session table, and the seconds it has left."""
+
+    protocol: str
+    host6: tuple[str, int]
+    mapped4: Address4
+    host4: Address4
+    state: str
+    left: float
+
+
+class Sessions(Nat64):
+    """The gateway, and a clock."""
+
+    def __init__(self, **changes: Any) -> None:
+        super().__init__(**changes)
+        self.now = 0.0
+
+    def wait(self, seconds: float) -> None:
+        """Time passes, nobody says anything."""
+        self.now = round(self.now + seconds, 3)
+        self.expire(BEGIN + self.now)
+        self.check_invariants()
+
+    def check_invariants(self) -> None:
+        """Every one of tests/invariants.py."""
+        invariants.check(self.tables, self.settings)
+
+    def say(self, packet: bytes) -> Outcome:
+        """Send a packet now."""
+        outcome = self.send(packet, self.now)
+        self.check_invariants()
+        return outcome
+
+    def from6(
+        self, protocol: str, port: int, to: Address4 = (HOST4, HOST4_PORT), flags: str | int = "SYN", host: str = HOST6
+    ) -> Outcome:
+        """A packet of an IPv6 host; `port` is the identifier of a ping, which has no other."""
+        src, dst = IPv6Address(host), IPv6Address(in6(to[0]))
+        number = fields.ICMPV6 if protocol == "icmp" else NUMBERS[protocol]
+        return self.say(make.ipv6(src, dst, number, _segment(protocol, 128, port, to[1], flags)))
+
+    def from4(
+        self, protocol: str, to: Address4, peer: Address4 = (HOST4, HOST4_PORT), flags: str | int = "SYN-ACK"
+    ) -> Outcome:
+        """A packet of an IPv4 host to a mapped4."""
+        src, dst = IPv4Address(peer[0]), IPv4Address(to[0])
+        return self.say(make.ipv4(src, dst, NUMBERS[protocol], _segment(protocol, 8, peer[1], to[1], flags)))
+
+    def opened(self, protocol: str, port: int, *args: Any, **named: Any) -> Address4:
+        """from6(), which must be translated; the mapped4 it left from."""
+        outcome = self.from6(protocol, port, *args, **named)
+        assert outcome.verdict == Verdict.TRANSLATED, outcome.verdict.name
+        out = flow(outcome.packets[0])
+        return out.src, out.src_port
+
+    def bib(self) -> dict[tuple[str, str, int], Address4]:
+        """(protocol, host6, port) -> mapped4 of every BIB entry."""
+        rows = [row for row in self.tables.bibs if row.live]
+        return {
+            (NAMES[int(row.protocol)], str(address6(row.host6_hi, row.host6_lo)), int(row.host6_port)): _mapped(row)
+            for row in rows
+        }
+
+    def mapped(self, protocol: str, port: int, host: str = HOST6) -> Address4 | None:
+        """The mapped4 of a host6, or None."""
+        return self.bib().get((protocol, host, port))
+
+    def sessions(self, which: Callable[[Session], bool] = lambda _: True) -> list[Session]:
+        """The live sessions, in the order of the table."""
+        now = round((BEGIN + self.now) * 1000)
+        found = [
+            Session(
+                NAMES[int(row.protocol)],
+                (str(address6(row.host6_hi, row.host6_lo)), int(row.host6_port)),
+                _mapped(row),
+                (str(IPv4Address(int(row.host4))), int(row.host4_port)),
+                State(row.state).name,
+                (int(row.expires) - now) / 1000,
+            )
+            for row in self.tables.sessions
+            if row.live
+        ]
+        return [session for session in found if which(session)]
+
+    def session(self) -> Session:
+        """The only session."""
+        (only,) = self.sessions()
+        return only
+
+
+def _segment(protocol: str, request: int, src_port: int, dst_port: int, flags: str | int) -> bytes:
+    """A transport header and some payload. The identifier of a ping is the port on our side, whichever that is."""
+    if protocol == "udp":
+        return make.udp(src_port, dst_port, b"data")
+    if protocol == "tcp":
+        return make.tcp(src_port, dst_port, FLAGS[flags] if isinstance(flags, str) else flags)
+    return make.echo(request, src_port if request == 128 else dst_port, b"data")
+
+
+def _mapped(row: Any) -> Address4:
+    return str(IPv4Address(int(row.mapped4))), int(row.mapped4_port)
+
+
+def flow(octets: bytes) -> Flow:
+    """Who a packet says it is from and for."""
+    packet = (IP if octets[0] >> 4 == 4 else IPv6)(octets)
+    src, dst = _name(packet.src), _name(packet.dst)
+    for layer in (TCP, UDP):
+        if layer in packet:
+            return Flow(src, packet[layer].sport, dst, packet[layer].dport)
+    echo = next(packet[layer] for layer in (ICMP, ICMPv6EchoRequest, ICMPv6EchoReply) if layer in packet)
+    return Flow(src, echo.id, dst, echo.id)
+
+
+def _name(address: str) -> str:
+    """An address as tests/packets.py writes it: one under pool6 with its IPv4 address."""
+    number = ip_address(address)
+    return in6(str(IPv4Address(int(number) & 0xFFFFFFFF))) if number in IPv6Network(POOL6) else address

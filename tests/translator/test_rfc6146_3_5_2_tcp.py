@@ -1,0 +1,167 @@
+"""RFC 6146 section 3.5.2: TCP sessions, every state and every event."""
+
+import pytest
+
+from tests.packets import HOST4, HOST6, HOST6_PORT, MAPPED4, MAPPED4_PORT, NEIGHBOUR6, OTHER4
+from tests.sessions import FLAGS, Sessions
+from translator.session.tcp_state import NEXT, RULES, TIMER, Event, State, event_of
+from translator.verdict import Verdict
+
+MAPPED = (MAPPED4, MAPPED4_PORT)
+EST, TRANS = 10000, 500
+TIMEOUTS = {"tcp_established": EST, "tcp_transitory": TRANS}
+EVENTS = ("V6 SYN", "V4 SYN", "V6 FIN", "V4 FIN", "V6 RST", "V4 RST", "V6 ACK", "V4 ACK")
+
+# Section 3.5.2.2 in the words of the text: the next state and its lifetime, "=" where the text changes nothing.
+# The text gives RST no direction; ACK stands for "any other packet".
+TABLE = """
+ state             | V6 SYN           | V4 SYN          | V6 FIN                  | V4 FIN                  | RST            | ACK
+ V4_INIT           | ESTABLISHED EST  | =               | =                       | =                       | =              | =
+ V6_INIT           | V6_INIT TRANS    | ESTABLISHED EST | =                       | =                       | =              | =
+ ESTABLISHED       | ESTABLISHED EST  | ESTABLISHED EST | V6_FIN_RCV              | V4_FIN_RCV              | TRANS TRANS    | ESTABLISHED EST
+ V4_FIN_RCV        | V4_FIN_RCV EST   | V4_FIN_RCV EST  | V4_FIN_V6_FIN_RCV TRANS | V4_FIN_RCV EST          | V4_FIN_RCV EST | V4_FIN_RCV EST
+ V6_FIN_RCV        | V6_FIN_RCV EST   | V6_FIN_RCV EST  | V6_FIN_RCV EST          | V4_FIN_V6_FIN_RCV TRANS | V6_FIN_RCV EST | V6_FIN_RCV EST
+ V4_FIN_V6_FIN_RCV | =                | =               | =                       | =                       | =              | =
+ TRANS             | ESTABLISHED EST  | ESTABLISHED EST | ESTABLISHED EST         | ESTABLISHED EST         | =              | ESTABLISHED EST
+"""  # noqa: E501
+
+# The shortest way from CLOSED into each state.
+WAYS = {
+    "V4_INIT": ("V4 SYN",),
+    "V6_INIT": ("V6 SYN",),
+    "ESTABLISHED": ("V6 SYN", "V4 SYN"),
+    "V4_FIN_RCV": ("V6 SYN", "V4 SYN", "V4 FIN"),
+    "V6_FIN_RCV": ("V6 SYN", "V4 SYN", "V6 FIN"),
+    "V4_FIN_V6_FIN_RCV": ("V6 SYN", "V4 SYN", "V6 FIN", "V4 FIN"),
+    "TRANS": ("V6 SYN", "V4 SYN", "V6 RST"),
+}
+
+
+def cells() -> dict[tuple[str, str], str]:
+    """(state, event) -> cell."""
+    head, *rows = [[cell.strip() for cell in line.split("|")] for line in TABLE.strip().splitlines()]
+    columns = {event: head.index(event if event in head else event.split()[1]) for event in EVENTS}
+    return {(row[0], event): row[columns[event]] for row in rows for event in EVENTS}
+
+
+def segment(nat64: Sessions, event: str, mapped: tuple[str, int] = MAPPED) -> Verdict:
+    """The segment an event is about, between HOST6:HOST6_PORT and HOST4."""
+    family, flags = event.split()
+    if family == "V6":
+        return nat64.from6("tcp", HOST6_PORT, flags=flags).verdict
+    return nat64.from4("tcp", mapped, flags=flags).verdict
+
+
+def in_state(state: str) -> Sessions:
+    """A gateway with one session, in this state."""
+    nat64 = Sessions(timeouts=TIMEOUTS)
+    for event in WAYS[state]:
+        assert segment(nat64, event) == Verdict.TRANSLATED
+    assert nat64.session().state == state
+    return nat64
+
+
+@pytest.mark.parametrize(("state", "event"), cells(), ids=lambda name: name.replace(" ", "_"))
+def test_rfc6146_3_5_2_2_state_and_event(state, event):
+    nat64 = in_state(state)
+    nat64.wait(7)
+    before = nat64.session()
+    assert segment(nat64, event) == Verdict.TRANSLATED
+    next_state, *timer = cells()[state, event].replace("=", state).split()
+    left = {(): before.left, ("EST",): EST, ("TRANS",): TRANS}[tuple(timer)]
+    assert nat64.session() == before._replace(state=next_state, left=left)
+
+
+def test_rfc6146_3_5_2_2_the_table_has_every_state_and_event():
+    assert {state for state, _ in cells()} == {state.name for state in State} - {"NONE"}
+    assert NEXT.shape == TIMER.shape == (len(State), len(Event))
+    assert {rule[0] for rule in RULES} < set(State)
+
+
+@pytest.mark.parametrize(("state", "opening"), [("V6_INIT", "V6 SYN"), ("V4_INIT", "V4 SYN")])
+def test_rfc6146_3_5_2_2_closed_syn_opens_for_tcp_trans(state, opening):
+    nat64 = Sessions(timeouts=TIMEOUTS)
+    segment(nat64, opening)
+    assert nat64.session() == ("tcp", (HOST6, HOST6_PORT), MAPPED, (HOST4, 53), state, TRANS)
+
+
+@pytest.mark.parametrize("event", ["V6 ACK", "V6 FIN", "V6 RST", "V4 ACK", "V4 FIN", "V4 RST"])
+def test_rfc6146_3_5_2_2_closed_other_packet_of_a_binding_passes_and_changes_nothing(event):
+    nat64 = Sessions()
+    assert segment(nat64, event) == Verdict.TRANSLATED
+    assert nat64.sessions() == []
+
+
+@pytest.mark.parametrize("flags", ["ACK", "FIN", "RST"])
+def test_rfc6146_3_5_2_2_closed_other_packet_without_binding_is_silently_discarded(flags):
+    nat64 = Sessions(forward=[])
+    for outcome in (nat64.from6("tcp", 6000, flags=flags), nat64.from4("tcp", MAPPED, flags=flags)):
+        assert (outcome.verdict, outcome.answer) == (Verdict.NO_SESSION, None)
+    assert nat64.bib() == {}
+
+
+def test_rfc6146_3_5_2_2_closed_v4_syn_without_binding_is_not_answered_at_once():
+    outcome = Sessions(forward=[]).from4("tcp", MAPPED, flags="SYN")
+    assert (outcome.verdict, outcome.answer) == (Verdict.NO_SESSION, None)
+
+
+def test_rfc6146_3_5_2_2_v6_syn_makes_a_binding_that_serves_every_peer():
+    nat64 = Sessions()
+    mapped = nat64.opened("tcp", 6000)
+    assert nat64.opened("tcp", 6000, to=(OTHER4, 80)) == mapped
+    assert nat64.mapped("tcp", 6000) == mapped
+    assert [session.host4 for session in nat64.sessions()] == [(HOST4, 53), (OTHER4, 80)]
+    assert nat64.opened("tcp", 6001) != mapped
+
+
+def test_rfc6146_3_5_2_2_simultaneous_open_from_the_outside_is_let_in_by_the_binding():
+    nat64 = Sessions()
+    mapped = nat64.opened("tcp", 6000)
+    assert nat64.from4("tcp", mapped, (OTHER4, 80), "SYN").verdict == Verdict.TRANSLATED
+    assert [session.state for session in nat64.sessions()] == ["V6_INIT", "V4_INIT"]
+    assert nat64.from6("tcp", 6000, (OTHER4, 80)).verdict == Verdict.TRANSLATED
+    assert [session.state for session in nat64.sessions()] == ["V6_INIT", "ESTABLISHED"]
+
+
+def test_rfc6146_3_5_2_2_the_syn_from_the_other_side_establishes_with_or_without_ack():
+    for flags in ("SYN", "SYN-ACK"):
+        nat64 = in_state("V6_INIT")
+        nat64.from4("tcp", MAPPED, flags=flags)
+        assert nat64.session().state == "ESTABLISHED"
+
+
+@pytest.mark.parametrize("family", [4, 6])
+@pytest.mark.parametrize(
+    ("flags", "counts_as"),
+    [
+        (FLAGS["RST"] | FLAGS["SYN"] | FLAGS["FIN"], "RST"),
+        (FLAGS["RST"] | FLAGS["FIN"], "RST"),
+        (FLAGS["SYN"] | FLAGS["FIN"], "SYN"),
+        (FLAGS["FIN"] | 0xE8, "FIN"),
+        (FLAGS["SYN"] | 0xC0, "SYN"),  # RFC 3168: ECN-setup
+        (0xFF & ~7, "REST"),
+        (0, "REST"),
+    ],
+)
+def test_rfc6146_3_5_2_2_segment_with_several_flags_is_one_event(family, flags, counts_as):
+    assert event_of(family, flags) == Event[f"V{family}_{counts_as}"]
+
+
+def test_rfc6146_3_5_2_2_session_of_one_peer_does_not_move_that_of_another():
+    nat64 = Sessions()
+    mapped = nat64.opened("tcp", 6000)
+    nat64.opened("tcp", 6000, to=(OTHER4, 80))
+    nat64.from4("tcp", mapped, flags="SYN-ACK")
+    assert [session.state for session in nat64.sessions()] == ["ESTABLISHED", "V6_INIT"]
+
+
+def test_rfc6146_3_5_2_tcp_and_udp_of_one_port_have_bindings_of_their_own():
+    nat64 = Sessions()
+    nat64.opened("tcp", 6000)
+    assert nat64.mapped("udp", 6000) is None
+    assert nat64.from4("udp", nat64.mapped("tcp", 6000)).verdict == Verdict.NO_BIB_ENTRY
+
+
+def test_rfc6146_3_5_2_same_port_of_two_hosts_is_two_bindings():
+    nat64 = Sessions()
+    assert nat64.opened("tcp", 6000) != nat64.opened("tcp", 6000, host=NEIGHBOUR6)

@@ -1,0 +1,130 @@
+"""RFC 7915 section 4.1: the IPv6 header of an IPv4 packet."""
+
+import pytest
+from scapy.layers.inet import ICMP, TCP, UDP, IPOption, IPOption_LSRR, IPOption_NOP, IPOption_RR, IPOption_SSRR
+from scapy.packet import Raw
+
+from tests.case import Case
+from tests.packets import (
+    HOST6,
+    MAPPED4,
+    TO_HOST6,
+    TO_MAPPED,
+    answer4,
+    from4,
+    payload,
+    ping4,
+    ping6,
+    seen6,
+)
+from translator.verdict import Verdict
+
+DATA = UDP(**TO_MAPPED) / b"x"
+SEEN = seen6() / UDP(**TO_HOST6) / b"x"
+ILLEGAL = ("0.0.0.0", "0.1.2.3", "127.0.0.1", "224.0.0.1", "239.255.255.255", "240.0.0.1", "255.255.255.255")
+LATE = [from4(ttl=ttl) / DATA for ttl in (0, 1)]
+UNEXPIRED = {
+    "loose": from4(options=[IPOption_LSRR(pointer=4, routers=["203.0.113.1"])]) / DATA,
+    "strict": from4(options=[IPOption_SSRR(pointer=4, routers=["203.0.113.1"])]) / DATA,
+    "strict_after_no_operation": from4(options=[IPOption_NOP(), IPOption_SSRR(pointer=4, routers=["203.0.113.1"])]) / DATA,
+    "last_hop_pending": from4(options=[IPOption_LSRR(pointer=8, routers=["203.0.113.1", "203.0.113.2"])]) / DATA,
+}
+IGNORED = {
+    "record_route": [IPOption_RR(routers=["0.0.0.0"] * 3)],
+    "no_operation": [IPOption_NOP()] * 40,
+    "expired_loose_source_route": [IPOption_LSRR(pointer=8, routers=["203.0.113.1"])],
+    "expired_strict_source_route": [IPOption_SSRR(pointer=8, routers=["203.0.113.1"])],
+    "source_route_after_end_of_options": [IPOption(b"\0"), IPOption(b"\x83\x07\x04\xcb\0\x71\x01")],
+    "source_route_in_the_data_of_another": [IPOption(b"\x07\x07\x04\x83\x07\x04\0")],
+    "option_of_length_0": [IPOption(b"\x07\0\0\0")],
+    "option_of_length_1": [IPOption(b"\x07\x01\x83\x04\x04\0\0\0")],
+    "option_longer_than_the_header": [IPOption(b"\x07\xff\0\0")],
+}
+TOO_BIG = from4(flags="DF") / UDP(**TO_MAPPED) / payload(1453)
+TOO_BIG_FRAGMENT = from4(flags="DF+MF", id=7) / Raw(bytes(UDP(**TO_MAPPED, len=2000, chksum=1) / payload(1440)))
+LAST = from4(flags="DF") / UDP(**TO_MAPPED) / payload(1452)
+
+CASES = [
+    Case("rfc7915_4_1_ttl_is_decremented_by_one", sent=from4(ttl=64) / DATA, expect=SEEN),
+    Case(
+        "rfc7915_4_1_ttl_2_is_the_smallest_that_passes",
+        sent=from4(ttl=2) / DATA,
+        expect=seen6(hlim=1) / UDP(**TO_HOST6) / b"x",
+    ),
+    *(
+        Case(
+            f"rfc7915_4_1_ttl_{late.ttl}_is_answered_with_time_exceeded",
+            sent=late,
+            verdict=Verdict.HOP_LIMIT_EXPIRED,
+            answer=answer4(late, 11, 0),
+        )
+        for late in LATE
+    ),
+    *(
+        Case(
+            f"rfc7915_4_1_type_of_service_{tos:#x}_is_copied_and_the_flow_label_is_0",
+            sent=from4(tos=tos) / DATA,
+            expect=seen6(tc=tos, fl=0) / UDP(**TO_HOST6) / b"x",
+        )
+        for tos in (0x00, 0xB8, 0x03, 0xFF)
+    ),
+    Case(
+        "rfc7915_4_1_traffic_class_is_what_the_operator_wished",
+        config={"translation": {"traffic_class": 0x28}},
+        sent=from4(tos=0xB8) / DATA,
+        expect=seen6(tc=0x28) / UDP(**TO_HOST6) / b"x",
+    ),
+    Case(
+        "rfc7915_4_1_protocol_1_becomes_58",
+        sent=from4() / ping4(True, b"x"),
+        expect=seen6(nh=58) / ping6(True, b"x"),
+    ),
+    Case(
+        "rfc7915_4_1_protocol_6_is_copied",
+        sent=from4() / TCP(**TO_MAPPED, flags="S") / b"x",
+        expect=seen6(nh=6) / TCP(**TO_HOST6, flags="S") / b"x",
+    ),
+    Case(
+        "rfc7915_4_1_octets_behind_total_length_are_not_part_of_the_packet",
+        sent=bytes(from4() / DATA) + b"\xff" * 17,
+        expect=SEEN,
+    ),
+    *(
+        Case(f"rfc7915_4_1_options_are_ignored_{name}", sent=from4(options=options) / DATA, expect=SEEN)
+        for name, options in IGNORED.items()
+    ),
+    *(
+        Case(
+            f"rfc7915_4_1_unexpired_source_route_is_answered_with_source_route_failed_{name}",
+            sent=routed,
+            verdict=Verdict.SOURCE_ROUTED,
+            answer=answer4(routed, 3, 5),
+        )
+        for name, routed in UNEXPIRED.items()
+    ),
+    *(
+        Case(
+            f"rfc7915_4_1_illegal_source_{source}_is_silently_discarded",
+            sent=from4(src=source) / DATA,
+            verdict=Verdict.NOT_UNICAST,
+        )
+        for source in ILLEGAL
+    ),
+    Case(
+        "rfc7915_4_1_multicast_is_silently_discarded",
+        sent=from4(dst="224.0.0.251") / DATA,
+        verdict=Verdict.NOT_UNICAST,
+    ),
+    Case("rfc7915_4_1_df_packet_of_1480_octets_fits_1500", config={"translation": {"mtu6": 1500}}, sent=LAST)
+]
+CASES[-1] = Case(
+    "rfc7915_4_1_df_packet_that_fits_the_next_mtu_is_not_fragmented",
+    config={"translation": {"mtu6": 1500}},
+    sent=LAST,
+    expect=seen6() / UDP(**TO_HOST6) / payload(1452),
+)
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_rfc7915_4_1(case):
+    case.check()
