@@ -5,12 +5,11 @@ import json
 import logging
 import os
 import signal
-import sys
-import time
 from contextlib import ExitStack
 from pathlib import Path
 
 import sdnotify
+import typer
 
 from nat64d import __version__
 from nat64d.config import Config, ConfigError, load
@@ -36,7 +35,7 @@ def main(path: Path | None) -> int:
         config = load(path)
     except ConfigError as error:
         for problem in error.problems:
-            print(problem, file=sys.stderr)
+            typer.echo(str(problem), err=True)
         return 1
     set_up_logging(config)
     for warning in config.warnings():
@@ -44,7 +43,7 @@ def main(path: Path | None) -> int:
     try:
         return asyncio.run(_run(config, str(path or "built-in default")))
     except (TunError, HostError, SocketError) as error:
-        print(f"nat64d: {error}", file=sys.stderr)
+        typer.echo(f"nat64d: {error}", err=True)
         return 1
 
 
@@ -77,11 +76,16 @@ async def _run(config: Config, name: str) -> int:
         up.callback(tun.close)
         server = await serve(live, config.api.socket, config.api.http)
         try:
-            starting = asyncio.ensure_future(asyncio.to_thread(_start, config, tun, live, up))
-            await asyncio.wait({starting, asyncio.ensure_future(stop.wait())}, return_when=asyncio.FIRST_COMPLETED)
-            if not starting.done():
-                log.info("told to stop while starting; stopping once that is done")
-            await starting
+            stopping = asyncio.ensure_future(stop.wait())
+            preparing = asyncio.ensure_future(asyncio.to_thread(_prepare, config, tun, live))
+            await asyncio.wait({preparing, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if not preparing.done():
+                await server.close()
+                up.close()
+                log.info("stopped while compiling; the host was not touched")
+                os._exit(0)  # the compiler's thread hears nobody, and would be waited for
+            await preparing
+            await asyncio.to_thread(_set_up, config, tun, live, up)
             notify.notify("READY=1")
             log.info("ready: translating")
             failure = await _watch(live, stop)
@@ -94,19 +98,23 @@ async def _run(config: Config, name: str) -> int:
     return 1 if failure else 0
 
 
-def _start(config: Config, tun: Tun, live: Live, up: ExitStack) -> None:
-    """Tables, compiler, host, threads. Raises HostError; what is up by then is on the stack."""
+def _prepare(config: Config, tun: Tun, live: Live) -> None:
+    """Tables and compiled code; nothing on the host is touched."""
     live.tun = {"name": tun.name, "mtu": config.tun.mtu, "queues": len(tun.fds), "created": tun.created}
     live.offloads = tun.offloads
     log.info("TUN device %s, offloads: %s", tun.name, ", ".join(tun.offloads) or "none")
     live.state = "compiling"
-    began = time.monotonic()
     live.settings = settings_of(config, os.urandom(16), len(tun.fds))
     with compile_progress(log):
         live.tables = tables_of(config, live.settings)
         live.queues = [Queue(number, fd) for number, fd in enumerate(tun.fds)]
         warm_up(live)
-    log.debug("data plane loaded in %.1f s", time.monotonic() - began)
+
+
+def _set_up(config: Config, tun: Tun, live: Live, up: ExitStack) -> None:
+    """The host, then the queues' threads. Raises HostError; what is up by then is on the stack."""
+    assert live.settings is not None
+    assert live.tables is not None
     live.state = "setting up the host"
     host = Host(config, tun.name, log)
     for line in host.setup():

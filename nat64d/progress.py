@@ -26,7 +26,7 @@ class _Listener(numba.core.event.Listener):  # type: ignore[misc]  # numba has n
         self.task: Any = None
         self.begun = self.told = time.monotonic()
 
-    def on_start(self, event: Any) -> None:
+    def on_start(self, event: Any) -> None:  # noqa: ARG002  numba calls it so
         """A function is about to be compiled."""
         if self.compiled or self.task is not None:
             return

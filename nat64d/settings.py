@@ -79,7 +79,8 @@ def _groups(config: Config) -> np.ndarray:
 
 
 def settings_of(config: Config, secret: bytes, queues: int = 1) -> Settings:
-    """What the translator needs to know. `secret`: 16 octets, the key of every hash and of the Identification sequence."""
+    """What the translator needs to know. `secret`: 16 octets, the key of every hash and of the Identification
+    sequence."""
     assert config.pool6 is not None
     pool6_hi, pool6_lo = words(config.pool6[0])
     own6_hi, own6_lo = words(config.tun.ipv6)

@@ -14,12 +14,19 @@ FILE_LINES, FUNCTION_LINES = 400, 40
 # What translator/ may import at all; compile.py also looks at files, to name the cache after the sources, and lock.py
 # speaks to the compiler, for a compare-and-swap.
 PURE = {"numpy", "numba", "enum", "typing", "translator"}
-IMPURE = {"translator.compile": {"hashlib", "pathlib", "os", "functools"}, "translator.lock": {"llvmlite"}}
+IMPURE = {
+    "translator.compile": {"hashlib", "pathlib", "os", "functools"},
+    "translator.lock": {"llvmlite"},
+    "translator.reference": {"llvmlite", "dataclasses"},
+}
 
 # Who may import whom inside translator/: a module whose name begins with the left, only those that begin with one of
 # the right; the first row that fits decides. So fields < checksum < parse < the rest of packet, and no room imports its
 # neighbour.
-GROUND = ("translator.compile", "translator.verdict", "translator.tables", "translator.lock")
+GROUND = (
+    *("translator.compile", "translator.verdict", "translator.reference", "translator.tables", "translator.lock"),
+    *("translator.static.addresses", "translator.static.rfc6052"),
+)
 OCTETS = (*GROUND, "translator.packet.fields")
 LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("translator.compile", ()),

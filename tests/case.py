@@ -30,7 +30,7 @@ packet) for packets with a virtio_net_hdr. The fixture `nat64` is one with CONFI
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from difflib import unified_diff
 from typing import Any
 
@@ -57,9 +57,13 @@ def config_of(**changes: Any) -> Config:
     """CONFIG with sections changed: tables key by key, lists as a whole; None leaves a key out."""
     merged = dict(CONFIG)
     for name, change in changes.items():
-        merged[name] = {**CONFIG.get(name, {}), **change} if isinstance(change, dict) else change
-    wanted = {name: section for name, section in merged.items() if section is not None}
-    return loads(dump(Config.model_validate(wanted)))
+        merged[name] = present(CONFIG.get(name, {}) | change) if isinstance(change, dict) else change
+    return loads(dump(Config.model_validate(present(merged))))
+
+
+def present(keys: dict[str, Any]) -> dict[str, Any]:
+    """The keys that have a value."""
+    return {name: value for name, value in keys.items() if value is not None}
 
 
 def guarded() -> tuple[np.ndarray, np.ndarray]:
@@ -73,10 +77,11 @@ class Nat64(Engine):
 
     def __init__(self, **changes: Any) -> None:
         super().__init__(config_of(**changes))
-        self.settings = self.settings._replace(identifications=np.full(65536, GENERATED_ID, np.int32))
+        self.engine_settings = self.settings
+        self.settings = replace(self.settings, identifications=np.full(65536, GENERATED_ID, np.int32))
         self.around_slot, self.slot = guarded()
         self.around_answer, answer = guarded()
-        self.worker = self.worker._replace(answer=answer)
+        self.worker = replace(self.worker, answer=answer)
         self.written_at = HEADROOM
 
     def send(self, packet: Sent, at: float = 0.0, damaged: bool = False) -> Outcome:

@@ -13,8 +13,8 @@ are query identifiers), so a test knows every octet of a translated packet. Othe
 * ping4, ping6 are echoes with the right identifier: ping6(True, b"x") is a request, ping4(False) a reply.
 * Icmp(type=, code=, rest=) / quoted: a message of any type; ICMP behind IP, ICMPv6 behind IPv6, checksum included.
 * answer4(sent, type, code, rest), answer6(...): the whole ICMP error of ours to the sender of `sent`.
-* whole(p) is a packet built and parsed again; fragment_of(p, at, size) a fragment of it; cut, patch, flip_checksum
-  damage it (and give octets).
+* whole(p) is a packet built and parsed again; fragment_of(p, at, size) a fragment of it; with_options, cut,
+  patch, flip_checksum change it (and give octets).
 """
 
 from typing import Any, ClassVar
@@ -151,6 +151,15 @@ def fragment_of(packet: Packet | bytes, at: int, size: int, identification: int 
         return whole(header / piece)
     header.plen, header.nh = None, 44
     return whole(header / IPv6ExtHdrFragment(nh=packet.nh, id=identification, offset=at // 8, m=more) / piece)
+
+
+def with_options(packet: Packet, options: bytes) -> bytes:
+    """An IPv4 packet with these octets as options, padded with zeros; scapy would think a source route changes it."""
+    octets = bytes(packet)
+    options += bytes(-len(options) % 4)
+    size = (20 + len(options)) // 4
+    longer = bytes([0x40 | size, octets[1]]) + (len(octets) + len(options)).to_bytes(2) + octets[4:20]
+    return patch(longer + options + octets[20:], 0, b"")
 
 
 def cut(packet: Packet | bytes, size: int) -> bytes:

@@ -21,6 +21,7 @@ from tests.reference.reading import ICMP as ICMP4
 from tests.reference.reading import ICMPV6, read
 from tests.reference.reading import TCP as TCP_
 from tests.reference.reading import UDP as UDP_
+from tests.reference.stateless import Stateless
 from tests.reference.tcp import FIN, RST, SYN, Segment, State, Timer, step
 from tests.reference.transport import checksum, rewrite
 
@@ -445,3 +446,34 @@ def test_the_oracle_shares_no_code_with_the_translator() -> None:
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
             assert not [name for name in names if name.split(".")[0] in {"translator", "nat64d"}], path
+
+
+SIIT = Stateless(IPv6Network("64:ff9b::/96"), EXAMPLE_EAMT, rfc6791_ipv4=(IPv4Network("198.51.100.1/32"),))
+A6, B6 = IPv6Address("2001:db8:aaaa::"), IPv6Address("2001:db8:bbbb::b")
+A4_IN_6, B4_IN_6 = (embed(IPv6Network("64:ff9b::/96"), IPv4Address(f"192.0.2.{n}")) for n in (1, 2))
+
+
+def test_rfc7757_figure_8_a_packet_between_two_mapped_hosts_hairpins() -> None:
+    packet = read(make.ipv6(A6, B4_IN_6, UDP_, make.udp(5000, 53, b"x"), hop_limit=9))
+    assert SIIT.from_ipv6(packet, []) == ([], [make.ipv6(A4_IN_6, B6, UDP_, make.udp(5000, 53, b"x"), hop_limit=8)])
+
+
+@pytest.mark.parametrize("router", [True, False])
+def test_rfc7757_figures_9_and_10_an_error_about_it_hairpins(router: bool) -> None:
+    """From a router in between, whose address is not mapped, and from the host itself."""
+    quoted = make.ipv6(A4_IN_6, B6, UDP_, make.udp(5000, 53, b"x"))
+    source = IPv6Address("2001:db8::1234") if router else B6
+    error = read(make.ipv6(source, A4_IN_6, ICMPV6, make.error(1, 4, quoted)))
+    seen_as = embed(IPv6Network("64:ff9b::/96"), IPv4Address("198.51.100.1" if router else "192.0.2.2"))
+    inner = make.ipv6(A6, B4_IN_6, UDP_, make.udp(5000, 53, b"x"))
+    wanted = make.ipv6(seen_as, A6, ICMPV6, make.error(1, 4, inner), hop_limit=63)
+    assert SIIT.from_ipv6(error, []) == ([], [wanted])
+
+
+def test_rfc7757_a_1_clat_maps_one_end_and_embeds_the_other() -> None:
+    clat = Stateless(
+        IPv6Network("64:ff9b::/96"), Eamt([Mapping(IPv4Network("192.0.0.1"), IPv6Network("2001:db8::464"))])
+    )
+    packet = read(make.ipv4(IPv4Address("192.0.0.1"), IPv4Address("8.8.8.8"), 47, b"gre"))
+    wanted = make.ipv6(IPv6Address("2001:db8::464"), IPv6Address("64:ff9b::808:808"), 47, b"gre", hop_limit=63)
+    assert clat.from_ipv4(packet) == ([], [wanted])

@@ -1,8 +1,8 @@
-"""The one jit decorator, and a compile cache that cannot lie.
+"""The jit decorator, and a compile cache that cannot lie.
 
-numba's own cache does not notice a change in a file that a cached function calls into; here the cache directory is named after
-a digest of this package's sources, so a changed source is another cache. Bounds checking changes the code but not numba's cache
-key, hence its mark in the name.
+numba's own cache does not notice a change in a file that a cached function calls into; here the cache directory is
+named after a digest of this package's sources, so a changed source is another cache. Bounds checking changes the code
+but not numba's cache key, hence its mark in the name.
 """
 
 import hashlib
@@ -26,5 +26,7 @@ def cache_directory() -> Path:
 
 COMPILED = not numba.config.DISABLE_JIT
 numba.config.CACHE_DIR = str(cache_directory())
+# Without the runtime there is no reference counting, and whatever would allocate does not compile.
 jit = partial(numba.njit, cache=True, nogil=True, error_model="numpy", _nrt=False)
+hot = partial(jit, forceinline=True)  # the way of every packet: called in one place or two, worth the larger code
 int64, uint64 = np.int64, np.uint64

@@ -1,7 +1,7 @@
 """The one spinlock of the tables: a compare-and-swap on a word that every worker sees.
 
-It is held for one packet's session step (about 100 ns) or one short slice of a control request, by compiled code only, so no holder
-ever waits for the interpreter. A waiter yields the processor: on a small machine the holder may need it.
+It is held for one packet's session step (about 100 ns) or one short slice of a control request, by compiled code only,
+so no holder ever waits for the interpreter. A waiter yields the processor: on a small machine the holder may need it.
 """
 
 import numpy as np

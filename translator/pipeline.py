@@ -1,14 +1,14 @@
 """The steps of one packet, in order, and the only place that counts.
 
-A packet lies in a buffer with HEADROOM octets before it, its virtio_net_hdr right in front. It is decided first, written then: as long
-as any verdict is possible the octets are as they came, so that an ICMP error can quote them.
+A packet lies in a buffer with HEADROOM octets before it, its virtio_net_hdr right in front. It is decided first,
+written then: as long as any verdict is possible the octets are as they came, so that an ICMP error can quote them.
 """
 
 from typing import NamedTuple
 
 import numpy as np
 
-from translator.compile import int64, jit
+from translator.compile import hot, int64, jit
 from translator.lock import acquire, release
 from translator.packet.fields import ICMP, TCP, TCP_FLAGS_AT, u8
 from translator.packet.fragments import plan_output
@@ -17,13 +17,13 @@ from translator.packet.icmp_error import build, may_be_answered, wants_answer
 from translator.packet.parse import is_fragment, parse, parse_quoted
 from translator.packet.rewrite import DROP, FORWARD, plan_error, write_error, write_packet
 from translator.packet.transport import has_zero_checksum
+from translator.packet.tuples import addresses, arriving, incoming_tuple
 from translator.packet.virtio import GSO_NONE, decode, is_sound
 from translator.reference import by_reference
 from translator.session.filtering import filter_and_update
 from translator.session.reassembly import recall, remember
 from translator.session.tcp_state import event_of
-from translator.packet.tuples import addresses, arriving, incoming_tuple
-from translator.static.addresses import is_allowed4, is_unicast, within
+from translator.static.addresses import is_unicast, within
 from translator.static.rfc6052 import extract, matches
 from translator.verdict import Direction, Event, Verdict
 
@@ -46,7 +46,8 @@ class Worker:
 
 
 class Outcome(NamedTuple):
-    """How a packet ended: [at, end) of the buffer goes out, in IPv6 fragments of `piece` payload octets if that is not 0.
+    """How a packet ended: [at, end) of the buffer goes out, in IPv6 fragments of `piece` payload octets if that is not
+    0.
 
     Of a dropped packet at == end, and `answer` octets of Worker.answer[HEADROOM:] go back to its sender.
     """
@@ -61,8 +62,13 @@ class Outcome(NamedTuple):
 
 def new_worker(number: int) -> Worker:
     """A worker that has counted nothing."""
-    counters = np.zeros((len(Direction), max(Verdict) + 1), np.int64)
-    return Worker(number, counters, np.zeros(len(Event), np.int64), np.zeros(WORKER_STATE, np.int64), np.zeros(SLOT, np.uint8))
+    return Worker(
+        number=number,
+        counters=np.zeros((len(Direction), max(Verdict) + 1), np.int64),
+        events=np.zeros(len(Event), np.int64),
+        state=np.zeros(WORKER_STATE, np.int64),
+        answer=np.zeros(SLOT, np.uint8),
+    )
 
 
 @jit()
@@ -74,19 +80,21 @@ def process(settings, tables, worker, now, p, at, end):
     direction = Direction.FOUR_TO_SIX if view.family == 4 else Direction.SIX_TO_FOUR
     worker.counters[int64(direction), int64(verdict)] += 1
     answer = 0
-    if out_at == out_end and wants_answer(verdict, view.family):
-        answer = answer_sender(settings, worker, now, p, view, verdict, rest)
+    if out_at == out_end:
+        if wants_answer(verdict, view.family):
+            answer = answer_sender(settings, worker, now, p, view, verdict, rest)
     elif offload.gso_type != GSO_NONE:
         worker.events[int64(Event.SUPERFRAMES)] += 1
     return Outcome(verdict, int64(direction), out_at, out_end, piece, answer)
 
 
-@jit()
+@hot()
 def translate(settings, tables, worker, now, p, view, offload):
-    """RFC 6146 section 3: (verdict, MTU or pointer for its answer, at, end, piece). The first step that objects names the verdict."""
+    """RFC 6146 section 3: (verdict, MTU or pointer for its answer, at, end, piece). The first step that objects names
+    the verdict."""
     verdict = examine(settings, p, view, offload)
     if verdict != Verdict.CONTINUE:
-        return verdict, view.source_route, 0, 0, 0
+        return verdict, view.source_route if verdict == Verdict.ROUTING_HEADER else 0, 0, 0, 0
     quotes = quotes_packet(p, view)
     quoted = parse_quoted(p, view) if quotes else view
     if quoted.verdict != Verdict.CONTINUE:
@@ -113,7 +121,7 @@ def translate(settings, tables, worker, now, p, view, offload):
     return done, 0, out_at, view.end, plan.piece
 
 
-@jit()
+@hot()
 def examine(settings, p, view, offload):
     """What RFC 7915 and RFC 6146 section 3.4 refuse whatever the tables say."""
     if view.verdict != Verdict.CONTINUE:
@@ -121,8 +129,10 @@ def examine(settings, p, view, offload):
     if view.source_route != 0:
         return Verdict.SOURCE_ROUTED if view.family == 4 else Verdict.ROUTING_HEADER
     src_hi, src_lo, dst_hi, dst_lo = addresses(p, view)
+    if not is_unicast(view.family, dst_hi, dst_lo):
+        return Verdict.NOT_UNICAST
     # RFC 7915 section 4.1: an ICMP error is translated even from an illegal source.
-    if not is_unicast(view.family, dst_hi, dst_lo) or not (is_unicast(view.family, src_hi, src_lo) or quotes_packet(p, view)):
+    if not is_unicast(view.family, src_hi, src_lo) and not quotes_packet(p, view):
         return Verdict.NOT_UNICAST
     if view.hop_limit <= 1:
         return Verdict.HOP_LIMIT_EXPIRED
@@ -141,13 +151,13 @@ def examine(settings, p, view, offload):
     return Verdict.CONTINUE if is_sound(view, offload) else Verdict.BAD_LENGTH
 
 
-@jit()
+@hot()
 def quotes_packet(p, view):
     """An ICMP error."""
     return view.transport == ICMP and view.fragment_offset == 0 and is_error(view.family, u8(p, view.l4))
 
 
-@jit()
+@hot()
 def bind_packet(settings, tables, now, p, view, incoming, quotes):
     """(verdict, outgoing tuple, whether it hairpins) of a packet; a later fragment goes where its first one went."""
     if view.fragment_offset > 0:
@@ -164,7 +174,7 @@ def bind_packet(settings, tables, now, p, view, incoming, quotes):
     return verdict, outgoing, hairpins
 
 
-@jit()
+@hot()
 def bind(settings, tables, now, t, flags, quotes):
     """Which hosts a tuple is about, and sections 3.5 and 3.6 for them."""
     if t.family == 6:
@@ -175,18 +185,13 @@ def bind(settings, tables, now, t, flags, quotes):
         host4 = extract(settings.pool6_row, t.dst_hi, t.dst_lo)
     else:
         host4 = t.src_lo
-    if not is_unicast(4, 0, host4):
-        return Verdict.NOT_UNICAST, t
-    if not is_allowed4(settings, host4):
-        return Verdict.NON_GLOBAL_ADDRESS, t
-    if within(settings.denylist4, host4):
-        return Verdict.DENIED_ADDRESS, t
     return filter_and_update(settings, tables, now, t, host4, event_of(t.family, flags), quotes)
 
 
-@jit()
+@hot()
 def next_identification(settings, worker):
-    """An unpredictable IPv4 Identification that no worker repeats within 65,536 packets (RFC 6864, RFC 7739 section 5.4)."""
+    """An unpredictable IPv4 Identification that no worker repeats within 65,536 packets (RFC 6864, RFC 7739 section
+    5.4)."""
     n = worker.state[NEXT_IDENTIFICATION]
     worker.state[NEXT_IDENTIFICATION] = n + 1
     return int64(settings.identifications[(n * settings.queues + worker.number) & 0xFFFF])

@@ -1,8 +1,9 @@
 """Dataclasses of numbers and arrays that compiled code takes by reference.
 
-numba passes a NamedTuple by value, every array in it as seven words: a function that is handed all tables is called with hundreds of
-arguments, which costs more than most of them do. A class decorated with `by_reference` is passed as one address instead, of a block
-that holds its numbers and the addresses and shapes of its arrays. Its attributes read the same, compiled or not.
+numba passes a NamedTuple by value, every array in it as seven words: a function that is handed all tables is called
+with hundreds of arguments, which costs more than most of them do. A class decorated with `by_reference` is passed as
+one address instead, of a block that holds its numbers and the addresses and shapes of its arrays. Its attributes read
+the same, compiled or not.
 """
 
 from dataclasses import dataclass, fields
@@ -70,11 +71,11 @@ def _read(context: Any, builder: Any, typ: ReferenceType, value: Any, name: str)
         strides.insert(0, builder.mul(strides[0], extent))
     data = builder.inttoptr(load(word), array.data.type)
     populate_array(array, data=data, shape=shape, strides=strides, itemsize=size, meminfo=None)
-    return array._getvalue()
+    return array._getvalue()  # noqa: SLF001  the only name numba has for it
 
 
 @unbox(ReferenceType)
-def _unbox(typ: ReferenceType, obj: Any, c: Any) -> NativeValue:
+def _unbox(typ: ReferenceType, obj: Any, c: Any) -> NativeValue:  # noqa: ARG001  numba calls it so
     """The address of the block of a Python object."""
     attribute = c.pyapi.object_getattr_string(obj, "address")
     address = c.pyapi.long_as_longlong(attribute)
@@ -99,12 +100,12 @@ def _pack(value: Any) -> list[int]:
 def by_reference(cls: type) -> type:
     """Make a frozen dataclass whose instances are passed to compiled code by address."""
 
-    def __post_init__(self: Any) -> None:
+    def remember_block(self: Any) -> None:
         words = [word for field in fields(self) for word in _pack(getattr(self, field.name))]
         object.__setattr__(self, "_block", np.array(words, np.int64))
         object.__setattr__(self, "address", self._block.ctypes.data)
 
-    cls.__post_init__ = __post_init__  # type: ignore[attr-defined]
+    cls.__post_init__ = remember_block  # type: ignore[attr-defined]
     made = dataclass(frozen=True, eq=False)(cls)
 
     @typeof_impl.register(made)

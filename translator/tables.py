@@ -3,9 +3,9 @@
     host6 (X',x)  ----------  [ nat64d ]  mapped4 (T,t)  ----------  host4 (Z,z)
     BIB entry:  host6 <-> mapped4         session: + host4;   (Y',y) = pool6 prefix + host4, never stored
 
-`Tables` are flat NumPy arrays of fixed-size records, so that they can live in one shared mapping. `Settings` are immutable; a reload
-makes new ones. Addresses are int64: IPv4 in one word, IPv6 in two (`_hi`, `_lo`); times are milliseconds of the caller's clock;
-links between records are indexes, `NONE` ends a list.
+`Tables` are flat NumPy arrays of fixed-size records, so that they can live in one shared mapping. `Settings` are
+immutable; a reload makes new ones. Addresses are int64: IPv4 in one word, IPv6 in two (`_hi`, `_lo`); times are
+milliseconds of the caller's clock; links between records are indexes, `NONE` ends a list.
 """
 
 import numpy as np
@@ -38,7 +38,8 @@ SESSION = np.dtype(
     ],
     align=True,
 )
-# Cold: the lists a session is in. `older`/`newer` link its timer bucket, `previous`/`next` the sessions of its BIB entry.
+# Cold: the lists a session is in. `older`/`newer` link its timer bucket, `previous`/`next` the sessions of its BIB
+# entry.
 LINKS = np.dtype([("older", "i4"), ("newer", "i4"), ("previous", "i4"), ("next", "i4"), ("bucket", "i4")], align=True)
 BIB = np.dtype(
     [
@@ -70,10 +71,12 @@ HOST = np.dtype(
 )
 # One row of Settings.pool per address of each [[pool4]]; rows of one source prefix (a group) are neighbours.
 POOL = np.dtype(
-    [("address", "i8"), ("port_first", "i4"), ("port_last", "i4"), ("tcp", "i2"), ("udp", "i2"), ("icmp", "i2")], align=True
+    [("address", "i8"), ("port_first", "i4"), ("port_last", "i4"), ("tcp", "i2"), ("udp", "i2"), ("icmp", "i2")],
+    align=True,
 )
 GROUP = np.dtype([("hi", "i8"), ("lo", "i8"), ("length", "i4"), ("first", "i4"), ("count", "i4")], align=True)
-# Where the datagram of a first fragment went (RFC 6146 section 3.4): the outgoing addresses, for the fragments that follow.
+# Where the datagram of a first fragment went (RFC 6146 section 3.4): the outgoing addresses, for the fragments that
+# follow.
 FRAGMENT = np.dtype(
     [
         ("src_hi", "i8"),

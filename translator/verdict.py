@@ -1,7 +1,8 @@
-"""Every way a packet can end: one row each. Counters, metrics, logs, replay, explain and the README table are made from these rows.
+"""Every way a packet can end: one row each. Counters, metrics, logs, replay, explain and the README table are made from
+these rows.
 
-Numbers are stable (they appear in replay files); gaps are left by group. `answer` is a meaning: `packet/icmp_error.py` maps it to
-type and code per family. A row is the only text about its drop.
+Numbers are stable (they appear in replay files); gaps are left by group. `answer` is a meaning: `packet/icmp_error.py`
+maps it to type and code per family. A row is the only text about its drop.
 """
 
 from enum import IntEnum
@@ -67,21 +68,21 @@ class Verdict(IntEnum):
     # Addresses.
     NOT_OUR_PREFIX = 40, "6146 3.5", Answer.NONE, DEBUG, "The IPv6 destination is in no pool6 prefix."
     SOURCE_IN_POOL6 = 41, "6146 3.5", Answer.NONE, INFO, "The IPv6 source is inside pool6: a loop or a forgery."
-    NON_GLOBAL_ADDRESS = 42, "6052 3.1", Answer.ADDRESS_UNREACHABLE, INFO, "Non-global IPv4 under the well-known prefix."
+    NON_GLOBAL_ADDRESS = 42, "6052 3.1", Answer.ADDRESS_UNREACHABLE, INFO, "Non-global IPv4, well-known prefix."
     NOT_UNICAST = 43, "6146 3.4", Answer.NONE, DEBUG, "Source or destination is no unicast address."
     DENIED_ADDRESS = 44, "LIMITS", Answer.PROHIBITED, INFO, "The IPv4 address is on denylist4."
     # Stateful NAT64.
-    NO_BIB_ENTRY = 50, "6146 3.5", Answer.ADDRESS_UNREACHABLE, DEBUG, "UDP or ICMP echo to an address nobody inside uses."
-    NO_SESSION = 51, "6146 3.5", Answer.NONE, DEBUG, "TCP or an ICMP error of no session, and none may be opened."
-    FILTERED_ADF = 52, "6146 3.5", Answer.PROHIBITED, INFO, "Address-dependent filtering: unknown IPv4 peer."
+    NO_BIB_ENTRY = 50, "6146 3.5", Answer.ADDRESS_UNREACHABLE, DEBUG, "Nobody inside uses this address."
+    NO_SESSION = 51, "6146 3.5", Answer.NONE, DEBUG, "TCP, or an ICMP error, of no session; it may open none."
+    FILTERED_ADF = 52, "6146 3.5", Answer.NONE, INFO, "Address-dependent filtering: unknown IPv4 peer."
     FILTERED_INBOUND_TCP = 53, "6146 3.5.2.2", Answer.NONE, INFO, "drop_inbound_tcp: a TCP connection from outside."
     FILTERED_ICMP_INFO = 54, "LIMITS", Answer.NONE, INFO, "drop_icmp_info: an ICMP echo."
     POOL4_EXHAUSTED = 55, "6146 3.5", Answer.ADDRESS_UNREACHABLE, WARNING, "No free IPv4 transport address in pool4."
     NO_POOL4 = 56, "6146 3.5", Answer.PROHIBITED, WARNING, "No pool4 serves this IPv6 host and protocol."
-    SESSION_TABLE_FULL = 57, "LIMITS", Answer.ADDRESS_UNREACHABLE, WARNING, "Session table full: raise [limits] sessions."
+    SESSION_TABLE_FULL = 57, "LIMITS", Answer.ADDRESS_UNREACHABLE, WARNING, "Table full: raise [limits] sessions."
     HOST_SESSIONS = 58, "6888 REQ-5", Answer.ADDRESS_UNREACHABLE, INFO, "The host is at [limits] per_host_sessions."
     HOST_PORTS = 59, "6888 REQ-4", Answer.ADDRESS_UNREACHABLE, INFO, "The host is at [limits] per_host_ports."
-    FRAGMENT_UNKNOWN = 60, "6146 3.4", Answer.NONE, DEBUG, "A later fragment of a datagram whose first fragment was not seen."
+    FRAGMENT_UNKNOWN = 60, "6146 3.4", Answer.NONE, DEBUG, "A later fragment; its first one was not seen."
 
     def __new__(cls, number: int, section: str, answer: Answer, level: int, help: str) -> Self:
         """A member that carries its row."""
@@ -102,7 +103,7 @@ class Event(IntEnum):
     SESSION_ENDED = 3, "Sessions ended."
     ANSWER_SENT = 4, "ICMP errors sent for dropped packets."
     ANSWER_LIMITED = 5, "ICMP errors not sent: [limits] icmp_errors_per_second."
-    ANSWER_UNDUE = 6, "ICMP errors not sent: the packet is one no error may be sent for (RFC 1122 3.2.2, RFC 4443 2.4)."
+    ANSWER_UNDUE = 6, "ICMP errors not sent: none may be sent about such a packet (RFC 1122 3.2.2, RFC 4443 2.4)."
     FRAGMENTS_SENT = 7, "IPv6 fragments written for IPv4 packets without DF."
     SUPERFRAMES = 8, "GSO super-frames translated in one piece."
     WRITE_FAILED = 9, "Packets the TUN device did not take."

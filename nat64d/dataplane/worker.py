@@ -1,7 +1,9 @@
-"""The loop: read a packet from the TUN device, translate it in place, write it back. All compiled, no interpreter lock held.
+"""The loop: read a packet from the TUN device, translate it in place, write it back. All compiled, no interpreter lock
+held.
 
-One packet at a time through one slot, so that a 64 KiB super-frame is written from the cache it was read into. Up to BATCH packets go
-by before the clock is read again and the stop word is looked at; when there is none the worker sleeps in poll(2).
+One packet at a time through one slot, so that a 64 KiB super-frame is written from the cache it was read into. Up to
+BATCH packets go by before the clock is read again and the stop word is looked at; when there is none the worker sleeps
+in poll(2).
 """
 
 import os
@@ -87,7 +89,8 @@ def take_batch(settings, tables, worker, now, fd, slot):
 def run(settings, tables, worker, fd, control, slot, polls, clock):
     """Serve one queue until the stop word is set (returns 0) or the device is gone (returns its poll events).
 
-    `control` int64[8], `slot` uint8[SLOT], `clock` int64[2]; `polls` int32[4]: two struct pollfd, the queue and the wake descriptor.
+    `control` int64[8], `slot` uint8[SLOT], `clock` int64[2]; `polls` int32[4]: two struct pollfd, the queue and the
+    wake descriptor.
     """
     expiry = 0
     while control[STOP] == 0:

@@ -86,16 +86,18 @@ def _same(output: Output, packet: Packet) -> bool:
 
 
 def _difference(packet: Packet, output: Output) -> Iterator[str]:
-    """One line a wrong field, `-` golden and `+` ours."""
     if packet.time != output.time:
         yield f"-  time = {in_seconds(packet.time)}"
         yield f"+  time = {in_seconds(output.time)}"
-    if packet.octets == output.octets:
-        return
-    lines = unified_diff(fields(packet.octets), fields(output.octets), lineterm="", n=0)
-    wrong = [f"{line[0]}  {line[1:]}" for line in list(lines)[2:] if not line.startswith("@@")]
-    # scapy shows no octet that it can neither name nor keep as payload
-    yield from wrong or (f"-  {packet.octets.hex()}", f"+  {output.octets.hex()}")
+    if packet.octets != output.octets:
+        yield from differing_fields(packet.octets, output.octets)
+
+
+def differing_fields(expected: bytes, got: bytes) -> list[str]:
+    """One line a wrong field, `-` expected and `+` got; whole packets where scapy shows no difference between the two."""
+    lines = list(unified_diff(fields(expected), fields(got), lineterm="", n=0))[2:]
+    wrong = [f"{line[0]}  {line[1:]}" for line in lines if not line.startswith("@@")]
+    return wrong or [f"-  {expected.hex()}", f"+  {got.hex()}"]
 
 
 def in_seconds(time: int) -> str:

@@ -107,7 +107,7 @@ def open_ways(stack: ExitStack, hosts: Hosts, names: list[str], directory: Path)
     ways = []
     for name in names:
         try:
-            with console.status(f"starting {name}"):
+            with console.status(f"starting {name} (nat64d compiles for a minute when it is new)"):
                 ways.append(stack.enter_context(paths.WAYS[name](hosts, directory)))
         except MissingError as error:
             console.print(f"[yellow]{name} is left out: {error}")
@@ -173,6 +173,8 @@ def main(
     """Compare plain kernel forwarding, tayga and nat64d in one run, then measure the translator core in memory."""
     names = chosen(ways, list(paths.WAYS), "--ways")
     measures = [m for m in MEASURES if (only or "").lower() in m.name.lower()]
+    if not measures:
+        raise typer.BadParameter(f"in none of: {'; '.join(m.name for m in MEASURES)}", param_hint="--only")
     require()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that a stop also cleans up
     facts = report.host()

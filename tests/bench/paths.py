@@ -13,6 +13,7 @@ The well-known prefix would not do: documentation addresses are not global (RFC 
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from ipaddress import IPv4Address, IPv6Address, IPv6Network
@@ -27,7 +28,7 @@ from tests.bench.traffic import ETHERNET, IPV4, IPV6, UDP, Address, Cpu, process
 CLIENT6, SERVER6 = IPv6Address("2001:db8:1::2"), IPv6Address("2001:db8:2::2")
 SERVER4 = IPv4Address("203.0.113.2")
 TAYGA_POOL6, NAT64D_POOL6 = IPv6Network("2001:db8:a::/96"), IPv6Network("2001:db8:b::/96")
-READY_WITHIN = 60  # seconds a translator may take to start, a cold compile included
+READY_WITHIN = 240  # seconds nat64d may take to start: a cold start compiles
 
 TAYGA = """\
 tun-device nbtayga
@@ -112,14 +113,18 @@ def embed(pool6: IPv6Network, host4: IPv4Address) -> IPv6Address:
 
 @contextmanager
 def running(namespace: Namespace, log: Path, *command: str) -> Iterator[subprocess.Popen[str]]:
-    """A program in a namespace, asked to end at the end; what it prints goes to a file."""
+    """A program in a namespace, ended at the end; what it prints goes to a file."""
     with log.open("w") as output:
         process = namespace.popen(*command, stdout=output, stderr=subprocess.STDOUT)
     try:
         yield process
     finally:
         process.terminate()
-        process.wait(20)
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
 
 
 @contextmanager
@@ -150,9 +155,11 @@ def nat64d(hosts: Hosts, directory: Path) -> Iterator[Way]:
     config.write_text(NAT64D.format(pool6=NAT64D_POOL6, directory=directory))
     program = (sys.executable, "-m", "nat64d")
     with running(hosts.gateway, log, *program, "run", "-c", str(config)) as process:
-        wait = [*program, "status", "--wait", str(READY_WITHIN), "--socket", f"{directory}/api.sock"]
-        if subprocess.run(wait, check=False, capture_output=True).returncode:
-            raise MissingError(f"nat64d did not start: {log.read_text()[-2000:].strip() or 'it printed nothing'}")
+        ready = [*program, "status", "--wait", "2", "--socket", f"{directory}/api.sock"]
+        give_up = time.monotonic() + READY_WITHIN
+        while subprocess.run(ready, check=False, capture_output=True).returncode:
+            if process.poll() is not None or time.monotonic() > give_up:
+                raise MissingError(f"nat64d did not start: {log.read_text()[-2000:].strip() or 'it printed nothing'}")
         yield Way("nat64d", embed(NAT64D_POOL6, SERVER4), SERVER4, lambda: process_cpu(process.pid))
 
 

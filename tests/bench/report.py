@@ -15,7 +15,7 @@ from rich.table import Table
 
 from tests.bench.traffic import Sample
 
-WIDTH = 100  # columns that the table of all three ways needs
+WIDTH = 112  # columns that the table of all three ways needs
 CORE = "The core in memory, a million sessions in the table; medians"
 
 
@@ -106,9 +106,10 @@ def cells(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
     subject, others, translators = ways[-1], ways[:-1], [way for way in ways if way != "forwarding"]
     body = []
     for measure, unit in dict.fromkeys((row.measure, row.unit) for row in rows):
-        found = {w: summarize([r.sample for r in rows if (r.measure, r.way) == (measure, w)]) for w in ways}
+        samples = {w: [r.sample for r in rows if (r.measure, r.way) == (measure, w)] for w in ways}
+        found = {way: summarize(samples[way]) for way in ways}
         rates = [rate(found[way], unit) for way in ways]
-        ratios = [f"{found[subject].rate / found[other].rate:.2f}" for other in others]
+        ratios = [ratio(samples[subject], samples[other]) for other in others]
         costs = [cost(found[way], unit) for way in translators]
         body.append([f"{measure}, {'Gb/s' if unit == 'bit/s' else 'k/s'}", *rates, *ratios, *costs])
     return ["", *ways, *(f"÷ {way}" for way in others), *(f"CPU {way}" for way in translators)], body
@@ -117,6 +118,11 @@ def cells(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
 def rate(summary: Summary, unit: str) -> str:
     """A rate; for packets also how many of those offered arrived."""
     return f"{summary.rate / 1e9:.2f}" if unit == "bit/s" else f"{summary.rate / 1e3:.0f} ({summary.arrived:.0%})"
+
+
+def ratio(subject: Sequence[Sample], other: Sequence[Sample]) -> str:
+    """How many times the other's rate: the median of the rounds' ratios, each of neighbours in time."""
+    return f"{median(s.rate / o.rate for s, o in zip(subject, other, strict=True)):.2f}"
 
 
 def cost(summary: Summary, unit: str) -> str:

@@ -93,14 +93,11 @@ class Generator:
         message = _Msghdr(None, 0, ctypes.pointer(self._iovec), 1, None, 0, 0)
         self._messages = (_Mmsghdr * BATCH)(*[_Mmsghdr(message, 0)] * BATCH)
 
-    def run(self, seconds: float, rate: float | None = None) -> int:
-        """Send for so long, as fast as it goes or at `rate` datagrams/s; returns how many the kernel took. OSError."""
+    def run(self, seconds: float) -> int:
+        """Send for so long, as fast as it goes; returns how many the kernel took. OSError."""
         start = time.monotonic()
         sent = turn = 0
-        while (elapsed := time.monotonic() - start) < seconds:
-            if rate is not None and sent > elapsed * rate:
-                time.sleep(0)
-                continue
+        while time.monotonic() - start < seconds:
             descriptor = self._descriptors[turn % len(self._descriptors)]
             turn += 1
             done = _libc.sendmmsg(descriptor, self._messages, BATCH, 0)

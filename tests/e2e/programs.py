@@ -15,6 +15,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 IP_RECVERR, IPV6_RECVERR = 11, 25  # <linux/in.h>, <linux/in6.h>; the socket module has no names for them
 IP_MTU_DISCOVER, IPV6_MTU_DISCOVER, PMTUDISC_PROBE = 10, 23, 3  # DF set, and the learnt path MTU ignored
+UDP_SEGMENT = 103  # <linux/udp.h>
 CHUNK = 1 << 20
 
 
@@ -135,6 +136,23 @@ def udp_sizes(address: str, port: str, *sizes: str) -> None:
     print(json.dumps({"sent": len(sizes), "failed": failed}))
 
 
+def udp_segments(address: str, port: str, size: str, count: str) -> None:
+    """Send datagrams of one size as one super-frame; print how many an echo server sent back as they went."""
+    with socket.socket(family(address), socket.SOCK_DGRAM) as client:
+        client.settimeout(2)
+        client.connect((address, int(port)))
+        client.setsockopt(socket.IPPROTO_UDP, UDP_SEGMENT, int(size))
+        sent = [os.urandom(int(size)) for _ in range(int(count))]
+        client.send(b"".join(sent))
+        received: list[bytes] = []
+        try:
+            while len(received) < len(sent):
+                received.append(client.recv(65535))
+        except TimeoutError:
+            pass
+    print(json.dumps({"sent": len(sent), "received": len(received), "same": sorted(received) == sorted(sent)}))
+
+
 def udp_talk(address: str) -> None:
     """A UDP socket to be told what to do, a JSON list a line: ["send", HOST, PORT, TEXT] or ["receive"]."""
     with socket.socket(family(address), socket.SOCK_DGRAM) as talker:
@@ -198,7 +216,7 @@ def icmp_error(raw: socket.socket, v6: bool) -> bytes:
 
 PROGRAMS = {
     program.__name__: program
-    for program in (http, tcp_echo, tcp_hold, udp_echo, udp_whoami, udp_sizes, udp_talk, udp_error)
+    for program in (http, tcp_echo, tcp_hold, udp_echo, udp_whoami, udp_sizes, udp_segments, udp_talk, udp_error)
 }
 
 if __name__ == "__main__":

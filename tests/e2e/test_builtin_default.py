@@ -7,7 +7,7 @@ Nobody outside has a route to the pool: the gateway masquerades it. The servers 
 aside for AS112 and yet global, as RFC 6052 section 3.1 lets the well-known prefix carry global addresses only.
 """
 
-import subprocess
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,18 +23,16 @@ GATEWAY4, SERVER4 = "192.31.196.1", "192.31.196.10"
 
 
 class Unconfigured(Daemon):
-    """The built-in default, whose files lie in fixed places: the daemon gets a /run and an /etc/nat64d of its own."""
+    """The built-in default, whose files lie in fixed places: the daemon sees its own directory as /run."""
+
+    def __init__(self, host: Namespace, directory: Path) -> None:
+        super().__init__(host, directory)
+        self.socket = directory / "nat64d/api.sock"
 
     def command(self) -> list[str]:
         """`nat64d run`, and nothing else."""
-        hide = 'mount -t tmpfs none /run; ! [ -d /etc/nat64d ] || mount -t tmpfs none /etc/nat64d; exec "$@"'
+        hide = f'mount --bind {self.directory} /run; ! [ -d /etc/nat64d ] || mount -t tmpfs none /etc/nat64d; exec "$@"'
         return ["unshare", "--mount", "sh", "-c", hide, "sh", *lab.NAT64D, "run"]
-
-    def launch(self) -> subprocess.Popen[str]:
-        """Start it; its socket is reached through its own root."""
-        process = super().launch()
-        self.socket = Path(f"/proc/{process.pid}/root/run/nat64d/api.sock")
-        return process
 
 
 @pytest.fixture(scope="module")
@@ -51,9 +49,12 @@ def network(namespaces: None) -> Iterator[dict[str, Namespace]]:
 
 @pytest.fixture(scope="module", autouse=True)
 def daemon(network: dict[str, Namespace], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
-    """A daemon that was given no configuration; after its end nothing of it is left."""
+    """A daemon that was given no configuration, started again after a kill -9; after its end nothing of it is left."""
     before = traces(network["gateway"])
     daemon = Unconfigured(network["gateway"], tmp_path_factory.mktemp("default")).start()
+    assert "masquerade" in traces(network["gateway"])["nftables"]
+    daemon.stop(signal.SIGKILL)
+    daemon.start()
     yield daemon
     assert daemon.stop() == 0, daemon.said()
     assert traces(network["gateway"]) == before

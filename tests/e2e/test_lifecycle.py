@@ -1,6 +1,7 @@
 """Starting, stopping, dying, refusing: what the daemon leaves behind on a host."""
 
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -67,6 +68,44 @@ def test_a_killed_daemon_does_not_hinder_the_next(fresh: Topology, daemon: Daemo
     daemon.start()
     assert reaches(fresh.client6a)
     assert daemon.stop() == 0, daemon.said()
+    assert traces(fresh.gateway) == before
+
+
+def test_a_killed_daemon_whose_notes_are_lost_does_not_hinder_the_next(fresh: Topology, daemon: Daemon) -> None:
+    before = traces(fresh.gateway)
+    daemon.start()
+    daemon.stop(signal.SIGKILL)
+    for notes in daemon.directory.glob("*.json"):
+        notes.unlink()
+    daemon.start()
+    assert reaches(fresh.client6a)
+    assert daemon.stop() == 0, daemon.said()
+    # What was set before the kill nobody knows any more: it stays a router.
+    for parameter in ("net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding"):
+        fresh.gateway.sysctl(parameter, 0)
+    after = traces(fresh.gateway)
+    assert {**after, "sysctls": ""} == {**before, "sysctls": ""}
+
+
+def test_a_stop_during_the_start_leaves_nothing(fresh: Topology, daemon: Daemon) -> None:
+    before = traces(fresh.gateway)
+    daemon.launch()
+    deadline = time.monotonic() + 20
+    while "TUN device nat64" not in daemon.said():
+        assert time.monotonic() < deadline, daemon.said()
+        time.sleep(0.01)
+    assert daemon.stop() == 0, daemon.said()
+    assert traces(fresh.gateway) == before
+
+
+def test_a_device_taken_away_ends_the_daemon_with_a_sentence(fresh: Topology, daemon: Daemon) -> None:
+    before = traces(fresh.gateway)
+    process = daemon.start().process
+    fresh.gateway.ip("link", "delete", "nat64")
+    assert process is not None
+    assert process.wait(10) == 1
+    (sentence,) = [line for line in daemon.said().splitlines() if " INFO " not in line]
+    assert "gone" in sentence
     assert traces(fresh.gateway) == before
 
 

@@ -1,6 +1,8 @@
 """What operators do all day: web, many connections, datagrams of all sizes, ping."""
 
+import json
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,6 +27,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("servers")]
 
 WEB = f"http://[{embed(SERVER4)}]"
 LARGE = 120  # seconds for the large file
+COULD_NOT_CONNECT = 7  # curl's exit status
 SIZES = (0, 1, 7, 8, 63, 64, 512, 1199, 1200, 1231, 1232, 1233, 1260, 1400, 1451, 1452)
 
 
@@ -32,15 +35,24 @@ def curl(host: Namespace, *arguments: str, seconds: int = 30) -> str:
     return host.run("curl", "-sS", "--fail", "--max-time", str(seconds), *arguments, timeout=seconds + 5).stdout
 
 
+def superframes(nat64d: Daemon) -> int:
+    return sum(row["count"] for row in nat64d.rows("counters") if row.get("event") == "superframes")
+
+
 def received(ping: str) -> int:
     found = re.search(r"(\d+) received", ping)
     return int(found[1]) if found else 0
 
 
-def test_a_large_download_has_the_same_sha256(net: Topology, memory: Path, files: dict[str, str]) -> None:
+def test_a_large_download_has_the_same_sha256(
+    net: Topology, nat64d: Daemon, memory: Path, files: dict[str, str]
+) -> None:
+    before = superframes(nat64d)
     curl(net.client6a, f"{WEB}/large", "-o", str(memory / "downloaded"), seconds=LARGE)
     assert sha256(memory / "downloaded") == files["large"]
     (memory / "downloaded").unlink()
+    status = json.loads(nat64d.ask("status", "--json").stdout)
+    assert superframes(nat64d) > before or "tso4" not in status["offloads"]
 
 
 def test_a_large_upload_has_the_same_sha256(net: Topology, memory: Path, files: dict[str, str]) -> None:
@@ -93,6 +105,24 @@ def test_udp_datagrams_larger_than_the_mtu_come_back(net: Topology) -> None:
     assert run(net.client6a, "udp_sizes", embed(SERVER4), "7", *sizes)["failed"] == []
 
 
+@pytest.mark.parametrize(("size", "count"), [("1", "64"), ("512", "64"), ("1200", "50"), ("1452", "44")])
+@pytest.mark.parametrize("to", ["an ipv4 host", "an ipv6 host"])
+def test_udp_super_frames(net: Topology, nat64d: Daemon, to: str, size: str, count: str) -> None:
+    before = superframes(nat64d)
+    sender, address = (net.client6a, embed(SERVER4)) if to == "an ipv4 host" else (net.server4, FORWARD4)
+    echoed = run(sender, "udp_segments", address, "7", size, count)
+    assert echoed == {"sent": int(count), "received": int(count), "same": True}
+    status = json.loads(nat64d.ask("status", "--json").stdout)
+    assert superframes(nat64d) > before or not {"uso4", "uso6"} <= set(status["offloads"])
+
+
+def test_a_closed_tcp_port_refuses_at_once(net: Topology) -> None:
+    for host, url in ((net.client6a, f"http://[{embed(SERVER4)}]:9/"), (net.server4, f"http://{FORWARD4}:9/")):
+        began = time.monotonic()
+        assert host.run("curl", "-sS", "--max-time", "5", url, check=False).returncode == COULD_NOT_CONNECT
+        assert time.monotonic() - began < 3
+
+
 @pytest.mark.parametrize("size", ["0", "56", "1232", "1452"])
 def test_ping_an_ipv4_host(net: Topology, size: str) -> None:
     ping = net.client6a.run("ping", "-6", "-n", "-c5", "-i0.2", "-W2", "-s", size, embed(SERVER4), check=False)
@@ -140,6 +170,7 @@ def test_bib_shows_static_and_dynamic_entries(net: Topology, nat64d: Daemon) -> 
     static = {(row["protocol"], row["mapped4"], row["mapped4_port"], row["host6_port"]) for row in bib if row["static"]}
     assert static == {
         ("tcp", FORWARD4, 80, 8080),
+        ("tcp", FORWARD4, 9, 9009),
         ("udp", FORWARD4, 7, 7007),
         ("udp", FORWARD4, 9, 9009),
         ("icmp", FORWARD4, 4242, 4242),

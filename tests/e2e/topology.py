@@ -52,6 +52,11 @@ ipv4 = "{FORWARD4}:80"
 ipv6 = "[{CLIENT6B}]:8080"
 
 [[forward]]
+protocol = "tcp"
+ipv4 = "{FORWARD4}:9"
+ipv6 = "[{CLIENT6B}]:9009"
+
+[[forward]]
 protocol = "udp"
 ipv4 = "{FORWARD4}:7"
 ipv6 = "[{CLIENT6B}]:7007"

@@ -25,7 +25,7 @@ LEAST = {TCP: 20, UDP: 8}  # octets of a transport header
 class Rules:
     """The part of the configuration that judges single packets."""
 
-    pool6: IPv6Network
+    pool6: IPv6Network | None
     strict_well_known_prefix: bool = True
     denylist4: tuple[IPv4Network, ...] = ()
     udp_zero_checksum: str = "calculate"  # | drop | forward
@@ -107,11 +107,12 @@ def check_ipv6(packet: Packet, rules: Rules, is_ours: bool) -> list[Refusal]:
         found.append(Refusal("7915 5.1", ("NOT_UNICAST",)))
     elif source.is_link_local:  # RFC 4291 2.5.6: routers must not forward it; RFC 7915 does not name it
         found.append(Refusal("4291 2.5.6", ("NOT_UNICAST",), permitted=True))
-    if rules.stateful and source in rules.pool6:
+    pool6 = rules.pool6
+    if rules.stateful and pool6 is not None and source in pool6:
         found.append(Refusal("6146 3.5", ("SOURCE_IN_POOL6",)))
-    if destination not in rules.pool6:
-        return [*found, Refusal("6146 3.5", ("NOT_OUR_PREFIX", "NOT_UNICAST"))]
-    host4 = extract(rules.pool6, destination)  # type: ignore[arg-type]
+    if pool6 is None or destination not in pool6:  # stateless: an explicit mapping may know it (RFC 7757)
+        return [*found, Refusal("6146 3.5", ("NOT_OUR_PREFIX", "NOT_UNICAST"))] if rules.stateful else found
+    host4 = extract(pool6, destination)  # type: ignore[arg-type]
     if is_illegal_source4(host4):  # no host has it: RFC 1122 3.2.1.3
         found.append(Refusal("1812 5.3.7", ("NOT_UNICAST", "NON_GLOBAL_ADDRESS"), "ADDRESS_UNREACHABLE"))
     elif host4.is_reserved:

@@ -17,7 +17,7 @@ class Comparison:
     def __init__(self, engine: Any, config: Any, scope: Scope) -> None:
         self.engine = engine
         self.oracle = Oracle(config, scope)
-        self.world = World(config.pool6)
+        self.world = World(config.pool6, extensions=scope.extensions)
         self.history: list[tuple[float, bytes]] = []
         self.at = 1000.0
         self.packets = 0

@@ -4,12 +4,12 @@ It is told what the implementation sent, because some choices are free (the IPv4
 Identification); it checks that they were legal, adopts them, and demands every other octet.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any
 
 from tests.reference import errors, headers
-from tests.reference.addresses import embed, extract, is_illegal_source4, is_non_global
+from tests.reference.addresses import Eamt, Mapping, embed, extract, is_illegal_source4, is_non_global
 from tests.reference.bib import Bibs, Entry, Host4, Pool, Session
 from tests.reference.checks import Rules, check
 from tests.reference.fragments import FragmentMemory, Ports
@@ -18,8 +18,9 @@ from tests.reference.outcome import Expected, Refusal
 from tests.reference.quoting import ErrorTranslator, Result
 from tests.reference.reading import ICMPV6, TCP, UDP, UNREADABLE, Packet, UnreadableError, read
 from tests.reference.sessions import Passage, Policy, Tuple, from_ipv4, from_ipv6
+from tests.reference.stateless import Stateless
 from tests.reference.tcp import Segment
-from tests.reference.transport import calculate_udp, ports, rewrite
+from tests.reference.transport import calculate_udp, needs_udp_checksum, ports, rewrite
 
 UNLIMITED = 1 << 20
 NOT_KNOWN = IPv4Address(0), 0
@@ -37,7 +38,7 @@ class Scope:
 
 
 class Oracle:
-    """A stateful NAT64 made from a `nat64d.config.Config`, of which it only reads attributes."""
+    """A translator made from a `nat64d.config.Config`, of which it only reads attributes."""
 
     def __init__(self, config: Any, scope: Scope | None = None) -> None:
         self.scope = scope or Scope()
@@ -54,6 +55,7 @@ class Oracle:
             reassembles=self.scope.reassembles,
         )
         self.path = path_of(config)
+        self.stateless = stateless_of(config, self.path) if config.eam or not config.pool4 else None
         self.fragments = FragmentMemory(config.timeouts.fragment)
         self.errors = ErrorTranslator(
             self.bibs,
@@ -81,9 +83,31 @@ class Oracle:
             packet = read(octets)
         except UnreadableError:
             return Expected([Refusal("8200 3", (*UNREADABLE, "HEADER_CHECKSUM", "EXTENSION_HEADERS"))])
+        if self.stateless is not None and (not self.bibs.pools or self.stateless.serves(packet)):
+            expected = self._without_state(packet, observed)
+            errors.fill_answers(expected, packet, *self.own)
+            return expected
         trip = Trip(self, packet, at, observed, verdict)
         expected = trip.from_ipv6() if packet.family == 6 else trip.from_ipv4()
         errors.fill_answers(expected, packet, *self.own)
+        return expected
+
+    def _without_state(self, packet: Packet, observed: list[bytes]) -> Expected:
+        """RFC 7915 alone, with the addresses of RFC 7757, 6052 and 6791."""
+        assert self.stateless is not None
+        expected = Expected(check(packet, replace(self.rules, stateful=False), is_ours=False))
+        if any({*UNREADABLE, "FRAGMENTED_ICMP", "ICMP_TYPE"} & set(one.verdicts) for one in expected.refusals):
+            return expected
+        if packet.family == 4:
+            refusals, packets = self.stateless.from_ipv4(packet)
+            expected.refusals += headers.too_big_for_ipv6(packet, self.path)
+        else:
+            refusals, packets = self.stateless.from_ipv6(packet, observed)
+            if packets and packets[0][0] >> 4 == 4:
+                expected.refusals += headers.too_big_for_ipv4(packet, len(packets[0]), self.path)
+        expected.refusals += refusals
+        expected.hairpinned = bool(packets) and packets[0][0] >> 4 == packet.family
+        expected.packets = adopted(packet, packets, observed)
         return expected
 
 
@@ -125,8 +149,9 @@ class Trip:
         if hairpin:
             self.expected.hairpinned = True
             arriving = read(translated)
-            if oracle.scope.hairpins_directly and packet.has_fragment_header:
-                arriving.identification = packet.identification
+            if oracle.scope.hairpins_directly:
+                arriving.dont_fragment = True  # as IPv6 is: never split on the way
+                arriving.identification = packet.identification or arriving.identification
             self._arrive(arriving, new)
         else:
             self._adopt_identification([translated])
@@ -164,10 +189,10 @@ class Trip:
             return
         source = embed(oracle.pool6, packet.source)  # type: ignore[arg-type]
         host6, port6 = passage.entry.host6
-        self.expected.refusals += headers.too_big_for_ipv6(packet, oracle.path)
+        self.expected.refusals += self._too_big(packet)
         new = (port6, port6) if incoming.protocol == "icmp" else (pair[0], port6)
         protocol, payload = rewrite(packet, source, host6, new)
-        if needs_udp_checksum(packet, oracle.rules):
+        if needs_udp_checksum(packet, oracle.rules.udp_zero_checksum):
             payload = calculate_udp(payload, source, host6)
         hop_limit = packet.hop_limit if hairpin else packet.hop_limit - 1
         self.expected.packets = headers.write_ipv6(
@@ -175,10 +200,17 @@ class Trip:
         )
         self._commit(passage)
 
+    def _too_big(self, packet: Packet) -> list[Refusal]:
+        """RFC 7915 4.1; the sender of a hairpin is told the MTU as it is on its own side."""
+        found = headers.too_big_for_ipv6(packet, self.oracle.path)
+        if packet is self.packet:
+            return found
+        return [replace(refusal, detail=self.oracle.path.mtu6) for refusal in found]
+
     def _write_ipv4(self, source: IPv4Address, host4: IPv4Address, new: Ports, hairpin: bool) -> bytes:
         packet = self.packet
         protocol, payload = rewrite(packet, source, host4, new)
-        if needs_udp_checksum(packet, self.oracle.rules):
+        if needs_udp_checksum(packet, self.oracle.rules.udp_zero_checksum):
             payload = calculate_udp(payload, source, host4)
         if not hairpin:
             self.expected.refusals += headers.too_big_for_ipv4(packet, 20 + len(payload), self.oracle.path)
@@ -234,6 +266,9 @@ class Trip:
         self.expected.packets, self.expected.hairpinned = self.observed, True
         if incoming.protocol == "icmp":
             self.expected.refusals.append(Refusal("6146 3.8", ("NO_BIB_ENTRY",), "ADDRESS_UNREACHABLE", permitted=True))
+            if len(self.packet.raw) > self.oracle.path.mtu6:
+                too_big = Refusal("8200 5", ("TOO_BIG",), "PACKET_TOO_BIG", True, detail=self.oracle.path.mtu6)
+                self.expected.refusals.append(too_big)
             if self.observed:
                 peer = extract(self.oracle.pool6, IPv6Address(self.observed[0][8:24])), 0
                 entry.sessions[peer] = Session(peer, self.at + self.oracle.policy.lifetimes["icmp"])
@@ -267,11 +302,13 @@ class Trip:
 
     def _adopt_identification(self, packets: list[bytes]) -> None:
         """RFC 7915 5.1: without a Fragment Header the value is the translator's, in a packet and in what it quotes."""
-        fixed = self.packet.has_fragment_header
-        observed = self.observed + packets[len(self.observed) :]
-        self.expected.packets = [
-            headers.adopt(packet, got, fixed) for packet, got in zip(packets, observed, strict=False)
-        ]
+        self.expected.packets = adopted(self.packet, packets, self.observed)
+
+
+def adopted(packet: Packet, packets: list[bytes], observed: list[bytes]) -> list[bytes]:
+    """`packets`, made of `packet`, with the free Identifications of those observed."""
+    seen = observed + packets[len(observed) :]
+    return [headers.adopt(one, got, packet.has_fragment_header) for one, got in zip(packets, seen, strict=False)]
 
 
 def tuple_of(packet: Packet, pair: Ports, host4: IPv4Address) -> Tuple:
@@ -286,13 +323,6 @@ def tuple_of(packet: Packet, pair: Ports, host4: IPv4Address) -> Tuple:
     if name == "icmp":
         source, destination = (pair[0], 0) if from_v6 else (0, pair[0])
     return Tuple(name, (packet.source, source), (host4, destination), segment=segment)
-
-
-def needs_udp_checksum(packet: Packet, rules: Rules) -> bool:
-    """RFC 7915 4.5, RFC 6146 3.4."""
-    if packet.protocol != UDP or packet.is_fragment or rules.udp_zero_checksum != "calculate":
-        return False
-    return packet.payload[6:8] == b"\0\0"
 
 
 def pool_of(row: Any) -> Pool:
@@ -319,6 +349,21 @@ def policy_of(config: Any) -> Policy:
         sessions=config.limits.sessions,
         per_host_sessions=config.limits.per_host_sessions,
         per_host_ports=config.limits.per_host_ports,
+    )
+
+
+def stateless_of(config: Any, path: headers.Path) -> Stateless:
+    """`[[eam]]` and what goes with it."""
+    translation = config.translation
+    return Stateless(
+        pool6=config.pool6,
+        eamt=Eamt([Mapping(row.ipv4, row.ipv6) for row in config.eam]),
+        path=path,
+        plateaus=tuple(translation.mtu_plateaus),
+        hairpin=translation.eam_hairpin,
+        udp_zero_checksum=translation.udp_zero_checksum,
+        rfc6791_ipv4=tuple(translation.rfc6791_ipv4),
+        own4=config.tun.ipv4 or errors.DUMMY_IPV4,
     )
 
 

@@ -109,7 +109,7 @@ def compare(expected: Sequence[bytes], got: Sequence[bytes]) -> list[str]:
 
 
 def same_answer(expected: bytes, got: bytes) -> bool:
-    """Two ICMP errors say the same: all but the octets a router chooses freely, and the length of what ICMPv4 quotes."""
+    """Two ICMP errors say the same: all but what a router chooses freely, and the length of what ICMPv4 quotes."""
     if not got or got[0] >> 4 != expected[0] >> 4:
         return False
     if expected[0] >> 4 == 6:

@@ -155,7 +155,7 @@ class ErrorTranslator:
         if len(octets) < 8:  # RFC 792 promises 8; less names the tuple, but is no ICMP error as it should be
             refusals.append(Refusal("792", ("QUOTED_PACKET",), permitted=True))
         if quoted.is_fragment and quoted.protocol == quoted.icmp_protocol:
-            # its checksum cannot be made right (7915 4.2: a pseudo-header comes or goes), its tuple can be told (6146 3.4)
+            # its tuple can be told (6146 3.4), its checksum cannot be made right (7915 4.2)
             refusals.append(Refusal("7915 4.3", ("QUOTED_PACKET", "FRAGMENTED_ICMP"), permitted=True))
         return quoted, refusals
 
@@ -167,7 +167,7 @@ def transport_ports(quoted: Packet) -> tuple[int, int]:
 
 
 def as_it_was(message: Message, router: Address | None, packet: bytes) -> bytes:
-    """The hairpinned error with type, code and word as they came, instead of what the way there and back leaves of them.
+    """The hairpinned error with type, code and word as they came, not as the way there and back leaves them.
 
     From a `router` it keeps its source as well: that needs no IPv4 address here.
     """

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from tests.reference import packets as make
 from tests.reference.addresses import embed
 from tests.reference.bib import Entry
+from tests.reference.icmp import EXTENSIBLE, LEAST_DATAGRAM, LENGTH_AT, WORD
 from tests.reference.reading import DESTINATION_OPTIONS, HOP_BY_HOP, ICMP, ICMPV6, TCP, UDP
 
 FLAGS = (
@@ -46,6 +47,7 @@ class World:
     routers6: tuple[IPv6Address, ...] = (IPv6Address("2001:db8:7::1"),)
     routers4: tuple[IPv4Address, ...] = (IPv4Address("1.1.1.1"),)
     mapped: list[Entry] = field(default_factory=list)
+    extensions: bool = False  # RFC 4884 in ICMP errors
 
     def seen_from_ipv6(self, host4: IPv4Address) -> IPv6Address:
         return embed(self.pool6, host4)
@@ -230,6 +232,8 @@ def icmp_error(draw: st.DrawFn, world: World) -> bytes:
             word = draw(st.integers(0, 21)) << 24
         source = draw(st.sampled_from((*world.routers4, *world.hosts4, IPv4Address("127.0.0.1"))))
         body = make.error(kind, code, quoted, word.to_bytes(4))
+        if world.extensions and kind in EXTENSIBLE[4] and draw(st.booleans()):
+            body = with_extension(body, 4)
         return make.ipv4(source, entry.mapped4[0], ICMP, body, tos=draw(st.sampled_from((0, 0xC0))))
     kind = draw(st.sampled_from((1, 1, 2, 3, 4, 4, 100)))
     code = draw(st.integers(0, 7)) if kind == 1 else draw(st.integers(0, 3))
@@ -240,7 +244,18 @@ def icmp_error(draw: st.DrawFn, world: World) -> bytes:
         word = 0
     source = draw(st.sampled_from((*world.routers6, entry.host6[0])))
     destination = IPv6Address(quoted[8:24]) if len(quoted) >= 24 else world.seen_from_ipv6(world.hosts4[0])
-    return make.ipv6(source, destination, ICMPV6, make.error(kind, code, quoted, word.to_bytes(4)))
+    body = make.error(kind, code, quoted, word.to_bytes(4))
+    if world.extensions and kind in EXTENSIBLE[6] and draw(st.booleans()):
+        body = with_extension(body, 6)
+    return make.ipv6(source, destination, ICMPV6, body)
+
+
+def with_extension(message: bytes, family: int) -> bytes:
+    """RFC 4884: the quote cut or padded to 128 octets, its length told, an object of MPLS labels (RFC 4950) behind it."""
+    word = bytearray(message[4:8])
+    word[LENGTH_AT[family]] = LEAST_DATAGRAM // WORD[family]
+    quoted = message[8 : 8 + LEAST_DATAGRAM].ljust(LEAST_DATAGRAM, b"\0")
+    return message[:4] + bytes(word) + quoted + b"\x20\x00\x9e\x8e\x00\x08\x01\x01\x00\x3e\x81\x01"
 
 
 @st.composite

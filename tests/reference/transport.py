@@ -89,3 +89,10 @@ def update_checksum(protocol: int, octets: bytes, before: bytes, after: bytes, c
 def calculate_udp(octets: bytes, source: Address, destination: Address) -> bytes:
     """RFC 7915 4.5, RFC 6146 3.4: give a datagram that came without a checksum its own."""
     return with_checksum(octets, UDP, checksum(source, destination, UDP, with_checksum(octets, UDP, 0)))
+
+
+def needs_udp_checksum(packet: Packet, udp_zero_checksum: str) -> bool:
+    """RFC 7915 4.5, RFC 6146 3.4: a whole datagram without one, as configured."""
+    if packet.protocol != UDP or packet.is_fragment or udp_zero_checksum != "calculate":
+        return False
+    return packet.payload[6:8] == b"\0\0"

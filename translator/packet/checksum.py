@@ -1,7 +1,7 @@
 """The Internet checksum (RFC 1071) and its incremental update (RFC 1624).
 
-A *sum* is an unfolded int64 of 16-bit words; `fold` makes it 16 bits; the complement is taken only at the field. To translate a
-header is to uncover the old pseudo-header and to cover with the new one.
+A *sum* is an unfolded int64 of 16-bit words; `fold` makes it 16 bits; the complement is taken only at the field. To
+translate a header is to uncover the old pseudo-header and to cover with the new one.
 """
 
 from translator.compile import jit

@@ -1,7 +1,7 @@
 """The only place where an octet becomes a number: accessors named after the RFCs' fields.
 
-`p` is a uint8 array, `at` the offset of the header in it; every reader returns an int64, every writer masks. Nothing here checks
-a length: `parse.py` has done so before.
+`p` is a uint8 array, `at` the offset of the header in it; every reader returns an int64, every writer masks. Nothing
+here checks a length: `parse.py` has done so before.
 """
 
 from translator.compile import int64, jit, uint64

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from translator.compile import jit
+from translator.compile import hot, jit
 from translator.packet.fields import (
     FRAGMENT_HEADER,
     IPV4_HEADER,
@@ -34,7 +34,7 @@ class Plan(NamedTuple):
     gso_size: int
 
 
-@jit()
+@hot()
 def plan_output(settings, p, view, offload, out_family):
     """The last possible verdict."""
     segment = view.payload
@@ -48,14 +48,15 @@ def plan_output(settings, p, view, offload, out_family):
     if view.family == 4 and not view.dont_fragment and size > settings.lowest_ipv6_mtu:
         return plan_cut(settings, view, offload, segment)
     if settings.mtu6 > 0 and size > settings.mtu6:
-        told = settings.mtu6 - (IPV6_HEADER - IPV4_HEADER) - fragment_header * FRAGMENT_HEADER if view.family == 4 else settings.mtu6
-        return Plan(Verdict.TOO_BIG, told, 0, 0, 0, 0)
+        grows = IPV6_HEADER - IPV4_HEADER + fragment_header * FRAGMENT_HEADER if view.family == 4 else 0
+        return Plan(Verdict.TOO_BIG, settings.mtu6 - grows, 0, 0, 0, 0)
     return Plan(Verdict.CONTINUE, 0, 0, fragment_header, 0, offload.gso_size)
 
 
-@jit()
+@hot()
 def plan_ipv4(settings, view, segment, gso_size):
-    """Section 5.1: DF only above 1260 octets, so that a 1280-octet IPv6 packet passes any IPv4 path; never with a Fragment header."""
+    """Section 5.1: DF only above 1260 octets, so that a 1280-octet IPv6 packet passes any IPv4 path; never with a
+    Fragment header."""
     size = IPV4_HEADER + segment
     dont_fragment = 1 if size > IPV6_MINIMUM_MTU - 20 and not view.has_fragment_header else 0
     if (dont_fragment and 0 < settings.mtu4 < size) or IPV4_HEADER + view.payload > LARGEST:
@@ -65,17 +66,19 @@ def plan_ipv4(settings, view, segment, gso_size):
 
 @jit()
 def plan_cut(settings, view, offload, segment):
-    """Section 4: without DF, pieces that fit lowest_ipv6_mtu. A TCP super-frame is given smaller segments instead; a UDP one passes."""
+    """Section 4: without DF, pieces that fit lowest_ipv6_mtu. A TCP super-frame is given smaller segments instead; a
+    UDP one passes."""
     room = settings.lowest_ipv6_mtu - IPV6_HEADER
     if offload.gso_type != GSO_NONE:
-        gso_size = offload.gso_size - (IPV6_HEADER + segment - settings.lowest_ipv6_mtu) if view.transport == TCP else offload.gso_size
-        return Plan(Verdict.CONTINUE, 0, 0, 0, 0, gso_size)
+        too_much = IPV6_HEADER + segment - settings.lowest_ipv6_mtu if view.transport == TCP else 0
+        return Plan(Verdict.CONTINUE, 0, 0, 0, 0, offload.gso_size - too_much)
     return Plan(Verdict.CONTINUE, 0, 0, 1, (room - FRAGMENT_HEADER) & ~7, 0)
 
 
 @jit()
 def cut(p, at, end, piece, k, out, out_at):
-    """Write the k-th fragment of the IPv6 packet [at, end), which has a Fragment header, to `out`; its length, 0 when there is no k-th."""
+    """Write the k-th fragment of the IPv6 packet [at, end), which has a Fragment header, to `out`; its length, 0 when
+    there is no k-th."""
     headers = IPV6_HEADER + FRAGMENT_HEADER
     start = at + headers + k * piece
     if start >= end:

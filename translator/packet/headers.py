@@ -1,12 +1,12 @@
 """RFC 7915 sections 4.1 and 5.1: the network header of one family from that of the other.
 
-A `Header` holds what both families have, read before anything is written; a writer puts it right in front of the transport header,
-which stays where it is.
+A `Header` holds what both families have, read before anything is written; a writer puts it right in front of the
+transport header, which stays where it is.
 """
 
 from typing import NamedTuple
 
-from translator.compile import jit
+from translator.compile import hot, jit
 from translator.packet.checksum import checksum, sum_octets
 from translator.packet.fields import (
     DONT_FRAGMENT,
@@ -68,7 +68,7 @@ def size_of(header):
     return IPV6_HEADER + (FRAGMENT_HEADER if header.fragment_header else 0)
 
 
-@jit()
+@hot()
 def write(p, l4, header, src_hi, src_lo, dst_hi, dst_lo):
     """Write a header that ends at `l4`; returns where it starts."""
     if header.family == 4:
@@ -76,7 +76,7 @@ def write(p, l4, header, src_hi, src_lo, dst_hi, dst_lo):
     return write_ipv6(p, l4 - size_of(header), header, src_hi, src_lo, dst_hi, dst_lo)
 
 
-@jit()
+@hot()
 def write_ipv4(p, at, header, src4, dst4):
     """RFC 7915 section 5.1: no options, header checksum computed."""
     flags = (DONT_FRAGMENT if header.dont_fragment else 0) | (MORE_FRAGMENTS if header.more_fragments else 0)
@@ -93,7 +93,7 @@ def write_ipv4(p, at, header, src4, dst4):
     return at
 
 
-@jit()
+@hot()
 def write_ipv6(p, at, header, src_hi, src_lo, dst_hi, dst_lo):
     """RFC 7915 section 4.1: flow label 0; a Fragment header only for a fragment."""
     extra = size_of(header) - IPV6_HEADER

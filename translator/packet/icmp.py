@@ -25,6 +25,7 @@ ECHO_REPLY4, UNREACHABLE4, ECHO_REQUEST4, TIME_EXCEEDED4, PARAMETER4 = 0, 3, 8, 
 FRAGMENTATION_NEEDED = 4  # code of UNREACHABLE4
 # RFC 4443
 UNREACHABLE6, TOO_BIG6, TIME_EXCEEDED6, PARAMETER6, ECHO_REQUEST6, ECHO_REPLY6 = 1, 2, 3, 4, 128, 129
+REDIRECT6 = 137  # RFC 4861 section 4.5; it quotes a packet, and is answered by no error
 IPV6_MINIMUM_MTU = 1280
 TYPES, CODES = 16, 256  # of errors that have a counterpart; of a type
 
@@ -136,7 +137,8 @@ def echo_type(type_, family):
 def translate_error(family, out_family, type_, code, pointer):
     """(type, code, rest, pointer) of an ICMP error in the other family; type NONE: it has no counterpart."""
     if family == out_family:
-        return type_, code, Rest.MTU if type_ == TOO_BIG6 else Rest.POINTER if type_ == PARAMETER6 else Rest.ZERO, pointer
+        rest = Rest.MTU if type_ == TOO_BIG6 else Rest.POINTER if type_ == PARAMETER6 else Rest.ZERO
+        return type_, code, rest, pointer
     if type_ >= TYPES:
         return NONE, 0, Rest.ZERO, 0
     row = TO_IPV6[type_, code] if family == 4 else TO_IPV4[type_, code]
@@ -155,8 +157,8 @@ def translate_error(family, out_family, type_, code, pointer):
 def translate_mtu(settings, family, out_family, mtu, quoted):
     """RFC 7915 sections 4.2 and 5.2: the MTU of a "too big" in the other family.
 
-    To IPv6: 20 more, never below 1280; an MTU of 0 is guessed from the plateau table (RFC 1191 section 5). To IPv4: 20 less,
-    28 where the packet in question had a Fragment header.
+    To IPv6: 20 more, never below 1280; an MTU of 0 is guessed from the plateau table (RFC 1191 section 5). To IPv4: 20
+    less, 28 where the packet in question had a Fragment header.
     """
     if family == out_family:
         return mtu

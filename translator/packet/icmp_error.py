@@ -18,7 +18,7 @@ from translator.packet.fields import (
     u8,
 )
 from translator.packet.headers import Header, write
-from translator.packet.icmp import IPV6_MINIMUM_MTU, is_error
+from translator.packet.icmp import IPV6_MINIMUM_MTU, REDIRECT6, is_error
 from translator.packet.transport import pseudo_header
 from translator.packet.tuples import addresses, tuple_of
 from translator.static.addresses import is_unicast
@@ -28,7 +28,8 @@ from translator.verdict import Answer, Verdict
 HOP_LIMIT = 64
 LARGEST4, LARGEST6 = 576, IPV6_MINIMUM_MTU  # RFC 1812 section 4.3.2.3; RFC 4443 section 2.4 (c)
 
-# meaning -> (ICMPv4 type, code), (ICMPv6 type, code); -1: this family has no such error. RFC 6146 section 3.4 asks for 1/4.
+# meaning -> (ICMPv4 type, code), (ICMPv6 type, code); -1: this family has no such error. RFC 6146 section 3.4 asks for
+# 1/4.
 _TYPES = {
     Answer.NONE: ((-1, -1), (-1, -1)),
     Answer.TIME_EXCEEDED: ((11, 0), (3, 0)),
@@ -53,10 +54,11 @@ def wants_answer(verdict, family):
 
 @jit()
 def may_be_answered(p, view):
-    """RFC 1122 section 3.2.2, RFC 4443 section 2.4 (e): no error about an error, a later fragment, or to or from no single host."""
+    """RFC 1122 section 3.2.2, RFC 4443 section 2.4 (e): no error about an error, a later fragment, or to or from no
+    single host."""
     if view.fragment_offset > 0:
         return False
-    if view.transport == ICMP and is_error(view.family, u8(p, view.l4)):
+    if view.transport == ICMP and (is_error(view.family, u8(p, view.l4)) or u8(p, view.l4) == REDIRECT6):
         return False
     src_hi, src_lo, dst_hi, dst_lo = addresses(p, view)
     return is_unicast(view.family, src_hi, src_lo) and is_unicast(view.family, dst_hi, dst_lo)
@@ -64,7 +66,8 @@ def may_be_answered(p, view):
 
 @jit()
 def build(settings, p, view, verdict, rest, out, out_at):
-    """Write the ICMP error about a packet to its sender at out[out_at:]; returns its length. `rest`: MTU or pointer, else 0."""
+    """Write the ICMP error about a packet to its sender at out[out_at:]; returns its length. `rest`: MTU or pointer,
+    else 0."""
     family = view.family
     header = IPV4_HEADER if family == 4 else IPV6_HEADER
     type_, code = TYPES[ANSWERS[int64(verdict)], 0 if family == 4 else 1]
@@ -81,5 +84,7 @@ def build(settings, p, view, verdict, rest, out, out_at):
     put_u16(out, l4 + ICMP_CHECKSUM_AT, checksum(pseudo_header(t, size) + sum_octets(out, l4, l4 + size)))
     protocol = ICMP if family == 4 else ICMPV6
     # RFC 1812 section 4.3.2.5 gives an ICMPv4 error precedence 6; RFC 4443 gives an ICMPv6 error nothing.
-    write(out, l4, Header(family, 0xC0 if family == 4 else 0, size, protocol, HOP_LIMIT, 0, 0, 0, 0, 0), src_hi, src_lo, dst_hi, dst_lo)
+    traffic_class = 0xC0 if family == 4 else 0
+    ip = Header(family, traffic_class, size, protocol, HOP_LIMIT, 0, 0, 0, 0, 0)
+    write(out, l4, ip, src_hi, src_lo, dst_hi, dst_lo)
     return header + size

@@ -1,19 +1,20 @@
-"""Octets -> View: where the headers are, or the verdict that says why they cannot be found. The only place that checks a length.
+"""Octets -> View: where the headers are, or the verdict that says why they cannot be found. The only place that checks
+a length.
 
-Everything after works on a View and on octets that are known to be there. A quoted packet (in an ICMP error) is parsed by the same
-steps with one allowance: it may be cut off behind the first eight octets of its transport header (RFC 792; RFC 7915 section 4.3).
+Everything after works on a View and on octets that are known to be there. A quoted packet (in an ICMP error) is parsed
+by the same steps with one allowance: it may be cut off behind the first eight octets of its transport header (RFC 792;
+RFC 7915 section 4.3).
 """
 
 from typing import NamedTuple
 
-from translator.compile import jit
+from translator.compile import hot, jit
 from translator.packet.checksum import fold, sum_octets
 from translator.packet.fields import (
     DESTINATION_OPTIONS,
     DONT_FRAGMENT,
     END_OF_OPTIONS,
     FRAGMENT,
-    FRAGMENT_HEADER,
     FRAGMENT_OFFSET,
     HOP_BY_HOP,
     ICMP,
@@ -58,7 +59,8 @@ QUOTED_TRANSPORT = 8  # octets of a quoted transport header that are always ther
 
 
 class View(NamedTuple):
-    """A parsed packet: offsets into the buffer and the fields both families have. `verdict` is CONTINUE, or the rest is 0."""
+    """A parsed packet: offsets into the buffer and the fields both families have. `verdict` is CONTINUE, or the rest is
+    0."""
 
     verdict: Verdict
     family: int  # 4 | 6
@@ -84,7 +86,7 @@ def refused(verdict, family, l3):
     return View(verdict, family, l3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
 
 
-@jit()
+@hot()
 def parse(p, at, end):
     """The view of the packet in [at, end)."""
     family = version(p, at) if end > at else 0
@@ -136,7 +138,7 @@ def transport_of(family, protocol):
     return ICMP if protocol == (ICMP if family == 4 else ICMPV6) else 0
 
 
-@jit()
+@hot()
 def parse_ipv4(p, at, end, quoted):
     """RFC 791 section 3.1."""
     if end - at < IPV4_HEADER:
@@ -172,7 +174,8 @@ def parse_ipv4(p, at, end, quoted):
 
 @jit()
 def source_route_option(p, at, end):
-    """The offset of a Loose or Strict Source Route option that has not expired (RFC 791 section 3.1, RFC 7915 section 4.1), or 0."""
+    """The offset of a Loose or Strict Source Route option that has not expired (RFC 791 section 3.1, RFC 7915 section
+    4.1), or 0."""
     option = at + IPV4_HEADER
     while option + 2 < end and u8(p, option) != END_OF_OPTIONS:
         kind, size = u8(p, option), u8(p, option + 1)
@@ -187,9 +190,53 @@ def source_route_option(p, at, end):
     return 0
 
 
+class Chain(NamedTuple):
+    """The end of a chain of extension headers; as in View."""
+
+    verdict: Verdict
+    protocol: int
+    l4: int
+    has_fragment_header: int
+    fragment_offset: int
+    more_fragments: int
+    identification: int
+    source_route: int
+
+
 @jit()
+def follow_extensions(p, at, limit, protocol):
+    """RFC 8200 section 4: the headers a translator skips (RFC 7915 section 5.1), in the packet [at, limit).
+
+    Behind the Fragment header of a real fragment there may be none (RFC 7915 section 5.1.1).
+    """
+    l4, header, offset, more, identification, source_route = at + IPV6_HEADER, 0, 0, 0, 0, 0
+    verdict = Verdict.CONTINUE
+    for _ in range(EXTENSION_HEADERS):
+        if not is_extension(protocol):
+            break
+        size = 8
+        if limit - l4 >= 8 and protocol != FRAGMENT:
+            size = u8(p, l4 + 1) * 8 + 8
+        if limit - l4 < size:
+            verdict = Verdict.TRUNCATED
+            break
+        if protocol == ROUTING and source_route == 0 and u8(p, l4 + ROUTING_SEGMENTS_LEFT_AT) != 0:
+            source_route = l4 + ROUTING_SEGMENTS_LEFT_AT - at
+        if offset > 0 or (more and source_route == 0) or (protocol == FRAGMENT and header):
+            verdict = Verdict.EXTENSION_HEADERS
+            break
+        if protocol == FRAGMENT:
+            header, identification = 1, u32(p, l4 + 4)
+            offset, more = u16(p, l4 + 2) & 0xFFF8, u16(p, l4 + 2) & 1
+        protocol, l4 = u8(p, l4), l4 + size
+    if verdict == Verdict.CONTINUE and is_extension(protocol):
+        verdict = Verdict.EXTENSION_HEADERS
+    return Chain(verdict, protocol, l4, header, offset, more, identification, source_route)
+
+
+@hot()
 def parse_ipv6(p, at, end, quoted):
-    """RFC 8200 sections 3 and 4: the base header and the extension headers a translator skips (RFC 7915 section 5.1)."""
+    """RFC 8200 section 3: the base header, and where the extension headers end."""
     if end - at < IPV6_HEADER:
         return refused(Verdict.TRUNCATED, 6, at)
     length = u16(p, at + IPV6_LENGTH_AT)
@@ -198,47 +245,29 @@ def parse_ipv6(p, at, end, quoted):
     if not quoted and end - at < IPV6_HEADER + length:
         return refused(Verdict.TRUNCATED, 6, at)
     limit = min(end, at + IPV6_HEADER + length)
-    protocol, l4 = u8(p, at + IPV6_NEXT_HEADER_AT), at + IPV6_HEADER
-    has_fragment_header, offset, more, identification, source_route = 0, 0, 0, 0, 0
-    for _ in range(EXTENSION_HEADERS):
-        if not is_extension(protocol):
-            break
-        if offset > 0:
-            return refused(Verdict.EXTENSION_HEADERS, 6, at)
-        if limit - l4 < 8:
-            return refused(Verdict.TRUNCATED, 6, at)
-        if protocol == ROUTING and source_route == 0 and u8(p, l4 + ROUTING_SEGMENTS_LEFT_AT) != 0:
-            source_route = l4 + ROUTING_SEGMENTS_LEFT_AT - at
-        if more and source_route == 0:
-            return refused(Verdict.EXTENSION_HEADERS, 6, at)
-        size = FRAGMENT_HEADER if protocol == FRAGMENT else u8(p, l4 + 1) * 8 + 8
-        if limit - l4 < size:
-            return refused(Verdict.TRUNCATED, 6, at)
-        if protocol == FRAGMENT:
-            if has_fragment_header:
-                return refused(Verdict.EXTENSION_HEADERS, 6, at)
-            has_fragment_header, identification = 1, u32(p, l4 + 4)
-            offset, more = u16(p, l4 + 2) & 0xFFF8, u16(p, l4 + 2) & 1
-        protocol, l4 = u8(p, l4), l4 + size
+    protocol = u8(p, at + IPV6_NEXT_HEADER_AT)
+    chain = Chain(Verdict.CONTINUE, protocol, at + IPV6_HEADER, 0, 0, 0, 0, 0)
     if is_extension(protocol):
-        return refused(Verdict.EXTENSION_HEADERS, 6, at)
+        chain = follow_extensions(p, at, limit, protocol)
+        if chain.verdict != Verdict.CONTINUE:
+            return refused(chain.verdict, 6, at)
     return View(
         verdict=Verdict.CONTINUE,
         family=6,
         l3=at,
-        l4=l4,
+        l4=chain.l4,
         end=limit,
-        payload=at + IPV6_HEADER + length - l4,
-        protocol=protocol,
-        transport=transport_of(6, protocol),
+        payload=at + IPV6_HEADER + length - chain.l4,
+        protocol=chain.protocol,
+        transport=transport_of(6, chain.protocol),
         traffic_class=ipv6_traffic_class(p, at),
         hop_limit=u8(p, at + IPV6_HOP_LIMIT_AT),
-        identification=identification,
+        identification=chain.identification,
         dont_fragment=0,
-        has_fragment_header=has_fragment_header,
-        fragment_offset=offset,
-        more_fragments=more,
-        source_route=source_route,
+        has_fragment_header=chain.has_fragment_header,
+        fragment_offset=chain.fragment_offset,
+        more_fragments=chain.more_fragments,
+        source_route=chain.source_route,
     )
 
 
@@ -254,9 +283,10 @@ def is_fragment(view):
     return view.fragment_offset > 0 or view.more_fragments != 0
 
 
-@jit()
+@hot()
 def check_transport(p, view):
-    """Whether the transport header of a whole packet or first fragment is there, and agrees with the packet's length."""
+    """Whether the transport header of a whole packet or first fragment is there, and agrees with the packet's
+    length."""
     size = view.end - view.l4
     if view.fragment_offset > 0:
         return Verdict.CONTINUE if size > 0 else Verdict.BAD_LENGTH
@@ -269,7 +299,8 @@ def check_transport(p, view):
         if size < UDP_HEADER:
             return Verdict.TRUNCATED
         length = u16(p, view.l4 + UDP_LENGTH_AT)
-        return Verdict.CONTINUE if UDP_HEADER <= length and (length <= size or is_fragment(view)) else Verdict.BAD_LENGTH
+        fits = UDP_HEADER <= length and (length <= size or is_fragment(view))
+        return Verdict.CONTINUE if fits else Verdict.BAD_LENGTH
     if view.transport == ICMP and size < ICMP_HEADER:
         return Verdict.TRUNCATED
     return Verdict.CONTINUE

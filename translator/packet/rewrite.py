@@ -1,11 +1,13 @@
-"""RFC 6146 section 3.7: the packet in the other family, written into the headroom of the old one; its payload stays where it is.
+"""RFC 6146 section 3.7: the packet in the other family, written into the headroom of the old one; its payload stays
+where it is.
 
-An ICMP error is the same work twice: the quoted packet first, with the tuple turned round, the message that carries it then.
+An ICMP error is the same work twice: the quoted packet first, with the tuple turned round, the message that carries it
+then.
 """
 
 from typing import NamedTuple
 
-from translator.compile import jit
+from translator.compile import hot, jit
 from translator.packet.checksum import checksum, sum_octets
 from translator.packet.fields import (
     ICMP,
@@ -30,8 +32,8 @@ from translator.packet.icmp import IPV6_MINIMUM_MTU, UNREACHABLE4, Rest, transla
 from translator.packet.icmp_error import LARGEST4, LARGEST6
 from translator.packet.parse import is_fragment
 from translator.packet.transport import calculate_udp, complete, has_zero_checksum, pseudo_header, rewrite
-from translator.packet.virtio import GSO_NONE, NEEDS_CSUM, clear, encode, gso_type_for
 from translator.packet.tuples import addresses, tuple_of, turned
+from translator.packet.virtio import GSO_NONE, NEEDS_CSUM, clear, encode, gso_type_for
 from translator.static.addresses import is_allowed4, is_unicast
 from translator.static.rfc6052 import embed
 from translator.tables import NONE
@@ -40,9 +42,10 @@ from translator.verdict import Verdict
 CALCULATE, DROP, FORWARD = 0, 1, 2  # Settings.zero_udp_checksum
 
 
-@jit()
+@hot()
 def new_header(settings, view, family, hop_limit, dont_fragment, fragment_header, identification):
-    """The network header of a view's packet in a family. The Identification of a fragment is kept, its low half towards IPv4."""
+    """The network header of a view's packet in a family. The Identification of a fragment is kept, its low half towards
+    IPv4."""
     return Header(
         family=family,
         traffic_class=view.traffic_class if settings.traffic_class == NONE else settings.traffic_class,
@@ -57,7 +60,7 @@ def new_header(settings, view, family, hop_limit, dont_fragment, fragment_header
     )
 
 
-@jit()
+@hot()
 def write_packet(settings, p, view, offload, plan, incoming, outgoing, identification):
     """Write a packet that is no ICMP error, with its virtio_net_hdr; returns where it starts. It ends where it did."""
     header = new_header(
@@ -81,9 +84,11 @@ def write_packet(settings, p, view, offload, plan, incoming, outgoing, identific
         clear(p, at)
         return at
     gso_type = gso_type_for(outgoing.family, offload.gso_type)
-    l4_header = tcp_header_length(p, view.l4) if view.transport == TCP else UDP_HEADER
-    flags, start = (NEEDS_CSUM, view.l4 - at) if partial else (0, 0)
-    encode(p, at, flags, gso_type, view.l4 - at + l4_header, plan.gso_size, start, checksum_at - view.l4 if partial else 0)
+    hdr_len = view.l4 - at + (tcp_header_length(p, view.l4) if view.transport == TCP else UDP_HEADER)
+    if partial:
+        encode(p, at, NEEDS_CSUM, gso_type, hdr_len, plan.gso_size, view.l4 - at, checksum_at - view.l4)
+    else:
+        encode(p, at, 0, gso_type, hdr_len, plan.gso_size, 0, 0)
     return at
 
 
@@ -99,7 +104,8 @@ class Error(NamedTuple):
 
 @jit()
 def plan_error(settings, p, view, quoted, family):
-    """RFC 7915 sections 4.2, 4.3, 5.2, 5.3: type, code, MTU or pointer, and how much of the quoted packet still fits."""
+    """RFC 7915 sections 4.2, 4.3, 5.2, 5.3: type, code, MTU or pointer, and how much of the quoted packet still
+    fits."""
     type_ = u8(p, view.l4)
     word = u32(p, view.l4 + ICMP_REST_AT)
     new_type, code, rest, pointer = translate_error(
@@ -121,7 +127,8 @@ def plan_error(settings, p, view, quoted, family):
 
 @jit()
 def quoted_end(p, view, quoted):
-    """Where the quoted packet ends: before RFC 4884 extensions, whose length field counts words of 4 (ICMP) or 8 (ICMPv6) octets."""
+    """Where the quoted packet ends: before RFC 4884 extensions, whose length field counts words of 4 (ICMP) or 8
+    (ICMPv6) octets."""
     words = u8(p, view.l4 + 5) * 4 if view.family == 4 else u8(p, view.l4 + 4) * 8
     if view.family == 6 and u8(p, view.l4) != 1 and u8(p, view.l4) != 3:
         words = 0
@@ -160,9 +167,10 @@ def write_error(settings, p, view, quoted, error, incoming, outgoing, identifica
 def error_source(settings, view, outer, incoming, outgoing):
     """The source of a translated ICMP error.
 
-    From the end host itself: as in the tuple. From an IPv4 router: its own address under pool6, so that traceroute shows it (RFC 7915
-    section 6 where RFC 6146 section 3.7 says the end host's), or ours if it may not be embedded. From an IPv6 router: an address of
-    rfc6791_ipv4 (RFC 6791), else the mapped4 address (RFC 6146 section 3.7); hairpinned, its own.
+    From the end host itself: as in the tuple. From an IPv4 router: its own address under pool6, so that traceroute
+    shows it (RFC 7915 section 6 where RFC 6146 section 3.7 says the end host's), or ours if it may not be embedded.
+    From an IPv6 router: an address of rfc6791_ipv4 (RFC 6791), else the mapped4 address (RFC 6146 section 3.7);
+    hairpinned, its own.
     """
     src_hi, src_lo = outer[0], outer[1]
     if src_hi == incoming.src_hi and src_lo == incoming.src_lo:

@@ -1,10 +1,11 @@
-"""RFC 7915 sections 4.5 and 5.5: ports, identifier and checksum of a transport header, in place, whatever the direction.
+"""RFC 7915 sections 4.5 and 5.5: ports, identifier and checksum of a transport header, in place, whatever the
+direction.
 
-Three movements: uncover the old pseudo-header, replace the fields, cover with the new one. The checksum is never recomputed where it
-can be updated, so a packet that arrived damaged leaves damaged.
+Three movements: uncover the old pseudo-header, replace the fields, cover with the new one. The checksum is never
+recomputed where it can be updated, so a packet that arrived damaged leaves damaged.
 """
 
-from translator.compile import jit
+from translator.compile import hot, jit
 from translator.packet.checksum import checksum, replace, replace_partial, sum_octets, sum_word
 from translator.packet.fields import (
     ICMP,
@@ -22,7 +23,7 @@ from translator.packet.fields import (
 from translator.packet.icmp import echo_type
 
 
-@jit()
+@hot()
 def pseudo_header(t, length):
     """The sum of what a transport checksum covers outside its packet and a translator changes.
 
@@ -34,12 +35,13 @@ def pseudo_header(t, length):
     return total + sum_word(length) + ICMPV6 if t.protocol == ICMP else total
 
 
-@jit()
+@hot()
 def rewrite(p, at, end, length, incoming, outgoing, partial):
     """Turn the transport header at `at` of a packet of tuple `incoming` into that of `outgoing`.
 
-    `length`: octets of transport header and payload, for the ICMPv6 pseudo-header. `end`: where the octets end; a quoted packet may end
-    before its checksum. `partial`: the checksum field holds only the pseudo-header sum (virtio NEEDS_CSUM).
+    `length`: octets of transport header and payload, for the ICMPv6 pseudo-header. `end`: where the octets end; a
+    quoted packet may end before its checksum. `partial`: the checksum field holds only the pseudo-header sum (virtio
+    NEEDS_CSUM).
     """
     uncovered, covered = pseudo_header(incoming, length), pseudo_header(outgoing, length)
     if incoming.protocol == ICMP:

@@ -1,9 +1,9 @@
 """RFC 6146 section 3.4: what a packet is about, as a tuple; section 3.6: the same in the other family.
 
-`src`/`dst` are as on the wire. An IPv4 address lies in the `_lo` word. An ICMP query has one identifier and no ports: it stands where
-the port of the host behind us stands (source from IPv6, destination from IPv4), and the other port is 0, so `src_port | dst_port` is
-the identifier whatever the direction. The tuple of an ICMP error is the one of the packet it quotes, turned round: the packet that
-would be its reply. That happens here and nowhere else.
+`src`/`dst` are as on the wire. An IPv4 address lies in the `_lo` word. An ICMP query has one identifier and no ports:
+it stands where the port of the host behind us stands (source from IPv6, destination from IPv4), and the other port is
+0, so `src_port | dst_port` is the identifier whatever the direction. The tuple of an ICMP error is the one of the
+packet it quotes, turned round: the packet that would be its reply. That happens here and nowhere else.
 """
 
 from typing import NamedTuple
@@ -63,7 +63,8 @@ def addresses(p, view):
 def wire_tuple(p, view, from_host6):
     """The tuple of a packet as it lies; ports are 0 in a later fragment.
 
-    `from_host6`: an ICMP identifier belongs to the source (a packet from an IPv6 host, or one quoted on its way there from IPv4).
+    `from_host6`: an ICMP identifier belongs to the source (a packet from an IPv6 host, or one quoted on its way there
+    from IPv4).
     """
     src_hi, src_lo, dst_hi, dst_lo = addresses(p, view)
     src_port, dst_port = 0, 0

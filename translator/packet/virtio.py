@@ -1,7 +1,8 @@
 """virtio_net_hdr as a TUN device with IFF_VNET_HDR puts it before each packet (virtio 1.2 section 5.1.6).
 
-NEEDS_CSUM: the transport checksum field holds the uncomplemented pseudo-header sum, and somebody later sums the rest. GSO: one
-super-frame stands for many segments of `gso_size` octets of payload. A translator keeps both promises and only moves them.
+NEEDS_CSUM: the transport checksum field holds the uncomplemented pseudo-header sum, and somebody later sums the rest.
+GSO: one super-frame stands for many segments of `gso_size` octets of payload. A translator keeps both promises and only
+moves them.
 """
 
 from typing import NamedTuple

@@ -1,4 +1,5 @@
-"""The Binding Information Bases (RFC 6146 section 3.1): host6 transport address <-> mapped4 transport address, per protocol.
+"""The Binding Information Bases (RFC 6146 section 3.1): host6 transport address <-> mapped4 transport address, per
+protocol.
 
 A BIB entry lives as long as it has sessions, a static one (`[[forward]]`) for ever.
 """

@@ -1,87 +1,87 @@
 """RFC 6146 section 3.5: filtering and updating binding and session information, and section 3.6: the outgoing tuple.
 
-One function for each family a packet comes in; UDP, TCP and ICMP queries differ by two rules only: which segment may open a session
-(3.5.2.2), and whether an identifier has a peer's port (3.5.3: it has none, so it is 0).
+One function for each family a packet comes in; UDP, TCP and ICMP queries differ by two rules only: which segment may
+open a session (3.5.2.2), and whether an identifier has a peer's port (3.5.3: it has none, so it is 0).
 """
 
-from translator.compile import jit
-from translator.packet.fields import ICMP, TCP
+from translator.compile import hot, jit
+from translator.packet.fields import TCP
+from translator.packet.tuples import tuple_of
 from translator.session.bib import create_bib, find_bib4, find_bib6
 from translator.session.hosts import find_host, host_hash
 from translator.session.pool4 import allocate, slot_of
 from translator.session.sessions import create_session, find_session4, find_session6, touch
+from translator.session.slots import in_use
 from translator.session.tcp_state import Event, State
-from translator.packet.tuples import tuple_of
+from translator.static.addresses import may_reach
 from translator.static.rfc6052 import embed
-from translator.tables import NONE
+from translator.tables import NONE, SESSIONS
 from translator.verdict import Verdict
 
 # LIMITS
 ADF_WALK = 1024  # sessions of a BIB entry that are searched for a known peer, newest first
 
 
-@jit()
+@hot()
 def filter_and_update(settings, tables, now, t, host4, event, is_error):
     """The verdict (CONTINUE or why not) and the outgoing tuple of an incoming one.
 
-    `host4` is the IPv4 address in an IPv6 destination; `event` the TCP event; an ICMP error looks up but changes nothing.
+    `host4` is the IPv4 address in an IPv6 destination; `event` the TCP event; an ICMP error looks up but changes
+    nothing.
     """
     if t.family == 6:
         return from_ipv6(settings, tables, now, t, host4, event, is_error)
     return from_ipv4(settings, tables, now, t, event, is_error)
 
 
-@jit()
+@hot()
 def from_ipv6(settings, tables, now, t, host4, event, is_error):
     """Sections 3.5.1, 3.5.2, 3.5.3 for a packet from a host6; the outgoing tuple is mapped4 -> host4."""
     session = find_session6(settings, tables, now, t, host4)
     if session != NONE:
         if not is_error:
             touch(settings, tables, now, session, event)
-        row = tables.sessions[session]
-        return Verdict.CONTINUE, tuple_of(4, t.protocol, 0, row.mapped4, row.mapped4_port, 0, host4, t.dst_port)
-    if is_error:
-        return Verdict.NO_SESSION, t
+        return Verdict.CONTINUE, towards_host4(t, tables.sessions[session], host4)
     bib = find_bib6(settings, tables, t.protocol, t.src_hi, t.src_lo, t.src_port)
-    if t.protocol == TCP and event != Event.V6_SYN:
-        if bib == NONE:
-            return Verdict.NO_SESSION, t
+    if is_error or (t.protocol == TCP and event != Event.V6_SYN):
+        verdict = may_reach(settings, host4) if bib != NONE else Verdict.NO_SESSION
     else:
         verdict, bib = open_from_ipv6(settings, tables, now, t, host4, bib)
-        if verdict != Verdict.CONTINUE:
-            return verdict, t
-    entry = tables.bibs[bib]
-    return Verdict.CONTINUE, tuple_of(4, t.protocol, 0, entry.mapped4, entry.mapped4_port, 0, host4, t.dst_port)
+    if verdict != Verdict.CONTINUE:
+        return verdict, t
+    return Verdict.CONTINUE, towards_host4(t, tables.bibs[bib], host4)
+
+
+@hot()
+def towards_host4(t, row, host4):
+    """Section 3.6.1: the outgoing tuple of a packet from IPv6, from the mapped4 of a session or BIB entry."""
+    return tuple_of(4, t.protocol, 0, row.mapped4, row.mapped4_port, 0, host4, t.dst_port)
 
 
 @jit()
 def open_from_ipv6(settings, tables, now, t, host4, bib):
-    """A new session of a host6, with a new BIB entry if it has none. A session that finds no room leaves no BIB entry behind."""
+    """A new session of a host6, with a new BIB entry if it has none; a verdict that objects leaves nothing behind.
+
+    There are as many BIB entries and hosts as sessions, so room for a session is room for all three.
+    """
+    verdict = may_reach(settings, host4)
     host = find_host(tables, host_hash(settings, t.src_hi, t.src_lo), t.src_hi, t.src_lo)
-    if host != NONE:
-        limit = settings.per_host_sessions
-        if limit > 0 and tables.hosts[host].sessions >= limit:
-            return Verdict.HOST_SESSIONS, bib
-    if tables_full(tables):
-        return Verdict.SESSION_TABLE_FULL, bib
-    if bib == NONE:
+    if verdict == Verdict.CONTINUE:
+        verdict = room_for_session(settings, tables, host)
+    if verdict == Verdict.CONTINUE and bib == NONE:
         verdict, bib = open_bib(settings, tables, t, host4, host)
-        if verdict != Verdict.CONTINUE:
-            return verdict, bib
-    create_session(settings, tables, now, bib, host4, t.dst_port, State.V6_INIT if t.protocol == TCP else State.NONE)
-    return Verdict.CONTINUE, bib
+    if verdict == Verdict.CONTINUE:
+        state = State.V6_INIT if t.protocol == TCP else State.NONE
+        create_session(settings, tables, now, bib, host4, t.dst_port, state)
+    return verdict, bib
 
 
 @jit()
-def tables_full(tables):
-    """Whether there is no room for one more session and BIB entry."""
-    return no_room(tables, 0, len(tables.sessions)) or no_room(tables, 1, len(tables.bibs))
-
-
-@jit()
-def no_room(tables, kind, capacity):
-    """Whether all records of a kind are in use."""
-    return tables.free[kind, 0] == 0 and tables.free[kind, 1] >= capacity
+def room_for_session(settings, tables, host):
+    """CONTINUE, or which limit stands against one more session of a host (NONE: a host without any)."""
+    if settings.per_host_sessions > 0 and host != NONE and tables.hosts[host].sessions >= settings.per_host_sessions:
+        return Verdict.HOST_SESSIONS
+    return Verdict.CONTINUE if in_use(tables, SESSIONS) < len(tables.sessions) else Verdict.SESSION_TABLE_FULL
 
 
 @jit()
@@ -105,24 +105,23 @@ def open_bib(settings, tables, t, host4, host):
     return Verdict.CONTINUE, bib
 
 
-@jit()
+@hot()
 def from_ipv4(settings, tables, now, t, event, is_error):
     """Sections 3.5.1, 3.5.2, 3.5.3 for a packet from a host4; the outgoing tuple is pool6 + host4 -> host6."""
     session = find_session4(settings, tables, now, t)
     if session != NONE:
         if not is_error:
             touch(settings, tables, now, session, event)
-        row = tables.sessions[session]
-        return Verdict.CONTINUE, towards_host6(settings, t, row.host6_hi, row.host6_lo, row.host6_port)
-    if is_error:
-        return Verdict.NO_SESSION, t
+        return Verdict.CONTINUE, towards_host6(settings, t, tables.sessions[session])
     bib = find_bib4(settings, tables, t.protocol, t.dst_lo, t.dst_port)
     if bib == NONE:
-        # Section 3.5.2.2: a SYN that nobody expects is not answered at once, or simultaneous open would fail (RFC 5382 REQ-4).
-        return Verdict.NO_SESSION if t.protocol == TCP else Verdict.NO_BIB_ENTRY, t
-    verdict = open_from_ipv4(settings, tables, now, t, bib, event)
-    entry = tables.bibs[bib]
-    return verdict, towards_host6(settings, t, entry.host6_hi, entry.host6_lo, entry.host6_port)
+        # Section 3.5.2.2: a SYN that nobody expects is not answered at once, or simultaneous open would fail
+        # (RFC 5382 REQ-4).
+        return Verdict.NO_SESSION if is_error or t.protocol == TCP else Verdict.NO_BIB_ENTRY, t
+    verdict = may_reach(settings, t.src_lo)
+    if verdict == Verdict.CONTINUE and not is_error:
+        verdict = open_from_ipv4(settings, tables, now, t, bib, event)
+    return verdict, towards_host6(settings, t, tables.bibs[bib])
 
 
 @jit()
@@ -134,13 +133,11 @@ def open_from_ipv4(settings, tables, now, t, bib, event):
         return Verdict.CONTINUE
     if t.protocol == TCP and settings.drop_inbound_tcp:
         return Verdict.FILTERED_INBOUND_TCP
-    limit = settings.per_host_sessions
-    if limit > 0 and tables.hosts[tables.bibs[bib].host].sessions >= limit:
-        return Verdict.HOST_SESSIONS
-    state = State.V4_INIT if t.protocol == TCP else State.NONE
-    if create_session(settings, tables, now, bib, t.src_lo, t.src_port, state) == NONE:
-        return Verdict.SESSION_TABLE_FULL
-    return Verdict.CONTINUE
+    verdict = room_for_session(settings, tables, tables.bibs[bib].host)
+    if verdict == Verdict.CONTINUE:
+        state = State.V4_INIT if t.protocol == TCP else State.NONE
+        create_session(settings, tables, now, bib, t.src_lo, t.src_port, state)
+    return verdict
 
 
 @jit()
@@ -156,9 +153,8 @@ def knows_peer(tables, bib, host4):
     return False
 
 
-@jit()
-def towards_host6(settings, t, hi, lo, port):
-    """Section 3.6.2: the outgoing tuple of a packet from IPv4."""
+@hot()
+def towards_host6(settings, t, row):
+    """Section 3.6.2: the outgoing tuple of a packet from IPv4, to the host6 of a session or BIB entry."""
     src_hi, src_lo = embed(settings.pool6_hi, settings.pool6_lo, settings.pool6_row, t.src_lo)
-    src_port, dst_port = (port, 0) if t.protocol == ICMP else (t.src_port, port)
-    return tuple_of(6, t.protocol, src_hi, src_lo, src_port, hi, lo, dst_port)
+    return tuple_of(6, t.protocol, src_hi, src_lo, t.src_port, row.host6_hi, row.host6_lo, row.host6_port)

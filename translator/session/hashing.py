@@ -1,8 +1,8 @@
 """Keyed hashing and the open-addressing index over record arrays.
 
-Hostile peers choose the keys, so the hash is SipHash-1-3 under a secret. An index slot holds 0 (empty) or `hash << 32 | record + 1`:
-31 bits of the hash stand beside the record number, so that a probe touches a record only when it almost surely is the right one, and
-an entry can be moved without looking at its record.
+Hostile peers choose the keys, so the hash is SipHash-1-3 under a secret. An index slot holds 0 (empty) or `hash << 32 |
+record + 1`: 31 bits of the hash stand beside the record number, so that a probe touches a record only when it almost
+surely is the right one, and an entry can be moved without looking at its record.
 """
 
 from translator.compile import COMPILED, int64, jit

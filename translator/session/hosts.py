@@ -1,4 +1,5 @@
-"""The IPv6 hosts that have BIB entries: which pool address each is paired with (RFC 4787 REQ-2), and what it uses (RFC 6888)."""
+"""The IPv6 hosts that have BIB entries: which pool address each is paired with (RFC 4787 REQ-2), and what it uses (RFC
+6888)."""
 
 from translator.compile import jit
 from translator.session.hashing import find_candidate, hash3, insert, record_at, remove

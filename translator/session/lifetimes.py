@@ -1,8 +1,8 @@
 """RFC 6146 section 4: how long a session lives, and a timer wheel that finds the dead in O(1).
 
-A packet only writes its session's `expires`. The session stays in the bucket (one second wide) it was put into; when that second is
-over it is ended or, having been used since, put into the bucket of its new time. So expiry is exact to a second, whatever the mix of
-timeouts, and each session is touched at most once per timeout however busy it is.
+A packet only writes its session's `expires`. The session stays in the bucket (one second wide) it was put into; when
+that second is over it is ended or, having been used since, put into the bucket of its new time. So expiry is exact to a
+second, whatever the mix of timeouts, and each session is touched at most once per timeout however busy it is.
 """
 
 from enum import IntEnum

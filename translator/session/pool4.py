@@ -1,9 +1,10 @@
 """RFC 6146 sections 3.5.1.1 and 3.5.2.3: which IPv4 transport address a new BIB entry gets.
 
-The host's source prefix names the group of pool4 rows (longest prefix wins); the host keeps the pool address it has (paired pooling)
-as long as that has a free port, else the search goes on at the next address. The port is found by RFC 6056 section 3.3.3 (algorithm 3,
-double-hash without the increments' table: one counter a row): start where a keyed hash of the flow plus a running counter says, take
-the first free port after it. Where it can, the port stays on the host's side of 1024, and for UDP keeps its parity.
+The host's source prefix names the group of pool4 rows (longest prefix wins); the host keeps the pool address it has
+(paired pooling) as long as that has a free port, else the search goes on at the next address. The port is found by RFC
+6056 section 3.3.3 (algorithm 3, double-hash without the increments' table: one counter a row): start where a keyed hash
+of the flow plus a running counter says, take the first free port after it. Where it can, the port stays on the host's
+side of 1024, and for UDP keeps its parity.
 """
 
 from translator.compile import int64, jit
@@ -13,6 +14,7 @@ from translator.tables import NONE, PORTS
 
 SLOTS = 3  # bitmaps of a pool row: TCP, UDP, ICMP
 WELL_KNOWN_END = 1024
+SAME_PARITY, SAME_SIDE, ANY_PORT = 0, 1, 2  # wishes, the dearest first
 
 
 @jit()
@@ -41,7 +43,8 @@ def group_of(settings, hi, lo):
 
 @jit()
 def find_free_port(bitmap, first, last, start, wanted):
-    """The first free port from `start` on, wrapping within [first, last]; `wanted` masks the bits of an octet. NONE if all are used."""
+    """The first free port from `start` on, wrapping within [first, last]; `wanted` masks the bits of an octet. NONE if
+    all are used."""
     octets = (last >> 3) - (first >> 3) + 1
     for step in range(octets + 1):
         at = (first >> 3) + ((start >> 3) - (first >> 3) + step) % octets
@@ -58,28 +61,33 @@ def find_free_port(bitmap, first, last, start, wanted):
 
 
 @jit()
-def choose_port(tables, row, slot, protocol, hashed, host6_port):
-    """A free port of one pool row for a flow, or NONE."""
-    if tables.ports_count[slot] >= row.port_last - row.port_first + 1:
-        return NONE
-    counter = hashed + tables.ports_next[slot]
-    tables.ports_next[slot] = (tables.ports_next[slot] + 1) % PORTS
-    first, last = int64(row.port_first), int64(row.port_last)
-    if protocol == ICMP:
-        return find_free_port(tables.ports_used[slot], first, last, first + counter % (last - first + 1), 0xFF)
-    near_first, near_last = first, last
+def wished_range(row, protocol, host6_port, wish):
+    """(first, last, bits of an octet) of the ports to try; wish 0: near the host's and of its parity, 1: near, 2: any.
+
+    RFC 6146 section 3.5.1.1: a port below 1024 SHOULD get one below, any other one above, UDP the same parity too. An
+    ICMP identifier has neither.
+    """
+    first, last, bits = int64(row.port_first), int64(row.port_last), 0xFF
+    if wish == ANY_PORT or protocol == ICMP:
+        return first, last, bits
+    if wish == SAME_PARITY and protocol == UDP:
+        bits = 0xAA if host6_port & 1 else 0x55
     if host6_port < WELL_KNOWN_END:
-        near_last = min(last, WELL_KNOWN_END - 1)
-    else:
-        near_first = max(first, WELL_KNOWN_END)
-    parity = 0xFF if protocol == TCP else 0xAA if host6_port & 1 else 0x55
-    for lowest, highest, wanted in ((near_first, near_last, parity), (near_first, near_last, 0xFF), (first, last, 0xFF)):
-        if lowest <= highest:
-            start = lowest + counter % (highest - lowest + 1)
-            port = find_free_port(tables.ports_used[slot], lowest, highest, start, wanted)
-            if port != NONE:
-                return port
-    return NONE
+        return first, min(last, WELL_KNOWN_END - 1), bits
+    return max(first, WELL_KNOWN_END), last, bits
+
+
+@jit()
+def choose_port(tables, row, slot, t, hashed, wish):
+    """A free port of one pool row for a flow, or NONE."""
+    first, last, bits = wished_range(row, t.protocol, t.src_port, wish)
+    if first > last or tables.ports_count[slot] > row.port_last - row.port_first:
+        return NONE
+    start = first + (hashed + tables.ports_next[slot]) % (last - first + 1)
+    port = find_free_port(tables.ports_used[slot], first, last, start, bits)
+    if port != NONE:
+        tables.ports_next[slot] = (tables.ports_next[slot] + 1) % PORTS
+    return port
 
 
 @jit()
@@ -106,13 +114,13 @@ def allocate(settings, tables, t, host4, paired4):
     begin = hash3(settings.secret, t.src_hi, t.src_lo, 1) % group.count
     served = NONE
     for paired in (True, False):
-        for step in range(group.count):
-            at = group.first + (begin + step) % group.count
-            row = settings.pool[at]
-            if not serves(row, t.protocol) or (row.address == paired4) != paired:
-                continue
-            served = at
-            port = choose_port(tables, row, slot_of(at, t.protocol), t.protocol, hashed, t.src_port)
-            if port != NONE:
-                return at, port
+        for wish in (SAME_PARITY, SAME_SIDE, ANY_PORT):
+            for step in range(group.count):
+                at = group.first + (begin + step) % group.count
+                row = settings.pool[at]
+                if serves(row, t.protocol) and (row.address == paired4) == paired:
+                    served = at
+                    port = choose_port(tables, row, slot_of(at, t.protocol), t, hashed, wish)
+                    if port != NONE:
+                        return at, port
     return served, NONE

@@ -1,13 +1,14 @@
-"""RFC 6146 section 3.4: where the datagram of a first fragment went, so that the fragments that follow can go there too.
+"""RFC 6146 section 3.4: where the datagram of a first fragment went, so that the fragments that follow can go there
+too.
 
-A set-associative memory of fixed size: a new datagram takes the entry of its set that ends soonest. Fragments that arrive before
-their first one are dropped.
+A set-associative memory of fixed size: a new datagram takes the entry of its set that ends soonest. Fragments that
+arrive before their first one are dropped.
 """
 
 from translator.compile import jit
+from translator.packet.tuples import tuple_of
 from translator.session.hashing import hash3
 from translator.session.lifetimes import Timeout
-from translator.packet.tuples import tuple_of
 from translator.tables import FRAGMENT_WAYS, FRAGMENTS, NONE
 
 
@@ -22,9 +23,8 @@ def set_of(settings, t, identification):
 def is_datagram(row, t, identification):
     """Whether an entry is about this datagram."""
     return (
-        (row.src_lo == t.src_lo and row.src_hi == t.src_hi and row.dst_lo == t.dst_lo and row.dst_hi == t.dst_hi)
-        and (row.identification == identification and row.protocol == t.protocol and row.family == t.family)
-    )
+        row.src_lo == t.src_lo and row.src_hi == t.src_hi and row.dst_lo == t.dst_lo and row.dst_hi == t.dst_hi
+    ) and (row.identification == identification and row.protocol == t.protocol and row.family == t.family)
 
 
 @jit()

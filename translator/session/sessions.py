@@ -1,6 +1,6 @@
 """The session tables (RFC 6146 section 3.1), and the one place that opens, touches and ends a session."""
 
-from translator.compile import int64, jit
+from translator.compile import hot, int64, jit
 from translator.packet.fields import TCP, UDP
 from translator.session.bib import release_bib
 from translator.session.hashing import find_candidate, hash3, insert, record_at, remove
@@ -23,7 +23,7 @@ def hash4(settings, protocol, mapped4, port, host4, host4_port):
     return hash3(settings.secret, int64(mapped4) << 32 | host4, int64(port) << 16 | host4_port, protocol)
 
 
-@jit()
+@hot()
 def find_session6(settings, tables, now, t, host4):
     """The living session of a tuple from IPv6, or NONE."""
     hashed = hash6(settings, t.protocol, t.src_hi, t.src_lo, t.src_port, host4, t.dst_port)
@@ -41,7 +41,7 @@ def find_session6(settings, tables, now, t, host4):
     return NONE
 
 
-@jit()
+@hot()
 def find_session4(settings, tables, now, t):
     """The living session of a tuple from IPv4, or NONE."""
     hashed = hash4(settings, t.protocol, t.dst_lo, t.dst_port, t.src_lo, t.src_port)
@@ -114,7 +114,7 @@ def first_timeout(protocol):
     return Timeout.ICMP_DEFAULT
 
 
-@jit()
+@hot()
 def touch(settings, tables, now, session, event):
     """RFC 6146 sections 3.5.1, 3.5.2.2, 3.5.3: a packet of the session came by; `event` counts for TCP only."""
     row = tables.sessions[session]

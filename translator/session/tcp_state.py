@@ -69,7 +69,8 @@ for _state, _events, _next, _timer in RULES:
 
 @jit()
 def event_of(family, flags):
-    """The event of a segment with these flags. RST outranks SYN outranks FIN, as in the receivers (RFC 9293 section 3.10.7)."""
+    """The event of a segment with these flags. RST outranks SYN outranks FIN, as in the receivers (RFC 9293 section
+    3.10.7)."""
     from6 = 1 if family == 6 else 0
     if flags & TCP_RST:
         return Event.V4_RST + from6

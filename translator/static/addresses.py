@@ -3,6 +3,7 @@
 import numpy as np
 
 from translator.compile import int64, jit
+from translator.verdict import Verdict
 
 # 64:ff9b::/96 (RFC 6052 section 2.1)
 WELL_KNOWN_HI = 0x0064FF9B << 32
@@ -16,8 +17,8 @@ def _prefix(text: str) -> tuple[int, int]:
     return first, first + (1 << 32 - int(length)) - 1
 
 
-# RFC 6052 section 3.1: not to be written under the well-known prefix (RFC 1918 and RFC 6890's non-global blocks). The documentation
-# blocks are let through: no network has them, and RFC 6052 section 2.4 writes one so itself.
+# RFC 6052 section 3.1: not to be written under the well-known prefix (RFC 1918 and RFC 6890's non-global blocks). The
+# documentation blocks are let through: no network has them, and RFC 6052 section 2.4 writes one so itself.
 NON_GLOBAL = np.array(
     [
         _prefix(block)
@@ -27,8 +28,6 @@ NON_GLOBAL = np.array(
         )
     ]
 )
-# No host has these: this network, loopback, multicast, reserved and limited broadcast (RFC 1122 section 3.2.1.3).
-NOT_UNICAST4 = np.array([_prefix(block) for block in ("0.0.0.0/8", "127.0.0.0/8", "224.0.0.0/4", "240.0.0.0/4")])
 
 
 @jit()
@@ -42,11 +41,25 @@ def within(ranges, addr4):
 
 @jit()
 def is_unicast(family, hi, lo):
-    """Whether a host can have this address: not multicast, unspecified, loopback, link-local (IPv6) or reserved (IPv4)."""
+    """Whether a host can have this address: not multicast, unspecified, loopback, link-local (IPv6) or reserved
+    (IPv4)."""
     if family == 4:
-        return not within(NOT_UNICAST4, lo)
+        net = lo >> 24  # RFC 1122 section 3.2.1.3
+        return net != 0 and net != 127 and net < 224
     top = hi >> 48 & 0xFFFF
     return not (top >> 8 == 0xFF or top & 0xFFC0 == 0xFE80 or (hi == 0 and int64(0) <= lo <= 1))
+
+
+@jit()
+def may_reach(settings, host4):
+    """CONTINUE, or why no session with this IPv4 host may be opened."""
+    if not is_unicast(4, 0, host4):
+        return Verdict.NOT_UNICAST
+    if not is_allowed4(settings, host4):
+        return Verdict.NON_GLOBAL_ADDRESS
+    if within(settings.denylist4, host4):
+        return Verdict.DENIED_ADDRESS
+    return Verdict.CONTINUE
 
 
 @jit()

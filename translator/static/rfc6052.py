@@ -1,12 +1,12 @@
 """RFC 6052 section 2.2: IPv4-embedded IPv6 addresses, six prefix lengths.
 
-    PL  0-------------32--40--48--56--64--72--80--88--96--104---------|
-    32     prefix    |v4(32)         | u | suffix                     |
-    40     prefix        |v4(24)     | u |(8)| suffix                 |
-    48     prefix            |v4(16) | u | (16)  | suffix             |
-    56     prefix                |(8)| u |  v4(24)   | suffix         |
-    64     prefix                    | u |   v4(32)      | suffix     |
-    96     prefix                                    |    v4(32)      |
+PL  0-------------32--40--48--56--64--72--80--88--96--104---------|
+32     prefix    |v4(32)         | u | suffix                     |
+40     prefix        |v4(24)     | u |(8)| suffix                 |
+48     prefix            |v4(16) | u | (16)  | suffix             |
+56     prefix                |(8)| u |  v4(24)   | suffix         |
+64     prefix                    | u |   v4(32)      | suffix     |
+96     prefix                                    |    v4(32)      |
 """
 
 import numpy as np

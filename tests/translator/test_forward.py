@@ -1,0 +1,113 @@
+"""[[forward]]: static BIB entries (RFC 6146 section 3.1), inside and outside pool4."""
+
+import pytest
+
+from tests.packets import HOST4, HOST6, NEIGHBOUR6, OTHER4, in6
+from tests.sessions import Flow, Sessions, flow
+from translator.tables import NONE
+from translator.verdict import Verdict
+
+PEER = (OTHER4, 4000)
+
+
+def forward(protocol: str, ipv4: str, ipv6: str) -> dict[str, str]:
+    return {"protocol": protocol, "ipv4": ipv4, "ipv6": ipv6}
+
+
+def door(ipv4: str = "192.0.2.1:80", protocol: str = "tcp", **changes) -> Sessions:
+    """A gateway with one way in: `ipv4` leads to port 8080 of HOST6."""
+    return Sessions(forward=[forward(protocol, ipv4, f"[{HOST6}]:8080")], **changes)
+
+
+PLACES = {
+    "inside_pool4": ("192.0.2.1", 2000),
+    "pool_address_other_port": ("192.0.2.1", 80),
+    "outside_pool4": ("203.0.113.80", 80),
+}
+
+
+@pytest.mark.parametrize("protocol", ["tcp", "udp", "icmp"])
+@pytest.mark.parametrize("place", PLACES)
+def test_forward_leads_in_and_out(place, protocol):
+    address, port = PLACES[place]
+    nat64 = door(f"{address}:{port}", protocol)
+    (packet,) = nat64.from4(protocol, (address, port), PEER, flags="SYN").packets
+    peer_port, to = (8080, 8080) if protocol == "icmp" else (PEER[1], 8080)
+    assert flow(packet) == Flow(in6(OTHER4), peer_port, HOST6, to)
+    (packet,) = nat64.from6(protocol, 8080, PEER, flags="SYN-ACK").packets
+    assert flow(packet) == Flow(address, port, OTHER4, port if protocol == "icmp" else PEER[1])
+    assert len(nat64.sessions()) == 1
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_forward_outlives_its_sessions(place):
+    address, port = PLACES[place]
+    nat64 = door(f"{address}:{port}")
+    for _ in range(3):
+        assert nat64.from4("tcp", (address, port), PEER, flags="SYN").verdict == Verdict.TRANSLATED
+        nat64.wait(8000)
+        assert nat64.sessions() == []
+        assert nat64.bib() == {("tcp", HOST6, 8080): (address, port)}
+    assert nat64.events() == {"BIB_CREATED": 1, "SESSION_CREATED": 3, "SESSION_ENDED": 3}
+
+
+def test_forward_is_for_its_protocol_only():
+    nat64 = door()
+    assert nat64.from4("udp", ("192.0.2.1", 80), PEER).verdict == Verdict.NO_BIB_ENTRY
+
+
+def test_forwarded_port_is_handed_out_to_nobody():
+    nat64 = door("192.0.2.1:2001", pool4=[{"addresses": "192.0.2.1", "ports": "2000-2002"}])
+    chosen = {nat64.opened("tcp", 6000 + k, host=NEIGHBOUR6)[1] for k in range(2)}
+    assert chosen == {2000, 2002}
+    assert nat64.from6("tcp", 6002, host=NEIGHBOUR6).verdict == Verdict.POOL4_EXHAUSTED
+    assert nat64.from4("tcp", ("192.0.2.1", 2001), PEER, flags="SYN").verdict == Verdict.TRANSLATED
+    nat64.wait(8000)
+    assert {nat64.opened("tcp", 6000 + k, host=NEIGHBOUR6)[1] for k in range(2)} == {2000, 2002}
+
+
+def test_forwarded_port_of_one_protocol_is_free_for_another():
+    nat64 = door("192.0.2.1:2000", pool4=[{"addresses": "192.0.2.1", "ports": "2000-2000"}])
+    assert nat64.opened("udp", 6000) == ("192.0.2.1", 2000)
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_forward_marks_the_bitmap_of_the_row_it_is_in(place):
+    address, port = PLACES[place]
+    nat64 = door(f"{address}:{port}", pool4=[{"addresses": "192.0.2.0/31"}, {"addresses": "192.0.2.1", "ports": "80-90", "protocols": ["udp"]}])
+    slot = nat64.tables.bibs[0].slot
+    assert slot == (3 if place == "inside_pool4" else NONE)  # second row, TCP
+    assert nat64.tables.ports_count.sum() == (slot != NONE)
+
+
+def test_forward_needs_no_pool_that_serves_its_host():
+    nat64 = door("203.0.113.80:80", pool4=[{"addresses": "192.0.2.1", "source": "2001:db8:ffff::/48"}])
+    assert nat64.from6("tcp", 8080, (HOST4, 9)).verdict == Verdict.TRANSLATED
+    assert nat64.from6("tcp", 8081, (HOST4, 9)).verdict == Verdict.NO_POOL4
+
+
+def test_other_ports_of_a_forwarded_host_are_mapped_as_ever():
+    nat64 = door("203.0.113.80:80")
+    assert nat64.opened("tcp", 9000)[0].startswith("192.0.2.")
+    assert nat64.opened("udp", 8080)[0].startswith("192.0.2.")
+
+
+def test_forwards_of_one_host_and_of_many():
+    rows = [forward("tcp", f"192.0.2.1:{80 + k}", f"[{host}]:8080") for k, host in enumerate((HOST6, NEIGHBOUR6))]
+    rows.append(forward("tcp", "192.0.2.2:80", f"[{HOST6}]:8081"))
+    nat64 = Sessions(forward=rows)
+    reached = [
+        flow(nat64.from4("tcp", to, PEER, flags="SYN").packets[0])[2:]
+        for to in (("192.0.2.1", 80), ("192.0.2.1", 81), ("192.0.2.2", 80))
+    ]
+    assert reached == [(HOST6, 8080), (NEIGHBOUR6, 8080), (HOST6, 8081)]
+    nat64.wait(8000)
+    assert len(nat64.bib()) == 3
+
+
+def test_forwards_take_no_room_from_sessions():
+    rows = [forward("tcp", f"192.0.2.1:{2000 + k}", f"[{HOST6}]:{2000 + k}") for k in range(20)]
+    nat64 = Sessions(forward=rows, limits={"sessions": 16})
+    for k in range(16):
+        nat64.opened("udp", 6000 + k)
+    assert nat64.from6("udp", 7000).verdict == Verdict.SESSION_TABLE_FULL

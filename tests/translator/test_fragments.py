@@ -1,0 +1,165 @@
+"""Sizes: RFC 7915 section 4 (DF, cutting into IPv6 fragments), section 4.1 (fragments of IPv4), the later fragments."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scapy.layers.inet import TCP, UDP
+from scapy.packet import Raw
+
+from tests.case import Case, Nat64, Step, compare
+from tests.packets import (
+    FROM_HOST6,
+    FROM_MAPPED,
+    TO_HOST6,
+    TO_MAPPED,
+    answer4,
+    fragment_of,
+    from4,
+    from6,
+    payload,
+    seen4,
+    seen6,
+)
+from translator.verdict import Verdict
+
+IDENTIFICATION = 0x1234
+PIECE = 1232  # what a fragment of 1280 octets carries: a multiple of 8
+
+
+def datagram4(size, **fields):
+    """An IPv4 packet of `size` octets."""
+    return from4(**{"id": IDENTIFICATION} | fields) / UDP(**TO_MAPPED) / payload(size - 28)
+
+
+def datagram6(size):
+    """datagram4(size) in IPv6."""
+    return seen6() / UDP(**TO_HOST6) / payload(size - 28)
+
+
+def pieces6(size, length=PIECE):
+    """datagram6(size) in fragments."""
+    return [fragment_of(datagram6(size), at, length, IDENTIFICATION) for at in range(0, size - 20, length)]
+
+
+FIRST4, SECOND4, LAST4 = (fragment_of(datagram4(3000), at, 1480) for at in (0, 1480, 2960))
+SMALL4 = [fragment_of(datagram4(3000), at, 1000) for at in (0, 1000, 2000)]
+SMALL6 = [fragment_of(datagram6(3000), at, 1000) for at in (0, 1000, 2000)]
+MTU1500 = {"translation": {"mtu6": 1500}}
+TOO_BIG = datagram4(1481, flags="DF")
+LARGE_FRAGMENT = fragment_of(datagram4(3000, flags="DF"), 0, 1480)
+LARGE_FRAGMENT.flags, LARGE_FRAGMENT.chksum = "MF+DF", None
+FITTING_FRAGMENT = fragment_of(datagram4(3000, flags="DF"), 0, 1448)
+FITTING_FRAGMENT.flags, FITTING_FRAGMENT.chksum = "MF+DF", None
+TCP_FIRST4 = fragment_of(from4() / TCP(**TO_MAPPED, flags="A") / payload(800), 0, 400)
+TCP_FIRST6 = fragment_of(seen6() / TCP(**TO_HOST6, flags="A") / payload(800), 0, 400)
+
+CASES = [
+    Case("rfc7915_4_1280_octets_without_df_need_no_fragment_header", sent=datagram4(1260), expect=datagram6(1260)),
+    Case("rfc7915_4_1281_octets_without_df_are_cut", sent=datagram4(1261), expect=pieces6(1261)),
+    Case("rfc7915_4_1500_octets_without_df_are_cut_in_two", sent=datagram4(1500), expect=pieces6(1500)),
+    Case("rfc7915_4_pieces_are_multiples_of_8", sent=datagram4(20 + 2 * PIECE), expect=pieces6(20 + 2 * PIECE)),
+    Case("rfc7915_4_the_largest_packet_is_cut_too", sent=datagram4(65535), expect=pieces6(65535)),
+    Case(
+        "rfc7915_4_lowest_ipv6_mtu_of_the_operator",
+        config={"translation": {"lowest_ipv6_mtu": 1500}},
+        sent=datagram4(1500),
+        expect=pieces6(1500, 1448),
+    ),
+    Case(
+        "rfc7915_4_what_fits_lowest_ipv6_mtu_is_not_cut",
+        config={"translation": {"lowest_ipv6_mtu": 1520}},
+        sent=datagram4(1500),
+        expect=datagram6(1500),
+    ),
+    Case("rfc7915_4_df_is_passed_whole", sent=datagram4(1500, flags="DF"), expect=datagram6(1500)),
+    Case(
+        "rfc7915_4_1_df_and_as_large_as_the_next_mtu",
+        config=MTU1500,
+        sent=datagram4(1480, flags="DF"),
+        expect=datagram6(1480),
+    ),
+    Case(
+        "rfc7915_4_1_df_and_larger_than_the_next_mtu",
+        config=MTU1500,
+        sent=TOO_BIG,
+        verdict=Verdict.TOO_BIG,
+        answer=answer4(TOO_BIG, 3, 4, 1480),
+    ),
+    Case(
+        "rfc7915_4_1_fragment_with_df_and_larger_than_the_next_mtu",
+        config=MTU1500,
+        sent=LARGE_FRAGMENT,
+        verdict=Verdict.TOO_BIG,
+        answer=answer4(LARGE_FRAGMENT, 3, 4, 1472),
+    ),
+    Case(
+        "rfc7915_4_1_fragment_with_df_that_fits",
+        config=MTU1500,
+        sent=FITTING_FRAGMENT,
+        expect=fragment_of(datagram6(3000), 0, 1448),
+    ),
+    Case(
+        "rfc7915_4_1_fragments_keep_offset_and_identification",
+        steps=[Step(four, six) for four, six in zip(SMALL4, SMALL6, strict=True)],
+    ),
+    Case("rfc7915_4_1_first_fragment_of_tcp", sent=TCP_FIRST4, expect=TCP_FIRST6),
+    Case(
+        "rfc7915_4_fragments_are_cut_again_with_their_offsets",
+        steps=[
+            Step(FIRST4, [fragment_of(datagram6(3000), 0, 1232), fragment_of(datagram6(3000), 1232, 248)]),
+            Step(SECOND4, [fragment_of(datagram6(3000), 1480, 1232), fragment_of(datagram6(3000), 2712, 248)]),
+            Step(LAST4, fragment_of(datagram6(3000), 2960, 1232)),
+        ],
+    ),
+    Case("rfc6146_3_4_a_later_fragment_alone", sent=SECOND4, verdict=Verdict.FRAGMENT_UNKNOWN),
+    Case(
+        "rfc6146_3_4_a_later_fragment_after_fragment_min",
+        steps=[Step(SMALL4[0], SMALL6[0]), Step(SMALL4[1], SMALL6[1], at=9.9)],
+        sent=None,
+    ),
+    Case(
+        "rfc6146_3_4_a_later_fragment_too_late",
+        steps=[Step(SMALL4[0], SMALL6[0]), Step(SMALL4[1], verdict=Verdict.FRAGMENT_UNKNOWN, at=10)],
+    ),
+    Case(
+        "rfc6146_3_4_a_later_fragment_of_another_datagram",
+        steps=[
+            Step(SMALL4[0], SMALL6[0]),
+            Step(fragment_of(datagram4(3000), 1000, 1000, 0x4321), verdict=Verdict.FRAGMENT_UNKNOWN),
+        ],
+    ),
+    Case(
+        "rfc7915_5_1_1_1280_octets_pass_any_ipv4_mtu_without_df",
+        config={"translation": {"mtu4": 576}},
+        sent=from6() / UDP(**FROM_HOST6) / payload(1232),
+        expect=seen4() / UDP(**FROM_MAPPED) / payload(1232),
+    ),
+    Case(
+        "rfc7915_5_1_as_large_as_the_next_mtu",
+        config={"translation": {"mtu4": 1400}},
+        sent=from6() / UDP(**FROM_HOST6) / payload(1372),
+        expect=seen4(flags="DF") / UDP(**FROM_MAPPED) / payload(1372),
+    ),
+    Case(
+        "rfc7915_5_1_65535_octets_are_the_largest_in_ipv4",
+        sent=from6() / UDP(**FROM_HOST6) / Raw(bytes(65515 - 8)),
+        expect=seen4(flags="DF") / UDP(**FROM_MAPPED) / Raw(bytes(65515 - 8)),
+    ),
+]
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_fragments(case):
+    case.check()
+
+
+@given(size=st.integers(28, 4000), lowest=st.integers(1280, 1500))
+def test_pieces_fit_and_joined_are_the_packet(size, lowest):
+    nat64 = Nat64(translation={"lowest_ipv6_mtu": lowest})
+    out = nat64.send(datagram4(size)).packets
+    assert all(len(piece) <= lowest for piece in out)
+    if size + 20 <= lowest:
+        compare(out, [datagram6(size)])
+    else:
+        assert b"".join(piece[48:] for piece in out) == bytes(datagram6(size))[40:]
+        assert all(len(piece) % 8 == 0 for piece in out[:-1])

@@ -1,0 +1,250 @@
+"""Whatever is sent in whatever order: the tables stay consistent. And: tests/invariants.py notices when they are not."""
+
+from collections.abc import Callable
+
+import pytest
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from tests.case import BEGIN, DONE
+from tests.conftest import IN_PLAIN_PYTHON
+from tests.packets import HOST4, HOST6, MAPPED4, NEIGHBOUR6, OTHER4, fragment_of, from6, in6, whole
+from tests.sessions import FLAGS, Sessions
+from tests import invariants
+from translator.session.sessions import expire
+from translator.tables import BIBS, HEIGHT, HOSTS, NEVER_USED, NONE, SESSIONS
+from translator.verdict import Event, Verdict
+
+PROTOCOLS = st.sampled_from(("udp", "tcp", "icmp"))
+HOSTS6 = st.sampled_from((HOST6, NEIGHBOUR6, "2001:db8:1::30", "2001:db8:2::1"))
+PEERS = st.sampled_from([(HOST4, 53), (HOST4, 54), (OTHER4, 53)])
+FLAG = st.sampled_from(sorted(FLAGS))
+PORTS = st.sampled_from((80, 81, 5000, 5001, 5002, 5003))
+# Every mapped4 that a packet can be for: the ports of the tiny pools, static or not, and some that nobody has.
+MAPPED = st.tuples(st.sampled_from((MAPPED4, "192.0.2.2", "203.0.113.80")), st.sampled_from((80, *range(2000, 2007), 9)))
+PAUSES = st.sampled_from((0, 0.5, 1, 59.5, 61, 239, 299, 301, 7441, 20000))
+TINY = {
+    "pool4": [
+        {"addresses": "192.0.2.1-192.0.2.2", "ports": "2000-2003"},
+        {"addresses": "192.0.2.1-192.0.2.2", "ports": "2005-2006", "protocols": ["udp"]},
+        {"addresses": "192.0.2.3", "ports": "2000-2001", "source": "2001:db8:2::/48"},
+    ],
+    "forward": [
+        {"protocol": "tcp", "ipv4": "192.0.2.1:2000", "ipv6": f"[{HOST6}]:80"},
+        {"protocol": "udp", "ipv4": "203.0.113.80:80", "ipv6": f"[{NEIGHBOUR6}]:81"},
+    ],
+}
+FULL = (Verdict.SESSION_TABLE_FULL, Verdict.HOST_SESSIONS)
+
+
+class History(RuleBasedStateMachine):
+    """Packets of a few hosts, and time, over a table of 16 sessions and pools of a few ports."""
+
+    @initialize(
+        adf=st.booleans(),
+        inbound=st.booleans(),
+        per_host_sessions=st.sampled_from((0, 5)),
+        per_host_ports=st.sampled_from((0, 4)),
+    )
+    def begin(self, adf, inbound, per_host_sessions, per_host_ports):
+        limits = {"sessions": 16, "per_host_sessions": per_host_sessions, "per_host_ports": per_host_ports}
+        filtering = {"address_dependent": adf, "drop_inbound_tcp": inbound}
+        self.nat64 = Sessions(limits=limits, filtering=filtering, **TINY)
+        self.nat64.check_invariants = lambda: None  # once a step is enough: below
+
+    @rule(protocol=PROTOCOLS, port=PORTS, to=PEERS, flags=FLAG, host=HOSTS6)
+    def host6_speaks(self, **packet):
+        before = set(self.nat64.sessions())
+        outcome = self.nat64.from6(**packet)
+        self.nobody_was_evicted(before)
+        assert outcome.verdict not in FULL or outcome.answer, "full, and nobody was told"
+
+    @rule(protocol=PROTOCOLS, to=MAPPED, peer=PEERS, flags=FLAG)
+    def host4_speaks(self, **packet):
+        before = set(self.nat64.sessions())
+        self.nat64.from4(**packet)
+        self.nobody_was_evicted(before)
+
+    @rule(protocol=PROTOCOLS, port=PORTS, to=MAPPED, flags=FLAG, host=HOSTS6)
+    def hairpin(self, **packet):
+        self.nat64.from6(**packet)
+
+    @rule(port=PORTS, host=HOSTS6)
+    def fragments(self, port, host):
+        from scapy.layers.inet import UDP
+
+        packet = whole(from6(src=host) / UDP(sport=port, dport=53) / bytes(40))
+        first = self.nat64.say(bytes(fragment_of(packet, 0, 24)))
+        later = self.nat64.say(bytes(fragment_of(packet, 24, 24)))
+        assert later.verdict == first.verdict or first.verdict not in DONE
+
+    @rule(seconds=PAUSES)
+    def silence(self, seconds):
+        self.nat64.wait(seconds)
+        assert all(session.left > -1 for session in self.nat64.sessions())
+
+    @rule(seconds=PAUSES, quota=st.integers(1, 3))
+    def silence_with_little_time_to_clean_up(self, seconds, quota):
+        self.nat64.now = round(self.nat64.now + seconds, 3)
+        now = round((BEGIN + self.nat64.now) * 1000)
+        assert expire(self.nat64.settings, self.nat64.tables, now, quota) <= quota
+
+    def nobody_was_evicted(self, before) -> None:
+        """Who was alive before the packet still is, whatever its state and lifetime are now."""
+        living = {session[:4] for session in before if session.left > 0}
+        assert living <= {session[:4] for session in self.nat64.sessions()}
+
+    @invariant()
+    def tables_are_consistent(self):
+        if hasattr(self, "nat64"):
+            invariants.check(self.nat64.tables, self.nat64.settings)
+
+
+History.TestCase.settings = hypothesis_settings(
+    max_examples=10 if IN_PLAIN_PYTHON else 40, stateful_step_count=40, deadline=None
+)
+TestHistory = History.TestCase
+
+
+# ---- planted inconsistencies: each must be seen
+
+
+def busy() -> Sessions:
+    """Three hosts, five bindings of which one has two sessions, one record given back."""
+    nat64 = Sessions(**TINY)
+    nat64.opened("icmp", 5000)
+    nat64.opened("udp", 5000, host=NEIGHBOUR6)
+    nat64.opened("udp", 5000, host=NEIGHBOUR6, to=(OTHER4, 53))
+    nat64.opened("tcp", 80)
+    nat64.wait(61)
+    return nat64
+
+
+def live(rows) -> int:
+    """The first live record."""
+    return int(rows.live.argmax())
+
+
+def set_(rows: Callable, field: str, value: int):
+    """A corruption: `field` of the first live record."""
+
+    def corrupt(t):
+        table = rows(t)
+        table[field][live(table)] = value
+
+    return corrupt
+
+
+def index_entry(name: str, change: Callable):
+    """A corruption of the first entry of an index."""
+
+    def corrupt(t):
+        index = getattr(t, name)
+        at = int((index != 0).argmax())
+        change(index, at)
+
+    return corrupt
+
+
+def drop(index, at):
+    index[at] = 0
+
+
+def double(index, at):
+    index[at - 1 if index[at - 1] == 0 else int((index == 0).argmax())] = index[at]
+
+
+def rehash(index, at):
+    index[at] ^= 1 << 40
+
+
+def move(index, at):
+    index[(at + len(index) // 2) % len(index)], index[at] = index[at], 0
+
+
+def stack_twice(t):
+    t.freed[SESSIONS, 1] = t.freed[SESSIONS, 0]
+    t.free[SESSIONS, HEIGHT] += 1
+
+
+def give_back_live(t):
+    t.freed[BIBS, t.free[BIBS, HEIGHT]] = live(t.bibs)
+    t.free[BIBS, HEIGHT] += 1
+
+
+def forget_stack(t):
+    t.free[HOSTS, NEVER_USED] += 1
+
+
+def other_bucket(t):
+    t.links.bucket[live(t.sessions)] += 1
+
+
+def off_the_wheel(t):
+    t.wheel[t.links.bucket[live(t.sessions)]] = NONE
+
+
+def overdue(t):
+    t.sessions.expires[live(t.sessions)] -= 100_000
+
+
+def mark_port(t):
+    t.ports_used[0, 3] |= 1
+
+
+CORRUPTIONS: dict[str, Callable] = {
+    "the lock is held": lambda t: t.lock.fill(1),
+    "has a record twice": stack_twice,
+    "live and free": give_back_live,
+    "host: [3] live and free": forget_stack,
+    "records given back": lambda t: t.free[SESSIONS].fill(-1),
+    "sessions6: has": index_entry("sessions6", drop),
+    "sessions4: has": index_entry("sessions4", double),
+    "bibs6: record": index_entry("bibs6", rehash),
+    "bibs4: a gap": index_entry("bibs4", move),
+    "hosts6: has": index_entry("hosts6", drop),
+    "stands under another hash": set_(lambda t: t.sessions, "host4", 7),
+    "thinks it is in another": other_bucket,
+    "on the wheel": off_the_wheel,
+    "emptied in second": overdue,
+    "sessions, but the wheel never started": lambda t: t.wheel_at.fill(NONE),
+    "is linked back to": lambda t: t.links.newer.__setitem__(live(t.sessions), 7),
+    "lists [": set_(lambda t: t.bibs, "sessions", 7),
+    "dynamic and without session": lambda t: (t.bibs.sessions.fill(0), t.bibs.first_session.fill(NONE)),
+    "listed by BIB entries": lambda t: (t.bibs.sessions.fill(0), t.bibs.first_session.fill(NONE), t.bibs.static.fill(1)),
+    "in state": set_(lambda t: t.sessions, "state", 9),
+    "names": set_(lambda t: t.sessions, "bib", 7),
+    "hosts of BIB entries": set_(lambda t: t.bibs, "host", 1),
+    "counts 9 BIB entries": set_(lambda t: t.hosts, "bibs", 9),
+    "counts 9 sessions": set_(lambda t: t.hosts, "sessions", 9),
+    "not paired": lambda t: t.hosts.mapped4.fill(0),
+    "address outside pool4": lambda t: t.hosts.mapped4.fill(7),
+    "dynamic and outside pool4": lambda t: t.bibs.slot.fill(NONE),
+    "another pool row": lambda t: t.bibs.slot.fill(14),
+    "are marked": mark_port,
+    "slot 0: counts": lambda t: t.ports_count.fill(7),
+    "next_ephemeral": lambda t: t.ports_next.fill(-1),
+    "SESSION_CREATED - SESSION_ENDED": lambda t: t.events.__setitem__(Event.SESSION_CREATED, 99),
+    "BIB_CREATED - BIB_ENDED": lambda t: t.events.__setitem__(Event.BIB_ENDED, 99),
+}
+
+
+@pytest.mark.parametrize("sentence", CORRUPTIONS)
+def test_invariants_notice(sentence):
+    nat64 = busy()
+    nat64.check_invariants()
+    CORRUPTIONS[sentence](nat64.tables)
+    with pytest.raises(AssertionError) as raised:
+        nat64.check_invariants()
+    assert sentence in str(raised.value)
+
+
+@pytest.mark.parametrize(("limit", "sentence"), [("per_host_sessions", "sessions, allowed"), ("per_host_ports", "ports, allowed")])
+def test_invariants_notice_a_host_beyond_its_limits(limit, sentence):
+    from dataclasses import replace
+
+    nat64 = busy()
+    nat64.opened("tcp", 5002, host=NEIGHBOUR6)
+    with pytest.raises(AssertionError, match=sentence):
+        invariants.check(nat64.tables, replace(nat64.settings, **{limit: 1}))

@@ -1,0 +1,346 @@
+"""RFC 6146 sections 3.5.1.1 and 3.5.2.3, RFC 6056 section 3.3.3: which IPv4 transport address a host6 gets."""
+
+from dataclasses import replace
+from ipaddress import IPv4Network, IPv6Address, IPv6Network
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nat64d.settings import words
+from tests.packets import HOST4, HOST6, NEIGHBOUR6, OTHER4, answer6, in6
+from tests.reference import packets as make
+from tests.sessions import Address4, Sessions
+from translator.session.pool4 import find_free_port, group_of, slot_of
+from translator.tables import GROUP, NONE, records
+from translator.verdict import Verdict
+
+ALONE = "192.0.2.1/32"
+
+
+def pools(*rows: dict[str, object], **changes) -> Sessions:
+    """A gateway with these [[pool4]] and no [[forward]]."""
+    return Sessions(pool4=list(rows), forward=[], **changes)
+
+
+def one_address(ports: str, **changes) -> Sessions:
+    return pools({"addresses": ALONE, "ports": ports}, **changes)
+
+
+BASE = one_address("2000-2000").settings
+
+
+def refusal(nat64: Sessions, protocol: str, port: int, **named) -> tuple[Verdict, tuple[int, int] | None]:
+    """The verdict of a packet that is not translated; type and code of the answer."""
+    outcome = nat64.from6(protocol, port, **named)
+    return outcome.verdict, (outcome.answer[40], outcome.answer[41]) if outcome.answer else None
+
+
+# ---- RFC 6056 section 3.3.3, algorithm 3: port = first + (hash(flow) + next_ephemeral) % number, then linear search
+
+
+@pytest.mark.parametrize("protocol", ["tcp", "icmp"])
+def test_rfc6056_3_3_3_same_flow_again_gets_the_next_port(protocol):
+    nat64 = one_address("2000-2999", limits={"sessions": 16})
+    given_out = []
+    for _ in range(12):
+        given_out.append(nat64.opened(protocol, 6000)[1])
+        nat64.wait(301)
+    assert [port - 2000 for port in given_out] == [(given_out[0] - 2000 + k) % 1000 for k in range(12)]
+
+
+def test_rfc6056_3_3_3_other_flow_starts_elsewhere():
+    def first_port(**flow) -> int:
+        nat64 = one_address("1024-65535")
+        return nat64.opened("tcp", flow.pop("port", 6000), **flow)[1]
+
+    variants = [{}, {"port": 6001}, {"to": (OTHER4, 53)}, {"to": (HOST4, 54)}, {"host": NEIGHBOUR6}]
+    assert len({first_port(**flow) for flow in variants}) == len(variants)
+
+
+def test_rfc6056_3_3_3_the_secret_decides_where():
+    nat64 = [one_address("1024-65535") for _ in range(2)]
+    nat64[1].settings.secret[0] ^= 1
+    assert nat64[0].opened("tcp", 6000) != nat64[1].opened("tcp", 6000)
+
+
+def test_rfc6056_3_3_3_ports_are_spread_over_the_range():
+    nat64 = one_address("1024-65535", limits={"sessions": 256})
+    chosen = sorted(nat64.opened("tcp", port)[1] for port in range(5000, 5100))
+    assert len(set(chosen)) == 100
+    assert chosen[0] < 10000
+    assert chosen[-1] > 56000
+    assert sum(1 for a, b in zip(chosen, chosen[1:], strict=False) if b == a + 1) < 20
+
+
+# ---- the range
+
+
+@pytest.mark.parametrize("protocol", ["tcp", "udp", "icmp"])
+@pytest.mark.parametrize(
+    ("ports", "first", "last"),
+    [("2000-2015", 2000, 2015), ("65528-65535", 65528, 65535), ("2003-2003", 2003, 2003), ("1-9", 1, 9), ("2007-2008", 2007, 2008)],
+)
+def test_every_port_of_the_range_is_handed_out_once_and_no_other(protocol, ports, first, last):
+    nat64 = one_address(ports)
+    number = last - first + 1
+    chosen = [nat64.opened(protocol, 6000 + k)[1] for k in range(number)]
+    assert sorted(chosen) == list(range(first, last + 1))
+    assert refusal(nat64, protocol, 7000) == (Verdict.POOL4_EXHAUSTED, (1, 3))
+
+
+def test_rfc6146_3_5_1_1_exhausted_pool_is_answered_and_spares_what_there_is():
+    nat64 = one_address("2000-2003")
+    for port in range(6000, 6004):
+        nat64.opened("udp", port)
+    before = nat64.sessions()
+    sent = make.ipv6(IPv6Address(HOST6), IPv6Address(in6(HOST4)), 17, make.udp(6004, 53, b"data"))
+    outcome = nat64.say(sent)
+    assert outcome.verdict == Verdict.POOL4_EXHAUSTED
+    assert outcome.answer == bytes(answer6(sent, 1, 3))
+    assert nat64.sessions() == before
+    assert nat64.mapped("udp", 6004) is None
+    nat64.opened("udp", 6000, to=(OTHER4, 53))  # an old binding may still have new peers
+
+
+def test_rfc6146_3_5_1_1_bindings_of_one_protocol_leave_the_ports_of_the_others():
+    nat64 = one_address("2000-2001")
+    for protocol in ("tcp", "udp", "icmp"):
+        assert {nat64.opened(protocol, 6000)[1], nat64.opened(protocol, 6001)[1]} == {2000, 2001}
+        assert refusal(nat64, protocol, 6002)[0] == Verdict.POOL4_EXHAUSTED
+
+
+def test_port_is_free_again_when_its_binding_ends():
+    nat64 = one_address("2000-2000")
+    nat64.opened("udp", 6000)
+    assert refusal(nat64, "udp", 6001)[0] == Verdict.POOL4_EXHAUSTED
+    nat64.wait(301)
+    assert nat64.opened("udp", 6001) == ("192.0.2.1", 2000)
+    assert refusal(nat64, "udp", 6000)[0] == Verdict.POOL4_EXHAUSTED
+
+
+# ---- RFC 6146 section 3.5.1.1: parity and the well-known ports
+
+
+@pytest.mark.parametrize("port", [6000, 6001, 65535, 1024])
+def test_rfc6146_3_5_1_1_udp_keeps_the_parity(port):
+    nat64 = one_address("1024-65535")
+    for _ in range(8):
+        assert nat64.opened("udp", port)[1] % 2 == port % 2
+        nat64.wait(301)
+
+
+def test_rfc6146_3_5_1_1_parity_gives_way_when_no_such_port_is_left():
+    nat64 = one_address("2000-2005")
+    assert [nat64.opened("udp", 6000 + 2 * k)[1] % 2 for k in range(6)] == [0, 0, 0, 1, 1, 1]
+
+
+def test_rfc6146_3_5_2_3_tcp_and_icmp_do_not_care_for_parity():
+    for protocol in ("tcp", "icmp"):
+        nat64 = one_address("1024-65535", limits={"sessions": 64})
+        assert {nat64.opened(protocol, 6000 + 2 * k)[1] % 2 for k in range(20)} == {0, 1}
+
+
+@pytest.mark.parametrize("protocol", ["tcp", "udp"])
+def test_rfc6146_3_5_1_1_port_stays_on_its_side_of_1024(protocol):
+    nat64 = one_address("1000-1047")
+    for k in range(24):
+        assert nat64.opened(protocol, 100 + k)[1] < 1024
+        assert nat64.opened(protocol, 5000 + k)[1] >= 1024
+    assert refusal(nat64, protocol, 5024)[0] == Verdict.POOL4_EXHAUSTED
+
+
+@pytest.mark.parametrize("protocol", ["tcp", "udp"])
+def test_rfc6146_3_5_1_1_side_of_1024_gives_way_when_it_is_full_or_missing(protocol):
+    nat64 = one_address("1022-1025")
+    low = [nat64.opened(protocol, 100 + k)[1] for k in range(4)]
+    assert [port < 1024 for port in low] == [True, True, False, False]
+    nat64 = one_address("1022-1025")
+    high = [nat64.opened(protocol, 5000 + k)[1] for k in range(4)]
+    assert [port < 1024 for port in high] == [False, False, True, True]
+    assert one_address("2000-2003").opened(protocol, 80)[1] >= 2000
+    assert one_address("100-103").opened(protocol, 5000)[1] <= 103
+
+
+def test_rfc6146_3_5_1_1_side_of_1024_matters_more_than_parity():
+    nat64 = one_address("1020-1027")
+    low = [nat64.opened("udp", 100 + 2 * k)[1] for k in range(4)]
+    assert sorted(low) == [1020, 1021, 1022, 1023]
+
+
+def test_rfc6146_3_5_3_identifier_has_neither_side_nor_parity():
+    nat64 = one_address("1-65535", limits={"sessions": 64})
+    chosen = [nat64.opened("icmp", 2 * k)[1] for k in range(24)]
+    assert {port % 2 for port in chosen} == {0, 1}
+    assert max(chosen) >= 1024
+
+
+# ---- source prefixes
+
+
+GROUPED = (
+    {"addresses": "192.0.2.1", "source": "2001:db8::/32"},
+    {"addresses": "192.0.2.2", "source": "2001:db8:1::/48"},
+    {"addresses": "192.0.2.3", "source": "2001:db8:1::20/128"},
+)
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 0, 2)])
+@pytest.mark.parametrize(
+    ("host", "address"),
+    [("2001:db8:2::1", "192.0.2.1"), ("2001:db8:1::1", "192.0.2.2"), ("2001:db8:1::20", "192.0.2.3")],
+)
+def test_longest_source_prefix_wins(order, host, address):
+    nat64 = pools(*(GROUPED[k] for k in order))
+    assert nat64.opened("udp", 6000, host=host)[0] == address
+
+
+def test_host_outside_every_source_prefix_is_prohibited():
+    assert refusal(pools(*GROUPED), "udp", 6000, host="2001:db9::1") == (Verdict.NO_POOL4, (1, 1))
+
+
+def test_pool_without_source_serves_the_rest():
+    nat64 = pools(*GROUPED, {"addresses": "192.0.2.0"})
+    assert nat64.opened("udp", 6000, host="2001:db9::1")[0] == "192.0.2.0"
+    assert nat64.opened("udp", 6000, host="2001:db8:2::1")[0] == "192.0.2.1"
+
+
+def test_group_that_is_exhausted_borrows_from_no_other():
+    nat64 = pools({"addresses": "192.0.2.1", "ports": "2000-2000", "source": "2001:db8:1::/48"}, {"addresses": "192.0.2.2"})
+    nat64.opened("udp", 6000)
+    assert refusal(nat64, "udp", 6001)[0] == Verdict.POOL4_EXHAUSTED
+
+
+@given(prefix=st.integers(0, (1 << 128) - 1), length=st.integers(0, 128), other=st.integers(0, (1 << 128) - 1), flip=st.integers(0, 127))
+def test_prefix_of_any_length_covers_what_it_should(prefix, length, other, flip):
+    """Against ipaddress; `flip`: an address that differs from the prefix in one bit."""
+    net = IPv6Network((prefix, length), strict=False)
+    groups = records(1, GROUP)
+    groups[0].hi, groups[0].lo = words(net[0])
+    groups[0].length = length
+    settings = replace(BASE, groups=groups)
+    for host in (other, prefix, prefix ^ 1 << flip):
+        address = IPv6Address(host)
+        assert group_of(settings, *words(address)) == (0 if address in net else NONE)
+
+
+# ---- protocols
+
+
+def test_row_serves_its_protocols_only():
+    nat64 = pools({"addresses": "192.0.2.1", "protocols": ["tcp"]}, {"addresses": "192.0.2.2", "protocols": ["udp"]})
+    assert nat64.opened("tcp", 6000)[0] == "192.0.2.1"
+    assert nat64.opened("udp", 6000)[0] == "192.0.2.2"
+    assert refusal(nat64, "icmp", 6000) == (Verdict.NO_POOL4, (1, 1))
+
+
+def test_every_row_and_protocol_has_a_bitmap_of_its_own():
+    assert sorted(slot_of(row, protocol) for row in range(4) for protocol in (1, 6, 17)) == list(range(12))
+
+
+# ---- paired pooling (RFC 4787 REQ-2)
+
+MANY = {"addresses": "192.0.2.0/28", "ports": "2000-2003"}
+
+
+def test_rfc4787_req_2_host_keeps_its_address_for_every_protocol():
+    for host in (HOST6, NEIGHBOUR6, "2001:db8::3", "2001:db8::4"):
+        nat64 = pools(MANY)
+        assert len({nat64.opened(p, 6000 + k, host=host)[0] for p in ("tcp", "udp", "icmp") for k in range(4)}) == 1
+
+
+def test_rfc4787_req_2_hosts_are_spread_over_the_addresses():
+    nat64 = pools(MANY)
+    assert len({nat64.opened("udp", 6000, host=f"2001:db8::{k:x}")[0] for k in range(1, 40)}) > 8
+
+
+def test_rfc4787_req_2_host_whose_address_is_exhausted_gets_another_and_its_old_one_back():
+    nat64 = pools({"addresses": "192.0.2.1-192.0.2.2", "ports": "2000-2001"})
+    first = [nat64.opened("udp", 6000 + k) for k in range(2)]
+    nat64.wait(200)
+    second = [nat64.opened("udp", 6002 + k) for k in range(2)]
+    assert len({address for address, _ in first}) == 1
+    assert len({address for address, _ in second}) == 1
+    assert first[0][0] != second[0][0]
+    assert nat64.opened("tcp", 6000)[0] == first[0][0]
+    nat64.wait(101)
+    assert nat64.opened("udp", 6005)[0] == first[0][0]
+    assert len({*first, *second}) == 4
+
+
+def test_rfc4787_req_2_pairing_ends_with_the_last_binding():
+    nat64 = pools(MANY)
+    nat64.opened("udp", 6000)
+    assert np.count_nonzero(nat64.tables.hosts.live) == 1
+    nat64.wait(301)
+    assert np.count_nonzero(nat64.tables.hosts.live) == 0
+    nat64.opened("udp", 6000)
+
+
+def test_paired_address_without_a_row_for_the_protocol_leaves_the_choice_to_the_others():
+    nat64 = pools(
+        {"addresses": "192.0.2.1", "protocols": ["tcp"]},
+        {"addresses": "192.0.2.2", "protocols": ["udp"]},
+    )
+    nat64.opened("tcp", 6000)
+    assert nat64.opened("udp", 6000)[0] == "192.0.2.2"
+    assert nat64.opened("tcp", 6001)[0] == "192.0.2.1"
+
+
+# ---- several rows of one address
+
+
+SPLIT = ({"addresses": "192.0.2.1", "ports": "512-1023"}, {"addresses": "192.0.2.1", "ports": "1024-65535"})
+
+
+def test_rows_of_one_address_are_used_one_after_the_other():
+    nat64 = pools({"addresses": ALONE, "ports": "2000-2001"}, {"addresses": ALONE, "ports": "3000-3001"})
+    chosen = {nat64.opened("udp", 6000 + k) for k in range(4)}
+    assert chosen == {("192.0.2.1", port) for port in (2000, 2001, 3000, 3001)}
+    assert refusal(nat64, "udp", 7000)[0] == Verdict.POOL4_EXHAUSTED
+
+
+def test_rows_of_one_address_pair_as_one():
+    rows = [{"addresses": "192.0.2.1-192.0.2.2", "ports": ports} for ports in ("2000-2000", "3000-3000")]
+    nat64 = pools(*rows)
+    chosen: list[Address4] = [nat64.opened("tcp", 6000 + k) for k in range(4)]
+    assert len({address for address, _ in chosen[:2]}) == 1
+    assert len(set(chosen)) == 4
+
+
+@pytest.mark.xfail(strict=True, reason="translator/session/pool4.py takes the first row with any free port (RFC 6146 3.5.1.1)")
+def test_rfc6146_3_5_1_1_side_of_1024_is_looked_for_in_every_row_of_the_address():
+    for host in (HOST6, NEIGHBOUR6, "2001:db8::3", "2001:db8::4"):
+        nat64 = pools(*SPLIT)
+        assert nat64.opened("udp", 600, host=host)[1] < 1024
+        assert nat64.opened("udp", 6000, host=host)[1] >= 1024
+
+
+# ---- the search itself
+
+
+def free_ports(bitmap: np.ndarray, first: int, last: int, wanted: int) -> list[int]:
+    """The plain way."""
+    bits = np.unpackbits(bitmap, bitorder="little")
+    return [port for port in range(first, last + 1) if not bits[port] and wanted >> port % 8 & 1]
+
+
+@given(
+    octets=st.lists(st.sampled_from((0, 0xFF, 0x55, 0xAA, 0x7F, 0xFE, 0x18)), min_size=6, max_size=6),
+    ends=st.tuples(st.integers(0, 47), st.integers(0, 47)),
+    start=st.integers(0, 47),
+    wanted=st.sampled_from((0xFF, 0x55, 0xAA)),
+)
+def test_search_finds_the_first_free_port_from_the_start_on_and_wraps(octets, ends, start, wanted):
+    first, last = sorted(ends)
+    start = first + start % (last - first + 1)
+    bitmap = np.array(octets, np.uint8)
+    free = free_ports(bitmap, first, last, wanted)
+    expected = next((port for port in free if port >= start), min(free, default=NONE))
+    assert find_free_port(bitmap, first, last, start, wanted) == expected
+
+
+def test_pool_of_many_addresses_is_one_row_each():
+    nat64 = pools({"addresses": "192.0.2.0/26"})
+    assert [int(row) for row in nat64.settings.pool.address] == [int(a) for a in IPv4Network("192.0.2.0/26")]

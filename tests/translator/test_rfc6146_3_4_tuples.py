@@ -1,0 +1,187 @@
+"""RFC 6146 section 3.4: the incoming tuple of a packet, and packets that have none."""
+
+from ipaddress import IPv4Address, IPv6Address, ip_address
+
+import numpy as np
+import pytest
+from scapy.layers.inet import ICMP, IP, TCP, UDP
+from scapy.layers.inet6 import ICMPv6EchoReply, ICMPv6EchoRequest, IPv6, IPv6ExtHdrDestOpt
+from scapy.packet import Packet
+
+from nat64d.settings import address6
+from tests.packets import (
+    HOST4,
+    HOST4_IN6,
+    HOST6,
+    MAPPED4,
+    MAPPED4_PORT,
+    OUR4,
+    ROUTER4,
+    ROUTER6,
+    Icmp,
+    answer4,
+    answer6,
+    cut,
+    from4,
+    from6,
+    whole,
+)
+from tests.sessions import Sessions
+from translator.packet import fields
+from translator.packet.parse import parse, parse_quoted
+from translator.packet.tuples import Tuple, arriving, incoming_tuple, tuple_of, turned
+from translator.verdict import Verdict
+
+UP, DOWN = from6(), from4()
+QUOTED_UP = IPv6(src=HOST4_IN6, dst=HOST6)  # what HOST6 or its router quotes: a packet that was on its way to it
+QUOTED_DOWN = IP(src=MAPPED4, dst=HOST4)  # what HOST4 or its router quotes
+
+# Packet -> (protocol, source, its port, destination, its port).
+TUPLES = {
+    "udp_from_ipv6": (UP / UDP(sport=1, dport=2), (17, HOST6, 1, HOST4_IN6, 2)),
+    "tcp_from_ipv6": (UP / TCP(sport=65535, dport=443), (6, HOST6, 65535, HOST4_IN6, 443)),
+    "udp_from_ipv4": (DOWN / UDP(sport=1, dport=2), (17, HOST4, 1, MAPPED4, 2)),
+    "tcp_from_ipv4": (DOWN / TCP(sport=443, dport=65535), (6, HOST4, 443, MAPPED4, 65535)),
+    "udp_behind_extension_header": (UP / IPv6ExtHdrDestOpt() / UDP(sport=1, dport=2), (17, HOST6, 1, HOST4_IN6, 2)),
+    "udp_behind_ipv4_options": (from4(options=b"\x01" * 8) / UDP(sport=1, dport=2), (17, HOST4, 1, MAPPED4, 2)),
+    # A query has one identifier: it is the port of the host behind us.
+    "request_from_ipv6": (UP / ICMPv6EchoRequest(id=7), (1, HOST6, 7, HOST4_IN6, 0)),
+    "reply_from_ipv6": (UP / ICMPv6EchoReply(id=7), (1, HOST6, 7, HOST4_IN6, 0)),
+    "request_from_ipv4": (DOWN / ICMP(type=8, id=7), (1, HOST4, 0, MAPPED4, 7)),
+    "reply_from_ipv4": (DOWN / ICMP(type=0, id=7), (1, HOST4, 0, MAPPED4, 7)),
+    # An error: the quoted tuple turned round, whoever sent the error.
+    "error_from_ipv6_about_udp": (
+        UP / Icmp(type=1) / QUOTED_UP / UDP(sport=2, dport=1),
+        (17, HOST6, 1, HOST4_IN6, 2),
+    ),
+    "error_of_a_router_from_ipv6_about_tcp": (
+        from6(src=ROUTER6) / Icmp(type=3) / QUOTED_UP / TCP(sport=2, dport=1),
+        (6, HOST6, 1, HOST4_IN6, 2),
+    ),
+    "error_from_ipv4_about_udp": (
+        DOWN / Icmp(type=3) / QUOTED_DOWN / UDP(sport=2, dport=1),
+        (17, HOST4, 1, MAPPED4, 2),
+    ),
+    "error_of_a_router_from_ipv4_about_tcp": (
+        from4(src=ROUTER4) / Icmp(type=11) / QUOTED_DOWN / TCP(sport=2, dport=1),
+        (6, HOST4, 1, MAPPED4, 2),
+    ),
+    "error_from_ipv6_about_request": (
+        UP / Icmp(type=1) / QUOTED_UP / ICMPv6EchoRequest(id=7),
+        (1, HOST6, 7, HOST4_IN6, 0),
+    ),
+    "error_from_ipv6_about_reply": (UP / Icmp(type=1) / QUOTED_UP / ICMPv6EchoReply(id=7), (1, HOST6, 7, HOST4_IN6, 0)),
+    "error_from_ipv4_about_request": (DOWN / Icmp(type=3) / QUOTED_DOWN / ICMP(type=8, id=7), (1, HOST4, 0, MAPPED4, 7)),
+    "error_from_ipv4_about_reply": (DOWN / Icmp(type=3) / QUOTED_DOWN / ICMP(type=0, id=7), (1, HOST4, 0, MAPPED4, 7)),
+}
+
+
+def tuple_of_packet(packet: Packet) -> Tuple:
+    """What the product says."""
+    p = np.frombuffer(bytes(packet), np.uint8).copy()
+    view = parse(p, 0, len(p))
+    assert view.verdict == Verdict.CONTINUE
+    is_error = view.transport == fields.ICMP and p[view.l4] not in {0, 8, 128, 129}
+    quoted = parse_quoted(p, view) if is_error else view
+    assert quoted.verdict == Verdict.CONTINUE
+    return incoming_tuple(p, view, quoted, is_error)
+
+
+def named(t: Tuple) -> tuple[int, str, int, str, int]:
+    """A tuple with its addresses as text."""
+    src, dst = (address6(t.src_hi, t.src_lo), address6(t.dst_hi, t.dst_lo)) if t.family == 6 else (
+        IPv4Address(int(t.src_lo)),
+        IPv4Address(int(t.dst_lo)),
+    )
+    return t.protocol, str(src), t.src_port, str(dst), t.dst_port
+
+
+@pytest.mark.parametrize("name", TUPLES)
+def test_rfc6146_3_4_tuple(name):
+    packet, (protocol, src, src_port, dst, dst_port) = TUPLES[name]
+    expected = protocol, str(ip_address(src)), src_port, str(ip_address(dst)), dst_port
+    assert named(tuple_of_packet(packet)) == expected
+
+
+def test_rfc6146_3_4_tuple_keeps_128_bits_of_an_address():
+    host6 = "fedc:ba98:7654:3210:f00d:8000:0:1"
+    assert named(tuple_of_packet(from6(src=host6) / UDP()))[1] == str(IPv6Address(host6))
+
+
+def test_rfc6146_3_4_turned_twice_is_the_same():
+    t = tuple_of(6, 17, 1, 2, 3, 4, 5, 6)
+    assert turned(t) == (6, 17, 4, 5, 6, 1, 2, 3)
+    assert turned(turned(t)) == t
+
+
+def test_rfc6146_3_8_arriving_identifier_moves_to_the_destination():
+    assert arriving(tuple_of(4, fields.ICMP, 0, 1, 7, 0, 2, 0)) == (4, fields.ICMP, 0, 1, 0, 0, 2, 7)
+    udp = tuple_of(4, fields.UDP, 0, 1, 7, 0, 2, 8)
+    assert arriving(udp) == udp
+
+
+SHORT = {
+    "quoted_transport_header_below_8_octets": (UP / Icmp(type=1) / QUOTED_UP / UDP(sport=2, dport=1), 7),
+    "quoted_ipv6_header_incomplete": (UP / Icmp(type=1) / QUOTED_UP, 39),
+    "quoted_ipv4_transport_header_below_8_octets": (DOWN / Icmp(type=3) / QUOTED_DOWN / UDP(sport=2, dport=1), 7),
+    "quoted_ipv4_header_incomplete": (DOWN / Icmp(type=3) / QUOTED_DOWN, 19),
+}
+
+
+@pytest.mark.parametrize("name", SHORT)
+def test_rfc6146_3_4_quote_that_does_not_name_its_packet_is_silently_discarded(name):
+    packet, kept = SHORT[name]
+    quoted = bytes(packet[Icmp].payload)
+    header = len(quoted) - len(bytes(packet[Icmp].payload.payload)) if "incomplete" not in name else 0
+    outer = packet.copy()
+    outer[Icmp].remove_payload()
+    outcome = Sessions().say(bytes(outer / cut(quoted, header + kept)))
+    assert (outcome.verdict, outcome.answer) == (Verdict.QUOTED_PACKET, None)
+
+
+@pytest.mark.parametrize(
+    "packet",
+    [
+        UP / Icmp(type=1) / QUOTED_UP / Icmp(type=1) / from6() / UDP(),
+        DOWN / Icmp(type=3) / QUOTED_DOWN / Icmp(type=11) / from4() / UDP(),
+    ],
+    ids=["from_ipv6", "from_ipv4"],
+)
+def test_rfc6146_3_4_error_about_an_error_is_silently_discarded(packet):
+    outcome = Sessions().say(bytes(packet))
+    assert (outcome.verdict, outcome.answer) == (Verdict.ERROR_IN_ERROR, None)
+
+
+@pytest.mark.parametrize("protocol", [132, 33, 47, 50, 2])
+def test_rfc6146_3_4_other_protocol_is_answered(protocol):
+    nat64 = Sessions()
+    up, down = whole(from6(nh=protocol) / bytes(16)), whole(from4(proto=protocol) / bytes(16))
+    for sent, answer in ((up, answer6(up, 1, 4)), (down, answer4(down, 3, 2))):
+        outcome = nat64.say(bytes(sent))
+        assert (outcome.verdict, outcome.answer) == (Verdict.PROTOCOL, bytes(answer))
+
+
+def test_rfc6146_3_4_icmp_of_the_other_family_is_another_protocol():
+    nat64 = Sessions()
+    assert nat64.say(bytes(from6(nh=1) / bytes(16))).verdict == Verdict.PROTOCOL
+    assert nat64.say(bytes(from4(proto=58) / bytes(16))).verdict == Verdict.PROTOCOL
+
+
+def test_rfc6146_3_4_error_about_another_protocol_is_silently_discarded():
+    nat64 = Sessions()
+    packet = DOWN / Icmp(type=3) / IP(src=MAPPED4, dst=HOST4, proto=132) / bytes(16)
+    outcome = nat64.say(bytes(packet))
+    assert (outcome.verdict, outcome.answer) == (Verdict.PROTOCOL, None)
+
+
+def test_rfc6146_3_5_packet_whose_source_is_in_pool6_is_silently_discarded():
+    nat64 = Sessions()
+    for packet in (from6(src=HOST4_IN6) / UDP(), from6(src=HOST4_IN6) / ICMPv6EchoRequest()):
+        outcome = nat64.say(bytes(packet))
+        assert (outcome.verdict, outcome.answer) == (Verdict.SOURCE_IN_POOL6, None)
+
+
+def test_rfc6146_3_5_packet_to_no_address_of_ours_is_not_processed():
+    nat64 = Sessions()
+    assert nat64.say(bytes(from6(dst="2001:db8::1") / UDP())).verdict == Verdict.NOT_OUR_PREFIX
+    assert nat64.say(bytes(from4(dst=OUR4) / UDP(dport=MAPPED4_PORT))).verdict == Verdict.NO_BIB_ENTRY

@@ -1,0 +1,67 @@
+"""RFC 7915 section 5.1.1: an IPv6 packet with a Fragment header."""
+
+import pytest
+from scapy.layers.inet import UDP
+from scapy.layers.inet6 import IPv6ExtHdrDestOpt, IPv6ExtHdrFragment, IPv6ExtHdrHopByHop, IPv6ExtHdrRouting
+from scapy.packet import Raw
+
+from tests.case import Case, Step
+from tests.packets import FROM_HOST6, FROM_MAPPED, answer6, fragment_of, from6, payload, seen4
+from translator.verdict import Verdict
+
+DATA = UDP(**FROM_HOST6) / b"x"
+SEEN = UDP(**FROM_MAPPED) / b"x"
+LONG6, LONG4 = (from6() / UDP(**FROM_HOST6) / payload(3000), seen4() / UDP(**FROM_MAPPED) / payload(3000))
+PIECES = (0, 1232, 2464)
+
+
+def atomic(identification: int = 0) -> IPv6ExtHdrFragment:
+    """RFC 6946: a Fragment header on a whole packet."""
+    return IPv6ExtHdrFragment(id=identification, offset=0, m=0)
+
+
+BEHIND = {
+    "options_behind_a_first_fragment": from6() / IPv6ExtHdrFragment(m=1) / IPv6ExtHdrDestOpt() / DATA,
+    "options_behind_a_later_fragment": from6() / IPv6ExtHdrFragment(offset=100) / IPv6ExtHdrDestOpt() / DATA,
+    "hop_by_hop_behind_a_first_fragment": from6() / IPv6ExtHdrFragment(m=1) / IPv6ExtHdrHopByHop() / DATA,
+    "a_second_fragment_header": from6() / atomic() / atomic() / DATA,
+    "a_fragment_header_behind_a_fragment": from6() / IPv6ExtHdrFragment(m=1) / atomic() / DATA,
+    "nine_extension_headers": from6() / IPv6ExtHdrFragment(nh=60) / Raw(bytes([60, 0, 1, 4, 0, 0, 0, 0]) * 9),
+}
+ROUTED = from6() / IPv6ExtHdrFragment(m=1, id=9) / IPv6ExtHdrRouting(addresses=["2001:db8::9"], segleft=1) / DATA
+
+CASES = [
+    Case(
+        "rfc7915_5_1_1_identification_is_the_low_16_bits",
+        sent=from6() / atomic(0x12345678) / DATA,
+        expect=seen4(id=0x5678) / SEEN,
+    ),
+    Case(
+        "rfc7915_5_1_1_df_is_0_whatever_the_size",
+        sent=from6() / atomic(7) / UDP(**FROM_HOST6) / payload(1400),
+        expect=seen4(id=7, flags=0) / UDP(**FROM_MAPPED) / payload(1400),
+    ),
+    Case(
+        "rfc7915_5_1_1_more_fragments_and_offset_are_copied",
+        steps=[Step(fragment_of(LONG6, at, 1232, 0xABCD1234), fragment_of(LONG4, at, 1232, 0x1234)) for at in PIECES],
+    ),
+    *(
+        Case(
+            f"rfc7915_5_1_1_extension_header_behind_the_fragment_header_is_dropped_{name}",
+            sent=sent,
+            verdict=Verdict.EXTENSION_HEADERS,
+        )
+        for name, sent in BEHIND.items()
+    ),
+    Case(
+        "rfc7915_5_1_routing_header_of_a_first_fragment_is_answered",
+        sent=ROUTED,
+        verdict=Verdict.ROUTING_HEADER,
+        answer=answer6(ROUTED, 4, 0, 40 + 8 + 3),
+    ),
+]
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_rfc7915_5_1_1(case):
+    case.check()

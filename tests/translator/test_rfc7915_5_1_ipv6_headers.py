@@ -1,0 +1,178 @@
+"""RFC 7915 section 5.1: the IPv4 header of an IPv6 packet."""
+
+import pytest
+from scapy.layers.inet import TCP, UDP
+from scapy.layers.inet6 import (
+    IPv6ExtHdrDestOpt,
+    IPv6ExtHdrFragment,
+    IPv6ExtHdrHopByHop,
+    IPv6ExtHdrRouting,
+    PadN,
+)
+from scapy.packet import Packet
+
+from tests.case import Case, Nat64
+from tests.packets import (
+    FROM_HOST6,
+    FROM_MAPPED,
+    HOST4_IN6,
+    HOST6,
+    answer6,
+    from6,
+    payload,
+    ping4,
+    ping6,
+    seen4,
+)
+from translator.verdict import Verdict
+
+DATA = UDP(**FROM_HOST6) / b"x"
+SEEN = seen4() / UDP(**FROM_MAPPED) / b"x"
+AUTHENTICATION, ENCAPSULATION, NO_NEXT_HEADER, HOST_IDENTITY, ICMPV4 = 51, 50, 59, 139, 1
+
+
+def routing(segments_left: int) -> Packet:
+    return IPv6ExtHdrRouting(addresses=["2001:db8:9::9"], segleft=segments_left)
+
+
+OPTIONS, LONG_OPTIONS = IPv6ExtHdrDestOpt(), IPv6ExtHdrDestOpt(options=[PadN(optdata=b"\0" * 252)])
+SKIPPED = {
+    "hop_by_hop_options": IPv6ExtHdrHopByHop(),
+    "destination_options": OPTIONS,
+    "destination_options_of_256_octets": LONG_OPTIONS,
+    "routing_with_no_segments_left": routing(0),
+    "one_after_another": IPv6ExtHdrHopByHop() / OPTIONS / routing(0) / OPTIONS,
+    "eight_of_them": IPv6ExtHdrHopByHop() / OPTIONS / OPTIONS / OPTIONS / OPTIONS / OPTIONS / OPTIONS / OPTIONS,
+}
+LATE = [from6(hlim=hop_limit) / DATA for hop_limit in (0, 1)]
+# Where Segments Left stands (RFC 8200 section 4.4): octet 3 of the Routing header.
+PENDING = {
+    40 + 3: from6() / routing(1) / DATA,
+    40 + 8 + 3: from6() / IPv6ExtHdrHopByHop() / routing(255) / DATA,
+    40 + 256 + 24 + 3: from6() / LONG_OPTIONS / routing(0) / routing(2) / DATA,
+}
+FOREIGN = {
+    number: from6(nh=number) / b"\x3b\x00\x00\x00\x00\x00\x00\x00"
+    for number in (0x2F, AUTHENTICATION, ENCAPSULATION, NO_NEXT_HEADER, HOST_IDENTITY, ICMPV4, 132, 253)
+}
+
+CASES = [
+    Case("rfc7915_5_1_hop_limit_is_decremented_by_one", sent=from6(hlim=64) / DATA, expect=SEEN),
+    Case(
+        "rfc7915_5_1_hop_limit_2_is_the_smallest_that_passes",
+        sent=from6(hlim=2) / DATA,
+        expect=seen4(ttl=1) / UDP(**FROM_MAPPED) / b"x",
+    ),
+    *(
+        Case(
+            f"rfc7915_5_1_hop_limit_{late.hlim}_is_answered_with_time_exceeded",
+            sent=late,
+            verdict=Verdict.HOP_LIMIT_EXPIRED,
+            answer=answer6(late, 3, 0),
+        )
+        for late in LATE
+    ),
+    *(
+        Case(
+            f"rfc7915_5_1_traffic_class_{value:#x}_is_copied_and_the_flow_label_is_not",
+            sent=from6(tc=value, fl=0xFFFFF) / DATA,
+            expect=seen4(tos=value) / UDP(**FROM_MAPPED) / b"x",
+        )
+        for value in (0x00, 0xB8, 0x03, 0xFF)
+    ),
+    Case(
+        "rfc7915_5_1_type_of_service_is_what_the_operator_wished",
+        config={"translation": {"traffic_class": 0}},
+        sent=from6(tc=0xB8) / DATA,
+        expect=seen4(tos=0) / UDP(**FROM_MAPPED) / b"x",
+    ),
+    Case(
+        "rfc7915_5_1_next_header_58_becomes_1",
+        sent=from6() / ping6(True, b"x"),
+        expect=seen4(proto=1) / ping4(True, b"x"),
+    ),
+    Case(
+        "rfc7915_5_1_next_header_6_is_copied",
+        sent=from6() / TCP(**FROM_HOST6, flags="S") / b"x",
+        expect=seen4(proto=6) / TCP(**FROM_MAPPED, flags="S") / b"x",
+    ),
+    Case(
+        "rfc7915_5_1_octets_behind_payload_length_are_not_part_of_the_packet",
+        sent=bytes(from6() / DATA) + b"\xff" * 17,
+        expect=SEEN,
+    ),
+    Case(
+        "rfc7915_5_1_df_is_0_up_to_1260_octets",
+        sent=from6() / UDP(**FROM_HOST6) / payload(1232),
+        expect=seen4(flags=0) / UDP(**FROM_MAPPED) / payload(1232),
+    ),
+    Case(
+        "rfc7915_5_1_df_is_1_above_1260_octets",
+        sent=from6() / UDP(**FROM_HOST6) / payload(1233),
+        expect=seen4(flags="DF") / UDP(**FROM_MAPPED) / payload(1233),
+    ),
+    *(
+        Case(f"rfc7915_5_1_extension_headers_are_skipped_{name}", sent=from6() / chain / DATA, expect=SEEN)
+        for name, chain in SKIPPED.items()
+    ),
+    Case(
+        "rfc7915_5_1_df_looks_at_the_size_without_extension_headers",
+        sent=from6() / LONG_OPTIONS / UDP(**FROM_HOST6) / payload(1232),
+        expect=seen4(flags=0) / UDP(**FROM_MAPPED) / payload(1232),
+    ),
+    *(
+        Case(
+            f"rfc7915_5_1_segments_left_is_answered_with_a_pointer_to_octet_{pointer}",
+            sent=routed,
+            verdict=Verdict.ROUTING_HEADER,
+            answer=answer6(routed, 4, 0, pointer),
+        )
+        for pointer, routed in PENDING.items()
+    ),
+    *(
+        Case(
+            f"rfc6146_3_5_next_header_{number}_is_answered_with_port_unreachable",
+            sent=foreign,
+            verdict=Verdict.PROTOCOL,
+            answer=answer6(foreign, 1, 4),
+        )
+        for number, foreign in FOREIGN.items()
+    ),
+    *(
+        Case(
+            f"rfc7915_5_1_illegal_source_{source}_is_silently_discarded",
+            sent=from6(src=source) / DATA,
+            verdict=Verdict.NOT_UNICAST,
+        )
+        for source in ("::", "::1", "fe80::1", "febf::1", "ff02::1", "ff0e::1:2")
+    ),
+    Case(
+        "rfc7915_5_1_multicast_is_silently_discarded",
+        sent=from6(dst="ff02::1") / DATA,
+        verdict=Verdict.NOT_UNICAST,
+    ),
+    Case(
+        "rfc6146_3_5_source_in_pool6_is_silently_discarded",
+        sent=from6(src=HOST4_IN6) / DATA,
+        verdict=Verdict.SOURCE_IN_POOL6,
+    ),
+    Case(
+        "rfc6146_3_5_destination_outside_of_pool6_is_not_processed",
+        sent=from6(dst=HOST6, src="2001:db8::5") / DATA,
+        verdict=Verdict.NOT_OUR_PREFIX,
+    ),
+]
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_rfc7915_5_1(case):
+    case.check()
+
+
+def test_rfc7915_5_1_identification_comes_from_a_generator_that_does_not_repeat_soon():
+    nat64 = Nat64()
+    nat64.settings = nat64.engine_settings
+    sent = bytes(from6() / DATA)
+    seen = [nat64.send(sent).packets[0][4:6] for _ in range(500)]
+    assert len(set(seen)) == 500
+    assert sorted(seen) != seen

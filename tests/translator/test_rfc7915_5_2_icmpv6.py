@@ -1,0 +1,166 @@
+"""RFC 7915 section 5.2: type, code, pointer and MTU of an ICMPv6 message in ICMPv4."""
+
+import pytest
+from scapy.layers.inet import UDP
+from scapy.layers.inet6 import IPv6ExtHdrFragment
+from scapy.packet import Raw
+
+from tests.case import Case, Nat64, Step
+from tests.packets import (
+    FROM_HOST6,
+    ROUTER6,
+    TO_HOST6,
+    TO_MAPPED,
+    Icmp,
+    from6,
+    ping4,
+    ping6,
+    payload,
+    seen4,
+    seen6,
+    sent4,
+)
+from translator.verdict import Verdict
+
+OPENING = Step(from6() / UDP(**FROM_HOST6))
+QUOTED6, QUOTED4 = seen6() / UDP(**TO_HOST6) / b"x", sent4(ttl=63) / UDP(**TO_MAPPED) / b"x"
+FRAGMENTED6 = seen6() / IPv6ExtHdrFragment(id=7) / UDP(**TO_HOST6) / b"x"
+FRAGMENTED4 = sent4(id=7) / UDP(**TO_MAPPED) / b"x"
+
+# (type, code) -> (type, code), word for word; whatever is missing is silently dropped.
+ERRORS = {
+    (1, 0): (3, 1),
+    (1, 1): (3, 10),
+    (1, 2): (3, 1),
+    (1, 3): (3, 1),
+    (1, 4): (3, 3),
+    (2, 0): (3, 4),
+    (3, 0): (11, 0),
+    (3, 1): (11, 1),
+    (4, 0): (12, 0),
+    (4, 1): (3, 2),
+}
+UNTRANSLATED = [(1, code) for code in (5, 6, 7, 255)] + [(4, code) for code in (2, 3, 255)]
+UNTRANSLATED += [(type_, 0) for type_ in (0, 5, 15, 16, 100, 127)]
+NOT_ECHO = [type_ for type_ in range(130, 256)]
+
+# Figure 6: octet of the IPv6 header -> octet of the IPv4 header; no other octet has a counterpart.
+POINTERS = {
+    0: 0,
+    1: 1,
+    4: 2,
+    5: 2,
+    6: 9,
+    7: 8,
+    **{pointer: 12 for pointer in range(8, 24)},
+    **{pointer: 16 for pointer in range(24, 40)},
+}
+NO_POINTERS = (2, 3, 40, 41, 48, 255, 256, 0x01000000, 0x80000000, 0xFFFFFFFF)
+
+
+def error6(type_, code, rest=0, quoted=QUOTED6):
+    return from6(src=ROUTER6) / Icmp(type=type_, code=code, rest=rest) / quoted
+
+
+def error4(type_, code, rest=0, quoted=QUOTED4):
+    """RFC 6146 section 3.7: an IPv6 router speaks with the address of the host behind it."""
+    return seen4() / Icmp(type=type_, code=code, rest=rest) / quoted
+
+
+def too_big(name, given, told, quoted=(QUOTED6, QUOTED4), **translation):
+    return Case(
+        f"rfc7915_5_2_mtu_{name}",
+        config={"translation": translation},
+        steps=[OPENING],
+        sent=error6(2, 0, given, quoted[0]),
+        expect=error4(3, 4, told, quoted[1]),
+    )
+
+
+CASES = [
+    Case(
+        "rfc7915_5_2_echo_request_128_becomes_8",
+        sent=from6() / ping6(True, b"abc"),
+        expect=seen4() / ping4(True, b"abc"),
+    ),
+    Case(
+        "rfc7915_5_2_echo_reply_129_becomes_0",
+        sent=from6() / ping6(False, payload(57)),
+        expect=seen4() / ping4(False, payload(57)),
+    ),
+    *(
+        Case(
+            f"rfc7915_5_2_informational_type_{type_}_is_silently_dropped",
+            sent=from6() / Icmp(type=type_) / Raw(bytes(48)),
+            verdict=Verdict.ICMP_TYPE,
+        )
+        for type_ in NOT_ECHO
+    ),
+    *(
+        Case(
+            f"rfc7915_5_2_error_{type_}_{code}_becomes_{new_type}_{new_code}",
+            steps=[OPENING],
+            sent=error6(type_, code, 1500 if type_ == 2 else 0),
+            expect=error4(new_type, new_code, 1480 if type_ == 2 else 0),
+        )
+        for (type_, code), (new_type, new_code) in ERRORS.items()
+    ),
+    *(
+        Case(
+            f"rfc7915_5_2_error_{type_}_{code}_is_silently_dropped",
+            steps=[OPENING],
+            sent=error6(type_, code),
+            verdict=Verdict.ICMP_TYPE,
+        )
+        for type_, code in UNTRANSLATED
+    ),
+    Case(
+        "rfc7915_5_2_unused_octets_of_an_error_become_0",
+        steps=[OPENING],
+        sent=error6(1, 1, 0x00123456),
+        expect=error4(3, 10, 0),
+    ),
+    *(
+        Case(
+            f"rfc7915_5_2_pointer_{pointer}_becomes_{translated}",
+            steps=[OPENING],
+            sent=error6(4, 0, pointer),
+            expect=error4(12, 0, translated << 24),
+        )
+        for pointer, translated in POINTERS.items()
+    ),
+    *(
+        Case(
+            f"rfc7915_5_2_pointer_{pointer}_has_no_counterpart",
+            steps=[OPENING],
+            sent=error6(4, 0, pointer),
+            verdict=Verdict.ICMP_TYPE,
+        )
+        for pointer in NO_POINTERS
+    ),
+    too_big("shrinks_by_20", 1400, 1380),
+    too_big("1280_becomes_1260", 1280, 1260),
+    too_big("shrinks_by_28_where_the_packet_had_a_fragment_header", 1400, 1372, (FRAGMENTED6, FRAGMENTED4)),
+    too_big("is_no_larger_than_mtu4", 9000, 1400, mtu4=1400),
+    too_big("is_no_larger_than_mtu6_less_20", 9000, 1480, mtu6=1500),
+    too_big("is_the_smallest_of_all_three", 1300, 1280, mtu4=1400, mtu6=1500),
+    too_big("beyond_16_bits_is_65535", 0x7FFFFFFF, 65535),
+    too_big("beyond_31_bits_is_65535", 0xFFFFFFFF, 65535),
+    too_big("below_20_is_0", 10, 0),
+]
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_rfc7915_5_2(case):
+    case.check()
+
+
+def test_rfc7915_5_2_every_other_type_and_code_is_silently_dropped():
+    nat64 = Nat64()
+    nat64.check(OPENING)
+    verdicts = {
+        (type_, code): nat64.send(error6(type_, code, 0)).verdict for type_ in range(128) for code in (*range(8), 255)
+    }
+    expected = {key for key in verdicts if key in ERRORS or key[0] in {2, 3}}
+    assert {key for key, verdict in verdicts.items() if verdict == Verdict.TRANSLATED} == expected
+    assert set(verdicts.values()) == {Verdict.TRANSLATED, Verdict.ICMP_TYPE}
