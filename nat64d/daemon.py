@@ -107,7 +107,7 @@ def _prepare(config: Config, tun: Tun, live: Live) -> None:
     live.settings = settings_of(config, os.urandom(16), len(tun.fds))
     with compile_progress(log):
         live.tables = tables_of(config, live.settings)
-        live.queues = [Queue(number, fd) for number, fd in enumerate(tun.fds)]
+        live.queues = [Queue(number, fd, "uso4" in tun.offloads) for number, fd in enumerate(tun.fds)]
         warm_up(live)
 
 
@@ -145,7 +145,7 @@ def compile_all() -> set[str]:
     live.settings = settings_of(config, bytes(16))
     with compile_progress(log) as compiled:
         live.tables = tables_of(config, live.settings)
-        live.queues = [Queue(0, -1)]
+        live.queues = [Queue(0, -1, coalesces=False)]
         warm_up(live)
     return compiled
 

@@ -46,7 +46,7 @@ class Engine:
         outcome = process(self.settings, self.tables, self.worker, now, self.slot, HEADROOM, end)
         answer = bytes(self.worker.answer[HEADROOM : HEADROOM + outcome.answer]) if outcome.answer else None
         label = Direction(outcome.direction).label
-        return Outcome(Verdict(outcome.verdict), label, self._packets(outcome), answer)
+        return Outcome(outcome.verdict, label, self._packets(outcome), answer)
 
     def expire(self, at: float) -> None:
         """End every session whose time is over at `at` seconds."""
@@ -56,7 +56,8 @@ class Engine:
     def _packets(self, outcome) -> list[bytes]:  # type: ignore[no-untyped-def]  # a compiled function's NamedTuple
         if not outcome.piece:
             return [bytes(self.slot[outcome.at : outcome.end])] if outcome.end > outcome.at else []
-        pieces, out = [], self.worker.answer
+        pieces: list[bytes] = []
+        out = self.worker.answer
         while size := cut(self.slot, outcome.at, outcome.end, outcome.piece, len(pieces), out, HEADROOM):
             pieces.append(bytes(out[HEADROOM : HEADROOM + size]))
         return pieces

@@ -106,7 +106,8 @@ class Live:
 
     def pools(self) -> list[Row]:
         """A row for each protocol of each [[pool4]]."""
-        tables, at, rows = self._tables(), 0, []
+        tables, at = self._tables(), 0
+        rows: list[Row] = []
         for pool in ordered_pools(self.config):
             count = int(pool.last) - int(pool.first) + 1
             used = tables.ports_count[3 * at : 3 * (at + count)].reshape(count, 3).sum(axis=0)
@@ -169,4 +170,5 @@ def _in_network4(addresses: np.ndarray, network: IPv4Network) -> np.ndarray:
 def _in_network6(rows: np.ndarray, network: IPv6Network) -> np.ndarray:
     hi, lo = words(network[0])
     mask_hi, mask_lo = words(network.netmask)
-    return ((rows["host6_hi"] ^ hi) & mask_hi == 0) & ((rows["host6_lo"] ^ lo) & mask_lo == 0)
+    inside: np.ndarray = ((rows["host6_hi"] ^ hi) & mask_hi == 0) & ((rows["host6_lo"] ^ lo) & mask_lo == 0)
+    return inside

@@ -1,6 +1,6 @@
 """Config -> Settings and Tables: the operator's words as the translator's numbers. Pure functions."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from hashlib import sha256
 from ipaddress import IPv4Address, IPv6Address, IPv6Network
 
@@ -31,9 +31,9 @@ def address6(hi: int, lo: int) -> IPv6Address:
     return IPv6Address((int(hi) & (1 << 64) - 1) << 64 | int(lo) & (1 << 64) - 1)
 
 
-def _rows(*values: Iterable[int]) -> np.ndarray:
+def _rows(*values: Sequence[int]) -> np.ndarray:
     """int64[n, 2], also for n = 0."""
-    return np.array(sorted(values), np.int64).reshape(-1, 2)
+    return np.array(sorted(map(list, values)), np.int64).reshape(-1, 2)
 
 
 def _merged(ranges: np.ndarray) -> np.ndarray:
@@ -87,8 +87,8 @@ def settings_of(config: Config, secret: bytes, queues: int = 1) -> Settings:
     translation, timeouts = config.translation, config.timeouts
     ours = [(int(pool.first), int(pool.last)) for pool in config.pool4]
     ours += [(int(forward.address4), int(forward.address4)) for forward in config.forward]
-    seconds = (timeouts.udp, timeouts.tcp_established, timeouts.tcp_transitory)
-    seconds += (timeouts.tcp_incoming_syn, timeouts.icmp, timeouts.fragment)
+    seconds = [timeouts.udp, timeouts.tcp_established, timeouts.tcp_transitory]
+    seconds += [timeouts.tcp_incoming_syn, timeouts.icmp, timeouts.fragment]
     shuffle = np.random.Generator(np.random.PCG64(int.from_bytes(sha256(secret).digest(), "big")))
     return Settings(
         pool6_hi=pool6_hi,

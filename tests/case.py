@@ -26,7 +26,7 @@ checksums in all that comes out (`damaged=True`: but for a packet that came with
 
 Beside cases: `nat64 = Nat64(limits={"sessions": 16})` is the gateway in memory (an Engine); nat64.send(packet, at) ->
 Outcome, nat64.check(step), nat64.events() -> {"BIB_CREATED": 1}, nat64.tables, nat64.worker; nat64.offloaded(header,
-packet) for packets with a virtio_net_hdr. The fixture `nat64` is one with CONFIG.
+packet) -> (verdict, header, packets) for packets with a virtio_net_hdr. The fixture `nat64` is one with CONFIG.
 """
 
 from collections.abc import Sequence
@@ -96,16 +96,15 @@ class Nat64(Engine):
                 check_checksums(out)
         return outcome
 
-    def offloaded(self, header: bytes, packet: Sent, at: float = 0.0) -> tuple[Verdict, bytes, bytes]:
-        """Translate a packet with a virtio_net_hdr: (verdict, header, packet); nothing is finished on the way."""
-        octets, now = bytes(packet), round((BEGIN + at) * 1000)
+    def offloaded(self, header: bytes, packet: Sent, at: float = 0.0) -> tuple[Verdict, bytes, list[bytes]]:
+        """Translate a packet with a virtio_net_hdr: (verdict, header, packets); nothing is finished on the way."""
+        frame = np.frombuffer(header + bytes(packet), np.uint8)
         self.around_slot.fill(POISON)
-        self.slot[HEADROOM - VNET_HEADER : HEADROOM + len(octets)] = np.frombuffer(header + octets, np.uint8)
-        end = HEADROOM + len(octets)
+        self.slot[HEADROOM - VNET_HEADER :][: len(frame)] = frame
+        end, now = HEADROOM + len(frame) - VNET_HEADER, round((BEGIN + at) * 1000)
         out = process(self.settings, self.tables, self.worker, now, self.slot, HEADROOM, end)
-        assert not out.piece, "cut into fragments: send() shows them"
-        frame = bytes(self.slot[out.at - VNET_HEADER : out.end]) if out.end > out.at else b""
-        return Verdict(out.verdict), frame[:VNET_HEADER], frame[VNET_HEADER:]
+        assert (self.around_slot[CANARY + end :] == POISON).all(), "wrote behind the packet"
+        return Verdict(out.verdict), bytes(self.slot[out.at - VNET_HEADER : out.at]), self._packets(out)
 
     def check(self, step: "Step") -> Outcome:
         """Send a step's packet and compare everything it says."""

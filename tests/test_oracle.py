@@ -1,4 +1,4 @@
-"""The translator and the oracle of tests/reference, side by side: same packets, same histories, octet for octet the same.
+"""The translator and the oracle of tests/reference side by side: same packets, same histories, octet for octet equal.
 
 A disagreement prints the history as Python; it becomes a named row of REGRESSIONS, whatever side was wrong. The number
 of histories is taken from ORACLE_EXAMPLES (`make fuzz-long` sets it high).
@@ -14,7 +14,7 @@ from nat64d.config import Config, loads
 from nat64d.engine import Engine
 from tests.reference.comparison import Comparison
 from tests.reference.oracle import Scope
-from tests.reference.strategies import packets, pauses
+from tests.reference.strategies import Turn, conversations, packets, pauses, segment_of
 
 EXAMPLES = int(os.environ.get("ORACLE_EXAMPLES", "40"))
 
@@ -88,6 +88,16 @@ def test_every_history_ends_as_the_rfcs_say(name: str) -> None:
                 comparison.send(packet)
 
     check()
+
+
+@settings(max_examples=EXAMPLES * 4, deadline=None, suppress_health_check=list(HealthCheck))
+@given(conversations())
+def test_every_tcp_conversation_lives_as_long_as_rfc6146_3_5_2_2_says(conversation: list[Turn]) -> None:
+    config = loads(CONFIGS["two addresses"])
+    comparison = Comparison(Engine(config), config, SCOPE)
+    for turn in conversation:
+        comparison.wait(turn.pause)
+        comparison.send(segment_of(comparison.world, turn))
 
 
 # name: (configuration, steps of a time in seconds and a packet)

@@ -106,7 +106,7 @@ def by_reference(cls: type) -> type:
         object.__setattr__(self, "address", self._block.ctypes.data)
 
     cls.__post_init__ = remember_block  # type: ignore[attr-defined]
-    made = dataclass(frozen=True, eq=False)(cls)
+    made: type = dataclass(frozen=True, eq=False)(cls)
 
     @typeof_impl.register(made)
     def _(value: Any, context: Any) -> ReferenceType:

@@ -106,7 +106,8 @@ class Event(IntEnum):
     ANSWER_UNDUE = 6, "ICMP errors not sent: none may be sent about such a packet (RFC 1122 3.2.2, RFC 4443 2.4)."
     FRAGMENTS_SENT = 7, "IPv6 fragments written for IPv4 packets without DF."
     SUPERFRAMES = 8, "GSO super-frames translated in one piece."
-    WRITE_FAILED = 9, "Packets the TUN device did not take."
+    COALESCED = 9, "UDP datagrams written as part of a super-frame."
+    WRITE_FAILED = 10, "Packets the TUN device did not take."
 
     def __new__(cls, number: int, help: str) -> Self:
         """A member that carries its row."""

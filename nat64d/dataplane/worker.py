@@ -13,6 +13,7 @@ import time
 import numpy as np
 from numba import types
 
+from nat64d.dataplane.coalesce import COUNT, begin, joins, new_pending, payload_of, seal
 from nat64d.dataplane.tun import VNET_HEADER
 from translator.compile import int64, jit
 from translator.lock import acquire, release
@@ -75,18 +76,40 @@ def send(fd, worker, p, outcome):
 
 
 @jit()
-def take_batch(settings, tables, worker, now, fd, slot):
-    """Translate up to BATCH packets; returns how many there were."""
-    for n in range(BATCH):
-        size = _read(fd, slot.ctypes.data + HEADROOM - VNET_HEADER, SLOT - HEADROOM + VNET_HEADER)
-        if size < VNET_HEADER:
-            return n
-        send(fd, worker, slot, process(settings, tables, worker, now, slot, HEADROOM, HEADROOM + size - VNET_HEADER))
-    return BATCH
+def flush(fd, worker, pending):
+    """Write the datagrams joined so far."""
+    count = pending.state[COUNT]
+    if count > 0:
+        put(fd, worker, pending.slot, HEADROOM, seal(pending))
+    if count > 1:
+        worker.events[int64(Event.COALESCED)] += count
 
 
 @jit()
-def run(settings, tables, worker, fd, control, slot, polls, clock):
+def take_batch(settings, tables, worker, pending, now, fd, slot):
+    """Translate up to BATCH packets; returns how many there were."""
+    count = BATCH
+    for n in range(BATCH):
+        size = _read(fd, slot.ctypes.data + HEADROOM - VNET_HEADER, SLOT - HEADROOM + VNET_HEADER)
+        if size < VNET_HEADER:
+            count = n
+            break
+        outcome = process(settings, tables, worker, now, slot, HEADROOM, HEADROOM + size - VNET_HEADER)
+        alone = outcome.piece > 0 or not pending.enabled
+        payload = 0 if alone else payload_of(slot, outcome.at, outcome.end)
+        if payload > 0 and joins(pending, slot, outcome.at, outcome.end, payload):
+            continue
+        flush(fd, worker, pending)
+        if payload > 0:
+            begin(pending, slot, outcome.at, outcome.end, payload)
+        else:
+            send(fd, worker, slot, outcome)
+    flush(fd, worker, pending)
+    return count
+
+
+@jit()
+def run(settings, tables, worker, pending, fd, control, slot, polls, clock):
     """Serve one queue until the stop word is set (returns 0) or the device is gone (returns its poll events).
 
     `control` int64[8], `slot` uint8[SLOT], `clock` int64[2]; `polls` int32[4]: two struct pollfd, the queue and the
@@ -100,7 +123,7 @@ def run(settings, tables, worker, fd, control, slot, polls, clock):
             seen = expire(settings, tables, now, EXPIRE)
             release(tables.lock)
             expiry = now if seen == EXPIRE else (now // 1000 + 1) * 1000
-        if take_batch(settings, tables, worker, now, fd, slot) == 0:
+        if take_batch(settings, tables, worker, pending, now, fd, slot) == 0:
             _poll(polls.ctypes.data, 2, IDLE)
             events = polls[1] >> 16
             if events & (POLLERR | POLLHUP | POLLNVAL):
@@ -109,12 +132,13 @@ def run(settings, tables, worker, fd, control, slot, polls, clock):
 
 
 class Queue:
-    """One TUN queue, the thread that serves it, and how to stop it."""
+    """One TUN queue, the thread that serves it, and how to stop it. `coalesces`: the device takes UDP super-frames."""
 
-    def __init__(self, number: int, fd: int) -> None:
+    def __init__(self, number: int, fd: int, coalesces: bool) -> None:
         self.fd = fd
         self.worker: Worker = new_worker(number)
         self.failure: str | None = None
+        self._pending = new_pending(coalesces)
         self._control = np.zeros(8, np.int64)
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._slot = np.zeros(SLOT, np.uint8)
@@ -124,7 +148,8 @@ class Queue:
     def serve(self, settings: Settings, tables: Tables) -> int:
         """Run the loop in this thread."""
         clock = np.zeros(2, np.int64)
-        reason: int = run(settings, tables, self.worker, self.fd, self._control, self._slot, self._polls, clock)
+        own = (self.worker, self._pending, self.fd, self._control, self._slot, self._polls, clock)
+        reason: int = run(settings, tables, *own)
         return reason
 
     def compile(self, settings: Settings, tables: Tables) -> None:

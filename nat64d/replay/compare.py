@@ -94,7 +94,7 @@ def _difference(packet: Packet, output: Output) -> Iterator[str]:
 
 
 def differing_fields(expected: bytes, got: bytes) -> list[str]:
-    """One line a wrong field, `-` expected and `+` got; whole packets where scapy shows no difference between the two."""
+    """One line a wrong field, `-` expected and `+` got; the octets where scapy shows no difference between the two."""
     lines = list(unified_diff(fields(expected), fields(got), lineterm="", n=0))[2:]
     wrong = [f"{line[0]}  {line[1:]}" for line in lines if not line.startswith("@@")]
     return wrong or [f"-  {expected.hex()}", f"+  {got.hex()}"]

@@ -1,7 +1,7 @@
 """`nat64d replay`: a capture through the pipeline by its own clock, deterministic to the octet.
 
-What became of the packets goes to standard output; what differs from the golden capture, and what else is to be said, to
-standard error.
+What became of the packets goes to standard output; what differs from the golden capture, and what else is to be said,
+to standard error.
 """
 
 import json
@@ -115,7 +115,7 @@ def _chunks(packets: Iterable[Packet]) -> Iterator[list[Packet]]:
 
 
 def main(input: Path, config: Path | None, output: Path | None, expect: Path | None, as_json: bool) -> int:
-    """Replay `input`; 0, or 1 if the outputs are not those of `expect`, or 2 with a sentence if a file cannot be used."""
+    """Replay `input`; 0, 1 if the outputs are not those of `expect`, 2 with a sentence if a file cannot be used."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
         return _replay(input, config, output, expect, as_json)

@@ -160,7 +160,7 @@ class Stateless:
 
 
 def readable_quote(packet: Packet, message: Message) -> Packet | None:
-    """RFC 7915 4.3: one embedded header, of the same family, with the 8 octets of RFC 792 if it has a transport header."""
+    """RFC 7915 4.3: one embedded header, of the same family, and 8 octets of a transport header we know (RFC 792)."""
     try:
         quoted = read(message.quoted, quoted=True)
     except UnreadableError:

@@ -251,7 +251,7 @@ def icmp_error(draw: st.DrawFn, world: World) -> bytes:
 
 
 def with_extension(message: bytes, family: int) -> bytes:
-    """RFC 4884: the quote cut or padded to 128 octets, its length told, an object of MPLS labels (RFC 4950) behind it."""
+    """RFC 4884: the quote cut or padded to 128 octets, its length told, an object of RFC 4950 behind it."""
     word = bytearray(message[4:8])
     word[LENGTH_AT[family]] = LEAST_DATAGRAM // WORD[family]
     quoted = message[8 : 8 + LEAST_DATAGRAM].ljust(LEAST_DATAGRAM, b"\0")
@@ -322,3 +322,33 @@ def in_fragments(draw: st.DrawFn, packet: bytes) -> list[bytes]:
 
 def pauses(long: bool) -> st.SearchStrategy[float]:
     return st.sampled_from((0.013,) * 12 + PAUSES + (LONG_PAUSES if long else ()))
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One segment of a TCP conversation, `pause` seconds after the one before."""
+
+    from_v6: bool
+    flags: int
+    pause: float
+
+
+def conversations() -> st.SearchStrategy[list[Turn]]:
+    """What a session may live to see: both ends, every flag, pauses around each lifetime of RFC 6146 4."""
+    turn = st.builds(
+        Turn,
+        from_v6=st.booleans(),
+        flags=st.sampled_from((0x02, 0x12, 0x10, 0x10, 0x11, 0x11, 0x01, 0x04, 0x14, 0x03, 0x06, 0x05)),
+        pause=st.sampled_from((0.013, 0.013, 0.013, 5.013, 7.013, 238.013, 242.013, 3600.013, 7438.013, 7442.013)),
+    )
+    opening = st.sampled_from(([Turn(True, 0x02, 0.013)], [Turn(True, 0x02, 0.013), Turn(False, 0x12, 0.013)]))
+    return st.builds(list.__add__, opening, st.lists(turn, max_size=8))
+
+
+def segment_of(world: World, turn: Turn) -> bytes:
+    """The turn as a packet between the first hosts of both sides, ports 5000 and 80; from IPv4 to their mapping."""
+    host6, host4 = world.hosts6[0], world.hosts4[0]
+    if turn.from_v6:
+        return make.ipv6(host6, world.seen_from_ipv6(host4), TCP, make.tcp(5000, 80, turn.flags))
+    mapped4, port = world.mapped[0].mapped4 if world.mapped else (IPv4Address("192.0.2.1"), 1)
+    return make.ipv4(host4, mapped4, TCP, make.tcp(80, port, turn.flags))

@@ -130,7 +130,7 @@ SCENARIOS = [
     ),
     Scenario(
         "an_ipv4_fragment_is_cut_again",
-        "A fragment of 1400 octets of a datagram of 1600: its parts carry on its offset, all but the last part say more.",
+        "One of 1232 octets fits, one of 1400 does not: its parts carry on its offset, and say more as it did.",
         [
             OPEN,
             again(1608, 0, 1232, (0, 1232)),

@@ -74,7 +74,10 @@ def test_forwarded_port_of_one_protocol_is_free_for_another():
 @pytest.mark.parametrize("place", PLACES)
 def test_forward_marks_the_bitmap_of_the_row_it_is_in(place):
     address, port = PLACES[place]
-    nat64 = door(f"{address}:{port}", pool4=[{"addresses": "192.0.2.0/31"}, {"addresses": "192.0.2.1", "ports": "80-90", "protocols": ["udp"]}])
+    nat64 = door(
+        f"{address}:{port}",
+        pool4=[{"addresses": "192.0.2.0/31"}, {"addresses": "192.0.2.1", "ports": "80-90", "protocols": ["udp"]}],
+    )
     slot = nat64.tables.bibs[0].slot
     assert slot == (3 if place == "inside_pool4" else NONE)  # second row, TCP
     assert nat64.tables.ports_count.sum() == (slot != NONE)

@@ -22,7 +22,9 @@ PEERS = st.sampled_from([(HOST4, 53), (HOST4, 54), (OTHER4, 53)])
 FLAG = st.sampled_from(sorted(FLAGS))
 PORTS = st.sampled_from((80, 81, 5000, 5001, 5002, 5003))
 # Every mapped4 that a packet can be for: the ports of the tiny pools, static or not, and some that nobody has.
-MAPPED = st.tuples(st.sampled_from((MAPPED4, "192.0.2.2", "203.0.113.80")), st.sampled_from((80, *range(2000, 2007), 9)))
+MAPPED = st.tuples(
+    st.sampled_from((MAPPED4, "192.0.2.2", "203.0.113.80")), st.sampled_from((80, *range(2000, 2007), 9))
+)
 PAUSES = st.sampled_from((0, 0.5, 1, 59.5, 61, 239, 299, 301, 7441, 20000))
 TINY = {
     "pool4": [
@@ -197,7 +199,7 @@ CORRUPTIONS: dict[str, Callable] = {
     "the lock is held": lambda t: t.lock.fill(1),
     "has a record twice": stack_twice,
     "live and free": give_back_live,
-    "host: [3] live and free": forget_stack,
+    "host: [2] live and free": forget_stack,
     "records given back": lambda t: t.free[SESSIONS].fill(-1),
     "sessions6: has": index_entry("sessions6", drop),
     "sessions4: has": index_entry("sessions4", double),
@@ -212,7 +214,11 @@ CORRUPTIONS: dict[str, Callable] = {
     "is linked back to": lambda t: t.links.newer.__setitem__(live(t.sessions), 7),
     "lists [": set_(lambda t: t.bibs, "sessions", 7),
     "dynamic and without session": lambda t: (t.bibs.sessions.fill(0), t.bibs.first_session.fill(NONE)),
-    "listed by BIB entries": lambda t: (t.bibs.sessions.fill(0), t.bibs.first_session.fill(NONE), t.bibs.static.fill(1)),
+    "listed by BIB entries": lambda t: (
+        t.bibs.sessions.fill(0),
+        t.bibs.first_session.fill(NONE),
+        t.bibs.static.fill(1),
+    ),
     "in state": set_(lambda t: t.sessions, "state", 9),
     "names": set_(lambda t: t.sessions, "bib", 7),
     "hosts of BIB entries": set_(lambda t: t.bibs, "host", 1),
@@ -240,7 +246,9 @@ def test_invariants_notice(sentence):
     assert sentence in str(raised.value)
 
 
-@pytest.mark.parametrize(("limit", "sentence"), [("per_host_sessions", "sessions, allowed"), ("per_host_ports", "ports, allowed")])
+@pytest.mark.parametrize(
+    ("limit", "sentence"), [("per_host_sessions", "sessions, allowed"), ("per_host_ports", "ports, allowed")]
+)
 def test_invariants_notice_a_host_beyond_its_limits(limit, sentence):
     from dataclasses import replace
 

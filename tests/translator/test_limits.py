@@ -4,7 +4,20 @@ import numpy as np
 import pytest
 from scapy.layers.inet import TCP, UDP
 
-from tests.packets import HOST4, HOST6, HOST6_PORT, MAPPED4, MAPPED4_PORT, NEIGHBOUR6, OTHER4, answer4, answer6, from4, from6, whole
+from tests.packets import (
+    HOST4,
+    HOST6,
+    HOST6_PORT,
+    MAPPED4,
+    MAPPED4_PORT,
+    NEIGHBOUR6,
+    OTHER4,
+    answer4,
+    answer6,
+    from4,
+    from6,
+    whole,
+)
 from tests.sessions import Sessions
 from translator.verdict import Verdict
 
@@ -51,7 +64,9 @@ def test_full_table_evicts_nobody_and_leaves_nothing_of_the_refused():
     assert {outcome.verdict for outcome in refused} == {Verdict.SESSION_TABLE_FULL}
     assert (nat64.sessions(), nat64.bib()) == (sessions, bib)
     answers = {"ANSWER_SENT": len(refused)}
-    assert {name: count - events.get(name, 0) for name, count in nat64.events().items() if count != events.get(name)} == answers
+    assert {
+        name: count - events.get(name, 0) for name, count in nat64.events().items() if count != events.get(name)
+    } == answers
 
 
 def test_full_table_still_serves_its_sessions():

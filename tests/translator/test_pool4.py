@@ -80,7 +80,13 @@ def test_rfc6056_3_3_3_ports_are_spread_over_the_range():
 @pytest.mark.parametrize("protocol", ["tcp", "udp", "icmp"])
 @pytest.mark.parametrize(
     ("ports", "first", "last"),
-    [("2000-2015", 2000, 2015), ("65528-65535", 65528, 65535), ("2003-2003", 2003, 2003), ("1-9", 1, 9), ("2007-2008", 2007, 2008)],
+    [
+        ("2000-2015", 2000, 2015),
+        ("65528-65535", 65528, 65535),
+        ("2003-2003", 2003, 2003),
+        ("1-9", 1, 9),
+        ("2007-2008", 2007, 2008),
+    ],
 )
 def test_every_port_of_the_range_is_handed_out_once_and_no_other(protocol, ports, first, last):
     nat64 = one_address(ports)
@@ -207,12 +213,19 @@ def test_pool_without_source_serves_the_rest():
 
 
 def test_group_that_is_exhausted_borrows_from_no_other():
-    nat64 = pools({"addresses": "192.0.2.1", "ports": "2000-2000", "source": "2001:db8:1::/48"}, {"addresses": "192.0.2.2"})
+    nat64 = pools(
+        {"addresses": "192.0.2.1", "ports": "2000-2000", "source": "2001:db8:1::/48"}, {"addresses": "192.0.2.2"}
+    )
     nat64.opened("udp", 6000)
     assert refusal(nat64, "udp", 6001)[0] == Verdict.POOL4_EXHAUSTED
 
 
-@given(prefix=st.integers(0, (1 << 128) - 1), length=st.integers(0, 128), other=st.integers(0, (1 << 128) - 1), flip=st.integers(0, 127))
+@given(
+    prefix=st.integers(0, (1 << 128) - 1),
+    length=st.integers(0, 128),
+    other=st.integers(0, (1 << 128) - 1),
+    flip=st.integers(0, 127),
+)
 def test_prefix_of_any_length_covers_what_it_should(prefix, length, other, flip):
     """Against ipaddress; `flip`: an address that differs from the prefix in one bit."""
     net = IPv6Network((prefix, length), strict=False)
@@ -309,7 +322,6 @@ def test_rows_of_one_address_pair_as_one():
     assert len(set(chosen)) == 4
 
 
-@pytest.mark.xfail(strict=True, reason="translator/session/pool4.py takes the first row with any free port (RFC 6146 3.5.1.1)")
 def test_rfc6146_3_5_1_1_side_of_1024_is_looked_for_in_every_row_of_the_address():
     for host in (HOST6, NEIGHBOUR6, "2001:db8::3", "2001:db8::4"):
         nat64 = pools(*SPLIT)

@@ -71,7 +71,10 @@ TUPLES = {
         (1, HOST6, 7, HOST4_IN6, 0),
     ),
     "error_from_ipv6_about_reply": (UP / Icmp(type=1) / QUOTED_UP / ICMPv6EchoReply(id=7), (1, HOST6, 7, HOST4_IN6, 0)),
-    "error_from_ipv4_about_request": (DOWN / Icmp(type=3) / QUOTED_DOWN / ICMP(type=8, id=7), (1, HOST4, 0, MAPPED4, 7)),
+    "error_from_ipv4_about_request": (
+        DOWN / Icmp(type=3) / QUOTED_DOWN / ICMP(type=8, id=7),
+        (1, HOST4, 0, MAPPED4, 7),
+    ),
     "error_from_ipv4_about_reply": (DOWN / Icmp(type=3) / QUOTED_DOWN / ICMP(type=0, id=7), (1, HOST4, 0, MAPPED4, 7)),
 }
 
@@ -89,9 +92,13 @@ def tuple_of_packet(packet: Packet) -> Tuple:
 
 def named(t: Tuple) -> tuple[int, str, int, str, int]:
     """A tuple with its addresses as text."""
-    src, dst = (address6(t.src_hi, t.src_lo), address6(t.dst_hi, t.dst_lo)) if t.family == 6 else (
-        IPv4Address(int(t.src_lo)),
-        IPv4Address(int(t.dst_lo)),
+    src, dst = (
+        (address6(t.src_hi, t.src_lo), address6(t.dst_hi, t.dst_lo))
+        if t.family == 6
+        else (
+            IPv4Address(int(t.src_lo)),
+            IPv4Address(int(t.dst_lo)),
+        )
     )
     return t.protocol, str(src), t.src_port, str(dst), t.dst_port
 

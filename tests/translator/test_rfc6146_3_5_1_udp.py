@@ -1,6 +1,18 @@
 """RFC 6146 section 3.5.1: UDP bindings and sessions."""
 
-from tests.packets import HOST4, HOST6, HOST6_PORT, MAPPED4, MAPPED4_PORT, NEIGHBOUR6, OTHER4, answer4, from4, in6, whole
+from tests.packets import (
+    HOST4,
+    HOST6,
+    HOST6_PORT,
+    MAPPED4,
+    MAPPED4_PORT,
+    NEIGHBOUR6,
+    OTHER4,
+    answer4,
+    from4,
+    in6,
+    whole,
+)
 from tests.sessions import Flow, Sessions, flow
 from scapy.layers.inet import UDP
 from translator.verdict import Verdict

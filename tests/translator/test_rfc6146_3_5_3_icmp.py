@@ -132,7 +132,6 @@ def test_rfc6146_3_5_error_of_a_session_passes_and_touches_nothing(protocol):
 
 
 @pytest.mark.parametrize("protocol", ABOUT)
-@pytest.mark.xfail(strict=True, reason="translator/session/filtering.py asks for a session where RFC 6146 3.6 wants a BIB entry")
 def test_rfc6146_3_6_error_needs_a_binding_but_no_session(protocol):
     nat64 = Sessions()
     assert nat64.say(error4(ABOUT[protocol][1])).verdict == Verdict.TRANSLATED
@@ -152,7 +151,11 @@ def test_rfc6146_3_5_error_without_binding_is_dropped_in_silence_and_makes_none(
 def test_rfc6146_3_5_error_about_a_session_whose_time_is_over_is_dropped(protocol):
     nat64 = Sessions(forward=[])
     mapped = nat64.opened(protocol, HOST6_PORT)
-    quoted = ICMP(id=mapped[1]) if protocol == "icmp" else {"udp": UDP, "tcp": TCP}[protocol](sport=mapped[1], dport=HOST4_PORT)
+    quoted = (
+        ICMP(id=mapped[1])
+        if protocol == "icmp"
+        else {"udp": UDP, "tcp": TCP}[protocol](sport=mapped[1], dport=HOST4_PORT)
+    )
     packet = bytes(IP(src=HOST4, dst=mapped[0]) / Icmp(type=3, code=1) / IP(src=mapped[0], dst=HOST4) / quoted)
     assert nat64.say(packet).verdict == Verdict.TRANSLATED
     nat64.wait(300)

@@ -1,13 +1,27 @@
 """RFC 6146 section 3.8: both ends are IPv6 hosts behind us; each sees the other under pool6, at its mapped4.
 
-    HOST6:6000  ->  pool6 + MAPPED4:MAPPED4_PORT    (our [[forward]])    ->  NEIGHBOUR6:8000
+HOST6:6000  ->  pool6 + MAPPED4:MAPPED4_PORT    (our [[forward]])    ->  NEIGHBOUR6:8000
 """
 
 import pytest
 from scapy.layers.inet import TCP, UDP
 from scapy.layers.inet6 import ICMPv6DestUnreach, IPv6
 
-from tests.packets import HOST4, HOST6, MAPPED4, MAPPED4_PORT, NEIGHBOUR6, OTHER4, Icmp, answer6, from6, in6, payload, ping6, whole
+from tests.packets import (
+    HOST4,
+    HOST6,
+    MAPPED4,
+    MAPPED4_PORT,
+    NEIGHBOUR6,
+    OTHER4,
+    Icmp,
+    answer6,
+    from6,
+    in6,
+    payload,
+    ping6,
+    whole,
+)
 from tests.sessions import Flow, Sessions, flow
 from translator.verdict import Verdict
 

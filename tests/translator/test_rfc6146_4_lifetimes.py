@@ -51,7 +51,10 @@ def test_rfc6146_4_lifetime(name, configured):
 @pytest.mark.parametrize("protocol", ["udp", "icmp", "tcp"])
 def test_rfc6146_4_the_millisecond_decides(protocol):
     """At its last millisecond a packet still belongs to the session; one later to none."""
-    for left, verdict in ((0.001, Verdict.TRANSLATED), (0, Verdict.NO_SESSION if protocol == "tcp" else Verdict.NO_BIB_ENTRY)):
+    for left, verdict in (
+        (0.001, Verdict.TRANSLATED),
+        (0, Verdict.NO_SESSION if protocol == "tcp" else Verdict.NO_BIB_ENTRY),
+    ):
         nat64 = Sessions()
         mapped = nat64.opened(protocol, 6000)
         nat64.wait(nat64.session().left - left)

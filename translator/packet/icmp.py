@@ -39,8 +39,11 @@ class Rest(IntEnum):
     NEXT_HEADER_POINTER = 3  # "protocol unreachable" as an IPv6 pointer to the Next Header field
 
 
+Rows = dict[tuple[int, tuple[int, ...]], tuple[int, int, Rest]]
+
+
 # (type, codes) -> (type, code, rest); "" in RFC 7915 section 4.2 for what is not listed: silently dropped.
-_TO_IPV6 = {
+_TO_IPV6: Rows = {
     (UNREACHABLE4, (0, 1, 5, 6, 7, 8, 11, 12)): (UNREACHABLE6, 0, Rest.ZERO),
     (UNREACHABLE4, (2,)): (PARAMETER6, 1, Rest.NEXT_HEADER_POINTER),
     (UNREACHABLE4, (3,)): (UNREACHABLE6, 4, Rest.ZERO),
@@ -50,7 +53,7 @@ _TO_IPV6 = {
     (PARAMETER4, (0, 2)): (PARAMETER6, 0, Rest.POINTER),
 }
 # RFC 7915 section 5.2
-_TO_IPV4 = {
+_TO_IPV4: Rows = {
     (UNREACHABLE6, (0, 2, 3)): (UNREACHABLE4, 1, Rest.ZERO),
     (UNREACHABLE6, (1,)): (UNREACHABLE4, 10, Rest.ZERO),
     (UNREACHABLE6, (4,)): (UNREACHABLE4, 3, Rest.ZERO),
@@ -61,7 +64,7 @@ _TO_IPV4 = {
 }
 
 
-def _table(rows: dict) -> np.ndarray:
+def _table(rows: Rows) -> np.ndarray:
     """int64[type, code, (type, code, rest)]; NONE where nothing is listed."""
     table = np.full((TYPES, CODES, 3), NONE, np.int16)
     for (type_, codes), row in rows.items():

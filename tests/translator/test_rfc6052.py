@@ -1,0 +1,192 @@
+"""RFC 6052: IPv4-embedded IPv6 addresses of all six prefix lengths, and what may be written under the well-known prefix."""
+
+from ipaddress import IPv4Address, IPv6Address, IPv6Network
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scapy.layers.inet import UDP
+
+from nat64d.settings import address6, words
+from tests.case import Case, Nat64, Step
+from tests.packets import (
+    FROM_HOST6,
+    FROM_MAPPED,
+    HOST4,
+    MAPPED4,
+    NEIGHBOUR6,
+    TO_HOST6,
+    TO_MAPPED,
+    answer4,
+    answer6,
+    from4,
+    from6,
+    in6,
+    seen4,
+    seen6,
+)
+from translator.static.rfc6052 import LENGTHS, embed, extract, matches
+from translator.verdict import Verdict
+
+# RFC 6052 section 2.4: 192.0.2.33 under each prefix.
+EXAMPLES = {
+    "2001:db8::/32": "2001:db8:c000:221::",
+    "2001:db8:100::/40": "2001:db8:1c0:2:21::",
+    "2001:db8:122::/48": "2001:db8:122:c000:2:2100::",
+    "2001:db8:122:300::/56": "2001:db8:122:3c0:0:221::",
+    "2001:db8:122:344::/64": "2001:db8:122:344:c0:2:2100::",
+    "2001:db8:122:344::/96": "2001:db8:122:344::192.0.2.33",
+    "64:ff9b::/96": "64:ff9b::192.0.2.33",
+}
+SERVER4 = "192.0.2.33"
+PREFIXES = {name: IPv6Network(name) for name in EXAMPLES}
+# RFC 6052 section 3.1, RFC 1918, RFC 6890: first and last address of each block that is not global.
+NON_GLOBAL = (
+    *("10.0.0.0", "10.255.255.255", "100.64.0.0", "100.127.255.255", "169.254.0.0", "169.254.255.255"),
+    *("172.16.0.0", "172.31.255.255", "192.0.0.0", "192.0.0.255", "192.168.0.0", "192.168.255.255"),
+    *("198.18.0.0", "198.19.255.255"),
+)
+GLOBAL = (
+    *("1.0.0.0", "9.255.255.255", "11.0.0.0", "100.63.255.255", "100.128.0.0", "126.255.255.255", "128.0.0.0"),
+    *("169.253.255.255", "169.255.0.0", "172.15.255.255", "172.32.0.0", "191.255.255.255", "192.0.1.0"),
+    *("192.167.255.255", "192.169.0.0", "198.17.255.255", "198.20.0.0", "223.255.255.255"),
+)
+NO_HOST = ("0.0.0.0", "0.255.255.255", "127.0.0.1", "127.255.255.255", "224.0.0.1", "239.255.255.255", "255.255.255.255")
+UDP6, UDP4 = UDP(**FROM_HOST6) / b"x", UDP(**TO_MAPPED) / b"x"
+OWN_PREFIX = {"pool6": "2001:db8:6464::/96"}
+OWN = "2001:db8:6464::"
+
+
+def pool6_of(prefix: IPv6Network) -> tuple[int, int, int]:
+    return *words(prefix[0]), LENGTHS.index(prefix.prefixlen)
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_rfc6052_2_4_examples(name):
+    hi, lo, row = pool6_of(PREFIXES[name])
+    assert address6(*embed(hi, lo, row, int(IPv4Address(SERVER4)))) == IPv6Address(EXAMPLES[name])
+    assert IPv4Address(int(extract(row, *words(IPv6Address(EXAMPLES[name]))))) == IPv4Address(SERVER4)
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+@given(addr4=st.ip_addresses(v=4))
+def test_rfc6052_2_2_what_is_embedded_is_in_the_prefix_and_comes_out_again(name, addr4):
+    prefix = PREFIXES[name]
+    hi, lo, row = pool6_of(prefix)
+    words6 = embed(hi, lo, row, int(addr4))
+    embedded = address6(*words6)
+    assert embedded in prefix
+    assert int(embedded) >> 56 & 0xFF == 0 or prefix.prefixlen == 96  # octet 8, "u"
+    assert matches(hi, lo, row, *words6)
+    assert extract(row, *words6) == int(addr4)
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+@given(address=st.ip_addresses(v=6), inside=st.booleans())
+def test_rfc6052_2_2_an_address_is_in_the_prefix_or_not(name, address, inside):
+    prefix = PREFIXES[name]
+    if inside:
+        address = prefix[int(address) % prefix.num_addresses]
+    hi, lo, row = pool6_of(prefix)
+    assert bool(matches(hi, lo, row, *words(address))) == (address in prefix)
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_rfc6052_2_2_packets_of_every_prefix_length(name):
+    server6 = EXAMPLES[name].replace("2001:db8:", "3fff:db8:")  # apart from our hosts
+    nat64 = Nat64(pool6=name.replace("2001:db8:", "3fff:db8:"))
+    nat64.check(Step(from6(dst=server6) / UDP6, seen4(dst=SERVER4) / UDP(**FROM_MAPPED) / b"x"))
+    nat64.check(Step(from4(src=SERVER4) / UDP4, seen6(src=server6) / UDP(**TO_HOST6) / b"x"))
+
+
+CASES = [
+    Case(
+        "rfc6052_2_2_suffix_and_u_octet_are_ignored_on_the_way_in",
+        config={"pool6": "2001:db8:122:344::/64"},
+        sent=from6(dst="2001:db8:122:344:ffc0:2:21ff:ffff") / UDP6,
+        expect=seen4(dst=SERVER4) / UDP(**FROM_MAPPED) / b"x",
+    ),
+    *(
+        Case(
+            f"rfc6052_3_1_{address}_is_not_reached_through_the_well_known_prefix",
+            sent=(sent := from6(dst=in6(address)) / UDP6),
+            verdict=Verdict.NON_GLOBAL_ADDRESS,
+            answer=answer6(sent, 1, 3),
+        )
+        for address in NON_GLOBAL
+    ),
+    *(
+        Case(
+            f"rfc6052_3_1_{address}_does_not_reach_us_through_the_well_known_prefix",
+            sent=(sent := from4(src=address) / UDP4),
+            verdict=Verdict.NON_GLOBAL_ADDRESS,
+            answer=answer4(sent, 3, 1),
+        )
+        for address in NON_GLOBAL
+    ),
+    *(
+        Case(
+            f"rfc6052_3_1_{address}_is_global",
+            sent=from6(dst=in6(address)) / UDP6,
+            expect=seen4(dst=address) / UDP(**FROM_MAPPED) / b"x",
+        )
+        for address in GLOBAL
+    ),
+    *(
+        Case(
+            f"rfc6052_3_1_a_prefix_of_the_operator_reaches_{address}",
+            config=OWN_PREFIX,
+            sent=from6(dst=in6(address, OWN)) / UDP6,
+            expect=seen4(dst=address) / UDP(**FROM_MAPPED) / b"x",
+        )
+        for address in NON_GLOBAL
+    ),
+    Case(
+        "rfc6052_3_1_the_operator_may_allow_it",
+        config={"strict_well_known_prefix": False},
+        sent=from6(dst=in6("10.0.0.1")) / UDP6,
+        expect=seen4(dst="10.0.0.1") / UDP(**FROM_MAPPED) / b"x",
+    ),
+    Case(
+        "rfc6052_3_1_our_own_private_addresses_may_be_reached",
+        config={
+            "pool4": [{"addresses": "10.0.0.0/24"}],
+            "forward": [{"protocol": "udp", "ipv4": "10.0.0.1:40000", "ipv6": "[2001:db8:1::10]:5000"}],
+        },
+        sent=from6(src=NEIGHBOUR6, dst=in6("10.0.0.1")) / UDP(sport=7, dport=40000),
+        verdict=Verdict.HAIRPINNED,
+    ),
+    *(
+        Case(f"no_host_has_the_address_{address}", sent=from6(dst=in6(address)) / UDP6, verdict=Verdict.NOT_UNICAST)
+        for address in NO_HOST
+    ),
+    *(
+        Case(
+            f"no_host_has_the_address_{address}_under_a_prefix_of_the_operator",
+            config=OWN_PREFIX,
+            sent=from6(dst=in6(address, OWN)) / UDP6,
+            verdict=Verdict.NOT_UNICAST,
+        )
+        for address in NO_HOST
+    ),
+    Case(
+        "denylist4_holds_in_both_directions",
+        config={"translation": {"denylist4": ["198.51.100.0/25", "203.0.113.0/24"]}},
+        steps=[
+            Step(sent := from6(dst=in6("198.51.100.127")) / UDP6, None, Verdict.DENIED_ADDRESS, answer6(sent, 1, 1)),
+            Step(sent := from6(dst=in6("203.0.113.0")) / UDP6, None, Verdict.DENIED_ADDRESS, answer6(sent, 1, 1)),
+            Step(sent := from4(src="198.51.100.0") / UDP4, None, Verdict.DENIED_ADDRESS, answer4(sent, 3, 13)),
+            Step(from6(dst=in6("198.51.100.128")) / UDP6, seen4(dst="198.51.100.128") / UDP(**FROM_MAPPED) / b"x"),
+        ],
+    ),
+]
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_rfc6052(case):
+    case.check()
+
+
+@pytest.mark.parametrize("address", ["2001:db8:1::1", "64:ff9b:0:0:0:1::", "64:ff9a:ffff:ffff::", "64:ff9b:1::"])
+def test_rfc6146_3_5_a_destination_beside_the_prefix_is_not_ours(nat64, address):
+    nat64.check(Step(from6(dst=address) / UDP6, verdict=Verdict.NOT_OUR_PREFIX))
