@@ -145,7 +145,7 @@ def check_sessions(tables: Tables, living: list[int]) -> None:
 def check_wheel(tables: Tables, living: list[int]) -> None:
     """Each session is in one bucket of the timer wheel, and in none that is emptied later than its time.
 
-    (Unless the wheel was so far behind that it jumped over its time: then it is emptied within the turn that has begun.)
+    (Unless the wheel was so far behind that it jumped over that time: then within the turn that has begun.)
     """
     found, second = [], int(tables.wheel_at[0])
     assert second != NONE or not living, "sessions, but the wheel never started"
@@ -192,8 +192,9 @@ def check_ports(tables: Tables, settings: Settings, living: list[int]) -> None:
         if entry.slot == NONE:
             continue
         row, protocol = settings.pool[entry.slot // 3], PROTOCOLS[entry.slot % 3]
-        fits = row.address == entry.mapped4 and row.port_first <= entry.mapped4_port <= row.port_last
-        assert fits and protocol == entry.protocol, f"BIB entry {bib}: of another pool row than slot {entry.slot}"
+        fits = (row.address, protocol) == (entry.mapped4, entry.protocol)
+        fits = fits and row.port_first <= entry.mapped4_port <= row.port_last
+        assert fits, f"BIB entry {bib}: of another pool row than slot {entry.slot}"
         taken[int(entry.slot)].add(int(entry.mapped4_port))
     for slot in range(len(tables.ports_used)):
         bits = np.flatnonzero(np.unpackbits(tables.ports_used[slot], bitorder="little")).tolist()

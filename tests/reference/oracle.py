@@ -264,11 +264,12 @@ class Trip:
         its own sender, an identifier being the same at both ends.
         """
         self.expected.packets, self.expected.hairpinned = self.observed, True
-        if incoming.protocol == "icmp":
+        mtu6, returns = self.oracle.path.mtu6, incoming.protocol == "icmp"
+        if 40 + len(self.packet.payload) + (8 if self.packet.is_fragment else 0) > mtu6:
+            too_big = Refusal("8200 5", ("TOO_BIG",), "PACKET_TOO_BIG", permitted=returns, detail=mtu6)
+            self.expected.refusals.append(too_big)
+        if returns:
             self.expected.refusals.append(Refusal("6146 3.8", ("NO_BIB_ENTRY",), "ADDRESS_UNREACHABLE", permitted=True))
-            if len(self.packet.raw) > self.oracle.path.mtu6:
-                too_big = Refusal("8200 5", ("TOO_BIG",), "PACKET_TOO_BIG", True, detail=self.oracle.path.mtu6)
-                self.expected.refusals.append(too_big)
             if self.observed:
                 peer = extract(self.oracle.pool6, IPv6Address(self.observed[0][8:24])), 0
                 entry.sessions[peer] = Session(peer, self.at + self.oracle.policy.lifetimes["icmp"])

@@ -63,12 +63,12 @@ class ErrorTranslator:
         if entry is None:
             return [*refusals, NOT_FOUND], [], False
         host4 = extract(self.pool6, quoted.source)  # type: ignore[arg-type]
+        hairpin = self.bibs.is_ours(host4)
         refusals += self._without_session(entry, host4, pair[0])
         if new is None:
-            return refusals, [], False
+            return [*refusals, NOT_FOUND] if hairpin else refusals, [], False
         if packet.destination != quoted.source:
             refusals.append(Refusal("6146 3.7", ("QUOTED_PACKET", "NO_SESSION", "NO_BIB_ENTRY"), permitted=True))
-        hairpin = self.bibs.is_ours(host4)
         if entry.mapped4 is None:  # made by a refused packet; an error about it shows what was chosen
             return refusals, observed, hairpin
         if not hairpin:

@@ -1,17 +1,19 @@
-"""Whatever is sent in whatever order: the tables stay consistent. And: tests/invariants.py notices when they are not."""
+"""Whatever is sent in whatever order, the tables stay consistent; and tests/invariants.py notices when they are not."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from scapy.layers.inet import UDP
 
+from tests import invariants
 from tests.case import BEGIN, DONE
 from tests.conftest import IN_PLAIN_PYTHON
-from tests.packets import HOST4, HOST6, MAPPED4, NEIGHBOUR6, OTHER4, fragment_of, from6, in6, whole
+from tests.packets import HOST4, HOST6, MAPPED4, NEIGHBOUR6, OTHER4, fragment_of, from6, whole
 from tests.sessions import FLAGS, Sessions
-from tests import invariants
 from translator.session.sessions import expire
 from translator.tables import BIBS, HEIGHT, HOSTS, NEVER_USED, NONE, SESSIONS
 from translator.verdict import Event, Verdict
@@ -74,8 +76,6 @@ class History(RuleBasedStateMachine):
 
     @rule(port=PORTS, host=HOSTS6)
     def fragments(self, port, host):
-        from scapy.layers.inet import UDP
-
         packet = whole(from6(src=host) / UDP(sport=port, dport=53) / bytes(40))
         first = self.nat64.say(bytes(fragment_of(packet, 0, 24)))
         later = self.nat64.say(bytes(fragment_of(packet, 24, 24)))
@@ -250,8 +250,6 @@ def test_invariants_notice(sentence):
     ("limit", "sentence"), [("per_host_sessions", "sessions, allowed"), ("per_host_ports", "ports, allowed")]
 )
 def test_invariants_notice_a_host_beyond_its_limits(limit, sentence):
-    from dataclasses import replace
-
     nat64 = busy()
     nat64.opened("tcp", 5002, host=NEIGHBOUR6)
     with pytest.raises(AssertionError, match=sentence):

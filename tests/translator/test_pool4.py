@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from ipaddress import IPv4Network, IPv6Address, IPv6Network
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -71,7 +72,7 @@ def test_rfc6056_3_3_3_ports_are_spread_over_the_range():
     assert len(set(chosen)) == 100
     assert chosen[0] < 10000
     assert chosen[-1] > 56000
-    assert sum(1 for a, b in zip(chosen, chosen[1:], strict=False) if b == a + 1) < 20
+    assert sum(1 for a, b in pairwise(chosen) if b == a + 1) < 20
 
 
 # ---- the range

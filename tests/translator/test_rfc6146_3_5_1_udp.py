@@ -1,5 +1,7 @@
 """RFC 6146 section 3.5.1: UDP bindings and sessions."""
 
+from scapy.layers.inet import UDP
+
 from tests.packets import (
     HOST4,
     HOST6,
@@ -14,7 +16,6 @@ from tests.packets import (
     whole,
 )
 from tests.sessions import Flow, Sessions, flow
-from scapy.layers.inet import UDP
 from translator.verdict import Verdict
 
 PEER = (HOST4, 53)

@@ -223,7 +223,7 @@ def test_rfc6146_4_wheel_starts_with_the_first_session():
     speakers=st.lists(st.sampled_from([("udp", HOST4), ("udp", OTHER4), ("icmp", HOST4)]), min_size=12, max_size=12),
 )
 def test_rfc6146_4_whoever_speaks_last_lives_longest(pauses, speakers):
-    """Against the simplest model: what a session has left is what the table says, and the dead are gone within a second."""
+    """Against the simplest model: a session has left what the table says, and the dead are gone within a second."""
     nat64, ends = Sessions(limits={"sessions": 16}), {}
     for pause, speaker in zip(pauses, speakers, strict=False):
         nat64.wait(pause)

@@ -105,11 +105,18 @@ CASES = [
 ]
 
 SILENT = [
-    Case("rfc6146_3_5_2_2_a_syn_nobody_expects_is_not_answered_at_once", verdict=Verdict.NO_SESSION,
-         sent=from4() / TCP(sport=HOST4_PORT, dport=2000, flags="S")),
+    Case(
+        "rfc6146_3_5_2_2_a_syn_nobody_expects_is_not_answered_at_once",
+        verdict=Verdict.NO_SESSION,
+        sent=from4() / TCP(sport=HOST4_PORT, dport=2000, flags="S"),
+    ),
     Case("rfc7915_4_2_unknown_query", sent=from4() / ICMP(type=13), verdict=Verdict.ICMP_TYPE),
-    Case("drop_icmp_info_from_ipv4", config={"filtering": {"drop_icmp_info": True}},
-         sent=from4() / ping4(True), verdict=Verdict.FILTERED_ICMP_INFO),
+    Case(
+        "drop_icmp_info_from_ipv4",
+        config={"filtering": {"drop_icmp_info": True}},
+        sent=from4() / ping4(True),
+        verdict=Verdict.FILTERED_ICMP_INFO,
+    ),
 ]
 
 

@@ -1,0 +1,90 @@
+"""RFC 6146 section 3.8: what a hairpinned packet and the errors about it look like. One hop, one translation."""
+
+import pytest
+from scapy.layers.inet import UDP
+from scapy.packet import Packet
+
+from tests.case import Nat64, Step
+from tests.packets import (
+    HOST6,
+    HOST6_PORT,
+    MAPPED4_IN6,
+    MAPPED4_PORT,
+    NEIGHBOUR6,
+    ROUTER6,
+    Icmp,
+    fragment_of,
+    from6,
+    payload,
+    ping6,
+    seen6,
+    whole,
+)
+from translator.verdict import Verdict
+
+PORT = 6000
+SENT = from6(src=NEIGHBOUR6, dst=MAPPED4_IN6) / UDP(sport=PORT, dport=MAPPED4_PORT) / b"hello"
+HAIRPINNED = Verdict.HAIRPINNED
+
+
+@pytest.fixture
+def met(nat64) -> tuple[Nat64, Packet]:
+    """A gateway through which NEIGHBOUR6 has sent SENT to HOST6, and what HOST6 got."""
+    outcome = nat64.send(SENT)
+    assert outcome.verdict == HAIRPINNED
+    (got,) = outcome.packets
+    return nat64, whole(got)
+
+
+def test_rfc6146_3_8_the_neighbour_is_seen_under_its_mapped_address(met):
+    _, got = met
+    assert got.src.startswith("64:ff9b::c000:20")
+    expect = seen6(src=got.src, dst=HOST6, hlim=63) / UDP(sport=got.sport, dport=HOST6_PORT) / b"hello"
+    assert bytes(got) == bytes(expect)
+
+
+def test_rfc6146_3_8_the_answer_comes_from_where_the_packet_went(met):
+    nat64, got = met
+    answer = from6(dst=got.src) / UDP(sport=HOST6_PORT, dport=got.sport) / b"world"
+    expect = seen6(src=MAPPED4_IN6, dst=NEIGHBOUR6) / UDP(sport=MAPPED4_PORT, dport=PORT) / b"world"
+    nat64.check(Step(answer, expect, HAIRPINNED))
+
+
+def test_rfc6146_3_8_fragments_follow_their_first_one(nat64):
+    sent = from6(src=NEIGHBOUR6, dst=MAPPED4_IN6) / UDP(sport=PORT, dport=MAPPED4_PORT) / payload(2000)
+    (first,) = nat64.send(fragment_of(sent, 0, 1232, 0x12345678)).packets
+    got = whole(first)
+    whole_packet = seen6(src=got.src) / UDP(sport=got.sport, dport=HOST6_PORT) / payload(2000)
+    assert bytes(got) == bytes(fragment_of(whole_packet, 0, 1232, 0x12345678))
+    later = fragment_of(whole_packet, 1232, 1232, 0x12345678)
+    nat64.check(Step(fragment_of(sent, 1232, 1232, 0x12345678), later, HAIRPINNED))
+
+
+def test_rfc6146_3_8_echoes(nat64):
+    (got,) = nat64.send(from6(src=NEIGHBOUR6, dst=MAPPED4_IN6) / ping6(True, b"abc", id=MAPPED4_PORT)).packets
+    expect = seen6(src=whole(got).src) / ping6(True, b"abc", id=HOST6_PORT)
+    assert bytes(got) == bytes(expect)
+
+
+@pytest.mark.parametrize(
+    ("type_", "code", "rest"),
+    [(1, 4, 0), (2, 0, 1300), (3, 1, 0), (4, 0, 40), (4, 1, 6), (4, 2, 41)],
+    ids=lambda value: str(value),
+)
+@pytest.mark.parametrize("source", [HOST6, ROUTER6], ids=["host", "router"])
+def test_rfc6146_3_8_an_error_reaches_the_neighbour_unchanged_but_for_addresses(met, source, type_, code, rest):
+    nat64, got = met
+    error = from6(src=source, dst=got.src) / Icmp(type=type_, code=code, rest=rest) / got
+    quoted = SENT.copy()
+    quoted.hlim = 63
+    sender = MAPPED4_IN6 if source == HOST6 else ROUTER6
+    expect = seen6(src=sender, dst=NEIGHBOUR6) / Icmp(type=type_, code=code, rest=rest) / quoted
+    nat64.check(Step(error, expect, HAIRPINNED))
+
+
+def test_rfc6146_3_8_mtu6_holds_for_both_hosts():
+    nat64 = Nat64(translation={"mtu6": 1400})
+    sent = from6(src=NEIGHBOUR6, dst=MAPPED4_IN6) / UDP(sport=PORT, dport=MAPPED4_PORT) / payload(1353)
+    outcome = nat64.send(sent)
+    assert outcome.verdict == Verdict.TOO_BIG
+    assert int.from_bytes(outcome.answer[44:48]) == 1400
