@@ -36,8 +36,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from scapy.layers.inet import IP, UDP
-from scapy.layers.inet6 import IPv6ExtHdrFragment
+from scapy.layers.inet import IP, UDP, IPerror
+from scapy.layers.inet6 import IPerror6, IPv6ExtHdrFragment
 from scapy.packet import Packet
 
 from nat64d.config import Config, dump, loads
@@ -207,7 +207,7 @@ def check_checksums(octets: bytes) -> None:
     packet = whole(octets)
     again = packet.copy()
     for layer in again.iterpayloads():
-        if layer.name.startswith("IP") and " in ICMP" in layer.name:
+        if isinstance(layer, IPerror | IPerror6):
             quoted = bytes(packet)[-len(layer) :]
             if len(whole(quoted)) == lengths(quoted):
                 check_checksums(quoted)

@@ -73,7 +73,7 @@ def differences(capture: Path) -> list[str]:
         comparison = Comparison(golden, lambda text: found.append(f"{capture.name}: {text}"))
         for ended in ends:
             for octets in ended.outputs:
-                comparison.add(Output(ended.time, octets, f"#{ended.number} {ended.verdict.name.lower()}"))
+                comparison.add(Output(ended.time, octets, ended.number, ended.verdict))
         comparison.finish()
     got, expected = verdicts(ends).split(), beside(capture, ".verdicts").read_text("utf-8").split()
     if got != expected:
@@ -86,7 +86,7 @@ def packets(scenario: Scenario) -> list[Packet]:
     time, sent = BEGIN, []
     for number, step in enumerate(scenario.steps):
         time += round(step.after * 10**9) if number else 0
-        sent.append(Packet(time, bytes(step.sent)))
+        sent.append((time, bytes(step.sent)))
     return sent
 
 
@@ -127,8 +127,8 @@ def write_all() -> None:
     for scenario in SCENARIOS:
         capture = PCAPS / f"{scenario.name}.pcap"
         with Writer(capture) as writer:
-            for packet in packets(scenario):
-                writer.write(packet.time, packet.octets)
+            for time, octets in packets(scenario):
+                writer.write(time, octets)
         if scenario.config:
             beside(capture, ".toml").write_text(scenario.config, "utf-8")
         ends = replayed(capture)

@@ -62,34 +62,41 @@ CONFIG: dict[str, Any] = {
 }
 
 
+def built(kind: Any, fields: dict[str, Any], changes: dict[str, Any]) -> Packet:
+    """A layer with `fields`, some of them changed."""
+    layer: Packet = kind(**fields | changes)
+    return layer
+
+
 def from4(**fields: Any) -> Packet:
     """The IPv4 header of a packet of HOST4."""
-    return IP(**{"src": HOST4, "dst": MAPPED4, "ttl": 64} | fields)
+    return built(IP, {"src": HOST4, "dst": MAPPED4, "ttl": 64}, fields)
 
 
 def seen6(**fields: Any) -> Packet:
     """from4() as it reaches HOST6."""
-    return IPv6(**{"src": HOST4_IN6, "dst": HOST6, "hlim": 63} | fields)
+    return built(IPv6, {"src": HOST4_IN6, "dst": HOST6, "hlim": 63}, fields)
 
 
 def from6(**fields: Any) -> Packet:
     """The IPv6 header of a packet of HOST6."""
-    return IPv6(**{"src": HOST6, "dst": HOST4_IN6, "hlim": 64} | fields)
+    return built(IPv6, {"src": HOST6, "dst": HOST4_IN6, "hlim": 64}, fields)
 
 
 def seen4(**fields: Any) -> Packet:
     """from6() as it reaches HOST4; `flags="DF"` is for the caller to add above 1260 octets."""
-    return IP(**{"src": MAPPED4, "dst": HOST4, "ttl": 63, "id": GENERATED_ID} | fields)
+    return built(IP, {"src": MAPPED4, "dst": HOST4, "ttl": 63, "id": GENERATED_ID}, fields)
 
 
 def ping4(request: bool, data: bytes = b"", **fields: Any) -> Packet:
     """An ICMP echo with the identifier of MAPPED4."""
-    return ICMP(**{"type": 8 if request else 0, "id": MAPPED4_PORT, "seq": 1} | fields) / Raw(data)
+    return built(ICMP, {"type": 8 if request else 0, "id": MAPPED4_PORT, "seq": 1}, fields) / Raw(data)
 
 
 def ping6(request: bool, data: bytes = b"", **fields: Any) -> Packet:
     """An ICMPv6 echo with the identifier of HOST6."""
-    return (ICMPv6EchoRequest if request else ICMPv6EchoReply)(**{"id": HOST6_PORT, "seq": 1} | fields) / Raw(data)
+    kind = ICMPv6EchoRequest if request else ICMPv6EchoReply
+    return built(kind, {"id": HOST6_PORT, "seq": 1}, fields) / Raw(data)
 
 
 def payload(size: int) -> bytes:
@@ -103,7 +110,7 @@ def whole(packet: Packet | bytes) -> Packet:
     return (IP if octets[0] >> 4 == 4 else IPv6)(octets)
 
 
-class Icmp(Packet):  # type: ignore[misc]
+class Icmp(Packet):
     """A message of any type, ICMP or ICMPv6 as the header in front says. `rest`: the 32 bits behind the checksum."""
 
     name = "ICMP or ICMPv6"

@@ -19,7 +19,7 @@ from tests.reference.strategies import Turn, conversations, packets, pauses, seg
 EXAMPLES = int(os.environ.get("ORACLE_EXAMPLES", "40"))
 
 # What the translator does by design and by now: see Scope.
-SCOPE = Scope(extensions=False, errors_need_session=True, hairpins_directly=True)
+SCOPE = Scope(extensions=False, hairpins_directly=True)
 
 # The tables are small so that they fill, the limit of errors is high so that each is seen.
 CONFIGS = {

@@ -39,7 +39,7 @@ def new_result(packets: int, octets: int) -> Result:
     """Room for what `packets` packets of `octets` octets in all can become.
 
     A packet grows by the difference of the IP headers and a Fragment header, in an ICMP error twice; or it is quoted
-    behind 48 octets; or it is cut into pieces of 1232 octets or more (lowest_ipv6_mtu is 1280 at least), each behind 48.
+    behind 48 octets; or it is cut into pieces of 1232 octets or more (lowest_ipv6_mtu is 1280 or more), each behind 48.
     """
     outputs = packets + octets // 1024
     verdicts, directions, answered, last = np.zeros((4, packets), np.int64)

@@ -6,18 +6,21 @@ from difflib import unified_diff
 from typing import NamedTuple
 
 from nat64d.replay.capture import SECOND, Packet
+from translator.verdict import Verdict
 
+VERDICTS = {int(verdict): verdict for verdict in Verdict}
 # LIMITS
 WINDOW = 32  # how far a packet may be from where it is expected
 TOLD = 20  # differences told in full
 
 
 class Output(NamedTuple):
-    """A packet that left the translator, and the verdict of the one that caused it, as `#17 translated`."""
+    """A packet that left the translator, the number of the one that caused it, and that one's verdict."""
 
     time: int
     octets: bytes
-    cause: str
+    number: int
+    verdict: int  # key of VERDICTS
 
 
 class Comparison:
@@ -42,7 +45,7 @@ class Comparison:
         while self._got or self._look_ahead():
             self._compare_first()
         if self.differences > TOLD:
-            self._tell(f"... and {self.differences - TOLD} more differences")
+            self._tell(f"... and more: {self.differences - TOLD}")
         return self.differences
 
     def _look_ahead(self) -> bool:
@@ -61,14 +64,14 @@ class Comparison:
         missing = next((k for k, packet in enumerate(expected) if got and _same(got[0], packet)), WINDOW)
         extra = next((k for k, output in enumerate(got) if expected and _same(output, expected[0])), WINDOW)
         if not got or missing < extra:
-            packet = self._take()
-            self._differs(f"golden packet {self._number} is missing: {_summary(packet.octets)}")
+            _, octets = self._take()
+            self._differs(f"golden packet {self._number} is missing: {_summary(octets)}")
         elif not expected or extra < missing:
             output = got.popleft()
-            self._differs(f"{output.cause}: a packet that is not in the golden capture: {_summary(output.octets)}")
+            self._differs(f"{_cause(output)}: a packet that is not in the golden capture: {_summary(output.octets)}")
         else:
             output, packet = got.popleft(), self._take()
-            heading = f"{output.cause}: differs from golden packet {self._number}"
+            heading = f"{_cause(output)}: differs from golden packet {self._number}"
             self._differs("\n".join([heading, *_difference(packet, output)]))
 
     def _take(self) -> Packet:
@@ -82,15 +85,20 @@ class Comparison:
 
 
 def _same(output: Output, packet: Packet) -> bool:
-    return output.octets == packet.octets and output.time == packet.time
+    return output[:2] == packet
+
+
+def _cause(output: Output) -> str:
+    return f"#{output.number} {VERDICTS[output.verdict].name.lower()}"
 
 
 def _difference(packet: Packet, output: Output) -> Iterator[str]:
-    if packet.time != output.time:
-        yield f"-  time = {in_seconds(packet.time)}"
+    time, octets = packet
+    if time != output.time:
+        yield f"-  time = {in_seconds(time)}"
         yield f"+  time = {in_seconds(output.time)}"
-    if packet.octets != output.octets:
-        yield from differing_fields(packet.octets, output.octets)
+    if octets != output.octets:
+        yield from differing_fields(octets, output.octets)
 
 
 def differing_fields(expected: bytes, got: bytes) -> list[str]:
@@ -125,5 +133,9 @@ def _summary(octets: bytes) -> str:
 def _dissected(octets: bytes):  # type: ignore[no-untyped-def]  # scapy's layers are made at run time
     from scapy.layers.inet import IP  # noqa: PLC0415  half a second, and only needed when something differs
     from scapy.layers.inet6 import IPv6  # noqa: PLC0415
+    from scapy.packet import Raw  # noqa: PLC0415
 
-    return (IPv6 if octets[:1] and octets[0] >> 4 == 6 else IP)(octets)
+    version = octets[0] >> 4 if octets else 0
+    if len(octets) < {4: 20, 6: 40}.get(version, 1 << 16):
+        return Raw(octets)
+    return (IPv6 if version == 6 else IP)(octets)

@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from itertools import count, pairwise
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,9 +21,9 @@ from rich.progress import Progress
 from nat64d.config import Config, ConfigError, load
 from nat64d.control.text import Column, table
 from nat64d.progress import compile_progress
-from nat64d.replay.capture import CaptureError, Packet, Reader, Writer
-from nat64d.replay.chunk import Chunk, new_result, translate_chunk
-from nat64d.replay.compare import Comparison, Output, in_seconds
+from nat64d.replay.capture import SECOND, CaptureError, Packet, Reader, Writer
+from nat64d.replay.chunk import Chunk, Result, new_result, translate_chunk
+from nat64d.replay.compare import VERDICTS, Comparison, Output
 from nat64d.settings import settings_of, tables_of
 from translator.pipeline import SLOT, new_worker
 from translator.verdict import Direction, Verdict
@@ -40,8 +40,6 @@ CHUNK_PACKETS, CHUNK_OCTETS = 8192, 4 << 20
 LARGE = 8 << 20  # octets of a capture that is worth a progress bar
 
 PASSED = (Verdict.TRANSLATED, Verdict.HAIRPINNED)
-_VERDICTS = {int(verdict): verdict for verdict in Verdict}
-_DIRECTIONS = {int(direction): direction for direction in Direction}
 
 
 class Ended(NamedTuple):
@@ -55,6 +53,36 @@ class Ended(NamedTuple):
     outputs: list[bytes]
 
 
+class Ends:
+    """How some packets ended; what most replays want to know is told without a look at each of them."""
+
+    def __init__(self, first: int, times: np.ndarray, result: Result, written: int) -> None:
+        """`first`: number of the first packet; `times`: int64[packets]; `written`: how many outputs there are."""
+        self._first, self._times, self._result = first, times, result
+        edges = [0, *result.ends[:written].tolist()]
+        octets = result.octets[: edges[-1]].tobytes()
+        self._outputs = [octets[start:end] for start, end in pairwise(edges)]
+
+    def __iter__(self) -> Iterator[Ended]:
+        """Each packet."""
+        columns = (self._times, self._result.verdicts, self._result.directions, self._result.answered)
+        rows = zip(*(column.tolist() for column in columns), pairwise([0, *self._result.outputs.tolist()]), strict=True)
+        for number, (time, verdict, direction, answered, (start, end)) in enumerate(rows, self._first):
+            outputs = self._outputs[start:end]
+            yield Ended(number, time, VERDICTS[verdict], Direction(direction), bool(answered), outputs)
+
+    def dropped(self) -> Iterator[tuple[int, Verdict]]:
+        """Number and verdict of each packet that was not translated."""
+        for at in np.flatnonzero(~np.isin(self._result.verdicts, PASSED)):
+            yield self._first + int(at), VERDICTS[int(self._result.verdicts[at])]
+
+    def outputs(self) -> Iterator[Output]:
+        """Each packet that left."""
+        causes = np.repeat(np.arange(len(self._times)), np.diff(self._result.outputs, prepend=0))
+        times, verdicts = self._times[causes], self._result.verdicts[causes]
+        return map(Output, times.tolist(), self._outputs, (causes + self._first).tolist(), verdicts.tolist())
+
+
 class Replay:
     """A translator with tables of its own, and no secret: the same config and packets give the same octets."""
 
@@ -63,42 +91,32 @@ class Replay:
         self.tables = tables_of(config, self.settings)
         self.worker = new_worker(0)
         self._slot = np.zeros(SLOT, np.uint8)
+        self._begin = 0  # time of the first packet
+        self._number = 1  # of the next packet
         with compile_progress(log):
-            self._translate([], 0, 0)
+            self._translate([])
 
-    def run(self, packets: Iterable[Packet]) -> Iterator[list[Ended]]:
+    def run(self, packets: Iterable[Packet]) -> Iterator[Ends]:
         """Translate packets, some thousands at a time."""
-        number, first = 0, None
         for chunk in _chunks(packets):
-            first = chunk[0].time if first is None else first
-            yield self._translate(chunk, first, number)
-            number += len(chunk)
+            if self._number == 1:
+                self._begin = chunk[0][0]
+            yield self._translate(chunk)
+            self._number += len(chunk)
 
     def totals(self) -> dict[Verdict, int]:
         """Packets so far, by verdict."""
         packets = self.worker.counters.sum(axis=0)
         return {verdict: int(packets[verdict]) for verdict in Verdict if packets[verdict]}
 
-    def _translate(self, packets: list[Packet], first: int, number: int) -> list[Ended]:
-        """`first`: the time of the capture's first packet; `number`: that of the last packet before these."""
-        octets = bytearray().join(packet.octets for packet in packets)
-        ends = np.cumsum([len(packet.octets) for packet in packets], dtype=np.int64)
-        times = np.array([packet.time - first for packet in packets], np.int64) // 1_000_000 + START
+    def _translate(self, packets: list[Packet]) -> Ends:
+        octets = bytearray().join([octets for _, octets in packets])
+        ends = np.cumsum([len(octets) for _, octets in packets], dtype=np.int64)
+        times = np.array([time for time, _ in packets], np.int64)
+        chunk = Chunk(np.frombuffer(octets or bytearray(1), np.uint8), ends, (times - self._begin) // 1_000_000 + START)
         result = new_result(len(packets), len(octets))
-        chunk = Chunk(np.frombuffer(octets or bytearray(1), np.uint8), ends, times)
         written = translate_chunk(self.settings, self.tables, self.worker, self._slot, chunk, result)
-        edges = [0, *result.ends[:written].tolist()]
-        octets_out = result.octets[: edges[-1]].tobytes()
-        outputs = [octets_out[start:end] for start, end in pairwise(edges)]
-        rows = zip(
-            *(count(number + 1), packets, result.verdicts.tolist(), result.directions.tolist()),
-            *(result.answered.tolist(), pairwise([0, *result.outputs.tolist()])),
-            strict=False,
-        )
-        return [
-            Ended(n, packet.time, _VERDICTS[verdict], _DIRECTIONS[direction], answered == 1, outputs[start:end])
-            for n, packet, verdict, direction, answered, (start, end) in rows
-        ]
+        return Ends(self._number, times, result, written)
 
 
 def _chunks(packets: Iterable[Packet]) -> Iterator[list[Packet]]:
@@ -106,7 +124,7 @@ def _chunks(packets: Iterable[Packet]) -> Iterator[list[Packet]]:
     chunk, octets = [], 0
     for packet in packets:
         chunk.append(packet)
-        octets += len(packet.octets)
+        octets += len(packet[1])
         if len(chunk) == CHUNK_PACKETS or octets >= CHUNK_OCTETS:
             yield chunk
             chunk, octets = [], 0
@@ -121,10 +139,13 @@ def main(input: Path, config: Path | None, output: Path | None, expect: Path | N
         return _replay(input, config, output, expect, as_json)
     except ConfigError as error:
         _say("\n".join(map(str, error.problems)))
+    except CaptureError as error:
+        _say(f"nat64d: {error}")
     except BrokenPipeError:  # the reader, `head` perhaps, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the last flush, at exit
-    except (CaptureError, OSError) as error:
-        _say(f"nat64d: {error}")
+        return SAME
+    except OSError as error:
+        _say(f"nat64d: a capture could not be read or written to its end: {error.strerror}")
     except KeyboardInterrupt:
         return INTERRUPTED
     return UNUSABLE
@@ -141,49 +162,39 @@ def _replay(input: Path, config: Path | None, output: Path | None, expect: Path 
         writer = files.enter_context(Writer(output)) if output else None
         comparison = Comparison(golden, _say) if golden else None
         with _progress(reader) as show:
-            for chunk in replay.run(reader):
-                sys.stdout.writelines(_lines(chunk, as_json))
-                if writer or comparison:
-                    _hand_on(chunk, writer, comparison)
+            for ends in replay.run(reader):
+                sys.stdout.writelines(map(_as_json, ends) if as_json else map(_as_line, ends.dropped()))
+                for sent in ends.outputs() if writer or comparison else ():
+                    if writer:
+                        writer.write(sent.time, sent.octets)
+                    if comparison:
+                        comparison.add(sent)
                 show()
         sys.stdout.writelines(_totals(replay, as_json))
         if reader.incomplete:
-            _say(f"{reader.incomplete} packets were not captured whole (snap length): their ends are missing")
+            _say(f"{input}: packets not captured whole (snap length), which lack their end: {reader.incomplete}")
         if comparison is None:
             return SAME
         differences = comparison.finish()
-        _say(f"{expect}: {differences} differences" if differences else f"{expect}: the same")
+        _say(f"{expect}: {f'differences: {differences}' if differences else 'the same'}")
         return DIFFERENT if differences else SAME
 
 
-def _hand_on(chunk: list[Ended], writer: Writer | None, comparison: Comparison | None) -> None:
-    for ended in chunk:
-        for octets in ended.outputs:
-            if writer:
-                writer.write(ended.time, octets)
-            if comparison:
-                comparison.add(Output(ended.time, octets, _told(ended)))
+def _as_line(dropped: tuple[int, Verdict]) -> str:
+    number, verdict = dropped
+    return f"#{number} {verdict.name.lower()}\n"
 
 
-def _told(ended: Ended) -> str:
-    return f"#{ended.number} {ended.verdict.name.lower()}"
-
-
-def _lines(chunk: list[Ended], as_json: bool) -> Iterator[str]:
-    """The packets that were dropped; as JSON, all of them."""
-    for ended in chunk:
-        if as_json:
-            document = {
-                "number": ended.number,
-                "time": in_seconds(ended.time),
-                "verdict": ended.verdict.name.lower(),
-                "direction": ended.direction.label,
-                "answered": ended.answered,
-                "outputs": [octets.hex() for octets in ended.outputs],
-            }
-            yield json.dumps(document) + "\n"
-        elif ended.verdict not in PASSED:
-            yield _told(ended) + "\n"
+def _as_json(ended: Ended) -> str:
+    document = {
+        "number": ended.number,
+        "time": ended.time / SECOND,
+        "verdict": ended.verdict.name.lower(),
+        "direction": ended.direction.label,
+        "answered": ended.answered,
+        "outputs": [octets.hex() for octets in ended.outputs],
+    }
+    return json.dumps(document) + "\n"
 
 
 TOTALS = (

@@ -19,7 +19,8 @@ import os, signal, subprocess
 from nat64d.lab import Lab
 with Lab("killed") as lab:
     host = lab.namespace("host")
-    program = host.popen("sleep", "60", stdout=subprocess.DEVNULL)
+    program = host.popen("sh", "-c", "echo up; exec sleep 60", stdout=subprocess.PIPE)
+    program.stdout.readline()
     print(host.netns, program.pid, flush=True)
     signal.pause()
 """

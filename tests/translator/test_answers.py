@@ -49,10 +49,7 @@ CASES = [
         late(f"no_error_about_an_icmpv6_error_of_type_{type_}", from6(hlim=1) / Icmp(type=type_) / QUOTED6)
         for type_ in (1, 2, 3, 4, 100, 127)
     ),
-    pytest.param(
-        late("no_error_about_a_redirect", from6(hlim=1) / ICMPv6ND_Redirect()),
-        marks=pytest.mark.xfail(reason="T1-2: RFC 4443 section 2.4 (e.2)"),
-    ),
+    late("no_error_about_a_redirect", from6(hlim=1) / ICMPv6ND_Redirect()),
     late("an_error_about_an_echo_from_ipv4", sent := from4(ttl=1) / ping4(True), answer4(sent, 11, 0)),
     late("an_error_about_an_echo_from_ipv6", sent := from6(hlim=1) / ping6(True), answer6(sent, 3, 0)),
     late("no_error_about_a_later_fragment_from_ipv4", fragment_of(LONG4, 800, 608)),

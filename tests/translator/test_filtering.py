@@ -22,6 +22,8 @@ from tests.packets import (
 )
 from tests.sessions import Sessions
 from translator.session.filtering import ADF_WALK
+from translator.session.sessions import create_session
+from translator.session.tcp_state import State
 from translator.verdict import Verdict
 
 MAPPED = (MAPPED4, MAPPED4_PORT)
@@ -80,14 +82,19 @@ def test_rfc6146_3_5_adf_is_off_unless_asked_for():
 def test_adf_searches_the_newest_sessions_of_a_binding_only():
     nat64 = Sessions(**ADF, limits={"sessions": 2 * ADF_WALK + 1})
     mapped = nat64.opened("udp", 6000, to=(OTHER4, 1))
-    nat64.say = lambda packet: nat64.send(packet, nat64.now)  # so many sessions: the invariants at the end
-    for k in range(ADF_WALK - 1):
-        nat64.from6("udp", 6000, to=(HOST4, 1000 + k))
+    bib = nat64.tables.sessions[0].bib
+
+    def open_sessions(count: int, first_port: int) -> None:
+        for port in range(first_port, first_port + count):
+            create_session(nat64.settings, nat64.tables, 0, bib, 0x08080808, port, State.NONE)
+
+    nat64.check_invariants = nat64.expire = lambda *_: None  # these sessions are only there to be passed by
+    open_sessions(ADF_WALK - 1, 1)
     assert nat64.from4("udp", mapped, (OTHER4, 2)).verdict == Verdict.TRANSLATED
-    for k in range(ADF_WALK):
-        nat64.from6("udp", 6000, to=(HOST4, 10000 + k))
+    open_sessions(ADF_WALK - 1, 2000)
+    assert nat64.from4("udp", mapped, (OTHER4, 1)).verdict == Verdict.TRANSLATED  # its own session needs no search
+    open_sessions(1, 4000)
     assert nat64.from4("udp", mapped, (OTHER4, 3)).verdict == Verdict.FILTERED_ADF
-    assert nat64.from4("udp", mapped, (OTHER4, 1)).verdict == Verdict.TRANSLATED  # of a session
 
 
 # ---- drop_inbound_tcp, drop_icmp_info

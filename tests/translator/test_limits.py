@@ -19,6 +19,12 @@ from tests.packets import (
     whole,
 )
 from tests.sessions import Sessions
+from translator.packet.fields import UDP as UDP_NUMBER
+from translator.session.bib import create_bib, release_bib
+from translator.session.pool4 import mark, slot_of
+from translator.session.sessions import create_session
+from translator.session.tcp_state import State
+from translator.tables import NONE
 from translator.verdict import Verdict
 
 SESSIONS = 16  # the smallest table there is
@@ -168,3 +174,35 @@ def test_limit_of_zero_is_none():
     for k in range(40):
         nat64.opened("tcp", 6000 + k)
     assert {session.host6[0] for session in nat64.sessions()} == {HOST6}
+
+
+# ---- the tables themselves: what the rules above prevent is refused here as well
+
+
+def test_bib_that_is_full_takes_no_more_and_a_port_is_marked_once():
+    nat64 = Sessions(forward=[], limits={"sessions": 16})
+    settings, tables, row = nat64.settings, nat64.tables, nat64.settings.pool[0]
+    created = [
+        create_bib(settings, tables, UDP_NUMBER, 1, 2, k, row.address, 2000 + k, slot_of(0, UDP_NUMBER), 0)
+        for k in range(17)
+    ]
+    assert created == [*range(16), NONE]
+    assert tables.ports_count[slot_of(0, UDP_NUMBER)] == 16
+    mark(tables, slot_of(0, UDP_NUMBER), 2000, True)
+    assert tables.ports_count[slot_of(0, UDP_NUMBER)] == 16
+    for bib in range(16):
+        release_bib(settings, tables, bib)
+    nat64.check_invariants()
+
+
+def test_dynamic_binding_outside_pool4_has_no_port_to_give_back():
+    nat64 = Sessions(forward=[])
+    bib = create_bib(nat64.settings, nat64.tables, UDP_NUMBER, 1, 2, 3, 4, 5, NONE, 0)
+    release_bib(nat64.settings, nat64.tables, bib)
+    nat64.check_invariants()
+
+
+def test_session_table_that_is_full_takes_no_more():
+    nat64 = full()
+    assert create_session(nat64.settings, nat64.tables, 0, 3, 1, 2, State.NONE) == NONE
+    nat64.check_invariants()

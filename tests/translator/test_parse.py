@@ -1,4 +1,4 @@
-"""Octets that are no packet: too short at every length, lengths that lie, versions, checksums; nothing but a verdict comes out."""
+"""Octets that are no packet: too short at every length, lengths that lie, versions, checksums: a verdict each."""
 
 import pytest
 from hypothesis import given
@@ -53,7 +53,7 @@ def shortened(packet: Packet | bytes, size: int) -> bytes:
 def transport_cut(name: str) -> list[Case]:
     """A packet that ends before its transport header does, and says so."""
     packet, header = PACKETS[name], 20 if name.endswith("4") else 40
-    needed = TRANSPORT[name.split("_")[0]]
+    needed = TRANSPORT[name.partition("_")[0]]
     first = 0 if header == 20 else 1
     return [refused(f"{name}_of_{n}_octets", shortened(packet, header + n)) for n in range(first, needed)]
 

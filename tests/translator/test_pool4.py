@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nat64d.settings import words
+from tests import invariants
 from tests.packets import HOST4, HOST6, NEIGHBOUR6, OTHER4, answer6, in6
 from tests.reference import packets as make
 from tests.sessions import Address4, Sessions
@@ -68,7 +69,9 @@ def test_rfc6056_3_3_3_the_secret_decides_where():
 
 def test_rfc6056_3_3_3_ports_are_spread_over_the_range():
     nat64 = one_address("1024-65535", limits={"sessions": 256})
+    nat64.check_invariants = lambda: None  # once, below
     chosen = sorted(nat64.opened("tcp", port)[1] for port in range(5000, 5100))
+    invariants.check(nat64.tables, nat64.settings)
     assert len(set(chosen)) == 100
     assert chosen[0] < 10000
     assert chosen[-1] > 56000

@@ -69,7 +69,7 @@ def test_rfc1624_4_example():
 
 @given(rest=OCTETS, old=st.binary(min_size=4, max_size=4), new=st.binary(min_size=4, max_size=4))
 def test_a_partial_checksum_finished_later_is_the_checksum(rest, old, new):
-    """virtio NEEDS_CSUM: the field holds the folded sum of the pseudo-header, the device adds the rest and complements."""
+    """virtio NEEDS_CSUM: the field holds the sum of the pseudo-header, the device adds the rest and complements."""
     rest += b"\x01"
     partial = int(replace_partial(fold(the_sum(old)), the_sum(old), the_sum(new)))
     assert checksum(partial + the_sum(rest)) == scapy_checksum(new + rest)

@@ -1,4 +1,4 @@
-"""RFC 6052: IPv4-embedded IPv6 addresses of all six prefix lengths, and what may be written under the well-known prefix."""
+"""RFC 6052: IPv4-embedded IPv6 addresses of all six prefix lengths; what the well-known prefix may not carry."""
 
 from ipaddress import IPv4Address, IPv6Address, IPv6Network
 
@@ -12,8 +12,6 @@ from tests.case import Case, Nat64, Step
 from tests.packets import (
     FROM_HOST6,
     FROM_MAPPED,
-    HOST4,
-    MAPPED4,
     NEIGHBOUR6,
     TO_HOST6,
     TO_MAPPED,

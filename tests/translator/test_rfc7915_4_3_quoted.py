@@ -1,4 +1,4 @@
-"""RFC 7915 sections 4.3 and 5.3: the packet an ICMP error quotes; RFC 4884 extensions; who a translated error comes from."""
+"""RFC 7915 sections 4.3 and 5.3: the packet an ICMP error quotes; RFC 4884 extensions; whose error it is."""
 
 import pytest
 from scapy.layers.inet import TCP, UDP
@@ -250,7 +250,7 @@ CASES = [
     inward4("a_later_fragment_of_an_error", fragment_of(error4(LONG4), 400, 400), verdict=Verdict.FRAGMENTED_ICMP),
 ]
 
-# RFC 4884 section 4: the length of the quote in words of 32 (ICMP) or 64 bits (ICMPv6), at least 128 octets, zero-padded.
+# RFC 4884 section 4: the length of the quote in words of 32 (ICMP) or 64 bits (ICMPv6), at least 128 octets, padded.
 PADDED4, PADDED6 = bytes(UDP4).ljust(128, b"\0"), bytes(UDP6_IN).ljust(128, b"\0")
 CASES += [
     inward4(
@@ -300,7 +300,7 @@ CASES += [
     ),
 ]
 
-# RFC 7915 section 4.1: an error is translated even from an illegal source. RFC 6791: from addresses that have no IPv4 form.
+# RFC 7915 section 4.1: an error is translated even from an illegal source; RFC 6791: from one without an IPv4 form.
 CASES += [
     inward4("error_of_the_host_itself", error4(UDP4, src="198.51.100.7"), error6_seen(UDP6, src=HOST4_IN6)),
     *(

@@ -160,7 +160,7 @@ def test_rfc7915_4_5_a_packet_that_arrives_damaged_leaves_damaged(nat64, packet)
     (sound,) = nat64.send(packet).packets
     (out,) = nat64.send(flip_checksum(packet), damaged=True).packets
     assert len(out) == len(sound)
-    with pytest.raises(pytest.fail.Exception, match="chksum|cksum"):
+    with pytest.raises(pytest.fail.Exception, match=r"chksum|cksum"):
         check_checksums(out)
 
 

@@ -4,7 +4,6 @@ import pytest
 from scapy.layers.inet import TCP, UDP
 from scapy.layers.inet6 import (
     IPv6ExtHdrDestOpt,
-    IPv6ExtHdrFragment,
     IPv6ExtHdrHopByHop,
     IPv6ExtHdrRouting,
     PadN,

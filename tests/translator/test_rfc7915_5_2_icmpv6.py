@@ -13,9 +13,9 @@ from tests.packets import (
     TO_MAPPED,
     Icmp,
     from6,
+    payload,
     ping4,
     ping6,
-    payload,
     seen4,
     seen6,
     sent4,
@@ -42,7 +42,7 @@ ERRORS = {
 }
 UNTRANSLATED = [(1, code) for code in (5, 6, 7, 255)] + [(4, code) for code in (2, 3, 255)]
 UNTRANSLATED += [(type_, 0) for type_ in (0, 5, 15, 16, 100, 127)]
-NOT_ECHO = [type_ for type_ in range(130, 256)]
+NOT_ECHO = range(130, 256)
 
 # Figure 6: octet of the IPv6 header -> octet of the IPv4 header; no other octet has a counterpart.
 POINTERS = {
@@ -52,8 +52,8 @@ POINTERS = {
     5: 2,
     6: 9,
     7: 8,
-    **{pointer: 12 for pointer in range(8, 24)},
-    **{pointer: 16 for pointer in range(24, 40)},
+    **dict.fromkeys(range(8, 24), 12),
+    **dict.fromkeys(range(24, 40), 16),
 }
 NO_POINTERS = (2, 3, 40, 41, 48, 255, 256, 0x01000000, 0x80000000, 0xFFFFFFFF)
 

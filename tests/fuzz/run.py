@@ -1,0 +1,152 @@
+"""Round after round of compiled fuzzing over several configurations; between rounds what plain Python can look at."""
+
+import secrets
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from scapy.layers.inet import UDP
+
+from nat64d.settings import settings_of, tables_of
+from tests import invariants
+from tests.case import config_of
+from tests.fuzz import loop
+from tests.fuzz.loop import DONE, GUARD, KEPT, LARGEST, LONGEST, NOW, POISON, SAMPLE, SAMPLES, SIZE, STATE, Fault
+from tests.fuzz.seeds import seeds
+from tests.packets import whole
+from translator.compile import COMPILED
+from translator.pipeline import HEADROOM, SLOT, Worker, new_worker
+from translator.verdict import Verdict
+
+ROUND = 50_000 if COMPILED else 100
+
+TINY = {
+    "pool4": [{"addresses": "192.0.2.0/30", "ports": "2000-2003"}],
+    "limits": {"sessions": 64, "icmp_errors_per_second": 1_000_000},
+}
+WORLDS: dict[str, dict[str, Any]] = {
+    "well-known prefix": {},
+    "filters and limits": {
+        "filtering": {"address_dependent": True, "drop_inbound_tcp": True},
+        "limits": {"sessions": 16, "per_host_sessions": 8, "per_host_ports": 6, "icmp_errors_per_second": 50},
+        "translation": {"denylist4": ["203.0.113.0/24"], "traffic_class": 0, "udp_zero_checksum": "drop"},
+    },
+    "small next hops": {
+        "pool6": "2001:db8:64:ff00::/64",
+        "translation": {"mtu4": 1300, "mtu6": 1280, "udp_zero_checksum": "forward", "rfc6791_ipv4": ["192.0.2.8/30"]},
+    },
+    "pool6 /32": {"pool6": "2001:d8::/32", "filtering": {"drop_icmp_info": True}},
+    "pool6 /48": {"pool6": "2001:d8:64::/48", "strict_well_known_prefix": False},
+}
+
+
+class FaultError(Exception):
+    """What is wrong, with the packet and how to see it again."""
+
+
+@dataclass
+class World:
+    """A gateway under one configuration, and the packets that mean something to it."""
+
+    name: str
+    changes: dict[str, Any]
+    verdicts: Counter[str] = field(default_factory=Counter)
+
+    def __post_init__(self) -> None:
+        config = config_of(**TINY | self.changes)
+        assert config.pool6 is not None
+        self.settings = settings_of(config, bytes(range(16)))
+        self.tables = tables_of(config, self.settings)
+        packets = seeds(config.pool6)
+        self.octets = np.frombuffer(b"".join(packets), np.uint8)
+        self.starts = np.cumsum([0, *map(len, packets)])
+        self.around_slot, slot = guarded()
+        self.around_answer, answer = guarded()
+        worker = new_worker(0)
+        self.worker = Worker(worker.number, worker.counters, worker.events, worker.state, answer)
+        self.draft, self.header = np.zeros(LARGEST, np.uint8), np.zeros(loop.VNET, np.uint8)
+        self.samples = np.zeros((SAMPLES, SAMPLE + 2), np.uint8)
+        self.buffers = self.draft, self.header, self.around_slot, slot, self.around_answer, self.samples
+        self.ends, self.state = np.zeros_like(worker.counters), np.zeros(STATE, np.int64)
+        self.state[NOW] = 1_000_000
+
+    def round(self, rng: np.ndarray, count: int) -> None:
+        """`count` packets, then a look at everything they left behind. Raises FaultError."""
+        self.around_slot.fill(POISON)
+        self.around_answer.fill(POISON)
+        self.state[[KEPT, LONGEST]] = 0
+        try:
+            everything = self.settings, self.tables, self.worker, rng, self.octets, self.starts
+            fault = Fault(loop.rounds(*everything, self.buffers, self.ends, self.state, count))
+            assert fault == Fault.NONE, fault.name
+            self.look()
+        except Exception as error:
+            raise FaultError(f"{type(error).__name__} {error}; {self.where()}") from error
+
+    def look(self) -> None:
+        """Counters, buffers beyond what was written, tables, and some of the packets with scapy."""
+        assert (self.worker.counters == self.ends).all(), Fault.COUNTERS.name
+        written = GUARD + HEADROOM + int(self.state[LONGEST])
+        dirty = np.flatnonzero(self.around_answer != POISON)
+        outside = dirty[(dirty < GUARD + HEADROOM) | (dirty >= written)] - GUARD - HEADROOM
+        assert not len(outside), f"{Fault.ANSWER_CANARY.name} at {outside[0]}..{outside[-1]} of {written}"
+        assert (self.around_slot[-GUARD:] == POISON).all(), Fault.SLOT_CANARY.name
+        invariants.check(self.tables, self.settings)
+        for row in self.samples[: self.state[KEPT]]:
+            octets = bytes(row[2 : 2 + int(row[0]) * 256 + int(row[1])])
+            p, end = np.frombuffer(octets, np.uint8), len(octets)
+            # What lies behind a UDP datagram inside its IP packet is no business of ours, but scapy adds it in.
+            if loop.checksum_state(p, 0, end) == loop.RIGHT and loop.transport_at(p, 0, end)[1] == end:
+                assert octets == by_scapy(octets), f"scapy writes it otherwise: {octets.hex()}"
+
+    def where(self) -> str:
+        """The packet that was on its way."""
+        packet = bytes(self.draft[: self.state[SIZE]]).hex()
+        return f"{self.name}: packet {self.state[DONE]} at {self.state[NOW]} ms, {bytes(self.header).hex()} {packet}"
+
+
+def by_scapy(octets: bytes) -> bytes:
+    """A packet with the lengths and checksums scapy gives its two outer headers. As it is, if scapy has to write
+    something else otherwise as well (broken TCP options)."""
+    packet = whole(octets)
+    packet.clear_cache()
+    if bytes(packet) != octets:
+        return octets
+    for layer in (packet, packet.payload):
+        for name in ("len", "plen", "chksum", "cksum"):
+            if name in layer.fields and not (isinstance(layer, UDP) and name == "len"):
+                delattr(layer, name)
+    return bytes(packet)
+
+
+def guarded() -> tuple[np.ndarray, np.ndarray]:
+    """A buffer of SLOT octets, and the larger one it lies in."""
+    around = np.full(SLOT + 2 * GUARD, POISON, np.uint8)
+    return around, around[GUARD:-GUARD]
+
+
+def fuzz(seconds: float, seed: int, most: int = 1 << 62) -> Iterator[tuple[int, Counter[str]]]:
+    """Go round the worlds until the time is over or `most` packets are done: (how many, how they ended), each round.
+
+    Raises FaultError, which says how to see it again.
+    """
+    rng = np.array([seed * 0x9E3779B97F4A7C15 % (1 << 64) or 1], np.uint64)
+    worlds = [World(name, changes) for name, changes in WORLDS.items()]
+    end, done = time.monotonic() + seconds, 0
+    while time.monotonic() < end and done < most:
+        for world in worlds:
+            try:
+                world.round(rng, min(ROUND, max(most // len(worlds), 1)))
+            except FaultError as error:
+                raise FaultError(f"seed {seed}: {error}") from error.__cause__
+        done = sum(int(world.state[DONE]) for world in worlds)
+        ends = sum(world.ends for world in worlds).sum(axis=0)
+        yield done, Counter({verdict.name.lower(): int(ends[verdict]) for verdict in Verdict if ends[verdict]})
+
+
+def new_seed() -> int:
+    """A seed nobody chose."""
+    return secrets.randbelow(1 << 32)

@@ -1,0 +1,230 @@
+"""Captures as `nat64d replay` reads and writes them: pcap and pcapng, link types, times, and files that are damaged."""
+
+import struct
+from pathlib import Path
+
+import pytest
+from scapy.layers.inet import IP, UDP
+from scapy.layers.inet6 import IPv6
+from scapy.layers.l2 import Dot1Q, Ether
+from scapy.utils import RawPcapNgWriter, RawPcapReader, RawPcapWriter
+
+from nat64d.replay.capture import LATEST, LINK_TYPES, SECOND, CaptureError, Reader, Writer
+from nat64d.replay.replay import main
+from tests.scenarios import PCAPS
+
+SIX = bytes(IPv6(src="2001:db8:1::10", dst="64:ff9b::198.51.100.7") / UDP(sport=5000, dport=53) / b"query")
+FOUR = bytes(IP(src="198.51.100.7", dst="203.0.113.1") / UDP(sport=53, dport=40000) / b"answer")
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "some.pcap"
+
+
+def read(path: Path) -> list[tuple[int, bytes]]:
+    with Reader(path) as reader:
+        return list(reader)
+
+
+def write(path: Path, packets: list[tuple[int, bytes]]) -> Path:
+    with Writer(path) as writer:
+        for time, octets in packets:
+            writer.write(time, octets)
+    return path
+
+
+def header(link_type: int, magic: int = 0xA1B2C3D4, order: str = "<") -> bytes:
+    return struct.pack(order + "IHHiIII", magic, 2, 4, 0, 0, 65535, link_type)
+
+
+def record(frame: bytes, seconds: int = 1, fraction: int = 0, length: int | None = None, order: str = "<") -> bytes:
+    return struct.pack(order + "IIII", seconds, fraction, len(frame), length or len(frame)) + frame
+
+
+ETHERNET = bytes.fromhex("020000000001 020000000002")
+FRAMES = [
+    (101, SIX, SIX),
+    (101, FOUR, FOUR),
+    (12, SIX, SIX),
+    (228, FOUR, FOUR),
+    (229, SIX, SIX),
+    (1, bytes(Ether() / IPv6(SIX)), SIX),
+    (1, bytes(Ether() / IP(FOUR)) + b"\0" * 6, FOUR + b"\0" * 6),
+    (1, bytes(Ether() / Dot1Q(vlan=7) / IPv6(SIX)), SIX),
+    (1, bytes(Ether(type=0x88A8) / Dot1Q(vlan=7) / Dot1Q(vlan=8) / IP(FOUR)), FOUR),
+    (1, ETHERNET + b"\x91\x00\x00\x07\x08\x00" + FOUR, FOUR),
+    (1, ETHERNET + b"\x08\x06" + b"\x45" * 28, b""),
+    (1, ETHERNET + b"\x00\x26" + b"\x42" * 38, b""),
+    (1, ETHERNET + b"\x81\x00", b""),
+    (1, b"\x02", b""),
+    (1 | 0x10000000, ETHERNET + b"\x86\xdd" + SIX, SIX),
+    (113, b"\0" * 14 + b"\x86\xdd" + SIX, SIX),
+    (113, b"\0" * 14 + b"\x81\x00\x00\x07\x08\x00" + FOUR, FOUR),
+    (113, b"\0" * 14 + b"\x00\x04" + SIX, b""),
+    (276, b"\x08\x00" + b"\0" * 18 + FOUR, FOUR),
+    (276, b"\x08\x06" + b"\0" * 18 + FOUR, b""),
+    (0, b"\x02\0\0\0" + FOUR, FOUR),
+    (0, b"\0\0\0\x1e" + SIX, SIX),
+    (0, b"\x0a\0\0\0" + SIX, SIX),
+    (0, b"\x07\0\0\0" + SIX, b""),
+    (108, b"\0\0\0\x18" + SIX, SIX),
+    (108, b"\0\0\0\x02" + FOUR, FOUR),
+]
+
+
+@pytest.mark.parametrize(("link_type", "frame", "packet"), FRAMES)
+def test_the_packet_is_found_behind_its_link_header(file, link_type, frame, packet):
+    file.write_bytes(header(link_type) + record(frame))
+    assert read(file) == [(SECOND, packet)]
+
+
+def test_every_link_type_has_a_case():
+    assert {link_type & 0xFFFF for link_type, *_ in FRAMES} == set(LINK_TYPES)
+
+
+@pytest.mark.parametrize("order", "<>")
+@pytest.mark.parametrize(("magic", "unit"), [(0xA1B2C3D4, 1000), (0xA1B23C4D, 1)])
+def test_pcap_of_either_byte_order_and_resolution(file, order, magic, unit):
+    octets = header(101, magic, order) + record(SIX, 7, 123456, order=order) + record(FOUR, 8, 5, order=order)
+    file.write_bytes(octets)
+    assert read(file) == [(7 * SECOND + 123456 * unit, SIX), (8 * SECOND + 5 * unit, FOUR)]
+
+
+def test_a_time_that_goes_back_counts_as_the_last_one(file):
+    file.write_bytes(header(101) + record(SIX, 7) + record(FOUR, 6, 999) + record(SIX, 8))
+    assert [time for time, _ in read(file)] == [7 * SECOND, 7 * SECOND, 8 * SECOND]
+
+
+def test_a_time_no_record_can_hold_counts_as_the_last_that_one_can(file):
+    file.write_bytes(header(101) + record(SIX, 0xFFFFFFFF, 0xFFFFFFFF))
+    assert read(file) == [(LATEST, SIX)]
+    assert read(write(file, [(LATEST, SIX)])) == [(LATEST, SIX)]
+
+
+def test_packets_not_captured_whole_are_counted(file):
+    file.write_bytes(header(101) + record(SIX[:40], length=len(SIX)) + record(SIX))
+    with Reader(file) as reader:
+        assert [len(octets) for _, octets in reader] == [40, len(SIX)]
+        assert reader.incomplete == 1
+        assert reader.position() == reader.size == 24 + 16 + 40 + 16 + len(SIX)
+
+
+def test_scapy_reads_what_is_written(file):
+    packets = [(1_700_000_000 * SECOND + 1, SIX), (1_700_000_000 * SECOND + 999_999_999, FOUR)]
+    reader = RawPcapReader(str(write(file, packets)))
+    assert (reader.linktype, reader.nano, reader.endian) == (101, True, "<")
+    assert [(about.sec * SECOND + about.usec, octets) for octets, about in reader] == packets
+    reader.close()
+
+
+def test_what_scapy_writes_is_read(file):
+    with RawPcapWriter(str(file), linktype=1, endianness=">", nano=True) as writer:
+        writer.write_header(None)
+        writer.write_packet(bytes(Ether() / IP(FOUR)), sec=5, usec=6)
+    assert read(file) == [(5 * SECOND + 6, FOUR)]
+    writer = RawPcapNgWriter(str(file))
+    writer.linktype = 1
+    writer.write_header(None)
+    writer.write_packet(bytes(Ether() / IP(FOUR)), sec=5.5)
+    writer.close()
+    assert read(file) == [(5 * SECOND + SECOND // 2, FOUR)]
+
+
+def block(kind: int, body: bytes, order: str = "<") -> bytes:
+    body += b"\0" * (-len(body) % 4)
+    length = struct.pack(order + "I", len(body) + 12)
+    return struct.pack(order + "I", kind) + length + body + length
+
+
+def section(order: str = "<") -> bytes:
+    return block(0x0A0D0D0A, struct.pack(order + "IHHq", 0x1A2B3C4D, 1, 0, -1), order)
+
+
+def interface(link_type: int, *options: tuple[int, bytes], snap_length: int = 0, order: str = "<") -> bytes:
+    body = struct.pack(order + "HHI", link_type, 0, snap_length)
+    for code, value in options:
+        body += struct.pack(order + "HH", code, len(value)) + value + b"\0" * (-len(value) % 4)
+    return block(1, body, order)
+
+
+def enhanced(number: int, ticks: int, frame: bytes, order: str = "<", size: int | None = None) -> bytes:
+    size = len(frame) if size is None else size
+    return block(6, struct.pack(order + "IIIII", number, ticks >> 32, ticks & 0xFFFFFFFF, size, size) + frame, order)
+
+
+def simple(frame: bytes, length: int | None = None) -> bytes:
+    return block(3, struct.pack("<I", length or len(frame)) + frame)
+
+
+@pytest.mark.parametrize("order", "<>")
+def test_pcapng_with_interfaces_of_their_own_link_types_and_clocks(file, order):
+    end = (0, b"")
+    offset = (14, struct.pack(order + "q", 1_000_000_000))
+    file.write_bytes(
+        section(order)
+        + interface(101, order=order)
+        + interface(1, (2, b"eth0"), (9, b"\x09"), end, order=order)
+        + interface(229, (9, bytes([0x80 | 10])), offset, end, order=order)
+        + block(4, b"names", order)
+        + enhanced(0, 7_000_001, SIX, order)
+        + enhanced(1, 8_000_000_001, bytes(Ether() / IP(FOUR)), order)
+        + enhanced(2, 1024 + 512, SIX, order)
+        + block(5, b"statistics", order)
+    )
+    times = [7 * SECOND + 1000, 8 * SECOND + 1, 1_000_000_001 * SECOND + SECOND // 2]
+    assert read(file) == list(zip(times, [SIX, FOUR, SIX], strict=True))
+
+
+def test_pcapng_packets_without_a_time_have_that_of_the_one_before(file):
+    file.write_bytes(
+        section()
+        + interface(101, snap_length=45)
+        + enhanced(0, 5_000_000, FOUR)
+        + simple(SIX[:45], len(SIX))
+        + simple(FOUR)
+        + section(">")
+        + interface(229, order=">")
+        + enhanced(0, 6_000_000, SIX, ">")
+    )
+    assert read(file) == [(5 * SECOND, FOUR), (5 * SECOND, SIX[:45]), (5 * SECOND, FOUR), (6 * SECOND, SIX)]
+
+
+NG = section() + interface(101) + enhanced(0, 0, SIX)
+BAD_CAPTURES = {
+    "nothing": (b"", "is no capture: expected pcap or pcapng"),
+    "text": (b"hello world\n", "is no capture: expected pcap or pcapng"),
+    "a part of the file header": (header(101)[:23], "is cut off: it ends within a record, at octet 23"),
+    "a part of a record header": (header(101) + b"\0" * 15, "is cut off: it ends within a record, at octet 39"),
+    "no packet": (header(101) + record(SIX)[:16], "is cut off: it ends within a record, at octet 40"),
+    "a part of a packet": (
+        header(101) + record(SIX)[:-1],
+        f"is cut off: it ends within a record, at octet {39 + len(SIX)}",
+    ),
+    "a giant": (header(101) + b"\xff" * 16, "is damaged: a record of 4294967295 octets at octet 40"),
+    "wireless": (header(105) + record(SIX), "has link type 105: expected one of 0, 1, 12, 101, "),
+    "a part of a block": (NG[:-4], f"is cut off: it ends within a record, at octet {len(NG) - 4}"),
+    "a block without its second length": (NG[:-4] + b"\1\2\3\4", f"is damaged at octet {len(NG)}"),
+    "no byte order": (section()[:8] + b"abcd" + section()[12:], "is damaged at octet "),
+    "a tiny block": (NG + struct.pack("<II", 6, 8), f"is damaged: a record of -4 octets at octet {len(NG) + 8}"),
+    "a packet of no interface": (section() + enhanced(0, 0, SIX), "is damaged at octet "),
+    "a simple packet of no interface": (section() + simple(SIX), "is damaged at octet "),
+    "more packet than block": (section() + interface(101) + enhanced(0, 0, SIX, size=99), "is damaged at octet "),
+    "an interface of two octets": (section() + block(1, b""), "is damaged at octet "),
+    "an option without value": (section() + interface(101, (9, b"")), "is damaged at octet "),
+}
+
+
+@pytest.mark.parametrize(("octets", "sentence"), BAD_CAPTURES.values(), ids=list(BAD_CAPTURES))
+def test_a_bad_capture_is_one_sentence_and_2(file, capsys, octets, sentence):
+    file.write_bytes(octets)
+    assert main(file, PCAPS / "nat64d.toml", None, None, False) == 2
+    told = capsys.readouterr()
+    assert told.err.startswith(f"nat64d: {file} {sentence}")
+    assert told.err.count("\n") == 1
+    assert main(PCAPS / "ping_from_ipv6.pcap", PCAPS / "nat64d.toml", None, file, False) == 2
+
+
+def test_a_capture_that_cannot_be_read(tmp_path):
+    with pytest.raises(CaptureError, match="cannot be read: Is a directory"):
+        Reader(tmp_path)

@@ -1,0 +1,126 @@
+"""The golden captures: what is kept in pcaps/, what the scenarios say, and what the translator does are one."""
+
+import shutil
+
+import pytest
+
+from nat64d.config import load
+from nat64d.engine import Engine
+from nat64d.replay.capture import Reader, Writer
+from tests import golden
+from tests.golden import SCENARIOS
+from tests.reference.comparison import Comparison
+from tests.scenarios import PCAPS, Scenario, drops, passes, to_server4, to_server6
+from tests.scenarios.conversations import PING4, PING6
+from tests.test_oracle import SCOPE
+
+NAMES = [scenario.name for scenario in SCENARIOS]
+# What the oracle does not know: [limits] icmp_errors_per_second, [translation] rfc6791_ipv4.
+NOT_FOR_ORACLE = {"our_errors_are_limited", "routers_with_addresses_that_do_not_travel"}
+each_scenario = pytest.mark.parametrize("scenario", SCENARIOS, ids=NAMES)
+
+
+@each_scenario
+def test_the_translator_does_what_the_scenario_says(scenario):
+    assert list(golden.objections(scenario)) == []
+
+
+@each_scenario
+def test_the_capture_is_kept_as_the_scenario_says(scenario):
+    capture = PCAPS / f"{scenario.name}.pcap"
+    with Reader(capture) as reader:
+        assert list(reader) == golden.packets(scenario)
+    own = golden.beside(capture, ".toml")
+    assert (own.read_text("utf-8") if own.exists() else None) == scenario.config
+    assert golden.beside(capture, ".verdicts").read_text("utf-8").split() == [step.verdict for step in scenario.steps]
+
+
+@each_scenario
+def test_the_replay_equals_what_is_kept(scenario):
+    assert golden.differences(PCAPS / f"{scenario.name}.pcap") == []
+
+
+@pytest.mark.parametrize("name", sorted(set(NAMES) - NOT_FOR_ORACLE))
+def test_the_oracle_agrees(name):
+    capture = PCAPS / f"{name}.pcap"
+    config = load(golden.config_of(capture))
+    comparison = Comparison(Engine(config), config, SCOPE)
+    with Reader(capture) as reader:
+        last = golden.BEGIN
+        for time, octets in reader:
+            comparison.wait((time - last) / 10**9)
+            comparison.send(octets)
+            last = time
+
+
+def test_there_is_a_scenario_for_every_capture_and_a_line_for_both():
+    assert [capture.name.removesuffix(".pcap") for capture in golden.captures()] == sorted(NAMES)
+    assert (PCAPS / "README.md").read_text("utf-8") == golden.page(), "run: python -m tests.golden --write"
+
+
+def test_a_wrong_scenario_is_objected_to():
+    wrong = Scenario(
+        "wrong",
+        "",
+        [
+            passes(to_server6(PING6), to_server4(PING4, ttl=62)),
+            drops("truncated", to_server6(PING6)),
+            passes(to_server6(PING6), to_server4(PING4), to_server4(PING4)),
+        ],
+    )
+    found = list(golden.objections(wrong))
+    assert len(found) == 4
+    assert found[0].startswith("wrong, #1: -  IP ttl = 62\n+  IP ttl = 63\n-  IP chksum = ")
+    assert found[1:] == [
+        "wrong, #2: verdict translated, expected truncated",
+        "wrong, #2: 1 packets, expected 0",
+        "wrong, #3: 1 packets, expected 2",
+    ]
+
+
+@pytest.fixture
+def copies(tmp_path, monkeypatch):
+    """pcaps/ with one capture in it."""
+    for file in (PCAPS / "nat64d.toml", *PCAPS.glob("ping_from_ipv6.*")):
+        shutil.copy(file, tmp_path)
+    monkeypatch.setattr(golden, "PCAPS", tmp_path)
+    monkeypatch.setattr("sys.argv", ["golden"])
+    return tmp_path
+
+
+def test_the_command_is_quiet_about_what_is_right(copies, capsys):
+    assert golden.main() == 0
+    assert capsys.readouterr().out == "1 golden captures, 0 differences\n"
+
+
+def test_the_command_tells_what_differs(copies, capsys):
+    expected, verdicts = copies / "ping_from_ipv6.expected.pcap", copies / "ping_from_ipv6.verdicts"
+    with Reader(expected) as reader:
+        packets = list(reader)
+    with Writer(expected) as writer:
+        for time, octets in packets[1:]:
+            writer.write(time, octets)
+    verdicts.write_text(verdicts.read_text("utf-8").replace("translated", "hairpinned", 1), "utf-8")
+    assert golden.main() == 1
+    told = capsys.readouterr().out.splitlines()
+    assert told[0].startswith("ping_from_ipv6.pcap: #1 translated: a packet that is not in the golden capture: IP ")
+    assert told[1].startswith("ping_from_ipv6.pcap: verdicts ['translated', ")
+    assert told[2:] == ["1 golden captures, 2 differences"]
+
+
+def test_writing_makes_the_same_files_anew_and_removes_old_ones(copies, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["golden", "--write"])
+    monkeypatch.setattr(golden, "SCENARIOS", [each for each in SCENARIOS if each.name == "ping_is_dropped_when_asked"])
+    assert golden.main() == 0
+    names = {"README.md", "nat64d.toml", *(file.name for file in PCAPS.glob("ping_is_dropped_when_asked.*"))}
+    assert {file.name for file in copies.iterdir()} == names
+    for name in names - {"README.md"}:
+        assert (copies / name).read_bytes() == (PCAPS / name).read_bytes()
+
+
+def test_nothing_is_written_while_a_scenario_is_not_met(copies, monkeypatch, capsys):
+    before = {file.name: file.read_bytes() for file in copies.iterdir()}
+    monkeypatch.setattr("sys.argv", ["golden", "--write"])
+    monkeypatch.setattr(golden, "SCENARIOS", [Scenario("wrong", "", [drops("truncated", to_server6(PING6))])])
+    assert golden.main() == 1
+    assert {file.name: file.read_bytes() for file in copies.iterdir()} == before
