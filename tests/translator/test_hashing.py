@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from translator.session.hashing import find_candidate, hash3, insert, record_at, remove
+from translator.hashing import find_candidate, hash3, insert, record_at, remove
 from translator.tables import NONE
 
 MASK = (1 << 64) - 1

@@ -9,7 +9,7 @@ side of 1024, and for UDP keeps its parity.
 
 from translator.compile import int64, jit
 from translator.packet.fields import ICMP, TCP, UDP, u8
-from translator.session.hashing import hash3
+from translator.hashing import hash3
 from translator.tables import NONE, PORTS
 
 SLOTS = 3  # bitmaps of a pool row: TCP, UDP, ICMP
