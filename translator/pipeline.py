@@ -127,6 +127,8 @@ def examine(settings, p, view, offload):
     """What RFC 7915 and RFC 6146 section 3.4 refuse whatever the tables say."""
     if view.verdict != Verdict.CONTINUE:
         return view.verdict
+    if not is_sound(view, offload):
+        return Verdict.BAD_LENGTH
     if view.source_route != 0:
         return Verdict.SOURCE_ROUTED if view.family == 4 else Verdict.ROUTING_HEADER
     src_hi, src_lo, dst_hi, dst_lo = addresses(p, view)
@@ -149,7 +151,7 @@ def examine(settings, p, view, offload):
         # RFC 7915 section 4.5: a checksum cannot be calculated over a part of the datagram.
         if settings.zero_udp_checksum == DROP or is_fragment(view):
             return Verdict.ZERO_UDP_CHECKSUM
-    return Verdict.CONTINUE if is_sound(view, offload) else Verdict.BAD_LENGTH
+    return Verdict.CONTINUE
 
 
 @hot()
@@ -232,7 +234,8 @@ def answer_sender(settings, worker, now, p, view, verdict, rest):
         worker.events[int64(Event.ANSWER_LIMITED)] += 1
         return 0
     worker.events[int64(Event.ANSWER_SENT)] += 1
-    return build(settings, p, view, verdict, rest, worker.answer, HEADROOM)
+    identification = next_identification(settings, worker)
+    return build(settings, p, view, verdict, rest, identification, worker.answer, HEADROOM)
 
 
 @jit()

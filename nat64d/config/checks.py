@@ -121,7 +121,8 @@ def _forwards(config: Config) -> Iterator[Finding]:
 
 
 def _eams(config: Config, pools: list[_Pool]) -> Iterator[Finding]:
-    """RFC 7757 section 3.2: the suffix of the IPv4 prefix must fit behind the IPv6 prefix; a prefix has one counterpart.
+    """RFC 7757 section 3.2: the suffix of the IPv4 prefix must fit behind the IPv6 prefix; a prefix has one
+    counterpart.
 
     An address is either a host's own, or shared by ports, or stands for an IPv4 host: never two of these.
     """
@@ -129,7 +130,9 @@ def _eams(config: Config, pools: list[_Pool]) -> Iterator[Finding]:
     for row, entry in enumerate(config.eam):
         if 32 - entry.ipv4.prefixlen > 128 - entry.ipv6.prefixlen:
             room = 128 - entry.ipv6.prefixlen
-            yield Finding(("eam", row, "ipv6"), f"at least {32 - entry.ipv4.prefixlen} bits behind the prefix, not {room}")
+            yield Finding(
+                ("eam", row, "ipv6"), f"at least {32 - entry.ipv4.prefixlen} bits behind the prefix, not {room}"
+            )
         for key, prefix in (("ipv4", entry.ipv4), ("ipv6", entry.ipv6)):
             if prefix in seen:
                 yield Finding(("eam", row, key), f"a prefix with one [[eam]]; {prefix} has an earlier one")

@@ -66,8 +66,8 @@ def plan_ipv4(settings, view, segment, gso_size):
 
 @jit()
 def plan_cut(settings, p, view, offload):
-    """Section 4: without DF, pieces that fit lowest_ipv6_mtu. A TCP super-frame is given smaller segments instead; a UDP
-    one passes: its datagrams are not ours to cut."""
+    """Section 4: without DF, pieces that fit lowest_ipv6_mtu. A TCP super-frame is given smaller segments instead; a
+    UDP one passes: its datagrams are not ours to cut."""
     room = settings.lowest_ipv6_mtu - IPV6_HEADER
     if offload.gso_type == GSO_NONE:
         return Plan(Verdict.CONTINUE, 0, 0, 1, (room - FRAGMENT_HEADER) & ~7, 0)

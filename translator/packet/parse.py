@@ -278,10 +278,12 @@ def is_extension(protocol):
 
 @jit()
 def is_foreign(view):
-    """A protocol that means something in the other family only, or nothing: RFC 7915 sections 4.1 and 5.1 carry any other."""
+    """A protocol that means something in the other family only, or nothing; RFC 7915 sections 4.1 and 5.1 carry any
+    other."""
+    protocol = view.protocol
     if view.transport != 0:
         return False
-    return view.protocol == ICMP or view.protocol == ICMPV6 or view.protocol == NO_NEXT_HEADER or is_extension(view.protocol)
+    return protocol == ICMP or protocol == ICMPV6 or protocol == NO_NEXT_HEADER or is_extension(protocol)
 
 
 @jit()

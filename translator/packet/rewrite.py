@@ -157,6 +157,8 @@ def write_error(settings, p, view, quoted, error, incoming, outgoing, identifica
     put_u16(p, l4 + ICMP_CHECKSUM_AT, checksum(pseudo_header(outer, size) + sum_octets(p, l4, error.end)))
     protocol = ICMP if family == 4 else ICMPV6
     traffic_class = view.traffic_class if settings.traffic_class == NONE else settings.traffic_class
+    if view.has_fragment_header:
+        identification = view.identification
     header = Header(family, traffic_class, size, protocol, view.hop_limit - 1, identification, 0, 0, 0, 0)
     at = write(p, l4, header, src_hi, src_lo, outgoing.dst_hi, outgoing.dst_lo)
     clear(p, at)

@@ -1,8 +1,8 @@
 """RFC 7757: explicit address mappings between IPv4 and IPv6 prefixes, the longest match in either direction.
 
-A row maps `ipv4/length4` to `ipv6/length6`: the suffix bits of the IPv4 address (32 - length4 of them) follow the IPv6 prefix; what is
-left of the IPv6 address is zero on writing and ignored on reading (section 3.2). A lookup probes one keyed index once for each prefix
-length in use, the longest first, so its cost does not grow with the number of rows.
+A row maps `ipv4/length4` to `ipv6/length6`: the suffix bits of the IPv4 address (32 - length4 of them) follow the IPv6
+prefix; what is left of the IPv6 address is zero on writing and ignored on reading (section 3.2). A lookup probes one
+keyed index once for each prefix length in use, the longest first, so its cost does not grow with the number of rows.
 """
 
 from translator.compile import int64, jit

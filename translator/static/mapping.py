@@ -1,6 +1,7 @@
 """Addresses that need no memory: an explicit mapping (RFC 7757) if there is one, else the prefix (RFC 6052).
 
-`map_tuple` is step 2 of the pipeline: it finds both addresses, or says NO_MAPPING, and the packet is one for the session tables.
+`map_tuple` is step 2 of the pipeline: it finds both addresses, or says NO_MAPPING, and the packet is one for the
+session tables.
 """
 
 from translator.compile import hot, int64, jit
@@ -40,7 +41,8 @@ def map_from_ipv6(settings, t):
 
 @jit()
 def map_from_ipv4(settings, t, hairpin):
-    """RFC 7757 section 3.3.1. A hairpinned source keeps its IPv4 address, under pool6: so its peer answers through us."""
+    """RFC 7757 section 3.3.1. A hairpinned source keeps its IPv4 address, under pool6: so its peer answers through
+    us."""
     if settings.stateful and find_eam4(settings, t.dst_lo) == NONE:
         return Verdict.NO_MAPPING, t
     src_known, src_hi, src_lo = map_to_ipv6(settings, t.src_lo, hairpin)
