@@ -7,12 +7,14 @@ from ipaddress import IPv4Address, IPv6Address, IPv6Network
 import numpy as np
 
 from nat64d.config import Config, Pool4
+from translator.hashing import insert
 from translator.packet.fields import ICMP, TCP, UDP
 from translator.packet.rewrite import CALCULATE, DROP, FORWARD
 from translator.session.bib import create_bib
 from translator.session.pool4 import slot_of
+from translator.static.eam import eam_hash4, eam_hash6
 from translator.static.rfc6052 import LENGTHS
-from translator.tables import GROUP, NONE, POOL, Settings, Tables, create, records
+from translator.tables import EAM, GROUP, NONE, POOL, Settings, Tables, create, empty_index, records
 from translator.verdict import Event
 
 PROTOCOLS = {"tcp": TCP, "udp": UDP, "icmp": ICMP}
@@ -78,13 +80,33 @@ def _groups(config: Config) -> np.ndarray:
     return groups
 
 
+def _eam(config: Config, secret: np.ndarray) -> dict[str, np.ndarray]:
+    """The attributes of Settings about [[eam]]: rows, and either way an index and the prefix lengths in use."""
+    rows = records(len(config.eam), EAM)
+    index4, index6 = empty_index(len(rows)), empty_index(len(rows))
+    for at, given in enumerate(config.eam):
+        row = rows[at]
+        row.ipv4, row.length4 = int(given.ipv4[0]), given.ipv4.prefixlen
+        (row.ipv6_hi, row.ipv6_lo), row.length6 = words(given.ipv6[0]), given.ipv6.prefixlen
+        insert(index4, eam_hash4(secret, row.ipv4, row.length4), at)
+        insert(index6, eam_hash6(secret, row.ipv6_hi, row.ipv6_lo, row.length6), at)
+    lengths4, lengths6 = ({int(length) for length in rows[name]} for name in ("length4", "length6"))
+    return {
+        "eam": rows,
+        "eam_index4": index4,
+        "eam_index6": index6,
+        "eam_lengths4": np.array(sorted(lengths4, reverse=True), np.int64),
+        "eam_lengths6": np.array(sorted(lengths6, reverse=True), np.int64),
+    }
+
+
 def settings_of(config: Config, secret: bytes, queues: int = 1) -> Settings:
     """What the translator needs to know. `secret`: 16 octets, the key of every hash and of the Identification
     sequence."""
-    assert config.pool6 is not None
-    pool6_hi, pool6_lo = words(config.pool6[0])
+    pool6_hi, pool6_lo = words(config.pool6[0]) if config.pool6 else (0, 0)
     own6_hi, own6_lo = words(config.tun.ipv6)
     translation, timeouts = config.translation, config.timeouts
+    key = np.frombuffer(secret, "<i8").astype(np.int64)
     ours = [(int(pool.first), int(pool.last)) for pool in config.pool4]
     ours += [(int(forward.address4), int(forward.address4)) for forward in config.forward]
     seconds = [timeouts.udp, timeouts.tcp_established, timeouts.tcp_transitory]
@@ -93,8 +115,10 @@ def settings_of(config: Config, secret: bytes, queues: int = 1) -> Settings:
     return Settings(
         pool6_hi=pool6_hi,
         pool6_lo=pool6_lo,
-        pool6_row=LENGTHS.index(config.pool6.prefixlen),
+        pool6_row=LENGTHS.index(config.pool6.prefixlen) if config.pool6 else NONE,
         strict_well_known_prefix=int(config.strict_well_known_prefix),
+        stateful=int(bool(config.pool4 or config.forward)),
+        **_eam(config, key),
         groups=_groups(config),
         pool=_pool(config),
         ranges4=_merged(_rows(*ours)),
@@ -117,7 +141,7 @@ def settings_of(config: Config, secret: bytes, queues: int = 1) -> Settings:
         per_host_ports=config.limits.per_host_ports,
         errors_per_second=config.limits.icmp_errors_per_second,
         queues=queues,
-        secret=np.frombuffer(secret, "<i8").astype(np.int64),
+        secret=key,
         identifications=shuffle.permutation(65536).astype(np.int32),
     )
 

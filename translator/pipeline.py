@@ -14,7 +14,7 @@ from translator.packet.fields import ICMP, TCP, TCP_FLAGS_AT, u8
 from translator.packet.fragments import plan_output
 from translator.packet.icmp import is_echo, is_error
 from translator.packet.icmp_error import build, may_be_answered, wants_answer
-from translator.packet.parse import is_fragment, parse, parse_quoted
+from translator.packet.parse import is_foreign, is_fragment, parse, parse_quoted
 from translator.packet.rewrite import DROP, FORWARD, plan_error, write_error, write_packet
 from translator.packet.transport import has_zero_checksum
 from translator.packet.tuples import addresses, arriving, incoming_tuple
@@ -24,7 +24,10 @@ from translator.session.filtering import filter_and_update
 from translator.session.reassembly import recall, remember
 from translator.session.tcp_state import event_of
 from translator.static.addresses import is_unicast, within
-from translator.static.rfc6052 import extract, matches
+from translator.static.eam import find_eam4
+from translator.static.mapping import map_tuple
+from translator.static.rfc6052 import extract, in_pool6
+from translator.tables import NONE
 from translator.verdict import Direction, Event, Verdict
 
 # LIMITS
@@ -100,9 +103,7 @@ def translate(settings, tables, worker, now, p, view, offload):
     if quoted.verdict != Verdict.CONTINUE:
         return quoted.verdict, 0, 0, 0, 0
     incoming = incoming_tuple(p, view, quoted, quotes)  # 3.4
-    acquire(tables.lock)
     verdict, outgoing, hairpins = bind_packet(settings, tables, now, p, view, incoming, quotes)  # 3.5, 3.6, 3.8
-    release(tables.lock)
     if verdict != Verdict.CONTINUE:
         return verdict, 0, 0, 0, 0
     done = Verdict.HAIRPINNED if hairpins else Verdict.TRANSLATED
@@ -126,6 +127,8 @@ def examine(settings, p, view, offload):
     """What RFC 7915 and RFC 6146 section 3.4 refuse whatever the tables say."""
     if view.verdict != Verdict.CONTINUE:
         return view.verdict
+    if not is_sound(view, offload):
+        return Verdict.BAD_LENGTH
     if view.source_route != 0:
         return Verdict.SOURCE_ROUTED if view.family == 4 else Verdict.ROUTING_HEADER
     src_hi, src_lo, dst_hi, dst_lo = addresses(p, view)
@@ -136,7 +139,7 @@ def examine(settings, p, view, offload):
         return Verdict.NOT_UNICAST
     if view.hop_limit <= 1:
         return Verdict.HOP_LIMIT_EXPIRED
-    if view.transport == 0:
+    if is_foreign(view):
         return Verdict.PROTOCOL
     if view.transport == ICMP:
         if is_fragment(view):
@@ -148,7 +151,7 @@ def examine(settings, p, view, offload):
         # RFC 7915 section 4.5: a checksum cannot be calculated over a part of the datagram.
         if settings.zero_udp_checksum == DROP or is_fragment(view):
             return Verdict.ZERO_UDP_CHECKSUM
-    return Verdict.CONTINUE if is_sound(view, offload) else Verdict.BAD_LENGTH
+    return Verdict.CONTINUE
 
 
 @hot()
@@ -160,32 +163,56 @@ def quotes_packet(p, view):
 @hot()
 def bind_packet(settings, tables, now, p, view, incoming, quotes):
     """(verdict, outgoing tuple, whether it hairpins) of a packet; a later fragment goes where its first one went."""
-    if view.fragment_offset > 0:
+    flags = u8(p, view.l4 + TCP_FLAGS_AT) if view.transport == TCP and view.fragment_offset == 0 else 0
+    later = view.fragment_offset > 0
+    verdict, outgoing, remembers = bind(settings, tables, now, incoming, flags, quotes, later, False)
+    hairpins = verdict == Verdict.CONTINUE and outgoing.family == 4 and returns_to_us(settings, outgoing.dst_lo)
+    if hairpins:
+        again = arriving(outgoing)
+        verdict, outgoing, stateful = bind(settings, tables, now, again, flags, quotes, later, True)
+        remembers = remembers or stateful
+    if verdict == Verdict.FRAGMENT_UNKNOWN:
+        acquire(tables.lock)
         known, outgoing = recall(settings, tables, now, incoming, view.identification)
-        return Verdict.CONTINUE if known else Verdict.FRAGMENT_UNKNOWN, outgoing, outgoing.family == 6 == view.family
-    flags = u8(p, view.l4 + TCP_FLAGS_AT) if view.transport == TCP else 0
-    hairpins = False
-    verdict, outgoing = bind(settings, tables, now, incoming, flags, quotes)
-    if verdict == Verdict.CONTINUE and outgoing.family == 4 and within(settings.ranges4, outgoing.dst_lo):
-        hairpins = True
-        verdict, outgoing = bind(settings, tables, now, arriving(outgoing), flags, quotes)
-    if verdict == Verdict.CONTINUE and view.more_fragments:
+        release(tables.lock)
+        return Verdict.CONTINUE if known else verdict, outgoing, outgoing.family == view.family
+    if verdict == Verdict.CONTINUE and remembers and view.more_fragments and not later:
+        acquire(tables.lock)
         remember(settings, tables, now, incoming, view.identification, outgoing)
+        release(tables.lock)
     return verdict, outgoing, hairpins
 
 
 @hot()
-def bind(settings, tables, now, t, flags, quotes):
-    """Which hosts a tuple is about, and sections 3.5 and 3.6 for them."""
+def bind(settings, tables, now, t, flags, quotes, later, hairpin):
+    """(verdict, outgoing tuple, whether tables were asked): a static mapping, or RFC 6146 sections 3.5 and 3.6.
+
+    The tables know ports, which a later fragment has none of: FRAGMENT_UNKNOWN, until somebody recalls its first one.
+    """
+    verdict, outgoing = map_tuple(settings, t, hairpin)
+    if verdict != Verdict.NO_MAPPING or not settings.stateful:
+        return verdict, outgoing, False
+    host4 = t.src_lo
     if t.family == 6:
-        if not matches(settings.pool6_hi, settings.pool6_lo, settings.pool6_row, t.dst_hi, t.dst_lo):
-            return Verdict.NOT_OUR_PREFIX, t
-        if matches(settings.pool6_hi, settings.pool6_lo, settings.pool6_row, t.src_hi, t.src_lo):
-            return Verdict.SOURCE_IN_POOL6, t
+        if not in_pool6(settings, t.dst_hi, t.dst_lo):
+            return Verdict.NOT_OUR_PREFIX, t, False
+        if in_pool6(settings, t.src_hi, t.src_lo):
+            return Verdict.SOURCE_IN_POOL6, t, False
         host4 = extract(settings.pool6_row, t.dst_hi, t.dst_lo)
-    else:
-        host4 = t.src_lo
-    return filter_and_update(settings, tables, now, t, host4, event_of(t.family, flags), quotes)
+    if t.protocol == 0:
+        return Verdict.PROTOCOL, t, False
+    if later:
+        return Verdict.FRAGMENT_UNKNOWN, t, False
+    acquire(tables.lock)
+    verdict, outgoing = filter_and_update(settings, tables, now, t, host4, event_of(t.family, flags), quotes)
+    release(tables.lock)
+    return verdict, outgoing, True
+
+
+@hot()
+def returns_to_us(settings, addr4):
+    """RFC 6146 section 3.8, RFC 7757 section 4: an IPv4 address behind which there is an IPv6 host of ours."""
+    return within(settings.ranges4, addr4) or (len(settings.eam) > 0 and find_eam4(settings, addr4) != NONE)
 
 
 @hot()
@@ -207,7 +234,8 @@ def answer_sender(settings, worker, now, p, view, verdict, rest):
         worker.events[int64(Event.ANSWER_LIMITED)] += 1
         return 0
     worker.events[int64(Event.ANSWER_SENT)] += 1
-    return build(settings, p, view, verdict, rest, worker.answer, HEADROOM)
+    identification = next_identification(settings, worker)
+    return build(settings, p, view, verdict, rest, identification, worker.answer, HEADROOM)
 
 
 @jit()

@@ -69,6 +69,11 @@ HOST = np.dtype(
     ],
     align=True,
 )
+# One row per [[eam]], as it was written.
+EAM = np.dtype(
+    [("ipv4", "i8"), ("ipv6_hi", "i8"), ("ipv6_lo", "i8"), ("length4", "i4"), ("length6", "i4")],
+    align=True,
+)
 # One row of Settings.pool per address of each [[pool4]]; rows of one source prefix (a group) are neighbours.
 POOL = np.dtype(
     [("address", "i8"), ("port_first", "i4"), ("port_last", "i4"), ("tcp", "i2"), ("udp", "i2"), ("icmp", "i2")],
@@ -103,8 +108,14 @@ class Settings:
 
     pool6_hi: int
     pool6_lo: int
-    pool6_row: int  # row of rfc6052.OCTETS
+    pool6_row: int  # row of rfc6052.OCTETS, NONE: there is no pool6
     strict_well_known_prefix: int
+    stateful: int  # hosts without a static mapping get sessions; otherwise they need an IPv4-translatable address
+    eam: np.ndarray  # EAM
+    eam_index4: np.ndarray  # int64[2^k] index: (ipv4 prefix, length) -> row of eam
+    eam_index6: np.ndarray  # int64[2^k] index: (ipv6 prefix, length) -> row of eam
+    eam_lengths4: np.ndarray  # int64: prefix lengths in use, descending
+    eam_lengths6: np.ndarray  # int64
     groups: np.ndarray  # GROUP, longest source prefix first
     pool: np.ndarray  # POOL
     ranges4: np.ndarray  # int64[n, 2], sorted: IPv4 addresses that are ours (pool4 and forwards), first and last
@@ -165,9 +176,9 @@ def records(count: int, dtype: np.dtype) -> np.ndarray:
     return np.zeros(count, dtype).view(np.recarray)
 
 
-def _index(count: int) -> np.ndarray:
+def empty_index(count: int) -> np.ndarray:
     """An open-addressing index at most half full."""
-    return np.zeros(1 << (2 * count - 1).bit_length(), np.int64)
+    return np.zeros(1 << max(2 * count - 1, 1).bit_length(), np.int64)
 
 
 def create(sessions: int, pool_rows: int, static_bibs: int, events: int) -> Tables:
@@ -179,11 +190,11 @@ def create(sessions: int, pool_rows: int, static_bibs: int, events: int) -> Tabl
         links=records(sessions, LINKS),
         bibs=records(bibs, BIB),
         hosts=records(bibs, HOST),
-        sessions6=_index(sessions),
-        sessions4=_index(sessions),
-        bibs6=_index(bibs),
-        bibs4=_index(bibs),
-        hosts6=_index(bibs),
+        sessions6=empty_index(sessions),
+        sessions4=empty_index(sessions),
+        bibs6=empty_index(bibs),
+        bibs4=empty_index(bibs),
+        hosts6=empty_index(bibs),
         free=np.zeros((3, 2), np.int64),
         freed=np.zeros((3, bibs), np.int32),
         wheel=np.full(WHEEL, NONE, np.int32),

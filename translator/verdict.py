@@ -71,6 +71,7 @@ class Verdict(IntEnum):
     NON_GLOBAL_ADDRESS = 42, "6052 3.1", Answer.ADDRESS_UNREACHABLE, INFO, "Non-global IPv4, well-known prefix."
     NOT_UNICAST = 43, "6146 3.4", Answer.NONE, DEBUG, "Source or destination is no unicast address."
     DENIED_ADDRESS = 44, "LIMITS", Answer.PROHIBITED, INFO, "The IPv4 address is on denylist4."
+    NO_MAPPING = 45, "7757 3.3", Answer.ADDRESS_UNREACHABLE, INFO, "An address with neither [[eam]] nor pool6 for it."
     # Stateful NAT64.
     NO_BIB_ENTRY = 50, "6146 3.5", Answer.ADDRESS_UNREACHABLE, DEBUG, "Nobody inside uses this address."
     NO_SESSION = 51, "6146 3.5", Answer.NONE, DEBUG, "TCP, or an ICMP error, of no session; it may open none."

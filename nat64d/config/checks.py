@@ -11,7 +11,7 @@ from nat64d.config.problems import Finding
 
 POOL4_ADDRESSES = 4096  # each needs a bit a port and protocol: 24 KiB
 
-_SECTIONS_LATER = ("eam", "service", "clat", "dns64")
+_SECTIONS_LATER = ("service", "clat", "dns64")
 _KEYS_LATER = (  # their defaults are all there is
     ("limits", "port_block"),
     ("limits", "fragments_memory"),
@@ -41,10 +41,6 @@ def not_supported_yet(raw: Mapping[str, Any], config: Config) -> Iterator[Findin
             yield Finding(
                 ("pool4", row, "addresses"), "addresses of its own: sharing an interface's is not supported yet"
             )
-    if "pool6" not in raw:
-        yield Finding(("pool6",), "a prefix such as 64:ff9b::/96: doing without is not supported yet")
-    if raw.get("pool4", []) == []:
-        yield Finding(("pool4",), "a [[pool4]] table or more: purely stateless translation is not supported yet")
 
 
 def contradictions(config: Config) -> Iterator[Finding]:
@@ -55,6 +51,8 @@ def contradictions(config: Config) -> Iterator[Finding]:
     yield from _forwards(config)
     yield from _inside_pool6(config)
     yield from _own_address4(config, pools)
+    yield from _eams(config, pools)
+    yield from _nothing_to_translate(config)
     if config.host.masquerade == config.tun.name:
         yield Finding(("host", "masquerade"), "another interface than [tun] name")
     if config.translation.mtu6 != "auto" and config.translation.mtu6 < config.translation.lowest_ipv6_mtu:
@@ -120,6 +118,36 @@ def _forwards(config: Config) -> Iterator[Finding]:
                 yield Finding(("forward", row, key), expected)
         if config.pool6 and entry.address6 in config.pool6:
             yield Finding(("forward", row, "ipv6"), f"an IPv6 host outside pool6, {config.pool6}")
+
+
+def _eams(config: Config, pools: list[_Pool]) -> Iterator[Finding]:
+    """RFC 7757 section 3.2: the suffix of the IPv4 prefix must fit behind the IPv6 prefix; a prefix has one
+    counterpart.
+
+    An address is either a host's own, or shared by ports, or stands for an IPv4 host: never two of these.
+    """
+    seen: set[object] = set()
+    for row, entry in enumerate(config.eam):
+        if 32 - entry.ipv4.prefixlen > 128 - entry.ipv6.prefixlen:
+            room = 128 - entry.ipv6.prefixlen
+            yield Finding(
+                ("eam", row, "ipv6"), f"at least {32 - entry.ipv4.prefixlen} bits behind the prefix, not {room}"
+            )
+        for key, prefix in (("ipv4", entry.ipv4), ("ipv6", entry.ipv6)):
+            if prefix in seen:
+                yield Finding(("eam", row, key), f"a prefix with one [[eam]]; {prefix} has an earlier one")
+            seen.add(prefix)
+        if config.pool6 and entry.ipv6.overlaps(config.pool6):
+            yield Finding(("eam", row, "ipv6"), f"IPv6 hosts outside pool6, {config.pool6}")
+        first, last = int(entry.ipv4[0]), int(entry.ipv4[-1])
+        if any(first <= pool.last and pool.first <= last for pool in pools):
+            yield Finding(("eam", row, "ipv4"), "addresses outside [[pool4]]")
+
+
+def _nothing_to_translate(config: Config) -> Iterator[Finding]:
+    """Sessions need the prefix; without sessions there must be some mapping."""
+    if config.pool6 is None and (config.pool4 or config.forward or not config.eam):
+        yield Finding(("pool6",), "a prefix such as 64:ff9b::/96, unless every address is mapped by [[eam]]")
 
 
 def _inside_pool6(config: Config) -> Iterator[Finding]:

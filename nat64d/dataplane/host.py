@@ -119,11 +119,12 @@ class Host:
                 self._note(Change("address", str(address)))
 
     def _set_up_routes(self, ip: Any, device: int) -> list[str]:
-        """Lead pool6, pool4 and the forwarded addresses to the device."""
+        """Lead pool6, pool4, forwarded and mapped addresses to the device."""
         if not self.config.host.routes:
             return []
         forwarded = [IPv4Network(forward.address4) for forward in self.config.forward]
-        networks4 = list(collapse_addresses([*self._pool4(), *forwarded]))
+        mapped = [eam.ipv4 for eam in self.config.eam]
+        networks4 = list(collapse_addresses([*self._pool4(), *forwarded, *mapped]))
         networks: list[rtnetlink.Network] = [*networks4]
         if self.config.pool6:
             networks.insert(0, self.config.pool6)

@@ -18,7 +18,7 @@ from tests.sessions import Sessions, flow
 from translator.compile import COMPILED
 from translator.packet.fields import UDP
 from translator.session import bib, hosts, sessions
-from translator.session.hashing import _add_compiled, _add_plain, find_candidate, hash3, insert, record_at, remove
+from translator.hashing import _add_compiled, _add_plain, find_candidate, hash3, insert, record_at, remove
 from translator.tables import NONE
 
 MASK = (1 << 64) - 1

@@ -46,7 +46,7 @@ def plan_output(settings, p, view, offload, out_family):
         return plan_ipv4(settings, view, segment, offload.gso_size)
     size = IPV6_HEADER + segment + fragment_header * FRAGMENT_HEADER
     if view.family == 4 and not view.dont_fragment and size > settings.lowest_ipv6_mtu:
-        return plan_cut(settings, view, offload, segment)
+        return plan_cut(settings, p, view, offload)
     if settings.mtu6 > 0 and size > settings.mtu6:
         grows = IPV6_HEADER - IPV4_HEADER + fragment_header * FRAGMENT_HEADER if view.family == 4 else 0
         return Plan(Verdict.TOO_BIG, settings.mtu6 - grows, 0, 0, 0, 0)
@@ -65,14 +65,14 @@ def plan_ipv4(settings, view, segment, gso_size):
 
 
 @jit()
-def plan_cut(settings, view, offload, segment):
+def plan_cut(settings, p, view, offload):
     """Section 4: without DF, pieces that fit lowest_ipv6_mtu. A TCP super-frame is given smaller segments instead; a
-    UDP one passes."""
+    UDP one passes: its datagrams are not ours to cut."""
     room = settings.lowest_ipv6_mtu - IPV6_HEADER
-    if offload.gso_type != GSO_NONE:
-        too_much = IPV6_HEADER + segment - settings.lowest_ipv6_mtu if view.transport == TCP else 0
-        return Plan(Verdict.CONTINUE, 0, 0, 0, 0, offload.gso_size - too_much)
-    return Plan(Verdict.CONTINUE, 0, 0, 1, (room - FRAGMENT_HEADER) & ~7, 0)
+    if offload.gso_type == GSO_NONE:
+        return Plan(Verdict.CONTINUE, 0, 0, 1, (room - FRAGMENT_HEADER) & ~7, 0)
+    gso_size = room - tcp_header_length(p, view.l4) if view.transport == TCP else offload.gso_size
+    return Plan(Verdict.CONTINUE, 0, 0, 0, 0, gso_size)
 
 
 @jit()

@@ -138,22 +138,24 @@ def echo_type(type_, family):
 
 @jit()
 def translate_error(family, out_family, type_, code, pointer):
-    """(type, code, rest, pointer) of an ICMP error in the other family; type NONE: it has no counterpart."""
-    if family == out_family:
-        rest = Rest.MTU if type_ == TOO_BIG6 else Rest.POINTER if type_ == PARAMETER6 else Rest.ZERO
-        return type_, code, rest, pointer
+    """(type, code, rest, pointer) of an ICMP error in the other family; type NONE: it has no counterpart.
+
+    Hairpinned it keeps all four, if it would have survived on its way through IPv4 (RFC 6146 section 3.8).
+    """
     if type_ >= TYPES:
         return NONE, 0, Rest.ZERO, 0
     row = TO_IPV6[type_, code] if family == 4 else TO_IPV4[type_, code]
-    rest = int64(row[2])
+    rest, new_pointer = int64(row[2]), pointer
     if rest == Rest.POINTER:
         pointers = POINTER_TO_IPV6 if family == 4 else POINTER_TO_IPV4
-        pointer = pointers[pointer] if pointer < len(pointers) else NONE
-        if pointer == NONE:
+        new_pointer = pointers[pointer] if pointer < len(pointers) else NONE
+        if new_pointer == NONE:
             return NONE, 0, Rest.ZERO, 0
     elif rest == Rest.NEXT_HEADER_POINTER:
-        pointer = IPV6_NEXT_HEADER_AT
-    return int64(row[0]), int64(row[1]), rest, pointer
+        new_pointer = IPV6_NEXT_HEADER_AT
+    if family == out_family:
+        return type_, code, Rest.POINTER if type_ == PARAMETER6 else rest, pointer
+    return int64(row[0]), int64(row[1]), rest, new_pointer
 
 
 @jit()

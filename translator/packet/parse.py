@@ -33,6 +33,7 @@ from translator.packet.fields import (
     IPV6_SOURCE_AT,
     LOOSE_SOURCE_ROUTE,
     MORE_FRAGMENTS,
+    NO_NEXT_HEADER,
     NO_OPERATION,
     ROUTING,
     ROUTING_SEGMENTS_LEFT_AT,
@@ -112,8 +113,6 @@ def parse_quoted(p, error):
     # RFC 6146 section 3.4: a quote that does not tell whose packet it was is silently discarded.
     if view.verdict != Verdict.CONTINUE or view.end - view.l4 < QUOTED_TRANSPORT or view.fragment_offset > 0:
         return refused(Verdict.QUOTED_PACKET, family, at)
-    if view.transport == 0:
-        return refused(Verdict.PROTOCOL, family, at)
     if view.transport == ICMP and not is_echo(family, u8(p, view.l4)):
         return refused(Verdict.ERROR_IN_ERROR, family, at)
     if not has_sound_checksum(p, error):
@@ -275,6 +274,16 @@ def parse_ipv6(p, at, end, quoted):
 def is_extension(protocol):
     """Whether a Next Header value names an extension header that is skipped."""
     return protocol == HOP_BY_HOP or protocol == ROUTING or protocol == FRAGMENT or protocol == DESTINATION_OPTIONS
+
+
+@jit()
+def is_foreign(view):
+    """A protocol that means something in the other family only, or nothing; RFC 7915 sections 4.1 and 5.1 carry any
+    other."""
+    protocol = view.protocol
+    if view.transport != 0:
+        return False
+    return protocol == ICMP or protocol == ICMPV6 or protocol == NO_NEXT_HEADER or is_extension(protocol)
 
 
 @jit()

@@ -35,7 +35,7 @@ from translator.packet.transport import calculate_udp, complete, has_zero_checks
 from translator.packet.tuples import addresses, tuple_of, turned
 from translator.packet.virtio import GSO_NONE, NEEDS_CSUM, clear, encode, gso_type_for
 from translator.static.addresses import is_allowed4, is_unicast
-from translator.static.rfc6052 import embed
+from translator.static.mapping import map_to_ipv4, map_to_ipv6
 from translator.tables import NONE
 from translator.verdict import Verdict
 
@@ -157,6 +157,8 @@ def write_error(settings, p, view, quoted, error, incoming, outgoing, identifica
     put_u16(p, l4 + ICMP_CHECKSUM_AT, checksum(pseudo_header(outer, size) + sum_octets(p, l4, error.end)))
     protocol = ICMP if family == 4 else ICMPV6
     traffic_class = view.traffic_class if settings.traffic_class == NONE else settings.traffic_class
+    if view.has_fragment_header:
+        identification = view.identification
     header = Header(family, traffic_class, size, protocol, view.hop_limit - 1, identification, 0, 0, 0, 0)
     at = write(p, l4, header, src_hi, src_lo, outgoing.dst_hi, outgoing.dst_lo)
     clear(p, at)
@@ -175,12 +177,16 @@ def error_source(settings, view, outer, incoming, outgoing):
     src_hi, src_lo = outer[0], outer[1]
     if src_hi == incoming.src_hi and src_lo == incoming.src_lo:
         return outgoing.src_hi, outgoing.src_lo
-    if view.family == 4:
-        if is_unicast(4, 0, src_lo) and is_allowed4(settings, src_lo):
-            return embed(settings.pool6_hi, settings.pool6_lo, settings.pool6_row, src_lo)
-        return settings.own6_hi, settings.own6_lo
     if outgoing.family == 6:
-        return src_hi, src_lo
+        mapped, hi, lo = map_to_ipv6(settings, src_lo, False)
+        if view.family == 6:
+            return src_hi, src_lo
+        if mapped and is_unicast(4, 0, src_lo) and is_allowed4(settings, src_lo):
+            return hi, lo
+        return settings.own6_hi, settings.own6_lo
+    mapped, addr4 = map_to_ipv4(settings, src_hi, src_lo)
+    if mapped:
+        return 0, addr4
     if len(settings.rfc6791) > 0:
         return 0, settings.rfc6791[(src_hi ^ src_lo) % len(settings.rfc6791)]
-    return outgoing.src_hi, outgoing.src_lo
+    return 0, outgoing.src_lo if settings.stateful else settings.own4

@@ -43,6 +43,8 @@ def rewrite(p, at, end, length, incoming, outgoing, partial):
     quoted packet may end before its checksum. `partial`: the checksum field holds only the pseudo-header sum (virtio
     NEEDS_CSUM).
     """
+    if incoming.protocol == 0:
+        return
     uncovered, covered = pseudo_header(incoming, length), pseudo_header(outgoing, length)
     if incoming.protocol == ICMP:
         word = u16(p, at)

@@ -61,7 +61,7 @@ def addresses(p, view):
 
 @jit()
 def wire_tuple(p, view, from_host6):
-    """The tuple of a packet as it lies; ports are 0 in a later fragment.
+    """The tuple of a packet as it lies; ports are 0 in a later fragment and in other protocols.
 
     `from_host6`: an ICMP identifier belongs to the source (a packet from an IPv6 host, or one quoted on its way there
     from IPv4).
@@ -72,7 +72,7 @@ def wire_tuple(p, view, from_host6):
         if view.transport == ICMP:
             identifier = u16(p, view.l4 + ICMP_IDENTIFIER_AT)
             src_port, dst_port = (identifier, 0) if from_host6 else (0, identifier)
-        else:
+        elif view.transport != 0:
             src_port, dst_port = u16(p, view.l4), u16(p, view.l4 + 2)
     return tuple_of(view.family, view.transport, src_hi, src_lo, src_port, dst_hi, dst_lo, dst_port)
 

@@ -5,7 +5,7 @@ A BIB entry lives as long as it has sessions, a static one (`[[forward]]`) for e
 """
 
 from translator.compile import int64, jit
-from translator.session.hashing import find_candidate, hash3, insert, record_at, remove
+from translator.hashing import find_candidate, hash3, insert, record_at, remove
 from translator.session.hosts import find_or_create_host, release_host
 from translator.session.pool4 import mark
 from translator.session.slots import give_back, take

@@ -14,7 +14,7 @@ from translator.session.sessions import create_session, find_session4, find_sess
 from translator.session.slots import in_use
 from translator.session.tcp_state import Event, State
 from translator.static.addresses import may_reach
-from translator.static.rfc6052 import embed
+from translator.static.rfc6052 import to_pool6
 from translator.tables import NONE, SESSIONS
 from translator.verdict import Verdict
 
@@ -156,5 +156,5 @@ def knows_peer(tables, bib, host4):
 @hot()
 def towards_host6(settings, t, row):
     """Section 3.6.2: the outgoing tuple of a packet from IPv4, to the host6 of a session or BIB entry."""
-    src_hi, src_lo = embed(settings.pool6_hi, settings.pool6_lo, settings.pool6_row, t.src_lo)
+    src_hi, src_lo = to_pool6(settings, t.src_lo)
     return tuple_of(6, t.protocol, src_hi, src_lo, t.src_port, row.host6_hi, row.host6_lo, row.host6_port)

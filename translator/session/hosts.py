@@ -2,7 +2,7 @@
 6888)."""
 
 from translator.compile import jit
-from translator.session.hashing import find_candidate, hash3, insert, record_at, remove
+from translator.hashing import find_candidate, hash3, insert, record_at, remove
 from translator.session.slots import give_back, take
 from translator.tables import HOSTS, NONE
 

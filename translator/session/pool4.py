@@ -8,13 +8,14 @@ side of 1024, and for UDP keeps its parity.
 """
 
 from translator.compile import int64, jit
+from translator.hashing import hash3
 from translator.packet.fields import ICMP, TCP, UDP, u8
-from translator.session.hashing import hash3
 from translator.tables import NONE, PORTS
 
 SLOTS = 3  # bitmaps of a pool row: TCP, UDP, ICMP
 WELL_KNOWN_END = 1024
-SAME_PARITY, SAME_SIDE, ANY_PORT = 0, 1, 2  # wishes, the dearest first
+# Wishes, the dearest first: on the host port's side of 1024, of its parity.
+SIDE_AND_PARITY, SIDE, PARITY, ANY_PORT = 0, 1, 2, 3
 
 
 @jit()
@@ -62,16 +63,16 @@ def find_free_port(bitmap, first, last, start, wanted):
 
 @jit()
 def wished_range(row, protocol, host6_port, wish):
-    """(first, last, bits of an octet) of the ports to try; wish 0: near the host's and of its parity, 1: near, 2: any.
+    """(first, last, bits of an octet) of the ports of a pool row that fulfil a wish.
 
-    RFC 6146 section 3.5.1.1: a port below 1024 SHOULD get one below, any other one above, UDP the same parity too. An
-    ICMP identifier has neither.
+    RFC 6146 section 3.5.1.1: a port below 1024 SHOULD get one below, any other one above, and for UDP the parity SHOULD
+    stay. An ICMP identifier has neither side nor parity.
     """
     first, last, bits = int64(row.port_first), int64(row.port_last), 0xFF
-    if wish == ANY_PORT or protocol == ICMP:
-        return first, last, bits
-    if wish == SAME_PARITY and protocol == UDP:
+    if protocol == UDP and (wish == SIDE_AND_PARITY or wish == PARITY):
         bits = 0xAA if host6_port & 1 else 0x55
+    if protocol == ICMP or wish == PARITY or wish == ANY_PORT:
+        return first, last, bits
     if host6_port < WELL_KNOWN_END:
         return first, min(last, WELL_KNOWN_END - 1), bits
     return max(first, WELL_KNOWN_END), last, bits
@@ -114,7 +115,7 @@ def allocate(settings, tables, t, host4, paired4):
     begin = hash3(settings.secret, t.src_hi, t.src_lo, 1) % group.count
     served = NONE
     for paired in (True, False):
-        for wish in (SAME_PARITY, SAME_SIDE, ANY_PORT):
+        for wish in range(ANY_PORT + 1):
             for step in range(group.count):
                 at = group.first + (begin + step) % group.count
                 row = settings.pool[at]

@@ -6,8 +6,8 @@ arrive before their first one are dropped.
 """
 
 from translator.compile import jit
+from translator.hashing import hash3
 from translator.packet.tuples import tuple_of
-from translator.session.hashing import hash3
 from translator.session.lifetimes import Timeout
 from translator.tables import FRAGMENT_WAYS, FRAGMENTS, NONE
 

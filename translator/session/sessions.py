@@ -1,9 +1,9 @@
 """The session tables (RFC 6146 section 3.1), and the one place that opens, touches and ends a session."""
 
 from translator.compile import hot, int64, jit
+from translator.hashing import find_candidate, hash3, insert, record_at, remove
 from translator.packet.fields import TCP, UDP
 from translator.session.bib import release_bib
-from translator.session.hashing import find_candidate, hash3, insert, record_at, remove
 from translator.session.lifetimes import Timeout, schedule, unschedule
 from translator.session.slots import give_back, take
 from translator.session.tcp_state import NEXT, TIMER

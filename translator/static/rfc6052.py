@@ -12,6 +12,7 @@ PL  0-------------32--40--48--56--64--72--80--88--96--104---------|
 import numpy as np
 
 from translator.compile import int64, jit
+from translator.tables import NONE
 
 LENGTHS = (32, 40, 48, 56, 64, 96)
 # Which octets of the IPv6 address carry the four of the IPv4 address. Octet 8 ("u") is never used.
@@ -47,6 +48,20 @@ def embed(pool6_hi, pool6_lo, row, addr4):
         else:
             lo |= octet << (120 - 8 * at)
     return hi, lo
+
+
+@jit()
+def in_pool6(settings, hi, lo):
+    """Whether an address is IPv4-embedded under the configured prefix."""
+    if settings.pool6_row == NONE:
+        return False
+    return matches(settings.pool6_hi, settings.pool6_lo, settings.pool6_row, hi, lo)
+
+
+@jit()
+def to_pool6(settings, addr4):
+    """The IPv6 address of an IPv4 address under the configured prefix."""
+    return embed(settings.pool6_hi, settings.pool6_lo, settings.pool6_row, addr4)
 
 
 @jit()

@@ -1,0 +1,77 @@
+"""Addresses that need no memory: an explicit mapping (RFC 7757) if there is one, else the prefix (RFC 6052).
+
+`map_tuple` is step 2 of the pipeline: it finds both addresses, or says NO_MAPPING, and the packet is one for the
+session tables.
+"""
+
+from translator.compile import hot, int64, jit
+from translator.packet.tuples import tuple_of
+from translator.static.addresses import may_reach
+from translator.static.eam import eam_to_ipv4, eam_to_ipv6, find_eam4, find_eam6
+from translator.static.rfc6052 import extract, in_pool6, to_pool6
+from translator.tables import NONE
+from translator.verdict import Verdict
+
+
+@hot()
+def map_tuple(settings, t, hairpin):
+    """(verdict, outgoing tuple) of a tuple whose host behind us has a static address; NO_MAPPING if it has none.
+
+    `hairpin`: the second pass of a packet between two hosts of ours (RFC 7757 section 4.2.2, "intrinsic").
+    """
+    if settings.stateful and len(settings.eam) == 0:
+        return Verdict.NO_MAPPING, t
+    return map_from_ipv6(settings, t) if t.family == 6 else map_from_ipv4(settings, t, hairpin)
+
+
+@jit()
+def map_from_ipv6(settings, t):
+    """RFC 7757 section 3.3.2. Where there are sessions only an explicit mapping makes a source static."""
+    if settings.stateful and find_eam6(settings, t.src_hi, t.src_lo) == NONE:
+        return Verdict.NO_MAPPING, t
+    src_known, src4 = map_to_ipv4(settings, t.src_hi, t.src_lo)
+    dst_known, dst4 = map_to_ipv4(settings, t.dst_hi, t.dst_lo)
+    if not dst_known:
+        return Verdict.NOT_OUR_PREFIX, t
+    if not src_known:
+        return Verdict.NO_MAPPING, t
+    verdict = may_reach(settings, dst4)
+    return verdict, tuple_of(4, t.protocol, 0, src4, t.src_port, 0, dst4, t.dst_port)
+
+
+@jit()
+def map_from_ipv4(settings, t, hairpin):
+    """RFC 7757 section 3.3.1. A hairpinned source keeps its IPv4 address, under pool6: so its peer answers through
+    us."""
+    if settings.stateful and find_eam4(settings, t.dst_lo) == NONE:
+        return Verdict.NO_MAPPING, t
+    src_known, src_hi, src_lo = map_to_ipv6(settings, t.src_lo, hairpin)
+    dst_known, dst_hi, dst_lo = map_to_ipv6(settings, t.dst_lo, False)
+    if not src_known or not dst_known:
+        return Verdict.NO_MAPPING, t
+    verdict = may_reach(settings, t.src_lo)
+    return verdict, tuple_of(6, t.protocol, src_hi, src_lo, t.src_port, dst_hi, dst_lo, t.dst_port)
+
+
+@jit()
+def map_to_ipv6(settings, addr4, prefix_only):
+    """(whether there is one, the two words of) the IPv6 address of an IPv4 address."""
+    row = NONE if prefix_only or len(settings.eam) == 0 else find_eam4(settings, addr4)
+    if row != NONE:
+        hi, lo = eam_to_ipv6(settings.eam[row], addr4)
+        return True, hi, lo
+    if settings.pool6_row == NONE:
+        return False, int64(0), int64(0)
+    hi, lo = to_pool6(settings, addr4)
+    return True, hi, lo
+
+
+@jit()
+def map_to_ipv4(settings, hi, lo):
+    """(whether there is one) the IPv4 address of an IPv6 address."""
+    row = NONE if len(settings.eam) == 0 else find_eam6(settings, hi, lo)
+    if row != NONE:
+        return True, eam_to_ipv4(settings.eam[row], hi, lo)
+    if in_pool6(settings, hi, lo):
+        return True, extract(settings.pool6_row, hi, lo)
+    return False, int64(0)
