@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from hashlib import sha256
 from ipaddress import IPv4Address, IPv6Address, IPv6Network
+from typing import Any
 
 import numpy as np
 
@@ -100,12 +101,27 @@ def _eam(config: Config, secret: np.ndarray) -> dict[str, np.ndarray]:
     }
 
 
+def _translation(config: Config) -> dict[str, Any]:
+    """The attributes of Settings about [translation]."""
+    given = config.translation
+    return {
+        "denylist4": _merged(_rows(*((int(net[0]), int(net[-1])) for net in given.denylist4))),
+        "rfc6791": np.array([int(a) for net in given.rfc6791_ipv4 for a in net], np.int64),
+        "mtu4": 0 if given.mtu4 == "auto" else given.mtu4,
+        "mtu6": 0 if given.mtu6 == "auto" else given.mtu6,
+        "lowest_ipv6_mtu": given.lowest_ipv6_mtu,
+        "zero_udp_checksum": {"calculate": CALCULATE, "drop": DROP, "forward": FORWARD}[given.udp_zero_checksum],
+        "traffic_class": NONE if given.traffic_class == "copy" else given.traffic_class,
+        "plateaus": np.array(given.mtu_plateaus, np.int64),
+    }
+
+
 def settings_of(config: Config, secret: bytes, queues: int = 1) -> Settings:
     """What the translator needs to know. `secret`: 16 octets, the key of every hash and of the Identification
     sequence."""
     pool6_hi, pool6_lo = words(config.pool6[0]) if config.pool6 else (0, 0)
     own6_hi, own6_lo = words(config.tun.ipv6)
-    translation, timeouts = config.translation, config.timeouts
+    timeouts = config.timeouts
     key = np.frombuffer(secret, "<i8").astype(np.int64)
     ours = [(int(pool.first), int(pool.last)) for pool in config.pool4]
     ours += [(int(forward.address4), int(forward.address4)) for forward in config.forward]
@@ -122,8 +138,6 @@ def settings_of(config: Config, secret: bytes, queues: int = 1) -> Settings:
         groups=_groups(config),
         pool=_pool(config),
         ranges4=_merged(_rows(*ours)),
-        denylist4=_merged(_rows(*((int(net[0]), int(net[-1])) for net in translation.denylist4))),
-        rfc6791=np.array([int(a) for net in translation.rfc6791_ipv4 for a in net], np.int64),
         own4=int(config.tun.ipv4 or DUMMY4),
         own6_hi=own6_hi,
         own6_lo=own6_lo,
@@ -131,12 +145,7 @@ def settings_of(config: Config, secret: bytes, queues: int = 1) -> Settings:
         address_dependent=int(config.filtering.address_dependent),
         drop_inbound_tcp=int(config.filtering.drop_inbound_tcp),
         drop_icmp_info=int(config.filtering.drop_icmp_info),
-        mtu4=0 if translation.mtu4 == "auto" else translation.mtu4,
-        mtu6=0 if translation.mtu6 == "auto" else translation.mtu6,
-        lowest_ipv6_mtu=translation.lowest_ipv6_mtu,
-        zero_udp_checksum={"calculate": CALCULATE, "drop": DROP, "forward": FORWARD}[translation.udp_zero_checksum],
-        traffic_class=NONE if translation.traffic_class == "copy" else translation.traffic_class,
-        plateaus=np.array(translation.mtu_plateaus, np.int64),
+        **_translation(config),
         per_host_sessions=config.limits.per_host_sessions,
         per_host_ports=config.limits.per_host_ports,
         errors_per_second=config.limits.icmp_errors_per_second,

@@ -25,18 +25,19 @@ IMPURE = {
 # neighbour.
 GROUND = (
     *("translator.compile", "translator.verdict", "translator.reference", "translator.tables", "translator.lock"),
-    *("translator.static.addresses", "translator.static.rfc6052"),
+    *("translator.hashing", "translator.packet.fields", "translator.packet.tuples"),
+    "translator.static",
 )
 OCTETS = (*GROUND, "translator.packet.fields")
 LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("translator.compile", ()),
     ("translator.verdict", ()),
     ("translator.lock", ("translator.compile",)),
-    ("translator.tables", ("translator.compile", "translator.verdict")),
+    ("translator.tables", ("translator.compile", "translator.reference", "translator.verdict")),
     ("translator.packet.fields", ("translator.compile",)),
     ("translator.packet.checksum", ("translator.compile", "translator.packet.fields")),
     ("translator.packet.virtio", ("translator.compile", "translator.packet.fields")),
-    ("translator.packet.parse", (*OCTETS, "translator.packet.checksum")),
+    ("translator.packet.parse", (*OCTETS, "translator.packet.checksum", "translator.packet.icmp")),
     ("translator.packet", (*GROUND, "translator.packet")),
     ("translator.session", (*OCTETS, "translator.packet.parse", "translator.session")),
     ("translator.static", (*OCTETS, "translator.packet.parse", "translator.static")),

@@ -24,7 +24,7 @@ PLANTED = [
     (architecture.impure_imports, "translator/session/bib.py", "from nat64d import config", "imports nat64d.config"),
     (architecture.layer_breaks, "translator/packet/fields.py", "from translator.packet import checksum", "checksum"),
     (architecture.layer_breaks, "translator/packet/checksum.py", "from .parse import View", "translator.packet.parse"),
-    (architecture.layer_breaks, "translator/session/bib.py", "import translator.static.eam", "translator.static.eam"),
+    (architecture.layer_breaks, "translator/static/eam.py", "import translator.session.bib", "translator.session.bib"),
     (architecture.layer_breaks, "translator/packet/icmp.py", "from translator.pipeline import x", "pipeline"),
     (architecture.too_long, "nat64d/a.py", "\n" * 401, "has 401 lines"),
     (architecture.too_long, "nat64d/a.py", LONG_FUNCTION, "f has 41 lines"),

@@ -307,7 +307,10 @@ def judge_drop(draft, size, header, slot, answer, length):
     if not is_poison(slot, 0, HEADROOM - VNET):
         return Fault.HEADROOM_CANARY
     if length > 0:
-        right = is_sound(answer, HEADROOM, HEADROOM + length) and checksum_state(answer, HEADROOM, HEADROOM + length) == RIGHT
+        right = (
+            is_sound(answer, HEADROOM, HEADROOM + length)
+            and checksum_state(answer, HEADROOM, HEADROOM + length) == RIGHT
+        )
         largest = 576 if get8(draft, 0) // 16 == IPV4 else 1280
         if not right or length > largest or is_error(draft, size):
             return Fault.ANSWER

@@ -72,7 +72,9 @@ def from_host4() -> Iterator[bytes]:
         for dont_fragment in (False, True):
             segment = make.udp(53, MAPPED4_PORT, bytes(size))
             yield make.ipv4(server, door, UDP, segment, dont_fragment=dont_fragment)
-            yield make.ipv4(server, door, TCP, make.tcp(53, MAPPED4_PORT, 0x10, bytes(size)), dont_fragment=dont_fragment)
+            yield make.ipv4(
+                server, door, TCP, make.tcp(53, MAPPED4_PORT, 0x10, bytes(size)), dont_fragment=dont_fragment
+            )
     for more, offset in ((True, 0), (True, 24), (False, 1400)):
         for size in (40, 1400):
             yield make.ipv4(server, door, UDP, make.udp(53, MAPPED4_PORT, bytes(size)), more=more, offset=offset)
@@ -107,7 +109,15 @@ def errors(pool6: IPv6Network) -> Iterator[bytes]:
             ICMP: make.echo(8, MAPPED4_PORT, b"data"),
         }[protocol]
         quoted = make.ipv4(door, host4, protocol, segment)
-        for kind, code, word in ((3, 1, 0), (3, 3, 0x200000), (3, 4, 1400), (3, 4, 0), (11, 0, 0), (12, 0, 8 << 24), (5, 0, 0)):
+        for kind, code, word in (
+            (3, 1, 0),
+            (3, 3, 0x200000),
+            (3, 4, 1400),
+            (3, 4, 0),
+            (11, 0, 0),
+            (12, 0, 8 << 24),
+            (5, 0, 0),
+        ):
             for src, size in ((host4, 2000), (router4, 28)):
                 message = make.error(kind, code, quoted[:size], word.to_bytes(4))
                 yield make.ipv4(src, door, ICMP, message)
