@@ -81,7 +81,7 @@ def _groups(config: Config) -> np.ndarray:
     return groups
 
 
-def _eam(config: Config, secret: np.ndarray) -> dict[str, np.ndarray]:
+def _eam(config: Config, secret: np.ndarray) -> dict[str, Any]:
     """The attributes of Settings about [[eam]]: rows, and either way an index and the prefix lengths in use."""
     rows = records(len(config.eam), EAM)
     index4, index6 = empty_index(len(rows)), empty_index(len(rows))

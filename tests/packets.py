@@ -134,7 +134,7 @@ class Icmp(Packet):
 
 def answer4(sent: Packet | bytes, type_: int, code: int, rest: int = 0) -> Packet:
     """The ICMP error of ours about an IPv4 packet. RFC 1812 section 4.3.2: at most 576 octets, precedence 6."""
-    header = IP(src=OUR4, dst=whole(sent).src, tos=0xC0, ttl=64, id=0)
+    header = IP(src=OUR4, dst=whole(sent).src, tos=0xC0, ttl=64, id=0, flags="DF")
     return header / Icmp(type=type_, code=code, rest=rest) / Raw(bytes(sent)[: 576 - 28])
 
 

@@ -234,8 +234,7 @@ def answer_sender(settings, worker, now, p, view, verdict, rest):
         worker.events[int64(Event.ANSWER_LIMITED)] += 1
         return 0
     worker.events[int64(Event.ANSWER_SENT)] += 1
-    identification = next_identification(settings, worker)
-    return build(settings, p, view, verdict, rest, identification, worker.answer, HEADROOM)
+    return build(settings, p, view, verdict, rest, worker.answer, HEADROOM)
 
 
 @jit()

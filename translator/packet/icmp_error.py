@@ -65,7 +65,7 @@ def may_be_answered(p, view):
 
 
 @jit()
-def build(settings, p, view, verdict, rest, identification, out, out_at):
+def build(settings, p, view, verdict, rest, out, out_at):
     """Write the ICMP error about a packet to its sender at out[out_at:]; returns its length. `rest`: MTU or pointer,
     else 0."""
     family = view.family
@@ -84,7 +84,8 @@ def build(settings, p, view, verdict, rest, identification, out, out_at):
     put_u16(out, l4 + ICMP_CHECKSUM_AT, checksum(pseudo_header(t, size) + sum_octets(out, l4, l4 + size)))
     protocol = ICMP if family == 4 else ICMPV6
     # RFC 1812 section 4.3.2.5 gives an ICMPv4 error precedence 6; RFC 4443 gives an ICMPv6 error nothing.
+    # With DF it needs no Identification of its own (RFC 6864 section 4.1).
     traffic_class = 0xC0 if family == 4 else 0
-    ip = Header(family, traffic_class, size, protocol, HOP_LIMIT, identification, 0, 0, 0, 0)
+    ip = Header(family, traffic_class, size, protocol, HOP_LIMIT, 0, 1, 0, 0, 0)
     write(out, l4, ip, src_hi, src_lo, dst_hi, dst_lo)
     return header + size
