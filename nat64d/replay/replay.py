@@ -31,9 +31,8 @@ from translator.verdict import Direction, Verdict
 log = logging.getLogger("nat64d")
 
 SECRET = bytes(16)
-START = (
-    1000  # milliseconds on the translator's clock at the first packet: it has a second's worth of ICMP errors by then
-)
+# Milliseconds on the translator's clock at the first packet: by then it may send a second's worth of ICMP errors.
+START = 1000
 SAME, DIFFERENT, UNUSABLE, INTERRUPTED = 0, 1, 2, 130  # exit codes
 # LIMITS
 CHUNK_PACKETS, CHUNK_OCTETS = 8192, 4 << 20
@@ -73,8 +72,9 @@ class Ends:
 
     def dropped(self) -> Iterator[tuple[int, Verdict]]:
         """Number and verdict of each packet that was not translated."""
-        for at in np.flatnonzero(~np.isin(self._result.verdicts, PASSED)):
-            yield self._first + int(at), VERDICTS[int(self._result.verdicts[at])]
+        places = np.flatnonzero(~np.isin(self._result.verdicts, PASSED))
+        for at, verdict in zip(places.tolist(), self._result.verdicts[places].tolist(), strict=True):
+            yield self._first + at, VERDICTS[verdict]
 
     def outputs(self) -> Iterator[Output]:
         """Each packet that left."""

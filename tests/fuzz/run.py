@@ -4,7 +4,7 @@ import secrets
 import time
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,8 +16,8 @@ from tests import invariants
 from tests.case import config_of
 from tests.fuzz import loop
 from tests.fuzz.loop import DONE, GUARD, KEPT, LARGEST, LONGEST, NOW, POISON, SAMPLE, SAMPLES, SIZE, STATE, Fault
-from tests.fuzz.seeds import seeds
-from tests.packets import whole
+from tests.fuzz.seeds import STATIC4, seeds
+from tests.packets import HOST6, NEIGHBOUR6, whole
 from translator.compile import COMPILED
 from translator.pipeline import HEADROOM, SLOT, Worker, new_worker
 from translator.verdict import Verdict
@@ -28,6 +28,7 @@ TINY = {
     "pool4": [{"addresses": "192.0.2.0/30", "ports": "2000-2003"}],
     "limits": {"sessions": 64, "icmp_errors_per_second": 1_000_000},
 }
+MAPPINGS = [{"ipv4": f"{STATIC4}/28", "ipv6": f"{NEIGHBOUR6}/124"}]
 WORLDS: dict[str, dict[str, Any]] = {
     "well-known prefix": {},
     "filters and limits": {
@@ -40,7 +41,13 @@ WORLDS: dict[str, dict[str, Any]] = {
         "translation": {"mtu4": 1300, "mtu6": 1280, "udp_zero_checksum": "forward", "rfc6791_ipv4": ["192.0.2.8/30"]},
     },
     "pool6 /32": {"pool6": "2001:d8::/32", "filtering": {"drop_icmp_info": True}},
-    "pool6 /48": {"pool6": "2001:d8:64::/48", "strict_well_known_prefix": False},
+    "pool6 /48, a pool for one host": {
+        "pool6": "2001:d8:64::/48",
+        "strict_well_known_prefix": False,
+        "pool4": [{"addresses": "192.0.2.0/30", "ports": "2000-2003", "source": f"{HOST6}/128"}],
+    },
+    "mappings beside sessions": {"eam": MAPPINGS},
+    "mappings only": {"eam": MAPPINGS, "pool4": [], "forward": []},
 }
 
 
@@ -54,7 +61,6 @@ class World:
 
     name: str
     changes: dict[str, Any]
-    verdicts: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
         config = config_of(**TINY | self.changes)

@@ -16,6 +16,7 @@ PORTS = (MAPPED4_PORT, 2000, 2001, 2002, 2003)  # of the [[forward]] and of the 
 FLAGS = (0x02, 0x12, 0x10, 0x11, 0x04)
 SIZES = (0, 1, 40, 1212, 1233, 1400, 1473, 3000)
 POOLED = ("192.0.2.0", "192.0.2.1", "192.0.2.2", "192.0.2.3")
+STATIC4 = "192.0.2.16"  # of NEIGHBOUR6, where there is an explicit mapping
 
 
 def seeds(pool6: IPv6Network) -> list[bytes]:
@@ -26,7 +27,9 @@ def seeds(pool6: IPv6Network) -> list[bytes]:
 def from_host6(pool6: IPv6Network) -> Iterator[bytes]:
     """Packets of IPv6 hosts: to a server, to a door of ours (hairpin), and elsewhere."""
     hosts = [IPv6Address(text) for text in (HOST6, NEIGHBOUR6)]
-    server, door, own = embed(pool6, IPv4Address(HOST4)), embed(pool6, IPv4Address(MAPPED4)), hosts[1]
+    server, door, static, private, denied = (
+        embed(pool6, IPv4Address(text)) for text in (HOST4, MAPPED4, STATIC4, "10.0.0.1", ROUTER4)
+    )
     extensions = (
         (make.options_header(0),),
         (make.options_header(60), make.routing_header(0)),
@@ -37,7 +40,7 @@ def from_host6(pool6: IPv6Network) -> Iterator[bytes]:
         (make.fragment_header(1232, False, 8),),
     )
     for host in hosts:
-        for dst, port in ((server, 53), (door, MAPPED4_PORT)):
+        for dst, port in ((server, 53), (door, MAPPED4_PORT), (static, 53)):
             yield make.ipv6(host, dst, UDP, make.udp(HOST6_PORT, port, b"data"))
             yield make.ipv6(host, dst, ICMPV6, make.echo(128, HOST6_PORT, b"data"))
             for flags in FLAGS:
@@ -50,16 +53,17 @@ def from_host6(pool6: IPv6Network) -> Iterator[bytes]:
     yield make.ipv6(hosts[0], server, UDP, make.udp(1, 53), covered=False)
     yield make.ipv6(hosts[0], server, UDP, make.udp(2, 53), hop_limit=1)
     yield make.ipv6(hosts[0], server, 132, bytes(12))
-    yield make.ipv6(hosts[0], own, UDP, make.udp(2, 53))
+    yield make.ipv6(server, server, UDP, make.udp(2, 53))
+    for dst in (hosts[1], private, denied):
+        yield make.ipv6(hosts[0], dst, UDP, make.udp(2, 53))
     yield make.ipv6(hosts[0], server, ICMPV6, make.echo(129, HOST6_PORT))
-    yield make.ipv6(hosts[0], embed(pool6, IPv4Address("10.0.0.1")), UDP, make.udp(2, 53))
     yield make.ipv6(hosts[0], server, TCP, make.tcp(HOST6_PORT, 80, 0x10, bytes(60000)))
 
 
 def from_host4() -> Iterator[bytes]:
     """Packets of an IPv4 host to our [[forward]], to ports of the pools, to nobody."""
     server = IPv4Address(HOST4)
-    for address in POOLED:
+    for address in (*POOLED, STATIC4):
         for port in PORTS:
             yield make.ipv4(server, IPv4Address(address), UDP, make.udp(53, port, b"data"))
     door = IPv4Address(MAPPED4)

@@ -86,4 +86,6 @@ def tell6(sent: Sent, message: Sent, to: str = HOST6) -> Sent:
 
 def tell4(sent: Sent, type: int, code: int, to: str = SERVER4, **rest: int) -> Sent:
     """Our ICMPv4 error: as much of the packet as fits 576 octets, precedence 6 (RFC 1812 4.3.2)."""
-    return IP(src=OWN4, dst=to, tos=0xC0, id=0, flags="DF") / ICMP(type=type, code=code, **rest) / bytes(sent)[: 576 - 28]
+    return (
+        IP(src=OWN4, dst=to, tos=0xC0, id=0, flags="DF") / ICMP(type=type, code=code, **rest) / bytes(sent)[: 576 - 28]
+    )

@@ -108,6 +108,7 @@ CASES = [
         from6(nh=60) / Raw(b"\x11\x05\x01\x04\0\0\0\0") / Raw(bytes(39)),
         CUT,
     ),
+    refused("rfc8200_4_2_a_last_header_longer_than_the_packet", from6(nh=60) / Raw(b"\x2f\x01" + bytes(6)), CUT),
     refused("rfc8200_4_extension_header_that_ends_the_packet", from6(nh=60) / Raw(b"\x11\0\x01\x04\0\0\0"), CUT),
     refused("rfc8200_4_extension_header_with_nothing_behind", from6() / IPv6ExtHdrDestOpt(nh=17), CUT),
     refused("a_later_fragment_of_nothing_in_ipv4", from4(proto=17, frag=100), BAD),

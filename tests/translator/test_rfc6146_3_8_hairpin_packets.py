@@ -69,7 +69,7 @@ def test_rfc6146_3_8_an_echo_to_the_own_mapped_address_comes_back(met):
 
 @pytest.mark.parametrize(
     ("type_", "code", "rest"),
-    [(1, 4, 0), (2, 0, 1300), (3, 1, 0), (4, 0, 40), (4, 1, 6), (4, 2, 41)],
+    [(1, 4, 0), (2, 0, 1300), (3, 1, 0), (4, 0, 8), (4, 1, 6)],
     ids=str,
 )
 @pytest.mark.parametrize("source", [HOST6, ROUTER6], ids=["host", "router"])
@@ -81,6 +81,13 @@ def test_rfc6146_3_8_an_error_reaches_the_neighbour_unchanged_but_for_addresses(
     sender = MAPPED4_IN6 if source == HOST6 else ROUTER6
     expect = seen6(src=sender, dst=NEIGHBOUR6) / Icmp(type=type_, code=code, rest=rest) / quoted
     nat64.check(Step(error, expect, HAIRPINNED))
+
+
+@pytest.mark.parametrize(("type_", "code", "rest"), [(1, 5, 0), (4, 0, 40), (4, 2, 41), (100, 0, 0)])
+def test_rfc6146_3_8_an_error_that_ipv4_cannot_say_is_dropped(met, type_, code, rest):
+    nat64, got = met
+    error = from6(src=HOST6, dst=got.src) / Icmp(type=type_, code=code, rest=rest) / got
+    nat64.check(Step(error, verdict=Verdict.ICMP_TYPE))
 
 
 def test_rfc6146_3_8_mtu6_holds_for_both_hosts():

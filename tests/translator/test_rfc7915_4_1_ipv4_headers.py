@@ -26,6 +26,7 @@ UNEXPIRED = {
     "strict": b"\x89\x07\x04\xcb\x00\x71\x01",
     "strict_after_no_operation": b"\x01\x89\x07\x04\xcb\x00\x71\x01",
     "behind_a_record_route": b"\x07\x07\x04\0\0\0\0\x83\x07\x04\xcb\x00\x71\x01",
+    "without_room_for_an_address": b"\x01\x83\x03\x03",
     "last_hop_pending": b"\x83\x0b\x08\xcb\x00\x71\x01\xcb\x00\x71\x02",
 }
 IGNORED = {
@@ -39,8 +40,6 @@ IGNORED = {
     "option_of_length_1": b"\x07\x01\x83\x04\x04\0\0\0",
     "option_longer_than_the_header": b"\x07\xff\0\0",
 }
-UNUSED = pytest.mark.xfail(reason="T1-1: the unused field of 3/5 carries the option's offset")
-
 CASES = [
     Case("rfc7915_4_1_ttl_is_decremented_by_one", sent=from4(ttl=64) / DATA, expect=SEEN),
     Case(
@@ -91,14 +90,11 @@ CASES = [
         for name, options in IGNORED.items()
     ),
     *(
-        pytest.param(
-            Case(
-                f"rfc7915_4_1_unexpired_source_route_is_answered_with_source_route_failed_{name}",
-                sent=(routed := with_options(from4() / DATA, options)),
-                verdict=Verdict.SOURCE_ROUTED,
-                answer=answer4(routed, 3, 5),
-            ),
-            marks=UNUSED,
+        Case(
+            f"rfc7915_4_1_unexpired_source_route_is_answered_with_source_route_failed_{name}",
+            sent=(routed := with_options(from4() / DATA, options)),
+            verdict=Verdict.SOURCE_ROUTED,
+            answer=answer4(routed, 3, 5),
         )
         for name, options in UNEXPIRED.items()
     ),

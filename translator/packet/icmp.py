@@ -145,6 +145,8 @@ def translate_error(family, out_family, type_, code, pointer):
     if type_ >= TYPES:
         return NONE, 0, Rest.ZERO, 0
     row = TO_IPV6[type_, code] if family == 4 else TO_IPV4[type_, code]
+    if row[0] == NONE:
+        return NONE, 0, Rest.ZERO, 0
     rest, new_pointer = int64(row[2]), pointer
     if rest == Rest.POINTER:
         pointers = POINTER_TO_IPV6 if family == 4 else POINTER_TO_IPV4
