@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import numba.core.event
+from rich.console import Console
 from rich.progress import Progress
 
 from translator.compile import cache_directory
@@ -22,7 +23,7 @@ class _Listener(numba.core.event.Listener):  # type: ignore[misc]  # numba has n
     def __init__(self, log: logging.Logger) -> None:
         self.log = log
         self.compiled: set[str] = set()
-        self.bar = Progress(transient=True) if sys.stderr.isatty() else None
+        self.bar = Progress(console=Console(stderr=True), transient=True) if sys.stderr.isatty() else None
         self.task: Any = None
         self.begun = self.told = time.monotonic()
 

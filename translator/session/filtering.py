@@ -126,12 +126,15 @@ def from_ipv4(settings, tables, now, t, event, is_error):
 
 @jit()
 def open_from_ipv4(settings, tables, now, t, bib, event):
-    """A session opened by a host4, where the filters allow it. A TCP segment without SYN passes but opens none."""
+    """A session opened by a host4, where the filters allow it. A TCP segment without SYN passes but opens none.
+
+    drop_inbound_tcp spares the static entries: whoever wrote a [[forward]] wants its connections.
+    """
     if settings.address_dependent and not knows_peer(tables, bib, t.src_lo):
         return Verdict.FILTERED_ADF
     if t.protocol == TCP and event != Event.V4_SYN:
         return Verdict.CONTINUE
-    if t.protocol == TCP and settings.drop_inbound_tcp:
+    if t.protocol == TCP and settings.drop_inbound_tcp and tables.bibs[bib].static == 0:
         return Verdict.FILTERED_INBOUND_TCP
     verdict = room_for_session(settings, tables, tables.bibs[bib].host)
     if verdict == Verdict.CONTINUE:
