@@ -86,8 +86,9 @@ async def _run(config: Config, name: str) -> int:
                 os._exit(0)  # the compiler's thread hears nobody, and would be waited for
             await preparing
             await asyncio.to_thread(_set_up, config, tun, live, up)
-            notify.notify("READY=1")
-            log.info("ready: translating")
+            if not stop.is_set():
+                notify.notify("READY=1")
+                log.info("ready: translating")
             failure = await _watch(live, stop)
             notify.notify("STOPPING=1")
             live.state = "stopping"

@@ -1,6 +1,8 @@
 """Compile progress: a bar on a terminal, a few log lines elsewhere. A warm cache compiles nothing and shows nothing."""
 
 import logging
+import os
+import shutil
 import sys
 import time
 from collections.abc import Iterator
@@ -15,6 +17,7 @@ from translator.compile import cache_directory
 
 FUNCTIONS = 180  # that a cold start compiles, for the length of the bar; a test keeps it true
 LINE_EVERY = 10.0  # seconds
+CACHES = 6  # versions whose compiled code is kept
 
 
 class _Listener(numba.core.event.Listener):  # type: ignore[misc]  # numba has no types
@@ -63,3 +66,15 @@ def compile_progress(log: logging.Logger) -> Iterator[set[str]]:
             yield listener.compiled
     finally:
         listener.finish()
+        _forget_old_caches()
+
+
+def _forget_old_caches() -> None:
+    """Keep the compiled code of the last few versions; this one's directory is touched by its use."""
+    current = cache_directory()
+    if not current.is_dir():
+        return
+    os.utime(current)
+    caches = sorted(current.parent.iterdir(), key=lambda cache: cache.stat().st_mtime)
+    for cache in caches[:-CACHES]:
+        shutil.rmtree(cache, ignore_errors=True)

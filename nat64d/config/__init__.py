@@ -59,7 +59,7 @@ def loads(text: str, name: str = "configuration") -> Config:
         rejected = list(findings(error))
         sound, rows = _sound_parts(raw, rejected)
         config = Config.model_validate(sound)
-    together = [*not_supported_yet(raw, config), *contradictions(config)]
+    together = [*not_supported_yet(raw, config), *contradictions(raw, config)]
     found = [*rejected, *(_renumbered(finding, rows) for finding in together)]
     if found:
         raise ConfigError(problems(name, raw, found))

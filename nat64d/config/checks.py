@@ -43,8 +43,8 @@ def not_supported_yet(raw: Mapping[str, Any], config: Config) -> Iterator[Findin
             )
 
 
-def contradictions(config: Config) -> Iterator[Finding]:
-    """Keys that are right one by one and wrong together."""
+def contradictions(raw: Mapping[str, Any], config: Config) -> Iterator[Finding]:
+    """Keys that are right one by one and wrong together; arguments as above."""
     pools = list(_pools(config))
     yield from _too_many_addresses(pools)
     yield from _overlapping_pools(pools)
@@ -52,7 +52,7 @@ def contradictions(config: Config) -> Iterator[Finding]:
     yield from _inside_pool6(config)
     yield from _own_address4(config, pools)
     yield from _eams(config, pools)
-    yield from _nothing_to_translate(config)
+    yield from _nothing_to_translate(raw, config)
     if config.host.masquerade == config.tun.name:
         yield Finding(("host", "masquerade"), "another interface than [tun] name")
     if config.translation.mtu6 != "auto" and config.translation.mtu6 < config.translation.lowest_ipv6_mtu:
@@ -144,9 +144,9 @@ def _eams(config: Config, pools: list[_Pool]) -> Iterator[Finding]:
             yield Finding(("eam", row, "ipv4"), "addresses outside [[pool4]]")
 
 
-def _nothing_to_translate(config: Config) -> Iterator[Finding]:
+def _nothing_to_translate(raw: Mapping[str, Any], config: Config) -> Iterator[Finding]:
     """Sessions need the prefix; without sessions there must be some mapping."""
-    if config.pool6 is None and (config.pool4 or config.forward or not config.eam):
+    if "pool6" not in raw and (config.pool4 or config.forward or not config.eam):
         yield Finding(("pool6",), "a prefix such as 64:ff9b::/96, unless every address is mapped by [[eam]]")
 
 

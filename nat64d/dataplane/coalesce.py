@@ -34,6 +34,7 @@ from translator.packet.fields import (
     u64,
     version,
 )
+from translator.packet.fragments import LARGEST
 from translator.packet.parse import is_fragment, parse
 from translator.packet.virtio import GSO_NONE, GSO_UDP, NEEDS_CSUM, VNET_HEADER, decode, encode
 from translator.pipeline import HEADROOM, SLOT
@@ -64,7 +65,7 @@ def new_pending(enabled: bool) -> Pending:
 @jit()
 def payload_of(p, at, end):
     """Payload octets of a datagram that may be joined with others, 0 of anything else."""
-    if end - at > LARGEST_DATAGRAM:
+    if end == at or end - at > LARGEST_DATAGRAM:
         return 0
     view, offload = parse(p, at, end), decode(p, at)
     if view.verdict != Verdict.CONTINUE or view.protocol != UDP or is_fragment(view) or view.has_fragment_header:
@@ -117,7 +118,7 @@ def joins(pending, p, at, end, payload):
     state = pending.state
     if state[COUNT] == 0 or payload != state[PAYLOAD] or state[COUNT] >= SEGMENTS:
         return False
-    if state[END] + payload > SLOT or not same_flow(pending.slot, HEADROOM, p, at):
+    if state[END] + payload > HEADROOM + LARGEST or not same_flow(pending.slot, HEADROOM, p, at):
         return False
     copy(pending.slot, state[END], p, end - payload, payload)
     state[END] += payload

@@ -162,9 +162,14 @@ class Queue:
         """Serve the queue in a thread of its own."""
 
         def body() -> None:
-            reason = self.serve(settings, tables)
-            if reason:
-                self.failure = f"queue {self.worker.number} of the TUN device is gone (poll events {reason:#x})"
+            name = f"queue {self.worker.number} of the TUN device"
+            try:
+                reason = self.serve(settings, tables)
+                if reason:
+                    self.failure = f"{name} is gone (poll events {reason:#x})"
+            except Exception as error:  # whatever it is, nobody else would tell
+                self.failure = f"{name} is no longer served: {error!r}"
+                raise
 
         self._thread = threading.Thread(target=body, name=f"queue-{self.worker.number}", daemon=True)
         self._thread.start()

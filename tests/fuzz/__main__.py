@@ -1,4 +1,4 @@
-"""`python -m tests.fuzz --seconds 60 [--seed 1]`: 0 when nothing was found, 1 with the first packet that broke a rule."""
+"""Hostile packets for a while: 0 when nothing was found, 1 with the first packet that broke a rule."""
 
 import argparse
 import sys
@@ -18,9 +18,10 @@ def main() -> int:
     seed = new_seed() if arguments.seed is None else arguments.seed
     print(f"seed {seed}", flush=True)
     began = said = time.monotonic()
-    done, ends = 0, {}
+    done, verdicts = 0, ""
     try:
         for done, ends in fuzz(arguments.seconds, seed):
+            verdicts = ", ".join(f"{name} {count}" for name, count in ends.items())
             now = time.monotonic()
             if now - said >= PROGRESS:
                 said = now
@@ -28,7 +29,6 @@ def main() -> int:
     except FaultError as error:
         print(error, file=sys.stderr)
         return 1
-    verdicts = ", ".join(f"{name} {count}" for name, count in ends.items())
     print(f"executions {done}, verdicts {verdicts}")
     return 0
 

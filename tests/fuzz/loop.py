@@ -4,6 +4,9 @@ does not notice a change in another file.
 What a packet looks like is worked out here anew, with none of the product's readers, so that a mistake in them shows.
 """
 
+# Compiled code: a comparison is cheaper than a search in a tuple, and there are no generators.
+# ruff: noqa: PLR0912, PLR1714, SIM110, C901
+
 from enum import IntEnum
 
 from translator.compile import int64, jit, uint64
@@ -87,42 +90,46 @@ def ones_sum(p, first, last):
 
 
 @jit()
-def change(rng, octets, starts, draft, size):
-    """One mutation of draft[:size]; the new size."""
-    kind = draw(rng, 10)
-    if kind == 0:
+def resize(rng, draft, size):
+    """A shorter or a longer draft[:size]; the new size."""
+    if draw(rng, 2):
         return draw(rng, size + 1)
-    if kind == 1:
-        more = min(1 + draw(rng, 64), LARGEST - size)
-        for at in range(size, size + more):
-            draft[at] = draw(rng, 256)
-        return size + more
-    if size < 2:
-        return size
-    at = draw(rng, min(size - 1, 96)) if draw(rng, 4) else draw(rng, size - 1)
-    if kind == 2:
-        draft[at] = int64(draft[at]) ^ 1 << draw(rng, 8)
-    elif kind == 3:
+    more = min(1 + draw(rng, 64), LARGEST - size)
+    for at in range(size, size + more):
         draft[at] = draw(rng, 256)
-    elif kind == 4:
-        set16(draft, at, (0, 1, 7, 8, 20, 40, 0x7FFF, 0x8000, 0xFFF8, 0xFFFF)[draw(rng, 10)])
-    elif kind == 5:
-        set16(draft, 2 if get8(draft, 0) // 16 == IPV4 else 4, max(size - draw(rng, 60) + 8, 0))
-    elif kind == 6:
+    return size + more
+
+
+@jit()
+def overwrite(rng, draft, size):
+    """Other octets somewhere in draft[:size], mostly in the headers."""
+    kind = draw(rng, 7)
+    at = draw(rng, min(size - 1, 96)) if draw(rng, 4) else draw(rng, size - 1)
+    if kind == 0:
+        draft[at] = int64(draft[at]) ^ 1 << draw(rng, 8)
+    elif kind == 1:
+        draft[at] = draw(rng, 256)
+    elif kind == 2:
         draft[at] = int64(draft[at]) + draw(rng, 9) - 4 & 0xFF
-    elif kind == 7:
-        other = draw(rng, len(starts) - 1)
-        length = min(draw(rng, starts[other + 1] - starts[other]), size - at)
-        for k in range(length):
-            draft[at + k] = octets[starts[other] + k]
-    elif kind == 8:
+    elif kind == 3:
+        set16(draft, at, (0, 1, 7, 8, 20, 40, 0x7FFF, 0x8000, 0xFFF8, 0xFFFF)[draw(rng, 10)])
+    elif kind == 4:  # the length field of the outer header, or a little beside it
+        set16(draft, 2 if get8(draft, 0) // 16 == IPV4 else 4, max(size - draw(rng, 60) + 8, 0))
+    elif kind == 5:
         source = draw(rng, size)
         for k in range(min(draw(rng, 64), size - max(at, source))):
             draft[at + k] = draft[source + k]
     elif draw(rng, 16) == 0:
         for k in range(1, size):
             draft[k] = draw(rng, 256)
-    return size
+
+
+@jit()
+def splice(rng, octets, starts, draft, size):
+    """The first octets of another seed somewhere in draft[:size]."""
+    other, at = draw(rng, len(starts) - 1), draw(rng, size)
+    for k in range(min(draw(rng, starts[other + 1] - starts[other]), size - at)):
+        draft[at + k] = octets[starts[other] + k]
 
 
 @jit()
@@ -169,7 +176,7 @@ def transport_sum(p, at, l4, last, protocol):
 
 @jit()
 def checksum_state(p, at, end):
-    """Whether the transport checksum of the packet in [at, end) is RIGHT or WRONG; UNKNOWN where that cannot be said."""
+    """Whether the transport checksum of the packet in [at, end) is RIGHT or WRONG; UNKNOWN if that cannot be said."""
     l4, last, protocol = transport_at(p, at, end)
     if protocol == 0 or (protocol == UDP and get16(p, l4 + 6) == 0):
         return UNKNOWN
@@ -208,7 +215,13 @@ def mutate(rng, octets, starts, draft):
     for k in range(size):
         draft[k] = octets[starts[seed] + k]
     for _ in range(draw(rng, 5)):
-        size = change(rng, octets, starts, draft, size)
+        kind = draw(rng, 10)
+        if kind < 2:
+            size = resize(rng, draft, size)
+        elif size > 1 and kind == 2:
+            splice(rng, octets, starts, draft, size)
+        elif size > 1:
+            overwrite(rng, draft, size)
     mend(draft, size, (7, 7, 7, 3, 3, 2, 0, 1)[draw(rng, 8)])
     return size
 
@@ -223,8 +236,8 @@ def lay(rng, draft, size, header, slot):
         header[0] = draw(rng, 4)
         header[1] = (0, 1, 4, 5, 0x81, 0x84, 3, draw(rng, 256))[draw(rng, 8)]
         for at, value in ((2, l4 + 20), (4, 1 + draw(rng, 1500)), (6, l4), (8, checksum_at(0, protocol))):
-            value = value if draw(rng, 8) else draw(rng, 65536)
-            header[at], header[at + 1] = value % 256, value // 256 % 256
+            number = value if draw(rng, 8) else draw(rng, 65536)
+            header[at], header[at + 1] = number % 256, number // 256 % 256
     for k in range(HEADROOM - VNET):
         slot[k] = POISON
     for k in range(VNET):

@@ -26,7 +26,6 @@ from tests.packets import (
     ping4,
     ping6,
     seen6,
-    whole,
 )
 from translator.pipeline import HEADROOM, Outcome
 from translator.verdict import Verdict

@@ -158,3 +158,17 @@ def test_a_super_frame_stays_within_the_slot():
     _, frame = sealed(pending)
     assert told.count("joined") == 65535 // 1472 - 1
     assert len(frame) <= 65535
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("size", [1425, 1440])
+def test_a_super_frame_of_odd_datagrams_keeps_its_lengths_within_16_bits(family, size):
+    pending, packet = new_pending(True), FAMILIES[family]() / UDP(sport=53, dport=5000) / (b"x" * size)
+    while offer(pending, packet) != "alone":
+        pass
+    (*_, gso_size, csum_start, _), frame = sealed(pending)
+    assert set(cut_by_kernel(frame, gso_size, csum_start)) == {b"x" * size}
+
+
+def test_a_dropped_packet_is_no_datagram():
+    assert payload_of(np.zeros(SLOT, np.uint8), 0, 0) == 0

@@ -102,9 +102,16 @@ def test_adf_searches_the_newest_sessions_of_a_binding_only():
 
 def test_rfc6146_3_5_2_2_drop_inbound_tcp_discards_a_syn_from_outside_in_silence():
     nat64 = Sessions(filtering={"drop_inbound_tcp": True})
-    outcome = nat64.from4("tcp", MAPPED, flags="SYN")
+    mapped = nat64.opened("tcp", 6000)
+    outcome = nat64.from4("tcp", mapped, (OTHER4, 7), flags="SYN")
     assert (outcome.verdict, outcome.answer) == (Verdict.FILTERED_INBOUND_TCP, None)
-    assert nat64.sessions() == []
+    assert len(nat64.sessions()) == 1
+
+
+def test_drop_inbound_tcp_spares_connections_to_a_forward():
+    nat64 = Sessions(filtering={"drop_inbound_tcp": True})
+    assert nat64.from4("tcp", MAPPED, flags="SYN").verdict == Verdict.TRANSLATED
+    assert len(nat64.sessions()) == 1
 
 
 def test_drop_inbound_tcp_leaves_connections_from_inside_and_other_protocols():

@@ -8,6 +8,7 @@ then.
 from typing import NamedTuple
 
 from translator.compile import hot, jit
+from translator.hashing import hash3
 from translator.packet.checksum import checksum, sum_octets
 from translator.packet.fields import (
     ICMP,
@@ -188,5 +189,5 @@ def error_source(settings, view, outer, incoming, outgoing):
     if mapped:
         return 0, addr4
     if len(settings.rfc6791) > 0:
-        return 0, settings.rfc6791[(src_hi ^ src_lo) % len(settings.rfc6791)]
+        return 0, settings.rfc6791[hash3(settings.secret, src_hi, src_lo, 0) % len(settings.rfc6791)]
     return 0, outgoing.src_lo if settings.stateful else settings.own4
