@@ -88,6 +88,23 @@ def replay(
 
 
 @app.command()
+def explain(
+    packet: Annotated[
+        str,
+        typer.Argument(
+            help="'2001:db8::1 > 64:ff9b::192.0.2.1 udp 5000 53', octets in hexadecimal, or FILE.pcap:NUMBER."
+        ),
+    ],
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Say step by step what becomes of a packet, and why: which rule and table row, octets before and after."""
+    from nat64d.replay import explain as explaining  # noqa: PLC0415  pydantic, numba
+
+    raise typer.Exit(explaining.main(packet, defaults.config_file(config), as_json))
+
+
+@app.command()
 def demo() -> None:
     """Show it at work in network namespaces, without touching this host."""
     from nat64d import demo as demonstration  # noqa: PLC0415  numba

@@ -166,7 +166,7 @@ def bind_packet(settings, tables, now, p, view, incoming, quotes):
     flags = u8(p, view.l4 + TCP_FLAGS_AT) if view.transport == TCP and view.fragment_offset == 0 else 0
     later = view.fragment_offset > 0
     verdict, outgoing, remembers = bind(settings, tables, now, incoming, flags, quotes, later, False)
-    hairpins = verdict == Verdict.CONTINUE and outgoing.family == 4 and returns_to_us(settings, outgoing.dst_lo)
+    hairpins = verdict == Verdict.CONTINUE and returns_to_us(settings, incoming, outgoing)
     if hairpins:
         again = arriving(outgoing)
         verdict, outgoing, stateful = bind(settings, tables, now, again, flags, quotes, later, True)
@@ -210,8 +210,11 @@ def bind(settings, tables, now, t, flags, quotes, later, hairpin):
 
 
 @hot()
-def returns_to_us(settings, addr4):
-    """RFC 6146 section 3.8, RFC 7757 section 4: an IPv4 address behind which there is an IPv6 host of ours."""
+def returns_to_us(settings, incoming, outgoing):
+    """RFC 6146 section 3.8, RFC 7757 section 4.2.2: an IPv4 host, written under pool6, that is an IPv6 host of ours."""
+    if outgoing.family != 4 or not in_pool6(settings, incoming.dst_hi, incoming.dst_lo):
+        return False
+    addr4 = outgoing.dst_lo
     return within(settings.ranges4, addr4) or (len(settings.eam) > 0 and find_eam4(settings, addr4) != NONE)
 
 

@@ -18,14 +18,15 @@ def main() -> int:
     seed = new_seed() if arguments.seed is None else arguments.seed
     print(f"seed {seed}", flush=True)
     began = said = time.monotonic()
+    before = 0
     done, verdicts = 0, ""
     try:
         for done, ends in fuzz(arguments.seconds, seed):
             verdicts = ", ".join(f"{name} {count}" for name, count in ends.items())
             now = time.monotonic()
             if now - said >= PROGRESS:
-                said = now
-                print(f"{now - began:.0f} s: {done} executions, {done / (now - began):.0f}/s", flush=True)
+                print(f"{now - began:.0f} s: {done} executions, {(done - before) / (now - said):.0f}/s", flush=True)
+                said, before = now, done
     except FaultError as error:
         print(error, file=sys.stderr)
         return 1

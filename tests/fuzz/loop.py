@@ -5,7 +5,7 @@ What a packet looks like is worked out here anew, with none of the product's rea
 """
 
 # Compiled code: a comparison is cheaper than a search in a tuple, and there are no generators.
-# ruff: noqa: PLR0912, PLR1714, SIM110, C901
+# ruff: noqa: PLR1714, SIM110
 
 from enum import IntEnum
 

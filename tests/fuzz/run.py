@@ -141,13 +141,15 @@ def fuzz(seconds: float, seed: int, most: int = 1 << 62) -> Iterator[tuple[int, 
     """
     rng = np.array([seed * 0x9E3779B97F4A7C15 % (1 << 64) or 1], np.uint64)
     worlds = [World(name, changes) for name, changes in WORLDS.items()]
-    end, done = time.monotonic() + seconds, 0
+    count, end, done = 1, float("inf"), 0  # the first packet may have to compile what it tests
     while time.monotonic() < end and done < most:
         for world in worlds:
             try:
-                world.round(rng, min(ROUND, max(most // len(worlds), 1)))
+                world.round(rng, count)
             except FaultError as error:
                 raise FaultError(f"seed {seed}: {error}") from error.__cause__
+        if count == 1:
+            count, end = min(ROUND, most // len(worlds)), time.monotonic() + seconds
         done = sum(int(world.state[DONE]) for world in worlds)
         ends = sum(world.ends for world in worlds).sum(axis=0)
         yield done, Counter({verdict.name.lower(): int(ends[verdict]) for verdict in Verdict if ends[verdict]})

@@ -104,7 +104,7 @@ class History(RuleBasedStateMachine):
 
 
 History.TestCase.settings = hypothesis_settings(
-    max_examples=10 if IN_PLAIN_PYTHON else 40, stateful_step_count=40, deadline=None
+    max_examples=10 if IN_PLAIN_PYTHON else 20, stateful_step_count=40, deadline=None
 )
 TestHistory = History.TestCase
 

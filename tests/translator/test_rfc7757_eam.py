@@ -1,156 +1,255 @@
-"""RFC 7757: explicit address mappings, the longest match both ways, suffixes of unequal length."""
+"""RFC 7757 section 3: the row with the longest prefix, either way, and what it makes of an address."""
 
+import random
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nat64d.settings import address6, words
-from tests.case import Nat64
-from translator.static.eam import eam_to_ipv4, eam_to_ipv6, find_eam4, find_eam6
-from translator.static.mapping import map_to_ipv4, map_to_ipv6
-from translator.tables import NONE
+from nat64d.config import Config
+from nat64d.settings import address6, settings_of, words
+from translator.compile import COMPILED, int64
+from translator.hashing import find_candidate, insert
+from translator.static.eam import eam_hash4, eam_hash6, eam_to_ipv4, eam_to_ipv6, find_eam4, find_eam6
+from translator.tables import EAM, NONE, Settings, records
 
-Rows = list[tuple[IPv4Network, IPv6Network]]
-# Whole addresses, equal suffixes, unequal ones below, above and across bit 64, rows within rows, everything.
-TABLE: Rows = [
-    (IPv4Network(four), IPv6Network(six))
-    for four, six in {
-        "192.0.2.1/32": "2001:db8:aaaa::/128",
-        "192.0.2.2/32": "2001:db8:bbbb::b/128",
-        "192.0.2.16/28": "2001:db8:cccc::/124",
-        "192.0.2.128/26": "2001:db8:dddd::/64",
-        "192.0.2.192/29": "2001:db8:eeee:8::/62",
-        "192.0.2.224/31": "3fff:64::/127",
-        "192.0.2.20/32": "2001:db8:cccc::5/128",
-        "198.18.0.0/15": "3fff:1::/32",
-        "198.19.0.0/16": "3fff:1:0:0:8000::/80",
-        "0.0.0.0/0": "3fff:2::/96",
-    }.items()
-]
-# By hand: the suffix bits of the IPv4 address directly behind the IPv6 prefix (section 3.3).
-EXAMPLES = {
-    "192.0.2.1": "2001:db8:aaaa::",
-    "192.0.2.2": "2001:db8:bbbb::b",
-    "192.0.2.16": "2001:db8:cccc::",
-    "192.0.2.24": "2001:db8:cccc::8",
-    "192.0.2.31": "2001:db8:cccc::f",
-    "192.0.2.20": "2001:db8:cccc::5",
-    "192.0.2.128": "2001:db8:dddd::",
-    "192.0.2.152": "2001:db8:dddd:0:6000::",
-    "192.0.2.183": "2001:db8:dddd:0:dc00::",
-    "192.0.2.191": "2001:db8:dddd:0:fc00::",
-    "192.0.2.193": "2001:db8:eeee:8:8000::",
-    "192.0.2.195": "2001:db8:eeee:9:8000::",
-    "192.0.2.199": "2001:db8:eeee:b:8000::",
-    "192.0.2.224": "3fff:64::",
-    "192.0.2.225": "3fff:64::1",
-    "198.18.0.1": "3fff:1:0:8000::",
-    "198.19.0.1": "3fff:1::8000:1:0:0",
-    "203.0.113.7": "3fff:2::cb00:7107",
-}
+Row = tuple[IPv4Network, IPv6Network]
+SECRET = bytes(range(16))
 
 
-def gateway(rows: Rows) -> Nat64:
-    """A gateway with these mappings and nothing else."""
-    eam = [{"ipv4": str(four), "ipv6": str(six)} for four, six in rows]
-    return Nat64(eam=eam, pool6=None, pool4=None, forward=None)
+def rows_of(*texts: str) -> list[Row]:
+    """Rows written "IPv4 prefix  IPv6 prefix"."""
+    pairs = [text.split() for text in texts]
+    return [(IPv4Network(ipv4), IPv6Network(ipv6)) for ipv4, ipv6 in pairs]
 
 
-def expected6(rows: Rows, address: IPv4Address) -> IPv6Address | None:
-    """Section 3.3.1 in plain arithmetic."""
+def settings_with(rows: list[Row]) -> Settings:
+    """The translator's settings for a table."""
+    return settings_of(Config.model_validate({"eam": [{"ipv4": str(a), "ipv6": str(b)} for a, b in rows]}), SECRET)
+
+
+def to_ipv6(settings: Settings, address: IPv4Address) -> IPv6Address | None:
+    """What the translator makes of an IPv4 address; None: no row covers it."""
+    row = find_eam4(settings, int(address))
+    return None if row == NONE else address6(*eam_to_ipv6(settings.eam[row], int(address)))
+
+
+def to_ipv4(settings: Settings, address: IPv6Address) -> IPv4Address | None:
+    """What the translator makes of an IPv6 address."""
+    row = find_eam6(settings, *words(address))
+    return None if row == NONE else IPv4Address(int(eam_to_ipv4(settings.eam[row], *words(address))))
+
+
+def plain_to_ipv6(rows: list[Row], address: IPv4Address) -> IPv6Address | None:
+    """Section 3.3.1 in whole numbers: every row is looked at."""
     covering = [row for row in rows if address in row[0]]
     if not covering:
         return None
-    four, six = max(covering, key=lambda row: row[0].prefixlen)
-    suffix = int(address) - int(four[0])
-    return six[0] + (suffix << 128 - six.prefixlen - (32 - four.prefixlen))
+    ipv4, ipv6 = max(covering, key=lambda row: row[0].prefixlen)
+    suffix = int(address) - int(ipv4[0])
+    return IPv6Address(int(ipv6[0]) + (suffix << (128 - ipv6.prefixlen - (32 - ipv4.prefixlen))))
 
 
-def expected4(rows: Rows, address: IPv6Address) -> IPv4Address | None:
-    """Section 3.3.2 in plain arithmetic."""
+def plain_to_ipv4(rows: list[Row], address: IPv6Address) -> IPv4Address | None:
+    """Section 3.3.2 likewise."""
     covering = [row for row in rows if address in row[1]]
     if not covering:
         return None
-    four, six = max(covering, key=lambda row: row[1].prefixlen)
-    suffix = int(address) - int(six[0])
-    return four[0] + (suffix >> 128 - six.prefixlen - (32 - four.prefixlen))
+    ipv4, ipv6 = max(covering, key=lambda row: row[1].prefixlen)
+    suffix = int(address) - int(ipv6[0])
+    return IPv4Address(int(ipv4[0]) + (suffix >> (128 - ipv6.prefixlen - (32 - ipv4.prefixlen))))
 
 
-def mapped6(nat64: Nat64, address: IPv4Address) -> IPv6Address | None:
-    at = find_eam4(nat64.settings, int(address))
-    return None if at == NONE else address6(*eam_to_ipv6(nat64.settings.eam[at], int(address)))
+# The table of appendix B
+APPENDIX_B = rows_of(
+    "192.0.2.1/32   2001:db8:aaaa::/128",
+    "192.0.2.2/32   2001:db8:bbbb::b/128",
+    "192.0.2.16/28  2001:db8:cccc::/124",
+    "192.0.2.128/26 2001:db8:dddd::/64",
+    "192.0.2.192/29 2001:db8:eeee:8::/62",
+    "192.0.2.224/31 64:ff9b::/127",
+)
 
 
-def mapped4(nat64: Nat64, address: IPv6Address) -> IPv4Address | None:
-    at = find_eam6(nat64.settings, *words(address))
-    return None if at == NONE else IPv4Address(int(eam_to_ipv4(nat64.settings.eam[at], *words(address))))
+@pytest.mark.parametrize(
+    ("ipv4", "ipv6"),
+    [
+        ("192.0.2.1", "2001:db8:aaaa::"),
+        ("192.0.2.2", "2001:db8:bbbb::b"),
+        ("192.0.2.16", "2001:db8:cccc::"),
+        ("192.0.2.24", "2001:db8:cccc::8"),
+        ("192.0.2.31", "2001:db8:cccc::f"),
+        ("192.0.2.128", "2001:db8:dddd::"),
+        ("192.0.2.152", "2001:db8:dddd:0:6000::"),
+        ("192.0.2.183", "2001:db8:dddd:0:dc00::"),
+        ("192.0.2.191", "2001:db8:dddd:0:fc00::"),
+        ("192.0.2.195", "2001:db8:eeee:9:8000::"),
+        ("192.0.2.225", "64:ff9b::1"),
+    ],
+)
+def test_rfc7757_appendix_b_examples(ipv4, ipv6):
+    settings = settings_with(APPENDIX_B)
+    assert to_ipv6(settings, IPv4Address(ipv4)) == IPv6Address(ipv6)
+    assert to_ipv4(settings, IPv6Address(ipv6)) == IPv4Address(ipv4)
 
 
-@pytest.fixture(scope="module")
-def table() -> Nat64:
-    return gateway(TABLE)
+@pytest.mark.parametrize(
+    "address", ["192.0.2.0", "192.0.2.3", "192.0.2.15", "192.0.2.32", "192.0.2.200", "192.0.2.248"]
+)
+def test_rfc7757_3_3_1_an_address_that_no_row_covers_has_none(address):
+    assert to_ipv6(settings_with(APPENDIX_B), IPv4Address(address)) is None
 
 
-@pytest.mark.parametrize("four", EXAMPLES)
-def test_rfc7757_3_3_examples(table, four):
-    six = IPv6Address(EXAMPLES[four])
-    assert mapped6(table, IPv4Address(four)) == six
-    assert mapped4(table, six) == IPv4Address(four)
+@pytest.mark.parametrize("address", ["2001:db8:aaaa::1", "2001:db8:cccc::10", "2001:db8:dddd:1::", "64:ff9b::2", "::"])
+def test_rfc7757_3_3_2_an_address_that_no_row_covers_has_none(address):
+    assert to_ipv4(settings_with(APPENDIX_B), IPv6Address(address)) is None
 
 
-def test_rfc7757_3_3_1_the_longest_ipv4_prefix_wins(table):
-    assert mapped6(table, IPv4Address("192.0.2.20")) == IPv6Address("2001:db8:cccc::5")
-    assert mapped6(table, IPv4Address("192.0.2.21")) == IPv6Address("2001:db8:cccc::5")
+@pytest.mark.parametrize(
+    ("ipv6", "ipv4"),
+    [
+        ("2001:db8:dddd:0:6000::1", "192.0.2.152"),
+        ("2001:db8:dddd:0:63ff:ffff:ffff:ffff", "192.0.2.152"),
+        ("2001:db8:eeee:9:8000:1234:5678:9abc", "192.0.2.195"),
+    ],
+)
+def test_rfc7757_3_3_2_bits_behind_the_suffix_are_ignored(ipv6, ipv4):
+    assert to_ipv4(settings_with(APPENDIX_B), IPv6Address(ipv6)) == IPv4Address(ipv4)
 
 
-def test_rfc7757_3_3_2_the_longest_ipv6_prefix_wins(table):
-    assert mapped4(table, IPv6Address("2001:db8:cccc::5")) == IPv4Address("192.0.2.20")
-    assert mapped4(table, IPv6Address("3fff:1::8000:1:0:0")) == IPv4Address("198.19.0.1")
-    assert mapped4(table, IPv6Address("3fff:1::7000:1:0:0")) == IPv4Address("198.18.0.0")
+# Section 5: rows within rows; the longest prefix of the way a packet goes decides, whatever the other side says.
+OVERLAPPING = rows_of(
+    "0.0.0.0/0          2001:db8:ff00::/40",
+    "198.51.100.0/24    2001:db8:1::/120",
+    "198.51.100.64/26   2001:db8:2::/64",
+    "198.51.100.64/32   2001:db8::abcd/128",
+    "203.0.113.0/24     2001:db8:1::80/121",
+)
 
 
-def test_rfc7757_3_3_2_the_bits_behind_the_suffix_are_ignored(table):
-    assert mapped4(table, IPv6Address("2001:db8:dddd:0:6123:4567:89ab:cdef")) == IPv4Address("192.0.2.152")
-    assert mapped4(table, IPv6Address("2001:db8:eeee:9:ffff::")) == IPv4Address("192.0.2.195")
+@pytest.mark.parametrize(
+    ("ipv4", "ipv6"),
+    [
+        ("198.51.100.64", "2001:db8::abcd"),
+        ("198.51.100.65", "2001:db8:2:0:400::"),
+        ("198.51.100.1", "2001:db8:1::1"),
+        ("198.51.101.1", "2001:db8:ffc6:3365:100::"),
+        ("255.255.255.255", "2001:db8:ffff:ffff:ff00::"),
+        ("0.0.0.0", "2001:db8:ff00::"),
+    ],
+)
+def test_rfc7757_5_the_longest_ipv4_prefix_wins(ipv4, ipv6):
+    assert to_ipv6(settings_with([row for row in OVERLAPPING if "203" not in str(row[0])]), IPv4Address(ipv4)) == (
+        IPv6Address(ipv6)
+    )
 
 
-@pytest.mark.parametrize("address", ["2001:db8:aaaa::1", "2001:db8:eeee:c::", "3fff:64::2", "2001:db8::", "::"])
-def test_rfc7757_3_3_2_an_address_beside_every_row_has_no_mapping(table, address):
-    assert mapped4(table, IPv6Address(address)) is None
+def test_rfc7757_5_the_longest_ipv6_prefix_wins_though_the_ipv4_side_says_another():
+    """Section 5's own example: there and back are not the same address, and that is right."""
+    rows = rows_of("0.0.0.0/0 2001:db8:ff00::/40", "198.51.100.64/32 2001:db8::abcd/128")
+    settings = settings_with(rows)
+    assert to_ipv4(settings, IPv6Address("2001:db8:ffc6:3364:4000::")) == IPv4Address("198.51.100.64")
+    assert to_ipv6(settings, IPv4Address("198.51.100.64")) == IPv6Address("2001:db8::abcd")
+
+
+def test_rfc7757_5_an_ipv6_prefix_within_another():
+    rows = rows_of("198.51.100.0/24 2001:db8:1::/120", "203.0.113.0/25 2001:db8:1::80/121")
+    settings = settings_with(rows)
+    assert to_ipv4(settings, IPv6Address("2001:db8:1::7f")) == IPv4Address("198.51.100.127")
+    assert to_ipv4(settings, IPv6Address("2001:db8:1::80")) == IPv4Address("203.0.113.0")
+    assert to_ipv6(settings, IPv4Address("198.51.100.128")) == IPv6Address("2001:db8:1::80")
+
+
+def test_the_order_of_the_rows_does_not_matter():
+    addresses = [IPv4Address(0xC6336400 + at) for at in range(0, 256, 7)]
+    there, back = settings_with(OVERLAPPING[:4]), settings_with(OVERLAPPING[3::-1])
+    assert [to_ipv6(there, address) for address in addresses] == [to_ipv6(back, address) for address in addresses]
+
+
+EVERY_SHAPE = [(length4, length6) for length4 in range(33) for length6 in range(129) if 32 - length4 <= 128 - length6]
+
+
+def test_rfc7757_3_3_every_pair_of_prefix_lengths_there_and_back():
+    """Suffixes at either end, at bit 64 and across it; what is behind the suffix stays zero, and is not looked at."""
+    row = records(1, EAM)[0]
+    for length4, length6 in EVERY_SHAPE:
+        prefix4 = IPv4Network((0xA5C3F00F >> 32 - length4 << 32 - length4, length4))
+        prefix6 = IPv6Network((0x20010DB8_5A5A3C3C_9669A55A_C3C30FF0 >> 128 - length6 << 128 - length6, length6))
+        row.ipv4, row.length4 = int(prefix4[0]), length4
+        (row.ipv6_hi, row.ipv6_lo), row.length6 = words(prefix6[0]), length6
+        ignored = (1 << 128 - length6 - (32 - length4)) - 1
+        for number in {int(prefix4[0]), int(prefix4[-1]), int(prefix4[0]) | 0x5A3C96C3 & int(prefix4.hostmask)}:
+            wanted = plain_to_ipv6([(prefix4, prefix6)], IPv4Address(number))
+            assert address6(*eam_to_ipv6(row, number)) == wanted, (prefix4, prefix6)
+            assert eam_to_ipv4(row, *words(wanted)) == number, (prefix4, prefix6)
+            assert eam_to_ipv4(row, *words(IPv6Address(int(wanted) | ignored))) == number, (prefix4, prefix6)
 
 
 @st.composite
-def tables(draw: st.DrawFn) -> Rows:
-    """Up to eight rows, no prefix twice, whose IPv6 suffix has room for the IPv4 suffix (section 3.2)."""
-    rows: Rows = []
+def tables(draw: st.DrawFn) -> list[Row]:
+    """A few rows near one another, no prefix twice."""
+    rows: dict[object, Row] = {}
     for _ in range(draw(st.integers(1, 8))):
         length4 = draw(st.integers(0, 32))
-        length6 = draw(st.integers(0, 96 + length4))
-        four = IPv4Network((draw(st.integers(0, 2**32 - 1)), length4), strict=False)
-        six = IPv6Network((draw(st.integers(0, 2**128 - 1)), length6), strict=False)
-        if four not in [row[0] for row in rows] and six not in [row[1] for row in rows]:
-            rows.append((four, six))
-    return rows
+        length6 = draw(st.integers(0, 128 - (32 - length4)))
+        bits4, bits6 = draw(st.integers(0, 15)), draw(st.integers(0, 15))
+        number4 = (0xC6336400 | bits4 << 4) >> 32 - length4 << 32 - length4
+        number6 = (0x20010DB8 << 96 | bits6 << 60 | bits4 << 12) >> 128 - length6 << 128 - length6
+        row = IPv4Network((number4, length4)), IPv6Network((number6, length6))
+        if not set(row) & set(rows):
+            rows |= dict.fromkeys(row, row)
+    return list(dict.fromkeys(rows.values()))
 
 
-@given(rows=tables(), data=st.data())
-def test_rfc7757_3_3_any_table_both_ways(rows, data):
-    nat64 = gateway(rows)
-    four, six = data.draw(st.sampled_from(rows))
-    for addr4 in (four[0], four[-1], four[data.draw(st.integers(0, four.num_addresses - 1))], IPv4Address("192.0.2.1")):
-        assert mapped6(nat64, addr4) == expected6(rows, addr4)
-    for addr6 in (six[0], six[-1], six[data.draw(st.integers(0, six.num_addresses - 1))], IPv6Address("2001:db8::1")):
-        assert mapped4(nat64, addr6) == expected4(rows, addr6)
+@given(tables(), st.data())
+def test_rfc7757_3_3_as_a_plain_reading_of_it(rows, data):
+    settings = settings_with(rows)
+    near4 = st.sampled_from(rows).flatmap(lambda row: st.integers(int(row[0][0]), int(row[0][-1])))
+    near6 = st.sampled_from(rows).flatmap(lambda row: st.integers(int(row[1][0]), int(row[1][-1])))
+    for number in data.draw(st.lists(near4 | st.integers(0, (1 << 32) - 1), min_size=1, max_size=8)):
+        address = IPv4Address(number)
+        assert to_ipv6(settings, address) == plain_to_ipv6(rows, address), address
+    for number in data.draw(st.lists(near6 | st.integers(0, (1 << 128) - 1), min_size=1, max_size=8)):
+        address = IPv6Address(number)
+        assert to_ipv4(settings, address) == plain_to_ipv4(rows, address), address
 
 
-def test_rfc7757_3_3_without_a_match_the_prefix_of_rfc6052_holds():
-    nat64 = Nat64(eam=[{"ipv4": "203.0.113.9", "ipv6": "2001:db8:5::9"}])
-    inside, beside = (int(IPv4Address(address)) for address in ("203.0.113.9", "203.0.113.8"))
-    assert address6(*map_to_ipv6(nat64.settings, inside, False)[1:]) == IPv6Address("2001:db8:5::9")
-    assert address6(*map_to_ipv6(nat64.settings, inside, True)[1:]) == IPv6Address("64:ff9b::203.0.113.9")
-    assert address6(*map_to_ipv6(nat64.settings, beside, False)[1:]) == IPv6Address("64:ff9b::203.0.113.8")
-    assert map_to_ipv4(nat64.settings, *words(IPv6Address("2001:db8:5::9"))) == (True, inside)
-    assert map_to_ipv4(nat64.settings, *words(IPv6Address("64:ff9b::203.0.113.8"))) == (True, beside)
-    assert not map_to_ipv4(nat64.settings, *words(IPv6Address("2001:db8:5::8")))[0]
+def test_no_rows_no_match():
+    settings = settings_of(Config.model_validate({"pool6": "64:ff9b::/96"}), SECRET)
+    assert to_ipv6(settings, IPv4Address("0.0.0.0")) is None
+    assert to_ipv4(settings, IPv6Address("::")) is None
+
+
+def test_two_rows_of_one_hash_are_told_apart():
+    """A candidate of the index is only that: the row decides."""
+    settings = settings_with(rows_of(*(f"198.51.100.{at}/32 2001:db8::{at}/128" for at in range(8))))
+    for address4, address6_, other in (("198.51.100.8", "2001:db8::8", 0), ("198.51.100.9", "2001:db8::9", 1)):
+        hi, lo = words(IPv6Address(address6_))
+        hash4 = eam_hash4(settings.secret, int64(int(IPv4Address(address4))), int64(32))
+        hash6 = eam_hash6(settings.secret, int64(hi), int64(lo), int64(128))
+        insert(settings.eam_index4, hash4, other)
+        insert(settings.eam_index6, hash6, other)
+        assert find_candidate(settings.eam_index4, hash4, hash4) != NONE
+        assert find_candidate(settings.eam_index6, hash6, hash6) != NONE
+        assert to_ipv6(settings, IPv4Address(address4)) is None
+        assert to_ipv4(settings, IPv6Address(address6_)) is None
+
+
+ROWS = 100_000 if COMPILED else 1_000  # a hash takes its time in plain Python
+
+
+def test_of_100_000_rows_each_is_found_and_its_neighbour_is_not():
+    chosen = random.Random(7757)
+    hosts = chosen.sample(range(0x0B000000, 0x0C000000, 2), ROWS)  # even addresses of 11.0.0.0/8
+    rows = [(IPv4Network(host), IPv6Network((0x20010DB8 << 96 | host * 2654435761, 128))) for host in hosts]
+    rows += rows_of("11.128.0.0/9 2001:db8:ffff::/64", "11.129.0.0/24 2001:db8:eeee::/120")
+    settings = settings_with(rows)
+    for ipv4, ipv6 in chosen.sample(rows[:-2], 300):
+        assert to_ipv6(settings, ipv4[0]) == ipv6[0]
+        assert to_ipv4(settings, ipv6[0]) == ipv4[0]
+        neighbour = IPv4Address(int(ipv4[0]) + 1)
+        assert to_ipv6(settings, neighbour) == plain_to_ipv6(rows[-2:], neighbour)
+        assert to_ipv4(settings, IPv6Address(int(ipv6[0]) ^ 1 << 70)) is None
+    assert len(settings.eam_lengths4) == 3
+    assert len(settings.eam_lengths6) == 3

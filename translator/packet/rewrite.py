@@ -36,7 +36,7 @@ from translator.packet.transport import calculate_udp, complete, has_zero_checks
 from translator.packet.tuples import addresses, tuple_of, turned
 from translator.packet.virtio import GSO_NONE, NEEDS_CSUM, clear, encode, gso_type_for
 from translator.static.addresses import is_allowed4, is_unicast
-from translator.static.mapping import map_to_ipv4, map_to_ipv6
+from translator.static.mapping import NOTHING, PREFIX, map_to_ipv4, map_to_ipv6
 from translator.tables import NONE
 from translator.verdict import Verdict
 
@@ -179,14 +179,14 @@ def error_source(settings, view, outer, incoming, outgoing):
     if src_hi == incoming.src_hi and src_lo == incoming.src_lo:
         return outgoing.src_hi, outgoing.src_lo
     if outgoing.family == 6:
-        mapped, hi, lo = map_to_ipv6(settings, src_lo, False)
         if view.family == 6:
             return src_hi, src_lo
-        if mapped and is_unicast(4, 0, src_lo) and is_allowed4(settings, src_lo):
+        mapped_by, hi, lo = map_to_ipv6(settings, src_lo, False)
+        if mapped_by != NOTHING and is_unicast(4, 0, src_lo) and (mapped_by != PREFIX or is_allowed4(settings, src_lo)):
             return hi, lo
         return settings.own6_hi, settings.own6_lo
-    mapped, addr4 = map_to_ipv4(settings, src_hi, src_lo)
-    if mapped:
+    mapped_by, addr4 = map_to_ipv4(settings, src_hi, src_lo)
+    if mapped_by != NOTHING:
         return 0, addr4
     if len(settings.rfc6791) > 0:
         return 0, settings.rfc6791[hash3(settings.secret, src_hi, src_lo, 0) % len(settings.rfc6791)]

@@ -10,7 +10,7 @@ from translator.packet.tuples import tuple_of
 from translator.session.bib import create_bib, find_bib4, find_bib6
 from translator.session.hosts import find_host, host_hash
 from translator.session.pool4 import allocate, slot_of
-from translator.session.sessions import create_session, find_session4, find_session6, touch
+from translator.session.sessions import create_session, find_session4, find_session6, living_bib, touch
 from translator.session.slots import in_use
 from translator.session.tcp_state import Event, State
 from translator.static.addresses import may_reach
@@ -43,8 +43,9 @@ def from_ipv6(settings, tables, now, t, host4, event, is_error):
             touch(settings, tables, now, session, event)
         return Verdict.CONTINUE, towards_host4(t, tables.sessions[session], host4)
     bib = find_bib6(settings, tables, t.protocol, t.src_hi, t.src_lo, t.src_port)
+    bib = living_bib(settings, tables, now, bib)
     if is_error or (t.protocol == TCP and event != Event.V6_SYN):
-        verdict = may_reach(settings, host4) if bib != NONE else Verdict.NO_SESSION
+        verdict = may_reach(settings, host4, True) if bib != NONE else Verdict.NO_SESSION
     else:
         verdict, bib = open_from_ipv6(settings, tables, now, t, host4, bib)
     if verdict != Verdict.CONTINUE:
@@ -64,7 +65,7 @@ def open_from_ipv6(settings, tables, now, t, host4, bib):
 
     There are as many BIB entries and hosts as sessions, so room for a session is room for all three.
     """
-    verdict = may_reach(settings, host4)
+    verdict = may_reach(settings, host4, True)
     host = find_host(tables, host_hash(settings, t.src_hi, t.src_lo), t.src_hi, t.src_lo)
     if verdict == Verdict.CONTINUE:
         verdict = room_for_session(settings, tables, host)
@@ -113,12 +114,12 @@ def from_ipv4(settings, tables, now, t, event, is_error):
         if not is_error:
             touch(settings, tables, now, session, event)
         return Verdict.CONTINUE, towards_host6(settings, t, tables.sessions[session])
-    bib = find_bib4(settings, tables, t.protocol, t.dst_lo, t.dst_port)
+    bib = living_bib(settings, tables, now, find_bib4(settings, tables, t.protocol, t.dst_lo, t.dst_port))
     if bib == NONE:
         # Section 3.5.2.2: a SYN that nobody expects is not answered at once, or simultaneous open would fail
         # (RFC 5382 REQ-4).
         return Verdict.NO_SESSION if is_error or t.protocol == TCP else Verdict.NO_BIB_ENTRY, t
-    verdict = may_reach(settings, t.src_lo)
+    verdict = may_reach(settings, t.src_lo, True)
     if verdict == Verdict.CONTINUE and not is_error:
         verdict = open_from_ipv4(settings, tables, now, t, bib, event)
     return verdict, towards_host6(settings, t, tables.bibs[bib])

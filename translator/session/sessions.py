@@ -10,6 +10,9 @@ from translator.session.tcp_state import NEXT, TIMER
 from translator.tables import NONE, SESSIONS, WHEEL
 from translator.verdict import Event
 
+# LIMITS
+BIB_WALK = 64  # sessions over but not collected; a BIB entry with more of them lives up to a second longer
+
 
 @jit()
 def hash6(settings, protocol, hi, lo, port, host4, host4_port):
@@ -65,6 +68,24 @@ def living(settings, tables, now, session):
     if tables.sessions[session].expires > now:
         return session
     end_session(settings, tables, session)
+    return NONE
+
+
+@jit()
+def living_bib(settings, tables, now, bib):
+    """The BIB entry, unless it is a dynamic one all of whose sessions are over and only the wheel has not come by
+    yet."""
+    if bib == NONE or tables.bibs[bib].static != 0:
+        return bib
+    count, session = 0, tables.bibs[bib].first_session
+    while session != NONE and count < BIB_WALK:
+        if tables.sessions[session].expires > now:
+            return bib
+        count, session = count + 1, tables.links[session].next
+    if session != NONE:
+        return bib
+    for _ in range(count):
+        end_session(settings, tables, tables.bibs[bib].first_session)
     return NONE
 
 

@@ -51,11 +51,11 @@ def is_unicast(family, hi, lo):
 
 
 @jit()
-def may_reach(settings, host4):
-    """CONTINUE, or why no session with this IPv4 host may be opened."""
+def may_reach(settings, host4, embedded):
+    """CONTINUE, or why no packet goes to or comes from this IPv4 host; `embedded`: it is written under pool6."""
     if not is_unicast(4, 0, host4):
         return Verdict.NOT_UNICAST
-    if not is_allowed4(settings, host4):
+    if embedded and not is_allowed4(settings, host4):
         return Verdict.NON_GLOBAL_ADDRESS
     if within(settings.denylist4, host4):
         return Verdict.DENIED_ADDRESS

@@ -85,5 +85,5 @@ def eam_to_ipv4(row, hi, lo):
     elif at == 0:
         word = lo
     else:
-        word = lo >> int64(at) & ((int64(1) << int64(64 - at)) - 1) | hi << int64(64 - at)
+        word = lo >> int64(at) & ~high_bits(at) | hi << int64(64 - at)
     return int64(row.ipv4) | word & ((int64(1) << int64(bits)) - 1)

@@ -12,6 +12,8 @@ from translator.static.rfc6052 import extract, in_pool6, to_pool6
 from translator.tables import NONE
 from translator.verdict import Verdict
 
+NOTHING, PREFIX, EXPLICIT = 0, 1, 2  # by what an address is mapped
+
 
 @hot()
 def map_tuple(settings, t, hairpin):
@@ -29,13 +31,13 @@ def map_from_ipv6(settings, t):
     """RFC 7757 section 3.3.2. Where there are sessions only an explicit mapping makes a source static."""
     if settings.stateful and find_eam6(settings, t.src_hi, t.src_lo) == NONE:
         return Verdict.NO_MAPPING, t
-    src_known, src4 = map_to_ipv4(settings, t.src_hi, t.src_lo)
-    dst_known, dst4 = map_to_ipv4(settings, t.dst_hi, t.dst_lo)
-    if not dst_known:
+    src_by, src4 = map_to_ipv4(settings, t.src_hi, t.src_lo)
+    dst_by, dst4 = map_to_ipv4(settings, t.dst_hi, t.dst_lo)
+    if dst_by == NOTHING:
         return Verdict.NOT_OUR_PREFIX, t
-    if not src_known:
+    if src_by == NOTHING:
         return Verdict.NO_MAPPING, t
-    verdict = may_reach(settings, dst4)
+    verdict = may_reach(settings, dst4, dst_by == PREFIX)
     return verdict, tuple_of(4, t.protocol, 0, src4, t.src_port, 0, dst4, t.dst_port)
 
 
@@ -45,33 +47,33 @@ def map_from_ipv4(settings, t, hairpin):
     us."""
     if settings.stateful and find_eam4(settings, t.dst_lo) == NONE:
         return Verdict.NO_MAPPING, t
-    src_known, src_hi, src_lo = map_to_ipv6(settings, t.src_lo, hairpin)
-    dst_known, dst_hi, dst_lo = map_to_ipv6(settings, t.dst_lo, False)
-    if not src_known or not dst_known:
+    src_by, src_hi, src_lo = map_to_ipv6(settings, t.src_lo, hairpin)
+    dst_by, dst_hi, dst_lo = map_to_ipv6(settings, t.dst_lo, False)
+    if src_by == NOTHING or dst_by == NOTHING:
         return Verdict.NO_MAPPING, t
-    verdict = may_reach(settings, t.src_lo)
+    verdict = may_reach(settings, t.src_lo, src_by == PREFIX)
     return verdict, tuple_of(6, t.protocol, src_hi, src_lo, t.src_port, dst_hi, dst_lo, t.dst_port)
 
 
 @jit()
 def map_to_ipv6(settings, addr4, prefix_only):
-    """(whether there is one, the two words of) the IPv6 address of an IPv4 address."""
+    """(by what, the two words of) the IPv6 address of an IPv4 address."""
     row = NONE if prefix_only or len(settings.eam) == 0 else find_eam4(settings, addr4)
     if row != NONE:
         hi, lo = eam_to_ipv6(settings.eam[row], addr4)
-        return True, hi, lo
+        return EXPLICIT, hi, lo
     if settings.pool6_row == NONE:
-        return False, int64(0), int64(0)
+        return NOTHING, int64(0), int64(0)
     hi, lo = to_pool6(settings, addr4)
-    return True, hi, lo
+    return PREFIX, hi, lo
 
 
 @jit()
 def map_to_ipv4(settings, hi, lo):
-    """(whether there is one) the IPv4 address of an IPv6 address."""
+    """(by what) the IPv4 address of an IPv6 address."""
     row = NONE if len(settings.eam) == 0 else find_eam6(settings, hi, lo)
     if row != NONE:
-        return True, eam_to_ipv4(settings.eam[row], hi, lo)
+        return EXPLICIT, eam_to_ipv4(settings.eam[row], hi, lo)
     if in_pool6(settings, hi, lo):
-        return True, extract(settings.pool6_row, hi, lo)
-    return False, int64(0)
+        return PREFIX, extract(settings.pool6_row, hi, lo)
+    return NOTHING, int64(0)

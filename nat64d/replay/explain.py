@@ -1,0 +1,69 @@
+"""`nat64d explain`: what becomes of one packet, step by step, and why. Offline: on tables of its own.
+
+A packet of a capture comes after those before it, as in `nat64d replay`.
+"""
+
+import json
+import os
+import sys
+from pathlib import Path
+
+from nat64d.config import ConfigError, load
+from nat64d.replay.capture import CaptureError
+from nat64d.replay.packet_text import PacketError, packets
+
+EXPLAINED, DISAGREES, UNUSABLE = 0, 1, 2  # exit codes
+UNCOMPILED = 4000  # packets that are through before a compiler would be done
+
+
+def main(packet: str, config: Path | None, as_json: bool) -> int:
+    """Explain `packet`; 2 with a sentence if it, or a file, cannot be used."""
+    try:
+        return _explain(packet, config, as_json)
+    except ConfigError as error:
+        sys.stderr.writelines(f"{problem}\n" for problem in error.problems)
+    except (PacketError, CaptureError) as error:
+        sys.stderr.write(f"nat64d: {error}\n")
+    except BrokenPipeError:  # the reader, `head` perhaps, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the last flush, at exit
+        return EXPLAINED
+    return UNUSABLE
+
+
+def _explain(packet: str, config: Path | None, as_json: bool) -> int:
+    given, effective = packets(packet), load(config)
+    if len(given) <= UNCOMPILED and "numba" not in sys.modules:
+        os.environ.setdefault("NUMBA_DISABLE_JIT", "1")
+    from nat64d.replay import explainer  # noqa: PLC0415  numba, which reads its environment when it is imported
+
+    try:
+        steps, outcome = explainer.explained(effective, given)
+    except explainer.DisagreementError as error:
+        sys.stderr.write(f"nat64d: {error}\n")
+        return DISAGREES
+    if as_json:
+        for step in steps:
+            _say(json.dumps({"step": step.name, "rfc": step.rfc or None, "found": step.found}))
+        outputs = outcome.packets or ([outcome.answer] if outcome.answer else [])
+        document = {
+            "verdict": outcome.verdict.name.lower(),
+            "direction": outcome.direction,
+            "rfc": outcome.verdict.section,
+            "help": outcome.verdict.help,
+            "answered": outcome.answer is not None,
+            "packet": given[-1][1].hex(),
+            "outputs": [octets.hex() for octets in outputs],
+        }
+        _say(json.dumps(document))
+    else:
+        width = max(len(step.rfc) for step in steps)
+        for step in steps:
+            for line, found in enumerate(step.found):
+                name, rfc = (step.name, step.rfc) if line == 0 else ("", "")
+                _say(f"{name:14}  {rfc:{width}}  {found}")
+    sys.stdout.flush()
+    return EXPLAINED
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")

@@ -1,0 +1,51 @@
+"""Packets through the steps, one after the other, beside the pipeline that has to come to the same end."""
+
+import numpy as np
+
+from nat64d.config import Config
+from nat64d.engine import POISON, Engine, Outcome
+from nat64d.replay.capture import Packet
+from nat64d.replay.replay import START
+from nat64d.replay.steps_text import Step, steps_of
+from nat64d.replay.walk import Explanation, explain
+from translator.packet.virtio import clear
+from translator.pipeline import HEADROOM, SLOT
+from translator.verdict import Direction
+
+
+class DisagreementError(Exception):
+    """The explanation is not of what the pipeline does; one sentence."""
+
+
+class Explainer(Engine):
+    """An Engine that can also say why."""
+
+    def explain(self, packet: bytes, at: float) -> tuple[Explanation, Outcome]:
+        """Do what `send` does, but count it."""
+        self.expire(at)
+        end = HEADROOM + min(len(packet), SLOT - HEADROOM)
+        self.slot.fill(POISON)
+        self.slot[HEADROOM:end] = np.frombuffer(packet, np.uint8)[: end - HEADROOM]
+        clear(self.slot, HEADROOM)
+        told = explain(self.settings, self.tables, self.worker, round(at * 1000), self.slot, HEADROOM, end)
+        end = HEADROOM + told.outcome.answer
+        answer = bytes(self.worker.answer[HEADROOM:end]) if told.outcome.answer else None
+        label = Direction(told.outcome.direction).label
+        return told, Outcome(told.outcome.verdict, label, self._packets(told.outcome), answer)
+
+
+def explained(config: Config, packets: list[Packet]) -> tuple[list[Step], Outcome]:
+    """What becomes of the last packet after all the others, and why; raises DisagreementError."""
+    explainer, pipeline, begin = Explainer(config), Engine(config), packets[0][0]
+    *history, (time, packet) = [((START + (time - begin) // 1_000_000) / 1000, octets) for time, octets in packets]
+    for at, octets in history:
+        explainer.send(octets, at)
+        pipeline.send(octets, at)
+    told, outcome = explainer.explain(packet, time)
+    expected = pipeline.send(packet, time)
+    if outcome != expected:
+        raise DisagreementError(
+            f"the steps end in {outcome.verdict.name.lower()}, the pipeline in {expected.verdict.name.lower()}, or "
+            "with other octets: expected the same; please report this packet"
+        )
+    return list(steps_of(explainer.settings, round(time * 1000), packet, told, outcome)), outcome
