@@ -7,7 +7,7 @@ from nat64d.engine import POISON, Engine, Outcome
 from nat64d.replay.capture import Packet
 from nat64d.replay.replay import START
 from nat64d.replay.steps_text import Step, steps_of
-from nat64d.replay.walk import Explanation, explain
+from translator.explain import Explanation, explain
 from translator.packet.virtio import clear
 from translator.pipeline import HEADROOM, SLOT
 from translator.verdict import Direction

@@ -9,8 +9,8 @@ import numpy as np
 from nat64d.control.text import endpoint
 from nat64d.engine import Outcome
 from nat64d.replay.header_text import headers, hexadecimal, summary
-from nat64d.replay.walk import Explanation, Pass
 from nat64d.settings import address6
+from translator.explain import Explanation, Pass
 from translator.packet.fields import ICMP, TCP, UDP
 from translator.packet.parse import View, is_fragment
 from translator.packet.tuples import Tuple

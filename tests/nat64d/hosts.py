@@ -9,6 +9,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -62,13 +63,24 @@ def another_host(namespace) -> Iterator[Namespace]:
     ip("link", "add", "eth0", "type", "veth", "peer", "name", "far0")
     ip("address", "add", f"{GATEWAY}/24", "dev", "eth0")
     ip("link", "set", "far0", "netns", f"/proc/{os.getpid()}/fd/{peer.fd}")
-    ip("link", "set", "eth0", "up")
+    # Without addresses of its own making nothing changes behind a test's back.
+    ip("link", "set", "eth0", "addrgenmode", "none", "up")
     with peer:
         ip("address", "add", f"{SERVER}/24", "dev", "far0")
-        ip("link", "set", "far0", "up")
+        ip("link", "set", "far0", "addrgenmode", "none", "up")
     ip("route", "add", "default", "via", SERVER)
+    wait_until_up("eth0")
     yield peer
     peer.close()
+
+
+def wait_until_up(link: str) -> None:
+    """The kernel tells the state of a link a moment after it has changed."""
+    for _ in range(200):
+        if "state UP" in run("ip", "link", "show", link):
+            return
+        time.sleep(0.01)
+    pytest.fail(f"{link} does not come up")
 
 
 @contextmanager

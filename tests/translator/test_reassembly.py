@@ -24,7 +24,7 @@ from tests.packets import (
 )
 from tests.sessions import Sessions
 from translator.packet.tuples import tuple_of
-from translator.session.reassembly import recall, remember, set_of
+from translator.session.reassembly import is_datagram, recall, remember, set_of
 from translator.tables import FRAGMENT_WAYS, FRAGMENTS
 from translator.verdict import Verdict
 
@@ -163,3 +163,15 @@ def test_memory_is_bounded_and_a_new_datagram_takes_the_place_of_the_one_that_en
     remember(nat64.settings, nat64.tables, 51, t, numbers[0], datagram(1))
     found = [recall(nat64.settings, nat64.tables, 100, t, number)[0] for number in numbers]
     assert found == [True, True, False, True, True]
+
+
+@pytest.mark.parametrize("field", ["src_hi", "src_lo", "dst_hi", "dst_lo", "protocol", "family", "identification"])
+def test_every_field_tells_datagrams_apart(field):
+    """Also those that stand in the same set."""
+    nat64 = Sessions()
+    t = tuple_of(6, 17, 1, 2, 0, 3, 4, 0)
+    remember(nat64.settings, nat64.tables, 0, t, 5, t)
+    row = nat64.tables.fragments[int(nat64.tables.fragments.expires.argmax())]
+    assert is_datagram(row, t, 5)
+    row[field] += 1
+    assert not is_datagram(row, t, 5)

@@ -209,25 +209,18 @@ CASES += [
 
 
 PRIVATE = {"eam": [*EAM["eam"], {"ipv4": "10.9.0.0/24", "ipv6": "2001:db8:9::/120"}]}
-PREFIXED_ONLY = pytest.mark.xfail(reason="T1-6: RFC 6052 section 3.1 is about addresses written under the prefix")
 CASES += [
-    pytest.param(
-        Case(
-            "rfc6052_3_1_a_private_server_with_a_mapping_of_its_own_is_reached",
-            config=PRIVATE,
-            sent=of_server(dst="2001:db8:9::1") / UDP_OUT,
-            expect=at_host4(dst="10.9.0.1") / UDP_OUT,
-        ),
-        marks=PREFIXED_ONLY,
+    Case(
+        "rfc6052_3_1_a_private_server_with_a_mapping_of_its_own_is_reached",
+        config=PRIVATE,
+        sent=of_server(dst="2001:db8:9::1") / UDP_OUT,
+        expect=at_host4(dst="10.9.0.1") / UDP_OUT,
     ),
-    pytest.param(
-        Case(
-            "rfc6052_3_1_a_private_server_with_a_mapping_of_its_own_answers",
-            config=PRIVATE,
-            sent=to_server(src="10.9.0.1") / UDP_IN,
-            expect=at_server(src="2001:db8:9::1") / UDP_IN,
-        ),
-        marks=PREFIXED_ONLY,
+    Case(
+        "rfc6052_3_1_a_private_server_with_a_mapping_of_its_own_answers",
+        config=PRIVATE,
+        sent=to_server(src="10.9.0.1") / UDP_IN,
+        expect=at_server(src="2001:db8:9::1") / UDP_IN,
     ),
 ]
 

@@ -164,7 +164,7 @@ def bind_packet(
     later = view.fragment_offset > 0
     passes = [search(settings, tables, now, incoming, flags, quotes, later, False)]
     outgoing = passes[0].outgoing
-    if passes[0].verdict == Verdict.CONTINUE and outgoing.family == 4 and returns_to_us(settings, outgoing.dst_lo):
+    if passes[0].verdict == Verdict.CONTINUE and returns_to_us(settings, incoming, outgoing):
         passes.append(search(settings, tables, now, arriving(outgoing), flags, quotes, later, True))
     verdict, recalled, remembered = passes[-1].verdict, None, False
     if verdict == Verdict.FRAGMENT_UNKNOWN:

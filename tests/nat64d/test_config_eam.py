@@ -1,0 +1,142 @@
+"""[[eam]] in the configuration, and what can do without sessions: accepted, refused, written back."""
+
+from ipaddress import IPv4Network, IPv6Network
+
+import pytest
+
+from nat64d.config import Config, ConfigError, dump, loads
+
+POOL6 = 'pool6 = "64:ff9b::/96"\n'
+POOL4 = '[[pool4]]\naddresses = "192.0.2.1/32"\n'
+
+
+def eam(ipv4: str, ipv6: str) -> str:
+    return f'[[eam]]\nipv4 = "{ipv4}"\nipv6 = "{ipv6}"\n'
+
+
+def complaints(text: str) -> list[str]:
+    """What is expected instead of what, a line each."""
+    with pytest.raises(ConfigError) as caught:
+        loads(text, "x.toml")
+    return [str(problem).removeprefix("x.toml: ") for problem in caught.value.problems]
+
+
+ACCEPTED = {
+    "rfc7757_3_2_a_prefix_length_left_out_is_that_of_one_address": eam("198.51.100.10", "2001:db8:1::10"),
+    "equal_suffixes": eam("198.51.100.0/24", "2001:db8:1::/120"),
+    "rfc7757_3_2_a_longer_suffix_in_ipv6": eam("198.51.100.0/24", "2001:db8:1::/48"),
+    "all_of_ipv4": eam("0.0.0.0/0", "2001:db8:1::/96"),
+    "all_of_both": eam("0.0.0.0/0", "::/0"),
+    "rfc7757_5_rows_within_rows": eam("198.51.100.0/24", "2001:db8:1::/120") + eam("198.51.100.7", "2001:db8:1::7"),
+    "rfc7757_5_an_ipv4_prefix_within_another_elsewhere_in_ipv6": eam("198.51.100.0/24", "2001:db8:1::/120")
+    + eam("198.51.100.0/25", "2001:db8:2::/64"),
+}
+
+
+@pytest.mark.parametrize("rows", ACCEPTED.values(), ids=ACCEPTED)
+def test_rows_that_are_accepted_without_pool6_and_written_back(rows):
+    config = loads(rows)
+    assert config.pool6 is None
+    assert len(config.eam) == rows.count("[[eam]]")
+    assert loads(dump(config)) == config
+
+
+def test_rfc7757_3_2_a_row_in_numbers():
+    first, second = loads(eam("198.51.100.10", "2001:db8:1::10") + eam("198.51.100.64/28", "2001:db8:2::/64")).eam
+    assert (first.ipv4, first.ipv6) == (IPv4Network("198.51.100.10/32"), IPv6Network("2001:db8:1::10/128"))
+    assert (second.ipv4, second.ipv6) == (IPv4Network("198.51.100.64/28"), IPv6Network("2001:db8:2::/64"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        POOL6,
+        POOL6 + eam("198.51.100.10", "2001:db8:1::10"),
+        POOL6 + POOL4 + eam("198.51.100.10", "2001:db8:1::10"),
+        POOL6 + '[[forward]]\nprotocol = "tcp"\nipv4 = "192.0.2.9:80"\nipv6 = "[2001:db8::1]:80"\n',
+    ],
+    ids=["the_prefix_alone", "the_prefix_and_rows", "rows_beside_sessions", "forwards_without_pool4"],
+)
+def test_what_is_left_out_is_left_out(text):
+    config = loads(text)
+    assert isinstance(config, Config)
+    assert config.warnings() == []
+    assert (len(config.pool4), len(config.eam)) == (text.count("[[pool4]]"), text.count("[[eam]]"))
+
+
+ONE_ROW = "expected a prefix with one [[eam]]"
+OUTSIDE_POOL6 = "expected IPv6 hosts outside pool6, 64:ff9b::/96"
+REFUSED = {
+    "rfc7757_3_2_fewer_suffix_bits_in_ipv6_than_in_ipv4": (
+        eam("198.51.100.0/24", "2001:db8:1::/121"),
+        ['[[eam]] #1 ipv6 = "2001:db8:1::/121": expected at least 8 bits behind the prefix, not 7'],
+    ),
+    "one_ipv6_address_for_many": (
+        eam("0.0.0.0/0", "2001:db8::1"),
+        ['[[eam]] #1 ipv6 = "2001:db8::1": expected at least 32 bits behind the prefix, not 0'],
+    ),
+    "rfc7757_5_an_ipv4_prefix_twice": (
+        eam("198.51.100.10", "2001:db8:1::10") + eam("198.51.100.10/32", "2001:db8:1::11"),
+        [f'[[eam]] #2 ipv4 = "198.51.100.10/32": {ONE_ROW}; 198.51.100.10/32 has an earlier one'],
+    ),
+    "rfc7757_5_an_ipv6_prefix_twice": (
+        eam("198.51.100.10", "2001:db8:1::10") + eam("198.51.100.11", "2001:db8:1::10"),
+        [f'[[eam]] #2 ipv6 = "2001:db8:1::10": {ONE_ROW}; 2001:db8:1::10/128 has an earlier one'],
+    ),
+    "the_same_row_twice": (
+        eam("198.51.100.10", "2001:db8:1::10") * 2,
+        [
+            f'[[eam]] #2 ipv4 = "198.51.100.10": {ONE_ROW}; 198.51.100.10/32 has an earlier one',
+            f'[[eam]] #2 ipv6 = "2001:db8:1::10": {ONE_ROW}; 2001:db8:1::10/128 has an earlier one',
+        ],
+    ),
+    "in_pool6": (
+        eam("198.51.100.10", "64:ff9b::1"),
+        [f'[[eam]] #1 ipv6 = "64:ff9b::1": {OUTSIDE_POOL6}'],
+    ),
+    "around_pool6": (
+        eam("198.51.100.0/24", "64:ff9b::/64"),
+        [f'[[eam]] #1 ipv6 = "64:ff9b::/64": {OUTSIDE_POOL6}'],
+    ),
+    "in_pool4": (
+        POOL4 + eam("192.0.2.1", "2001:db8:1::10"),
+        ['[[eam]] #1 ipv4 = "192.0.2.1": expected addresses outside [[pool4]]'],
+    ),
+    "around_pool4": (
+        POOL4 + eam("0.0.0.0/0", "2001:db8:1::/96"),
+        ['[[eam]] #1 ipv4 = "0.0.0.0/0": expected addresses outside [[pool4]]'],
+    ),
+    "no_ipv6": (
+        '[[eam]]\nipv4 = "198.51.100.10"\n',
+        ["[[eam]] #1 ipv6 = (absent): expected an IPv6 prefix such as 2001:db8::/32"],
+    ),
+    "the_families_swapped": (
+        eam("2001:db8:1::10", "198.51.100.10"),
+        [
+            '[[eam]] #1 ipv4 = "2001:db8:1::10": expected an IPv4 prefix such as 192.0.2.0/24',
+            '[[eam]] #1 ipv6 = "198.51.100.10": expected an IPv6 prefix such as 2001:db8::/32',
+        ],
+    ),
+    "a_key_of_another_section": (
+        eam("198.51.100.10", "2001:db8:1::10") + 'protocol = "tcp"\n',
+        ['[[eam]] #1 protocol = "tcp": expected a known key; protocol belongs in [[forward]] or in [[service]]'],
+    ),
+    "only_the_last_of_three_rows": (
+        eam("198.51.100.10", "2001:db8:1::10")
+        + eam("198.51.100.11", "2001:db8:1::11")
+        + eam("198.51.100.0/24", "2001:db8:2::/128"),
+        ['[[eam]] #3 ipv6 = "2001:db8:2::/128": expected at least 8 bits behind the prefix, not 0'],
+    ),
+}
+
+
+@pytest.mark.parametrize(("text", "expected"), REFUSED.values(), ids=REFUSED)
+def test_rows_that_are_refused_and_the_words_for_it(text, expected):
+    assert complaints(POOL6 + text) == expected
+
+
+def test_10_000_rows_load():
+    rows = "".join(eam(f"11.0.{at >> 8}.{at & 255}", f"2001:db8:1::{at:x}") for at in range(10_000))
+    config = loads(rows)
+    assert len(config.eam) == 10_000
+    assert config.eam[-1].ipv6 == IPv6Network("2001:db8:1::270f")

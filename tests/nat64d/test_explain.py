@@ -1,0 +1,374 @@
+"""`nat64d explain`: it ends as the pipeline does, says what every step found, reads packets as people write them."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from scapy.layers.inet import ICMP, IP, TCP, UDP
+from scapy.layers.inet6 import ICMPv6EchoReply, ICMPv6EchoRequest, IPv6, IPv6ExtHdrFragment
+from scapy.packet import Packet, Raw
+
+from nat64d.config import Config, load, loads
+from nat64d.engine import Engine
+from nat64d.replay import explain as explaining
+from nat64d.replay import explainer as explainers
+from nat64d.replay.explainer import Explainer, explained
+from nat64d.replay.packet_text import packets
+from nat64d.replay.steps_text import Step, steps_of
+from tests import golden
+from tests.architecture import ROOT
+from tests.nat64d.test_replay import history, read
+from tests.scenarios import PCAPS, STANDARD
+from translator.verdict import Verdict
+
+CONFIG = PCAPS / "nat64d.toml"
+TEXT = "2001:db8::1 > 64:ff9b::192.0.2.1 udp 5000 53 hlim 64"
+EAM = 'eam = [{ ipv4 = "198.51.100.128/27", ipv6 = "2001:db8:5::/123" }]\n'
+SIIT = 'pool6 = "64:ff9b::/96"\n' + EAM
+BOTH = EAM + STANDARD
+
+
+def agrees(config: Config, sent: list[tuple[float, bytes]]) -> set[Verdict]:
+    """The verdicts of a history, of which every packet is explained; each ends as in the pipeline, tables included."""
+    explainer, pipeline, verdicts = Explainer(config), Engine(config), set()
+    for at, packet in sent:
+        told, outcome = explainer.explain(packet, at)
+        assert outcome == pipeline.send(packet, at)
+        assert explainer.tables.events.tolist() == pipeline.tables.events.tolist()
+        assert explainer.worker.events.tolist() == pipeline.worker.events.tolist()
+        steps = list(steps_of(explainer.settings, round(at * 1000), packet, told, outcome))
+        assert (steps[0].name, steps[-1].name) == ("parse", "verdict")
+        assert all(step.name and step.found for step in steps)
+        assert [step.name for step in steps].count("translate") == len(outcome.packets)
+        verdicts.add(outcome.verdict)
+    return verdicts
+
+
+def timed(sent: list[tuple[int, bytes]]) -> list[tuple[float, bytes]]:
+    return [(1 + (time - sent[0][0]) // 1_000_000 / 1000, octets) for time, octets in sent]
+
+
+@pytest.mark.parametrize("capture", golden.captures(), ids=lambda capture: capture.stem)
+def test_every_packet_of_every_capture_ends_as_the_pipeline_says(capture):
+    expected = golden.beside(capture, ".verdicts").read_text("utf-8").split()
+    found = agrees(load(golden.config_of(capture)), timed(read(capture)))
+    assert {verdict.name.lower() for verdict in found} == set(expected)
+
+
+@pytest.mark.parametrize("config", [STANDARD, BOTH, SIIT], ids=["nat64", "eam beside sessions", "siit"])
+def test_damaged_packets_end_as_the_pipeline_says(config):
+    assert len(agrees(loads(config, "test"), timed(history(1)))) > 8
+
+
+def steps_for(*texts: str, config: str = STANDARD) -> list[Step]:
+    """The steps of the last of some packets, a millisecond apart."""
+    given = [(k * 1_000_000, packets(text)[-1][1]) for k, text in enumerate(texts)]
+    return explained(loads(config, "test"), given)[0]
+
+
+def told(step: str, steps: list[Step]) -> str:
+    """What all steps of that name found."""
+    return "\n".join(line for one in steps if one.name == step for line in one.found)
+
+
+def test_a_first_packet_opens_a_bib_entry_and_a_session():
+    steps = steps_for(TEXT)
+    assert [(step.name, step.rfc) for step in steps] == [
+        ("parse", "8200 3"),
+        ("incoming tuple", "6146 3.4"),
+        ("filter, update", "6146 3.5"),
+        ("outgoing tuple", "6146 3.6"),
+        ("plan", "7915 5.1"),
+        ("before", ""),
+        ("translate", "6146 3.7"),
+        ("verdict", "7915"),
+    ]
+    assert told("parse", steps) == "IPv6 UDP, 48 octets, hop limit 64, not a fragment"
+    assert told("incoming tuple", steps) == "[2001:db8::1]:5000 > [64:ff9b::192.0.2.1]:53 UDP"
+    assert told("filter, update", steps) == (
+        "new BIB entry [2001:db8::1]:5000 <> 203.0.113.1:40000, pool4 203.0.113.1 ports 40000-40000\n"
+        "new session with 192.0.2.1:53; expires in 300 s (UDP_DEFAULT)"
+    )
+    assert told("outgoing tuple", steps) == "203.0.113.1:40000 > 192.0.2.1:53 UDP"
+    assert "TTL 63, protocol 17" in told("translate", steps)
+    assert "hop limit 64" in told("before", steps)
+    assert told("verdict", steps) == f"translated: {Verdict.TRANSLATED.help}"
+
+
+V6_SYN = "2001:db8::1 > 64:ff9b::192.0.2.1 tcp 5000 80"
+V4_SYN = "192.0.2.1 > 203.0.113.1 tcp 80 40000 flags SA"
+QUOTE = "45000020000100004011000063636363cb0071019c400035000c0000"
+LATER = "198.51.100.9 > 203.0.113.1 udp 53 40000 frag 1480 len 8 id 7"
+SAID = {
+    "tcp_changes_state": ((V6_SYN, V4_SYN), "filter, update", "V6_INIT -> ESTABLISHED; expires in 7440 s (TCP_EST)"),
+    "tcp_keeps_lifetime": ((V6_SYN, V4_SYN, V6_SYN + " flags F"), "filter, update", "V6_FIN_RCV; expires in 7440 s"),
+    "tcp_same_state": ((V6_SYN, V6_SYN), "filter, update", ", V6_INIT; expires in 240 s (TCP_TRANS)"),
+    "by_the_bib_alone": (
+        (V6_SYN, "192.0.2.9 > 203.0.113.1 tcp 80 40000 flags A"),
+        "filter, update",
+        "no session, and none is opened",
+    ),
+    "static_entry": (("192.0.2.9 > 203.0.113.1 udp 1 53",), "filter, update", "static BIB entry [2001:db8:2::20]:5353"),
+    "nobody": (("192.0.2.9 > 203.0.113.1 udp 1 54",), "filter, update", "no BIB entry\nno_bib_entry"),
+    "the_answer": (
+        ("192.0.2.9 > 203.0.113.1 udp 1 54",),
+        "answer",
+        "192.0.2.254 > 192.0.2.9, 56 octets, ICMP type 3, ",
+    ),
+    "hop_limit": ((TEXT + " hlim 1",), "examine", "hop_limit_expired"),
+    "not_ours": (("2001:db8::1 > 2001:db8::2 udp 1 2",), "addresses", "not_our_prefix"),
+    "first_fragment": ((TEXT + " frag 0+ len 8",), "fragment", "remembered for 10 s"),
+    "later_fragment": (
+        (TEXT + " frag 0+ len 8 id 7", TEXT + " frag 16 len 8 id 7"),
+        "fragment",
+        "as its first fragment: 203.0.113.1 > 192.0.2.1 UDP",
+    ),
+    "unknown_fragment": ((LATER,), "fragment", "fragment_unknown"),
+    "atomic_fragment": ((TEXT + " frag 0",), "parse", "an atomic fragment"),
+    "hairpin": (
+        ("2001:db8:2::20 > 64:ff9b::203.0.113.1 udp 5353 53",),
+        "hairpin",
+        "203.0.113.1 is ours: once more, as if it came from IPv4",
+    ),
+    "ping": (
+        ("2001:db8::1 > 64:ff9b::192.0.2.1 icmp echo 9",),
+        "incoming tuple",
+        "64:ff9b::192.0.2.1 ICMP identifier 9",
+    ),
+    "cut": (
+        (TEXT, "192.0.2.1 > 203.0.113.1 udp 53 40000 len 1300"),
+        "plan",
+        "no DF and above lowest_ipv6_mtu 1280: fragments of 1232 octets",
+    ),
+    "df": ((TEXT + " len 1400",), "plan", "DF; mtu4 auto: the kernel knows the routes"),
+    "in_one_piece": ((TEXT, "192.0.2.1 > 203.0.113.1 udp 53 40000"), "plan", "in one piece; mtu6 auto"),
+    "undue": (("224.0.0.1 > 203.0.113.1 udp 1 2 ttl 1",), "examine", "not_unicast"),
+    "undue_answer": ((TEXT + " hlim 1 frag 8 len 8",), "answer", "none: no error may be sent about such a packet"),
+    "not_ip": (("00",), "parse", "not_ip, 1 octets"),
+}
+
+
+@pytest.mark.parametrize("name", SAID)
+def test_steps_say_what_they_found(name):
+    texts, step, sentence = SAID[name]
+    assert sentence in told(step, steps_for(*texts))
+
+
+def test_an_error_tells_what_it_quotes_and_what_it_becomes():
+    quoted = IP(src="203.0.113.1", dst="192.0.2.1", ttl=60) / UDP(sport=40000, dport=53)
+    error = bytes(IP(src="192.0.2.33", dst="203.0.113.1") / ICMP(type=3, code=4, nexthopmtu=1300) / quoted)
+    steps = steps_for(TEXT, error.hex())
+    assert told("quoted packet", steps) == "IPv4 UDP, 28 octets, TTL 60, not a fragment"
+    assert told("filter, update", steps).endswith("session with 192.0.2.1:53; expires in 299.999 s")
+    assert told("plan", steps) == "type 2, code 0, rest 0x00000528"
+    without = bytes(IP(src="192.0.2.33", dst="203.0.113.1") / ICMP(type=3, code=14) / quoted)
+    assert told("plan", steps_for(TEXT, without.hex())) == "icmp_type"
+
+
+@pytest.mark.parametrize(
+    ("config", "text", "sentence"),
+    [
+        (BOTH, "192.0.2.1 > 198.51.100.130 udp 1 2", "[[eam]] 198.51.100.128/27 <> 2001:db8:5::/123"),
+        (BOTH, TEXT, "no [[eam]] for the host behind us: the session tables"),
+        (
+            SIIT,
+            "64:ff9b::192.0.2.9 > 64:ff9b::192.0.2.1 udp 1 2",
+            "no [[eam]] for the host behind us: pool6 (RFC 6052)",
+        ),
+    ],
+)
+def test_static_mappings_are_told(config, text, sentence):
+    assert told("static mapping", steps_for(text, config=config)) == sentence
+
+
+def test_a_result_that_no_translator_would_take_is_shown_as_octets():
+    """An IPv4 packet without payload becomes an IPv6 packet of payload length 0, which means a jumbogram elsewhere."""
+    steps = steps_for("192.0.2.1 > 198.51.100.130 proto 47", config=SIIT)
+    assert told("translate", steps).startswith("40 octets that are no whole packet\n60000000 00002f3f ")
+
+
+def test_the_limit_of_errors_is_told():
+    config = STANDARD + "\n[limits]\nicmp_errors_per_second = 1\n"
+    late = TEXT + " hlim 1"
+    assert told("answer", steps_for(late, late, config=config)) == "none: [limits] icmp_errors_per_second is reached"
+
+
+def test_a_packet_too_big_is_told():
+    config = STANDARD + "\n[translation]\nmtu4 = 1400\n"
+    assert told("plan", steps_for(TEXT + " len 1400", config=config)) == "too_big: mtu4 1400; the sender is told 1420"
+
+
+@pytest.mark.parametrize(
+    ("pool6", "address"),
+    [
+        ("2001:db8:6464::/96", "[2001:db8:6464::192.0.2.1]"),
+        ("2001:db8:1:2:3:4::/96", "[2001:db8:1:2:3:4:c000:201]"),
+    ],
+)
+def test_an_embedded_address_is_shown_where_that_is_an_address(pool6, address):
+    text = f"2001:db8::1 > {address[1:-1]} udp 5000 53"
+    steps = steps_for(text, config=STANDARD.replace("64:ff9b::/96", pool6))
+    assert told("incoming tuple", steps) == f"[2001:db8::1]:5000 > {address}:53 UDP"
+
+
+# Packets as text
+
+
+SIX, FOUR = {"src": "2001:db8::1", "dst": "2001:db8::2"}, {"src": "192.0.2.1", "dst": "192.0.2.2"}
+ENDS6, ENDS4 = "2001:db8::1 > 2001:db8::2 ", "192.0.2.1 > 192.0.2.2 "
+WRITTEN: list[tuple[str, Packet]] = [
+    (ENDS6 + "udp 5000 53", IPv6(**SIX) / UDP(sport=5000, dport=53)),
+    (ENDS6 + "udp 5000 53 hlim 3 tc 0x1c len 5", IPv6(hlim=3, tc=28, **SIX) / UDP(sport=5000, dport=53) / bytes(5)),
+    (ENDS4 + "udp 1 2 ttl 7 df id 9", IP(ttl=7, flags="DF", id=9, **FOUR) / UDP(sport=1, dport=2)),
+    (ENDS4 + "tcp 1 2", IP(**FOUR) / TCP(sport=1, dport=2, window=65535)),
+    (ENDS6 + "tcp 1 2 flags fa len 3", IPv6(**SIX) / TCP(sport=1, dport=2, window=65535, flags="FA") / bytes(3)),
+    (ENDS4 + "icmp echo 7", IP(**FOUR) / ICMP(type=8, id=7, seq=1)),
+    (ENDS4 + "icmp reply 7", IP(**FOUR) / ICMP(type=0, id=7, seq=1)),
+    (ENDS6 + "icmp echo 7 len 1", IPv6(**SIX) / ICMPv6EchoRequest(id=7, seq=1, data=b"\0")),
+    (ENDS6 + "icmp reply 7", IPv6(**SIX) / ICMPv6EchoReply(id=7, seq=1)),
+    (ENDS4 + "proto 47 len 4", IP(proto=47, **FOUR) / Raw(bytes(4))),
+    (ENDS4 + "udp 1 2 frag 1480+ len 8", IP(flags="MF", frag=185, proto=17, **FOUR) / Raw(bytes(8))),
+    (ENDS6 + "udp 1 2 frag 8 len 4 id 5", IPv6(**SIX) / IPv6ExtHdrFragment(nh=17, offset=1, id=5) / Raw(bytes(4))),
+]
+
+
+@pytest.mark.parametrize(("text", "packet"), WRITTEN, ids=[text for text, _ in WRITTEN])
+def test_a_packet_as_text_is_the_packet_scapy_builds(text, packet):
+    ((_, octets),) = packets(text)
+    assert octets.hex() == bytes(packet).hex()
+
+
+def test_a_udp_checksum_that_comes_out_zero_is_written_as_ffff():
+    port = int.from_bytes(packets(ENDS4 + "udp 0 0")[0][1][26:28])
+    assert packets(ENDS4 + f"udp {port} 0")[0][1][26:28] == b"\xff\xff"
+
+
+def test_octets_in_hexadecimal_may_be_spaced():
+    assert packets("4500\n 00 1C")[0][1] == b"\x45\x00\x00\x1c"
+
+
+REFUSED = {
+    "": "'' is no packet: expected 'SOURCE > DESTINATION udp PORT PORT', octets in hexadecimal, or FILE.pcap:NUMBER",
+    "   ": "'   ' is no packet: expected 'SOURCE > DESTINATION udp",
+    "hello": "'hello' is no packet: expected 'SOURCE > DESTINATION udp",
+    "450": "'450' is no packet: expected two hexadecimal digits for each octet",
+    "> b": "'>': expected an IPv4 or IPv6 address, as in",
+    "192.0.2.1 >": "'': expected an IPv4 or IPv6 address",
+    "192.0.2.1 to 192.0.2.2 > x": "'to' between the addresses: expected '>'",
+    "192.0.2.1 > 2001:db8::1 udp 1 2": "'192.0.2.1 > 2001:db8::1': expected two addresses of one family",
+    ENDS4: "'' after the addresses: expected udp, tcp, icmp or proto",
+    ENDS4 + "sctp 1 2": "'sctp' after the addresses: expected udp, tcp, icmp or proto",
+    ENDS4 + "udp 1": "'': expected the destination port, a number from 0 to 65535",
+    ENDS4 + "udp -1 5": "'-1': expected the source port, a number from 0 to 65535",
+    ENDS4 + "udp 1 65536": "'65536': expected the destination port, a number from 0 to 65535",
+    ENDS4 + "icmp error 5": "'error' after icmp: expected 'echo' or 'reply'; give other messages in hexadecimal",
+    ENDS4 + "proto 256": "'256': expected the protocol, a number from 0 to 255",
+    ENDS4 + "udp 1 2 hops 5": "'hops': expected an option, one of hlim, ttl, tc, len, id, flags, df, frag",
+    ENDS4 + "udp 1 2 ttl": "'': expected ttl, a number from 0 to 255",
+    ENDS4 + "tcp 1 2 flags XY": "'XY': expected flags of TCP, some of the letters FSRPAUEC",
+    ENDS4 + "tcp 1 2 flags": "'': expected flags of TCP",
+    ENDS4 + "udp 1 2 frag 7": "'7': expected where the fragment begins, a multiple of 8 up to 65528",
+    ENDS4 + "udp 1 2 frag": "'': expected where the fragment begins",
+    ENDS4 + "udp 1 2 id 65536": "'id 65536' in IPv4: expected a number from 0 to 65535",
+    ENDS4 + "udp 1 2 len 65508": "a packet of 65536 octets: expected a len that leaves at most 65535",
+    ENDS6 + "udp 1 2 len 65528": "a payload of 65536 octets: expected a len that leaves at most 65535",
+    ENDS6 + "udp 1 2 df": "'df' in IPv6: expected it in IPv4 only",
+    "none.pcap:1": "none.pcap does not exist: expected 'SOURCE > DESTINATION udp",
+    f"{PCAPS}/README.md:1": "README.md is no capture: expected pcap or pcapng",
+    f"{PCAPS}:1": "cannot be read: Is a directory",
+    f"{PCAPS}/hairpin_udp.pcap:0": "hairpin_udp.pcap:0 is no packet: expected a number from 1 on",
+    f"{PCAPS}/hairpin_udp.pcap:99": "hairpin_udp.pcap:99 is no packet: expected a number up to ",
+}
+
+
+@pytest.mark.parametrize("text", REFUSED, ids=[text.rsplit("/", 1)[-1] for text in REFUSED])
+def test_what_is_no_packet_is_2_and_one_sentence(text, capsys):
+    assert explaining.main(text, CONFIG, False) == 2
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert err.startswith("nat64d: ")
+    assert REFUSED[text] in err
+
+
+# The command
+
+
+def test_a_packet_of_a_capture_comes_after_those_before_it(capsys):
+    assert explaining.main(f"{PCAPS}/udp_there_and_back.pcap:2", CONFIG, False) == 0
+    out = capsys.readouterr().out
+    assert "\nfilter, update  6146 3.5  BIB entry [2001:db8:1::10]:5000 <> 203.0.113.1:40000" in out
+    assert out.endswith("translated: Translated and written to the TUN device.\n")
+
+
+def test_json_is_an_object_a_step_and_one_for_the_end(capsys):
+    assert explaining.main(TEXT, CONFIG, True) == 0
+    *steps, end = map(json.loads, capsys.readouterr().out.splitlines())
+    assert [step["step"] for step in steps][:2] == ["parse", "incoming tuple"]
+    assert steps[1] == {
+        "step": "incoming tuple",
+        "rfc": "6146 3.4",
+        "found": ["[2001:db8::1]:5000 > [64:ff9b::192.0.2.1]:53 UDP"],
+    }
+    assert (end["verdict"], end["direction"], end["answered"]) == ("translated", "6to4", False)
+    assert end["packet"] == packets(TEXT)[0][1].hex()
+    assert bytes.fromhex(end["outputs"][0])[:1] == b"\x45"
+
+
+def test_json_has_the_answer(capsys):
+    assert explaining.main(TEXT + " hlim 1", CONFIG, True) == 0
+    end = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert (end["verdict"], end["answered"], len(end["outputs"])) == ("hop_limit_expired", True, 1)
+
+
+def test_a_bad_configuration_is_2(tmp_path, capsys):
+    (tmp_path / "bad.toml").write_text("pool7 = 1\n", "utf-8")
+    assert explaining.main(TEXT, tmp_path / "bad.toml", False) == 2
+    assert "pool7" in capsys.readouterr().err
+
+
+def test_an_explanation_the_pipeline_does_not_share_is_told(monkeypatch, capsys):
+    send = Engine.send
+    monkeypatch.setattr(Engine, "send", lambda self, packet, at: send(self, packet[:-1], at))
+    assert explaining.main(TEXT, CONFIG, False) == 1
+    assert "the steps end in translated, the pipeline in truncated" in capsys.readouterr().err
+
+
+def test_the_command_answers_without_compiling(tmp_path):
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("NUMBA_")}
+    done = subprocess.run(
+        [sys.executable, "-m", "nat64d", "explain", TEXT, "-c", CONFIG],
+        cwd=ROOT,
+        env=environment | {"NAT64D_CACHE": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert re.search(
+        r"^outgoing tuple +6146 3.6 +203\.0\.113\.1:40000 > 192\.0\.2\.1:53 UDP$", done.stdout, re.MULTILINE
+    )
+    assert list(tmp_path.rglob("*.nbi")) == []
+
+
+def test_a_reader_who_has_seen_enough_is_no_error(tmp_path):
+    command = (
+        f"{sys.executable} -m nat64d explain '{TEXT}' -c {CONFIG} 2>{tmp_path}/err | true; echo ${{PIPESTATUS[0]}}"
+    )
+    done = subprocess.run(["bash", "-c", command], cwd=ROOT, capture_output=True, text=True, timeout=200, check=False)
+    assert (done.stdout, Path(tmp_path / "err").read_text("utf-8")) == ("0\n", "")
+
+
+def test_many_packets_before_it_are_worth_the_compiler(monkeypatch):
+    monkeypatch.delitem(sys.modules, "numba")
+    monkeypatch.delenv("NUMBA_DISABLE_JIT", raising=False)
+    monkeypatch.setattr(
+        explainers, "explained", lambda *_: ([Step("verdict", "", ["x"])], Engine(load(None)).send(b"", 1))
+    )
+    monkeypatch.setattr(explaining, "UNCOMPILED", 0)
+    assert explaining.main(TEXT, CONFIG, False) == 0
+    assert "NUMBA_DISABLE_JIT" not in os.environ
