@@ -17,7 +17,12 @@ TEST_ID = re.compile(r"`([\w/]+\.py)::([^`]+)`")
 
 # What no test shows because it is not built: told here, so that a number that changes is a decision.
 NOT_YET = {
-    "rfc4884.md": 0,
+    "rfc4884.md": 7,
+    "rfc6052.md": 2,
+    "rfc6146.md": 5,
+    "rfc6791.md": 3,
+    "rfc7757.md": 5,
+    "rfc7915.md": 8,
 }
 
 
@@ -51,7 +56,7 @@ def test_every_requirement_has_a_test_or_a_reason(matrix):
         cell = row[3].strip()
         assert "TODO" not in cell, row
         named = TEST_ID.search(cell) or re.match(r"oracle\b", cell)
-        assert named or re.match(r"not (applicable|yet)(:| because) \w", cell), row
+        assert named or re.match(r"not (applicable|yet)(:| because) \S", cell), row
 
 
 @pytest.mark.parametrize("matrix", MATRICES, ids=lambda path: path.stem)
@@ -71,5 +76,5 @@ def test_what_is_not_yet_there_is_counted():
 
 
 def test_a_name_that_no_file_has_is_noticed():
-    assert not names_in("test_matrices.py").fullmatch("test_a_name_that_no_file_has")
+    assert not names_in("test_case.py").fullmatch("test_a_name_that_no_file_has_is_noticed")
     assert names_in("test_matrices.py").fullmatch("test_a_name_that_no_file_has_is_noticed")

@@ -1,6 +1,7 @@
 """What no key can know alone: features that are not there yet, and contradictions between keys."""
 
 from collections.abc import Iterator, Mapping
+from ipaddress import IPv4Address, IPv6Address, ip_network
 from itertools import accumulate, islice
 from typing import Any, NamedTuple
 
@@ -121,27 +122,44 @@ def _forwards(config: Config) -> Iterator[Finding]:
 
 
 def _eams(config: Config, pools: list[_Pool]) -> Iterator[Finding]:
-    """RFC 7757 section 3.2: the suffix of the IPv4 prefix must fit behind the IPv6 prefix; a prefix has one
-    counterpart.
+    """RFC 7757 section 3.2: the IPv4 suffix must fit behind the IPv6 prefix; a prefix has one counterpart.
 
-    An address is either a host's own, or shared by ports, or stands for an IPv4 host: never two of these.
+    An address is either a host's own, or shared by ports, or the translator's, or stands for an IPv4 host.
     """
     seen: set[object] = set()
     for row, entry in enumerate(config.eam):
-        if 32 - entry.ipv4.prefixlen > 128 - entry.ipv6.prefixlen:
-            room = 128 - entry.ipv6.prefixlen
-            yield Finding(
-                ("eam", row, "ipv6"), f"at least {32 - entry.ipv4.prefixlen} bits behind the prefix, not {room}"
-            )
+        needed, room = 32 - entry.ipv4.prefixlen, 128 - entry.ipv6.prefixlen
+        if needed > room:
+            yield Finding(("eam", row, "ipv6"), f"at least {needed} bits behind the prefix, not {room}")
         for key, prefix in (("ipv4", entry.ipv4), ("ipv6", entry.ipv6)):
             if prefix in seen:
                 yield Finding(("eam", row, key), f"a prefix with one [[eam]]; {prefix} has an earlier one")
             seen.add(prefix)
         if config.pool6 and entry.ipv6.overlaps(config.pool6):
             yield Finding(("eam", row, "ipv6"), f"IPv6 hosts outside pool6, {config.pool6}")
-        first, last = int(entry.ipv4[0]), int(entry.ipv4[-1])
+        first, last = (int(entry.ipv4[0]), int(entry.ipv4[-1])) if pools else (0, 0)
         if any(first <= pool.last and pool.first <= last for pool in pools):
             yield Finding(("eam", row, "ipv4"), "addresses outside [[pool4]]")
+    lengths = {prefix.prefixlen for entry in config.eam for prefix in (entry.ipv4, entry.ipv6)}
+    for place, address in _single_addresses(config):
+        covering = next((ip_network((address, n), strict=False) for n in lengths if _covers(seen, address, n)), None)
+        if covering is not None:
+            yield Finding(place, f"an address outside [[eam]], unlike {covering}")
+
+
+def _single_addresses(config: Config) -> Iterator[tuple[tuple[str | int, ...], IPv4Address | IPv6Address]]:
+    """Where an address stands that has one purpose already."""
+    for row, forward in enumerate(config.forward):
+        yield ("forward", row, "ipv4"), forward.address4
+        yield ("forward", row, "ipv6"), forward.address6
+    if config.tun.ipv4:
+        yield ("tun", "ipv4"), config.tun.ipv4
+    yield ("tun", "ipv6"), config.tun.ipv6
+
+
+def _covers(prefixes: set[object], address: IPv4Address | IPv6Address, length: int) -> bool:
+    """Whether the prefix of that length around an address is among these."""
+    return length <= address.max_prefixlen and ip_network((address, length), strict=False) in prefixes
 
 
 def _nothing_to_translate(raw: Mapping[str, Any], config: Config) -> Iterator[Finding]:

@@ -140,7 +140,7 @@ class Host:
         own = rtnetlink.local_addresses(ip, other_than=device)
         clashes = [
             f"{address} is an address of this host ({if_indextoname(index)}), packets to it never reach {self._tun}: "
-            "take it out of [[pool4]] and [[forward]], or off the interface"
+            "take it out of [[pool4]], [[forward]] and [[eam]], or off the interface"
             for address, index in own.items()
             if any(address in network for network in networks4)
         ]
