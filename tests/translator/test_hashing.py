@@ -16,9 +16,9 @@ from nat64d.settings import words
 from tests.packets import HOST4, HOST6, HOST6_PORT, MAPPED4, MAPPED4_PORT, OTHER4
 from tests.sessions import Sessions, flow
 from translator.compile import COMPILED
+from translator.hashing import _add_compiled, _add_plain, find_candidate, hash3, insert, record_at, remove
 from translator.packet.fields import UDP
 from translator.session import bib, hosts, sessions
-from translator.hashing import _add_compiled, _add_plain, find_candidate, hash3, insert, record_at, remove
 from translator.tables import NONE
 
 MASK = (1 << 64) - 1
