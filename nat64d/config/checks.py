@@ -124,7 +124,7 @@ def _forwards(config: Config) -> Iterator[Finding]:
 def _eams(config: Config, pools: list[_Pool]) -> Iterator[Finding]:
     """RFC 7757 section 3.2: the IPv4 suffix must fit behind the IPv6 prefix; a prefix has one counterpart.
 
-    An address is either a host's own, or shared by ports, or the translator's, or stands for an IPv4 host.
+    An address is either a host's own, or shared by ports, or stands for an IPv4 host.
     """
     seen: set[object] = set()
     for row, entry in enumerate(config.eam):
@@ -141,20 +141,17 @@ def _eams(config: Config, pools: list[_Pool]) -> Iterator[Finding]:
         if any(first <= pool.last and pool.first <= last for pool in pools):
             yield Finding(("eam", row, "ipv4"), "addresses outside [[pool4]]")
     lengths = {prefix.prefixlen for entry in config.eam for prefix in (entry.ipv4, entry.ipv6)}
-    for place, address in _single_addresses(config):
+    for place, address in _forwarded(config):
         covering = next((ip_network((address, n), strict=False) for n in lengths if _covers(seen, address, n)), None)
         if covering is not None:
             yield Finding(place, f"an address outside [[eam]], unlike {covering}")
 
 
-def _single_addresses(config: Config) -> Iterator[tuple[tuple[str | int, ...], IPv4Address | IPv6Address]]:
-    """Where an address stands that has one purpose already."""
+def _forwarded(config: Config) -> Iterator[tuple[tuple[str | int, ...], IPv4Address | IPv6Address]]:
+    """The addresses of [[forward]], and where each stands."""
     for row, forward in enumerate(config.forward):
         yield ("forward", row, "ipv4"), forward.address4
         yield ("forward", row, "ipv6"), forward.address6
-    if config.tun.ipv4:
-        yield ("tun", "ipv4"), config.tun.ipv4
-    yield ("tun", "ipv6"), config.tun.ipv6
 
 
 def _covers(prefixes: set[object], address: IPv4Address | IPv6Address, length: int) -> bool:

@@ -26,7 +26,6 @@ ACCEPTED = {
     "equal_suffixes": eam("198.51.100.0/24", "2001:db8:1::/120"),
     "rfc7757_3_2_a_longer_suffix_in_ipv6": eam("198.51.100.0/24", "2001:db8:1::/48"),
     "all_of_ipv4": eam("0.0.0.0/0", "2001:db8:1::/96"),
-    "all_of_both": eam("0.0.0.0/0", "::/0"),
     "rfc7757_5_rows_within_rows": eam("198.51.100.0/24", "2001:db8:1::/120") + eam("198.51.100.7", "2001:db8:1::7"),
     "rfc7757_5_an_ipv4_prefix_within_another_elsewhere_in_ipv6": eam("198.51.100.0/24", "2001:db8:1::/120")
     + eam("198.51.100.0/25", "2001:db8:2::/64"),
@@ -105,6 +104,10 @@ REFUSED = {
     "around_pool4": (
         POOL4 + eam("0.0.0.0/0", "2001:db8:1::/96"),
         ['[[eam]] #1 ipv4 = "0.0.0.0/0": expected addresses outside [[pool4]]'],
+    ),
+    "around_our_own_address": (
+        "[tun]\nipv4 = '198.51.100.1'\n" + eam("198.51.100.0/24", "2001:db8:1::/120"),
+        ['[tun] ipv4 = "198.51.100.1": expected an address outside [[eam]], unlike 198.51.100.0/24'],
     ),
     "no_ipv6": (
         '[[eam]]\nipv4 = "198.51.100.10"\n',
