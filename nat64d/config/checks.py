@@ -1,7 +1,7 @@
 """What no key can know alone: features that are not there yet, and contradictions between keys."""
 
 from collections.abc import Iterator, Mapping
-from ipaddress import IPv4Address, IPv6Address, ip_network
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_network
 from itertools import accumulate, islice
 from typing import Any, NamedTuple
 
@@ -10,6 +10,7 @@ from nat64d.config.addresses import INTERFACE
 from nat64d.config.models import Config
 from nat64d.config.problems import Finding
 
+WELL_KNOWN = IPv6Network("64:ff9b::/96")  # RFC 6052 section 2.1
 POOL4_ADDRESSES = 4096  # each needs a bit a port and protocol: 24 KiB
 
 _SECTIONS_LATER = ("service", "clat", "dns64")
@@ -169,6 +170,8 @@ def _inside_pool6(config: Config) -> Iterator[Finding]:
     """pool6 holds IPv4 hosts only: neither the translator nor those who use it."""
     if config.pool6 is None:
         return
+    if config.pool6[0] == WELL_KNOWN[0] and config.pool6 != WELL_KNOWN:
+        yield Finding(("pool6",), f"{WELL_KNOWN} and no other length of it (RFC 6052 section 2.1)")
     if config.tun.ipv6 in config.pool6:
         yield Finding(("tun", "ipv6"), f"an address outside pool6, {config.pool6}, unlike {config.tun.ipv6}")
     for row, pool in enumerate(config.pool4):

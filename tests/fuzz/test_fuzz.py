@@ -11,7 +11,7 @@ from scapy.packet import Packet
 from tests.conftest import IN_PLAIN_PYTHON
 from tests.fuzz import loop
 from tests.fuzz.loop import GUARD, LARGEST, POISON, RIGHT, STATE, UNKNOWN, VNET, WRONG, Fault
-from tests.fuzz.run import WORLDS, FaultError, World, fuzz, guarded
+from tests.fuzz.run import WORLDS, FaultError, World, by_scapy, fuzz, guarded
 from tests.packets import (
     FROM_HOST6,
     TO_HOST6,
@@ -100,6 +100,12 @@ def test_mended_packet_is_as_scapy_made_it(packet):
         draft[10] ^= 1
     loop.mend(draft, len(sent), 7)
     assert bytes(draft) == sent
+
+
+@pytest.mark.parametrize("packet", SUMMED, ids=Packet.summary)
+def test_scapy_notices_a_wrong_checksum(packet):
+    assert by_scapy(bytes(packet)) == bytes(packet)
+    assert by_scapy(flip_checksum(packet)) == bytes(packet)
 
 
 # ---- judgement
