@@ -131,10 +131,12 @@ def _summary(octets: bytes) -> str:
 
 
 def _dissected(octets: bytes):  # type: ignore[no-untyped-def]  # scapy's layers are made at run time
-    from scapy.layers.inet import IP  # noqa: PLC0415  half a second, and only needed when something differs
+    from scapy.config import conf  # noqa: PLC0415  half a second, and only needed when something differs
+    from scapy.layers.inet import IP, TCP, UDP  # noqa: PLC0415
     from scapy.layers.inet6 import IPv6  # noqa: PLC0415
     from scapy.packet import Raw  # noqa: PLC0415
 
+    conf.noenum.add(TCP.sport, TCP.dport, UDP.sport, UDP.dport)  # a port's name depends on the host's /etc/services
     version = octets[0] >> 4 if octets else 0
     if len(octets) < {4: 20, 6: 40}.get(version, 1 << 16):
         return Raw(octets)

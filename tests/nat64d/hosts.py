@@ -67,7 +67,7 @@ def another_host(namespace) -> Iterator[Namespace]:
     ip("link", "set", "eth0", "addrgenmode", "none", "up")
     with peer:
         ip("address", "add", f"{SERVER}/24", "dev", "far0")
-        ip("link", "set", "far0", "addrgenmode", "none", "up")
+        ip("link", "set", "far0", "up")
     ip("route", "add", "default", "via", SERVER)
     wait_until_up("eth0")
     yield peer

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scapy.layers.inet import TCP, UDP
-from scapy.packet import Raw
+from scapy.packet import Packet, Raw
 
 from tests.case import Case, Nat64, Step, compare
 from tests.packets import (
@@ -46,10 +46,16 @@ SMALL4 = [fragment_of(datagram4(3000), at, 1000) for at in (0, 1000, 2000)]
 SMALL6 = [fragment_of(datagram6(3000), at, 1000) for at in (0, 1000, 2000)]
 MTU1500 = {"translation": {"mtu6": 1500}}
 TOO_BIG = datagram4(1481, flags="DF")
-LARGE_FRAGMENT = fragment_of(datagram4(3000, flags="DF"), 0, 1480)
-LARGE_FRAGMENT.flags, LARGE_FRAGMENT.chksum = "MF+DF", None
-FITTING_FRAGMENT = fragment_of(datagram4(3000, flags="DF"), 0, 1448)
-FITTING_FRAGMENT.flags, FITTING_FRAGMENT.chksum = "MF+DF", None
+
+
+def with_df(size: int) -> Packet:
+    """A first fragment of `size` octets of payload that may not be cut."""
+    piece = fragment_of(datagram4(3000), 0, size)
+    piece.flags, piece.chksum = "MF+DF", None
+    return piece
+
+
+LARGE_FRAGMENT, FITTING_FRAGMENT = with_df(1456), with_df(1448)
 TCP_FIRST4 = fragment_of(from4() / TCP(**TO_MAPPED, flags="A") / payload(800), 0, 400)
 TCP_FIRST6 = fragment_of(seen6() / TCP(**TO_HOST6, flags="A") / payload(800), 0, 400)
 
@@ -101,6 +107,16 @@ CASES = [
     Case(
         "rfc7915_4_1_fragments_keep_offset_and_identification",
         steps=[Step(four, six) for four, six in zip(SMALL4, SMALL6, strict=True)],
+    ),
+    Case(
+        "rfc7915_4_1_fragment_that_fills_1280_octets_with_its_header_is_not_cut",
+        sent=fragment_of(datagram4(3000), 0, 1232),
+        expect=fragment_of(datagram6(3000), 0, 1232),
+    ),
+    Case(
+        "rfc7915_4_1_fragment_of_8_octets_more_is_cut",
+        sent=fragment_of(datagram4(3000), 0, 1240),
+        expect=[fragment_of(datagram6(3000), 0, 1232), fragment_of(datagram6(3000), 1232, 8)],
     ),
     Case("rfc7915_4_1_first_fragment_of_tcp", sent=TCP_FIRST4, expect=TCP_FIRST6),
     Case(

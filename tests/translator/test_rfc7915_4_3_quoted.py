@@ -278,6 +278,11 @@ CASES += [
         error6(cut(LONG6_IN, 128) + EXTENSION, rest=16 << 24),
         error4_seen(cut(LONG4_IN, 108)),
     ),
+    outward6(
+        "rfc4884_time_exceeded_has_an_extension_too",
+        from6(src=ROUTER6) / Icmp(type=3, rest=16 << 24) / Raw(PADDED6 + EXTENSION),
+        seen4() / Icmp(type=11) / UDP4_IN,
+    ),
     inward4(
         "rfc4884_length_beyond_the_message_is_the_whole_message",
         error4(UDP4, rest=255 << 16),

@@ -1,5 +1,7 @@
 """RFC 7915 section 5.1: the IPv4 header of an IPv6 packet."""
 
+from dataclasses import replace
+
 import pytest
 from scapy.layers.inet import TCP, UDP
 from scapy.layers.inet6 import (
@@ -23,6 +25,7 @@ from tests.packets import (
     ping6,
     seen4,
 )
+from translator.pipeline import new_worker, next_identification
 from translator.verdict import Verdict
 
 DATA = UDP(**FROM_HOST6) / b"x"
@@ -166,6 +169,13 @@ CASES = [
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_rfc7915_5_1(case):
     case.check()
+
+
+def test_rfc7915_5_1_two_workers_never_give_the_same_identification():
+    settings = replace(Nat64().engine_settings, queues=2)
+    first, second = new_worker(0), new_worker(1)
+    given = [int(next_identification(settings, worker)) for _ in range(300) for worker in (first, second)]
+    assert len(set(given)) == 600
 
 
 def test_rfc7915_5_1_identification_comes_from_a_generator_that_does_not_repeat_soon():

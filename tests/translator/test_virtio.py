@@ -302,6 +302,13 @@ UNSOUND = [
 ]
 
 
+def test_virtio_without_needs_csum_nothing_is_said_about_a_checksum(nat64):
+    header = Header(0, 0, 0, 0, 0xFFFF, 0xFFFF)
+    verdict, raw, out = nat64.offloaded(bytes(header), from6() / UDP(**FROM_HOST6) / b"abc")
+    assert (verdict, Header.of(raw)) == (Verdict.TRANSLATED, Header())
+    compare(out, [seen4() / UDP(**FROM_MAPPED) / b"abc"])
+
+
 @pytest.mark.parametrize(
     ("start", "offset", "verdict"), [(40, 9, "TRANSLATED"), (40, 10, "BAD_LENGTH"), (49, 0, "TRANSLATED")]
 )
