@@ -109,8 +109,10 @@ def by_reference(cls: type) -> type:
     made: type = dataclass(frozen=True, eq=False)(cls)
 
     @typeof_impl.register(made)
-    def _(value: Any, context: Any) -> ReferenceType:
-        attributes = ((field.name, typeof_impl(getattr(value, field.name), context)) for field in fields(value))
-        return ReferenceType(made.__name__, tuple(attributes))
+    def numba_type(value: Any, context: Any) -> ReferenceType:
+        if "_numba_type" not in value.__dict__:  # numba asks at every call from Python
+            attributes = ((field.name, typeof_impl(getattr(value, field.name), context)) for field in fields(value))
+            object.__setattr__(value, "_numba_type", ReferenceType(made.__name__, tuple(attributes)))
+        return value.__dict__["_numba_type"]  # type: ignore[no-any-return]
 
     return made
