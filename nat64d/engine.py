@@ -37,16 +37,22 @@ class Engine:
 
     def send(self, packet: bytes, at: float) -> Outcome:
         """Translate one packet at `at` seconds of the caller's clock, which never goes back."""
-        now = round(at * 1000)
         self.expire(at)
+        end = self.load(packet)
+        return self.read(process(self.settings, self.tables, self.worker, round(at * 1000), self.slot, HEADROOM, end))
+
+    def load(self, packet: bytes) -> int:
+        """Lay a packet into the poisoned slot, at HEADROOM and without offloads; returns where it ends."""
         end = HEADROOM + min(len(packet), SLOT - HEADROOM)
         self.slot.fill(POISON)
         self.slot[HEADROOM:end] = np.frombuffer(packet, np.uint8)[: end - HEADROOM]
         clear(self.slot, HEADROOM)
-        outcome = process(self.settings, self.tables, self.worker, now, self.slot, HEADROOM, end)
+        return end
+
+    def read(self, outcome) -> Outcome:  # type: ignore[no-untyped-def]  # a compiled function's NamedTuple
+        """What the pipeline left in the slot and in the worker's answer, as octets."""
         answer = bytes(self.worker.answer[HEADROOM : HEADROOM + outcome.answer]) if outcome.answer else None
-        label = Direction(outcome.direction).label
-        return Outcome(outcome.verdict, label, self._packets(outcome), answer)
+        return Outcome(outcome.verdict, Direction(outcome.direction).label, self._packets(outcome), answer)
 
     def expire(self, at: float) -> None:
         """End every session whose time is over at `at` seconds."""

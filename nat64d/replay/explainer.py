@@ -1,16 +1,12 @@
 """Packets through the steps, one after the other, beside the pipeline that has to come to the same end."""
 
-import numpy as np
-
 from nat64d.config import Config
-from nat64d.engine import POISON, Engine, Outcome
+from nat64d.engine import Engine, Outcome
 from nat64d.replay.capture import Packet
 from nat64d.replay.replay import START
 from nat64d.replay.steps_text import Step, steps_of
 from translator.explain import Explanation, explain
-from translator.packet.virtio import clear
-from translator.pipeline import HEADROOM, SLOT
-from translator.verdict import Direction
+from translator.pipeline import HEADROOM
 
 
 class DisagreementError(Exception):
@@ -21,17 +17,11 @@ class Explainer(Engine):
     """An Engine that can also say why."""
 
     def explain(self, packet: bytes, at: float) -> tuple[Explanation, Outcome]:
-        """Do what `send` does, but count it."""
+        """Do what `send` does, and tell each step."""
         self.expire(at)
-        end = HEADROOM + min(len(packet), SLOT - HEADROOM)
-        self.slot.fill(POISON)
-        self.slot[HEADROOM:end] = np.frombuffer(packet, np.uint8)[: end - HEADROOM]
-        clear(self.slot, HEADROOM)
+        end = self.load(packet)
         told = explain(self.settings, self.tables, self.worker, round(at * 1000), self.slot, HEADROOM, end)
-        end = HEADROOM + told.outcome.answer
-        answer = bytes(self.worker.answer[HEADROOM:end]) if told.outcome.answer else None
-        label = Direction(told.outcome.direction).label
-        return told, Outcome(told.outcome.verdict, label, self._packets(told.outcome), answer)
+        return told, self.read(told.outcome)
 
 
 def explained(config: Config, packets: list[Packet]) -> tuple[list[Step], Outcome]:
