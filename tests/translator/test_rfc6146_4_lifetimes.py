@@ -236,3 +236,16 @@ def test_rfc6146_4_whoever_speaks_last_lives_longest(pauses, speakers):
             speaker: seconds for speaker, seconds in left.items() if seconds > 0
         }
         assert all(left[speaker] > -1 for speaker in found)
+
+
+def test_rfc6146_4_a_binding_ends_with_its_last_session_though_the_wheel_has_not_come_by():
+    nat64 = Sessions()
+    nat64.wait(0.1)
+    mapped = nat64.opened("udp", 6000)
+    nat64.wait(299.999)
+    assert nat64.from4("udp", mapped, (OTHER4, 1)).verdict == Verdict.TRANSLATED
+    nat64.wait(299.999)
+    assert nat64.from4("udp", mapped, (OTHER4, 2)).verdict == Verdict.TRANSLATED
+    nat64.wait(300)
+    assert nat64.from4("udp", mapped, (OTHER4, 3)).verdict == Verdict.NO_BIB_ENTRY
+    assert nat64.sessions() == []
