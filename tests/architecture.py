@@ -21,8 +21,8 @@ IMPURE = {
 }
 
 # Who may import whom inside translator/: a module whose name begins with the left, only those that begin with one of
-# the right; the first row that fits decides. So fields < checksum < parse < the rest of packet, and no room imports its
-# neighbour.
+# the right; the first row that fits decides. So fields < checksum, extensions < parse < the rest of packet, and no room
+# imports its neighbour.
 GROUND = (
     *("translator.compile", "translator.verdict", "translator.reference", "translator.tables", "translator.lock"),
     *("translator.hashing", "translator.packet.fields", "translator.packet.tuples"),
@@ -37,7 +37,11 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("translator.packet.fields", ("translator.compile",)),
     ("translator.packet.checksum", ("translator.compile", "translator.packet.fields")),
     ("translator.packet.virtio", ("translator.compile", "translator.packet.fields")),
-    ("translator.packet.parse", (*OCTETS, "translator.packet.checksum", "translator.packet.icmp")),
+    ("translator.packet.extensions", (*OCTETS, "translator.packet.icmp")),
+    (
+        "translator.packet.parse",
+        (*OCTETS, "translator.packet.checksum", "translator.packet.icmp", "translator.packet.extensions"),
+    ),
     ("translator.packet", (*GROUND, "translator.packet")),
     ("translator.session", (*OCTETS, "translator.packet.parse", "translator.session")),
     ("translator.static", (*OCTETS, "translator.packet.parse", "translator.static")),

@@ -141,7 +141,7 @@ def write(
         if error.verdict != Verdict.CONTINUE:
             return steps._replace(verdict=error.verdict)
         at = write_error(settings, p, view, steps.quoted, error, incoming, outgoing, identification)
-        return steps._replace(verdict=done, error=error, at=at, end=error.end)
+        return steps._replace(verdict=done, error=error, at=at, end=error.quote.end)
     plan = plan_output(settings, p, view, offload, outgoing.family)
     if plan.verdict != Verdict.CONTINUE:
         return steps._replace(verdict=plan.verdict, rest=plan.mtu, plan=plan)

@@ -31,7 +31,7 @@ from translator.tables import NONE
 from translator.verdict import Direction, Event, Verdict
 
 # LIMITS
-HEADROOM = 64  # IPv4 error to IPv6: two headers grow by 20, a Fragment header, a virtio_net_hdr
+HEADROOM = 64  # IPv4 error to IPv6: two headers grow by 20, a Fragment header, RFC 4884 padding, a virtio_net_hdr
 SLOT = HEADROOM + 65535 + 57  # a multiple of 8
 WORKER_STATE = 8
 NEXT_IDENTIFICATION, REFILLED, TOKENS = 0, 1, 2  # words of Worker.state; TOKENS + 1 for IPv6
@@ -113,7 +113,7 @@ def translate(settings, tables, worker, now, p, view, offload):
         if error.verdict != Verdict.CONTINUE:
             return error.verdict, 0, 0, 0, 0
         out_at = write_error(settings, p, view, quoted, error, incoming, outgoing, identification)
-        return done, 0, out_at, error.end, 0
+        return done, 0, out_at, error.quote.end, 0
     plan = plan_output(settings, p, view, offload, outgoing.family)
     if plan.verdict != Verdict.CONTINUE:
         return plan.verdict, plan.mtu, 0, 0, 0

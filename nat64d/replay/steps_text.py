@@ -197,8 +197,11 @@ def _planned(settings: Settings, told: Explanation) -> Iterator[Step]:
     steps, out4 = told.steps, told.outgoing is not None and told.outgoing.family == 4
     if steps.error is not None:
         error = steps.error
-        text = f"type {error.type}, code {error.code}, rest {error.rest:#010x}"
-        yield Step("plan", _towards(told, "4.2", "5.2"), [text])
+        found = [f"type {error.type}, code {error.code}, rest {error.rest:#010x}"]
+        if error.quote.words:
+            size = error.quote.end - error.quote.extension
+            found.append(f"extension of {size} octets behind {error.quote.words} words (RFC 4884)")
+        yield Step("plan", _towards(told, "4.2", "5.2"), found)
     elif steps.verdict == Verdict.ICMP_TYPE and steps.passes:
         yield Step("plan", _towards(told, "4.2", "5.2"), [_name(steps.verdict)])
     elif steps.plan is not None:

@@ -110,10 +110,11 @@ def errors6(pool6: IPv6Network) -> Iterator[bytes]:
         TCP: make.tcp(53, HOST6_PORT, 0x10, bytes(40)),
         ICMPV6: make.echo(129, HOST6_PORT, b"data"),
     }
+    kinds = [(1, 0, 0), (1, 4, 16 << 24), (2, 0, 1280), (3, 0, 0), (4, 0, 6), (4, 1, 40), (5, 0, 0)]
     for protocol, segment in segments.items():
         for host in (IPv6Address(HOST6), IPv6Address(NEIGHBOUR6)):
             quoted = make.ipv6(server, host, protocol, segment)
-            for kind, code, word in ((1, 0, 0), (1, 4, 0), (2, 0, 1280), (3, 0, 0), (4, 0, 6), (4, 1, 40), (5, 0, 0)):
+            for kind, code, word in kinds:
                 for src, size in ((host, 2000), (IPv6Address(ROUTER6), 48)):
                     yield make.ipv6(src, server, ICMPV6, make.error(kind, code, quoted[:size], word.to_bytes(4)))
 

@@ -1,19 +1,17 @@
-"""RFC 7915 sections 4.3 and 5.3: the packet an ICMP error quotes; RFC 4884 extensions; whose error it is."""
+"""RFC 7915 sections 4.3 and 5.3: the packet an ICMP error quotes; whose error it is."""
 
 import pytest
-from scapy.layers.inet import TCP, UDP
+from scapy.layers.inet import UDP
 from scapy.layers.inet6 import IPv6ExtHdrDestOpt, IPv6ExtHdrFragment, IPv6ExtHdrHopByHop
 from scapy.packet import Raw
 
-from tests.case import Case, Nat64, Step
+from tests.case import Case, Nat64
 from tests.packets import (
     FROM_HOST6,
     FROM_MAPPED,
     HOST4_IN6,
     MAPPED4,
     OUR6,
-    ROUTER4,
-    ROUTER4_IN6,
     ROUTER6,
     TO_HOST6,
     TO_MAPPED,
@@ -26,63 +24,33 @@ from tests.packets import (
     in6,
     patch,
     payload,
-    ping4,
-    ping6,
     seen4,
     seen6,
     sent4,
     sent6,
     with_options,
 )
+from tests.quotes import (
+    INWARD,
+    LONG4,
+    LONG4_IN,
+    LONG6,
+    LONG6_IN,
+    OPENING,
+    OUTWARD,
+    UDP4,
+    UDP4_IN,
+    UDP6,
+    UDP6_IN,
+    error4,
+    error4_seen,
+    error6,
+    error6_seen,
+)
 from translator.verdict import Verdict
 
-SYN = {"flags": "S", "seq": 1000}
-OPENING = [
-    Step(from6() / UDP(**FROM_HOST6)),
-    Step(from6() / TCP(**FROM_HOST6, **SYN)),
-    Step(from6() / ping6(True)),
-]
-# What HOST6 sent, as the two sides see it in a quote; and what HOST4 sent.
-OUTWARD = {
-    "udp": (seen4() / UDP(**FROM_MAPPED) / payload(21), sent6() / UDP(**FROM_HOST6) / payload(21)),
-    "udp_without_checksum": (
-        seen4() / UDP(**FROM_MAPPED, chksum=0) / b"x",
-        sent6() / UDP(**FROM_HOST6, chksum=0) / b"x",
-    ),
-    "tcp": (seen4() / TCP(**FROM_MAPPED, **SYN) / b"x", sent6() / TCP(**FROM_HOST6, **SYN) / b"x"),
-    "echo": (seen4() / ping4(True, b"abc"), sent6() / ping6(True, b"abc")),
-    "echo_reply": (seen4() / ping4(False, b"abc"), sent6() / ping6(False, b"abc")),
-}
-INWARD = {
-    "udp": (seen6() / UDP(**TO_HOST6) / payload(21), sent4() / UDP(**TO_MAPPED) / payload(21)),
-    "tcp": (seen6() / TCP(**TO_HOST6, **SYN) / b"x", sent4() / TCP(**TO_MAPPED, **SYN) / b"x"),
-    "echo": (seen6() / ping6(True, b"abc"), sent4() / ping4(True, b"abc")),
-    "echo_reply": (seen6() / ping6(False, b"abc"), sent4() / ping4(False, b"abc")),
-}
-UDP4, UDP6 = OUTWARD["udp"]
-UDP6_IN, UDP4_IN = INWARD["udp"]
 HALF_A_CHECKSUM = ("tcp", 17)  # cannot be mended
 TRANSPORT4, TRANSPORT6 = 20, 40  # where the transport header of a quoted packet begins
-
-
-def error4(quoted, type_=3, rest=0, **fields):
-    return (
-        from4(**{"src": ROUTER4} | fields)
-        / Icmp(type=type_, code=1 if type_ == 3 else 0, rest=rest)
-        / Raw(bytes(quoted))
-    )
-
-
-def error6_seen(quoted, type_=1, **fields):
-    return seen6(**{"src": ROUTER4_IN6} | fields) / Icmp(type=type_) / Raw(bytes(quoted))
-
-
-def error6(quoted, rest=0, **fields):
-    return from6(**{"src": ROUTER6} | fields) / Icmp(type=1, code=4, rest=rest) / Raw(bytes(quoted))
-
-
-def error4_seen(quoted, **fields):
-    return seen4(**fields) / Icmp(type=3, code=3) / Raw(bytes(quoted))
 
 
 def inward4(name, sent, expect=None, verdict=Verdict.TRANSLATED, **more):
@@ -93,9 +61,6 @@ def outward6(name, sent, expect=None, verdict=Verdict.TRANSLATED, **more):
     return Case(f"rfc7915_5_3_{name}", steps=OPENING, sent=sent, expect=expect, verdict=verdict, **more)
 
 
-LONG4, LONG6 = seen4(flags="DF") / UDP(**FROM_MAPPED) / payload(1600), sent6() / UDP(**FROM_HOST6) / payload(1600)
-LONG6_IN, LONG4_IN = seen6() / UDP(**TO_HOST6) / payload(1600), sent4(flags="DF") / UDP(**TO_MAPPED) / payload(1600)
-EXTENSION = bytes.fromhex("2000dead 00080101 0badcafe")
 ROUTER_LIES = flip_checksum(error4(UDP4)), flip_checksum(error6(UDP6_IN))
 REDIRECT = Icmp(type=5, code=1) / Raw(bytes(UDP4))
 
@@ -253,51 +218,6 @@ CASES = [
     ),
     outward6("a_fragment_of_an_error", fragment_of(error6(UDP6_IN), 0, 40), verdict=Verdict.FRAGMENTED_ICMP),
     inward4("a_later_fragment_of_an_error", fragment_of(error4(LONG4), 400, 400), verdict=Verdict.FRAGMENTED_ICMP),
-]
-
-# RFC 4884 section 4: the length of the quote in words of 32 (ICMP) or 64 bits (ICMPv6), at least 128 octets, padded.
-PADDED4, PADDED6 = bytes(UDP4).ljust(128, b"\0"), bytes(UDP6_IN).ljust(128, b"\0")
-CASES += [
-    inward4(
-        "rfc4884_extension_is_no_part_of_a_short_quote",
-        error4(PADDED4 + EXTENSION, rest=32 << 16),
-        error6_seen(UDP6),
-    ),
-    outward6(
-        "rfc4884_extension_is_no_part_of_a_short_quote",
-        error6(PADDED6 + EXTENSION, rest=16 << 24),
-        error4_seen(UDP4_IN),
-    ),
-    inward4(
-        "rfc4884_extension_is_no_part_of_a_cut_quote",
-        error4(cut(LONG4, 128) + EXTENSION, rest=32 << 16),
-        error6_seen(cut(LONG6, 148)),
-    ),
-    outward6(
-        "rfc4884_extension_is_no_part_of_a_cut_quote",
-        error6(cut(LONG6_IN, 128) + EXTENSION, rest=16 << 24),
-        error4_seen(cut(LONG4_IN, 108)),
-    ),
-    outward6(
-        "rfc4884_time_exceeded_has_an_extension_too",
-        from6(src=ROUTER6) / Icmp(type=3, rest=16 << 24) / Raw(PADDED6 + EXTENSION),
-        seen4() / Icmp(type=11) / UDP4_IN,
-    ),
-    inward4(
-        "rfc4884_length_beyond_the_message_is_the_whole_message",
-        error4(UDP4, rest=255 << 16),
-        error6_seen(UDP6),
-    ),
-    inward4(
-        "rfc4884_length_within_the_headers_leaves_8_octets_of_transport",
-        error4(UDP4, rest=1 << 16),
-        error6_seen(cut(UDP6, 48)),
-    ),
-    outward6(
-        "rfc4884_packet_too_big_has_no_length",
-        from6(src=ROUTER6) / Icmp(type=2, rest=0x01000500) / UDP6_IN,
-        seen4() / Icmp(type=3, code=4, rest=0xFFFF) / UDP4_IN,
-    ),
     outward6(
         "quoted_packet_above_1260_octets_has_df",
         error6(cut(seen6() / UDP(**TO_HOST6) / payload(1233), 200)),

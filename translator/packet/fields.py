@@ -78,6 +78,16 @@ def copy(target, target_at, source, source_at, count):
         target[uint64(target_at + i)] = source[uint64(source_at + i)]
 
 
+@jit()
+def move(p, target_at, source_at, count):
+    """Copy `count` octets within a buffer, to a place that may overlap."""
+    if target_at <= source_at:
+        copy(p, target_at, p, source_at, count)
+        return
+    for i in range(count - 1, -1, -1):
+        p[uint64(target_at + i)] = p[uint64(source_at + i)]
+
+
 # IPv4 (RFC 791 section 3.1)
 #    0       4       8               16      19                   32
 #   |Version|  IHL  |Type of Service|        Total Length          |
@@ -113,6 +123,7 @@ TCP_DATA_OFFSET_AT, TCP_FLAGS_AT, TCP_CHECKSUM_AT = 12, 13, 16
 TCP_FIN, TCP_SYN, TCP_RST = 1, 2, 4
 UDP_LENGTH_AT, UDP_CHECKSUM_AT = 4, 6
 ICMP_CHECKSUM_AT, ICMP_IDENTIFIER_AT, ICMP_REST_AT = 2, 4, 4
+ICMP_LENGTH_AT, ICMPV6_LENGTH_AT = 5, 4  # RFC 4884 section 4
 
 
 @jit()

@@ -4,6 +4,7 @@ import numpy as np
 
 from translator.compile import int64, jit
 from translator.packet.checksum import checksum, sum_octets
+from translator.packet.extensions import LARGEST4, LARGEST6
 from translator.packet.fields import (
     ICMP,
     ICMP_CHECKSUM_AT,
@@ -18,7 +19,7 @@ from translator.packet.fields import (
     u8,
 )
 from translator.packet.headers import Header, write
-from translator.packet.icmp import IPV6_MINIMUM_MTU, REDIRECT6, is_error
+from translator.packet.icmp import REDIRECT6, is_error
 from translator.packet.transport import pseudo_header
 from translator.packet.tuples import addresses, tuple_of
 from translator.static.addresses import is_unicast
@@ -26,7 +27,6 @@ from translator.verdict import Answer, Verdict
 
 # LIMITS
 HOP_LIMIT = 64
-LARGEST4, LARGEST6 = 576, IPV6_MINIMUM_MTU  # RFC 1812 section 4.3.2.3; RFC 4443 section 2.4 (c)
 
 # meaning -> (ICMPv4 type, code), (ICMPv6 type, code); -1: this family has no such error. RFC 6146 section 3.4 asks for
 # 1/4.

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from translator.compile import hot, jit
 from translator.packet.checksum import fold, sum_octets
+from translator.packet.extensions import extension_of
 from translator.packet.fields import (
     DESTINATION_OPTIONS,
     DONT_FRAGMENT,
@@ -106,7 +107,7 @@ def parse(p, at, end):
 @jit()
 def parse_quoted(p, error):
     """The view of the packet quoted in an ICMP error of the same family, or why that cannot be translated."""
-    at, end, family = error.l4 + ICMP_HEADER, error.end, error.family
+    at, end, family = error.l4 + ICMP_HEADER, extension_of(p, error), error.family
     if end - at < IPV4_HEADER or version(p, at) != family:
         return refused(Verdict.QUOTED_PACKET, family, at)
     view = parse_ipv4(p, at, end, True) if family == 4 else parse_ipv6(p, at, end, True)

@@ -10,7 +10,9 @@ from typing import NamedTuple
 from translator.compile import hot, jit
 from translator.hashing import hash3
 from translator.packet.checksum import checksum, sum_octets
+from translator.packet.extensions import Quote, length_at, place, plan_quote
 from translator.packet.fields import (
+    FRAGMENT_HEADER,
     ICMP,
     ICMP_CHECKSUM_AT,
     ICMP_HEADER,
@@ -22,15 +24,15 @@ from translator.packet.fields import (
     TCP_CHECKSUM_AT,
     UDP_CHECKSUM_AT,
     UDP_HEADER,
+    put_u8,
     put_u16,
     put_u32,
     tcp_header_length,
     u8,
     u32,
 )
-from translator.packet.headers import Header, protocol_for, size_of, write
+from translator.packet.headers import Header, protocol_for, write
 from translator.packet.icmp import IPV6_MINIMUM_MTU, UNREACHABLE4, Rest, translate_error, translate_mtu
-from translator.packet.icmp_error import LARGEST4, LARGEST6
 from translator.packet.parse import is_fragment
 from translator.packet.transport import calculate_udp, complete, has_zero_checksum, pseudo_header, rewrite
 from translator.packet.tuples import addresses, tuple_of, turned
@@ -99,8 +101,8 @@ class Error(NamedTuple):
     verdict: Verdict
     type: int
     code: int
-    rest: int  # the 32 bits behind the checksum
-    end: int  # where the quoted packet is cut
+    rest: int  # the 32 bits behind the checksum, but for the length attribute
+    quote: Quote
 
 
 @jit()
@@ -113,49 +115,39 @@ def plan_error(settings, p, view, quoted, family):
         view.family, family, type_, u8(p, view.l4 + 1), word >> 24 if view.family == 4 else word
     )
     if new_type == NONE:
-        return Error(Verdict.ICMP_TYPE, 0, 0, 0, 0)
+        return Error(Verdict.ICMP_TYPE, 0, 0, 0, Quote(0, 0, 0, 0, 0))
     value = 0
     if rest == Rest.MTU:
         mtu = word & 0xFFFF if type_ == UNREACHABLE4 and view.family == 4 else word
         value = translate_mtu(settings, view.family, family, mtu, quoted)
     elif rest != Rest.ZERO:
         value = pointer << 24 if family == 4 else pointer
-    fragment_header = 8 if family == 6 and is_fragment(quoted) else 0
-    headers = ICMP_HEADER + (2 * IPV4_HEADER if family == 4 else 2 * IPV6_HEADER + fragment_header)
-    room = (LARGEST4 if family == 4 else LARGEST6) - headers
-    return Error(Verdict.CONTINUE, new_type, code, value, min(quoted_end(p, view, quoted), quoted.l4 + room))
-
-
-@jit()
-def quoted_end(p, view, quoted):
-    """Where the quoted packet ends: before RFC 4884 extensions, whose length field counts words of 4 (ICMP) or 8
-    (ICMPv6) octets."""
-    words = u8(p, view.l4 + 5) * 4 if view.family == 4 else u8(p, view.l4 + 4) * 8
-    if view.family == 6 and u8(p, view.l4) != 1 and u8(p, view.l4) != 3:
-        words = 0
-    if words == 0:
-        return quoted.end
-    return min(quoted.end, max(quoted.l3 + words, quoted.l4 + 8))
+    inner = IPV4_HEADER if family == 4 else IPV6_HEADER + (FRAGMENT_HEADER if is_fragment(quoted) else 0)
+    quote = plan_quote(p, view, quoted, family, new_type, inner)
+    return Error(Verdict.CONTINUE, new_type, code, value, quote)
 
 
 @jit()
 def write_error(settings, p, view, quoted, error, incoming, outgoing, identification):
-    """Write an ICMP error; returns where it starts. It ends at error.end."""
-    family = outgoing.family
+    """Write an ICMP error; returns where it starts. It ends at error.quote.end."""
+    family, quote = outgoing.family, error.quote
     inner_in, inner_out = turned(incoming), turned(outgoing)
     dont_fragment = quoted.payload > IPV6_MINIMUM_MTU - IPV6_HEADER and not quoted.has_fragment_header
     inner = new_header(settings, quoted, family, quoted.hop_limit, dont_fragment, is_fragment(quoted), 0)
     outer_in = addresses(p, view)
-    rewrite(p, quoted.l4, error.end, quoted.payload, inner_in, inner_out, False)
-    l4 = quoted.l4 - size_of(inner) - ICMP_HEADER
     src_hi, src_lo = error_source(settings, view, outer_in, incoming, outgoing)
-    write(p, quoted.l4, inner, inner_out.src_hi, inner_out.src_lo, inner_out.dst_hi, inner_out.dst_lo)
+    rewrite(p, quoted.l4, quote.cut, quoted.payload, inner_in, inner_out, False)
+    place(p, quoted, quote)
+    at = write(p, quote.l4, inner, inner_out.src_hi, inner_out.src_lo, inner_out.dst_hi, inner_out.dst_lo)
+    l4 = at - ICMP_HEADER
     put_u16(p, l4, error.type << 8 | error.code)
     put_u16(p, l4 + ICMP_CHECKSUM_AT, 0)
     put_u32(p, l4 + ICMP_REST_AT, error.rest)
-    size = error.end - l4
+    if quote.words > 0:
+        put_u8(p, l4 + length_at(family), quote.words)
+    size = quote.end - l4
     outer = tuple_of(family, ICMP, src_hi, src_lo, 0, outgoing.dst_hi, outgoing.dst_lo, 0)
-    put_u16(p, l4 + ICMP_CHECKSUM_AT, checksum(pseudo_header(outer, size) + sum_octets(p, l4, error.end)))
+    put_u16(p, l4 + ICMP_CHECKSUM_AT, checksum(pseudo_header(outer, size) + sum_octets(p, l4, quote.end)))
     protocol = ICMP if family == 4 else ICMPV6
     traffic_class = view.traffic_class if settings.traffic_class == NONE else settings.traffic_class
     if view.has_fragment_header:
