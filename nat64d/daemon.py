@@ -105,8 +105,8 @@ def _prepare(config: Config, tun: Tun, live: Live) -> None:
     live.offloads = tun.offloads
     log.info("TUN device %s, offloads: %s", tun.name, ", ".join(tun.offloads) or "none")
     live.state = "compiling"
-    live.settings = settings_of(config, os.urandom(16), len(tun.fds))
     with compile_progress(log):
+        live.settings = settings_of(config, os.urandom(16), len(tun.fds))
         live.tables = tables_of(config, live.settings)
         live.queues = [Queue(number, fd, "uso4" in tun.offloads) for number, fd in enumerate(tun.fds)]
         warm_up(live)
@@ -143,8 +143,8 @@ def compile_all() -> set[str]:
     """Fill the compile cache, as an image build does; the names of the functions compiled."""
     config = load(None)
     live = Live(config)
-    live.settings = settings_of(config, bytes(16))
     with compile_progress(log) as compiled:
+        live.settings = settings_of(config, bytes(16))
         live.tables = tables_of(config, live.settings)
         live.queues = [Queue(0, -1, coalesces=False)]
         warm_up(live)

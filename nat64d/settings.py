@@ -8,12 +8,11 @@ from typing import Any
 import numpy as np
 
 from nat64d.config import Config, Pool4
-from translator.hashing import insert
 from translator.packet.fields import ICMP, TCP, UDP
 from translator.packet.rewrite import CALCULATE, DROP, FORWARD
 from translator.session.bib import create_bib
 from translator.session.pool4 import slot_of
-from translator.static.eam import eam_hash4, eam_hash6
+from translator.static.eam import enter_rows
 from translator.static.rfc6052 import LENGTHS
 from translator.tables import EAM, GROUP, NONE, POOL, Settings, Tables, create, empty_index, records
 from translator.verdict import Event
@@ -84,13 +83,13 @@ def _groups(config: Config) -> np.ndarray:
 def _eam(config: Config, secret: np.ndarray) -> dict[str, Any]:
     """The attributes of Settings about [[eam]]: rows, and either way an index and the prefix lengths in use."""
     rows = records(len(config.eam), EAM)
+    rows["ipv4"] = [int(row.ipv4.network_address) for row in config.eam]
+    rows["length4"] = [row.ipv4.prefixlen for row in config.eam]
+    octets6 = b"".join(row.ipv6.network_address.packed for row in config.eam)
+    rows["ipv6_hi"], rows["ipv6_lo"] = np.frombuffer(octets6, ">i8").reshape(-1, 2).T
+    rows["length6"] = [row.ipv6.prefixlen for row in config.eam]
     index4, index6 = empty_index(len(rows)), empty_index(len(rows))
-    for at, given in enumerate(config.eam):
-        row = rows[at]
-        row.ipv4, row.length4 = int(given.ipv4[0]), given.ipv4.prefixlen
-        (row.ipv6_hi, row.ipv6_lo), row.length6 = words(given.ipv6[0]), given.ipv6.prefixlen
-        insert(index4, eam_hash4(secret, row.ipv4, row.length4), at)
-        insert(index6, eam_hash6(secret, row.ipv6_hi, row.ipv6_lo, row.length6), at)
+    enter_rows(secret, rows, index4, index6)
     lengths4, lengths6 = ({int(length) for length in rows[name]} for name in ("length4", "length6"))
     return {
         "eam": rows,

@@ -6,7 +6,7 @@ given, so that the configuration can be shown back in the words of its author.
 
 import re
 from collections.abc import Callable
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import TypeVar
 
 from nat64d.config.values import interface_name
@@ -28,6 +28,8 @@ LISTENER = 'an address and a port such as "127.0.0.1:6464" or "[::1]:6464"'
 
 # No IPv6 host, no translation prefix: unspecified, loopback, IPv4-mapped and -compatible; link-local; multicast.
 _NO_HOSTS6 = tuple(IPv6Network(prefix) for prefix in ("::/64", "fe80::/10", "ff00::/8"))
+
+_PLAIN = re.compile(r"[0-9a-fA-F:.]+(/[0-9]+)?")
 
 
 def address4(value: object) -> IPv4Address:
@@ -166,7 +168,7 @@ def _as_given(split: Callable[[str], object], value: object, expected: str) -> s
 
 def _parse(kind: Callable[[str], T], value: object, expected: str) -> T:
     """What `kind` of ipaddress makes of text, without the zones (%eth0) and spelled-out netmasks it would take too."""
-    if not isinstance(value, str) or not re.fullmatch(r"[0-9a-fA-F:.]+(/[0-9]+)?", value):
+    if not isinstance(value, str) or not _PLAIN.fullmatch(value):
         raise ValueError(expected)
     try:
         return kind(value)
@@ -176,7 +178,8 @@ def _parse(kind: Callable[[str], T], value: object, expected: str) -> T:
 
 def _prefix(kind: type[Network], value: object, expected: str) -> Network:
     """A network with zero host bits; a stray host bit is told apart from nonsense, with the prefix probably meant."""
-    prefix = _parse(lambda text: kind(text, strict=False), value, expected)
-    if ip_address(str(value).partition("/")[0]) != prefix.network_address:
-        raise ValueError(f"zeros beyond the prefix length, as in {prefix}")
-    return prefix
+    try:
+        return _parse(kind, value, expected)
+    except ValueError:
+        prefix = _parse(lambda text: kind(text, strict=False), value, expected)
+        raise ValueError(f"zeros beyond the prefix length, as in {prefix}") from None

@@ -1,7 +1,7 @@
 """What no key can know alone: features that are not there yet, and contradictions between keys."""
 
 from collections.abc import Iterator, Mapping
-from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
 from itertools import accumulate, islice
 from typing import Any, NamedTuple
 
@@ -125,27 +125,41 @@ def _forwards(config: Config) -> Iterator[Finding]:
 def _eams(config: Config, pools: list[_Pool]) -> Iterator[Finding]:
     """RFC 7757 section 3.2: the IPv4 suffix must fit behind the IPv6 prefix; a prefix has one counterpart.
 
-    An address is either a host's own, or shared by ports, or stands for an IPv4 host.
+    An address is either a host's own, or shared by ports, or stands for an IPv4 host. In numbers, as there may be
+    100,000 rows.
     """
-    seen: set[object] = set()
+    seen: set[tuple[int, int, int]] = set()
+    pool6 = _span(config.pool6) if config.pool6 else (1, 0)
     for row, entry in enumerate(config.eam):
         needed, room = 32 - entry.ipv4.prefixlen, 128 - entry.ipv6.prefixlen
         if needed > room:
             yield Finding(("eam", row, "ipv6"), f"at least {needed} bits behind the prefix, not {room}")
         for key, prefix in (("ipv4", entry.ipv4), ("ipv6", entry.ipv6)):
-            if prefix in seen:
+            number = (prefix.version, int(prefix.network_address), prefix.prefixlen)
+            if number in seen:
                 yield Finding(("eam", row, key), f"a prefix with one [[eam]]; {prefix} has an earlier one")
-            seen.add(prefix)
-        if config.pool6 and entry.ipv6.overlaps(config.pool6):
+            seen.add(number)
+        if _meet(_span(entry.ipv6), pool6):
             yield Finding(("eam", row, "ipv6"), f"IPv6 hosts outside pool6, {config.pool6}")
-        first, last = (int(entry.ipv4[0]), int(entry.ipv4[-1])) if pools else (0, 0)
-        if any(first <= pool.last and pool.first <= last for pool in pools):
+        if pools and any(_meet(_span(entry.ipv4), (pool.first, pool.last)) for pool in pools):
             yield Finding(("eam", row, "ipv4"), "addresses outside [[pool4]]")
-    lengths = {prefix.prefixlen for entry in config.eam for prefix in (entry.ipv4, entry.ipv6)}
+    lengths = {(version, length) for version, _, length in seen}
     for place, address in _forwarded(config):
-        covering = next((ip_network((address, n), strict=False) for n in lengths if _covers(seen, address, n)), None)
+        around = (ip_network((address, n), strict=False) for version, n in lengths if version == address.version)
+        covering = next((p for p in around if (p.version, int(p.network_address), p.prefixlen) in seen), None)
         if covering is not None:
             yield Finding(place, f"an address outside [[eam]], unlike {covering}")
+
+
+def _span(prefix: IPv4Network | IPv6Network) -> tuple[int, int]:
+    """The first and the last address of a prefix."""
+    first = int(prefix.network_address)
+    return first, first + (1 << prefix.max_prefixlen - prefix.prefixlen) - 1
+
+
+def _meet(span: tuple[int, int], other: tuple[int, int]) -> bool:
+    """Whether two spans share an address."""
+    return span[0] <= other[1] and other[0] <= span[1]
 
 
 def _forwarded(config: Config) -> Iterator[tuple[tuple[str | int, ...], IPv4Address | IPv6Address]]:
@@ -153,11 +167,6 @@ def _forwarded(config: Config) -> Iterator[tuple[tuple[str | int, ...], IPv4Addr
     for row, forward in enumerate(config.forward):
         yield ("forward", row, "ipv4"), forward.address4
         yield ("forward", row, "ipv6"), forward.address6
-
-
-def _covers(prefixes: set[object], address: IPv4Address | IPv6Address, length: int) -> bool:
-    """Whether the prefix of that length around an address is among these."""
-    return length <= address.max_prefixlen and ip_network((address, length), strict=False) in prefixes
 
 
 def _nothing_to_translate(raw: Mapping[str, Any], config: Config) -> Iterator[Finding]:

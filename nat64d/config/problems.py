@@ -105,7 +105,7 @@ def _position(raw: Mapping[str, Any], path: Path) -> tuple[int, ...]:
     at: Any = raw
     places: list[int] = []
     for step in path:
-        steps = list(at) if isinstance(at, dict) else list(range(len(at))) if isinstance(at, list) else []
+        steps: Sequence[Any] = list(at) if isinstance(at, dict) else range(len(at)) if isinstance(at, list) else ()
         if step not in steps:
             return (*places, len(steps))
         places.append(steps.index(step))

@@ -153,12 +153,12 @@ def require() -> None:
         raise typer.Exit(2)
 
 
-def measure_core() -> list[report.Figure]:
-    """The figures of the core; its modules, which compile, are imported only now."""
-    from tests.bench.core import run
+def measure_core() -> tuple[list[report.Figure], list[report.Figure], str]:
+    """The figures of core.py, and what mappings.py gives; their modules, which compile, are imported only now."""
+    from tests.bench import core, mappings
 
     with console.status("core") as status:
-        return run(status.update)
+        return core.run(status.update), *mappings.run(status.update)
 
 
 def main(
@@ -179,12 +179,14 @@ def main(
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that a stop also cleans up
     facts = report.host()
     rows = compare(names, measures, rounds, seconds)
-    figures = measure_core() if core else []
+    figures, mapped, loading = measure_core() if core else ([], [], "")
     if json:
-        json.write_text("".join(line + "\n" for line in report.json_lines(facts, rows, figures)))
+        json.write_text("".join(line + "\n" for line in report.json_lines(facts, rows, [*figures, *mapped])))
     medians = f"Medians of {rounds} rounds of {seconds:g} s; CPU for each octet (TCP) or datagram (UDP)"
     tables = [(medians, *report.cells(rows))] if rows else []
-    tables += [(report.CORE, *report.core_cells(figures))] if figures else []
+    if core:
+        tables.append((report.CORE, *report.core_cells(figures)))
+        tables.append((f"{loading} {report.MAPPINGS}", *report.core_cells(mapped)))
     out = Console(width=max(console.width, report.WIDTH), highlight=False, markup=False)
     out.print(report.sentence(facts), *([report.widest(rows)] if rows else []), sep="\n")
     for title, head, body in tables:

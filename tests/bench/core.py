@@ -7,7 +7,6 @@ only the translation is timed. A measurement in which one packet was not transla
 from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import count
-from statistics import median
 from typing import NamedTuple
 
 import numpy as np
@@ -174,7 +173,7 @@ def run(say: Callable[[str], None], rounds: int = ROUNDS) -> list[report.Figure]
             took = measure(bed, *deal(rng))
             if number:
                 spent[name].append(took)
-    return [report.Figure(name, median(took), min(took), max(took)) for name, took in spent.items()]
+    return [report.figure(name, took) for name, took in spent.items()]
 
 
 def main() -> None:

@@ -17,6 +17,7 @@ from tests.bench.traffic import Sample
 
 WIDTH = 112  # columns that the table of all three ways needs
 CORE = "The core in memory, a million sessions in the table; medians"
+MAPPINGS = "The core in memory, explicit mappings without sessions; medians"
 
 
 class Figure(NamedTuple):
@@ -138,6 +139,16 @@ def widest(rows: Sequence[Row]) -> str:
         spreads[key] = (found.high - found.low) / found.rate
     (measure, way), spread = max(spreads.items(), key=lambda item: item[1])
     return f"Rounds differed by {median(spreads.values()):.0%} of the rate, at most {spread:.0%} ({measure}, {way})."
+
+
+def figure(name: str, took: Sequence[float]) -> Figure:
+    """The rounds of one measurement."""
+    return Figure(name, median(took), min(took), max(took))
+
+
+def loading(rows: int, seconds: float) -> str:
+    """How long the configuration took to load."""
+    return f"A configuration of {rows:,} rows of [[eam]] is loaded, checked and hashed in {seconds:.1f} s of CPU."
 
 
 def core_cells(figures: Iterable[Figure]) -> tuple[list[str], list[list[str]]]:

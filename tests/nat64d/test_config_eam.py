@@ -1,5 +1,7 @@
 """[[eam]] in the configuration, and what can do without sessions: accepted, refused, written back."""
 
+import gc
+from contextlib import suppress
 from ipaddress import IPv4Network, IPv6Network
 
 import pytest
@@ -139,3 +141,17 @@ def test_10_000_rows_load():
     config = loads(rows)
     assert len(config.eam) == 10_000
     assert config.eam[-1].ipv6 == IPv6Network("2001:db8:1::270f")
+
+
+@pytest.mark.parametrize("text", [eam("198.51.100.10", "2001:db8:1::10"), "no configuration"])
+def test_the_garbage_collector_is_as_it_was_after_a_file_is_read(text):
+    assert gc.isenabled()
+    with suppress(ConfigError):
+        loads(text)
+    assert gc.isenabled()
+    gc.disable()
+    try:
+        loads(eam("198.51.100.10", "2001:db8:1::10"))
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
