@@ -1,6 +1,6 @@
 """The translator in memory: the same pipeline without TUN, root or clock. Replay, explain and tests run on it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -8,21 +8,23 @@ from nat64d.config import Config
 from nat64d.settings import settings_of, tables_of
 from translator.packet.fragments import cut
 from translator.packet.virtio import clear
-from translator.pipeline import HEADROOM, SLOT, new_worker, process
-from translator.session.sessions import expire
+from translator.pipeline import HEADROOM, SLOT, new_worker, process, tick
 from translator.verdict import Direction, Verdict
 
 POISON = 0xA5
+# LIMITS
+EXPIRE = 4096  # sessions looked at in one call
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How one packet ended: its verdict, what goes on, and the ICMP error that goes back."""
+    """How one packet ended: its verdict, what goes on, the ICMP error that goes back, and what else was due by then."""
 
     verdict: Verdict
     direction: str
     packets: list[bytes]
     answer: bytes | None
+    due: list[bytes] = field(default_factory=list)  # packets of our own, sent before
 
 
 class Engine:
@@ -37,9 +39,10 @@ class Engine:
 
     def send(self, packet: bytes, at: float) -> Outcome:
         """Translate one packet at `at` seconds of the caller's clock, which never goes back."""
-        self.expire(at)
-        end = self.load(packet)
-        return self.read(process(self.settings, self.tables, self.worker, round(at * 1000), self.slot, HEADROOM, end))
+        due = self.expire(at)
+        end, now = self.load(packet), round(at * 1000)
+        outcome = self.read(process(self.settings, self.tables, self.worker, now, self.slot, HEADROOM, end))
+        return replace(outcome, due=due)
 
     def load(self, packet: bytes) -> int:
         """Lay a packet into the poisoned slot, at HEADROOM and without offloads; returns where it ends."""
@@ -54,10 +57,14 @@ class Engine:
         answer = bytes(self.worker.answer[HEADROOM : HEADROOM + outcome.answer]) if outcome.answer else None
         return Outcome(outcome.verdict, Direction(outcome.direction).label, self._packets(outcome), answer)
 
-    def expire(self, at: float) -> None:
-        """End every session whose time is over at `at` seconds."""
-        while expire(self.settings, self.tables, round(at * 1000), 4096):
-            pass
+    def expire(self, at: float) -> list[bytes]:
+        """Let `at` seconds come: end every session whose time is over; returns the packets of our own that are due."""
+        due, looked_at, size = list[bytes](), EXPIRE, 0
+        while size or looked_at == EXPIRE:
+            looked_at, size = tick(self.settings, self.tables, self.worker, round(at * 1000), EXPIRE)
+            if size:
+                due.append(bytes(self.worker.answer[HEADROOM : HEADROOM + size]))
+        return due
 
     def _packets(self, outcome) -> list[bytes]:  # type: ignore[no-untyped-def]  # a compiled function's NamedTuple
         if not outcome.piece:

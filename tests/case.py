@@ -17,7 +17,8 @@
 
 A step says: this packet, sent `at` seconds after the test began, ends with this verdict (TRANSLATED unless said
 otherwise), leaves as `expect` (a packet or a list of them; for a packet that only sets the scene it may be left out)
-and is answered with `answer` (left out: with nothing, which is checked). A case with `steps` and `sent` sends `sent`
+and is answered with `answer` (left out: with nothing, which is checked); `due` are the packets of our own that leave
+before it, because of the time. A case with `steps` and `sent` sends `sent`
 last. `config` changes CONFIG of packets.py by section, as do the arguments of Nat64.
 
 Whatever is sent, Nat64.send checks that exactly one verdict is counted, that a dropped packet is left as it was, that
@@ -91,6 +92,8 @@ class Nat64(Engine):
         outcome = super().send(bytes(packet), BEGIN + at)
         self._check_counters(before, outcome)
         self._check_memory(bytes(packet), outcome)
+        for out in outcome.due:
+            check_checksums(out)
         for out in [*outcome.packets, *filter(None, [outcome.answer])]:
             if not damaged:
                 check_checksums(out)
@@ -116,6 +119,7 @@ class Nat64(Engine):
             compare(outcome.packets, step.expect if isinstance(step.expect, list) else [step.expect])
         assert bool(outcome.packets) == (step.verdict in DONE)
         compare([outcome.answer] if outcome.answer else [], [step.answer] if step.answer is not None else [])
+        compare(outcome.due, step.due)
         return outcome
 
     def events(self) -> dict[str, int]:
@@ -137,7 +141,7 @@ class Nat64(Engine):
         end = HEADROOM + len(packet)
         first = CANARY + min(self.written_at, HEADROOM) - VNET_HEADER
         untouched = [self.around_slot[:first], self.around_slot[CANARY + end :]]
-        longest = max(len(out) for out in [*outcome.packets, outcome.answer or b"", b""])
+        longest = max(len(out) for out in [*outcome.packets, outcome.answer or b"", *outcome.due, b""])
         untouched += [self.around_answer[: CANARY + HEADROOM], self.around_answer[CANARY + HEADROOM + longest :]]
         assert all((octets == POISON).all() for octets in untouched), f"wrote outside of {shown(packet)}"
         if not outcome.packets:
@@ -154,6 +158,7 @@ class Step:
     answer: Sent | None = None
     at: float = 0.0
     damaged: bool = False
+    due: Sequence[Sent] = ()
 
 
 @dataclass(frozen=True)

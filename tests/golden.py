@@ -72,7 +72,7 @@ def differences(capture: Path) -> list[str]:
     with Reader(beside(capture, ".expected.pcap")) as golden:
         comparison = Comparison(golden, lambda text: found.append(f"{capture.name}: {text}"))
         for ended in ends:
-            for octets in ended.outputs:
+            for octets in (*ended.due, *ended.outputs):
                 comparison.add(Output(ended.time, octets, ended.number, ended.verdict))
         comparison.finish()
     got, expected = verdicts(ends).split(), beside(capture, ".verdicts").read_text("utf-8").split()
@@ -103,9 +103,10 @@ def step_objections(step: Step, ended: Ended) -> Iterator[str]:
     """In what the end of one packet differs from what has to come of it."""
     if ended.verdict.name.lower() != step.verdict:
         yield f"verdict {ended.verdict.name.lower()}, expected {step.verdict}"
-    if len(ended.outputs) != len(step.out):
-        yield f"{len(ended.outputs)} packets, expected {len(step.out)}"
-    for packet, octets in zip(step.out, ended.outputs, strict=False):
+    got, wanted = (*ended.due, *ended.outputs), (*step.due, *step.out)
+    if len(got) != len(wanted):
+        yield f"{len(got)} packets, expected {len(wanted)}"
+    for packet, octets in zip(wanted, got, strict=False):
         expected = as_octets(packet, octets)
         if expected != octets:
             yield "\n".join(differing_fields(expected, octets))
@@ -134,7 +135,7 @@ def write_all() -> None:
         ends = replayed(capture)
         with Writer(beside(capture, ".expected.pcap")) as writer:
             for ended in ends:
-                for octets in ended.outputs:
+                for octets in (*ended.due, *ended.outputs):
                     writer.write(ended.time, octets)
         beside(capture, ".verdicts").write_text(verdicts(ends), "utf-8")
     (PCAPS / "README.md").write_text(page(), "utf-8")

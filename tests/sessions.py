@@ -60,11 +60,12 @@ class Sessions(Nat64):
         super().__init__(**changes)
         self.now = 0.0
 
-    def wait(self, seconds: float) -> None:
-        """Time passes, nobody says anything."""
+    def wait(self, seconds: float) -> list[bytes]:
+        """Time passes, nobody says anything; the packets of our own that are due then."""
         self.now = round(self.now + seconds, 3)
-        self.expire(BEGIN + self.now)
+        due = self.expire(BEGIN + self.now)
         self.check_invariants()
+        return due
 
     def check_invariants(self) -> None:
         """Every one of tests/invariants.py."""

@@ -29,7 +29,7 @@ from translator.session.bib import find_bib4, find_bib6
 from translator.session.lifetimes import Timeout
 from translator.session.reassembly import recall, remember
 from translator.session.sessions import find_session4, find_session6, first_timeout
-from translator.session.tcp_state import TIMER, event_of
+from translator.session.tcp_state import TIMER, State, event_of
 from translator.static.eam import find_eam4, find_eam6
 from translator.static.rfc6052 import extract, in_pool6
 from translator.tables import NONE, Settings, Tables
@@ -189,6 +189,8 @@ def search(
     timeout = Timeout.KEEP
     if after.session is not None and verdict == Verdict.CONTINUE and stateful and not quotes:
         timeout = Timeout(int(first_timeout(t.protocol)))
+        if opened and after.session.state == State.ESTABLISHED:
+            timeout = Timeout.TCP_EST
         if t.protocol == TCP and before.session is not None and not opened:
             timeout = Timeout(int(TIMER[before.session.state, event_of(t.family, flags)]))
     eam = find_eam6(settings, t.src_hi, t.src_lo) if t.family == 6 else find_eam4(settings, t.dst_lo)
@@ -207,5 +209,13 @@ def look_up(settings: Settings, tables: Tables, now: int, t: Tuple) -> Found:
         bib = find_bib6(settings, tables, t.protocol, t.src_hi, t.src_lo, t.src_port)
     else:
         return Found(None, None)
-    alive = session != NONE and tables.sessions[session].expires > now
-    return Found(tables.sessions[session].copy() if alive else None, tables.bibs[bib].copy() if bib != NONE else None)
+    found = living_copy(settings, tables.sessions[session], now) if session != NONE else None
+    return Found(found, tables.bibs[bib].copy() if bib != NONE else None)
+
+
+def living_copy(settings: Settings, row: np.record, now: int) -> np.record | None:
+    """A session as a packet finds it now (sessions.living), None if it is over."""
+    row = row.copy()
+    if row.state == State.ESTABLISHED and row.expires <= now:
+        row.state, row.expires = State.TRANS, row.expires + settings.timeouts[Timeout.TCP_TRANS]
+    return row if row.expires > now else None

@@ -15,13 +15,15 @@ from translator.packet.fragments import plan_output
 from translator.packet.icmp import is_echo, is_error
 from translator.packet.icmp_error import build, may_be_answered, wants_answer
 from translator.packet.parse import is_foreign, is_fragment, parse, parse_quoted
+from translator.packet.probe import write_probe
 from translator.packet.rewrite import DROP, FORWARD, plan_error, write_error, write_packet
 from translator.packet.transport import has_zero_checksum
-from translator.packet.tuples import addresses, arriving, incoming_tuple
+from translator.packet.tuples import addresses, arriving, incoming_tuple, tuple_of
 from translator.packet.virtio import GSO_NONE, decode, is_sound
 from translator.reference import by_reference
-from translator.session.filtering import filter_and_update
+from translator.session.filtering import filter_and_update, towards_host6
 from translator.session.reassembly import recall, remember
+from translator.session.sessions import expire
 from translator.session.tcp_state import event_of
 from translator.static.addresses import is_unicast, within
 from translator.static.eam import find_eam4
@@ -253,3 +255,27 @@ def take_token(settings, worker, now, family):
         return False
     worker.state[bucket] -= 1000
     return True
+
+
+@jit()
+def tick(settings, tables, worker, now, quota):
+    """What time alone brings about: sessions end, and packets of our own are due.
+
+    (sessions looked at, no more than `quota`; octets of a packet at worker.answer[HEADROOM:], which the caller sends.)
+    It is to be called until it has looked at fewer than `quota` and leaves no packet.
+    """
+    acquire(tables.lock)
+    looked_at, session = expire(settings, tables, now, quota)
+    size = 0
+    if session != NONE:
+        size = probe(settings, worker, tables.sessions[session])
+    release(tables.lock)
+    return looked_at, size
+
+
+@jit()
+def probe(settings, worker, row):
+    """Write the probe to the host6 of a session, as if its host4 had sent it; returns its length."""
+    from4 = tuple_of(4, row.protocol, 0, row.host4, row.host4_port, 0, row.mapped4, row.mapped4_port)
+    worker.events[int64(Event.PROBE_SENT)] += 1
+    return write_probe(towards_host6(settings, from4, row), worker.answer, HEADROOM)

@@ -109,6 +109,7 @@ class Event(IntEnum):
     SUPERFRAMES = 8, "GSO super-frames translated in one piece."
     COALESCED = 9, "UDP datagrams written as part of a super-frame."
     WRITE_FAILED = 10, "Packets the TUN device did not take."
+    PROBE_SENT = 11, "TCP segments sent to ask whether a silent connection is still there (RFC 6146 3.5.2.2)."
 
     def __new__(cls, number: int, help: str) -> Self:
         """A member that carries its row."""

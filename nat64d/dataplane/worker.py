@@ -16,11 +16,9 @@ from numba import types
 from nat64d.dataplane.coalesce import COUNT, begin, joins, new_pending, payload_of, seal
 from nat64d.dataplane.tun import VNET_HEADER
 from translator.compile import int64, jit
-from translator.lock import acquire, release
 from translator.packet.fragments import cut
 from translator.packet.virtio import clear
-from translator.pipeline import HEADROOM, SLOT, Worker, new_worker, process
-from translator.session.sessions import expire
+from translator.pipeline import HEADROOM, SLOT, Worker, new_worker, process, tick
 from translator.tables import Settings, Tables
 from translator.verdict import Event
 
@@ -109,6 +107,18 @@ def take_batch(settings, tables, worker, pending, now, fd, slot):
 
 
 @jit()
+def keep_time(settings, tables, worker, now, fd):
+    """End what is over and send what is due, a batch of it at most; returns whether there is more."""
+    for _ in range(BATCH):
+        looked_at, size = tick(settings, tables, worker, now, EXPIRE)
+        if size == 0:
+            return looked_at == EXPIRE
+        clear(worker.answer, HEADROOM)
+        put(fd, worker, worker.answer, HEADROOM, HEADROOM + size)
+    return True
+
+
+@jit()
 def run(settings, tables, worker, pending, fd, control, slot, polls, clock):
     """Serve one queue until the stop word is set (returns 0) or the device is gone (returns its poll events).
 
@@ -119,12 +129,9 @@ def run(settings, tables, worker, pending, fd, control, slot, polls, clock):
     while control[STOP] == 0:
         now = monotonic(clock)
         if worker.number == 0 and now >= expiry:
-            acquire(tables.lock)
-            seen = expire(settings, tables, now, EXPIRE)
-            release(tables.lock)
-            expiry = now if seen == EXPIRE else (now // 1000 + 1) * 1000
+            expiry = now if keep_time(settings, tables, worker, now, fd) else (now // 1000 + 1) * 1000
         if take_batch(settings, tables, worker, pending, now, fd, slot) == 0:
-            _poll(polls.ctypes.data, 2, IDLE)
+            _poll(polls.ctypes.data, 2, 0 if expiry == now else IDLE)
             events = polls[1] >> 16
             if events & (POLLERR | POLLHUP | POLLNVAL):
                 return events

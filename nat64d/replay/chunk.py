@@ -8,11 +8,11 @@ from translator.compile import int64, jit
 from translator.packet.fields import copy
 from translator.packet.fragments import cut
 from translator.packet.virtio import clear
-from translator.pipeline import HEADROOM, SLOT, process
-from translator.session.sessions import expire
+from translator.pipeline import HEADROOM, SLOT, process, tick
 
 # LIMITS
 EXPIRE = 4096  # sessions looked at in one call
+DUE = 192  # octets of a packet of our own, at most
 LARGEST = SLOT - HEADROOM  # octets of a packet; what is longer is cut
 
 
@@ -25,27 +25,32 @@ class Chunk(NamedTuple):
 
 
 class Result(NamedTuple):
-    """What became of them. Outputs lie as packets do in a Chunk; packet n caused [outputs[n-1], outputs[n]) of them."""
+    """What became of them. Outputs lie as packets do in a Chunk; packet n caused [due[n], outputs[n]) of them.
+
+    [outputs[n-1], due[n]) are the translator's own, which were due by the time of packet n.
+    """
 
     verdicts: np.ndarray  # int64[n]
     directions: np.ndarray  # int64[n]
     answered: np.ndarray  # int64[n]: 1 if its one output is an ICMP error to its sender
+    due: np.ndarray  # int64[n]
     outputs: np.ndarray  # int64[n]
     octets: np.ndarray  # uint8
     ends: np.ndarray  # int64[number of outputs]
 
 
-def new_result(packets: int, octets: int) -> Result:
-    """Room for what `packets` packets of `octets` octets in all can become.
+def new_result(packets: int, octets: int, sessions: int) -> Result:
+    """Room for what `packets` packets of `octets` octets in all can become, when there are `sessions` sessions already.
 
     A packet grows by the difference of the IP headers and a Fragment header, in an ICMP error twice; or it is quoted
     behind 48 octets; or it is cut into pieces of 1232 octets or more (lowest_ipv6_mtu is 1280 or more), each behind 48.
+    Each session, and each packet, can bring about one packet of our own. Memory that is not used is never taken.
     """
-    outputs = packets + octets // 1024
-    verdicts, directions, answered, last = np.zeros((4, packets), np.int64)
-    return Result(
-        verdicts, directions, answered, last, np.zeros(octets + 64 * outputs, np.uint8), np.zeros(outputs, np.int64)
-    )
+    due = sessions + packets
+    outputs = packets + octets // 1024 + due
+    verdicts, directions, answered, first, last = np.zeros((5, packets), np.int64)
+    room = np.zeros(octets + 64 * outputs + DUE * due, np.uint8)
+    return Result(verdicts, directions, answered, first, last, room, np.zeros(outputs, np.int64))
 
 
 @jit()
@@ -54,8 +59,15 @@ def translate_chunk(settings, tables, worker, slot, chunk, result):
     start, at, count = 0, 0, 0
     for n in range(len(chunk.ends)):
         now, end = chunk.times[n], chunk.ends[n]
-        while expire(settings, tables, now, EXPIRE) > 0:
-            pass
+        looked_at, size = EXPIRE, 0
+        while size > 0 or looked_at == EXPIRE:
+            looked_at, size = tick(settings, tables, worker, now, EXPIRE)
+            if size > 0:
+                copy(result.octets, at, worker.answer, HEADROOM, size)
+                at += size
+                result.ends[count] = at
+                count += 1
+        result.due[n] = count
         size = min(end - start, LARGEST)
         copy(slot, HEADROOM, chunk.octets, start, size)
         clear(slot, HEADROOM)

@@ -1,5 +1,7 @@
 """Packets through the steps, one after the other, beside the pipeline that has to come to the same end."""
 
+from dataclasses import replace
+
 from nat64d.config import Config
 from nat64d.engine import Engine, Outcome
 from nat64d.replay.capture import Packet
@@ -18,10 +20,10 @@ class Explainer(Engine):
 
     def explain(self, packet: bytes, at: float) -> tuple[Explanation, Outcome]:
         """Do what `send` does, and tell each step."""
-        self.expire(at)
+        due = self.expire(at)
         end = self.load(packet)
         told = explain(self.settings, self.tables, self.worker, round(at * 1000), self.slot, HEADROOM, end)
-        return told, self.read(told.outcome)
+        return told, replace(self.read(told.outcome), due=due)
 
 
 def explained(config: Config, packets: list[Packet]) -> tuple[list[Step], Outcome]:

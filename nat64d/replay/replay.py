@@ -26,6 +26,7 @@ from nat64d.replay.chunk import Chunk, Result, new_result, translate_chunk
 from nat64d.replay.compare import VERDICTS, Comparison, Output
 from nat64d.settings import settings_of, tables_of
 from translator.pipeline import SLOT, new_worker
+from translator.session.listing import usage
 from translator.verdict import Direction, Verdict
 
 log = logging.getLogger("nat64d")
@@ -50,6 +51,7 @@ class Ended(NamedTuple):
     direction: Direction
     answered: bool  # the output is an ICMP error to the sender
     outputs: list[bytes]
+    due: list[bytes]  # packets of the translator's own that left before
 
 
 class Ends:
@@ -64,11 +66,11 @@ class Ends:
 
     def __iter__(self) -> Iterator[Ended]:
         """Each packet."""
-        columns = (self._times, self._result.verdicts, self._result.directions, self._result.answered)
+        columns = (self._times, *self._result[:4])
         rows = zip(*(column.tolist() for column in columns), pairwise([0, *self._result.outputs.tolist()]), strict=True)
-        for number, (time, verdict, direction, answered, (start, end)) in enumerate(rows, self._first):
-            outputs = self._outputs[start:end]
-            yield Ended(number, time, VERDICTS[verdict], Direction(direction), bool(answered), outputs)
+        for number, (time, verdict, direction, answered, own, (start, end)) in enumerate(rows, self._first):
+            due, outputs = self._outputs[start:own], self._outputs[own:end]
+            yield Ended(number, time, VERDICTS[verdict], Direction(direction), bool(answered), outputs, due)
 
     def dropped(self) -> Iterator[tuple[int, Verdict]]:
         """Number and verdict of each packet that was not translated."""
@@ -114,7 +116,7 @@ class Replay:
         ends = np.cumsum([len(octets) for _, octets in packets], dtype=np.int64)
         times = np.array([time for time, _ in packets], np.int64)
         chunk = Chunk(np.frombuffer(octets or bytearray(1), np.uint8), ends, (times - self._begin) // 1_000_000 + START)
-        result = new_result(len(packets), len(octets))
+        result = new_result(len(packets), len(octets), usage(self.tables)[0])
         written = translate_chunk(self.settings, self.tables, self.worker, self._slot, chunk, result)
         return Ends(self._number, times, result, written)
 
@@ -192,6 +194,7 @@ def _as_json(ended: Ended) -> str:
         "verdict": ended.verdict.name.lower(),
         "direction": ended.direction.label,
         "answered": ended.answered,
+        "due": [octets.hex() for octets in ended.due],
         "outputs": [octets.hex() for octets in ended.outputs],
     }
     return json.dumps(document) + "\n"

@@ -11,8 +11,7 @@ from enum import IntEnum
 
 from translator.compile import int64, jit, uint64
 from translator.packet.fragments import cut
-from translator.pipeline import HEADROOM, SLOT, process
-from translator.session.sessions import expire
+from translator.pipeline import HEADROOM, SLOT, process, tick
 from translator.verdict import Verdict
 
 POISON = 0xA5
@@ -373,7 +372,8 @@ def rounds(settings, tables, worker, rng, octets, starts, buffers, ends, state, 
         lay(rng, draft, size, header, slot)
         state[NOW] += draw(rng, 20) if draw(rng, 4096) else draw(rng, 400_000)
         if draw(rng, 64) == 0:
-            expire(settings, tables, state[NOW], 16)
+            _, due = tick(settings, tables, worker, state[NOW], 16)
+            state[LONGEST] = max(state[LONGEST], due)
         state[DONE] += 1
         outcome = process(settings, tables, worker, state[NOW], slot, HEADROOM, HEADROOM + size)
         ends[outcome.direction, int64(outcome.verdict)] += 1

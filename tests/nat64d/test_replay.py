@@ -69,7 +69,7 @@ def replayed(packets: list[tuple[int, bytes]]) -> list[tuple]:
     assert [ended.number for ended in found] == list(range(1, len(packets) + 1))
     assert [ended.time for ended in found] == [time for time, _ in packets]
     assert sum(replay.totals().values()) == len(packets)
-    return [(ended.verdict, ended.direction.label, ended.answered, ended.outputs) for ended in found]
+    return [(ended.verdict, ended.direction.label, ended.answered, ended.due, ended.outputs) for ended in found]
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -78,7 +78,7 @@ def test_a_chunk_does_what_the_engine_does(seed):
     for time, octets in packets:
         outcome = engine.send(octets, (START + (time - packets[0][0]) // 1_000_000) / 1000)
         outputs = outcome.packets or ([outcome.answer] if outcome.answer else [])
-        expected.append((outcome.verdict, outcome.direction, outcome.answer is not None, outputs))
+        expected.append((outcome.verdict, outcome.direction, outcome.answer is not None, outcome.due, outputs))
     assert replayed(packets) == expected
     assert len({verdict for verdict, *_ in expected}) > 12
 
@@ -192,7 +192,7 @@ def test_what_was_dropped_and_how_many(capsys):
 def test_as_json_every_packet(capsys):
     assert main(PING, CONFIG, None, None, True) == 0
     *rows, last = map(json.loads, capsys.readouterr().out.splitlines())
-    assert [set(row) for row in rows] == [{"number", "time", "verdict", "direction", "answered", "outputs"}] * 5
+    assert [set(row) for row in rows] == [{"number", "time", "verdict", "direction", "answered", "due", "outputs"}] * 5
     assert [row["number"] for row in rows] == [1, 2, 3, 4, 5]
     assert [row["verdict"] for row in rows] == ["translated"] * 4 + ["no_bib_entry"]
     assert [row["direction"] for row in rows] == ["6to4", "4to6", "6to4", "4to6", "4to6"]

@@ -29,12 +29,16 @@ Sent = Any  # a scapy packet, or octets
 
 @dataclass(frozen=True)
 class Step:
-    """One packet, `after` so many seconds, its verdict, and the packets that leave for it."""
+    """One packet, `after` so many seconds, its verdict, and the packets that leave for it.
+
+    `due` are the translator's own, which leave before because of the time.
+    """
 
     sent: Sent
     verdict: str
     out: tuple[Sent, ...]
     after: float = 0.001
+    due: tuple[Sent, ...] = ()
 
 
 @dataclass(frozen=True)

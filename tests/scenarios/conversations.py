@@ -1,5 +1,7 @@
 """Sessions (RFC 6146 section 3.5): conversations of UDP, TCP and ping, who may begin them, and when they end."""
 
+from dataclasses import replace
+
 from scapy.layers.inet import ICMP, IP, TCP, UDP
 from scapy.layers.inet6 import ICMPv6DestUnreach, ICMPv6EchoReply, ICMPv6EchoRequest, IPv6
 
@@ -63,6 +65,10 @@ def back(flags: str, seq: int, ack: int, data: bytes = b"", after: float = 0.001
 
 
 HANDSHAKE = [out("S", 100, 0), back("SA", 900, 101), out("A", 101, 901)]
+
+
+# What the translator sends to HOST6 when the connection has been silent for too long (RFC 6146 3.5.2.2).
+PROBE = IPv6(src=SERVER6, dst=HOST6) / TCP(sport=80, dport=5000, flags="A", seq=0, ack=0, window=0)
 
 
 def late(after: float) -> Step:
@@ -158,8 +164,14 @@ SCENARIOS = [
     ),
     Scenario(
         "tcp_established_lives_7440_seconds",
-        "Any segment of either side starts the time anew.",
-        [*HANDSHAKE, out("A", 101, 901, after=7439), back("A", 901, 101, after=7439), late(after=7441)],
+        "Any segment of either side starts the time anew. Then the IPv6 host is asked, and has 240 s to say something.",
+        [
+            *HANDSHAKE,
+            out("A", 101, 901, after=7439),
+            back("A", 901, 101, after=7439),
+            replace(out("A", 101, 901, after=7450), due=(PROBE,)),
+            replace(late(after=7681), due=(PROBE,)),
+        ],
     ),
     Scenario(
         "tcp_half_open_lives_240_seconds",

@@ -88,7 +88,7 @@ def test_adf_searches_the_newest_sessions_of_a_binding_only():
         for port in range(first_port, first_port + count):
             create_session(nat64.settings, nat64.tables, 0, bib, 0x08080808, port, State.NONE)
 
-    nat64.check_invariants = nat64.expire = lambda *_: None  # these sessions are only there to be passed by
+    nat64.check_invariants = nat64.expire = lambda *_: []  # these sessions are only there to be passed by
     open_sessions(ADF_WALK - 1, 1)
     assert nat64.from4("udp", mapped, (OTHER4, 2)).verdict == Verdict.TRANSLATED
     open_sessions(ADF_WALK - 1, 2000)

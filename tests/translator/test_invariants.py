@@ -14,7 +14,7 @@ from tests.case import BEGIN, DONE
 from tests.conftest import IN_PLAIN_PYTHON
 from tests.packets import HOST4, HOST6, MAPPED4, NEIGHBOUR6, OTHER4, fragment_of, from6, whole
 from tests.sessions import FLAGS, Sessions
-from translator.session.sessions import expire
+from translator.pipeline import tick
 from translator.tables import BIBS, HEIGHT, HOSTS, NEVER_USED, NONE, SESSIONS
 from translator.verdict import Event, Verdict
 
@@ -90,7 +90,7 @@ class History(RuleBasedStateMachine):
     def silence_with_little_time_to_clean_up(self, seconds, quota):
         self.nat64.now = round(self.nat64.now + seconds, 3)
         now = round((BEGIN + self.nat64.now) * 1000)
-        assert expire(self.nat64.settings, self.nat64.tables, now, quota) <= quota
+        assert tick(self.nat64.settings, self.nat64.tables, self.nat64.worker, now, quota)[0] <= quota
 
     def nobody_was_evicted(self, before) -> None:
         """Who was alive before the packet still is, whatever its state and lifetime are now."""

@@ -6,7 +6,7 @@ from translator.packet.fields import TCP, UDP
 from translator.session.bib import release_bib
 from translator.session.lifetimes import Timeout, schedule, unschedule
 from translator.session.slots import give_back, take
-from translator.session.tcp_state import NEXT, TIMER
+from translator.session.tcp_state import NEXT, TIMER, State
 from translator.tables import NONE, SESSIONS, WHEEL
 from translator.verdict import Event
 
@@ -65,10 +65,26 @@ def find_session4(settings, tables, now, t):
 @jit()
 def living(settings, tables, now, session):
     """The session, unless its time is over and only the wheel has not come by yet."""
-    if tables.sessions[session].expires > now:
+    row = tables.sessions[session]
+    if row.expires > now:
+        return session
+    if end_of(settings, row) > now:
+        enter_trans(settings, row)
         return session
     end_session(settings, tables, session)
     return NONE
+
+
+@jit()
+def end_of(settings, row):
+    """When a session is over for good: an established one lasts TCP_TRANS longer than its time."""
+    return row.expires + (settings.timeouts[Timeout.TCP_TRANS] if row.state == State.ESTABLISHED else 0)
+
+
+@jit()
+def enter_trans(settings, row):
+    """RFC 6146 section 3.5.2.2: the time of an established session is over, and TCP_TRANS begins."""
+    row.state, row.expires = State.TRANS, end_of(settings, row)
 
 
 @jit()
@@ -79,7 +95,7 @@ def living_bib(settings, tables, now, bib):
         return bib
     count, session = 0, tables.bibs[bib].first_session
     while session != NONE and count < BIB_WALK:
-        if tables.sessions[session].expires > now:
+        if end_of(settings, tables.sessions[session]) > now:
             return bib
         count, session = count + 1, tables.links[session].next
     if session != NONE:
@@ -99,7 +115,8 @@ def create_session(settings, tables, now, bib, host4, host4_port, state):
     row.host6_hi, row.host6_lo, row.host6_port = entry.host6_hi, entry.host6_lo, entry.host6_port
     row.mapped4, row.mapped4_port, row.bib = entry.mapped4, entry.mapped4_port, bib
     row.host4, row.host4_port, row.protocol, row.state, row.live = host4, host4_port, entry.protocol, state, 1
-    row.expires = now + settings.timeouts[first_timeout(entry.protocol)]
+    timeout = Timeout.TCP_EST if state == State.ESTABLISHED else first_timeout(entry.protocol)
+    row.expires = now + settings.timeouts[timeout]
     insert(tables.sessions6, row_hash6(settings, row), session)
     insert(tables.sessions4, row_hash4(settings, row), session)
     links.previous, links.next = NONE, entry.first_session
@@ -176,7 +193,11 @@ def end_session(settings, tables, session):
 
 @jit()
 def expire(settings, tables, now, quota):
-    """End the sessions whose time is over; looks at no more than `quota` of them. Returns how many it looked at."""
+    """End the sessions whose time is over; looks at no more than `quota` of them.
+
+    Returns how many it looked at, and the established session whose time is over, whose host6 is to be probed (RFC 6146
+    section 3.5.2.2), or NONE; there it stops.
+    """
     second = now // 1000
     if tables.wheel_at[0] == NONE:
         tables.wheel_at[0] = second
@@ -189,9 +210,15 @@ def expire(settings, tables, now, quota):
             tables.wheel_at[0] += 1
             continue
         seen += 1
-        if tables.sessions[session].expires <= now:
+        row = tables.sessions[session]
+        if row.expires <= now and row.state != State.ESTABLISHED:
             end_session(settings, tables, session)
-        else:
-            unschedule(tables, session)
-            schedule(tables, session, now)
-    return seen
+            continue
+        over = row.expires <= now
+        if over:
+            enter_trans(settings, row)
+        unschedule(tables, session)
+        schedule(tables, session, now)
+        if over:
+            return seen, int64(session)
+    return seen, int64(NONE)
