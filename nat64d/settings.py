@@ -13,6 +13,7 @@ from translator.packet.rewrite import CALCULATE, DROP, FORWARD
 from translator.session.bib import create_bib
 from translator.session.pool4 import slot_of
 from translator.static.eam import enter_rows
+from translator.static.mapping import INTRINSIC, OFF, SIMPLE
 from translator.static.rfc6052 import LENGTHS
 from translator.tables import EAM, GROUP, NONE, POOL, Settings, Tables, create, empty_index, records
 from translator.verdict import Event
@@ -97,6 +98,7 @@ def _eam(config: Config, secret: np.ndarray) -> dict[str, Any]:
         "eam_index6": index6,
         "eam_lengths4": np.array(sorted(lengths4, reverse=True), np.int64),
         "eam_lengths6": np.array(sorted(lengths6, reverse=True), np.int64),
+        "eam_hairpin": {"off": OFF, "simple": SIMPLE, "intrinsic": INTRINSIC}[config.translation.eam_hairpin],
     }
 
 

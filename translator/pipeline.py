@@ -26,8 +26,7 @@ from translator.session.reassembly import recall, remember
 from translator.session.sessions import expire
 from translator.session.tcp_state import event_of
 from translator.static.addresses import is_unicast, within
-from translator.static.eam import find_eam4
-from translator.static.mapping import map_tuple
+from translator.static.mapping import hairpins_within, map_tuple
 from translator.static.rfc6052 import extract, in_pool6
 from translator.tables import NONE
 from translator.verdict import Direction, Event, Verdict
@@ -216,8 +215,7 @@ def returns_to_us(settings, incoming, outgoing):
     """RFC 6146 section 3.8, RFC 7757 section 4.2.2: an IPv4 host, written under pool6, that is an IPv6 host of ours."""
     if outgoing.family != 4 or not in_pool6(settings, incoming.dst_hi, incoming.dst_lo):
         return False
-    addr4 = outgoing.dst_lo
-    return within(settings.ranges4, addr4) or (len(settings.eam) > 0 and find_eam4(settings, addr4) != NONE)
+    return within(settings.ranges4, outgoing.dst_lo) or hairpins_within(settings, outgoing.dst_lo)
 
 
 @hot()

@@ -116,6 +116,7 @@ class Settings:
     eam_index6: np.ndarray  # int64[2^k] index: (ipv6 prefix, length) -> row of eam
     eam_lengths4: np.ndarray  # int64: prefix lengths in use, descending
     eam_lengths6: np.ndarray  # int64
+    eam_hairpin: int  # mapping.OFF, SIMPLE, INTRINSIC
     groups: np.ndarray  # GROUP, longest source prefix first
     pool: np.ndarray  # POOL
     ranges4: np.ndarray  # int64[n, 2], sorted: IPv4 addresses that are ours (pool4 and forwards), first and last

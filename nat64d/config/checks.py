@@ -18,7 +18,6 @@ _KEYS_LATER = (  # their defaults are all there is
     ("limits", "port_block"),
     ("limits", "fragments_memory"),
     ("translation", "rfc6791_ipv6"),
-    ("translation", "eam_hairpin"),
     ("translation", "clamp_mss"),
     ("state", "file"),
     ("state", "keep"),
@@ -173,6 +172,8 @@ def _nothing_to_translate(raw: Mapping[str, Any], config: Config) -> Iterator[Fi
     """Sessions need the prefix; without sessions there must be some mapping."""
     if "pool6" not in raw and (config.pool4 or config.forward or not config.eam):
         yield Finding(("pool6",), "a prefix such as 64:ff9b::/96, unless every address is mapped by [[eam]]")
+    if config.pool6 is None and config.translation.eam_hairpin == "simple":
+        yield Finding(("translation", "eam_hairpin"), '"off" without pool6: "simple" writes every IPv4 source under it')
 
 
 def _inside_pool6(config: Config) -> Iterator[Finding]:

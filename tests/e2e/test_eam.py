@@ -5,7 +5,8 @@
     client6 ── 2001:db8:b::/64 ─┘       .1               .10
        ::10 shares 192.0.2.1
 
-host4 is client of server6 and server of client6.
+host4 is client of server6 and server of client6. Everything is the same whether two hosts of ours meet inside the
+daemon ("intrinsic") or by way of the kernel's routes ("simple").
 """
 
 import subprocess
@@ -33,12 +34,12 @@ ipv6 = "{SERVER6}"
 [[pool4]]
 addresses = "{SHARED4}"
 
-[translation]
-rfc6791_ipv4 = ["{ROUTERS4}"]
-
 [tun]
 ipv4 = "192.0.2.254"
 ipv6 = "2001:db8:64::1"
+
+[translation]
+rfc6791_ipv4 = ["{ROUTERS4}"]
 """
 
 
@@ -56,16 +57,19 @@ def network(namespaces: None) -> Iterator[dict[str, Namespace]]:
         yield {host.name: host for host in lab.namespaces}
 
 
-@pytest.fixture(scope="module")
-def daemon(network: dict[str, Namespace], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+@pytest.fixture(scope="module", params=["intrinsic", "simple"])
+def daemon(
+    network: dict[str, Namespace], tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Iterator[Daemon]:
     """nat64d in the gateway."""
-    daemon = Daemon(network["gateway"], tmp_path_factory.mktemp("eam"), CONFIG).start()
+    config = f'{CONFIG}eam_hairpin = "{request.param}"\n'
+    daemon = Daemon(network["gateway"], tmp_path_factory.mktemp("eam"), config).start()
     yield daemon
     assert daemon.stop() == 0, daemon.said()
 
 
 @pytest.fixture(scope="module")
-def offered(network: dict[str, Namespace], daemon: Daemon, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def offered(network: dict[str, Namespace], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory that server6 and host4 both offer by HTTP; both also echo UDP."""
     directory = tmp_path_factory.mktemp("offered")
     random_file(directory / "file", 20)

@@ -136,6 +136,13 @@ def test_rows_that_are_refused_and_the_words_for_it(text, expected):
     assert complaints(POOL6 + text) == expected
 
 
+def test_rfc7757_4_2_1_simple_hairpinning_needs_the_prefix():
+    text = eam("198.51.100.10", "2001:db8:1::10") + '[translation]\neam_hairpin = "simple"\n'
+    expected = '"off" without pool6: "simple" writes every IPv4 source under it'
+    assert complaints(text) == [f'[translation] eam_hairpin = "simple": expected {expected}']
+    assert loads(POOL6 + text).translation.eam_hairpin == "simple"
+
+
 def test_10_000_rows_load():
     rows = "".join(eam(f"11.0.{at >> 8}.{at & 255}", f"2001:db8:1::{at:x}") for at in range(10_000))
     config = loads(rows)

@@ -101,7 +101,6 @@ VALUES = [
     ("[limits] fragments_memory", "1", "a whole number from 65536 to 1073741824"),
     ("[translation] rfc6791_ipv6", '"2001:db8::1"', f"no such key: {LATER}"),
     ("[translation] rfc6791_ipv6", '"192.0.2.1"', PREFIX6),
-    ("[translation] eam_hairpin", '"simple"', f'"intrinsic": anything else is {LATER}'),
     ("[translation] eam_hairpin", '"on"', '"intrinsic" or "simple" or "off"'),
     ("[translation] clamp_mss", "true", f"false: anything else is {LATER}"),
     ("[state] file", '"/var/lib/nat64d/state"', f'"/run/nat64d/state": anything else is {LATER}'),

@@ -59,7 +59,11 @@ def test_every_packet_of_every_capture_ends_as_the_pipeline_says(capture):
     assert {verdict.name.lower() for verdict in found} == set(expected)
 
 
-@pytest.mark.parametrize("config", [STANDARD, BOTH, SIIT], ids=["nat64", "eam beside sessions", "siit"])
+@pytest.mark.parametrize(
+    "config",
+    [STANDARD, BOTH, SIIT, SIIT + '[translation]\neam_hairpin = "simple"\n'],
+    ids=["nat64", "eam beside sessions", "siit", "simple hairpins"],
+)
 def test_damaged_packets_end_as_the_pipeline_says(config):
     assert len(agrees(loads(config, "test"), timed(history(1)))) > 8
 

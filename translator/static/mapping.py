@@ -13,13 +13,14 @@ from translator.tables import NONE
 from translator.verdict import Verdict
 
 NOTHING, PREFIX, EXPLICIT = 0, 1, 2  # by what an address is mapped
+OFF, SIMPLE, INTRINSIC = 0, 1, 2  # Settings.eam_hairpin (RFC 7757 section 4.2)
 
 
 @hot()
 def map_tuple(settings, t, hairpin):
     """(verdict, outgoing tuple) of a tuple whose host behind us has a static address; NO_MAPPING if it has none.
 
-    `hairpin`: the second pass of a packet between two hosts of ours (RFC 7757 section 4.2.2, "intrinsic").
+    `hairpin`: the second pass of a packet between two hosts of ours.
     """
     if settings.stateful and len(settings.eam) == 0:
         return Verdict.NO_MAPPING, t
@@ -43,16 +44,25 @@ def map_from_ipv6(settings, t):
 
 @jit()
 def map_from_ipv4(settings, t, hairpin):
-    """RFC 7757 section 3.3.1. A hairpinned source keeps its IPv4 address, under pool6: so its peer answers through
-    us."""
+    """RFC 7757 section 3.3.1.
+
+    A source that may be hairpinned (section 4.2.1: in the second pass, or any at all where the network brings the
+    packets back) keeps its IPv4 address, under pool6: so its peer answers through us.
+    """
     if settings.stateful and find_eam4(settings, t.dst_lo) == NONE:
         return Verdict.NO_MAPPING, t
-    src_by, src_hi, src_lo = map_to_ipv6(settings, t.src_lo, hairpin)
+    src_by, src_hi, src_lo = map_to_ipv6(settings, t.src_lo, hairpin or settings.eam_hairpin == SIMPLE)
     dst_by, dst_hi, dst_lo = map_to_ipv6(settings, t.dst_lo, False)
     if src_by == NOTHING or dst_by == NOTHING:
         return Verdict.NO_MAPPING, t
     verdict = may_reach(settings, t.src_lo, src_by == PREFIX)
     return verdict, tuple_of(6, t.protocol, src_hi, src_lo, t.src_port, dst_hi, dst_lo, t.dst_port)
+
+
+@hot()
+def hairpins_within(settings, addr4):
+    """Section 4.2.2: whether a packet to this IPv4 address, which stood under pool6, is translated back at once."""
+    return settings.eam_hairpin == INTRINSIC and len(settings.eam) > 0 and find_eam4(settings, addr4) != NONE
 
 
 @jit()
