@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from nat64d import __version__, commands, defaults
-from nat64d.commands import ConfigOption, JsonOption
+from nat64d.commands import ConfigOption, JsonOption, SocketOption
 
 app = typer.Typer(
     name="nat64d",
@@ -97,8 +97,17 @@ def explain(
     ],
     config: ConfigOption = None,
     as_json: JsonOption = False,
+    live: Annotated[
+        bool, typer.Option("--live", help="Against the running daemon's tables, of which nothing changes.")
+    ] = False,
+    socket: SocketOption = None,
 ) -> None:
     """Say step by step what becomes of a packet, and why: which rule and table row, octets before and after."""
+    if live:
+        commands.explain_live(packet, as_json, config, socket)
+        return
+    if socket:
+        raise typer.BadParameter("--socket names a running daemon; give --live with it")
     from nat64d.replay import explain as explaining  # noqa: PLC0415  pydantic, numba
 
     raise typer.Exit(explaining.main(packet, defaults.config_file(config), as_json))

@@ -17,8 +17,10 @@ from nat64d import defaults
 from nat64d.control import text
 from nat64d.control.client import Client, DaemonUnreachableError, RequestRefusedError
 from nat64d.control.gateway import BIB_FILTERS, SESSION_FILTERS, FilterError, parse_filters
+from nat64d.replay.capture import CaptureError
+from nat64d.replay.packet_text import PacketError, packets
 
-WRONG, UNREACHABLE = 1, 3  # exit codes; 0 is good, 2 (usage) is typer's own
+WRONG, USAGE, UNREACHABLE = 1, 2, 3  # exit codes; 0 is good
 
 ConfigOption = Annotated[Path | None, typer.Option("-c", metavar="FILE", help="Configuration file.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="JSON Lines: one object a line.")]
@@ -26,7 +28,7 @@ _ConfigOption = Annotated[
     Path | None,
     typer.Option("-c", metavar="FILE", exists=True, dir_okay=False, help="Configuration file that names the socket."),
 ]
-_SocketOption = Annotated[str | None, typer.Option("--socket", metavar="PATH", help="The daemon's control socket.")]
+SocketOption = Annotated[str | None, typer.Option("--socket", metavar="PATH", help="The daemon's control socket.")]
 _ProtocolOption = Annotated[str | None, typer.Option("--protocol", metavar="tcp|udp|icmp", help="Only this protocol.")]
 _Host6Option = Annotated[str | None, typer.Option("--host6", metavar="PREFIX", help="Only these IPv6 hosts.")]
 _Host4Option = Annotated[str | None, typer.Option("--host4", metavar="PREFIX", help="Only with these IPv4 hosts.")]
@@ -41,7 +43,7 @@ def status(
     ] = None,
     as_json: JsonOption = False,
     config: _ConfigOption = None,
-    socket: _SocketOption = None,
+    socket: SocketOption = None,
 ) -> None:
     """Show the daemon at a glance; exit 1 while it is not ready."""
     with _asking(config, socket) as daemon:
@@ -55,7 +57,7 @@ def counters(
     everything: Annotated[bool, typer.Option("--all", help="Also what never happened.")] = False,
     as_json: JsonOption = False,
     config: _ConfigOption = None,
-    socket: _SocketOption = None,
+    socket: SocketOption = None,
 ) -> None:
     """Show how packets ended, and what else happened."""
     with _asking(config, socket) as daemon:
@@ -75,7 +77,7 @@ def sessions(
     limit: _LimitOption = None,
     as_json: JsonOption = False,
     config: _ConfigOption = None,
-    socket: _SocketOption = None,
+    socket: SocketOption = None,
 ) -> None:
     """List the open sessions."""
     filters = _filters(SESSION_FILTERS, protocol=protocol, host6=host6, host4=host4, mapped4=mapped4, limit=limit)
@@ -89,16 +91,27 @@ def bib(
     limit: _LimitOption = None,
     as_json: JsonOption = False,
     config: _ConfigOption = None,
-    socket: _SocketOption = None,
+    socket: SocketOption = None,
 ) -> None:
     """List the BIB: which pool address and port stands for which IPv6 host and port."""
     filters = _filters(BIB_FILTERS, protocol=protocol, host6=host6, mapped4=mapped4, limit=limit)
     _list("/v1/bib", filters, text.BIB, as_json, config, socket)
 
 
-def pools(as_json: JsonOption = False, config: _ConfigOption = None, socket: _SocketOption = None) -> None:
+def pools(as_json: JsonOption = False, config: _ConfigOption = None, socket: SocketOption = None) -> None:
     """Show how much of each pool4 is in use."""
     _list("/v1/pools", {}, text.POOLS, as_json, config, socket)
+
+
+def explain_live(packet: str, as_json: bool, config: Path | None, socket: str | None) -> None:
+    """Ask the daemon what would become of a packet now. One of a capture comes without those before it."""
+    try:
+        octets = packets(packet)[-1][1]
+    except (PacketError, CaptureError) as error:
+        raise _failure(error, USAGE) from None
+    with _asking(config, socket) as daemon:
+        document = daemon.posted("/v1/explain", octets)
+        _print(text.explanation_as_json(document) if as_json else text.explanation(document))
 
 
 def _filters(allowed: Sequence[str], **given: str | int | None) -> dict[str, str]:

@@ -15,6 +15,7 @@ from nat64d import __version__
 from nat64d.config import Config, ConfigError, load
 from nat64d.control.api import serve
 from nat64d.control.unixsocket import SocketError
+from nat64d.dataplane import snapshot
 from nat64d.dataplane.host import Host, HostError
 from nat64d.dataplane.tun import Tun, TunError, open_tun
 from nat64d.dataplane.worker import Queue
@@ -137,6 +138,7 @@ def warm_up(live: Live) -> None:
     usage(live.tables)
     copy_live(live.tables, SESSIONS, live.tables.sessions, 0, records(1, SESSION))
     copy_live(live.tables, BIBS, live.tables.bibs, 0, records(1, BIB))
+    snapshot.warm_up(live.tables)
 
 
 def compile_all() -> set[str]:

@@ -1,6 +1,7 @@
 """The translator in memory: the same pipeline without TUN, root or clock. Replay, explain and tests run on it."""
 
 from dataclasses import dataclass, field, replace
+from typing import Self
 
 import numpy as np
 
@@ -8,7 +9,8 @@ from nat64d.config import Config
 from nat64d.settings import settings_of, tables_of
 from translator.packet.fragments import cut
 from translator.packet.virtio import clear
-from translator.pipeline import HEADROOM, SLOT, new_worker, process, tick
+from translator.pipeline import HEADROOM, SLOT, Worker, new_worker, process, tick
+from translator.tables import Settings, Tables
 from translator.verdict import Direction, Verdict
 
 POISON = 0xA5
@@ -37,12 +39,23 @@ class Engine:
         self.worker = new_worker(0)
         self.slot = np.full(SLOT, POISON, np.uint8)
 
+    @classmethod
+    def of(cls, settings: Settings, tables: Tables, worker: Worker) -> Self:
+        """An Engine that goes on where these tables and this worker are."""
+        engine = cls.__new__(cls)
+        engine.settings, engine.tables, engine.worker = settings, tables, worker
+        engine.slot = np.full(SLOT, POISON, np.uint8)
+        return engine
+
     def send(self, packet: bytes, at: float) -> Outcome:
         """Translate one packet at `at` seconds of the caller's clock, which never goes back."""
         due = self.expire(at)
-        end, now = self.load(packet), round(at * 1000)
-        outcome = self.read(process(self.settings, self.tables, self.worker, now, self.slot, HEADROOM, end))
-        return replace(outcome, due=due)
+        return replace(self.translate(packet, round(at * 1000)), due=due)
+
+    def translate(self, packet: bytes, now: int) -> Outcome:
+        """Translate one packet at `now` milliseconds and end no session but those it meets."""
+        end = self.load(packet)
+        return self.read(process(self.settings, self.tables, self.worker, now, self.slot, HEADROOM, end))
 
     def load(self, packet: bytes) -> int:
         """Lay a packet into the poisoned slot, at HEADROOM and without offloads; returns where it ends."""

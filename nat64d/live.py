@@ -1,5 +1,6 @@
 """The running gateway as the control plane sees it: the Gateway protocol on top of the tables."""
 
+import threading
 import time
 from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv4Network, IPv6Network
@@ -8,8 +9,9 @@ import numpy as np
 
 from nat64d import __version__
 from nat64d.config import Config
-from nat64d.control.gateway import Filters, NotReadyError, Row
+from nat64d.control.gateway import BusyError, ExplanationError, Filters, NotReadyError, Row
 from nat64d.dataplane.worker import Queue, now
+from nat64d.replay.rehearsal import RehearsalError, rehearse
 from nat64d.settings import PROTOCOLS, address6, ordered_pools, words
 from translator.session.listing import copy_live, usage
 from translator.session.tcp_state import State
@@ -33,6 +35,7 @@ class Live:
         self.tun: dict[str, object] = {}
         self.offloads: list[str] = []
         self.masquerade: str | None = None
+        self._explaining = threading.Lock()
         self._started = time.monotonic()
 
     def ready(self) -> bool:
@@ -125,6 +128,19 @@ class Live:
                         }
                     )
         return rows
+
+    def explain(self, packet: bytes) -> Row:
+        """What would become of a packet of the first queue now."""
+        tables = self._tables()
+        assert self.settings is not None
+        if not self._explaining.acquire(blocking=False):
+            raise BusyError("another packet is being explained: try again when it is")
+        try:
+            return rehearse(self.settings, tables, self.queues[0].worker, packet)
+        except RehearsalError as error:
+            raise ExplanationError(str(error)) from None
+        finally:
+            self._explaining.release()
 
     def _tables(self) -> Tables:
         if self.tables is None or not self.ready():

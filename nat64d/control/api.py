@@ -19,6 +19,8 @@ from nat64d.control import gateway as shapes
 from nat64d.control.gateway import (
     BIB_FILTERS,
     SESSION_FILTERS,
+    BusyError,
+    ExplanationError,
     FilterError,
     Filters,
     Gateway,
@@ -85,6 +87,11 @@ async def _metrics(request: web.Request) -> web.StreamResponse:
     accept = request.headers.get("Accept", "")
     body, content_type = await asyncio.to_thread(request.app[EXPOSITION].render, accept)
     return web.Response(body=body, headers={"Content-Type": content_type})
+
+
+async def _explain(request: web.Request) -> web.StreamResponse:
+    packet = await request.read()
+    return web.json_response(await asyncio.to_thread(request.app[GATEWAY].explain, packet))
 
 
 def _chunks(rows: Iterable[Row], limit: int | None) -> Generator[bytes, None, None]:
@@ -154,6 +161,14 @@ ROUTES = (
         BIB_FILTERS,
     ),
     _listing("/v1/pools", "How much of each pool4 is in use.", shapes.Pool, lambda gateway, _: gateway.pools()),
+    Route(
+        "/v1/explain",
+        "What would become of a packet now, and why; nothing is changed.",
+        _explain,
+        JSON,
+        shapes.Explanation,
+        body="The octets of one IP packet.",
+    ),
     Route("/v1/openapi.json", "This document.", _openapi, JSON),
     Route("/metrics", "Everything counted, for Prometheus.", _metrics, public=True),
     Route("/healthz", "200 while the daemon answers at all.", _healthz, public=True),
@@ -168,6 +183,10 @@ async def _errors(request: web.Request, handler: Handler) -> web.StreamResponse:
         return await handler(request)
     except FilterError as error:
         status, sentence = 400, str(error)
+    except BusyError as error:
+        status, sentence = 429, str(error)
+    except ExplanationError as error:
+        status, sentence = 500, str(error)
     except NotReadyError as error:
         status, sentence = 503, str(error)
     except web.HTTPException as error:
@@ -184,7 +203,7 @@ async def _start(server: Server, gateway: Gateway, routes: Iterable[Route]) -> w
     """A runner of these routes, closed with the server; it listens nowhere yet."""
     app = web.Application(middlewares=[_errors])
     app[GATEWAY], app[EXPOSITION], app[SERVER] = gateway, Exposition(gateway), server
-    app.add_routes([web.get(route.path, route.handler) for route in routes])
+    app.add_routes([web.route(route.method, route.path, route.handler) for route in routes])
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN)
     server.runners.append(runner)
     await runner.setup()

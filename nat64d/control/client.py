@@ -49,6 +49,12 @@ class Client:
             document: dict[str, Any] = json.loads(response.read())
         return document
 
+    def posted(self, path: str, octets: bytes) -> dict[str, Any]:
+        """The JSON object that a path of the API answers to these octets."""
+        with self._answer(path, {}, octets) as response:
+            document: dict[str, Any] = json.loads(response.read())
+        return document
+
     def lines(self, path: str, filters: Mapping[str, str]) -> Iterator[bytes]:
         """The rows of a listing as they arrive, each a line of JSON without its end.  A listing that ends is whole."""
         with self._answer(path, filters) as response:
@@ -80,11 +86,12 @@ class Client:
             time.sleep(POLL)
 
     @contextmanager
-    def _answer(self, path: str, filters: Mapping[str, str]) -> Iterator[HTTPResponse]:
+    def _answer(self, path: str, filters: Mapping[str, str], body: bytes | None = None) -> Iterator[HTTPResponse]:
         """One request and its answer; whatever goes wrong while it is being read becomes one of the two exceptions."""
         connection = _UnixConnection(self.socket_path, self.timeout)
         try:
-            connection.request("GET", f"{path}?{urlencode(filters)}" if filters else path)
+            target = f"{path}?{urlencode(filters)}" if filters else path
+            connection.request("GET" if body is None else "POST", target, body)
             response = connection.getresponse()
             if response.status != 200:
                 raise _refusal(self.socket_path, response)

@@ -91,6 +91,27 @@ class Pool(TypedDict):
     total: int
 
 
+class ExplainedStep(TypedDict):
+    """One step of the pipeline."""
+
+    step: str
+    rfc: Annotated[str | None, "RFC and section"]
+    found: Annotated[list[str], "lines for people"]
+
+
+class Explanation(TypedDict):
+    """What becomes of a packet, and why."""
+
+    steps: list[ExplainedStep]
+    verdict: str
+    direction: Direction
+    rfc: Annotated[str, "RFC and section, or LIMITS"]
+    help: str
+    answered: Annotated[bool, "the output is an ICMP error to the sender"]
+    packet: Annotated[str, "hexadecimal"]
+    outputs: Annotated[list[str], "packets that would leave, hexadecimal"]
+
+
 @dataclass(frozen=True, slots=True)
 class Filters:
     """Which rows of a listing are wanted; None = all."""
@@ -108,6 +129,14 @@ class FilterError(ValueError):
 
 class NotReadyError(Exception):
     """Raised by a Gateway asked for something it does not have yet, such as sessions before its tables exist."""
+
+
+class BusyError(Exception):
+    """Raised by a Gateway that does something of the kind already; one sentence."""
+
+
+class ExplanationError(Exception):
+    """Raised by a Gateway that could not explain a packet; one sentence."""
 
 
 class Gateway(Protocol):
@@ -138,6 +167,10 @@ class Gateway(Protocol):
 
     def pools(self) -> Sequence[Row]:
         """A Pool for each protocol of each [[pool4]]."""
+
+    def explain(self, packet: bytes) -> Row:
+        """The Explanation of what would become of a packet now; it becomes nothing. Raises BusyError,
+        ExplanationError."""
 
 
 def _protocol(text: str) -> str:

@@ -9,7 +9,7 @@ from aiohttp import web
 
 from nat64d.control.gateway import FILTERS
 
-JSON, JSONL, TEXT = "application/json", "application/jsonl", "text/plain"
+JSON, JSONL, TEXT, OCTETS = "application/json", "application/jsonl", "text/plain", "application/octet-stream"
 
 Schema = dict[str, Any]
 _ERROR: Schema = {"type": "object", "properties": {"error": {"type": "string"}}, "required": ["error"]}
@@ -19,7 +19,8 @@ _TYPES = {str: "string", int: "integer", float: "number", bool: "boolean", NoneT
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One path of the API: how it is answered, and all that is said about it.  Every path is only ever read (GET)."""
+    """One path of the API: how it is answered, and all that is said about it.  Nothing of it changes the gateway: what
+    takes no body is read (GET), what takes one is asked about it (POST)."""
 
     path: str
     summary: str
@@ -28,6 +29,12 @@ class Route:
     row: type | None = None  # TypedDict of the object, or of each line, that is answered
     filters: tuple[str, ...] = ()
     public: bool = False  # also on the monitoring listener
+    body: str = ""  # what has to be posted; its media type is OCTETS
+
+    @property
+    def method(self) -> str:
+        """How it is asked."""
+        return "POST" if self.body else "GET"
 
 
 def document(routes: Iterable[Route], version: str) -> Schema:
@@ -41,7 +48,7 @@ def document(routes: Iterable[Route], version: str) -> Schema:
             "summary": "What a running nat64d can be asked.",
             "description": "application/jsonl is one JSON object a line; the schema given for it is that of a line.",
         },
-        "paths": {route.path: {"get": _operation(route)} for route in routes},
+        "paths": {route.path: {route.method.lower(): _operation(route)} for route in routes},
         "components": {
             "schemas": {"Error": _ERROR} | {route.row.__name__: schema(route.row) for route in routes if route.row}
         },
@@ -88,11 +95,16 @@ def _operation(route: Route) -> Schema:
         "summary": route.summary,
         "operationId": route.path.rpartition("/")[2].partition(".")[0],
         **({"parameters": parameters} if parameters else {}),
+        **({"requestBody": _body(route.body)} if route.body else {}),
         "responses": {
             "200": {"description": route.summary, "content": {route.media: {"schema": answer}}},
             "default": {
-                "description": "Why not: 400 a filter is not understood, 503 not ready yet.",
+                "description": "Why not: 400 a filter is not understood, 429 one at a time, 503 not ready yet.",
                 "content": {JSON: {"schema": {"$ref": "#/components/schemas/Error"}}},
             },
         },
     }
+
+
+def _body(description: str) -> Schema:
+    return {"description": description, "required": True, "content": {OCTETS: {"schema": {}}}}

@@ -5,6 +5,7 @@ that `awk` can count the others.  Widths are taken from the first rows, so that 
 later, wider cell widens what follows.
 """
 
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
@@ -106,6 +107,21 @@ POOLS = (
 )
 COUNTERS = (_field("direction"), _field("verdict"), _field("packets", number=True), _field("rfc"), _field("help"))
 EVENTS = (_field("event"), _field("count", number=True), _field("help"))
+
+
+def explanation(document: Row) -> Iterator[str]:
+    """An Explanation: a line for all that each step found, its name and RFC before the first."""
+    width = max(len(step["rfc"] or "") for step in document["steps"])
+    for step in document["steps"]:
+        for line, found in enumerate(step["found"]):
+            name, rfc = (step["step"], step["rfc"] or "") if line == 0 else ("", "")
+            yield f"{name:14}  {rfc:{width}}  {found}"
+
+
+def explanation_as_json(document: Row) -> Iterator[str]:
+    """An object for each step, then one for the end."""
+    yield from map(json.dumps, document["steps"])
+    yield json.dumps({name: value for name, value in document.items() if name != "steps"})
 
 
 def status(document: Row) -> Iterator[str]:

@@ -3,12 +3,12 @@
 A packet of a capture comes after those before it, as in `nat64d replay`.
 """
 
-import json
 import os
 import sys
 from pathlib import Path
 
 from nat64d.config import ConfigError, load
+from nat64d.control import text
 from nat64d.replay.capture import CaptureError
 from nat64d.replay.packet_text import PacketError, packets
 
@@ -41,29 +41,8 @@ def _explain(packet: str, config: Path | None, as_json: bool) -> int:
     except explainer.DisagreementError as error:
         sys.stderr.write(f"nat64d: {error}\n")
         return DISAGREES
-    if as_json:
-        for step in steps:
-            _say(json.dumps({"step": step.name, "rfc": step.rfc or None, "found": step.found}))
-        outputs = outcome.packets or ([outcome.answer] if outcome.answer else [])
-        document = {
-            "verdict": outcome.verdict.name.lower(),
-            "direction": outcome.direction,
-            "rfc": outcome.verdict.section,
-            "help": outcome.verdict.help,
-            "answered": outcome.answer is not None,
-            "packet": given[-1][1].hex(),
-            "outputs": [octets.hex() for octets in outputs],
-        }
-        _say(json.dumps(document))
-    else:
-        width = max(len(step.rfc) for step in steps)
-        for step in steps:
-            for line, found in enumerate(step.found):
-                name, rfc = (step.name, step.rfc) if line == 0 else ("", "")
-                _say(f"{name:14}  {rfc:{width}}  {found}")
+    document = explainer.document(given[-1][1], steps, outcome)
+    lines = text.explanation_as_json(document) if as_json else text.explanation(document)
+    sys.stdout.writelines(f"{line}\n" for line in lines)
     sys.stdout.flush()
     return EXPLAINED
-
-
-def _say(line: str) -> None:
-    sys.stdout.write(f"{line}\n")

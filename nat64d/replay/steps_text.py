@@ -153,11 +153,17 @@ def _tables(settings: Settings, now: int, one: Pass) -> Iterator[str]:
         yield "no session, and none is opened"
         return
     host4 = f"{IPv4Address(int(session.host4))}:{session.host4_port}"
-    left = f"{(int(session.expires) - now) / 1000:g} s"
-    lifetime = f"expires in {left}"
+    lifetime = f"expires in {_seconds(session, now)}"
     if one.timeout != Timeout.KEEP:
         lifetime += f" ({one.timeout.name})"
+    if one.before.session is not None and one.before.session.expires != session.expires:
+        lifetime += f" instead of {_seconds(one.before.session, now)}"
     yield f"{'new session' if one.opened_session else 'session'} with {host4}{_state(one, session)}; {lifetime}"
+
+
+def _seconds(session: np.record, now: int) -> str:
+    """How long a session lives without another packet."""
+    return f"{(int(session.expires) - now) / 1000:.10g} s"
 
 
 def _state(one: Pass, session: np.record) -> str:

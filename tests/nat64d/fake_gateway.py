@@ -9,7 +9,17 @@ from ipaddress import ip_address
 from pathlib import Path
 
 from nat64d.control.api import Server, serve
-from nat64d.control.gateway import Bib, Counter, Event, Filters, GatewayStatus, NotReadyError, Pool, Session
+from nat64d.control.gateway import (
+    Bib,
+    Counter,
+    Event,
+    Explanation,
+    Filters,
+    GatewayStatus,
+    NotReadyError,
+    Pool,
+    Session,
+)
 
 
 def session(number: int, protocol: str = "tcp") -> Session:
@@ -91,6 +101,22 @@ class FakeGateway:
             {**where, "protocol": "tcp", "source": None, "used": 1, "total": 258048},
             {**where, "protocol": "tcp", "source": "2001:db8:1::/48", "used": 0, "total": 0},
         ]
+
+    def explain(self, packet: bytes) -> Explanation:
+        self._tables()
+        return {
+            "steps": [
+                {"step": "parse", "rfc": "8200 3", "found": ["IPv6 UDP"]},
+                {"step": "before", "rfc": None, "found": ["header", f"{len(packet)} octets"]},
+            ],
+            "verdict": "translated",
+            "direction": "6to4",
+            "rfc": "7915",
+            "help": "Translated and written.",
+            "answered": False,
+            "packet": packet.hex(),
+            "outputs": ["45"],
+        }
 
     def _tables(self) -> None:
         self.threads.add(threading.get_ident())

@@ -40,12 +40,13 @@ def client(server, path):
     return Client(str(path))
 
 
-def ask(path, target, method="GET"):
+def ask(path, target, method="GET", body=b""):
     """Status, content type and body of one request on the unix socket."""
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(10)
         connection.connect(str(path))
-        connection.sendall(f"{method} {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+        head = f"{method} {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {len(body)}\r\n\r\n"
+        connection.sendall(head.encode() + body)
         response = http.client.HTTPResponse(connection, method=method)
         response.begin()
         return response.status, response.headers["Content-Type"], response.read()
@@ -91,7 +92,39 @@ def test_the_gateway_is_never_asked_by_the_event_loop(client, gateway, server):
     assert not gateway.threads & loop_thread
 
 
+def test_a_packet_is_posted_and_its_explanation_answered(client, gateway):
+    assert client.posted("/v1/explain", b"\x60\x00") == gateway.explain(b"\x60\x00")
+
+
+def test_an_explanation_is_as_openapi_says(client):
+    document = client.document("/v1/openapi.json")
+    answer = document["paths"]["/v1/explain"]["post"]["responses"]["200"]["content"]["application/json"]
+    schema = resolve(document, answer["schema"])
+    explained = client.posted("/v1/explain", b"")
+    assert sorted(explained) == schema["required"]
+    step = schema["properties"]["steps"]["items"]
+    assert sorted(explained["steps"][0]) == step["required"]
+
+
 # How it refuses.
+
+
+@pytest.mark.parametrize(("error", "status"), [(shapes.BusyError, 429), (shapes.ExplanationError, 500)])
+def test_a_packet_that_is_not_explained_is_told_why(gateway, server, path, error, status, monkeypatch):
+    def refuse(_):
+        raise error("one sentence")
+
+    monkeypatch.setattr(gateway, "explain", refuse)
+    answered, _, body = ask(path, "/v1/explain", "POST", b"\x45")
+    assert (answered, json.loads(body)) == (status, {"error": "one sentence"})
+    with pytest.raises(RequestRefusedError, match=r"^one sentence$"):
+        Client(str(path)).posted("/v1/explain", b"\x45")
+
+
+def test_more_octets_than_any_packet_has_are_refused(server, path):
+    answered, _, body = ask(path, "/v1/explain", "POST", bytes(1 << 21))
+    assert (answered, list(json.loads(body))) == (413, ["error"])
+
 
 REFUSED = [
     ("sessions", "protocol=foo", "protocol=foo: expected tcp, udp or icmp"),
@@ -135,8 +168,8 @@ def test_before_it_is_ready_only_health_and_status_answer(gateway, server, path)
         200,
         503,
     ]
-    for name in LISTINGS:
-        status, _, body = ask(path, f"/v1/{name}")
+    for target, method in [(f"/v1/{name}", "GET") for name in LISTINGS] + [("/v1/explain", "POST")]:
+        status, _, body = ask(path, target, method)
         assert (status, json.loads(body)) == (503, {"error": "not ready yet: compiling"})
 
 
@@ -245,18 +278,20 @@ def test_openapi_describes_exactly_what_is_served(client, path):
     assert document["openapi"].startswith("3.1.")
     assert sorted(document["paths"]) == sorted(route.path for route in api.ROUTES)
     for target, item in document["paths"].items():
-        assert item.keys() == {"get"}
-        status, content_type, _ = ask(path, target)
+        ((method, operation),) = item.items()
+        assert (method == "post") == ("requestBody" in operation) == (target == "/v1/explain")
+        status, content_type, _ = ask(path, target, method.upper())
         assert status == 200
-        assert [content_type.split(";")[0]] == list(item["get"]["responses"]["200"]["content"])
-    names = [item["get"]["operationId"] for item in document["paths"].values()]
+        assert [content_type.split(";")[0]] == list(operation["responses"]["200"]["content"])
+        assert ask(path, target, "PUT")[0] == 405
+    names = [operation["operationId"] for item in document["paths"].values() for operation in item.values()]
     assert len(set(names)) == len(names)
 
 
 def test_openapi_filters_are_those_that_are_understood(client, path):
     good = {"protocol": "tcp", "host6": "2001:db8::/32", "host4": "192.0.2.1", "mapped4": "192.0.2.1", "limit": "1"}
     for target, item in client.document("/v1/openapi.json")["paths"].items():
-        described = {parameter["name"] for parameter in item["get"].get("parameters", ())}
+        described = {parameter["name"] for parameter in item.get("get", {}).get("parameters", ())}
         if target.removeprefix("/v1/") in LISTINGS:
             assert described == {name for name, text in good.items() if ask(path, f"{target}?{name}={text}")[0] == 200}
 

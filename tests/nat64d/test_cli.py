@@ -16,7 +16,9 @@ from nat64d.cli import app
 from tests.nat64d.fake_gateway import FakeGateway, serving, session
 
 ROOT = Path(__file__).parents[2]
-ASKING = ("status", "counters", "sessions", "bib", "pools")
+PCAPS = ROOT / "pcaps"
+PACKET = "2001:db8::1 > 64:ff9b::192.0.2.1 udp 5000 53"
+ASKING = (("status",), ("counters",), ("sessions",), ("bib",), ("pools",), ("explain", PACKET, "--live"))
 HEAVY = ("aiohttp", "asyncio", "numba", "numpy", "prometheus_client", "pyroute2", "rich", "scapy")
 
 
@@ -133,6 +135,26 @@ def test_counters_all_and_json(path):
     assert [row.get("packets", row.get("count")) for row in everything] == [12, 0, 3, 1, 0]
     counted = [json.loads(line) for line in run("counters", "--socket", path, "--json").stdout.splitlines()]
     assert counted == [row for row in everything if row.get("packets") or row.get("count")]
+
+
+def test_explain_live(path):
+    result = run("explain", PACKET, "--live", "--socket", path)
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout == (
+        "parse           8200 3  IPv6 UDP\nbefore                  header\n                        48 octets\n"
+    )
+
+
+def test_explain_live_as_json_is_what_explain_writes_offline(path, gateway):
+    *steps, end = map(json.loads, run("explain", PACKET, "--live", "--socket", path, "--json").stdout.splitlines())
+    explained = gateway.explain(bytes.fromhex(end["packet"]))
+    assert steps == explained.pop("steps")
+    assert end == explained
+
+
+def test_explain_live_takes_every_form_of_a_packet(path):
+    for packet, octets in (("4500", 2), (f"{PCAPS}/udp_there_and_back.pcap:2", 34)):
+        assert f"{octets} octets" in run("explain", packet, "--live", "--socket", path).stdout
 
 
 def test_filters_are_handed_on(path):
@@ -280,12 +302,12 @@ def test_no_command_is_usage_and_help_names_the_exit_codes():
 # As processes.
 
 
-@pytest.mark.parametrize("name", ASKING)
-def test_asking_imports_nothing_heavy(name, path):
+@pytest.mark.parametrize("words", ASKING, ids=lambda words: words[0])
+def test_asking_imports_nothing_heavy(words, path):
     code = (
         "import sys; from nat64d.cli import app\n"
         "assert 'pydantic' not in sys.modules  # typer may bring it when it runs\n"
-        f"app(['{name}', '--socket', '{path}'], standalone_mode=False)\n"
+        f"app([*{words}, '--socket', '{path}'], standalone_mode=False)\n"
         f"sys.exit(' '.join(m for m in {HEAVY} if m in sys.modules) or 0)"
     )
     done = subprocess.run(

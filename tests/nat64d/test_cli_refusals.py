@@ -7,9 +7,11 @@ import pytest
 from typer.testing import CliRunner
 
 from nat64d.cli import app
+from nat64d.control.gateway import BusyError
 from tests.nat64d.fake_gateway import FakeGateway, serving
 
-ASKING = ("status", "counters", "sessions", "bib", "pools")
+PACKET = "2001:db8::1 > 64:ff9b::192.0.2.1 udp 5000 53"
+ASKING = (("status",), ("counters",), ("sessions",), ("bib",), ("pools",), ("explain", PACKET, "--live"))
 
 
 @pytest.fixture
@@ -27,9 +29,9 @@ def run(*arguments):
     return CliRunner().invoke(app, [str(argument) for argument in arguments], prog_name="nat64d")
 
 
-@pytest.mark.parametrize("name", ASKING)
-def test_nobody_on_the_socket_is_3_and_one_sentence(name, tmp_path):
-    result = run(name, "--socket", tmp_path / "none.sock")
+@pytest.mark.parametrize("words", ASKING, ids=lambda words: words[0])
+def test_nobody_on_the_socket_is_3_and_one_sentence(words, tmp_path):
+    result = run(*words, "--socket", tmp_path / "none.sock")
     assert (result.exit_code, result.stdout) == (3, "")
     assert result.stderr == (
         f"nat64d: {tmp_path}/none.sock: no daemon answers here; "
@@ -93,6 +95,16 @@ def test_a_daemon_still_starting_is_3_for_listings(path, gateway):
     assert (result.exit_code, result.stderr) == (3, f"nat64d: {path}: not ready yet: compiling\n")
 
 
+def test_a_packet_that_cannot_be_explained_now_is_1(path, gateway):
+    def busy(_):
+        raise BusyError("another packet is being explained: try again when it is")
+
+    gateway.explain = busy
+    result = run("explain", PACKET, "--live", "--socket", path)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr == "nat64d: another packet is being explained: try again when it is\n"
+
+
 def test_a_fault_in_the_daemon_is_1(path, gateway):
     gateway.pools = lambda: 1 / 0
     result = run("pools", "--socket", path)
@@ -112,6 +124,10 @@ def test_a_fault_in_the_daemon_is_1(path, gateway):
         (("sessions", "-c", "/nowhere.toml"), "/nowhere.toml"),
         (("pools", "-c", __file__, "--socket", "/x"), "-c and --socket may name two daemons; give one of them"),
         (("replay", "/nowhere.pcap"), "/nowhere.pcap"),
+        (("explain", PACKET, "--socket", "/x"), "--socket names a running daemon; give --live with it"),
+        (("explain", PACKET, "--live", "-c", __file__, "--socket", "/x"), "-c and --socket may name two daemons"),
+        (("explain", "hello", "--live"), "'hello' is no packet: expected 'SOURCE > DESTINATION udp"),
+        (("explain", "/nowhere.pcap:1", "--live"), "/nowhere.pcap does not exist: expected "),
         (("frobnicate",), "frobnicate"),
     ],
 )

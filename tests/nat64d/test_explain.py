@@ -108,9 +108,21 @@ V4_SYN = "192.0.2.1 > 203.0.113.1 tcp 80 40000 flags SA"
 QUOTE = "45000020000100004011000063636363cb0071019c400035000c0000"
 LATER = "198.51.100.9 > 203.0.113.1 udp 53 40000 frag 1480 len 8 id 7"
 SAID = {
-    "tcp_changes_state": ((V6_SYN, V4_SYN), "filter, update", "V6_INIT -> ESTABLISHED; expires in 7440 s (TCP_EST)"),
-    "tcp_keeps_lifetime": ((V6_SYN, V4_SYN, V6_SYN + " flags F"), "filter, update", "V6_FIN_RCV; expires in 7440 s"),
-    "tcp_same_state": ((V6_SYN, V6_SYN), "filter, update", ", V6_INIT; expires in 240 s (TCP_TRANS)"),
+    "tcp_changes_state": (
+        (V6_SYN, V4_SYN),
+        "filter, update",
+        "V6_INIT -> ESTABLISHED; expires in 7440 s (TCP_EST) instead of 239.999 s",
+    ),
+    "tcp_keeps_lifetime": (
+        (V6_SYN, V4_SYN, V6_SYN + " flags F"),
+        "filter, update",
+        "V6_FIN_RCV; expires in 7439.999 s",
+    ),
+    "tcp_same_state": (
+        (V6_SYN, V6_SYN),
+        "filter, update",
+        ", V6_INIT; expires in 240 s (TCP_TRANS) instead of 239.999 s",
+    ),
     "by_the_bib_alone": (
         (V6_SYN, "192.0.2.9 > 203.0.113.1 tcp 80 40000 flags A"),
         "filter, update",
