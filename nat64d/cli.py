@@ -50,7 +50,7 @@ def run(config: ConfigOption = None) -> None:
 
 @app.command()
 def check(config: ConfigOption = None) -> None:
-    """Check the configuration and print what is in effect, defaults included; all problems go to standard error."""
+    """Check the configuration and print what is in effect, defaults included; what is wrong goes to standard error."""
     from nat64d.config import ConfigError, dump, load  # noqa: PLC0415  pydantic
 
     try:
@@ -59,6 +59,8 @@ def check(config: ConfigOption = None) -> None:
         for problem in error.problems:
             typer.echo(str(problem), err=True)
         raise typer.Exit(1) from None
+    for warning in effective.warnings():
+        typer.echo(f"warning: {warning}", err=True)
     typer.echo(dump(effective), nl=False)
 
 

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from nat64d.config import Config, Pool4
+from nat64d.config.addresses import split_port_range
 from translator.packet.fields import ICMP, TCP, UDP
-from translator.packet.rewrite import CALCULATE, DROP, FORWARD
+from translator.packet.transport import CALCULATE, DROP, FORWARD
 from translator.session.bib import create_bib
 from translator.session.pool4 import slot_of
 from translator.static.eam import enter_rows
@@ -18,6 +19,7 @@ from translator.static.rfc6052 import LENGTHS
 from translator.tables import EAM, GROUP, NONE, POOL, Settings, Tables, create, empty_index, records
 from translator.verdict import Event
 
+ZERO_CHECKSUM = {"calculate": CALCULATE, "drop": DROP, "forward": FORWARD}
 PROTOCOLS = {"tcp": TCP, "udp": UDP, "icmp": ICMP}
 DUMMY4 = IPv4Address("192.0.0.8")  # RFC 7600: the source of ICMP errors of one that has no address
 ANY = IPv6Network("::/0")
@@ -102,16 +104,31 @@ def _eam(config: Config, secret: np.ndarray) -> dict[str, Any]:
     }
 
 
+def _rfc6791(sources: IPv6Network) -> dict[str, int]:
+    """The attributes of Settings about rfc6791_ipv6: as much of a router's IPv4 address goes in as there is room."""
+    hi, lo = words(sources[0])
+    return {"rfc6791_hi": hi, "rfc6791_lo": lo, "rfc6791_bits": (1 << min(32, 128 - sources.prefixlen)) - 1}
+
+
 def _translation(config: Config) -> dict[str, Any]:
     """The attributes of Settings about [translation]."""
     given = config.translation
     return {
         "denylist4": _merged(_rows(*((int(net[0]), int(net[-1])) for net in given.denylist4))),
         "rfc6791": np.array([int(a) for net in given.rfc6791_ipv4 for a in net], np.int64),
+        **_rfc6791(given.rfc6791_ipv6 or IPv6Network(config.tun.ipv6)),
         "mtu4": 0 if given.mtu4 == "auto" else given.mtu4,
         "mtu6": 0 if given.mtu6 == "auto" else given.mtu6,
         "lowest_ipv6_mtu": given.lowest_ipv6_mtu,
-        "zero_udp_checksum": {"calculate": CALCULATE, "drop": DROP, "forward": FORWARD}[given.udp_zero_checksum],
+        "zero_udp_checksum": ZERO_CHECKSUM[given.udp_zero_checksum],
+        "zero_udp_checksum_ports": np.array(
+            [
+                (*split_port_range(ports), what)
+                for name, what in ZERO_CHECKSUM.items()
+                for ports in getattr(given.udp_zero_checksum_ports, name)
+            ],
+            np.int64,
+        ).reshape(-1, 3),
         "traffic_class": NONE if given.traffic_class == "copy" else given.traffic_class,
         "plateaus": np.array(given.mtu_plateaus, np.int64),
     }

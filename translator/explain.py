@@ -122,7 +122,7 @@ def translate(
         steps = steps._replace(verdict=quoted.verdict, quoted=quoted)
     if steps.verdict == Verdict.CONTINUE:
         incoming = incoming_tuple(p, view, quoted, quotes)
-        steps = bind_packet(settings, tables, now, p, view, incoming, quotes, steps)
+        steps = bind_packet(settings, tables, now, p, view, quoted, incoming, steps)
     if steps.verdict != Verdict.CONTINUE:
         return steps
     identification = next_identification(settings, worker)
@@ -155,13 +155,13 @@ def bind_packet(
     now: int,
     p: np.ndarray,
     view: View,
+    quoted: View,
     incoming: Tuple,
-    quotes: bool,
     steps: Steps,
 ) -> Steps:
     """pipeline.bind_packet."""
     flags = u8(p, view.l4 + TCP_FLAGS_AT) if view.transport == TCP and view.fragment_offset == 0 else 0
-    later = view.fragment_offset > 0
+    quotes, later = quoted.l3 != view.l3, quoted.fragment_offset > 0
     passes = [search(settings, tables, now, incoming, flags, quotes, later, False)]
     outgoing = passes[0].outgoing
     if passes[0].verdict == Verdict.CONTINUE and returns_to_us(settings, incoming, outgoing):

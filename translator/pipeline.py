@@ -10,14 +10,14 @@ import numpy as np
 
 from translator.compile import hot, int64, jit
 from translator.lock import acquire, release
-from translator.packet.fields import ICMP, TCP, TCP_FLAGS_AT, u8
+from translator.packet.fields import ICMP, IGMP, TCP, TCP_FLAGS_AT, u8
 from translator.packet.fragments import plan_output
 from translator.packet.icmp import is_echo, is_error
 from translator.packet.icmp_error import build, may_be_answered, wants_answer
 from translator.packet.parse import is_foreign, is_fragment, parse, parse_quoted
 from translator.packet.probe import write_probe
-from translator.packet.rewrite import DROP, FORWARD, plan_error, write_error, write_packet
-from translator.packet.transport import has_zero_checksum
+from translator.packet.rewrite import plan_error, write_error, write_packet
+from translator.packet.transport import CALCULATE, DROP, zero_checksum
 from translator.packet.tuples import addresses, arriving, incoming_tuple, tuple_of
 from translator.packet.virtio import GSO_NONE, decode, is_sound
 from translator.reference import by_reference
@@ -104,7 +104,7 @@ def translate(settings, tables, worker, now, p, view, offload):
     if quoted.verdict != Verdict.CONTINUE:
         return quoted.verdict, 0, 0, 0, 0
     incoming = incoming_tuple(p, view, quoted, quotes)  # 3.4
-    verdict, outgoing, hairpins = bind_packet(settings, tables, now, p, view, incoming, quotes)  # 3.5, 3.6, 3.8
+    verdict, outgoing, hairpins = bind_packet(settings, tables, now, p, view, quoted, incoming)  # 3.5, 3.6, 3.8
     if verdict != Verdict.CONTINUE:
         return verdict, 0, 0, 0, 0
     done = Verdict.HAIRPINNED if hairpins else Verdict.TRANSLATED
@@ -138,6 +138,9 @@ def examine(settings, p, view, offload):
     # RFC 7915 section 4.1: an ICMP error is translated even from an illegal source.
     if not is_unicast(view.family, src_hi, src_lo) and not quotes_packet(p, view):
         return Verdict.NOT_UNICAST
+    # RFC 7915 section 4.2: IGMP stays where it is, silently.
+    if view.family == 4 and view.protocol == IGMP:
+        return Verdict.ICMP_TYPE
     if view.hop_limit <= 1:
         return Verdict.HOP_LIMIT_EXPIRED
     if is_foreign(view):
@@ -148,10 +151,10 @@ def examine(settings, p, view, offload):
         if is_echo(view.family, u8(p, view.l4)):
             return Verdict.FILTERED_ICMP_INFO if settings.drop_icmp_info else Verdict.CONTINUE
         return Verdict.CONTINUE if quotes_packet(p, view) else Verdict.ICMP_TYPE
-    if has_zero_checksum(p, view) and settings.zero_udp_checksum != FORWARD:
-        # RFC 7915 section 4.5: a checksum cannot be calculated over a part of the datagram.
-        if settings.zero_udp_checksum == DROP or is_fragment(view):
-            return Verdict.ZERO_UDP_CHECKSUM
+    # RFC 7915 section 4.5: a checksum cannot be calculated over a part of the datagram.
+    missing = zero_checksum(settings, p, view)
+    if missing == DROP or (missing == CALCULATE and is_fragment(view)):
+        return Verdict.ZERO_UDP_CHECKSUM
     return Verdict.CONTINUE
 
 
@@ -162,10 +165,13 @@ def quotes_packet(p, view):
 
 
 @hot()
-def bind_packet(settings, tables, now, p, view, incoming, quotes):
-    """(verdict, outgoing tuple, whether it hairpins) of a packet; a later fragment goes where its first one went."""
+def bind_packet(settings, tables, now, p, view, quoted, incoming):
+    """(verdict, outgoing tuple, whether it hairpins) of a packet; a later fragment goes where its first one went.
+
+    `quoted`: what an ICMP error quotes, or the packet itself.
+    """
     flags = u8(p, view.l4 + TCP_FLAGS_AT) if view.transport == TCP and view.fragment_offset == 0 else 0
-    later = view.fragment_offset > 0
+    quotes, later = quoted.l3 != view.l3, quoted.fragment_offset > 0
     verdict, outgoing, remembers = bind(settings, tables, now, incoming, flags, quotes, later, False)
     hairpins = verdict == Verdict.CONTINUE and returns_to_us(settings, incoming, outgoing)
     if hairpins:
@@ -189,10 +195,13 @@ def bind(settings, tables, now, t, flags, quotes, later, hairpin):
     """(verdict, outgoing tuple, whether tables were asked): a static mapping, or RFC 6146 sections 3.5 and 3.6.
 
     The tables know ports, which a later fragment has none of: FRAGMENT_UNKNOWN, until somebody recalls its first one.
+    Quoted it tells nobody's session (3.4).
     """
     verdict, outgoing = map_tuple(settings, t, hairpin)
     if verdict != Verdict.NO_MAPPING or not settings.stateful:
         return verdict, outgoing, False
+    if quotes and later:
+        return Verdict.QUOTED_PACKET, t, False
     host4 = t.src_lo
     if t.family == 6:
         if not in_pool6(settings, t.dst_hi, t.dst_lo):
@@ -242,8 +251,9 @@ def answer_sender(settings, worker, now, p, view, verdict, rest):
 
 @jit()
 def take_token(settings, worker, now, family):
-    """RFC 4443 section 2.4 (f): a token bucket a family, one second deep; tokens are thousandths of an error."""
-    rate = max(settings.errors_per_second // settings.queues, 1)
+    """RFC 4443 section 2.4 (f): a token bucket a family, one second deep; tokens are thousandths of an error. A rate of
+    0 allows none (RFC 7915 sections 4.4, 5.4)."""
+    rate = max(settings.errors_per_second // settings.queues, min(settings.errors_per_second, 1))
     elapsed = min(max(now - worker.state[REFILLED], 0), 1000)
     for k in range(2):
         worker.state[TOKENS + k] = min(worker.state[TOKENS + k] + elapsed * rate, 1000 * rate)

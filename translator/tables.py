@@ -122,6 +122,9 @@ class Settings:
     ranges4: np.ndarray  # int64[n, 2], sorted: IPv4 addresses that are ours (pool4 and forwards), first and last
     denylist4: np.ndarray  # int64[n, 2]
     rfc6791: np.ndarray  # int64[n]: sources for ICMP errors of untranslatable IPv6 routers
+    rfc6791_hi: int  # the source for those of untranslatable IPv4 routers,
+    rfc6791_lo: int
+    rfc6791_bits: int  # and which bits of a router's address go into it
     own4: int  # the source of our ICMP errors
     own6_hi: int
     own6_lo: int
@@ -132,7 +135,8 @@ class Settings:
     mtu4: int  # 0: the kernel's route answers for its own links
     mtu6: int
     lowest_ipv6_mtu: int
-    zero_udp_checksum: int  # ZeroChecksum
+    zero_udp_checksum: int  # transport.CALCULATE, DROP or FORWARD
+    zero_udp_checksum_ports: np.ndarray  # int64[n, 3]: first and last destination port, and what holds for them
     traffic_class: int  # NONE: copy
     plateaus: np.ndarray  # int64, descending
     per_host_sessions: int  # 0: no limit

@@ -60,7 +60,13 @@ class Verdict(IntEnum):
     ROUTING_HEADER = 22, "7915 5.1", Answer.PARAMETER_PROBLEM, INFO, "A Routing header has segments left."
     ZERO_UDP_CHECKSUM = 23, "7915 4.5", Answer.NONE, INFO, "A UDP checksum of zero, and none could be calculated."
     TOO_BIG = 24, "7915 4.1", Answer.PACKET_TOO_BIG, DEBUG, "Larger than the next MTU and not to be fragmented."
-    ICMP_TYPE = 25, "7915 4.2", Answer.NONE, DEBUG, "An ICMP type or code without counterpart in the other family."
+    ICMP_TYPE = (
+        25,
+        "7915 4.2",
+        Answer.NONE,
+        DEBUG,
+        "An ICMP type or code without counterpart in the other family; IGMP.",
+    )
     ERROR_IN_ERROR = 26, "7915 4.2", Answer.NONE, DEBUG, "An ICMP error that quotes another ICMP error."
     FRAGMENTED_ICMP = 27, "7915 4.3", Answer.NONE, INFO, "A fragment of an ICMP message."
     PROTOCOL = 28, "6146 3.4", Answer.PROTOCOL_UNREACHABLE, INFO, "Stateful NAT64 carries TCP, UDP and ICMP only."

@@ -58,6 +58,22 @@ def prefix6(value: object) -> IPv6Network:
     return _prefix(IPv6Network, value, "an IPv6 prefix such as 2001:db8::/32")
 
 
+def hosts4(value: object) -> IPv4Network:
+    """A prefix of IPv4 addresses that hosts beyond a router can have."""
+    prefix = prefix4(value)
+    if not all(_is_host4(octet) for octet in range(prefix[0].packed[0], prefix[-1].packed[0] + 1)):
+        raise ValueError(UNICAST4)
+    return prefix
+
+
+def hosts6(value: object) -> IPv6Network:
+    """A prefix of IPv6 addresses that hosts beyond a router can have."""
+    prefix = prefix6(value)
+    if any(prefix.overlaps(other) for other in _NO_HOSTS6):
+        raise ValueError(UNICAST6)
+    return prefix
+
+
 def translation_prefix(value: object) -> IPv6Network:
     """A prefix for IPv4-embedded IPv6 addresses (RFC 6052 section 2.2): one of six lengths, bits 64 to 71 zero."""
     prefix = _prefix(IPv6Network, value, "an IPv6 prefix such as 64:ff9b::/96")

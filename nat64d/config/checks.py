@@ -2,22 +2,22 @@
 
 from collections.abc import Iterator, Mapping
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
-from itertools import accumulate, islice
+from itertools import accumulate, islice, pairwise
 from typing import Any, NamedTuple
 
 from nat64d.config import toml
-from nat64d.config.addresses import INTERFACE
+from nat64d.config.addresses import INTERFACE, split_port_range
 from nat64d.config.models import Config
 from nat64d.config.problems import Finding
 
 WELL_KNOWN = IPv6Network("64:ff9b::/96")  # RFC 6052 section 2.1
 POOL4_ADDRESSES = 4096  # each needs a bit a port and protocol: 24 KiB
+RFC6791_ADDRESSES = 4096  # each is a row of Settings; RFC 6791 section 3.2 wishes a small pool
 
 _SECTIONS_LATER = ("service", "clat", "dns64")
 _KEYS_LATER = (  # their defaults are all there is
     ("limits", "port_block"),
     ("limits", "fragments_memory"),
-    ("translation", "rfc6791_ipv6"),
     ("translation", "clamp_mss"),
     ("state", "file"),
     ("state", "keep"),
@@ -54,10 +54,27 @@ def contradictions(raw: Mapping[str, Any], config: Config) -> Iterator[Finding]:
     yield from _own_address4(config, pools)
     yield from _eams(config, pools)
     yield from _nothing_to_translate(raw, config)
+    yield from _translation(config)
     if config.host.masquerade == config.tun.name:
         yield Finding(("host", "masquerade"), "another interface than [tun] name")
-    if config.translation.mtu6 != "auto" and config.translation.mtu6 < config.translation.lowest_ipv6_mtu:
-        yield Finding(("translation", "lowest_ipv6_mtu"), f"at most mtu6, {config.translation.mtu6}")
+
+
+def _translation(config: Config) -> Iterator[Finding]:
+    """What does not go together in [translation]: MTUs, sources of ICMP errors, ports in two lists."""
+    given = config.translation
+    if given.mtu6 != "auto" and given.mtu6 < given.lowest_ipv6_mtu:
+        yield Finding(("translation", "lowest_ipv6_mtu"), f"at most mtu6, {given.mtu6}")
+    if (total := sum(prefix.num_addresses for prefix in given.rfc6791_ipv4)) > RFC6791_ADDRESSES:
+        yield Finding(("translation", "rfc6791_ipv4"), f"at most {RFC6791_ADDRESSES} addresses, not {total}")
+    if config.pool6 and given.rfc6791_ipv6 and given.rfc6791_ipv6.overlaps(config.pool6):
+        yield Finding(("translation", "rfc6791_ipv6"), f"addresses outside pool6, {config.pool6}")
+    ranges = sorted(
+        (*split_port_range(text), name, text) for name, texts in given.udp_zero_checksum_ports for text in texts
+    )
+    for (_, last, name, text), (first, _, other, _) in pairwise(ranges):
+        if first <= last:
+            expected = f"a port once; {text} of {name} overlaps"
+            yield Finding(("translation", "udp_zero_checksum_ports", other), expected)
 
 
 class _Pool(NamedTuple):

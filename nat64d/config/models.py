@@ -12,6 +12,8 @@ from pydantic import PlainValidator as By
 from nat64d.config.addresses import (
     address4,
     address6,
+    hosts4,
+    hosts6,
     ipv4_range,
     listener,
     port_range,
@@ -194,14 +196,15 @@ class Timeouts(Section):
 
 
 class Limits(Section):
-    """Capacities; a `per_host_` limit or block of 0 is none, `fragments_memory` is in octets."""
+    """Capacities; a `per_host_` limit or block of 0 is none, `fragments_memory` is in octets, 0 ICMP errors are none at
+    all."""
 
     sessions: Annotated[int, By(whole(16, 16777216))] = 1048576
     per_host_sessions: Annotated[int, By(whole(0, 16777216))] = 0
     per_host_ports: Annotated[int, By(whole(0, 65535))] = 0
     port_block: Annotated[int, By(whole(0, 65535))] = 0
     fragments_memory: Annotated[int | None, By(whole(65536, 1 << 30))] = None
-    icmp_errors_per_second: Annotated[int, By(whole(1, 1000000))] = 100
+    icmp_errors_per_second: Annotated[int, By(whole(0, 1000000))] = 100
 
 
 class Filtering(Section):
@@ -219,6 +222,17 @@ ZeroChecksum = Literal["calculate", "drop", "forward"]
 EamHairpin = Literal["intrinsic", "simple", "off"]
 
 
+Ports = Annotated[tuple[str, ...], By(several(port_range, "ports"))]
+
+
+class ZeroChecksumPorts(Section):
+    """Destination ports of UDP datagrams without checksum for which `udp_zero_checksum` does not hold, but this."""
+
+    calculate: Ports = ()
+    drop: Ports = ()
+    forward: Ports = ()
+
+
 class Translation(Section):
     """How headers are translated (RFC 7915); `mtu4`, `mtu6`: of the next hop, "auto" = from the routing table."""
 
@@ -226,10 +240,11 @@ class Translation(Section):
     mtu6: Mtu6 = "auto"
     lowest_ipv6_mtu: Annotated[int, By(whole(1280, 65535, "RFC 8200 section 5"))] = 1280
     udp_zero_checksum: Annotated[ZeroChecksum, By(choice("calculate", "drop", "forward"))] = "calculate"
+    udp_zero_checksum_ports: ZeroChecksumPorts = ZeroChecksumPorts()
     traffic_class: Annotated[int | Literal["copy"], By(either("copy", whole(0, 255)))] = "copy"
     mtu_plateaus: Annotated[tuple[int, ...], By(plateaus)] = PLATEAUS
-    rfc6791_ipv4: Prefixes4 = ()
-    rfc6791_ipv6: Annotated[IPv6Network | None, By(prefix6)] = None
+    rfc6791_ipv4: Annotated[tuple[IPv4Network, ...], By(several(hosts4, "IPv4 prefixes"))] = ()
+    rfc6791_ipv6: Annotated[IPv6Network | None, By(hosts6)] = None
     eam_hairpin: Annotated[EamHairpin, By(choice("intrinsic", "simple", "off"))] = "intrinsic"
     clamp_mss: Flag = False
     denylist4: Prefixes4 = ()
@@ -300,4 +315,10 @@ class Config(Section):
                 )
             if not private and masquerade != "off":
                 sentences.append(f'{row} is public, yet [host] masquerade = "{masquerade}" hides it behind this host.')
+        sentences += [
+            f"[translation] rfc6791_ipv4 has private addresses, {prefix}: networks that filter them will miss ICMP "
+            "errors (RFC 6791 section 3.1)."
+            for prefix in self.translation.rfc6791_ipv4
+            if any(prefix.overlaps(private) for private in PRIVATE4)
+        ]
         return sentences

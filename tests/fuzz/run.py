@@ -39,7 +39,14 @@ WORLDS: dict[str, dict[str, Any]] = {
     },
     "small next hops": {
         "pool6": "2001:db8:64:ff00::/64",
-        "translation": {"mtu4": 1300, "mtu6": 1280, "udp_zero_checksum": "forward", "rfc6791_ipv4": ["192.0.2.8/30"]},
+        "translation": {
+            "mtu4": 1300,
+            "mtu6": 1280,
+            "udp_zero_checksum": "forward",
+            "udp_zero_checksum_ports": {"drop": ["2000"], "calculate": ["53", "2001-2002"]},
+            "rfc6791_ipv4": ["192.0.2.8/30"],
+            "rfc6791_ipv6": "2001:db8:6791::/64",
+        },
     },
     "pool6 /32": {"pool6": "2001:d8::/32", "filtering": {"drop_icmp_info": True}},
     "pool6 /48, a pool for one host": {

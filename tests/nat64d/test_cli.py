@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 import nat64d
 from nat64d import defaults
 from nat64d.cli import app
+from nat64d.config import dump, load
 from tests.nat64d.fake_gateway import FakeGateway, serving, session
 
 ROOT = Path(__file__).parents[2]
@@ -276,6 +277,15 @@ def test_check_prints_what_is_in_effect_and_it_loads_back(tmp_path):
     assert 'pool6 = "2001:db8:64::/96"' in result.stdout
     config.write_text(result.stdout)
     assert run("check", "-c", config).stdout == result.stdout
+
+
+def test_check_warns_and_is_content(tmp_path):
+    config = tmp_path / "nat64d.toml"
+    config.write_text('pool6 = "2001:db8:64::/96"\n[[pool4]]\naddresses = "10.0.0.1"\n')
+    result = run("check", "-c", config)
+    assert (result.exit_code, result.stdout) == (0, dump(load(config)))
+    assert result.stderr == "".join(f"warning: {warning}\n" for warning in load(config).warnings())
+    assert result.stderr.count("\n") == 1
 
 
 def test_check_tells_all_problems_one_a_line(tmp_path):

@@ -5,7 +5,7 @@ from scapy.layers.inet import UDP
 from scapy.layers.inet6 import ICMPv6ND_Redirect
 from scapy.packet import Packet, Raw
 
-from tests.case import Case, Nat64
+from tests.case import Case, Nat64, Step
 from tests.packets import (
     FROM_HOST6,
     FROM_MAPPED,
@@ -114,6 +114,14 @@ def test_errors_are_limited_to_the_rate_of_the_operator(packet):
     assert nat64.send(packet, at=0.2).answer is None
     assert [nat64.send(packet, at=3600).answer is not None for _ in range(6)] == [True] * 5 + [False]
     assert nat64.events() == {"BIB_CREATED": 3, "ANSWER_SENT": 11, "ANSWER_LIMITED": 5}
+
+
+@pytest.mark.parametrize("packet", [LATE4, LATE6], ids=["ipv4", "ipv6"])
+def test_a_rate_of_0_is_no_error_at_all(packet):
+    nat64 = Nat64(limits={"icmp_errors_per_second": 0})
+    for at in (0, 1, 3600):
+        nat64.check(Step(packet, verdict=Verdict.HOP_LIMIT_EXPIRED, at=at))
+    assert nat64.events() == {"BIB_CREATED": 3, "ANSWER_LIMITED": 3}
 
 
 def test_each_family_has_a_limit_of_its_own():

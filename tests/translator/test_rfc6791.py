@@ -1,4 +1,6 @@
-"""RFC 6791: whom IPv4 hosts see behind the errors of IPv6 routers that have no address there."""
+"""RFC 6791: whom IPv4 hosts see behind the errors of IPv6 routers that have no address there; and the other way."""
+
+from ipaddress import IPv4Address, IPv6Address
 
 import pytest
 from scapy.layers.inet import UDP
@@ -9,6 +11,7 @@ from tests.mapped import (
     ALONE,
     ASK,
     BESIDE,
+    EAM,
     EAM4,
     EAM6,
     OTHER_EAM4,
@@ -21,6 +24,7 @@ from tests.mapped import (
 )
 from tests.packets import (
     HOST4,
+    OUR6,
     ROUTER4,
     ROUTER4_IN6,
     ROUTER6,
@@ -65,6 +69,51 @@ def test_rfc6791_3_the_pool_is_for_those_without_an_address_only():
     assert seen_source(nat64, OTHER_EAM6) == OTHER_EAM4
     assert seen_source(nat64, ROUTER4_IN6) == ROUTER4
     assert seen_source(nat64, EAM6) == EAM4
+
+
+# The other direction: who HOST6's side sees behind the errors of IPv4 routers whose address may not be written in IPv6.
+HIDDEN = ("10.1.2.3", "127.0.0.1", "0.0.0.0", "255.255.255.255", "192.168.255.254")
+
+
+@pytest.mark.parametrize(
+    ("sources", "seen"),
+    [
+        ("2001:db8:6791::/64", lambda router: IPv6Address("2001:db8:6791::") + int(IPv4Address(router))),
+        ("2001:db8:ffff::/96", lambda router: IPv6Address("2001:db8:ffff::") + int(IPv4Address(router))),
+        ("2001:db8:6791::ff00/120", lambda router: IPv6Address("2001:db8:6791::ff00") + IPv4Address(router).packed[3]),
+        ("2001:db8:6791::1", lambda router: IPv6Address("2001:db8:6791::1")),
+        (None, lambda router: IPv6Address(OUR6)),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("router", HIDDEN)
+def test_rfc6791_into_ipv6_a_hidden_router_shows_its_address_in_a_prefix_of_the_operator(router, sources, seen):
+    nat64 = Nat64(**BESIDE, translation={"rfc6791_ipv6": sources})
+    sent = to_eam4(src=router) / Icmp(type=11) / as_eam4() / UDP(**ASK)
+    nat64.check(Step(sent, at_eam6(src=str(seen(router))) / Icmp(type=3) / sent6(src=EAM6) / UDP(**ASK)))
+
+
+def test_rfc6791_into_ipv6_the_prefix_is_for_those_without_an_address_only():
+    nat64 = Nat64(**BESIDE, translation={"rfc6791_ipv6": "2001:db8:6791::/64"})
+    for router, seen in ((ROUTER4, ROUTER4_IN6), (OTHER_EAM4, OTHER_EAM6), (HOST4, in6(HOST4))):
+        sent = to_eam4(src=router) / Icmp(type=11) / as_eam4() / UDP(**ASK)
+        nat64.check(Step(sent, at_eam6(src=seen) / Icmp(type=3) / sent6(src=EAM6) / UDP(**ASK)))
+
+
+def test_rfc6791_into_ipv6_without_pool6_every_router_is_one_without_an_address():
+    every = {"ipv4": "198.51.100.0/28", "ipv6": "2001:db8:a::/124"}
+    nat64 = Nat64(**ALONE | {"eam": [*EAM, every], "pool6": None}, translation={"rfc6791_ipv6": "2001:db8:6791::/64"})
+    quoted4 = as_eam4(dst="198.51.100.7") / UDP(**ASK)
+    quoted6 = sent6(src=EAM6, dst="2001:db8:a::7") / UDP(**ASK)
+    expect = at_eam6(src="2001:db8:6791::cb00:7109") / Icmp(type=3) / quoted6
+    nat64.check(Step(to_eam4(src=ROUTER4) / Icmp(type=11) / quoted4, expect))
+
+
+def test_our_own_errors_come_from_us_not_from_rfc6791():
+    nat64 = Nat64(**BESIDE, translation={"rfc6791_ipv6": "2001:db8:6791::/64", "rfc6791_ipv4": [ROUTERS_HAVE]})
+    late6, late4 = of_eam6(hlim=1) / UDP(**ASK), to_eam4(ttl=1) / UDP(**ASK)
+    assert nat64.send(late6).answer == bytes(answer6(late6, 3, 0))
+    assert nat64.send(late4).answer == bytes(answer4(late4, 11, 0))
 
 
 def test_traceroute_from_a_mapped_host_shows_us_the_ipv4_router_and_the_host():

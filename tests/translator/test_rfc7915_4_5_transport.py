@@ -139,6 +139,50 @@ CASES = [
     ),
 ]
 
+# [translation] udp_zero_checksum_ports: by the destination port as it came, whatever holds for the others.
+LISTS = {"forward": ["1-52", "54-4000"], "drop": ["53"], "calculate": ["39999-40001"]}
+WISHES = {1: "forward", 52: "forward", 53: "drop", 54: "forward", 4000: "forward", 4001: None, 65535: None}
+
+
+def by_port(how: str, name: str, sent: Packet, expect: Packet | None = None) -> Case:
+    config = {"translation": {"udp_zero_checksum": how, "udp_zero_checksum_ports": LISTS}}
+    return Case(name, sent=sent, expect=expect, verdict=Verdict.TRANSLATED if expect else ZERO, config=config)
+
+
+def bare(port: int, wish: str) -> tuple[Packet, Packet | None]:
+    """HOST6 to a port without checksum, and what has to become of it."""
+    ends = {"sport": MAPPED4_PORT, "dport": port} | ({"chksum": 0} if wish == "forward" else {})
+    out = seen4() / UDP(**ends) / b"abc"
+    return from6() / UDP(sport=HOST6_PORT, dport=port, chksum=0) / b"abc", None if wish == "drop" else out
+
+
+CASES += [
+    *(
+        by_port(how, f"rfc7915_5_5_port_{port}_without_checksum_where_others_{how}", *bare(port, wish or how))
+        for how in ("calculate", "drop", "forward")
+        for port, wish in WISHES.items()
+    ),
+    by_port(
+        "drop",
+        "rfc7915_4_5_the_port_is_the_one_the_packet_came_with",
+        from4() / UDP(sport=53, dport=MAPPED4_PORT, chksum=0) / b"abc",
+        seen6() / UDP(sport=53, dport=HOST6_PORT) / b"abc",
+    ),
+    by_port("calculate", "rfc7915_4_5_a_source_port_on_a_list_says_nothing", BARE4, seen6() / UDP(**TO_HOST6) / b"abc"),
+    by_port(
+        "drop",
+        "rfc7915_5_5_a_port_to_forward_spares_a_first_fragment",
+        fragment_of(from6() / UDP(sport=HOST6_PORT, dport=54, chksum=0) / payload(1600), 0, 800),
+        fragment_of(seen4() / UDP(sport=MAPPED4_PORT, dport=54, chksum=0) / payload(1600), 0, 800),
+    ),
+    by_port(
+        "forward",
+        "rfc7915_5_5_a_port_to_drop_spares_a_checksum",
+        from6() / UDP(**FROM_HOST6) / b"abc",
+        seen4() / UDP(**FROM_MAPPED) / b"abc",
+    ),
+]
+
 
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_rfc7915_4_5(case):

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 from scapy.layers.inet import GRE, TCP, UDP
+from scapy.layers.inet6 import IPv6ExtHdrDestOpt, IPv6ExtHdrHopByHop
 from scapy.packet import Raw
 
 from tests.case import Case, Nat64, Step
@@ -27,6 +28,7 @@ from tests.packets import (
     seen4,
     seen6,
     whole,
+    with_options,
 )
 from translator.verdict import Verdict
 
@@ -95,6 +97,53 @@ PASSES = {
         to_server() / Icmp(type=3, code=2) / at_host4(proto=47) / Raw(b"12345678"),
         at_server() / Icmp(type=4, code=1, rest=6) / of_server(hlim=63, nh=47) / Raw(b"12345678"),
     ),
+    **{
+        f"an_error_about_a_whole_{name}_packet_of_{size}_octets_in": Step(
+            to_server() / Icmp(type=3, code=1) / at_host4(proto=number) / Raw(payload(size)),
+            at_server() / Icmp(type=1) / of_server(hlim=63, nh=number) / Raw(payload(size)),
+        )
+        for name, number in (("gre", 47), ("esp", 50))
+        for size in (0, 4, 7, 8, 40)
+    },
+    **{
+        f"an_error_about_a_whole_{name}_packet_of_{size}_octets_out": Step(
+            of_server() / Icmp(type=1, code=3) / at_server(nh=number) / Raw(payload(size)),
+            at_host4() / Icmp(type=3, code=1) / to_server(ttl=63, id=0, proto=number) / Raw(payload(size)),
+        )
+        for name, number in (("gre", 47), ("esp", 50))
+        for size in (0, 4, 7, 8, 40)
+    },
+    **{
+        f"an_error_about_a_later_fragment_of_{name}_in": Step(
+            to_server() / Icmp(type=3, code=1) / fragment_of(at_host4(proto=number) / Raw(payload(900)), 400, size),
+            at_server() / Icmp(type=1) / fragment_of(of_server(hlim=63, nh=number6) / Raw(payload(900)), 400, size),
+        )
+        for name, number, number6 in (("udp", 17, 17), ("tcp", 6, 6), ("icmp", 1, 58), ("gre", 47, 47))
+        for size in (400, 500)
+    },
+    **{
+        f"an_error_about_a_later_fragment_of_{name}_out": Step(
+            of_server()
+            / Icmp(type=3, code=1)
+            / fragment_of(at_server(nh=number6) / Raw(payload(900)), 400, 496, 0xABCD1234),
+            at_host4()
+            / Icmp(type=11, code=1)
+            / fragment_of(to_server(ttl=63, proto=number) / Raw(payload(900)), 400, 496, 0x1234),
+        )
+        for name, number, number6 in (("udp", 17, 17), ("tcp", 6, 6), ("icmp", 1, 58), ("gre", 47, 47))
+    },
+    "an_error_about_a_later_fragment_of_3_octets": Step(
+        to_server() / Icmp(type=3, code=1) / fragment_of(at_host4() / UDP(**BACK) / payload(395), 400, 8),
+        at_server() / Icmp(type=1) / fragment_of(of_server(hlim=63) / UDP(**BACK) / payload(395), 400, 8),
+    ),
+    "an_error_about_a_packet_with_options": Step(
+        to_server() / Icmp(type=3, code=1) / Raw(with_options(at_host4() / UDP_OUT, b"\x07\x07" + bytes(38))),
+        at_server() / Icmp(type=1) / of_server(hlim=63) / UDP_OUT,
+    ),
+    "an_error_about_a_packet_with_extension_headers": Step(
+        of_server() / Icmp(type=1, code=4) / at_server() / IPv6ExtHdrHopByHop() / IPv6ExtHdrDestOpt() / UDP_IN,
+        at_host4() / Icmp(type=3, code=3) / to_server(ttl=63, id=0) / UDP_IN,
+    ),
     "an_error_of_the_server": Step(
         of_server() / Icmp(type=1, code=4) / at_server() / UDP_IN,
         at_host4() / Icmp(type=3, code=3) / to_server(ttl=63, id=0) / UDP_IN,
@@ -115,6 +164,42 @@ ERROR4 = Icmp(type=11) / to_server(ttl=63, id=0) / UDP_IN
 UNKNOWN6, UNKNOWN4 = from6(src=NEIGHBOUR6) / UDP_OUT, from4(dst="192.0.2.77") / UDP_IN
 FOREIGN6, FOREIGN4 = from6(nh=47) / b"abcd", from4(proto=47) / b"abcd"
 CASES += [
+    *(
+        Case(
+            f"rfc7915_4_3_an_error_about_protocol_{number}_of_one_family_only",
+            config=ALONE,
+            sent=to_server() / Icmp(type=3, code=1) / at_host4(proto=number) / Raw(payload(40)),
+            verdict=Verdict.QUOTED_PACKET,
+        )
+        for number in (58, 59, 0, 44, 2)
+    ),
+    *(
+        Case(
+            f"rfc6146_3_4_an_error_about_a_later_fragment_that_may_be_of_a_session_{at}",
+            config=EAM,
+            sent=sent,
+            verdict=Verdict.QUOTED_PACKET,
+        )
+        for at, sent in (
+            ("in", from4() / Icmp(type=3, code=1) / fragment_of(seen4() / UDP(**PORTS) / payload(900), 400, 400)),
+            ("out", from6() / Icmp(type=1, code=4) / fragment_of(seen6() / UDP(**PORTS) / payload(900), 400, 400)),
+        )
+    ),
+    *(
+        Case(
+            f"rfc7915_4_2_igmp_is_silently_dropped_{how}_ttl_{ttl}",
+            config=config,
+            sent=to_server(proto=2, ttl=ttl) / Raw(b"\x16" + bytes(7)),
+            verdict=Verdict.ICMP_TYPE,
+        )
+        for how, config in BOTH.items()
+        for ttl in (1, 64)
+    ),
+    Case(
+        "rfc7915_4_2_igmp_is_silently_dropped_with_sessions",
+        sent=from4(proto=2) / Raw(b"\x16" + bytes(7)),
+        verdict=Verdict.ICMP_TYPE,
+    ),
     Case(
         "rfc6791_an_error_of_a_router_without_a_mapping_comes_from_us",
         config=ALONE,

@@ -21,6 +21,7 @@ from translator.packet.fields import (
     ICMP,
     ICMP_HEADER,
     ICMPV6,
+    IGMP,
     IPV4_FLAGS_AT,
     IPV4_HEADER,
     IPV4_IDENTIFICATION_AT,
@@ -112,10 +113,13 @@ def parse_quoted(p, error):
         return refused(Verdict.QUOTED_PACKET, family, at)
     view = parse_ipv4(p, at, end, True) if family == 4 else parse_ipv6(p, at, end, True)
     # RFC 6146 section 3.4: a quote that does not tell whose packet it was is silently discarded.
-    if view.verdict != Verdict.CONTINUE or view.end - view.l4 < QUOTED_TRANSPORT or view.fragment_offset > 0:
+    if view.verdict != Verdict.CONTINUE or is_foreign(view):
         return refused(Verdict.QUOTED_PACKET, family, at)
-    if view.transport == ICMP and not is_echo(family, u8(p, view.l4)):
-        return refused(Verdict.ERROR_IN_ERROR, family, at)
+    if view.transport != 0 and view.fragment_offset == 0:
+        if view.end - view.l4 < QUOTED_TRANSPORT:
+            return refused(Verdict.QUOTED_PACKET, family, at)
+        if view.transport == ICMP and not is_echo(family, u8(p, view.l4)):
+            return refused(Verdict.ERROR_IN_ERROR, family, at)
     if not has_sound_checksum(p, error):
         return refused(Verdict.ICMP_CHECKSUM, family, at)
     return view
@@ -240,7 +244,7 @@ def parse_ipv6(p, at, end, quoted):
     if end - at < IPV6_HEADER:
         return refused(Verdict.TRUNCATED, 6, at)
     length = u16(p, at + IPV6_LENGTH_AT)
-    if length == 0:
+    if length == 0 and not quoted:
         return refused(Verdict.BAD_LENGTH, 6, at)
     if not quoted and end - at < IPV6_HEADER + length:
         return refused(Verdict.TRUNCATED, 6, at)
@@ -279,12 +283,13 @@ def is_extension(protocol):
 
 @jit()
 def is_foreign(view):
-    """A protocol that means something in the other family only, or nothing; RFC 7915 sections 4.1 and 5.1 carry any
-    other."""
+    """A protocol that means something in one family only, or nothing; RFC 7915 sections 4.1 and 5.1 carry any other."""
     protocol = view.protocol
     if view.transport != 0:
         return False
-    return protocol == ICMP or protocol == ICMPV6 or protocol == NO_NEXT_HEADER or is_extension(protocol)
+    if protocol == ICMP or protocol == ICMPV6 or protocol == IGMP:
+        return True
+    return protocol == NO_NEXT_HEADER or is_extension(protocol)
 
 
 @jit()

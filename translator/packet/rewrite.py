@@ -34,15 +34,13 @@ from translator.packet.fields import (
 from translator.packet.headers import Header, protocol_for, write
 from translator.packet.icmp import IPV6_MINIMUM_MTU, UNREACHABLE4, Rest, translate_error, translate_mtu
 from translator.packet.parse import is_fragment
-from translator.packet.transport import calculate_udp, complete, has_zero_checksum, pseudo_header, rewrite
+from translator.packet.transport import CALCULATE, calculate_udp, complete, pseudo_header, rewrite, zero_checksum
 from translator.packet.tuples import addresses, tuple_of, turned
 from translator.packet.virtio import GSO_NONE, NEEDS_CSUM, clear, encode, gso_type_for
 from translator.static.addresses import is_allowed4, is_unicast
 from translator.static.mapping import NOTHING, PREFIX, map_to_ipv4, map_to_ipv6
 from translator.tables import NONE
 from translator.verdict import Verdict
-
-CALCULATE, DROP, FORWARD = 0, 1, 2  # Settings.zero_udp_checksum
 
 
 @hot()
@@ -75,7 +73,7 @@ def write_packet(settings, p, view, offload, plan, incoming, outgoing, identific
         complete(p, view.l3 + offload.csum_start, view.end, view.l3 + offload.csum_start + offload.csum_offset)
         partial = False
     if view.fragment_offset == 0:
-        lacks_checksum = has_zero_checksum(p, view) and settings.zero_udp_checksum == CALCULATE
+        lacks_checksum = zero_checksum(settings, p, view) == CALCULATE
         rewrite(p, view.l4, view.end, view.payload, incoming, outgoing, partial)
         if lacks_checksum:
             calculate_udp(p, view.l4, outgoing, partial)
@@ -136,7 +134,8 @@ def write_error(settings, p, view, quoted, error, incoming, outgoing, identifica
     inner = new_header(settings, quoted, family, quoted.hop_limit, dont_fragment, is_fragment(quoted), 0)
     outer_in = addresses(p, view)
     src_hi, src_lo = error_source(settings, view, outer_in, incoming, outgoing)
-    rewrite(p, quoted.l4, quote.cut, quoted.payload, inner_in, inner_out, False)
+    if quoted.fragment_offset == 0:
+        rewrite(p, quoted.l4, quote.cut, quoted.payload, inner_in, inner_out, False)
     place(p, quoted, quote)
     at = write(p, quote.l4, inner, inner_out.src_hi, inner_out.src_lo, inner_out.dst_hi, inner_out.dst_lo)
     l4 = at - ICMP_HEADER
@@ -163,7 +162,8 @@ def error_source(settings, view, outer, incoming, outgoing):
     """The source of a translated ICMP error.
 
     From the end host itself: as in the tuple. From an IPv4 router: its own address under pool6, so that traceroute
-    shows it (RFC 7915 section 6 where RFC 6146 section 3.7 says the end host's), or ours if it may not be embedded.
+    shows it (RFC 7915 section 6 where RFC 6146 section 3.7 says the end host's), or one of rfc6791_ipv6 if it may not
+    be embedded.
     From an IPv6 router: an address of rfc6791_ipv4 (RFC 6791), else the mapped4 address (RFC 6146 section 3.7);
     hairpinned, its own.
     """
@@ -176,7 +176,7 @@ def error_source(settings, view, outer, incoming, outgoing):
         mapped_by, hi, lo = map_to_ipv6(settings, src_lo, False)
         if mapped_by != NOTHING and is_unicast(4, 0, src_lo) and (mapped_by != PREFIX or is_allowed4(settings, src_lo)):
             return hi, lo
-        return settings.own6_hi, settings.own6_lo
+        return settings.rfc6791_hi, settings.rfc6791_lo | (src_lo & settings.rfc6791_bits)
     mapped_by, addr4 = map_to_ipv4(settings, src_hi, src_lo)
     if mapped_by != NOTHING:
         return 0, addr4

@@ -22,6 +22,8 @@ from translator.packet.fields import (
 )
 from translator.packet.icmp import echo_type
 
+CALCULATE, DROP, FORWARD, PRESENT = 0, 1, 2, 3  # a UDP checksum of zero: Settings.zero_udp_checksum, or there is one
+
 
 @hot()
 def pseudo_header(t, length):
@@ -74,10 +76,22 @@ def rewrite(p, at, end, length, incoming, outgoing, partial):
         put_u16(p, checksum_at, replace(field, uncovered, covered))
 
 
+@hot()
+def zero_checksum(settings, p, view):
+    """What becomes of a UDP header that carries no checksum (RFC 768, RFC 7915 section 4.5); PRESENT if it does."""
+    if view.transport != UDP or view.fragment_offset > 0 or u16(p, view.l4 + UDP_CHECKSUM_AT) != 0:
+        return PRESENT
+    return zero_checksum_of(settings, u16(p, view.l4 + 2))
+
+
 @jit()
-def has_zero_checksum(p, view):
-    """A UDP header that carries no checksum (RFC 768)."""
-    return view.transport == UDP and view.fragment_offset == 0 and u16(p, view.l4 + UDP_CHECKSUM_AT) == 0
+def zero_checksum_of(settings, dst_port):
+    """CALCULATE, DROP or FORWARD: what the operator wished for a destination port."""
+    ports = settings.zero_udp_checksum_ports
+    for i in range(len(ports)):
+        if ports[i, 0] <= dst_port <= ports[i, 1]:
+            return ports[i, 2]
+    return settings.zero_udp_checksum
 
 
 @jit()
