@@ -13,7 +13,20 @@ from translator.packet.fields import ICMP, TCP, UDP
 from translator.session import bib as bibs
 from translator.session import hosts, sessions
 from translator.session.tcp_state import State
-from translator.tables import BIBS, HEIGHT, HOSTS, NEVER_USED, NONE, PORTS, SESSIONS, WHEEL, Settings, Tables
+from translator.tables import (
+    BIBS,
+    HEIGHT,
+    HOSTS,
+    NEVER_USED,
+    NONE,
+    PORTS,
+    SESSIONS,
+    SYN_OCTETS,
+    SYNS,
+    WHEEL,
+    Settings,
+    Tables,
+)
 from translator.verdict import Event
 
 Row = Any  # a record of one of the tables
@@ -34,6 +47,7 @@ def check(tables: Tables, settings: Settings) -> None:
     check_wheel(tables, living[SESSIONS])
     check_hosts(tables, settings, living)
     check_ports(tables, settings, living[BIBS])
+    check_syns(tables)
     check_events(tables, living)
 
 
@@ -201,6 +215,21 @@ def check_ports(tables: Tables, settings: Settings, living: list[int]) -> None:
         assert set(bits) == taken[slot], f"slot {slot}: ports {bits} are marked, in use are {sorted(taken[slot])}"
         assert tables.ports_count[slot] == len(bits), f"slot {slot}: counts {tables.ports_count[slot]} of {len(bits)}"
         assert 0 <= tables.ports_next[slot] < PORTS, f"slot {slot}: next_ephemeral {tables.ports_next[slot]}"
+
+
+def check_syns(tables: Tables) -> None:
+    """The ring of waiting SYNs: its oldest one waits, all are in the order of their times, none is there twice."""
+    oldest, number = map(int, tables.syns_at)
+    assert 0 <= oldest <= number <= oldest + SYNS, f"SYNs: from {oldest} to {number} are more than {SYNS}"
+    waiting = [n % SYNS for n in range(oldest, number) if tables.syns[n % SYNS].live]
+    assert np.flatnonzero(tables.syns.live).tolist() == sorted(waiting), f"SYNs: live outside of {oldest} to {number}"
+    assert oldest == number or tables.syns[oldest % SYNS].live, f"SYNs: the oldest, {oldest}, is gone"
+    rows = [tables.syns[n] for n in waiting]
+    times = [int(row.expires) for row in rows]
+    assert times == sorted(times), f"SYNs: not in the order of their times, {times}"
+    keys = [(row.mapped4, row.mapped4_port, row.host4, row.host4_port) for row in rows]
+    assert len(set(keys)) == len(keys), "SYNs: one waits twice"
+    assert all(0 < row.length <= SYN_OCTETS for row in rows), "SYNs: one without octets, or with too many"
 
 
 def check_events(tables: Tables, living: dict[int, list[int]]) -> None:

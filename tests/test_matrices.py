@@ -20,7 +20,7 @@ NOT_YET = {
     "peers.md": 25,
     "rfc4884.md": 0,
     "rfc6052.md": 2,
-    "rfc6146.md": 5,
+    "rfc6146.md": 2,
     "rfc6791.md": 1,
     "rfc7757.md": 0,
     "rfc7915.md": 2,

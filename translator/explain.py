@@ -21,6 +21,7 @@ from translator.pipeline import (
     answer_sender,
     bind,
     examine,
+    hold_syn,
     next_identification,
     quotes_packet,
     returns_to_us,
@@ -171,6 +172,8 @@ def bind_packet(
         known, to = recall(settings, tables, now, incoming, view.identification)
         if known:
             verdict, recalled, passes = Verdict.CONTINUE, to, passes[:1]
+    elif verdict in (Verdict.NO_SESSION, Verdict.FILTERED_ADF):
+        verdict = hold_syn(settings, tables, now, p, view, incoming, flags, verdict)
     elif verdict == Verdict.CONTINUE and any(one.stateful for one in passes) and view.more_fragments and not later:
         remember(settings, tables, now, incoming, view.identification, passes[-1].outgoing)
         remembered = True

@@ -13,7 +13,7 @@ from translator.lock import acquire, release
 from translator.packet.fields import ICMP, IGMP, TCP, TCP_FLAGS_AT, u8
 from translator.packet.fragments import plan_output
 from translator.packet.icmp import is_echo, is_error
-from translator.packet.icmp_error import build, may_be_answered, wants_answer
+from translator.packet.icmp_error import PORT_UNREACHABLE4, build, describe, may_be_answered, wants_answer
 from translator.packet.parse import is_foreign, is_fragment, parse, parse_quoted
 from translator.packet.probe import write_probe
 from translator.packet.rewrite import plan_error, write_error, write_packet
@@ -24,8 +24,10 @@ from translator.reference import by_reference
 from translator.session.filtering import filter_and_update, towards_host6
 from translator.session.reassembly import recall, remember
 from translator.session.sessions import expire
+from translator.session.tcp_state import Event as TcpEvent
 from translator.session.tcp_state import event_of
-from translator.static.addresses import is_unicast, within
+from translator.session.waiting import hold, take_overdue
+from translator.static.addresses import is_unicast, may_reach, within
 from translator.static.mapping import hairpins_within, map_tuple
 from translator.static.rfc6052 import extract, in_pool6
 from translator.tables import NONE
@@ -183,11 +185,31 @@ def bind_packet(settings, tables, now, p, view, quoted, incoming):
         known, outgoing = recall(settings, tables, now, incoming, view.identification)
         release(tables.lock)
         return Verdict.CONTINUE if known else verdict, outgoing, outgoing.family == view.family
+    if verdict == Verdict.NO_SESSION or verdict == Verdict.FILTERED_ADF:
+        verdict = hold_syn(settings, tables, now, p, view, incoming, flags, verdict)
     if verdict == Verdict.CONTINUE and remembers and view.more_fragments and not later:
         acquire(tables.lock)
         remember(settings, tables, now, incoming, view.identification, outgoing)
         release(tables.lock)
     return verdict, outgoing, hairpins
+
+
+@jit()
+def hold_syn(settings, tables, now, p, view, t, flags, verdict):
+    """Section 3.5.2.2: the verdict of a packet that opens no session: a SYN from IPv4 to an address of ours may wait.
+
+    drop_inbound_tcp knows no SYN to wait for; it spares the [[forward]]s, which ADF alone can refuse.
+    """
+    if view.family != 4 or event_of(4, flags) != TcpEvent.V4_SYN or not within(settings.ranges4, t.dst_lo):
+        return verdict
+    if settings.drop_inbound_tcp and verdict == Verdict.NO_SESSION:
+        return Verdict.FILTERED_INBOUND_TCP
+    if may_reach(settings, t.src_lo, True) != Verdict.CONTINUE:
+        return verdict
+    acquire(tables.lock)
+    held = hold(settings, tables, now, t, p, view.l3, view.end)
+    release(tables.lock)
+    return Verdict.SYN_HELD if held else verdict
 
 
 @hot()
@@ -273,12 +295,31 @@ def tick(settings, tables, worker, now, quota):
     It is to be called until it has looked at fewer than `quota` and leaves no packet.
     """
     acquire(tables.lock)
-    looked_at, session = expire(settings, tables, now, quota)
-    size = 0
+    looked_at, session = 0, NONE
+    size = refuse_syn(settings, tables, worker, now)
+    if size == 0:
+        looked_at, session = expire(settings, tables, now, quota)
     if session != NONE:
         size = probe(settings, worker, tables.sessions[session])
     release(tables.lock)
     return looked_at, size
+
+
+@jit()
+def refuse_syn(settings, tables, worker, now):
+    """Section 3.5.2.2: port unreachable, as if from the mapped4, about the next SYN that has waited in vain and of
+    which the limit allows to tell; returns its length, or 0."""
+    syn = take_overdue(settings, tables, now)
+    while syn != NONE:
+        if take_token(settings, worker, now, 4):
+            worker.events[int64(Event.ANSWER_SENT)] += 1
+            row = tables.syns[syn]
+            back = tuple_of(4, ICMP, 0, row.mapped4, 0, 0, row.host4, 0)
+            size, out = int64(row.length), worker.answer
+            return describe(back, PORT_UNREACHABLE4, 0, tables.syn_octets[syn], 0, size, out, HEADROOM)
+        worker.events[int64(Event.ANSWER_LIMITED)] += 1
+        syn = take_overdue(settings, tables, now)
+    return 0
 
 
 @jit()

@@ -19,6 +19,7 @@ PORTS = 65536
 # LIMITS
 WHEEL = 16384  # seconds one turn of the timer wheel takes; power of two
 FRAGMENTS, FRAGMENT_WAYS = 8192, 4
+SYNS, SYN_OCTETS = 256, 128  # TCP SYNs that wait for the one of the other side, and what is kept of each
 
 # Hot: what an established packet reads and writes, one cache line.
 SESSION = np.dtype(
@@ -80,6 +81,19 @@ POOL = np.dtype(
     align=True,
 )
 GROUP = np.dtype([("hi", "i8"), ("lo", "i8"), ("length", "i4"), ("first", "i4"), ("count", "i4")], align=True)
+# A TCP SYN from IPv4 that waits for the one of a host6 (RFC 6146 section 3.5.2.2).
+SYN = np.dtype(
+    [
+        ("mapped4", "i8"),
+        ("host4", "i8"),
+        ("expires", "i8"),
+        ("mapped4_port", "i4"),
+        ("host4_port", "i4"),
+        ("length", "i4"),  # octets kept of the packet
+        ("live", "i4"),
+    ],
+    align=True,
+)
 # Where the datagram of a first fragment went (RFC 6146 section 3.4): the outgoing addresses, for the fragments that
 # follow.
 FRAGMENT = np.dtype(
@@ -169,6 +183,9 @@ class Tables:
     ports_count: np.ndarray  # int32[slots]: bits set
     ports_next: np.ndarray  # int32[slots]: next_ephemeral of RFC 6056 algorithm 3
     fragments: np.ndarray  # FRAGMENT
+    syns: np.ndarray  # SYN[SYNS], a ring
+    syn_octets: np.ndarray  # uint8[SYNS, SYN_OCTETS]: how the packet of each begins
+    syns_at: np.ndarray  # int64[2]: number of the oldest SYN that waits, and of the next one to come
     events: np.ndarray  # int64[Event]
 
 
@@ -208,5 +225,8 @@ def create(sessions: int, pool_rows: int, static_bibs: int, events: int) -> Tabl
         ports_count=np.zeros(max(pool_rows, 1) * 3, np.int32),
         ports_next=np.zeros(max(pool_rows, 1) * 3, np.int32),
         fragments=records(FRAGMENTS, FRAGMENT),
+        syns=records(SYNS, SYN),
+        syn_octets=np.zeros((SYNS, SYN_OCTETS), np.uint8),
+        syns_at=np.zeros(2, np.int64),
         events=np.zeros(events, np.int64),
     )

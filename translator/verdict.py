@@ -90,6 +90,7 @@ class Verdict(IntEnum):
     HOST_SESSIONS = 58, "6888 REQ-5", Answer.ADDRESS_UNREACHABLE, INFO, "The host is at [limits] per_host_sessions."
     HOST_PORTS = 59, "6888 REQ-4", Answer.ADDRESS_UNREACHABLE, INFO, "The host is at [limits] per_host_ports."
     FRAGMENT_UNKNOWN = 60, "6146 3.4", Answer.NONE, DEBUG, "A later fragment; its first one was not seen."
+    SYN_HELD = 61, "6146 3.5.2.2", Answer.NONE, DEBUG, "A SYN from IPv4; it waits for the one of an IPv6 host."
 
     def __new__(cls, number: int, section: str, answer: Answer, level: int, help: str) -> Self:
         """A member that carries its row."""

@@ -51,6 +51,7 @@ def steps_of(settings: Settings, now: int, packet: bytes, told: Explanation, out
             yield Step("hairpin", "6146 3.8", [f"{returned} is ours: once more, as if it came from IPv4"])
         yield from _search(settings, now, one)
     yield from _fragment(settings, told)
+    yield from _stored(settings, told)
     yield from _planned(settings, told)
     if outcome.packets:
         yield Step("before", "", [*headers(packet), *hexadecimal(packet)])
@@ -196,6 +197,14 @@ def _fragment(settings: Settings, told: Explanation) -> Iterator[Step]:
     else:
         return
     yield Step("fragment", "6146 3.4", [text])
+
+
+def _stored(settings: Settings, told: Explanation) -> Iterator[Step]:
+    """What becomes of a SYN that nobody expects."""
+    if told.steps.verdict == Verdict.SYN_HELD:
+        seconds = settings.timeouts[Timeout.TCP_INCOMING_SYN] / 1000
+        text = f"kept for {seconds:g} s, for the SYN of the IPv6 host; then its sender is told, port unreachable"
+        yield Step("stored SYN", "6146 3.5.2.2", [text])
 
 
 def _planned(settings: Settings, told: Explanation) -> Iterator[Step]:

@@ -4,6 +4,7 @@ Servers print "listening" once they are. Programs for one purpose print one JSON
 """
 
 import asyncio
+import errno
 import hashlib
 import json
 import os
@@ -11,6 +12,7 @@ import select
 import socket
 import struct
 import sys
+import time
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 IP_RECVERR, IPV6_RECVERR = 11, 25  # <linux/in.h>, <linux/in6.h>; the socket module has no names for them
@@ -98,6 +100,20 @@ def tcp_hold(address: str, port: str, connections: str) -> None:
             await writer.wait_closed()
 
     asyncio.run(hold())
+
+
+def tcp_dial(address: str, port: str, own_port: str) -> None:
+    """Dial from a port of one's own, say something and hear what the other side says; how that went."""
+    began = time.monotonic()
+    with socket.socket(family(address), socket.SOCK_STREAM) as client:
+        client.bind(("", int(own_port)))
+        client.settimeout(20)
+        error = client.connect_ex((address, int(port)))
+        heard = ""
+        if error == 0:
+            client.sendall(own_port.encode())
+            heard = client.recv(100).decode()
+    print(json.dumps({"error": errno.errorcode.get(error, error), "after": time.monotonic() - began, "heard": heard}))
 
 
 def udp_echo(address: str, port: str) -> None:
@@ -198,10 +214,10 @@ def udp_error(address: str, port: str, hops: str, size: str) -> None:
 
 def extended_error(octets: bytes) -> tuple[int, int, int, int, int, str]:
     """`struct sock_extended_err` and the `sockaddr` after it: errno, origin, type, code, info, sender's address."""
-    errno, origin, kind, code, _, info, _ = struct.unpack_from("=IBBBBII", octets)
+    number, origin, kind, code, _, info, _ = struct.unpack_from("=IBBBBII", octets)
     v6 = struct.unpack_from("=H", octets, 16)[0] == socket.AF_INET6
     address = octets[24:40] if v6 else octets[20:24]
-    return errno, origin, kind, code, info, socket.inet_ntop(socket.AF_INET6 if v6 else socket.AF_INET, address)
+    return number, origin, kind, code, info, socket.inet_ntop(socket.AF_INET6 if v6 else socket.AF_INET, address)
 
 
 def icmp_error(raw: socket.socket, v6: bool) -> bytes:
@@ -216,7 +232,18 @@ def icmp_error(raw: socket.socket, v6: bool) -> bytes:
 
 PROGRAMS = {
     program.__name__: program
-    for program in (http, tcp_echo, tcp_hold, udp_echo, udp_whoami, udp_sizes, udp_segments, udp_talk, udp_error)
+    for program in (
+        http,
+        tcp_echo,
+        tcp_hold,
+        tcp_dial,
+        udp_echo,
+        udp_whoami,
+        udp_sizes,
+        udp_segments,
+        udp_talk,
+        udp_error,
+    )
 }
 
 if __name__ == "__main__":

@@ -123,6 +123,20 @@ def test_a_closed_tcp_port_refuses_at_once(net: Topology) -> None:
         assert time.monotonic() - began < 3
 
 
+def test_rfc5382_req_4_a_syn_that_nobody_expects_is_refused_after_six_seconds(net: Topology) -> None:
+    end = run(net.server4, "tcp_dial", POOL4[3], "41000", "40000")
+    assert end["error"] == "ECONNREFUSED"
+    assert 6 <= end["after"] < 9
+
+
+def test_rfc5382_req_2_two_hosts_that_dial_each_other_meet(net: Topology) -> None:
+    outside = talk(net.server4, "tcp_dial", POOL4[3], "41001", "40001")
+    time.sleep(2)
+    inside = run(net.client6a, "tcp_dial", embed(SERVER4), "40001", "6001")
+    assert (inside["error"], inside["heard"]) == (0, "40001")
+    assert json.loads(hear(outside))["heard"] == "6001"
+
+
 @pytest.mark.parametrize("size", ["0", "56", "1232", "1452"])
 def test_ping_an_ipv4_host(net: Topology, size: str) -> None:
     ping = net.client6a.run("ping", "-6", "-n", "-c5", "-i0.2", "-W2", "-s", size, embed(SERVER4), check=False)

@@ -79,6 +79,25 @@ def told(step: str, steps: list[Step]) -> str:
     return "\n".join(line for one in steps if one.name == step for line in one.found)
 
 
+def test_a_syn_that_nobody_expects_waits_and_meets_the_one_of_the_other_side():
+    syn = "198.51.100.7 > 203.0.113.1 tcp 80 40000 flags S"
+    text = "kept for 6 s, for the SYN of the IPv6 host; then its sender is told, port unreachable"
+    assert told("stored SYN", steps_for(syn)) == text
+    met = told("filter, update", steps_for(syn, "2001:db8:1::10 > 64:ff9b::198.51.100.7 tcp 5000 80 flags S"))
+    assert "new session with 198.51.100.7:80, ESTABLISHED; expires in 7440 s (TCP_EST)" in met
+
+
+def test_a_session_whose_time_is_over_is_in_trans():
+    texts = [
+        "2001:db8:1::10 > 64:ff9b::198.51.100.7 tcp 5000 80 flags S",
+        "198.51.100.7 > 203.0.113.1 tcp 80 40000 flags SA",
+        "198.51.100.7 > 203.0.113.1 tcp 80 40000 flags R",
+    ]
+    given = [(time, packets(text)[0][1]) for time, text in zip((0, 1_000_000, 7440_001_000_000), texts, strict=True)]
+    steps = explained(loads(STANDARD, "test"), given)[0]
+    assert "198.51.100.7:80, TRANS; expires in 240 s" in told("filter, update", steps)
+
+
 def test_a_first_packet_opens_a_bib_entry_and_a_session():
     steps = steps_for(TEXT)
     assert [(step.name, step.rfc) for step in steps] == [

@@ -88,8 +88,8 @@ def tell6(sent: Sent, message: Sent, to: str = HOST6) -> Sent:
     return IPv6(src=OWN6, dst=to) / message / bytes(sent)[: 1280 - 48]
 
 
-def tell4(sent: Sent, type: int, code: int, to: str = SERVER4, **rest: int) -> Sent:
+def tell4(sent: Sent, type: int, code: int, to: str = SERVER4, src: str = OWN4, **rest: int) -> Sent:
     """Our ICMPv4 error: as much of the packet as fits 576 octets, precedence 6 (RFC 1812 4.3.2)."""
     return (
-        IP(src=OWN4, dst=to, tos=0xC0, id=0, flags="DF") / ICMP(type=type, code=code, **rest) / bytes(sent)[: 576 - 28]
+        IP(src=src, dst=to, tos=0xC0, id=0, flags="DF") / ICMP(type=type, code=code, **rest) / bytes(sent)[: 576 - 28]
     )

@@ -71,6 +71,10 @@ HANDSHAKE = [out("S", 100, 0), back("SA", 900, 101), out("A", 101, 901)]
 PROBE = IPv6(src=SERVER6, dst=HOST6) / TCP(sport=80, dport=5000, flags="A", seq=0, ack=0, window=0)
 
 
+# Nobody expects it.
+LONELY = to_host4(TCP(sport=33000, dport=MAPPED_PORT, flags="S", seq=1))
+
+
 def late(after: float) -> Step:
     """A segment from SERVER4 for a connection nobody remembers; no answer, or it would tell a stranger so."""
     return drops("no_session", to_host4(TCP(sport=80, dport=MAPPED_PORT, flags="A", seq=901, ack=101)), after=after)
@@ -201,11 +205,31 @@ SCENARIOS = [
     ),
     Scenario(
         "tcp_without_a_session",
-        "From IPv6 only a SYN opens a connection; a SYN that nobody expects is not answered (RFC 5382 REQ-4).",
+        "From IPv6 only a SYN opens a connection.",
         [
             drops("no_session", to_server6(TCP(sport=5000, dport=80, flags="A", seq=1, ack=1))),
             drops("no_session", to_server6(TCP(sport=5000, dport=80, flags="R", seq=1))),
-            drops("no_session", to_host4(TCP(sport=33000, dport=MAPPED_PORT, flags="S", seq=1))),
+        ],
+    ),
+    Scenario(
+        "tcp_syn_from_outside_waits_6_seconds",
+        "A SYN that nobody expects is kept for a simultaneous open; port unreachable after 6 s (RFC 5382 REQ-4).",
+        [
+            drops("syn_held", LONELY),
+            drops("syn_held", LONELY, after=3),
+            replace(asks(after=3), due=(tell4(LONELY, 3, 3, src=MAPPED4),)),
+        ],
+    ),
+    Scenario(
+        "tcp_simultaneous_open",
+        "Two hosts that dial each other meet: the IPv6 host gets the transport address that was dialled.",
+        [
+            drops("syn_held", to_host4(TCP(sport=80, dport=MAPPED_PORT, flags="S", seq=900))),
+            out("S", 100, 0),
+            back("S", 900, 0),
+            out("SA", 100, 901),
+            back("SA", 900, 101),
+            out("A", 101, 901, after=7439),
         ],
     ),
     Scenario(

@@ -113,13 +113,16 @@ TestHistory = History.TestCase
 
 
 def busy() -> Sessions:
-    """Three hosts, five bindings of which one has two sessions, one record given back."""
+    """Three hosts, five bindings of which one has two sessions, one record given back; two SYNs that wait."""
     nat64 = Sessions(**TINY)
     nat64.opened("icmp", 5000)
     nat64.opened("udp", 5000, host=NEIGHBOUR6)
     nat64.opened("udp", 5000, host=NEIGHBOUR6, to=(OTHER4, 53))
     nat64.opened("tcp", 80)
-    nat64.wait(61)
+    nat64.wait(59)
+    for port in (1, 2):
+        assert nat64.from4("tcp", ("192.0.2.2", 9), (HOST4, port), "SYN").verdict == Verdict.SYN_HELD
+        nat64.wait(1)
     return nat64
 
 
@@ -231,6 +234,12 @@ CORRUPTIONS: dict[str, Callable] = {
     "are marked": mark_port,
     "slot 0: counts": lambda t: t.ports_count.fill(7),
     "next_ephemeral": lambda t: t.ports_next.fill(-1),
+    "are more than 256": lambda t: t.syns_at.__setitem__(0, -300),
+    "live outside": lambda t: t.syns_at.__setitem__(0, 1),
+    "the oldest, 0, is gone": lambda t: t.syns.live.__setitem__(0, 0),
+    "not in the order of their times": lambda t: t.syns.expires.__setitem__(1, 0),
+    "one waits twice": lambda t: t.syns.host4_port.fill(7),
+    "one without octets": lambda t: t.syns.length.fill(0),
     "SESSION_CREATED - SESSION_ENDED": lambda t: t.events.__setitem__(Event.SESSION_CREATED, 99),
     "BIB_CREATED - BIB_ENDED": lambda t: t.events.__setitem__(Event.BIB_ENDED, 99),
 }

@@ -100,11 +100,6 @@ def test_rfc6146_3_5_2_2_closed_other_packet_without_binding_is_silently_discard
     assert nat64.bib() == {}
 
 
-def test_rfc6146_3_5_2_2_closed_v4_syn_without_binding_is_not_answered_at_once():
-    outcome = Sessions(forward=[]).from4("tcp", MAPPED, flags="SYN")
-    assert (outcome.verdict, outcome.answer) == (Verdict.NO_SESSION, None)
-
-
 def test_rfc6146_3_5_2_2_v6_syn_makes_a_binding_that_serves_every_peer():
     nat64 = Sessions()
     mapped = nat64.opened("tcp", 6000)

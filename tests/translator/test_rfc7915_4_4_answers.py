@@ -107,7 +107,7 @@ CASES = [
 SILENT = [
     Case(
         "rfc6146_3_5_2_2_a_syn_nobody_expects_is_not_answered_at_once",
-        verdict=Verdict.NO_SESSION,
+        verdict=Verdict.SYN_HELD,
         sent=from4() / TCP(sport=HOST4_PORT, dport=2000, flags="S"),
     ),
     Case("rfc7915_4_2_unknown_query", sent=from4() / ICMP(type=13), verdict=Verdict.ICMP_TYPE),

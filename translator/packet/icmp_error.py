@@ -27,6 +27,7 @@ from translator.verdict import Answer, Verdict
 
 # LIMITS
 HOP_LIMIT = 64
+PORT_UNREACHABLE4 = 3 << 8 | 3  # type and code
 
 # meaning -> (ICMPv4 type, code), (ICMPv6 type, code); -1: this family has no such error. RFC 6146 section 3.4 asks for
 # 1/4.
@@ -69,23 +70,30 @@ def build(settings, p, view, verdict, rest, out, out_at):
     """Write the ICMP error about a packet to its sender at out[out_at:]; returns its length. `rest`: MTU or pointer,
     else 0."""
     family = view.family
-    header = IPV4_HEADER if family == 4 else IPV6_HEADER
     type_, code = TYPES[ANSWERS[int64(verdict)], 0 if family == 4 else 1]
-    size = min(view.end - view.l3, (LARGEST4 if family == 4 else LARGEST6) - header - ICMP_HEADER)
-    l4 = out_at + header
-    put_u16(out, l4, type_ << 8 | code)
-    put_u16(out, l4 + ICMP_CHECKSUM_AT, 0)
-    put_u32(out, l4 + ICMP_REST_AT, rest)
-    copy(out, l4 + ICMP_HEADER, p, view.l3, size)
-    size += ICMP_HEADER
     dst_hi, dst_lo, _, _ = addresses(p, view)
     src_hi, src_lo = (0, settings.own4) if family == 4 else (settings.own6_hi, settings.own6_lo)
     t = tuple_of(family, ICMP, src_hi, src_lo, 0, dst_hi, dst_lo, 0)
+    return describe(t, type_ << 8 | code, rest, p, view.l3, view.end, out, out_at)
+
+
+@jit()
+def describe(t, kind, rest, p, at, end, out, out_at):
+    """Write an ICMP error from t.src to t.dst that quotes [at, end) of `p`, or as much of it as fits, at out[out_at:];
+    returns its length. `kind`: type and code."""
+    header = IPV4_HEADER if t.family == 4 else IPV6_HEADER
+    size = min(end - at, (LARGEST4 if t.family == 4 else LARGEST6) - header - ICMP_HEADER)
+    l4 = out_at + header
+    put_u16(out, l4, kind)
+    put_u16(out, l4 + ICMP_CHECKSUM_AT, 0)
+    put_u32(out, l4 + ICMP_REST_AT, rest)
+    copy(out, l4 + ICMP_HEADER, p, at, size)
+    size += ICMP_HEADER
     put_u16(out, l4 + ICMP_CHECKSUM_AT, checksum(pseudo_header(t, size) + sum_octets(out, l4, l4 + size)))
-    protocol = ICMP if family == 4 else ICMPV6
+    protocol = ICMP if t.family == 4 else ICMPV6
     # RFC 1812 section 4.3.2.5 gives an ICMPv4 error precedence 6; RFC 4443 gives an ICMPv6 error nothing.
     # With DF it needs no Identification of its own (RFC 6864 section 4.1).
-    traffic_class = 0xC0 if family == 4 else 0
-    ip = Header(family, traffic_class, size, protocol, HOP_LIMIT, 0, 1, 0, 0, 0)
-    write(out, l4, ip, src_hi, src_lo, dst_hi, dst_lo)
+    traffic_class = 0xC0 if t.family == 4 else 0
+    ip = Header(t.family, traffic_class, size, protocol, HOP_LIMIT, 0, 1, 0, 0, 0)
+    write(out, l4, ip, t.src_hi, t.src_lo, t.dst_hi, t.dst_lo)
     return header + size

@@ -4,15 +4,16 @@ One function for each family a packet comes in; UDP, TCP and ICMP queries differ
 open a session (3.5.2.2), and whether an identifier has a peer's port (3.5.3: it has none, so it is 0).
 """
 
-from translator.compile import hot, jit
+from translator.compile import hot, int64, jit
 from translator.packet.fields import TCP
 from translator.packet.tuples import tuple_of
 from translator.session.bib import create_bib, find_bib4, find_bib6
 from translator.session.hosts import find_host, host_hash
-from translator.session.pool4 import allocate, slot_of
+from translator.session.pool4 import allocate, find_row, slot_of
 from translator.session.sessions import create_session, find_session4, find_session6, living_bib, touch
 from translator.session.slots import in_use
 from translator.session.tcp_state import Event, State
+from translator.session.waiting import find_other_half, forget
 from translator.static.addresses import may_reach
 from translator.static.rfc6052 import to_pool6
 from translator.tables import NONE, SESSIONS
@@ -67,12 +68,18 @@ def open_from_ipv6(settings, tables, now, t, host4, bib):
     """
     verdict = may_reach(settings, host4, True)
     host = find_host(tables, host_hash(settings, t.src_hi, t.src_lo), t.src_hi, t.src_lo)
+    syn = int64(NONE)
     if verdict == Verdict.CONTINUE:
         verdict = room_for_session(settings, tables, host)
+    if verdict == Verdict.CONTINUE and t.protocol == TCP:
+        syn = find_other_half(settings, tables, now, t, host4, bib)
     if verdict == Verdict.CONTINUE and bib == NONE:
-        verdict, bib = open_bib(settings, tables, t, host4, host)
+        verdict, bib = open_bib(settings, tables, t, host4, host, syn)
     if verdict == Verdict.CONTINUE:
         state = State.V6_INIT if t.protocol == TCP else State.NONE
+        if syn != NONE:  # section 3.5.2.2: V4_INIT, and the V6 SYN establishes
+            state = State.ESTABLISHED
+            forget(tables, syn)
         create_session(settings, tables, now, bib, host4, t.dst_port, state)
     return verdict, bib
 
@@ -86,14 +93,19 @@ def room_for_session(settings, tables, host):
 
 
 @jit()
-def open_bib(settings, tables, t, host4, host):
-    """Section 3.5.1.1 and 3.5.2.3: a BIB entry for a host6 that has none."""
+def open_bib(settings, tables, t, host4, host, syn):
+    """Section 3.5.1.1 and 3.5.2.3: a BIB entry for a host6 that has none; with the mapped4 that a SYN is waiting for,
+    unless `syn` is NONE."""
     paired4 = 0
     if host != NONE:
         paired4 = tables.hosts[host].mapped4
         if settings.per_host_ports > 0 and tables.hosts[host].bibs >= settings.per_host_ports:
             return Verdict.HOST_PORTS, NONE
-    pool_row, port = allocate(settings, tables, t, host4, paired4)
+    if syn == NONE:
+        pool_row, port = allocate(settings, tables, t, host4, paired4)
+    else:
+        port = int64(tables.syns[syn].mapped4_port)
+        pool_row = find_row(settings, t, tables.syns[syn].mapped4, port)
     if pool_row == NONE:
         return Verdict.NO_POOL4, NONE
     if port == NONE:
@@ -131,12 +143,13 @@ def open_from_ipv4(settings, tables, now, t, bib, event):
 
     drop_inbound_tcp spares the static entries: whoever wrote a [[forward]] wants its connections.
     """
+    opens = t.protocol != TCP or event == Event.V4_SYN
+    if t.protocol == TCP and opens and settings.drop_inbound_tcp and tables.bibs[bib].static == 0:
+        return Verdict.FILTERED_INBOUND_TCP
     if settings.address_dependent and not knows_peer(tables, bib, t.src_lo):
         return Verdict.FILTERED_ADF
-    if t.protocol == TCP and event != Event.V4_SYN:
+    if not opens:
         return Verdict.CONTINUE
-    if t.protocol == TCP and settings.drop_inbound_tcp and tables.bibs[bib].static == 0:
-        return Verdict.FILTERED_INBOUND_TCP
     verdict = room_for_session(settings, tables, tables.bibs[bib].host)
     if verdict == Verdict.CONTINUE:
         state = State.V4_INIT if t.protocol == TCP else State.NONE

@@ -43,6 +43,19 @@ def group_of(settings, hi, lo):
 
 
 @jit()
+def find_row(settings, t, mapped4, port):
+    """The pool row with this transport address, of those that the source of an IPv6 tuple may use, or NONE."""
+    g = group_of(settings, t.src_hi, t.src_lo)
+    if g == NONE:
+        return NONE
+    for at in range(settings.groups[g].first, settings.groups[g].first + settings.groups[g].count):
+        row = settings.pool[at]
+        if row.address == mapped4 and row.port_first <= port <= row.port_last and serves(row, t.protocol):
+            return at
+    return NONE
+
+
+@jit()
 def find_free_port(bitmap, first, last, start, wanted):
     """The first free port from `start` on, wrapping within [first, last]; `wanted` masks the bits of an octet. NONE if
     all are used."""
