@@ -366,8 +366,8 @@ def test_a_bad_configuration_is_2(tmp_path, capsys):
 
 
 def test_an_explanation_the_pipeline_does_not_share_is_told(monkeypatch, capsys):
-    send = Engine.send
-    monkeypatch.setattr(Engine, "send", lambda self, packet, at: send(self, packet[:-1], at))
+    translate = Engine.translate
+    monkeypatch.setattr(Engine, "translate", lambda self, packet, now: translate(self, packet[:-1], now))
     assert explaining.main(TEXT, CONFIG, False) == 1
     assert "the steps end in translated, the pipeline in truncated" in capsys.readouterr().err
 
