@@ -64,20 +64,18 @@ def check(config: ConfigOption = None) -> None:
     typer.echo(dump(effective), nl=False)
 
 
-_Capture = Annotated[
-    Path, typer.Argument(metavar="IN.pcap", exists=True, dir_okay=False, help="The capture to translate.")
+_Captures = Annotated[
+    list[Path],
+    typer.Argument(metavar="IN.pcap...", help="What to translate; the files of a rotating capture, in their order."),
 ]
 _Expect = Annotated[
-    Path | None,
-    typer.Option(
-        "--expect", metavar="GOLDEN.pcap", exists=True, dir_okay=False, help="Fail unless the result equals this."
-    ),
+    Path | None, typer.Option("--expect", metavar="GOLDEN.pcap", help="Fail unless the result equals this.")
 ]
 
 
 @app.command()
 def replay(
-    capture: _Capture,
+    captures: _Captures,
     config: ConfigOption = None,
     output: Annotated[Path | None, typer.Option("-o", metavar="OUT.pcap", help="Where to write the result.")] = None,
     expect: _Expect = None,
@@ -86,7 +84,7 @@ def replay(
     """Translate a capture by its own clock, without a TUN device and without root: byte-exact, the same every time."""
     from nat64d.replay import replay as replaying  # noqa: PLC0415  numba
 
-    raise typer.Exit(replaying.main(capture, config, output, expect, as_json))
+    raise typer.Exit(replaying.main(captures, config, output, expect, as_json))
 
 
 @app.command()

@@ -47,15 +47,18 @@ Record = tuple[int, int, bytes, int]  # link type, time, frame, octets it had on
 
 
 class _File(BufferedReader):
-    """A file that is read in whole records."""
+    """A file that is read in whole records; it may be a pipe."""
+
+    at = 0  # octets taken so far
 
     def take(self, count: int, optional: bool = False) -> bytes:
         """`count` octets, if `optional` or none at the end of the file; raises CaptureError if there are fewer."""
         if not 0 <= count <= LARGEST:
-            raise CaptureError(f"{self.name} is damaged: a record of {count} octets at octet {self.tell()}")
+            raise CaptureError(f"{self.name} is damaged: a record of {count} octets at octet {self.at}")
         octets = self.read(count)
+        self.at += len(octets)
         if len(octets) < count and (octets or not optional):
-            raise CaptureError(f"{self.name} is cut off: it ends within a record, at octet {self.tell()}")
+            raise CaptureError(f"{self.name} is cut off: it ends within a record, at octet {self.at}")
         return octets
 
 
@@ -151,11 +154,12 @@ LINK_TYPES: dict[int, Callable[[bytes], bytes]] = {
 class Reader:
     """The packets of a capture, in order, once; raises CaptureError. A time that goes back counts as the last one.
 
-    `size`: octets of the file; `incomplete`: packets so far whose end was not captured (snap length).
+    `size`: octets of the file; `incomplete`: packets so far whose end was not captured (snap length). When all are
+    read, `count` is how many there were and `latest` the time of the last one.
     """
 
     def __init__(self, path: Path) -> None:
-        self.incomplete = 0
+        self.incomplete = self.count = self.latest = 0
         try:
             self._file = _File(FileIO(path))
             self.size = path.stat().st_size
@@ -175,12 +179,13 @@ class Reader:
 
     def position(self) -> int:
         """Octets read so far."""
-        return self._file.tell()
+        return self._file.at
 
     def __iter__(self) -> Iterator[Packet]:
-        latest = 0
+        count = latest = 0
         try:
             for link_type, time, frame, length in self._records:
+                count += 1
                 if time > latest:
                     latest = min(time, LATEST)
                 self.incomplete += length > len(frame)
@@ -189,7 +194,8 @@ class Reader:
             known = ", ".join(map(str, LINK_TYPES))
             raise CaptureError(f"{self._file.name} has link type {error}: expected one of {known}") from None
         except (struct.error, IndexError, ValueError):
-            raise CaptureError(f"{self._file.name} is damaged at octet {self._file.tell()}") from None
+            raise CaptureError(f"{self._file.name} is damaged at octet {self._file.at}") from None
+        self.count, self.latest = count, latest
 
 
 class Writer:

@@ -24,10 +24,16 @@ class Output(NamedTuple):
 
 
 class Comparison:
-    """Outputs against the golden packets, both in order; what differs is told by `tell`, a few lines at a time."""
+    """Outputs against the golden packets, both in order; what differs is told by `tell`, a few lines at a time.
 
-    def __init__(self, golden: Iterable[Packet], tell: Callable[[str], None]) -> None:
+    `label` gives a packet's number the form in which it is told.
+    """
+
+    def __init__(
+        self, golden: Iterable[Packet], tell: Callable[[str], None], label: Callable[[int], str] = "#{}".format
+    ) -> None:
         self.differences = 0
+        self._label = label
         self._tell = tell
         self._golden = iter(golden)
         self._expected: deque[Packet] = deque()
@@ -68,11 +74,16 @@ class Comparison:
             self._differs(f"golden packet {self._number} is missing: {_summary(octets)}")
         elif not expected or extra < missing:
             output = got.popleft()
-            self._differs(f"{_cause(output)}: a packet that is not in the golden capture: {_summary(output.octets)}")
+            self._differs(
+                f"{self._cause(output)}: a packet that is not in the golden capture: {_summary(output.octets)}"
+            )
         else:
             output, packet = got.popleft(), self._take()
-            heading = f"{_cause(output)}: differs from golden packet {self._number}"
+            heading = f"{self._cause(output)}: differs from golden packet {self._number}"
             self._differs("\n".join([heading, *_difference(packet, output)]))
+
+    def _cause(self, output: Output) -> str:
+        return f"{self._label(output.number)} {VERDICTS[output.verdict].name.lower()}"
 
     def _take(self) -> Packet:
         self._number += 1
@@ -86,10 +97,6 @@ class Comparison:
 
 def _same(output: Output, packet: Packet) -> bool:
     return output[:2] == packet
-
-
-def _cause(output: Output) -> str:
-    return f"#{output.number} {VERDICTS[output.verdict].name.lower()}"
 
 
 def _difference(packet: Packet, output: Output) -> Iterator[str]:

@@ -24,6 +24,7 @@ from nat64d.progress import compile_progress
 from nat64d.replay.capture import SECOND, CaptureError, Packet, Reader, Writer
 from nat64d.replay.chunk import Chunk, Result, new_result, translate_chunk
 from nat64d.replay.compare import VERDICTS, Comparison, Output
+from nat64d.replay.history import History
 from nat64d.settings import settings_of, tables_of
 from translator.pipeline import SLOT, new_worker
 from translator.session.listing import usage
@@ -45,7 +46,7 @@ PASSED = (Verdict.TRANSLATED, Verdict.HAIRPINNED)
 class Ended(NamedTuple):
     """How one packet ended."""
 
-    number: int  # the first is 1
+    number: int  # in the whole history; the first is 1
     time: int  # nanoseconds since the epoch
     verdict: Verdict
     direction: Direction
@@ -134,11 +135,13 @@ def _chunks(packets: Iterable[Packet]) -> Iterator[list[Packet]]:
         yield chunk
 
 
-def main(input: Path, config: Path | None, output: Path | None, expect: Path | None, as_json: bool) -> int:
-    """Replay `input`; 0, 1 if the outputs are not those of `expect`, 2 with a sentence if a file cannot be used."""
+def main(inputs: list[Path], config: Path | None, output: Path | None, expect: Path | None, as_json: bool) -> int:
+    """Replay `inputs` as one history; 0, 1 if the outputs are not those of `expect`, 2 with a sentence if a file cannot
+    be used.
+    """
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
-        return _replay(input, config, output, expect, as_json)
+        return _replay(inputs, config, output, expect, as_json)
     except ConfigError as error:
         _say("\n".join(map(str, error.problems)))
     except CaptureError as error:
@@ -153,19 +156,19 @@ def main(input: Path, config: Path | None, output: Path | None, expect: Path | N
     return UNUSABLE
 
 
-def _replay(input: Path, config: Path | None, output: Path | None, expect: Path | None, as_json: bool) -> int:
+def _replay(inputs: list[Path], config: Path | None, output: Path | None, expect: Path | None, as_json: bool) -> int:
     effective = load(config)
     with ExitStack() as files:
-        reader = files.enter_context(Reader(input))
+        history = files.enter_context(History(inputs))
         golden = files.enter_context(Reader(expect)) if expect else None
-        if output and output.exists() and any(output.samefile(read) for read in (input, expect) if read):
+        if output and output.exists() and any(output.samefile(read) for read in (*inputs, expect) if read):
             raise CaptureError(f"{output} is being read: write to another file")
         replay = Replay(effective)
         writer = files.enter_context(Writer(output)) if output else None
-        comparison = Comparison(golden, _say) if golden else None
-        with _progress(reader) as show:
-            for ends in replay.run(reader):
-                sys.stdout.writelines(map(_as_json, ends) if as_json else map(_as_line, ends.dropped()))
+        comparison = Comparison(golden, _say, history.label) if golden else None
+        with _progress(history) as show:
+            for ends in replay.run(history):
+                sys.stdout.writelines(_as_json(history, ends) if as_json else _as_lines(history, ends))
                 for sent in ends.outputs() if writer or comparison else ():
                     if writer:
                         writer.write(sent.time, sent.octets)
@@ -173,8 +176,8 @@ def _replay(input: Path, config: Path | None, output: Path | None, expect: Path 
                         comparison.add(sent)
                 show()
         sys.stdout.writelines(_totals(replay, as_json))
-        if reader.incomplete:
-            _say(f"{input}: packets not captured whole (snap length), which lack their end: {reader.incomplete}")
+        for path, packets in history.incomplete():
+            _say(f"{path}: packets not captured whole (snap length), which lack their end: {packets}")
         if comparison is None:
             return SAME
         differences = comparison.finish()
@@ -182,22 +185,26 @@ def _replay(input: Path, config: Path | None, output: Path | None, expect: Path 
         return DIFFERENT if differences else SAME
 
 
-def _as_line(dropped: tuple[int, Verdict]) -> str:
-    number, verdict = dropped
-    return f"#{number} {verdict.name.lower()}\n"
+def _as_lines(history: History, ends: Ends) -> Iterator[str]:
+    """A line for each packet that was not translated."""
+    return (f"{history.label(number)} {verdict.name.lower()}\n" for number, verdict in ends.dropped())
 
 
-def _as_json(ended: Ended) -> str:
-    document = {
-        "number": ended.number,
-        "time": ended.time / SECOND,
-        "verdict": ended.verdict.name.lower(),
-        "direction": ended.direction.label,
-        "answered": ended.answered,
-        "due": [octets.hex() for octets in ended.due],
-        "outputs": [octets.hex() for octets in ended.outputs],
-    }
-    return json.dumps(document) + "\n"
+def _as_json(history: History, ends: Ends) -> Iterator[str]:
+    """An object for each packet."""
+    for ended in ends:
+        path, number = history.where(ended.number)
+        document = {
+            "file": str(path),
+            "number": number,
+            "time": ended.time / SECOND,
+            "verdict": ended.verdict.name.lower(),
+            "direction": ended.direction.label,
+            "answered": ended.answered,
+            "due": [octets.hex() for octets in ended.due],
+            "outputs": [octets.hex() for octets in ended.outputs],
+        }
+        yield json.dumps(document) + "\n"
 
 
 TOTALS = (
@@ -222,13 +229,13 @@ def _totals(replay: Replay, as_json: bool) -> Iterator[str]:
 
 
 @contextmanager
-def _progress(reader: Reader) -> Iterator[Callable[[], None]]:
+def _progress(history: History) -> Iterator[Callable[[], None]]:
     """A bar on the terminal while a large capture is read; calling what is given moves it."""
-    hidden = reader.size < LARGE or not sys.stderr.isatty()
+    hidden = history.size < LARGE or not sys.stderr.isatty()
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=hidden, redirect_stdout=sys.stdout.isatty()) as bar:
-        task = bar.add_task("replaying", total=reader.size)
-        yield lambda: bar.update(task, completed=reader.position())
+        task = bar.add_task("replaying", total=history.size)
+        yield lambda: bar.update(task, completed=history.position())
 
 
 def _say(text: str) -> None:

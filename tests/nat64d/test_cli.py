@@ -252,14 +252,12 @@ def test_run_hands_on_the_file_and_the_exit_code(stub, tmp_path, monkeypatch):
 
 def test_replay_hands_on_everything(stub, tmp_path):
     calls = stub("nat64d.replay.replay")
-    given, golden = tmp_path / "in.pcap", tmp_path / "golden.pcap"
-    given.touch()
-    golden.touch()
-    assert run("replay", given).exit_code == 7
-    assert run("replay", given, "-c", "x.toml", "-o", "out.pcap", "--expect", golden, "--json").exit_code == 7
+    first, second, golden = tmp_path / "in.pcap", tmp_path / "in.pcap1", tmp_path / "golden.pcap"
+    assert run("replay", first).exit_code == 7
+    assert run("replay", first, second, "-c", "x.toml", "-o", "out.pcap", "--expect", golden, "--json").exit_code == 7
     assert calls == [
-        (given, None, None, None, False),
-        (given, Path("x.toml"), Path("out.pcap"), golden, True),
+        ([first], None, None, None, False),
+        ([first, second], Path("x.toml"), Path("out.pcap"), golden, True),
     ]
 
 

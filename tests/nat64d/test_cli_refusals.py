@@ -123,7 +123,7 @@ def test_a_fault_in_the_daemon_is_1(path, gateway):
         (("status", "--wait", "-1"), "--wait"),
         (("sessions", "-c", "/nowhere.toml"), "/nowhere.toml"),
         (("pools", "-c", __file__, "--socket", "/x"), "-c and --socket may name two daemons; give one of them"),
-        (("replay", "/nowhere.pcap"), "/nowhere.pcap"),
+        (("replay",), "IN.pcap"),
         (("explain", PACKET, "--socket", "/x"), "--socket names a running daemon; give --live with it"),
         (("explain", PACKET, "--live", "-c", __file__, "--socket", "/x"), "-c and --socket may name two daemons"),
         (("explain", "hello", "--live"), "'hello' is no packet: expected 'SOURCE > DESTINATION udp"),

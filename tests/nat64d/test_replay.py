@@ -178,7 +178,7 @@ def test_octets_that_scapy_shows_alike_are_told_as_octets():
 
 
 def test_what_was_dropped_and_how_many(capsys):
-    assert main(PING, CONFIG, None, None, False) == 0
+    assert main([PING], CONFIG, None, None, False) == 0
     told = capsys.readouterr()
     assert told.err == ""
     assert [line.split()[:2] for line in told.out.splitlines()] == [
@@ -190,9 +190,10 @@ def test_what_was_dropped_and_how_many(capsys):
 
 
 def test_as_json_every_packet(capsys):
-    assert main(PING, CONFIG, None, None, True) == 0
+    assert main([PING], CONFIG, None, None, True) == 0
     *rows, last = map(json.loads, capsys.readouterr().out.splitlines())
-    assert [set(row) for row in rows] == [{"number", "time", "verdict", "direction", "answered", "due", "outputs"}] * 5
+    keys = {"file", "number", "time", "verdict", "direction", "answered", "due", "outputs"}
+    assert [set(row) for row in rows] == [keys] * 5
     assert [row["number"] for row in rows] == [1, 2, 3, 4, 5]
     assert [row["verdict"] for row in rows] == ["translated"] * 4 + ["no_bib_entry"]
     assert [row["direction"] for row in rows] == ["6to4", "4to6", "6to4", "4to6", "4to6"]
@@ -203,7 +204,7 @@ def test_as_json_every_packet(capsys):
 
 
 def test_the_output_is_the_golden_capture_to_the_octet(file, capsys):
-    assert main(PING, CONFIG, file, PONGS, False) == 0
+    assert main([PING], CONFIG, file, PONGS, False) == 0
     assert file.read_bytes() == PONGS.read_bytes()
     assert capsys.readouterr().err == f"{PONGS}: the same\n"
 
@@ -211,7 +212,7 @@ def test_the_output_is_the_golden_capture_to_the_octet(file, capsys):
 def test_a_difference_is_1(file, capsys):
     packets = read(PONGS)
     write(file, [packets[0], (packets[1][0], packets[1][1][:7] + b"\x09" + packets[1][1][8:]), *packets[3:]])
-    assert main(PING, CONFIG, None, file, False) == 1
+    assert main([PING], CONFIG, None, file, False) == 1
     summary = "IP / ICMP 203.0.113.1 > 198.51.100.7 echo-request 0 / Raw"
     assert capsys.readouterr().err.splitlines() == [
         "#2 translated: differs from golden packet 2",
@@ -223,28 +224,28 @@ def test_a_difference_is_1(file, capsys):
 
 
 def test_without_a_configuration_the_built_in_default(capsys):
-    assert main(PING, None, None, PONGS, False) == 1
+    assert main([PING], None, None, PONGS, False) == 1
     assert "\n+  IP src = 169.254.64." in capsys.readouterr().err
 
 
 def test_a_capture_with_snap_length_is_told(file, capsys):
     times_and_lengths = struct.pack("<IIII", 1, 0, 50, len(SIX))
     file.write_bytes(PING.read_bytes()[:24] + times_and_lengths + SIX[:50])
-    assert main(file, CONFIG, None, None, False) == 0
+    assert main([file], CONFIG, None, None, False) == 0
     told = capsys.readouterr()
     assert told.out.startswith("#1 truncated\n")
     assert told.err == f"{file}: packets not captured whole (snap length), which lack their end: 1\n"
 
 
 def test_a_capture_without_packets(file, capsys):
-    assert main(write(file, []), CONFIG, None, None, False) == 0
+    assert main([write(file, [])], CONFIG, None, None, False) == 0
     assert capsys.readouterr().out == "VERDICT  PACKETS  RFC  HELP\n"
 
 
 def test_a_bad_configuration_is_its_problems_and_2(tmp_path, capsys):
     config = tmp_path / "bad.toml"
     config.write_text('pool6 = "x"\nfoo = 1\n', "utf-8")
-    assert main(PING, config, None, None, False) == 2
+    assert main([PING], config, None, None, False) == 2
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) >= 2
     assert all(line.startswith(f"{config}: ") for line in lines)
@@ -255,15 +256,15 @@ def test_what_is_read_is_not_overwritten(tmp_path, capsys, place):
     files = {"in": tmp_path / "in.pcap", "golden": tmp_path / "golden.pcap"}
     for name, source in (("in", PING), ("golden", PONGS)):
         files[name].write_bytes(source.read_bytes())
-    assert main(files["in"], CONFIG, files[place], files["golden"], False) == 2
+    assert main([files["in"]], CONFIG, files[place], files["golden"], False) == 2
     assert capsys.readouterr().err == f"nat64d: {files[place]} is being read: write to another file\n"
     assert [files[name].read_bytes() for name in files] == [PING.read_bytes(), PONGS.read_bytes()]
 
 
 def test_an_output_that_cannot_be_written_is_2(tmp_path, capsys):
-    assert main(PING, CONFIG, tmp_path / "none" / "out.pcap", None, False) == 2
+    assert main([PING], CONFIG, tmp_path / "none" / "out.pcap", None, False) == 2
     assert capsys.readouterr().err == f"nat64d: {tmp_path}/none/out.pcap cannot be written: No such file or directory\n"
-    assert main(PING, CONFIG, Path("/dev/full"), None, False) == 2
+    assert main([PING], CONFIG, Path("/dev/full"), None, False) == 2
     assert capsys.readouterr().err.startswith("nat64d: a capture could not be read or written to its end: No space ")
 
 
@@ -272,7 +273,7 @@ def test_scapy_is_loaded_for_a_difference_only():
 import sys
 from pathlib import Path
 from nat64d.replay.replay import main
-assert main(Path({str(PING)!r}), Path({str(CONFIG)!r}), None, Path({str(PONGS)!r}), False) == 0
+assert main([Path({str(PING)!r})], Path({str(CONFIG)!r}), None, Path({str(PONGS)!r}), False) == 0
 sys.exit("scapy" in sys.modules)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=280, check=False)

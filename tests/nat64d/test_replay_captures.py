@@ -218,11 +218,11 @@ BAD_CAPTURES = {
 @pytest.mark.parametrize(("octets", "sentence"), BAD_CAPTURES.values(), ids=list(BAD_CAPTURES))
 def test_a_bad_capture_is_one_sentence_and_2(file, capsys, octets, sentence):
     file.write_bytes(octets)
-    assert main(file, PCAPS / "nat64d.toml", None, None, False) == 2
+    assert main([file], PCAPS / "nat64d.toml", None, None, False) == 2
     told = capsys.readouterr()
     assert told.err.startswith(f"nat64d: {file} {sentence}")
     assert told.err.count("\n") == 1
-    assert main(PCAPS / "ping_from_ipv6.pcap", PCAPS / "nat64d.toml", None, file, False) == 2
+    assert main([PCAPS / "ping_from_ipv6.pcap"], PCAPS / "nat64d.toml", None, file, False) == 2
 
 
 def test_a_capture_that_cannot_be_read(tmp_path):
