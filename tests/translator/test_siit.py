@@ -307,6 +307,29 @@ CASES += [
         sent=to_server(src="10.9.0.1") / UDP_IN,
         expect=at_server(src="2001:db8:9::1") / UDP_IN,
     ),
+    Case(
+        "rfc6052_3_1_a_host_of_ours_without_one_is_not_reached",
+        config=PRIVATE | ALONE,
+        sent=(private := to_server(dst="10.9.1.1") / UDP_IN),
+        verdict=Verdict.NON_GLOBAL_ADDRESS,
+        answer=answer4(private, 3, 1),
+    ),
+    Case(
+        "rfc6052_3_1_a_host_of_ours_without_one_does_not_send",
+        config=PRIVATE | ALONE,
+        sent=(private := of_server(src=in6("10.9.1.1")) / UDP_OUT),
+        verdict=Verdict.NON_GLOBAL_ADDRESS,
+        answer=answer6(private, 1, 3),
+    ),
+    *(
+        Case(
+            f"rfc7915_4_2_igmp_is_silently_dropped_{how}",
+            config=config,
+            sent=from4(dst=SERVER4, proto=2) / Raw(bytes(8)),
+            verdict=Verdict.ICMP_TYPE,
+        )
+        for how, config in BOTH.items()
+    ),
 ]
 
 
