@@ -13,9 +13,10 @@ from tests.reference.addresses import Eamt, Mapping, embed, extract
 from tests.reference.headers import Path as NextHop
 from tests.reference.icmp import Message as Error
 from tests.reference.icmp import map_4to6, map_6to4, packet_too_big_mtu
+from tests.reference.outcome import Refusal
 from tests.reference.reading import ICMPV6, read
 from tests.reference.reading import UDP as UDP_
-from tests.reference.stateless import Stateless
+from tests.reference.stateless import Back, Stateless
 from tests.reference.tcp import FIN, RST, SYN, Segment, State, Timer, step
 
 ACK = 16
@@ -205,14 +206,26 @@ def test_rfc7915_4_2_mtu(mtu: int, total_length: int, path: NextHop, told: int) 
     assert packet_too_big_mtu(mtu, total_length, path, PLATEAUS) == told
 
 
+def there_and_back(siit: Stateless, packet: bytes) -> tuple[list[Refusal], list[bytes]]:
+    """Through IPv4 to another IPv6 host of ours, RFC 7757 4.2.2."""
+    arrived = read(packet)
+    is_error = arrived.protocol == ICMPV6
+    half = siit.error_from_ipv6(arrived, []) if is_error else siit.from_ipv6(arrived)
+    assert half.packet is not None
+    assert half.returns
+    if is_error:
+        return siit.error_from_ipv4(read(half.packet), back=Back(b"", None))
+    return siit.from_ipv4(read(half.packet), hairpinned=True)
+
+
 SIIT = Stateless(IPv6Network("64:ff9b::/96"), EXAMPLE_EAMT, rfc6791_ipv4=(IPv4Network("198.51.100.1/32"),))
 A6, B6 = IPv6Address("2001:db8:aaaa::"), IPv6Address("2001:db8:bbbb::b")
 A4_IN_6, B4_IN_6 = (embed(IPv6Network("64:ff9b::/96"), IPv4Address(f"192.0.2.{n}")) for n in (1, 2))
 
 
 def test_rfc7757_figure_8_a_packet_between_two_mapped_hosts_hairpins() -> None:
-    packet = read(make.ipv6(A6, B4_IN_6, UDP_, make.udp(5000, 53, b"x"), hop_limit=9))
-    assert SIIT.from_ipv6(packet, []) == ([], [make.ipv6(A4_IN_6, B6, UDP_, make.udp(5000, 53, b"x"), hop_limit=8)])
+    packet = make.ipv6(A6, B4_IN_6, UDP_, make.udp(5000, 53, b"x"), hop_limit=9)
+    assert there_and_back(SIIT, packet) == ([], [make.ipv6(A4_IN_6, B6, UDP_, make.udp(5000, 53, b"x"), hop_limit=8)])
 
 
 @pytest.mark.parametrize("router", [True, False])
@@ -220,11 +233,11 @@ def test_rfc7757_figures_9_and_10_an_error_about_it_hairpins(router: bool) -> No
     """From a router in between, whose address is not mapped, and from the host itself."""
     quoted = make.ipv6(A4_IN_6, B6, UDP_, make.udp(5000, 53, b"x"))
     source = IPv6Address("2001:db8::1234") if router else B6
-    error = read(make.ipv6(source, A4_IN_6, ICMPV6, make.error(1, 4, quoted)))
+    error = make.ipv6(source, A4_IN_6, ICMPV6, make.error(1, 4, quoted))
     seen_as = embed(IPv6Network("64:ff9b::/96"), IPv4Address("198.51.100.1" if router else "192.0.2.2"))
     inner = make.ipv6(A6, B4_IN_6, UDP_, make.udp(5000, 53, b"x"))
     wanted = make.ipv6(seen_as, A6, ICMPV6, make.error(1, 4, inner), hop_limit=63)
-    assert SIIT.from_ipv6(error, []) == ([], [wanted])
+    assert there_and_back(SIIT, error) == ([], [wanted])
 
 
 def test_rfc7757_a_1_clat_maps_one_end_and_embeds_the_other() -> None:

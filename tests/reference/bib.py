@@ -71,16 +71,25 @@ class Bibs:
         if entry.mapped4 is not None:
             self.by_mapped4[entry.protocol, entry.mapped4] = entry
 
-    def expire(self, now: float) -> None:
-        """RFC 6146 3.1: an entry made by a packet goes with its last session; a configured one stays."""
+    def expire(self, now: float, tcp_trans: float) -> list[tuple[Entry, Host4]]:
+        """RFC 6146 3.1: an entry made by a packet goes with its last session; a configured one stays.
+
+        Returns the established TCP sessions whose time came: they are probed, and have TCP_TRANS more (3.5.2.2).
+        """
+        probed = []
         for entry in list(self.by_host6.values()):
             for host4, session in list(entry.sessions.items()):
+                if session.expires <= now and entry.protocol == "tcp" and session.state is State.ESTABLISHED:
+                    probed.append((entry, host4))
+                    session.state = State.TRANS
+                    session.expires += tcp_trans
                 if session.expires <= now:
                     del entry.sessions[host4]
             if not entry.sessions and not entry.static:
                 del self.by_host6[entry.protocol, entry.host6]
                 if entry.mapped4 is not None:
                     del self.by_mapped4[entry.protocol, entry.mapped4]
+        return probed
 
     def count(self, host6: IPv6Address | None = None) -> int:
         """Sessions, of all or of one host."""

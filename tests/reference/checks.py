@@ -2,7 +2,8 @@
 RFC 1812 5.3.7.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv4Network, IPv6Network
 
 from tests.reference.addresses import (
@@ -15,7 +16,23 @@ from tests.reference.addresses import (
 )
 from tests.reference.icmp import is_error
 from tests.reference.outcome import Refusal
-from tests.reference.reading import FRAGMENT, SKIPPED, TCP, UDP, UNREADABLE, Packet, ones_complement_sum
+from tests.reference.reading import (
+    DESTINATION_OPTIONS,
+    FRAGMENT,
+    HOP_BY_HOP,
+    ICMP,
+    ICMPV6,
+    IGMP,
+    NO_NEXT_HEADER,
+    OTHER_EXTENSIONS,
+    ROUTING,
+    SKIPPED,
+    TCP,
+    UDP,
+    UNREADABLE,
+    Packet,
+    ones_complement_sum,
+)
 from tests.reference.transport import ECHO_TYPES, pseudo_header
 
 LEAST = {TCP: 20, UDP: 8}  # octets of a transport header
@@ -34,13 +51,34 @@ class Rules:
     reassembles: bool = False  # fragmented ICMP and fragmented UDP without checksum, RFC 6146 3.4
 
 
-def check(packet: Packet, rules: Rules, is_ours: bool) -> list[Refusal]:
-    """All of them, in no order. `is_ours`: the IPv4 host in question has an address of our own."""
+# Protocol numbers that mean something else in the other family, or nothing without the header before: RFC 7915 copies
+# them by the letter, which makes a packet that nobody sent.
+FOREIGN = {
+    4: (HOP_BY_HOP, ROUTING, FRAGMENT, DESTINATION_OPTIONS, *OTHER_EXTENSIONS, NO_NEXT_HEADER, ICMPV6),
+    6: (ICMP, IGMP, NO_NEXT_HEADER),
+}
+
+
+def check(
+    packet: Packet, rules: Rules, embedded: Sequence[tuple[IPv4Address, bool]], quoted: Sequence[IPv4Address] = ()
+) -> list[Refusal]:
+    """All of them, in no order.
+
+    `embedded`: the IPv4 addresses that stand, or would stand, under pool6, and whether they are our own hosts';
+    `quoted`: those of the packet in an ICMP error.
+    """
     found = list(packet.refusals)
     if packet.hop_limit <= 1:  # 7915 4.1, 5.1
         found.append(Refusal("7915 4.1", ("HOP_LIMIT_EXPIRED",), "TIME_EXCEEDED", must_answer=True))
     found += check_transport(packet, rules)
-    found += check_ipv6(packet, rules, is_ours) if packet.family == 6 else check_ipv4(packet, rules, is_ours)
+    found += check_ipv6(packet, rules) if packet.family == 6 else check_ipv4(packet, rules)
+    in_error = packet.family == 4 and packet.protocol == ICMP and is_error(packet)
+    for host4, is_ours in (*embedded, *((one, False) for one in quoted)):
+        judged = check_host4(host4, rules, is_ours)
+        # RFC 6052 3.1 and RFC 7915 4.1 contradict each other about sources, and neither speaks of quoted addresses.
+        if (in_error and host4 == packet.source) or host4 in quoted:
+            judged = [replace(one, permitted=True) for one in judged]
+        found += judged
     return found
 
 
@@ -50,20 +88,28 @@ def check_transport(packet: Packet, rules: Rules) -> list[Refusal]:
     if packet.protocol == packet.icmp_protocol:
         return check_icmp(packet, rules)
     if packet.protocol not in LEAST:
-        if not rules.stateful or packet.protocol in (
-            *SKIPPED,
-            FRAGMENT,
-        ):  # the latter behind a Fragment Header: refused already
+        if packet.family == 6 and packet.protocol in (*SKIPPED, FRAGMENT):  # behind a Fragment Header: refused already
             return []
+        if not rules.stateful or (packet.family == 4 and packet.protocol == IGMP):
+            return check_protocol(packet)
         return [Refusal("6146 3.4", ("PROTOCOL",), "PROTOCOL_UNREACHABLE", must_answer=size > 0)]
     if not packet.is_first:
         return [] if size else [Refusal("791 3.2", UNREADABLE, permitted=True)]
     if size < LEAST[packet.protocol]:  # 6146 3.4: the header may be required to be whole, also in a first fragment
-        return [Refusal("6146 3.4", UNREADABLE)]
+        return [Refusal("6146 3.4", UNREADABLE, permitted=not rules.stateful)]
     if packet.protocol == UDP:
         return check_udp(packet, rules)
     header = (packet.payload[12] >> 4) * 4
     return [] if 20 <= header <= size else [Refusal("793 3.1", UNREADABLE, permitted=True)]
+
+
+def check_protocol(packet: Packet, verdicts: tuple[str, ...] = ("PROTOCOL",)) -> list[Refusal]:
+    """Whether a protocol that the translator does not know may be refused all the same; RFC 7915 4.2: IGMP has to."""
+    if packet.family == 4 and packet.protocol == IGMP:
+        return [Refusal("7915 4.2", (*verdicts, "ICMP_TYPE"))]
+    if packet.protocol not in FOREIGN[packet.family]:
+        return []
+    return [Refusal("7915 4.1", verdicts, "PROTOCOL_UNREACHABLE", permitted=True)]
 
 
 def check_udp(packet: Packet, rules: Rules) -> list[Refusal]:
@@ -99,8 +145,8 @@ def check_icmp(packet: Packet, rules: Rules) -> list[Refusal]:
     return found
 
 
-def check_ipv6(packet: Packet, rules: Rules, is_ours: bool) -> list[Refusal]:
-    """RFC 6146 3.5: source outside and destination inside pool6; the IPv4 address in it must be one that may travel."""
+def check_ipv6(packet: Packet, rules: Rules) -> list[Refusal]:
+    """RFC 6146 3.5: source outside and destination inside pool6; RFC 7915 5.1: illegal sources."""
     found = []
     source, destination = packet.source, packet.destination
     if is_illegal_source6(source):  # type: ignore[arg-type]
@@ -110,17 +156,23 @@ def check_ipv6(packet: Packet, rules: Rules, is_ours: bool) -> list[Refusal]:
     pool6 = rules.pool6
     if rules.stateful and pool6 is not None and source in pool6:
         found.append(Refusal("6146 3.5", ("SOURCE_IN_POOL6",)))
-    if pool6 is None or destination not in pool6:  # stateless: an explicit mapping may know it (RFC 7757)
-        return [*found, Refusal("6146 3.5", ("NOT_OUR_PREFIX", "NOT_UNICAST"))] if rules.stateful else found
+    if destination.is_multicast:
+        found.append(Refusal("4291 2.7", ("NOT_OUR_PREFIX", "NOT_UNICAST", "NO_MAPPING")))
+    elif destination.is_link_local or is_illegal_source6(destination):  # type: ignore[arg-type]
+        found.append(Refusal("4291 2.5", ("NOT_UNICAST", "NOT_OUR_PREFIX"), permitted=True))
+    elif rules.stateful and (pool6 is None or destination not in pool6):  # stateless: RFC 7757 may know it
+        found.append(Refusal("6146 3.5", ("NOT_OUR_PREFIX", "NOT_UNICAST")))
+    if pool6 is None or destination not in pool6:
+        return found
     host4 = extract(pool6, destination)  # type: ignore[arg-type]
     if is_illegal_source4(host4):  # no host has it: RFC 1122 3.2.1.3
         found.append(Refusal("1812 5.3.7", ("NOT_UNICAST", "NON_GLOBAL_ADDRESS"), "ADDRESS_UNREACHABLE"))
     elif host4.is_reserved:
         found.append(Refusal("1812 5.3.7", ("NOT_UNICAST", "NON_GLOBAL_ADDRESS"), permitted=True))
-    return found + check_host4(host4, rules, is_ours)
+    return found
 
 
-def check_ipv4(packet: Packet, rules: Rules, is_ours: bool) -> list[Refusal]:
+def check_ipv4(packet: Packet, rules: Rules) -> list[Refusal]:
     """RFC 7915 4.1: illegal sources, which an ICMP error may have."""
     found = []
     in_error = packet.protocol == packet.icmp_protocol and is_error(packet)
@@ -129,10 +181,7 @@ def check_ipv4(packet: Packet, rules: Rules, is_ours: bool) -> list[Refusal]:
         found.append(Refusal("7915 4.1", ("NOT_UNICAST",), permitted=permitted))
     if is_illegal_source4(packet.destination) or packet.destination.is_reserved:  # type: ignore[arg-type]
         found.append(Refusal("6146 3.5", ("NOT_UNICAST", "NO_BIB_ENTRY")))
-    judged = check_host4(packet.source, rules, is_ours)  # type: ignore[arg-type]
-    if in_error:  # RFC 6052 3.1 and RFC 7915 4.1 contradict each other
-        judged = [Refusal(one.section, one.verdicts, one.answer, permitted=True) for one in judged]
-    return found + judged
+    return found
 
 
 def check_host4(host4: IPv4Address, rules: Rules, is_ours: bool) -> list[Refusal]:

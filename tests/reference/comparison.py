@@ -3,8 +3,8 @@
 from typing import Any
 
 from tests.reference.oracle import Oracle, Scope
-from tests.reference.outcome import one_line
-from tests.reference.strategies import World
+from tests.reference.outcome import compare, one_line
+from tests.reference.world import world_of
 
 
 class DisagreementError(AssertionError):
@@ -17,20 +17,19 @@ class Comparison:
     def __init__(self, engine: Any, config: Any, scope: Scope) -> None:
         self.engine = engine
         self.oracle = Oracle(config, scope)
-        self.world = World(config.pool6, extensions=scope.extensions)
+        self.world = world_of(config, scope.extensions)
         self.history: list[tuple[float, bytes]] = []
         self.at = 1000.0
         self.packets = 0
 
-    def wait(self, seconds: float) -> None:
-        self.at += seconds
-
-    def send(self, packet: bytes) -> None:
-        """Both translate; raises DisagreementError."""
+    def send(self, pause: float, packet: bytes) -> None:
+        """Both translate, `pause` seconds after the packet before; raises DisagreementError."""
+        self.at = round(self.at + pause, 3)
         self.history.append((self.at, packet))
         outcome = self.engine.send(packet, self.at)
         expected = self.oracle.send(packet, self.at, list(outcome.packets), outcome.verdict.name)
         objections = expected.objections(outcome.verdict.name, outcome.packets, outcome.answer)
+        objections += due_objections(expected.due, outcome.due)
         self.packets += 1
         self.world.mapped[:] = self.oracle.bibs.by_mapped4.values()
         if objections:
@@ -41,3 +40,8 @@ class Comparison:
         return "\n".join(
             ["STEPS = ["] + [f"    ({at}, {packet.hex()!r})," for at, packet in self.history[-12:]] + ["]"]
         )
+
+
+def due_objections(expected: list[bytes], got: list[bytes]) -> list[str]:
+    """Packets of our own by the clock; their order is free."""
+    return compare(sorted(expected), sorted(got))

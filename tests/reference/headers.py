@@ -1,5 +1,6 @@
 """Network headers: RFC 7915 4.1 and 5.1, written by scapy from fields that are worked out here."""
 
+import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
@@ -9,7 +10,8 @@ from scapy.layers.inet6 import IPv6, IPv6ExtHdrFragment
 from scapy.packet import Raw
 
 from tests.reference.outcome import Refusal
-from tests.reference.reading import FRAGMENT, ICMP, Packet, ones_complement_sum
+from tests.reference.reading import FRAGMENT, ICMP, TCP, Packet, ones_complement_sum
+from tests.reference.transport import checksum, with_checksum
 
 
 @dataclass(frozen=True)
@@ -121,6 +123,13 @@ def quote_ipv4(
     """RFC 7915 5.3: as any packet, but TTL as it stood and lengths as declared."""
     tos = packet.traffic_class if path.traffic_class is None else path.traffic_class
     return ipv4_header(packet, source, destination, protocol, packet.declared, packet.hop_limit, tos) + payload
+
+
+def probe(source: IPv6Address, source_port: int, destination: IPv6Address, port: int) -> bytes:
+    """RFC 6146 3.5.2.2, RFC 1122 4.2.3.6: a TCP segment without data that asks an IPv6 host for a sign of life."""
+    segment = struct.pack("!HHIIBBHHH", source_port, port, 0, 0, 5 << 4, 0x10, 0, 0, 0)
+    segment = with_checksum(segment, TCP, checksum(source, destination, TCP, segment))
+    return bytes(IPv6(src=str(source), dst=str(destination), nh=TCP, plen=len(segment), hlim=64) / Raw(segment))
 
 
 def adopt(packet: bytes, observed: bytes, fixed: bool) -> bytes:

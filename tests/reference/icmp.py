@@ -5,7 +5,7 @@
 from dataclasses import dataclass
 
 from tests.reference.headers import Path
-from tests.reference.reading import Packet
+from tests.reference.reading import Packet, UnreadableError
 
 ERRORS4, ERRORS6 = (3, 4, 5, 11, 12), tuple(range(128))  # RFC 1122 3.2.2; RFC 4443 2.1: the high bit is clear
 
@@ -24,6 +24,7 @@ POINTER_6TO4 = {0: 0, 1: 1, 4: 2, 5: 2, 6: 9, 7: 8} | dict.fromkeys(range(8, 24)
 
 IPV6_NEXT_HEADER = 6  # offset, for "protocol unreachable"
 SIZE_LIMIT = {4: 576 - 20, 6: 1280 - 40}  # of the ICMP message: RFC 1812 4.3.2.3; RFC 4443 2.4 (c)
+UNLIMITED = 1 << 20  # of one that comes back to IPv6
 EXTENSIBLE = {4: (3, 11, 12), 6: (1, 3)}  # RFC 4884 4.6
 WORD = {4: 4, 6: 8}  # RFC 4884 4: unit of the length attribute, in octets
 LENGTH_AT = {4: 1, 6: 0}  # RFC 4884 4: its octet in the second word
@@ -47,8 +48,10 @@ def is_error(packet: Packet) -> bool:
 
 
 def read_message(packet: Packet, extensions: bool) -> Message:
-    """Take an ICMP error apart; `packet.payload` has at least 8 octets."""
+    """Take an ICMP error apart. RFC 4884: a length attribute that no message can have is none."""
     octets = packet.payload
+    if len(octets) < 8:
+        raise UnreadableError("shorter than an ICMP header")
     kind, second, rest = octets[0], octets[4:8], octets[8:]
     length = second[LENGTH_AT[packet.family]] * WORD[packet.family]
     if extensions and kind in EXTENSIBLE[packet.family] and LEAST_DATAGRAM <= length < len(rest):
@@ -102,15 +105,18 @@ def map_6to4(message: Message, quoted: Packet, path: Path) -> Message | None:
     return None
 
 
-def assemble(family: int, message: Message, quoted: bytes, extension: bytes, limit: int | None) -> bytes:
-    """The ICMP error of `family` with a zero checksum, of `limit` octets at most (None: it does not leave yet).
+def assemble(family: int, message: Message, quoted: bytes, extension: bytes, limit: int) -> bytes:
+    """The ICMP error of `family` with a zero checksum, of `limit` octets at most.
 
-    RFC 4884 4: the datagram is padded with zeros to 128 octets and to the word, its length told; RFC 7915 4.2: the
-    extension goes along as it is where the new type can carry one, and is cut where the message would become too long.
+    RFC 4884 4: the datagram is padded with zeros to 128 octets and to the word, its length told. RFC 7915 4.2: the
+    extension goes along as it is where the new type can carry one; where the message would become too long the datagram
+    gives way, down to 128 octets; then the extension, whole (a part of it says nothing that its checksum allows).
     """
     word = bytearray(message.second_word)
-    if extension and message.type in EXTENSIBLE[family]:
-        quoted = quoted.ljust(LEAST_DATAGRAM, b"\0")
+    room = limit - 8 - len(extension)
+    room -= room % WORD[family]
+    if extension and message.type in EXTENSIBLE[family] and room >= LEAST_DATAGRAM:
+        quoted = quoted[:room].ljust(LEAST_DATAGRAM, b"\0")
         quoted += bytes(-len(quoted) % WORD[family])
         word[LENGTH_AT[family]] = len(quoted) // WORD[family]
         quoted += extension

@@ -35,6 +35,7 @@ class Expected:
     refusals: list[Refusal] = field(default_factory=list)
     packets: list[bytes] = field(default_factory=list)
     answers: dict[str, bytes] = field(default_factory=dict)  # meaning of the answer → the ICMP error, TTL 64
+    due: list[bytes] = field(default_factory=list)  # packets of our own that the time brought out before this one
     hairpinned: bool = False
     complaints: list[str] = field(default_factory=list)  # free choices the implementation made against the rules
 

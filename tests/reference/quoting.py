@@ -5,17 +5,17 @@ traceroute shows each router), not by the letter of RFC 6146 3.7, which would ma
 an IPv6 router has no IPv4 address, there the mapped address stands in, by that letter.
 """
 
+from collections.abc import Callable
 from ipaddress import IPv4Address, IPv6Address, IPv6Network
 
 from tests.reference.addresses import embed, extract
 from tests.reference.bib import Bibs, Entry
 from tests.reference.headers import Path, quote_ipv4, quote_ipv6, write_ipv4, write_ipv6
-from tests.reference.icmp import SIZE_LIMIT, Message, assemble, is_error, map_4to6, map_6to4, read_message
+from tests.reference.icmp import SIZE_LIMIT, UNLIMITED, Message, assemble, is_error, map_4to6, map_6to4, read_message
 from tests.reference.outcome import Refusal
 from tests.reference.reading import ICMP, ICMPV6, TCP, UDP, Address, Packet, UnreadableError, read
+from tests.reference.stateless import Back, Half
 from tests.reference.transport import ECHO_TYPES, checksum, ports, rewrite, with_checksum
-
-Result = tuple[list[Refusal], list[bytes], bool]  # refusals, packets, hairpinned
 
 NAMES = {TCP: "tcp", UDP: "udp", ICMP: "icmp", ICMPV6: "icmp"}
 QUOTE = Refusal("6146 3.4", ("QUOTED_PACKET",))
@@ -27,7 +27,8 @@ ELSEWHERE = Refusal("6146 3.4", ("QUOTED_PACKET", "NOT_OUR_PREFIX", "NO_SESSION"
 
 
 class ErrorTranslator:
-    """Looks bindings up in `bibs`. `needs_session` and `direct`: as `Scope` in oracle.py says."""
+    """Looks bindings up in `bibs`. `needs_session`: as `Scope` in oracle.py says; `returns`: which IPv4 addresses are
+    IPv6 hosts of ours."""
 
     def __init__(
         self,
@@ -37,7 +38,7 @@ class ErrorTranslator:
         plateaus: list[int],
         extensions: bool,
         needs_session: bool,
-        direct: bool,
+        returns: Callable[[IPv4Address], bool],
     ) -> None:
         self.bibs = bibs
         self.pool6 = pool6
@@ -45,59 +46,53 @@ class ErrorTranslator:
         self.plateaus = plateaus
         self.extensions = extensions
         self.needs_session = needs_session
-        self.direct = direct
+        self.returns = returns
 
-    def to_ipv4(self, packet: Packet, hop_limit: int, observed: list[bytes]) -> Result:
-        """An ICMPv6 error; a hairpinned one comes back as IPv6 (RFC 6146 3.8)."""
+    def to_ipv4(self, packet: Packet, observed: list[bytes]) -> Half:
+        """An ICMPv6 error half way; one that returns is an IPv6 host's of ours (RFC 6146 3.8)."""
         message = read_message(packet, self.extensions)
         quoted, refusals = self._quoted(packet, message)
         new = map_6to4(message, quoted or packet, self.path)
         if new is None:
             refusals.append(UNMAPPED)
         if quoted is None:
-            return refusals, [], False
+            return Half(refusals)
         if quoted.source not in self.pool6:
-            return [*refusals, ELSEWHERE], [], False
+            return Half([*refusals, ELSEWHERE])
         pair = transport_ports(quoted)
         entry = self.bibs.by_host6.get((NAMES[quoted.protocol], (quoted.destination, pair[1])))  # type: ignore[arg-type]
         if entry is None:
-            return [*refusals, NOT_FOUND], [], False
+            return Half([*refusals, NOT_FOUND])
         host4 = extract(self.pool6, quoted.source)  # type: ignore[arg-type]
-        hairpin = self.bibs.is_ours(host4)
+        returns = self.returns(host4)
         refusals += self._without_session(entry, host4, pair[0])
         if new is None:
-            return [*refusals, NOT_FOUND] if hairpin else refusals, [], False
+            return Half([*refusals, NOT_FOUND] if returns else refusals)
         if packet.destination != quoted.source:
             refusals.append(Refusal("6146 3.7", ("QUOTED_PACKET", "NO_SESSION", "NO_BIB_ENTRY"), permitted=True))
         if entry.mapped4 is None:  # made by a refused packet; an error about it shows what was chosen
-            return refusals, observed, hairpin
-        if not hairpin:
-            return refusals, [self._write_ipv4(packet, message, new, quoted, entry, max(0, hop_limit), hairpin)], False
-        arriving = read(self._write_ipv4(packet, message, new, quoted, entry, max(0, hop_limit), hairpin))
-        more, packets, _ = self.to_ipv6(arriving, hop_limit, wide=quoted.identification if self.direct else None)
-        if self.direct:
-            source = packet.source if packet.source != quoted.destination else None
-            packets = [as_it_was(message, source, one) for one in packets]
-        return refusals + more, packets, True
+            return Half(refusals, observed[0] if observed else b"", returns=False)
+        return Half(refusals, self._write_ipv4(packet, message, new, quoted, entry, returns), returns)
 
     def _write_ipv4(
-        self, packet: Packet, message: Message, new: Message, quoted: Packet, entry: Entry, ttl: int, hairpin: bool
+        self, packet: Packet, message: Message, new: Message, quoted: Packet, entry: Entry, hairpin: bool
     ) -> bytes:
         host4, pair = extract(self.pool6, quoted.source), transport_ports(quoted)  # type: ignore[arg-type]
         assert entry.mapped4 is not None
         mapped4, port4 = entry.mapped4
         protocol, payload = rewrite(quoted, host4, mapped4, (port4 if entry.protocol == "icmp" else pair[0], port4))
         quote = quote_ipv4(quoted, host4, mapped4, protocol, payload, self.path)
-        body = assemble(4, new, quote, message.extension, None if hairpin else SIZE_LIMIT[4])
+        extension = b"" if hairpin else message.extension
+        body = assemble(4, new, quote, extension, UNLIMITED if hairpin else SIZE_LIMIT[4])
         body = with_checksum(body, ICMP, checksum(mapped4, host4, ICMP, body))
-        return write_ipv4(packet, mapped4, host4, ICMP, body, ttl, self.path)
+        return write_ipv4(packet, mapped4, host4, ICMP, body, max(0, packet.hop_limit - 1), self.path)
 
     def to_ipv6(
-        self, packet: Packet, hop_limit: int, own: IPv6Address | None = None, wide: int | None = None
-    ) -> Result:
+        self, packet: Packet, hop_limit: int, own: IPv6Address | None = None, back: Back | None = None
+    ) -> tuple[list[Refusal], list[bytes]]:
         """An ICMPv4 error; `own` stands in for a source that is not to be written under pool6.
 
-        `wide`: the Identification that a hairpinned quote had before.
+        `back`: what a hairpinned one had on the way in.
         """
         message = read_message(packet, self.extensions)
         quoted, refusals = self._quoted(packet, message)
@@ -105,26 +100,27 @@ class ErrorTranslator:
         if new is None:
             refusals.append(UNMAPPED)
         if quoted is None:
-            return refusals, [], False
+            return refusals, []
         pair = transport_ports(quoted)
         entry = self.bibs.by_mapped4.get((NAMES[quoted.protocol], (quoted.source, pair[0])))  # type: ignore[arg-type]
         if entry is None:
-            return [*refusals, NOT_FOUND], [], False
+            return [*refusals, NOT_FOUND], []
         refusals += self._without_session(entry, quoted.destination, pair[1])  # type: ignore[arg-type]
         if new is None:
-            return refusals, [], False
+            return refusals, []
         if packet.destination != quoted.source:
             refusals.append(Refusal("6146 3.7", ("QUOTED_PACKET", "NO_SESSION", "NO_BIB_ENTRY"), permitted=True))
         host6, port6 = entry.host6
         peer = embed(self.pool6, quoted.destination)  # type: ignore[arg-type]
+        if back is not None and back.identification is not None:
+            quoted.identification = back.identification
         protocol, payload = rewrite(quoted, host6, peer, (port6, port6 if entry.protocol == "icmp" else pair[1]))
-        quoted.identification = quoted.identification if wide is None else wide
         quote = quote_ipv6(quoted, host6, peer, protocol, payload, self.path)
         source = own or embed(self.pool6, packet.source)  # type: ignore[arg-type]
-        body = assemble(6, new, quote, message.extension, SIZE_LIMIT[6])
+        body = assemble(6, new, quote, back.extension if back else message.extension, SIZE_LIMIT[6])
         body = with_checksum(body, ICMPV6, checksum(source, host6, ICMPV6, body))
         written = write_ipv6(packet, source, host6, ICMPV6, body, max(0, hop_limit), self.path)
-        return refusals, written, False
+        return refusals, written
 
     def _without_session(self, entry: Entry, host4: IPv4Address, port: int) -> list[Refusal]:
         """RFC 6146 3.6 asks for the BIB entry only; a translator that wants the session as well is stricter."""
@@ -171,7 +167,7 @@ def as_it_was(message: Message, router: Address | None, packet: bytes) -> bytes:
 
     From a `router` it keeps its source as well: that needs no IPv4 address here.
     """
-    word = message.second_word if message.type in (2, 4) else bytes(4)
+    word = message.second_word if message.type in (2, 4) else packet[44:48]
     body = bytes([message.type, message.code, 0, 0]) + word + packet[48:]
     source, destination = router or IPv6Address(packet[8:24]), IPv6Address(packet[24:40])
     body = with_checksum(body, ICMPV6, checksum(source, destination, ICMPV6, body))

@@ -11,10 +11,11 @@ from ipaddress import IPv4Address, IPv6Address
 
 from tests.reference.outcome import Refusal
 
-TCP, UDP, ICMP, ICMPV6, ESP, AH = 6, 17, 1, 58, 50, 51
+TCP, UDP, ICMP, IGMP, ICMPV6, ESP, AH = 6, 17, 1, 2, 58, 50, 51
 HOP_BY_HOP, ROUTING, FRAGMENT, DESTINATION_OPTIONS = 0, 43, 44, 60
 SKIPPED = (HOP_BY_HOP, ROUTING, DESTINATION_OPTIONS)  # RFC 7915 5.1, "Protocol"
 OTHER_EXTENSIONS = (AH, 135, 139, 140)  # extension headers to RFC 7045, but none that RFC 7915 skips
+NO_NEXT_HEADER = 59
 LSRR, SSRR, END_OF_OPTIONS, NO_OPERATION = 131, 137, 0, 1
 
 Address = IPv4Address | IPv6Address

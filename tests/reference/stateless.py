@@ -4,13 +4,15 @@ Each address is mapped on its own (RFC 7757 3.2); what is mapped how is all this
 headers.py, transport.py and icmp.py as in the stateful case.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
-from tests.reference.addresses import Eamt, embed, extract
+from tests.reference.addresses import Eamt, embed, extract, is_illegal_source4
+from tests.reference.checks import check_protocol
 from tests.reference.errors import DUMMY_IPV4
 from tests.reference.headers import Path, quote_ipv4, quote_ipv6, write_ipv4, write_ipv6
-from tests.reference.icmp import SIZE_LIMIT, Message, assemble, is_error, map_4to6, map_6to4, read_message
+from tests.reference.icmp import SIZE_LIMIT, UNLIMITED, Message, assemble, is_error, map_4to6, map_6to4, read_message
 from tests.reference.outcome import Refusal
 from tests.reference.reading import ICMP, ICMPV6, TCP, UDP, Packet, UnreadableError, read
 from tests.reference.transport import (
@@ -23,8 +25,9 @@ from tests.reference.transport import (
 )
 
 QUOTE = Refusal("7915 4.3", ("QUOTED_PACKET",))
+NESTED = Refusal("7915 4.3", ("ERROR_IN_ERROR", "QUOTED_PACKET"))
 UNMAPPED = Refusal("7915 4.2", ("ICMP_TYPE",))
-NO_ADDRESS = Refusal("7915 6", ("NOT_OUR_PREFIX", "NO_BIB_ENTRY", "NO_POOL4", "NOT_MAPPED"))
+NO_ADDRESS = Refusal("7757 3.3", ("NO_MAPPING", "NOT_OUR_PREFIX", "NO_BIB_ENTRY"), "ADDRESS_UNREACHABLE")
 
 
 @dataclass(frozen=True)
@@ -35,9 +38,31 @@ class Mapped6:
     embedded: bool
 
 
+@dataclass(frozen=True)
+class Half:
+    """An IPv6 packet half way: as IPv4, or why not. `returns`: its destination is an IPv6 host of ours."""
+
+    refusals: list[Refusal]
+    packet: bytes | None = None
+    returns: bool = False
+
+
+@dataclass(frozen=True)
+class Back:
+    """What an ICMP error between two IPv6 hosts of ours keeps, though IPv4 has other room for it: its extension; the
+    whole Identification of what it quotes.
+    """
+
+    extension: bytes
+    identification: int | None
+
+
 @dataclass
 class Stateless:
-    """A translator without state. `hairpin`: off | simple | intrinsic (RFC 7757 4.2)."""
+    """A translator without state. `hairpin`: off | simple | intrinsic (RFC 7757 4.2).
+
+    `is_ours`: the IPv4 addresses that a translator with state beside it gives to IPv6 hosts (RFC 6146 3.8).
+    """
 
     pool6: IPv6Network | None
     eamt: Eamt = field(default_factory=lambda: Eamt([]))
@@ -47,6 +72,10 @@ class Stateless:
     udp_zero_checksum: str = "calculate"
     rfc6791_ipv4: tuple[IPv4Network, ...] = ()
     own4: IPv4Address = DUMMY_IPV4
+    extensions: bool = True  # RFC 4884
+    quotes_later_fragments: bool = True
+    has_state: bool = False  # a translator with state beside it
+    is_ours: Callable[[IPv4Address], bool] = lambda _: False
 
     def to_ipv6(self, address: IPv4Address, by_eam: bool = True) -> IPv6Address | None:
         """RFC 7757 3.3.1, else RFC 6052; `by_eam` False: as if no row matched (RFC 7757 4.2.1)."""
@@ -65,20 +94,26 @@ class Stateless:
         return None
 
     def serves(self, packet: Packet) -> bool:
-        """Whether a translator that has state as well leaves this packet to its mappings: its IPv6 host has one."""
-        inside: IPv4Address | IPv6Address = packet.destination if packet.family == 4 else packet.source
-        if packet.family == 6 and packet.protocol == ICMPV6 and len(packet.payload) >= 48 and is_error(packet):
-            inside = IPv6Address(
-                packet.payload[32:48]
-            )  # an error comes from anywhere, but quotes what its host was sent
-        return (self.eamt.to_ipv6(inside) if isinstance(inside, IPv4Address) else self.eamt.to_ipv4(inside)) is not None
+        """Whether a translator that has state as well leaves this packet to its mappings: its IPv6 host has one.
+
+        Of an ICMP error that is the host whose packet it quotes, or to whom that packet went (RFC 6146 3.4).
+        """
+        inside = packet.destination if packet.family == 4 else packet.source
+        if packet.protocol == packet.icmp_protocol and packet.is_first and is_error(packet):
+            try:
+                quoted = read(read_message(packet, self.extensions).quoted, quoted=True)
+            except UnreadableError:
+                pass
+            else:
+                inside = quoted.source if packet.family == 4 else quoted.destination
+        if isinstance(inside, IPv4Address):
+            return self.eamt.to_ipv6(inside) is not None
+        return self.eamt.to_ipv4(inside) is not None
 
     def from_ipv4(self, packet: Packet, hairpinned: bool = False) -> tuple[list[Refusal], list[bytes]]:
         """RFC 7915 section 4. A hairpinned packet has its hop limit counted down already (RFC 7757 4.2.2)."""
         hop_limit = packet.hop_limit - (0 if hairpinned else 1)
         simple = hairpinned or self.hairpin == "simple"
-        if packet.protocol == ICMP and packet.is_first and is_error(packet):
-            return self._error_from_ipv4(packet, hop_limit, simple)
         source = self.to_ipv6(packet.source, by_eam=not simple)  # type: ignore[arg-type]
         destination = self.to_ipv6(packet.destination)  # type: ignore[arg-type]
         if source is None or destination is None:
@@ -88,87 +123,147 @@ class Stateless:
             payload = calculate_udp(payload, source, destination)
         return [], write_ipv6(packet, source, destination, protocol, payload, max(0, hop_limit), self.path)
 
-    def _error_from_ipv4(self, packet: Packet, hop_limit: int, simple: bool) -> tuple[list[Refusal], list[bytes]]:
-        """RFC 7915 4.2, 4.3; RFC 7757 4.2.1 rules 2 and 3."""
-        message = read_message(packet, extensions=True)
-        quoted = readable_quote(packet, message)
-        new = quoted and map_4to6(message, quoted, self.path, list(self.plateaus))
-        if quoted is None or new is None:
-            return [QUOTE if quoted is None else UNMAPPED], []
+    def error_from_ipv4(
+        self, packet: Packet, own: IPv6Address | None = None, back: Back | None = None
+    ) -> tuple[list[Refusal], list[bytes]]:
+        """RFC 7915 4.2, 4.3; RFC 7757 4.2.1 rules 2 and 3. `own` stands in for a source not to be written under pool6.
+
+        `back`: what a hairpinned one had on the way in.
+        """
+        hop_limit = packet.hop_limit - (0 if back else 1)
+        simple = back is not None or self.hairpin == "simple"
+        message = read_message(packet, self.extensions)
+        quoted, refusals = self._quoted(packet, message)
+        new = map_4to6(message, quoted or packet, self.path, list(self.plateaus))
+        if new is None:
+            refusals.append(UNMAPPED)
+        if quoted is None:
+            return refusals, []
         from_its_target = packet.source == quoted.destination
-        source = self.to_ipv6(packet.source, by_eam=not (simple and from_its_target))  # type: ignore[arg-type]
+        source = own or self.to_ipv6(packet.source, by_eam=not (simple and from_its_target))  # type: ignore[arg-type]
         destination = self.to_ipv6(packet.destination)  # type: ignore[arg-type]
         inner_source = self.to_ipv6(quoted.source)  # type: ignore[arg-type]
         inner_destination = self.to_ipv6(quoted.destination, by_eam=not simple)  # type: ignore[arg-type]
         if source is None or destination is None or inner_source is None or inner_destination is None:
-            return [NO_ADDRESS], []
+            return [*refusals, NO_ADDRESS], []
+        if new is None:
+            return refusals, []
         protocol, payload = rewrite(quoted, inner_source, inner_destination, None)
+        if back is not None and back.identification is not None:
+            quoted.identification = back.identification
         quote = quote_ipv6(quoted, inner_source, inner_destination, protocol, payload, self.path)
-        body = assemble(6, new, quote, message.extension, SIZE_LIMIT[6])
+        body = assemble(6, new, quote, back.extension if back else message.extension, SIZE_LIMIT[6])
         body = with_checksum(body, ICMPV6, checksum(source, destination, ICMPV6, body))
-        return [], write_ipv6(packet, source, destination, ICMPV6, body, max(0, hop_limit), self.path)
+        return refusals, write_ipv6(packet, source, destination, ICMPV6, body, max(0, hop_limit), self.path)
 
-    def from_ipv6(self, packet: Packet, observed: list[bytes]) -> tuple[list[Refusal], list[bytes]]:
-        """RFC 7915 section 5, and the hairpin of RFC 7757 4.2.2."""
-        hop_limit = max(0, packet.hop_limit - 1)
-        if packet.protocol == ICMPV6 and packet.is_first and is_error(packet):
-            return self._error_from_ipv6(packet, hop_limit, observed)
+    def from_ipv6(self, packet: Packet) -> Half:
+        """RFC 7915 section 5, and condition set A of RFC 7757 4.2.2."""
         source, destination = self.to_ipv4(packet.source), self.to_ipv4(packet.destination)  # type: ignore[arg-type]
         if source is None or destination is None:
-            return [NO_ADDRESS], []
+            return Half([NO_ADDRESS])
+        refusals = odd_addresses(source, destination)
         protocol, payload = rewrite(packet, source.address, destination.address, None)
-        written = write_ipv4(packet, source.address, destination.address, protocol, payload, hop_limit, self.path)
-        if self.hairpin == "intrinsic" and self._returns(destination):  # condition set A
-            return self.from_ipv4(read(written), hairpinned=True)
-        return [], [written]
+        if needs_udp_checksum(packet, self.udp_zero_checksum):
+            payload = calculate_udp(payload, source.address, destination.address)
+        ttl = max(0, packet.hop_limit - 1)
+        written = write_ipv4(packet, source.address, destination.address, protocol, payload, ttl, self.path)
+        return Half(refusals, written, self._returns(destination))
 
-    def _error_from_ipv6(
-        self, packet: Packet, hop_limit: int, observed: list[bytes]
-    ) -> tuple[list[Refusal], list[bytes]]:
-        message = read_message(packet, extensions=True)
-        quoted = readable_quote(packet, message)
-        new = quoted and map_6to4(message, quoted, self.path)
-        if quoted is None or new is None:
-            return [QUOTE if quoted is None else UNMAPPED], []
-        source = self._error_source(packet, observed)
+    def error_from_ipv6(self, packet: Packet, observed: list[bytes]) -> Half:
+        """RFC 7915 5.2, 5.3, and condition set B of RFC 7757 4.2.2."""
+        message = read_message(packet, self.extensions)
+        quoted, refusals = self._quoted(packet, message)
+        new = map_6to4(message, quoted or packet, self.path)
+        if new is None:
+            refusals.append(UNMAPPED)
+        if quoted is None:
+            return Half(refusals)
         destination = self.to_ipv4(packet.destination)  # type: ignore[arg-type]
         inner_source = self.to_ipv4(quoted.source)  # type: ignore[arg-type]
         inner_destination = self.to_ipv4(quoted.destination)  # type: ignore[arg-type]
         if destination is None or inner_source is None or inner_destination is None:
-            return [NO_ADDRESS], []
-        returns = self.hairpin == "intrinsic" and self._returns(inner_source)  # condition set B
+            return Half([*refusals, NO_ADDRESS])
+        returns = self._returns(inner_source)
+        refusals += odd_addresses(inner_source, inner_destination)
+        if new is None:
+            return Half(refusals)
+        source = self._error_source(packet, observed, inner_destination.address)
         protocol, payload = rewrite(quoted, inner_source.address, inner_destination.address, None)
         quote = quote_ipv4(quoted, inner_source.address, inner_destination.address, protocol, payload, self.path)
-        body = assemble(4, new, quote, message.extension, None if returns else SIZE_LIMIT[4])
+        extension = b"" if returns else message.extension
+        body = assemble(4, new, quote, extension, UNLIMITED if returns else SIZE_LIMIT[4])
         body = with_checksum(body, ICMP, checksum(source, destination.address, ICMP, body))
-        written = write_ipv4(packet, source, destination.address, ICMP, body, hop_limit, self.path)
-        return self.from_ipv4(read(written), hairpinned=True) if returns else ([], [written])
+        ttl = max(0, packet.hop_limit - 1)
+        return Half(refusals, write_ipv4(packet, source, destination.address, ICMP, body, ttl, self.path), returns)
 
     def _returns(self, mapped: Mapped6) -> bool:
-        """RFC 7757 4.2.2, A2 and A3, B2 and B3."""
-        return mapped.embedded and self.eamt.to_ipv6(mapped.address) is not None
+        """RFC 7757 4.2.2, A2 and A3, B2 and B3; RFC 6146 3.8."""
+        if not mapped.embedded:
+            return False
+        by_row = self.hairpin == "intrinsic" and self.eamt.to_ipv6(mapped.address) is not None
+        return by_row or self.is_ours(mapped.address)
 
-    def _error_source(self, packet: Packet, observed: list[bytes]) -> IPv4Address:
-        """RFC 7915 6; an untranslatable source gets any address of the RFC 6791 pool, or our own without one."""
+    def _error_source(self, packet: Packet, observed: list[bytes], target: IPv4Address) -> IPv4Address:
+        """RFC 7915 6; an untranslatable source gets any address of the RFC 6791 pool, or our own without one.
+
+        With state beside, the address of the error's target is as good (RFC 6146 3.7).
+        """
         mapped = self.to_ipv4(packet.source)  # type: ignore[arg-type]
         if mapped is not None:
             return mapped.address
-        seen = IPv4Address(observed[0][12:16]) if observed and observed[0][0] >> 4 == 4 else None
+        seen = None
+        if observed and observed[0][0] >> 4 == 4:
+            seen = IPv4Address(observed[0][12:16])
+        elif observed and self.pool6 is not None and IPv6Address(observed[0][8:24]) in self.pool6:
+            seen = extract(self.pool6, IPv6Address(observed[0][8:24]))
         if seen is not None and any(seen in network for network in self.rfc6791_ipv4):
             return seen
+        if seen == target and self.has_state and not self.rfc6791_ipv4:
+            return target
         return self.rfc6791_ipv4[0][0] if self.rfc6791_ipv4 else self.own4
 
+    def _quoted(self, packet: Packet, message: Message) -> tuple[Packet | None, list[Refusal]]:
+        """RFC 7915 4.3: one embedded header, of the same family; else why not."""
+        try:
+            quoted = read(message.quoted, quoted=True)
+        except UnreadableError:
+            return None, [QUOTE]
+        if quoted.family != packet.family:
+            return None, [QUOTE]
+        refusals = []
+        if any(isinstance(one, IPv4Address) and is_odd(one) for one in (quoted.source, quoted.destination)):
+            refusals.append(Refusal("1812 5.3.7", ("NOT_UNICAST", "QUOTED_PACKET"), permitted=True))
+        if packet.destination != quoted.source:
+            refusals.append(Refusal("6146 3.7", ("QUOTED_PACKET", "NO_MAPPING"), permitted=True))
+        if not quoted.is_first:
+            return (quoted, refusals) if self.quotes_later_fragments else (None, [QUOTE])
+        refusals += transport_of(quoted)
+        return (quoted if all(one.permitted for one in refusals) else None), refusals
 
-def readable_quote(packet: Packet, message: Message) -> Packet | None:
-    """RFC 7915 4.3: one embedded header, of the same family, and 8 octets of a transport header we know (RFC 792)."""
-    try:
-        quoted = read(message.quoted, quoted=True)
-    except UnreadableError:
-        return None
-    if quoted.family != packet.family:
-        return None
-    if quoted.is_first and quoted.protocol in (TCP, UDP, quoted.icmp_protocol) and len(quoted.payload) < 8:
-        return None
-    if quoted.protocol == quoted.icmp_protocol and quoted.is_first:
-        return quoted if (quoted.family, quoted.payload[0]) in ECHO_TYPES else None
-    return quoted
+
+def transport_of(quoted: Packet) -> list[Refusal]:
+    """What is wrong with the transport header of a quoted packet."""
+    is_icmp = quoted.protocol == quoted.icmp_protocol
+    known = is_icmp or quoted.protocol in (TCP, UDP)
+    if is_icmp and not quoted.payload:
+        return [QUOTE]
+    if is_icmp and is_error(quoted):
+        return [NESTED]
+    if is_icmp and (quoted.family, quoted.payload[0]) not in ECHO_TYPES:
+        return [Refusal("7915 4.3", ("QUOTED_PACKET", "ICMP_TYPE", "ERROR_IN_ERROR"))]
+    refusals = [] if known else check_protocol(quoted, ("QUOTED_PACKET", "PROTOCOL"))
+    if is_icmp and quoted.is_fragment:  # its checksum cannot be made right (7915 4.2)
+        refusals.append(Refusal("7915 4.3", ("QUOTED_PACKET", "FRAGMENTED_ICMP"), permitted=True))
+    if len(quoted.payload) < 8 and (known or quoted.is_cut or not quoted.payload):  # RFC 792 promises 8
+        refusals.append(Refusal("792", ("QUOTED_PACKET",), permitted=True))
+    return refusals
+
+
+def odd_addresses(*mapped: Mapped6) -> list[Refusal]:
+    """RFC 1812 5.3.7: what a row makes of an address may be one that no IPv4 host has."""
+    odd = any(is_odd(one.address) for one in mapped)
+    return [Refusal("1812 5.3.7", ("NOT_UNICAST", "NON_GLOBAL_ADDRESS"), permitted=True)] if odd else []
+
+
+def is_odd(address: IPv4Address) -> bool:
+    return is_illegal_source4(address) or address.is_reserved

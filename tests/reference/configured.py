@@ -1,0 +1,81 @@
+"""What the oracle takes from a `nat64d.config.Config` (it only reads attributes), and what it is told to expect."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from tests.reference import errors, headers
+from tests.reference.addresses import Eamt, Mapping
+from tests.reference.bib import Bibs, Entry, Pool
+from tests.reference.sessions import Policy
+from tests.reference.stateless import Stateless
+
+UNLIMITED = 1 << 20
+
+
+@dataclass(frozen=True)
+class Scope:
+    """What the implementation under test is expected to do by now; everything for the whole of the RFCs."""
+
+    extensions: bool = True  # RFC 4884
+    errors_need_session: bool = False  # stricter than RFC 6146 3.6, which asks for a BIB entry only
+    # RFC 6146 3.8 by the letter goes through IPv4 and back: Identification keeps 16 bits, ICMP codes become coarser
+    hairpins_directly: bool = False
+    reassembles: bool = False  # RFC 6146 3.4: fragmented UDP without checksum, fragmented ICMP
+    quotes_later_fragments: bool = True  # RFC 7915 4.3: an error without state about a fragment that has no ports
+
+
+def pool_of(row: Any) -> Pool:
+    return Pool(row.first, row.last, row.port_first, row.port_last, tuple(row.protocols), row.source)
+
+
+def entry_of(row: Any) -> Entry:
+    """RFC 6146 3.1: a manually configured BIB entry."""
+    return Entry(row.protocol, (row.address6, row.port6), (row.address4, row.port4), static=True)
+
+
+def policy_of(config: Any) -> Policy:
+    times = config.timeouts
+    return Policy(
+        lifetimes={
+            "udp": times.udp,
+            "icmp": times.icmp,
+            "TCP_EST": times.tcp_established,
+            "TCP_TRANS": times.tcp_transitory,
+            "TCP_INCOMING_SYN": times.tcp_incoming_syn,
+        },
+        address_dependent=config.filtering.address_dependent,
+        drop_inbound_tcp=config.filtering.drop_inbound_tcp,
+        sessions=config.limits.sessions,
+        per_host_sessions=config.limits.per_host_sessions,
+        per_host_ports=config.limits.per_host_ports,
+    )
+
+
+def stateless_of(config: Any, path: headers.Path, scope: Scope, bibs: Bibs) -> Stateless:
+    """`[[eam]]` and what goes with it."""
+    translation = config.translation
+    return Stateless(
+        pool6=config.pool6,
+        eamt=Eamt([Mapping(row.ipv4, row.ipv6) for row in config.eam]),
+        path=path,
+        plateaus=tuple(translation.mtu_plateaus),
+        hairpin=translation.eam_hairpin,
+        udp_zero_checksum=translation.udp_zero_checksum,
+        rfc6791_ipv4=tuple(translation.rfc6791_ipv4),
+        own4=config.tun.ipv4 or errors.DUMMY_IPV4,
+        extensions=scope.extensions,
+        quotes_later_fragments=scope.quotes_later_fragments,
+        has_state=bool(config.pool4 or config.forward),
+        is_ours=bibs.is_ours,
+    )
+
+
+def path_of(config: Any) -> headers.Path:
+    """Next-hop MTUs; "auto" is the kernel's to judge, behind the device."""
+    translation = config.translation
+    return headers.Path(
+        mtu4=65535 if translation.mtu4 == "auto" else translation.mtu4,
+        mtu6=UNLIMITED if translation.mtu6 == "auto" else translation.mtu6,
+        lowest_ipv6_mtu=translation.lowest_ipv6_mtu,
+        traffic_class=None if translation.traffic_class == "copy" else translation.traffic_class,
+    )

@@ -1,0 +1,118 @@
+"""ICMP errors about the traffic of a mapping, of every type and code, with quotes whole, cut and wrong."""
+
+from ipaddress import IPv4Address, IPv6Address
+from random import Random
+
+from tests.reference import packets as make
+from tests.reference.bib import Entry, Host4
+from tests.reference.icmp import EXTENSIBLE, LEAST_DATAGRAM, LENGTH_AT, WORD
+from tests.reference.reading import ICMP, ICMPV6
+from tests.reference.segments import data, segment
+from tests.reference.world import PROTOCOLS, World, coin, one_in, peer_of
+
+OBJECT = b"\x20\x00\x9e\x8e\x00\x08\x01\x01\x00\x3e\x81\x01"  # RFC 4884 7 and 8, RFC 4950: a label stack entry
+
+
+def icmp_error(rng: Random, world: World) -> bytes:
+    """From a router or the other end."""
+    entry = rng.choice(world.targets)
+    return error_from_ipv4(rng, world, entry) if coin(rng) else error_from_ipv6(rng, world, entry)
+
+
+def error_from_ipv4(rng: Random, world: World, entry: Entry) -> bytes:
+    quoted = quoted_in_ipv4(rng, world, entry)
+    kind = rng.choice((3, 3, 3, 11, 12, 4, 5))
+    code = rng.randint(0, 16) if kind == 3 else rng.randint(0, 3)
+    word = rng.choice((0, 1, 68, 576, 1259, 1260, 1280, 1480, 1500, 65535))
+    if kind == 12:
+        word = rng.randint(0, 21) << 24
+    here = entry.mapped4 or (IPv4Address("192.0.2.1"), 0)
+    target = IPv4Address(quoted[16:20])
+    source = rng.choice((*world.routers4, *world.hosts4, IPv4Address("127.0.0.1"), target))
+    body = make.error(kind, code, quoted, word.to_bytes(4))
+    if world.extensions and kind in EXTENSIBLE[4] and coin(rng):
+        body = with_extension(rng, body, 4)
+    return make.ipv4(source, here[0], ICMP, body, tos=rng.choice((0, 0xC0)))
+
+
+def error_from_ipv6(rng: Random, world: World, entry: Entry) -> bytes:
+    quoted = quoted_in_ipv6(rng, world, entry)
+    kind = rng.choice((1, 1, 2, 3, 4, 4, 100))
+    code = rng.randint(0, 7) if kind == 1 else rng.randint(0, 3)
+    word = 0
+    if kind == 2:
+        word = rng.choice((0, 1260, 1280, 1400, 1500, 65535, 100000))
+    if kind == 4:
+        word = rng.choice((*range(42), 0x06000000))
+    source = rng.choice((*world.routers6, entry.host6[0]))
+    body = make.error(kind, code, quoted, word.to_bytes(4))
+    if world.extensions and kind in EXTENSIBLE[6] and coin(rng):
+        body = with_extension(rng, body, 6)
+    return make.ipv6(source, IPv6Address(quoted[8:24]), ICMPV6, body)
+
+
+def room(rng: Random) -> int:
+    """Octets of the quoted packet's payload: RFC 792 is sure of 8."""
+    return rng.choice((8, 12, 20, 28, 64, 548, 1232, 5000, 5000, 2, 0))
+
+
+def peer_for(rng: Random, world: World, entry: Entry) -> Host4:
+    sessions = [host for host in entry.sessions if host[1] or entry.protocol == "icmp"]
+    if not sessions and not world.rows:
+        return world.hosts4[0], 53
+    return rng.choice(sorted(sessions)) if sessions else peer_of(rng, world, entry)
+
+
+def quoted_in_ipv4(rng: Random, world: World, entry: Entry) -> bytes:
+    """What an IPv4 router has seen of the traffic on its way out."""
+    peer, port = peer_for(rng, world, entry)
+    here, here_port = entry.mapped4 or (IPv4Address("192.0.2.1"), 0)
+    options = rng.choice((b"", b"", b"\x01\x01\x01\0"))
+    payload = quoted_segment(rng, entry, here_port, port, (8, 0))
+    packet = make.ipv4(
+        here,
+        peer,
+        PROTOCOLS.get(entry.protocol, ICMP),
+        payload,
+        ttl=rng.choice((0, 1, 64)),
+        dont_fragment=coin(rng),
+        options=options,
+        more=one_in(rng, 10),
+        offset=8 if one_in(rng, 10) else 0,
+    )
+    return packet[: 20 + len(options) + room(rng)]
+
+
+def quoted_in_ipv6(rng: Random, world: World, entry: Entry) -> bytes:
+    """What an IPv6 router, or the host itself, has seen of the traffic on its way in."""
+    peer, port = peer_for(rng, world, entry)
+    host6, port6 = entry.host6
+    offset, more = 8 if one_in(rng, 6) else 0, one_in(rng, 10)
+    chain = rng.choice(((), (), (), (make.fragment_header(offset, more, 0x10007),), (make.options_header(60),)))
+    payload = quoted_segment(rng, entry, port, port6, (128, 129))
+    packet = make.ipv6(
+        world.seen_from_ipv6(peer),
+        host6,
+        PROTOCOLS.get(entry.protocol, ICMPV6),
+        payload,
+        hop_limit=rng.choice((0, 1, 64)),
+        extensions=chain,
+    )
+    return packet[: 40 + sum(1 + len(body) for _, body in chain) + room(rng)]
+
+
+def quoted_segment(rng: Random, entry: Entry, source: int, destination: int, echo_types: tuple[int, int]) -> bytes:
+    if entry.protocol != "icmp":
+        return segment(rng, entry.protocol, source, destination)
+    identifier = source or destination
+    kinds = (*echo_types, *echo_types, 3, 13) if echo_types[0] == 8 else (*echo_types, *echo_types, 1, 133)
+    return make.echo(rng.choice(kinds), identifier, data(rng))
+
+
+def with_extension(rng: Random, message: bytes, family: int) -> bytes:
+    """RFC 4884: the quote cut or padded, its length told (not always truly), an object of RFC 4950 behind it."""
+    size = rng.choice((LEAST_DATAGRAM, LEAST_DATAGRAM, 136, 200, 512))
+    word = bytearray(message[4:8])
+    word[LENGTH_AT[family]] = rng.choice((size,) * 8 + (8, 64, 2000)) // WORD[family] % 256
+    quoted = message[8 : 8 + size].ljust(size, b"\0")
+    return message[:4] + bytes(word) + quoted + OBJECT * rng.choice((1, 1, 1, 2, 40))

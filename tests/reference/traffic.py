@@ -1,0 +1,226 @@
+"""Packets of both families, right and wrong ones, and the fragments of them."""
+
+from collections.abc import Callable
+from ipaddress import IPv4Address, IPv6Address
+from random import Random
+
+from tests.reference import packets as make
+from tests.reference.error_traffic import icmp_error
+from tests.reference.reading import DESTINATION_OPTIONS, FRAGMENT, HOP_BY_HOP, ICMP, ICMPV6, ROUTING, TCP, UDP
+from tests.reference.segments import data, segment
+from tests.reference.world import ELSEWHERE, PORTS, PROTOCOLS, World, coin, one_in, peer_of
+
+# Sums of these never meet a timeout exactly, where RFC 6146 does not say which of two things happens first.
+PAUSES = (0.013,) * 12 + (
+    *(0.0, 0.013, 0.513, 1.013, 5.013, 7.013, 30.013, 59.013, 62.013, 130.013, 238.013, 242.013, 298.013, 302.013),
+    *(3600.013, 7438.013, 7442.013),
+)
+HOP_LIMITS = (64,) * 17 + (255, 2, 1, 0)
+IPV4_OPTIONS = (b"",) * 40 + (
+    b"\x07\x07\x04\0\0\0\0\0",
+    b"\x44\x08\x05\0\0\0\0\0",
+    b"\x01\x01\x01\0",
+    b"\x83\x07\x08\x01\x02\x03\x04\0",
+    b"\x83\x07\x04\x01\x02\x03\x04\0",
+    b"\x01\x89\x07\x04\x01\x02\x03\x04",
+    b"\0\x83\x07\x04\x01\x02\x03\x04",
+    b"\x07\x00\0\0",
+)  # RFC 791: none mostly; record route, timestamp, padding; source routes expired and not; nonsense
+
+
+def zero_checksum(rng: Random, protocol: str) -> bool:
+    return protocol == "udp" and one_in(rng, 10)
+
+
+def extension_headers(rng: Random) -> tuple[tuple[int, bytes], ...]:
+    """RFC 8200 4.1: mostly none; a Fragment Header (often of an atomic fragment) last, but for a wrong one at times."""
+    if not one_in(rng, 8):
+        return ()
+    chain = []
+    if coin(rng):
+        chain.append(make.options_header(HOP_BY_HOP, rng.choice((8, 16))))
+    if coin(rng):
+        chain.append(make.options_header(DESTINATION_OPTIONS, 8))
+    if one_in(rng, 3):
+        chain.append(make.routing_header(rng.choice((0, 0, 1, 255))))
+    if coin(rng):
+        chain.append(make.fragment_header(rng.choice((0, 0, 0, 8, 1232)), coin(rng), rng.choice((1, 0x12345678))))
+    if one_in(rng, 6):
+        chain.append(make.options_header(DESTINATION_OPTIONS, 8))
+    return tuple(chain)
+
+
+def fields6(rng: Random) -> dict[str, object]:
+    return {
+        "hop_limit": rng.choice(HOP_LIMITS),
+        "traffic_class": rng.choice((0, 0, 0xB8, 0xFF)),
+        "flow_label": rng.choice((0, 0xABCDE)),
+        "extensions": extension_headers(rng),
+    }
+
+
+def fields4(rng: Random) -> dict[str, object]:
+    return {
+        "ttl": rng.choice(HOP_LIMITS),
+        "tos": rng.choice((0, 0, 0xB8, 0xFF)),
+        "identification": rng.choice((1, 0xFFFF)),
+        "dont_fragment": coin(rng),
+        "more": one_in(rng, 30),
+        "offset": rng.choice((0,) * 28 + (8, 1480)),
+        "options": rng.choice(IPV4_OPTIONS),
+    }
+
+
+def destination6(rng: Random, world: World) -> tuple[IPv6Address, int]:
+    """An IPv4 host; a mapped address (hairpin); beside the mapped ones; a row's own IPv6 side; nobody's address."""
+    peer, port = rng.choice(world.hosts4), rng.choice(PORTS)
+    if world.targets and one_in(rng, 3 if world.rows else 6):
+        target = rng.choice(world.targets)
+        peer, port = target.mapped4 or (peer, port)
+        if world.rows and one_in(rng, 6):
+            return target.host6
+        if world.rows and one_in(rng, 6):
+            peer = IPv4Address((int(peer) + rng.choice((-1, 1))) % (1 << 32))
+    if world.rows and one_in(rng, 30):
+        return ELSEWHERE, port
+    return world.seen_from_ipv6(peer), port
+
+
+def from_ipv6(rng: Random, world: World) -> bytes:
+    """A packet of an IPv6 host."""
+    host6 = rng.choice(world.hosts6)
+    destination, peer_port = destination6(rng, world)
+    fields = fields6(rng)
+    protocol = rng.choice(("udp", "tcp", "tcp", "icmp"))
+    port = rng.choice(PORTS)
+    if protocol == "icmp":
+        kind = rng.choice((128, 128, 128, 129, 129, 130, 135))
+        return make.ipv6(host6, destination, ICMPV6, make.echo(kind, port, data(rng)), **fields)  # type: ignore[arg-type]
+    payload = segment(rng, protocol, port, peer_port)
+    covered = not zero_checksum(rng, protocol)
+    return make.ipv6(host6, destination, PROTOCOLS[protocol], payload, covered=covered, **fields)  # type: ignore[arg-type]
+
+
+def from_ipv4(rng: Random, world: World) -> bytes:
+    """A packet of an IPv4 host, to a mapping if there is one, to its neighbourhood sometimes."""
+    entry = rng.choice(world.targets) if world.targets else None
+    mapped4, port = (entry and entry.mapped4) or (IPv4Address("192.0.2.1"), 2000)
+    protocol = entry.protocol if entry else rng.choice(("udp", "tcp", "icmp"))
+    if one_in(rng, 10):
+        port = rng.choice((port ^ 1, 80, 65535))
+    if world.rows and one_in(rng, 10):
+        mapped4 = IPv4Address((int(mapped4) + rng.choice((-1, 1))) % (1 << 32))
+    source, source_port = peer_of(rng, world, entry)
+    fields = fields4(rng)
+    if protocol == "icmp":
+        kind = rng.choice((0, 0, 0, 0, 8, 8, 13, 9))
+        return make.ipv4(source, mapped4, ICMP, make.echo(kind, port, data(rng)), **fields)  # type: ignore[arg-type]
+    payload = segment(rng, protocol, source_port, port)
+    covered = not zero_checksum(rng, protocol)
+    return make.ipv4(source, mapped4, PROTOCOLS[protocol], payload, covered=covered, **fields)  # type: ignore[arg-type]
+
+
+def other_protocol(rng: Random, world: World) -> bytes:
+    """GRE, ESP, SCTP, AH, ICMP of the wrong family, no next header."""
+    protocol = rng.choice((47, 50, 132, 51, 59, 2, 41, 253))
+    payload = bytes(rng.randint(0, 24))
+    if coin(rng):
+        protocol = rng.choice((protocol, ICMP))
+        destination, _ = destination6(rng, world)
+        return make.ipv6(rng.choice(world.hosts6), destination, protocol, payload or b"\0", covered=False)
+    mapped4 = rng.choice(world.rows).mapped4 if world.rows and coin(rng) else None
+    protocol = rng.choice((protocol, ICMPV6))
+    there = mapped4[0] if mapped4 else IPv4Address("192.0.2.1")
+    return make.ipv4(rng.choice(world.hosts4), there, protocol, payload, covered=False)
+
+
+def odd_address(rng: Random, world: World) -> bytes:
+    """Sources and destinations that no packet should have, RFC 1812 5.3.7, RFC 6052 3.1, RFC 6146 3.5."""
+    payload = make.udp(5000, 53, b"x")
+    if coin(rng):
+        texts = ("0.0.0.0", "127.0.0.1", "224.0.0.1", "255.255.255.255", "10.0.0.1", "192.0.2.9", "169.254.1.1")
+        odd = IPv4Address(rng.choice(texts))
+        target = rng.choice(world.targets).mapped4 if world.targets else None
+        mapped4, port = target or (IPv4Address("192.0.2.1"), 2000)
+        ends = [world.hosts4[0], odd] if one_in(rng, 5) else [odd, mapped4]
+        return make.ipv4(*ends, UDP, make.udp(53, port, b"x"))
+    inside = [world.seen_from_ipv6(IPv4Address(text)) for text in ("127.0.0.1", "224.0.0.1", "10.1.2.3", "0.0.0.0")]
+    outside = [IPv6Address(text) for text in ("::1", "::", "ff02::1", "fe80::1")]
+    if coin(rng):
+        return make.ipv6(rng.choice(world.hosts6), rng.choice([*inside, *outside, ELSEWHERE]), UDP, payload)
+    source = rng.choice([*outside, inside[2], ELSEWHERE])
+    return make.ipv6(source, destination6(rng, world)[0], UDP, payload)
+
+
+def damaged(rng: Random, packet: bytes) -> bytes:
+    """The packet cut, with octets behind it, or with one octet of its first hundred changed."""
+    how = rng.randint(0, 2)
+    if how == 0:
+        return packet[: rng.randint(0, max(0, len(packet) - 1))]
+    if how == 1:
+        return packet + bytes(rng.randrange(256) for _ in range(rng.randint(1, 9)))
+    at = rng.randint(0, min(len(packet), 100) - 1)
+    return packet[:at] + bytes([packet[at] ^ rng.randint(1, 255)]) + packet[at + 1 :]
+
+
+Kind = Callable[[Random, World], bytes]
+PLAIN: tuple[Kind, ...] = (from_ipv6,) * 8 + (from_ipv4,) * 8 + (other_protocol, odd_address)
+WITH_ERRORS: tuple[Kind, ...] = PLAIN + (icmp_error,) * 6
+
+
+def packets(rng: Random, world: World) -> list[bytes]:
+    """One packet, or the fragments of one, for the state the world is in."""
+    kind = rng.choice(WITH_ERRORS if world.targets else PLAIN)
+    packet = kind(rng, world)
+    choice = rng.randint(0, 11)
+    if choice == 0 and packet:
+        return [damaged(rng, packet)]
+    if choice == 1:
+        return in_fragments(rng, packet)
+    return [packet]
+
+
+def in_fragments(rng: Random, packet: bytes) -> list[bytes]:
+    """In order, at times without the first, at times doubled; only of packets without options or extension headers."""
+    size = rng.choice((24, 48, 1232))
+    identification = rng.randint(1, 0xFFFF)
+    if packet[0] == 0x45 and packet[6:8] in (b"\0\0", b"\x40\0"):
+        pieces = make.fragments4(packet, size, identification)
+    elif packet[0] >> 4 == 6 and packet[6] not in (HOP_BY_HOP, ROUTING, FRAGMENT, DESTINATION_OPTIONS):
+        pieces = make.fragments6(packet, size, identification << 16 | 1)
+    else:
+        return [packet]
+    pieces = pieces[:4]
+    how = rng.randint(0, 5)
+    return pieces[1:] or pieces if how == 0 else pieces + pieces[:1] if how == 1 else pieces
+
+
+def history(rng: Random, world: World, send: Callable[[float, bytes], None], steps: int) -> None:
+    """Send packets, each drawn when it is known what became of the one before; a pause in front of some."""
+    for _ in range(steps):
+        pause = rng.choice(PAUSES)
+        for packet in packets(rng, world):
+            send(pause, packet)
+            pause = 0.0
+
+
+TURN_FLAGS = (0x02, 0x12, 0x10, 0x10, 0x11, 0x11, 0x01, 0x04, 0x14, 0x03, 0x06, 0x05)
+TURN_PAUSES = (0.013, 0.013, 0.013, 5.013, 7.013, 238.013, 242.013, 3600.013, 7438.013, 7442.013)
+
+
+def conversation(rng: Random, world: World, send: Callable[[float, bytes], None]) -> None:
+    """What a TCP session may live to see: both ends, every flag, pauses around each lifetime of RFC 6146 4."""
+    send(0.013, turn(world, True, 0x02))
+    if coin(rng):
+        send(0.013, turn(world, False, 0x12))
+    for _ in range(rng.randint(0, 8)):
+        send(rng.choice(TURN_PAUSES), turn(world, coin(rng), rng.choice(TURN_FLAGS)))
+
+
+def turn(world: World, from_v6: bool, flags: int) -> bytes:
+    """A segment between the first hosts of both sides, ports 5000 and 80; from IPv4 to their mapping."""
+    host6, host4 = world.hosts6[0], world.hosts4[0]
+    if from_v6:
+        return make.ipv6(host6, world.seen_from_ipv6(host4), TCP, make.tcp(5000, 80, flags))
+    mapped4, port = (world.mapped[0].mapped4 if world.mapped else None) or (IPv4Address("192.0.2.1"), 1)
+    return make.ipv4(host4, mapped4, TCP, make.tcp(80, port, flags))

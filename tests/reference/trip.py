@@ -1,0 +1,315 @@
+"""One packet's way through the reference translator: RFC 6146 3.4 to 3.8, RFC 7915, RFC 7757."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from ipaddress import IPv4Address, IPv6Address
+from typing import TYPE_CHECKING
+
+from tests.reference import headers
+from tests.reference.addresses import embed, extract, is_illegal_source4, is_non_global
+from tests.reference.bib import Entry, Host4, Session
+from tests.reference.checks import check
+from tests.reference.fragments import Ports
+from tests.reference.icmp import is_error, read_message
+from tests.reference.outcome import Expected, Refusal
+from tests.reference.quoting import as_it_was
+from tests.reference.reading import ICMP, ICMPV6, TCP, UDP, UNREADABLE, Packet, UnreadableError, read
+from tests.reference.sessions import Passage, Tuple, from_ipv4, from_ipv6
+from tests.reference.stateless import Back
+from tests.reference.tcp import Segment
+from tests.reference.transport import calculate_udp, needs_udp_checksum, ports, rewrite
+
+if TYPE_CHECKING:
+    from tests.reference.oracle import Oracle
+
+NOT_KNOWN = IPv4Address(0), 0
+PROTOCOLS = (TCP, UDP, ICMP)
+
+
+class Trip:
+    """One packet's way through."""
+
+    def __init__(self, oracle: Oracle, packet: Packet, at: float, observed: list[bytes], verdict: str) -> None:
+        self.verdict = verdict
+        self.oracle = oracle
+        self.packet = packet
+        self.at = at
+        self.observed = observed
+        self.static = not oracle.is_stateful or oracle.stateless.serves(packet)
+        rules = replace(oracle.rules, stateful=not self.static)
+        embedded = oracle.embedded(packet, self.static)
+        self.expected = Expected(check(packet, rules, embedded, self._quoted_hosts()))
+
+    @property
+    def is_error(self) -> bool:
+        return self.packet.protocol == self.packet.icmp_protocol and is_error(self.packet)
+
+    def _quoted_hosts(self) -> list[IPv4Address]:
+        """Those of the packet in an ICMP error that a row or pool6 stands for."""
+        if not self.is_error:
+            return []
+        try:
+            quoted = read(read_message(self.packet, self.oracle.scope.extensions).quoted, quoted=True)
+        except UnreadableError:
+            return []
+        ends = [quoted.source, quoted.destination]
+        mapped = [self.oracle.stateless.to_ipv4(one) if isinstance(one, IPv6Address) else one for one in ends]
+        return [one if isinstance(one, IPv4Address) else one.address for one in mapped if one is not None]
+
+    def from_ipv6(self) -> Expected:
+        """RFC 6146 3.4 to 3.8 for an IPv6 packet; without state for a host that has a mapping (RFC 7757)."""
+        if not self._is_readable():
+            return self.expected
+        if self.is_error:
+            self._error_from_ipv6()
+        elif self.static:
+            self._from_ipv6_without_state()
+        else:
+            self._from_ipv6_with_state()
+        return self.expected
+
+    def _from_ipv6_without_state(self) -> None:
+        oracle, packet = self.oracle, self.packet
+        half = oracle.stateless.from_ipv6(packet)
+        self.expected.refusals += half.refusals
+        if half.packet is None:
+            return
+        if not half.returns:
+            self.expected.refusals += headers.too_big_for_ipv4(packet, len(half.packet), oracle.path)
+            self._adopt_identification([half.packet])
+            return
+        self._come_back(half.packet)
+
+    def _come_back(self, translated: bytes, pair: Ports | None = None) -> None:
+        """RFC 6146 3.8, RFC 7757 4.2.2: the packet is for an IPv6 host of ours. `pair`: its ports by now."""
+        self.expected.hairpinned = True
+        arriving = read(translated)
+        if self.oracle.scope.hairpins_directly:
+            arriving.dont_fragment = True  # as IPv6 is: never split on the way
+            arriving.identification = self.packet.identification or arriving.identification
+        self._arrive(arriving, pair)
+
+    def _from_ipv6_with_state(self) -> None:
+        oracle, packet = self.oracle, self.packet
+        if packet.destination not in oracle.pool6:
+            return
+        host4 = extract(oracle.pool6, packet.destination)  # type: ignore[arg-type]
+        if (pair := self._ports()) is None:
+            return
+        hairpin = oracle.bibs.is_ours(host4)
+        incoming = tuple_of(packet, pair, host4)
+        passage = from_ipv6(oracle.bibs, oracle.policy, self.at, incoming, self._chosen(hairpin))
+        if not self._settle(passage) or passage.entry is None:
+            return
+        mapped4 = passage.entry.mapped4 or NOT_KNOWN
+        new = (mapped4[1], pair[1])
+        translated = self._write_ipv4(mapped4[0], host4, new, oracle.returns(host4))
+        self._commit(passage)
+        if hairpin and passage.entry.mapped4 is None:
+            self._unseen(passage.entry, host4, pair, incoming)
+            return
+        if oracle.returns(host4):
+            self._come_back(translated, new)
+        else:
+            self._adopt_identification([translated])
+        self._remember(pair)
+
+    def _error_from_ipv6(self) -> None:
+        oracle, packet = self.oracle, self.packet
+        translate = oracle.stateless.error_from_ipv6 if self.static else oracle.errors.to_ipv4
+        half = translate(packet, self.observed)
+        self.expected.refusals += half.refusals
+        if half.packet is None:
+            return
+        if not half.returns:
+            self._adopt_identification([half.packet] if half.packet else [])
+            return
+        self.expected.hairpinned = True
+        message = read_message(packet, oracle.scope.extensions)
+        quoted = read(message.quoted, quoted=True)
+        arriving, direct = read(half.packet), oracle.scope.hairpins_directly
+        if direct:
+            arriving.dont_fragment = True
+        back = Back(message.extension, quoted.identification if direct else None)
+        if oracle.stateless.serves(arriving):
+            refusals, packets = oracle.stateless.error_from_ipv4(arriving, back=back)
+        else:
+            refusals, packets = oracle.errors.to_ipv6(arriving, arriving.hop_limit, back=back)
+        self.expected.refusals += refusals
+        if direct:
+            router = packet.source if packet.source != quoted.destination else None
+            packets = [as_it_was(message, router, one) for one in packets]
+        self.expected.packets = packets
+
+    def from_ipv4(self) -> Expected:
+        """RFC 6146 3.4 to 3.7 for an IPv4 packet; without state for an address that has a mapping (RFC 7757)."""
+        oracle, packet = self.oracle, self.packet
+        if not self._is_readable():
+            return self.expected
+        if self.is_error:
+            if self.static:
+                refusals, packets = oracle.stateless.error_from_ipv4(packet, self._stand_in())
+            else:
+                refusals, packets = oracle.errors.to_ipv6(packet, packet.hop_limit - 1, self._stand_in())
+            self.expected.refusals += refusals
+            self.expected.packets = packets
+            return self.expected
+        pair = None if self.static else self._ports()
+        if self.static or pair is not None:
+            self._arrive(packet, pair)
+        if pair is not None:
+            self._remember(pair)
+        return self.expected
+
+    def _arrive(self, packet: Packet, pair: Ports | None) -> None:
+        """RFC 6146 3.5 to 3.7 for an IPv4 packet, from outside or from ourselves (3.8; the hop limit counts one router
+        once).
+        """
+        oracle = self.oracle
+        hairpin = packet is not self.packet
+        if self.static if not hairpin else oracle.has_row(packet.destination):  # type: ignore[arg-type]
+            refusals, self.expected.packets = oracle.stateless.from_ipv4(packet, hairpinned=hairpin)
+            self.expected.refusals += refusals + self._too_big(packet)
+            return
+        if hairpin and packet.protocol not in PROTOCOLS:
+            self.expected.refusals.append(Refusal("6146 3.4", ("PROTOCOL",), "PROTOCOL_UNREACHABLE"))
+            return
+        if pair is None and (pair := self._ports()) is None:
+            return
+        incoming = tuple_of(packet, pair, packet.destination)  # type: ignore[arg-type]
+        passage = from_ipv4(oracle.bibs, oracle.policy, self.at, incoming)
+        if not self._settle(passage) or passage.entry is None:
+            return
+        source = embed(oracle.pool6, packet.source)  # type: ignore[arg-type]
+        host6, port6 = passage.entry.host6
+        self.expected.refusals += self._too_big(packet)
+        new = (port6, port6) if incoming.protocol == "icmp" else (pair[0], port6)
+        protocol, payload = rewrite(packet, source, host6, new)
+        if needs_udp_checksum(packet, oracle.rules.udp_zero_checksum):
+            payload = calculate_udp(payload, source, host6)
+        hop_limit = packet.hop_limit if hairpin else packet.hop_limit - 1
+        self.expected.packets = headers.write_ipv6(
+            packet, source, host6, protocol, payload, max(0, hop_limit), oracle.path
+        )
+        self._commit(passage)
+        if hairpin and self.static:
+            self._remember(pair)
+
+    def _too_big(self, packet: Packet) -> list[Refusal]:
+        """RFC 7915 4.1; the sender of a hairpin is told the MTU as it is on its own side."""
+        found = headers.too_big_for_ipv6(packet, self.oracle.path)
+        if packet is self.packet:
+            return found
+        return [replace(refusal, detail=self.oracle.path.mtu6) for refusal in found]
+
+    def _write_ipv4(self, source: IPv4Address, host4: IPv4Address, new: Ports, hairpin: bool) -> bytes:
+        packet = self.packet
+        protocol, payload = rewrite(packet, source, host4, new)
+        if needs_udp_checksum(packet, self.oracle.rules.udp_zero_checksum):
+            payload = calculate_udp(payload, source, host4)
+        if not hairpin:
+            self.expected.refusals += headers.too_big_for_ipv4(packet, 20 + len(payload), self.oracle.path)
+        ttl = max(0, packet.hop_limit - 1)
+        return headers.write_ipv4(packet, source, host4, protocol, payload, ttl, self.oracle.path)
+
+    def _stand_in(self) -> IPv6Address | None:
+        """RFC 7915 4.1 writes an illegal source of an error under pool6, RFC 6052 3.1 forbids some: ours is as good."""
+        source = self.packet.source
+        own = self.oracle.own[1]
+        odd = is_illegal_source4(source) or is_non_global(source)  # type: ignore[arg-type]
+        return own if odd and self.observed and self.observed[0][8:24] == own.packed else None
+
+    def _is_readable(self) -> bool:
+        """Whether the transport header can be used: without it there is no tuple."""
+        hopeless = {*UNREADABLE, "PROTOCOL", "FRAGMENTED_ICMP", "ICMP_TYPE", "EXTENSION_HEADERS"}
+        return not any(not refusal.permitted and hopeless & set(refusal.verdicts) for refusal in self.expected.refusals)
+
+    def _ports(self) -> Ports | None:
+        """3.4: from the transport header, or for a later fragment from what its first one said."""
+        if self.packet.is_first:
+            return ports(self.packet)
+        known = self.oracle.fragments.recall(self.packet)
+        if known is None:
+            self.expected.refusals.append(Refusal("6146 3.4", ("FRAGMENT_UNKNOWN",)))
+        return known
+
+    def _chosen(self, hairpin: bool) -> Host4 | None:
+        """The IPv4 transport address the implementation sends from, seen in what it sent (not so in a hairpinned
+        query).
+        """
+        if not self.observed or (hairpin and self.packet.protocol == ICMPV6):
+            return None
+        sent = read(self.observed[0])
+        pair = ports(sent) if sent.is_first else None
+        source = sent.source if isinstance(sent.source, IPv4Address) else extract(self.oracle.pool6, sent.source)
+        if pair is None:
+            return None
+        return source, pair[0]
+
+    def _unseen(self, entry: Entry, host4: IPv4Address, pair: Ports, incoming: Tuple) -> None:
+        """The first packet of a binding to one of our own addresses, when nothing tells which mapped4 was chosen.
+
+        It was dropped, since nobody has that address or may be reached there; or it is an ICMP query that came back to
+        its own sender, an identifier being the same at both ends.
+        """
+        self.expected.packets, self.expected.hairpinned = self.observed, True
+        mtu6, returns = self.oracle.path.mtu6, incoming.protocol == "icmp"
+        if 40 + len(self.packet.payload) + (8 if self.packet.is_fragment else 0) > mtu6:
+            too_big = Refusal("8200 5", ("TOO_BIG",), "PACKET_TOO_BIG", permitted=returns, detail=mtu6)
+            self.expected.refusals.append(too_big)
+        if returns:
+            self.expected.refusals.append(Refusal("6146 3.8", ("NO_BIB_ENTRY",), "ADDRESS_UNREACHABLE", permitted=True))
+            if self.observed:
+                peer = extract(self.oracle.pool6, IPv6Address(self.observed[0][8:24])), 0
+                entry.sessions[peer] = Session(peer, self.at + self.oracle.policy.lifetimes["icmp"])
+            return
+        segment = incoming.segment and Segment(from_v6=False, flags=incoming.segment.flags)
+        arriving = Tuple(incoming.protocol, NOT_KNOWN, (host4, pair[1]), segment=segment)
+        self._settle(from_ipv4(self.oracle.bibs, self.oracle.policy, self.at, arriving))
+
+    def _settle(self, passage: Passage) -> bool:
+        """Take over what 3.5 says; whether there is anything to build."""
+        self.expected.refusals += passage.refusals
+        self.expected.complaints += passage.complaints if self.observed else []
+        return not any(not refusal.permitted for refusal in passage.refusals)
+
+    def _commit(self, passage: Passage) -> None:
+        """Make the changes of 3.5, if the packet went or only its size kept it back: the tables are asked before."""
+        binding = [refusal for refusal in self.expected.refusals if not refusal.permitted]
+        if any("TOO_BIG" not in refusal.verdicts for refusal in binding):
+            return
+        if any(self.verdict in refusal.verdicts for refusal in self.expected.refusals if refusal.permitted):
+            return  # refused where the RFCs would let it pass
+        for change in passage.actions:
+            change()
+
+    def _remember(self, pair: Ports) -> None:
+        """3.4: what the fragments that follow need to know."""
+        refused = [refusal for refusal in self.expected.refusals if not refusal.permitted]
+        if self.packet.more_fragments and self.packet.is_first and all("TOO_BIG" in one.verdicts for one in refused):
+            self.oracle.fragments.remember(self.packet, pair, self.at)
+
+    def _adopt_identification(self, packets: list[bytes]) -> None:
+        """RFC 7915 5.1: without a Fragment Header the value is the translator's, in a packet and in what it quotes."""
+        self.expected.packets = adopted(self.packet, packets, self.observed)
+
+
+def adopted(packet: Packet, packets: list[bytes], observed: list[bytes]) -> list[bytes]:
+    """`packets`, made of `packet`, with the free Identifications of those observed."""
+    seen = observed + packets[len(observed) :]
+    return [headers.adopt(one, got, packet.has_fragment_header) for one, got in zip(packets, seen, strict=False)]
+
+
+def tuple_of(packet: Packet, pair: Ports, host4: IPv4Address) -> Tuple:
+    """RFC 6146 3.4. An ICMP query has one identifier, the host6's: the peer's "port" is 0."""
+    from_v6 = packet.family == 6
+    name = {TCP: "tcp", UDP: "udp"}.get(packet.protocol, "icmp")
+    segment = None
+    if name == "tcp":
+        flags = packet.payload[13] if packet.is_first else 0
+        segment = Segment(from_v6, flags & 7)
+    source, destination = pair
+    if name == "icmp":
+        source, destination = (pair[0], 0) if from_v6 else (0, pair[0])
+    return Tuple(name, (packet.source, source), (host4, destination), segment=segment)
