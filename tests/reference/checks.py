@@ -87,14 +87,15 @@ def check_transport(packet: Packet, rules: Rules) -> list[Refusal]:
     size = len(packet.payload)
     if packet.protocol == packet.icmp_protocol:
         return check_icmp(packet, rules)
+    empty = [] if packet.is_first or size else [Refusal("791 3.2", UNREADABLE, permitted=True)]
     if packet.protocol not in LEAST:
         if packet.family == 6 and packet.protocol in (*SKIPPED, FRAGMENT):  # behind a Fragment Header: refused already
             return []
         if not rules.stateful or (packet.family == 4 and packet.protocol == IGMP):
-            return check_protocol(packet)
-        return [Refusal("6146 3.4", ("PROTOCOL",), "PROTOCOL_UNREACHABLE", must_answer=size > 0)]
+            return empty + check_protocol(packet)
+        return [*empty, Refusal("6146 3.4", ("PROTOCOL",), "PROTOCOL_UNREACHABLE", must_answer=size > 0)]
     if not packet.is_first:
-        return [] if size else [Refusal("791 3.2", UNREADABLE, permitted=True)]
+        return empty
     if size < LEAST[packet.protocol]:  # 6146 3.4: the header may be required to be whole, also in a first fragment
         return [Refusal("6146 3.4", UNREADABLE, permitted=not rules.stateful)]
     if packet.protocol == UDP:
