@@ -20,8 +20,10 @@ PCAP = {  # first octets -> byte order, nanoseconds in a unit of the time's frac
 }
 PCAPNG = b"\x0a\x0d\x0d\x0a"  # also the type of a Section Header Block, the same in either byte order
 BYTE_ORDER = {b"\x4d\x3c\x2b\x1a": "<", b"\x1a\x2b\x3c\x4d": ">"}
-INTERFACE, SIMPLE_PACKET, ENHANCED_PACKET = 1, 3, 6  # block types
-IF_TSRESOL, IF_TSOFFSET = 9, 14  # options of an interface
+VERSION = 2  # of pcap, the major one; its first had other headers
+INTERFACE, OLD_PACKET, SIMPLE_PACKET, ENHANCED_PACKET = 1, 2, 3, 6  # block types
+END_OF_OPTIONS, IF_TSRESOL, IF_TSOFFSET = 0, 9, 14  # options of an interface
+PACKETS = {OLD_PACKET: "HHIIII", ENHANCED_PACKET: "IIIII"}  # interface, high and low half of the time, two sizes
 LINKTYPE_RAW = 101
 LINKTYPE_MASK = 0xFFFF  # above it, a pcap header tells the length of the frame check sequence
 LATEST = (1 << 32) * SECOND - 1  # what a pcap record can hold
@@ -64,7 +66,9 @@ class _File(BufferedReader):
 
 def _pcap(file: _File) -> Iterator[Record]:
     order, unit = PCAP[file.take(4)]
-    *_, link_type = struct.unpack(order + "HHiIII", file.take(20))
+    version, minor, *_, link_type = struct.unpack(order + "HHiIII", file.take(20))
+    if version != VERSION:
+        raise CaptureError(f"{file.name} is pcap of version {version}.{minor}: expected {VERSION}.x")
     unpack, take = struct.Struct(order + "IIII").unpack, file.take
     while header := take(16, optional=True):
         seconds, fraction, size, length = unpack(header)
@@ -83,13 +87,13 @@ def _pcapng(file: _File) -> Iterator[Record]:
             raise ValueError
         if kind == INTERFACE:
             interfaces.append(_interface(order, body))
-        elif kind == ENHANCED_PACKET:
-            number, high, low, size, length = struct.unpack_from(order + "IIIII", body)
+        elif kind in PACKETS:
+            number, *_, high, low, size, length = struct.unpack_from(order + PACKETS[kind], body)
             link_type, _, resolution, offset = interfaces[number]
-            time = (high << 32 | low) * SECOND // resolution + offset * SECOND
-            if 20 + size > len(body):
+            time, data = (high << 32 | low) * SECOND // resolution + offset * SECOND, struct.calcsize(PACKETS[kind])
+            if data + size > len(body):
                 raise ValueError
-            yield link_type, time, body[20 : 20 + size], length
+            yield link_type, time, body[data : data + size], length
         elif kind == SIMPLE_PACKET:  # it has no time: that of the packet before it
             (length,) = struct.unpack_from(order + "I", body)
             yield interfaces[0].link_type, 0, body[4 : 4 + min(length, interfaces[0].snap_length or length)], length
@@ -101,6 +105,8 @@ def _interface(order: str, body: bytes) -> Interface:
     resolution, offset, at = 10**6, 0, 8
     while at < len(body):
         code, size = struct.unpack_from(order + "HH", body, at)
+        if code == END_OF_OPTIONS:
+            break
         if code == IF_TSRESOL:
             exponent = body[at + 4]
             resolution = 2 ** (exponent & 0x7F) if exponent & 0x80 else 10**exponent

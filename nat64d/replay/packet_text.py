@@ -26,6 +26,7 @@ TCP_FLAGS = "FSRPAUEC"  # by their bits, the lowest first
 ICMP, TCP, UDP, FRAGMENT, ICMPV6 = 1, 6, 17, 44, 58
 ECHO_TYPES = {"echo": {4: 8, 6: 128}, "reply": {4: 0, 6: 129}}
 RANGES = {"hlim": 0xFF, "ttl": 0xFF, "tc": 0xFF, "len": 0xFFFF, "id": 0xFFFFFFFF}  # options with a number, its largest
+SHOWN = 60  # characters of something that is no packet
 OPTIONS = [*RANGES, "flags", "df", "frag"]
 
 
@@ -53,9 +54,14 @@ def packets(text: str) -> list[Packet]:
         return [(0, from_text(text))]
     if re.fullmatch(r"[\s0-9a-fA-F]+", text):
         return [(0, from_hex(text))]
-    if match := re.fullmatch(r"(.+):(\d+)", text):
+    if match := re.fullmatch(r"(.+):([0-9]{1,15})", text):
         return from_capture(Path(match[1]), int(match[2]))
-    raise PacketError(f"{text!r} is no packet: expected {FORMS}")
+    raise PacketError(f"{_shown(text)} is no packet: expected {FORMS}")
+
+
+def _shown(text: str) -> str:
+    """What was given, in quotes and on one line, its beginning if it is long."""
+    return repr(text if len(text) <= SHOWN else f"{text[:SHOWN]}...")
 
 
 def from_hex(text: str) -> bytes:
@@ -63,9 +69,9 @@ def from_hex(text: str) -> bytes:
     try:
         octets = bytes.fromhex(text)
     except ValueError:
-        raise PacketError(f"{text!r} is no packet: expected two hexadecimal digits for each octet") from None
+        raise PacketError(f"{_shown(text)} is no packet: expected two hexadecimal digits for each octet") from None
     if not octets:
-        raise PacketError(f"{text!r} is no packet: expected {FORMS}")
+        raise PacketError(f"{_shown(text)} is no packet: expected {FORMS}")
     return octets
 
 
@@ -168,7 +174,7 @@ def _flags(word: str) -> int:
 
 def _fragment(word: str) -> tuple[int, bool]:
     digits = word.removesuffix("+")
-    if not digits.isdecimal() or int(digits) % 8 or int(digits) > 0xFFF8:
+    if not re.fullmatch("[0-9]{1,5}", digits) or int(digits) % 8 or int(digits) > 0xFFF8:
         raise PacketError(
             f"{word!r}: expected where the fragment begins, a multiple of 8 up to 65528, and + if more follow"
         )

@@ -8,9 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from scapy.layers.inet import ICMP, IP, TCP, UDP
-from scapy.layers.inet6 import ICMPv6EchoReply, ICMPv6EchoRequest, IPv6, IPv6ExtHdrFragment
-from scapy.packet import Packet, Raw
+from scapy.layers.inet import ICMP, IP, UDP
 
 from nat64d.config import Config, load, loads
 from nat64d.engine import Engine
@@ -248,85 +246,6 @@ def test_an_embedded_address_is_shown_where_that_is_an_address(pool6, address):
     text = f"2001:db8::1 > {address[1:-1]} udp 5000 53"
     steps = steps_for(text, config=STANDARD.replace("64:ff9b::/96", pool6))
     assert told("incoming tuple", steps) == f"[2001:db8::1]:5000 > {address}:53 UDP"
-
-
-# Packets as text
-
-
-SIX, FOUR = {"src": "2001:db8::1", "dst": "2001:db8::2"}, {"src": "192.0.2.1", "dst": "192.0.2.2"}
-ENDS6, ENDS4 = "2001:db8::1 > 2001:db8::2 ", "192.0.2.1 > 192.0.2.2 "
-WRITTEN: list[tuple[str, Packet]] = [
-    (ENDS6 + "udp 5000 53", IPv6(**SIX) / UDP(sport=5000, dport=53)),
-    (ENDS6 + "udp 5000 53 hlim 3 tc 0x1c len 5", IPv6(hlim=3, tc=28, **SIX) / UDP(sport=5000, dport=53) / bytes(5)),
-    (ENDS4 + "udp 1 2 ttl 7 df id 9", IP(ttl=7, flags="DF", id=9, **FOUR) / UDP(sport=1, dport=2)),
-    (ENDS4 + "tcp 1 2", IP(**FOUR) / TCP(sport=1, dport=2, window=65535)),
-    (ENDS6 + "tcp 1 2 flags fa len 3", IPv6(**SIX) / TCP(sport=1, dport=2, window=65535, flags="FA") / bytes(3)),
-    (ENDS4 + "icmp echo 7", IP(**FOUR) / ICMP(type=8, id=7, seq=1)),
-    (ENDS4 + "icmp reply 7", IP(**FOUR) / ICMP(type=0, id=7, seq=1)),
-    (ENDS6 + "icmp echo 7 len 1", IPv6(**SIX) / ICMPv6EchoRequest(id=7, seq=1, data=b"\0")),
-    (ENDS6 + "icmp reply 7", IPv6(**SIX) / ICMPv6EchoReply(id=7, seq=1)),
-    (ENDS4 + "proto 47 len 4", IP(proto=47, **FOUR) / Raw(bytes(4))),
-    (ENDS4 + "udp 1 2 frag 1480+ len 8", IP(flags="MF", frag=185, proto=17, **FOUR) / Raw(bytes(8))),
-    (ENDS6 + "udp 1 2 frag 8 len 4 id 5", IPv6(**SIX) / IPv6ExtHdrFragment(nh=17, offset=1, id=5) / Raw(bytes(4))),
-]
-
-
-@pytest.mark.parametrize(("text", "packet"), WRITTEN, ids=[text for text, _ in WRITTEN])
-def test_a_packet_as_text_is_the_packet_scapy_builds(text, packet):
-    ((_, octets),) = packets(text)
-    assert octets.hex() == bytes(packet).hex()
-
-
-def test_a_udp_checksum_that_comes_out_zero_is_written_as_ffff():
-    port = int.from_bytes(packets(ENDS4 + "udp 0 0")[0][1][26:28])
-    assert packets(ENDS4 + f"udp {port} 0")[0][1][26:28] == b"\xff\xff"
-
-
-def test_octets_in_hexadecimal_may_be_spaced():
-    assert packets("4500\n 00 1C")[0][1] == b"\x45\x00\x00\x1c"
-
-
-REFUSED = {
-    "": "'' is no packet: expected 'SOURCE > DESTINATION udp PORT PORT', octets in hexadecimal, or FILE.pcap:NUMBER",
-    "   ": "'   ' is no packet: expected 'SOURCE > DESTINATION udp",
-    "hello": "'hello' is no packet: expected 'SOURCE > DESTINATION udp",
-    "450": "'450' is no packet: expected two hexadecimal digits for each octet",
-    "> b": "'>': expected an IPv4 or IPv6 address, as in",
-    "192.0.2.1 >": "'': expected an IPv4 or IPv6 address",
-    "192.0.2.1 to 192.0.2.2 > x": "'to' between the addresses: expected '>'",
-    "192.0.2.1 > 2001:db8::1 udp 1 2": "'192.0.2.1 > 2001:db8::1': expected two addresses of one family",
-    ENDS4: "'' after the addresses: expected udp, tcp, icmp or proto",
-    ENDS4 + "sctp 1 2": "'sctp' after the addresses: expected udp, tcp, icmp or proto",
-    ENDS4 + "udp 1": "'': expected the destination port, a number from 0 to 65535",
-    ENDS4 + "udp -1 5": "'-1': expected the source port, a number from 0 to 65535",
-    ENDS4 + "udp 1 65536": "'65536': expected the destination port, a number from 0 to 65535",
-    ENDS4 + "icmp error 5": "'error' after icmp: expected 'echo' or 'reply'; give other messages in hexadecimal",
-    ENDS4 + "proto 256": "'256': expected the protocol, a number from 0 to 255",
-    ENDS4 + "udp 1 2 hops 5": "'hops': expected an option, one of hlim, ttl, tc, len, id, flags, df, frag",
-    ENDS4 + "udp 1 2 ttl": "'': expected ttl, a number from 0 to 255",
-    ENDS4 + "tcp 1 2 flags XY": "'XY': expected flags of TCP, some of the letters FSRPAUEC",
-    ENDS4 + "tcp 1 2 flags": "'': expected flags of TCP",
-    ENDS4 + "udp 1 2 frag 7": "'7': expected where the fragment begins, a multiple of 8 up to 65528",
-    ENDS4 + "udp 1 2 frag": "'': expected where the fragment begins",
-    ENDS4 + "udp 1 2 id 65536": "'id 65536' in IPv4: expected a number from 0 to 65535",
-    ENDS4 + "udp 1 2 len 65508": "a packet of 65536 octets: expected a len that leaves at most 65535",
-    ENDS6 + "udp 1 2 len 65528": "a payload of 65536 octets: expected a len that leaves at most 65535",
-    ENDS6 + "udp 1 2 df": "'df' in IPv6: expected it in IPv4 only",
-    "none.pcap:1": "none.pcap does not exist: expected 'SOURCE > DESTINATION udp",
-    f"{PCAPS}/README.md:1": "README.md is no capture: expected pcap or pcapng",
-    f"{PCAPS}:1": "cannot be read: Is a directory",
-    f"{PCAPS}/hairpin_udp.pcap:0": "hairpin_udp.pcap:0 is no packet: expected a number from 1 on",
-    f"{PCAPS}/hairpin_udp.pcap:99": "hairpin_udp.pcap:99 is no packet: expected a number up to ",
-}
-
-
-@pytest.mark.parametrize("text", REFUSED, ids=[text.rsplit("/", 1)[-1] for text in REFUSED])
-def test_what_is_no_packet_is_2_and_one_sentence(text, capsys):
-    assert explaining.main(text, CONFIG, False) == 2
-    out, err = capsys.readouterr()
-    assert (out, err.count("\n")) == ("", 1)
-    assert err.startswith("nat64d: ")
-    assert REFUSED[text] in err
 
 
 # The command

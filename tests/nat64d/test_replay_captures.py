@@ -9,9 +9,7 @@ from scapy.layers.inet6 import IPv6
 from scapy.layers.l2 import Dot1Q, Ether
 from scapy.utils import RawPcapNgWriter, RawPcapReader, RawPcapWriter
 
-from nat64d.replay.capture import LATEST, LINK_TYPES, SECOND, CaptureError, Reader, Writer
-from nat64d.replay.replay import main
-from tests.scenarios import PCAPS
+from nat64d.replay.capture import LATEST, LINK_TYPES, SECOND, Reader, Writer
 
 SIX = bytes(IPv6(src="2001:db8:1::10", dst="64:ff9b::198.51.100.7") / UDP(sport=5000, dport=53) / b"query")
 FOUR = bytes(IP(src="198.51.100.7", dst="203.0.113.1") / UDP(sport=53, dport=40000) / b"answer")
@@ -188,43 +186,3 @@ def test_pcapng_packets_without_a_time_have_that_of_the_one_before(file):
         + enhanced(0, 6_000_000, SIX, ">")
     )
     assert read(file) == [(5 * SECOND, FOUR), (5 * SECOND, SIX[:45]), (5 * SECOND, FOUR), (6 * SECOND, SIX)]
-
-
-NG = section() + interface(101) + enhanced(0, 0, SIX)
-BAD_CAPTURES = {
-    "nothing": (b"", "is no capture: expected pcap or pcapng"),
-    "text": (b"hello world\n", "is no capture: expected pcap or pcapng"),
-    "a part of the file header": (header(101)[:23], "is cut off: it ends within a record, at octet 23"),
-    "a part of a record header": (header(101) + b"\0" * 15, "is cut off: it ends within a record, at octet 39"),
-    "no packet": (header(101) + record(SIX)[:16], "is cut off: it ends within a record, at octet 40"),
-    "a part of a packet": (
-        header(101) + record(SIX)[:-1],
-        f"is cut off: it ends within a record, at octet {39 + len(SIX)}",
-    ),
-    "a giant": (header(101) + b"\xff" * 16, "is damaged: a record of 4294967295 octets at octet 40"),
-    "wireless": (header(105) + record(SIX), "has link type 105: expected one of 0, 1, 12, 101, "),
-    "a part of a block": (NG[:-4], f"is cut off: it ends within a record, at octet {len(NG) - 4}"),
-    "a block without its second length": (NG[:-4] + b"\1\2\3\4", f"is damaged at octet {len(NG)}"),
-    "no byte order": (section()[:8] + b"abcd" + section()[12:], "is damaged at octet "),
-    "a tiny block": (NG + struct.pack("<II", 6, 8), f"is damaged: a record of -4 octets at octet {len(NG) + 8}"),
-    "a packet of no interface": (section() + enhanced(0, 0, SIX), "is damaged at octet "),
-    "a simple packet of no interface": (section() + simple(SIX), "is damaged at octet "),
-    "more packet than block": (section() + interface(101) + enhanced(0, 0, SIX, size=99), "is damaged at octet "),
-    "an interface of two octets": (section() + block(1, b""), "is damaged at octet "),
-    "an option without value": (section() + interface(101, (9, b"")), "is damaged at octet "),
-}
-
-
-@pytest.mark.parametrize(("octets", "sentence"), BAD_CAPTURES.values(), ids=list(BAD_CAPTURES))
-def test_a_bad_capture_is_one_sentence_and_2(file, capsys, octets, sentence):
-    file.write_bytes(octets)
-    assert main([file], PCAPS / "nat64d.toml", None, None, False) == 2
-    told = capsys.readouterr()
-    assert told.err.startswith(f"nat64d: {file} {sentence}")
-    assert told.err.count("\n") == 1
-    assert main([PCAPS / "ping_from_ipv6.pcap"], PCAPS / "nat64d.toml", None, file, False) == 2
-
-
-def test_a_capture_that_cannot_be_read(tmp_path):
-    with pytest.raises(CaptureError, match="cannot be read: Is a directory"):
-        Reader(tmp_path)
