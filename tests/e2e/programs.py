@@ -13,12 +13,14 @@ import socket
 import struct
 import sys
 import time
+from contextlib import suppress
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 IP_RECVERR, IPV6_RECVERR = 11, 25  # <linux/in.h>, <linux/in6.h>; the socket module has no names for them
 IP_MTU_DISCOVER, IPV6_MTU_DISCOVER, PMTUDISC_PROBE = 10, 23, 3  # DF set, and the learnt path MTU ignored
 UDP_SEGMENT = 103  # <linux/udp.h>
 CHUNK = 1 << 20
+BURST = 100
 
 
 class Files(SimpleHTTPRequestHandler):
@@ -169,6 +171,26 @@ def udp_segments(address: str, port: str, size: str, count: str) -> None:
     print(json.dumps({"sent": len(sent), "received": len(received), "same": sorted(received) == sorted(sent)}))
 
 
+def udp_numbers(address: str, port: str, flows: str, size: str) -> None:
+    """Send a burst of numbered datagrams in each of many flows, one after the other, to an echo server; print how many
+    came back, and how many of them after a later one of their flow. Neighbours of one size may be joined on the way."""
+    received = late = 0
+    for _ in range(int(flows)):
+        with socket.socket(family(address), socket.SOCK_DGRAM) as client:
+            client.connect((address, int(port)))
+            for number in range(BURST):
+                client.send(number.to_bytes(4, "big") + bytes(number // 6 % 4 * int(size)))
+            client.settimeout(0.1)
+            newest = -1
+            with suppress(TimeoutError):
+                while newest < BURST - 1:
+                    number = int.from_bytes(client.recv(65535)[:4], "big")
+                    late += number < newest
+                    newest = max(number, newest)
+                    received += 1
+    print(json.dumps({"sent": BURST * int(flows), "received": received, "late": late}))
+
+
 def udp_talk(address: str) -> None:
     """A UDP socket to be told what to do, a JSON list a line: ["send", HOST, PORT, TEXT] or ["receive"]."""
     with socket.socket(family(address), socket.SOCK_DGRAM) as talker:
@@ -226,8 +248,26 @@ def icmp_error(raw: socket.socket, v6: bool) -> bytes:
     while True:
         packet = raw.recv(65535)
         message = packet if v6 else packet[(packet[0] & 15) * 4 :]
-        if message[0] < 128 if v6 else message[0] in {3, 4, 5, 11, 12}:
+        if is_error(message, v6):
             return message
+
+
+def is_error(message: bytes, v6: bool) -> bool:
+    """Whether a message is an ICMP error."""
+    return message[0] < 128 if v6 else message[0] in {3, 4, 5, 11, 12}
+
+
+def icmp_errors(version: str) -> None:
+    """Print the ICMP errors that arrive, from the ICMP header on, a line each, with their sender."""
+    v6 = version == "6"
+    protocol = socket.IPPROTO_ICMPV6 if v6 else socket.IPPROTO_ICMP
+    with socket.socket(socket.AF_INET6 if v6 else socket.AF_INET, socket.SOCK_RAW, protocol) as raw:
+        listening()
+        while True:
+            packet, sender = raw.recvfrom(65535)
+            message = packet if v6 else packet[(packet[0] & 15) * 4 :]
+            if is_error(message, v6):
+                print(json.dumps({"sender": sender[0], "icmp": message.hex()}), flush=True)
 
 
 PROGRAMS = {
@@ -241,8 +281,10 @@ PROGRAMS = {
         udp_whoami,
         udp_sizes,
         udp_segments,
+        udp_numbers,
         udp_talk,
         udp_error,
+        icmp_errors,
     )
 }
 

@@ -1,5 +1,6 @@
 """traceroute and ICMP errors, as the kernels at both ends understand them."""
 
+import json
 import re
 from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv4Network, ip_address
@@ -25,7 +26,10 @@ from tests.e2e.topology import (
     SERVER4,
     Topology,
     embed,
+    hear,
+    learnt,
     run,
+    serve,
 )
 
 pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("servers")]
@@ -152,3 +156,42 @@ def test_nat64d_answers_ping_under_its_own_addresses(net: Topology) -> None:
     for address in (NAT64D6, embed(NAT64D4)):
         assert "1 received" in net.client6a.run("ping", "-6", "-n", "-c1", "-W2", address, check=False).stdout
     assert "1 received" in net.server4.run("ping", "-4", "-n", "-c1", "-W2", NAT64D4, check=False).stdout
+
+
+PINGS = [
+    pytest.param("server4", ["-4", "-e4242", FORWARD4], "client6b", embed(ROUTER4_OUTSIDE), (3, 0, 129), id="of IPv6"),
+    pytest.param("client6a", ["-6", embed(SERVER4)], "server4", RFC6791, (11, 0, 0), id="of IPv4"),
+]
+
+
+@pytest.mark.parametrize(("host", "ping", "replier", "router", "expected"), PINGS)
+def test_an_error_about_an_echo_reply_reaches_the_replier(
+    net: Topology, host: str, ping: list[str], replier: str, router: str, expected: tuple[int, int, int]
+) -> None:
+    sender, version = getattr(net, replier), "6" if replier == "client6b" else "4"
+    via = "2001:db8:b::1" if version == "6" else ROUTER4
+    sender.route("default", via, "hoplimit", "5")  # as far as the router beyond the gateway
+    try:
+        listener = serve(sender, "icmp_errors", version)
+        pinged = getattr(net, host).run("ping", "-n", "-c1", "-W2", *ping, check=False)
+        assert "0 received" in pinged.stdout, "the reply should not have come"
+        error = json.loads(hear(listener))
+        listener.kill()
+    finally:
+        sender.route("default", via)
+    icmp = bytes.fromhex(error["icmp"])
+    offender = error["sender"] if version == "6" else shown(error["sender"])
+    quoted_type = icmp[8 + (40 if version == "6" else 20)]
+    assert (offender, (icmp[0], icmp[1], quoted_type)) == (router, expected)
+
+
+def test_an_echo_reply_that_is_too_big_is_made_smaller(net: Topology) -> None:
+    """client6b answers a ping whose request passes, and whose answer does not."""
+    net.router4.ip("route", "replace", "203.0.113.0/24", "dev", "server4", "mtu", "1300")
+    net.forget_paths()
+    try:
+        net.server4.run("ping", "-4", "-n", "-c1", "-W2", "-e4242", "-s1400", "-Mdont", FORWARD4, check=False)
+        assert learnt(net.client6b, embed(SERVER4)) == 1300 + 20
+    finally:
+        net.router4.ip("route", "replace", "203.0.113.0/24", "dev", "server4")
+        net.forget_paths()

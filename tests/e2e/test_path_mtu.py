@@ -1,28 +1,38 @@
 """Path MTU discovery through the translator: what a narrow link says must reach the sender on the other side."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from nat64d.lab import Namespace
-from tests.e2e.topology import FORWARD4, POOL4, ROUTER4, ROUTER6, SERVER4, Daemon, Topology, embed, run, sha256
+from tests.e2e.topology import (
+    CLIENT6A,
+    CLIENT6B,
+    FORWARD4,
+    POOL4,
+    ROUTER4,
+    ROUTER4_OUTSIDE,
+    ROUTER6,
+    SERVER4,
+    Daemon,
+    Topology,
+    embed,
+    hear,
+    learnt,
+    run,
+    sha256,
+    talk,
+    tell,
+)
 
 pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("servers")]
 
 WEB = f"http://[{embed(SERVER4)}]"
 IPV4_MTU, IPV6_MTU = 1400, 1280
 HEADER_DIFFERENCE = 20  # IPv6 header less IPv4 header
-
-
-def learnt(host: Namespace, destination: str) -> int | None:
-    """The path MTU a host has learnt for a destination, None when it has learnt none."""
-    (route,) = json.loads(host.ip("-j", "route", "get", destination))
-    for metrics in route.get("metrics", []):
-        if "mtu" in metrics:
-            return int(metrics["mtu"])
-    return None
+FAR4, FARTHER4 = "203.0.113.70", "203.0.113.80"
+MTU_OF = {FAR4: 1300, FARTHER4: 1400, CLIENT6A: 1290, CLIENT6B: 1390}
 
 
 @pytest.fixture(params=["next to the gateway", "further away"])
@@ -106,3 +116,63 @@ def test_a_datagram_without_df_is_fragmented_for_a_narrow_ipv6_link(net: Topolog
     finally:
         net.set_mtu(net.client6b, net.router6, 1500)
         net.forget_paths()
+
+
+@pytest.fixture(params=["next to the gateway", "further away"])
+def narrowest_ipv4(net: Topology, request: pytest.FixtureRequest) -> Iterator[Callable[[int], None]]:
+    """An IPv4 link of any MTU, below what an IPv6 packet of 1280 octets becomes. Nobody knows of it beforehand."""
+    near = request.param == "next to the gateway"
+    link = (net.gateway, net.router4) if near else (net.router4, net.server4)
+    net.server4.route("default", ROUTER4, "advmss", "1460")
+    net.forget_paths()
+    yield lambda mtu: net.set_mtu(*link, mtu)
+    net.set_mtu(*link, 1500)
+    net.server4.route("default", ROUTER4)
+    net.forget_paths()
+
+
+@pytest.mark.parametrize("mtu", [1000, 576])
+def test_an_ipv4_link_below_1260_octets_is_no_black_hole(
+    net: Topology, narrowest_ipv4: Callable[[int], None], mtu: int, memory: Path, files: dict[str, str]
+) -> None:
+    narrowest_ipv4(mtu)
+    # The first answer may be lost, as the server has to learn its own IPv4 path. Datagrams of 1280 octets and less pass
+    # as they are; the first larger one is lost, and makes the client cut the others.
+    run(net.client6a, "udp_sizes", embed(SERVER4), "7", "1200")
+    assert run(net.client6a, "udp_sizes", embed(SERVER4), "7", "1000", "1231", "1232")["failed"] == []
+    assert run(net.client6a, "udp_sizes", embed(SERVER4), "7", "1400", "1400", "4000")["failed"] == [1400]
+    assert learnt(net.client6a, embed(SERVER4)) == 1280
+    net.forget_paths()
+    upload = net.client6a.run("curl", "-sS", "--max-time", "30", "-T", f"{memory}/offered/small", f"{WEB}/", timeout=35)
+    assert upload.stdout == files["small"]
+    net.client6a.run("curl", "-sS", "--max-time", "30", f"{WEB}/small", "-o", f"{memory}/narrowest", timeout=35)
+    assert sha256(memory / "narrowest") == files["small"]
+
+
+@pytest.fixture
+def routes_of_many_mtus(net: Topology) -> Iterator[None]:
+    """Routes of the gateway with an MTU of their own, in both families."""
+    for address, mtu in MTU_OF.items():
+        via = ROUTER4_OUTSIDE if "." in address else "2001:db8:6::1"
+        net.gateway.route(address, via, "mtu", str(mtu))
+    net.forget_paths()
+    yield
+    for address in MTU_OF:
+        net.gateway.ip("route", "delete", address)
+    net.forget_paths()
+
+
+@pytest.mark.usefixtures("routes_of_many_mtus")
+def test_a_packet_too_big_has_the_mtu_of_its_own_route(net: Topology) -> None:
+    for address in (FAR4, FARTHER4):
+        error = run(net.client6a, "udp_error", embed(address), "7", "64", "1452")
+        assert (error["type"], error["code"], error["info"]) == (2, 0, MTU_OF[address] + HEADER_DIFFERENCE)
+    whoami = talk(net.client6a, "udp_talk", CLIENT6A)
+    assert hear(whoami) == "listening"
+    tell(whoami, "send", embed(SERVER4), 3478, "who am I?")
+    tell(whoami, "receive")
+    mapped = json.loads(json.loads(hear(whoami))["text"])
+    for address, (to, port) in {CLIENT6A: mapped, CLIENT6B: (FORWARD4, 7)}.items():
+        error = run(net.server4, "udp_error", to, str(port), "64", "1440")
+        assert (error["type"], error["code"], error["info"]) == (3, 4, MTU_OF[address] - HEADER_DIFFERENCE)
+    whoami.kill()

@@ -136,6 +136,15 @@ class Daemon(lab.Daemon):
         return [json.loads(line) for line in listed.stdout.splitlines()]
 
 
+def learnt(host: Namespace, destination: str) -> int | None:
+    """The path MTU a host has learnt for a destination, None when it has learnt none."""
+    (route,) = json.loads(host.ip("-j", "route", "get", destination))
+    for metrics in route.get("metrics", []):
+        if "mtu" in metrics:
+            return int(metrics["mtu"])
+    return None
+
+
 def serve(host: Namespace, program: str, *arguments: str) -> subprocess.Popen[str]:
     """Start a server of programs.py and wait until it listens."""
     server = talk(host, program, *arguments)

@@ -1,0 +1,34 @@
+"""RFC 7915 sections 4 and 5: packets of one flow leave in the order they came, over one queue or several."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from nat64d.lab import Lab
+from tests.e2e.topology import CLIENT6B, CONFIG, FORWARD4, SERVER4, Daemon, Topology, embed, run, serve
+
+pytestmark = pytest.mark.e2e
+
+
+@pytest.fixture(scope="module", params=[1, 4], ids=["one queue", "four queues"])
+def net(
+    namespaces: None, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Topology]:
+    """A network and a daemon of its own."""
+    with Lab("order") as lab:
+        net = Topology(lab)
+        directory = tmp_path_factory.mktemp("order")
+        daemon = Daemon(net.gateway, directory, f"{CONFIG}\nqueues = {request.param}\n").start()
+        serve(net.server4, "udp_echo", SERVER4, "7")
+        serve(net.client6b, "udp_echo", CLIENT6B, "7007")
+        yield net
+        assert daemon.stop() == 0, daemon.said()
+
+
+@pytest.mark.parametrize("size", ["0", "100"])
+@pytest.mark.parametrize("to", ["an ipv4 host", "an ipv6 host"])
+def test_datagrams_of_a_flow_stay_in_order(net: Topology, to: str, size: str) -> None:
+    sender, address = (net.client6a, embed(SERVER4)) if to == "an ipv4 host" else (net.server4, FORWARD4)
+    counted = run(sender, "udp_numbers", address, "7", "100", size)
+    assert counted["late"] == 0
+    assert counted["received"] > counted["sent"] / 2
