@@ -14,10 +14,22 @@ from nat64d.config import load, loads
 from nat64d.replay.capture import Packet, Reader, Writer
 from nat64d.replay.compare import Comparison, Output, differing_fields
 from nat64d.replay.replay import Ended, Replay
-from tests.scenarios import PCAPS, STANDARD, Scenario, Sent, Step, addresses, conversations, errors, fragments, headers
+from tests.scenarios import (
+    PCAPS,
+    STANDARD,
+    Scenario,
+    Sent,
+    Step,
+    addresses,
+    conversations,
+    errors,
+    fragments,
+    headers,
+    quoted,
+)
 
 SCENARIOS: list[Scenario] = [
-    scenario for room in (conversations, headers, addresses, fragments, errors) for scenario in room.SCENARIOS
+    scenario for room in (conversations, headers, addresses, fragments, errors, quoted) for scenario in room.SCENARIOS
 ]
 BEGIN = 1_700_000_000 * 10**9  # when the first packet of each capture is sent, in nanoseconds
 

@@ -200,6 +200,9 @@ def test_an_error_tells_what_it_quotes_and_what_it_becomes():
     assert told("plan", steps) == "type 2, code 0, rest 0x00000528"
     without = bytes(IP(src="192.0.2.33", dst="203.0.113.1") / ICMP(type=3, code=14) / quoted)
     assert told("plan", steps_for(TEXT, without.hex())) == "icmp_type"
+    labelled = bytes(quoted).ljust(128, b"\0") + bytes.fromhex("2000000000080101deadbeef")
+    error = bytes(IP(src="192.0.2.33", dst="203.0.113.1") / ICMP(type=11, length=32) / Raw(labelled))
+    assert told("plan", steps_for(TEXT, error.hex())).endswith("\nextension of 12 octets behind 16 words (RFC 4884)")
 
 
 @pytest.mark.parametrize(

@@ -200,6 +200,23 @@ SCENARIOS = [
         ],
     ),
     Scenario(
+        "udp_without_checksum_by_port",
+        "[translation] udp_zero_checksum_ports: one port is dropped, one passes as it is, another gets a checksum.",
+        [
+            OPEN,
+            drops("zero_udp_checksum", to_server6(UDP(sport=5000, dport=53, chksum=0) / b"query")),
+            passes(
+                to_server6(UDP(sport=5000, dport=4789, chksum=0) / b"query"),
+                to_server4(UDP(sport=MAPPED_PORT, dport=4789, chksum=0) / b"query"),
+            ),
+            passes(
+                to_server6(UDP(sport=5000, dport=4790, chksum=0) / b"query"),
+                to_server4(UDP(sport=MAPPED_PORT, dport=4790) / b"query"),
+            ),
+        ],
+        STANDARD + '\n[translation]\nudp_zero_checksum_ports = { drop = ["1-53"], forward = ["4789"] }\n',
+    ),
+    Scenario(
         "udp_without_checksum_is_dropped_when_asked",
         '[translation] udp_zero_checksum = "drop".',
         [OPEN, drops("zero_udp_checksum", to_host4(UDP(sport=53, dport=MAPPED_PORT, chksum=0) / b"answer"))],
