@@ -14,6 +14,7 @@ from nat64d.dataplane.worker import Queue, now
 from nat64d.replay.rehearsal import RehearsalError, rehearse
 from nat64d.settings import PROTOCOLS, address6, ordered_pools, words
 from translator.session.listing import copy_live, usage
+from translator.session.pool4 import COUNT_OF, SLOTS
 from translator.session.tcp_state import State
 from translator.tables import BIB, BIBS, SESSION, SESSIONS, Settings, Tables, records
 from translator.verdict import Direction, Event, Verdict
@@ -113,7 +114,9 @@ class Live:
         rows: list[Row] = []
         for pool in ordered_pools(self.config):
             count = int(pool.last) - int(pool.first) + 1
-            used = tables.ports_count[3 * at : 3 * (at + count)].reshape(count, 3).sum(axis=0)
+            slots = slice(SLOTS * at, SLOTS * (at + count))
+            used = tables.ports_count[slots] - tables.quarantine_of[slots, COUNT_OF]
+            used = used.reshape(count, SLOTS).sum(axis=0)
             at += count
             for k, protocol in enumerate(PROTOCOLS):
                 if protocol in pool.protocols:

@@ -166,6 +166,7 @@ def settings_of(config: Config, secret: bytes, queues: int = 1) -> Settings:
         **_translation(config),
         per_host_sessions=config.limits.per_host_sessions,
         per_host_ports=config.limits.per_host_ports,
+        port_quarantine=config.limits.port_quarantine * 1000,
         errors_per_second=config.limits.icmp_errors_per_second,
         queues=queues,
         secret=key,

@@ -198,7 +198,7 @@ def check_hosts(tables: Tables, settings: Settings, living: dict[int, list[int]]
 
 
 def check_ports(tables: Tables, settings: Settings, living: list[int]) -> None:
-    """A port's bit is set when a live BIB entry has it, and only then; the entry is of that pool row."""
+    """A port's bit is set when a live BIB entry has it or it waits, and only then; the entry is of that pool row."""
     taken = defaultdict(set)
     for bib in living:
         entry = tables.bibs[bib]
@@ -210,11 +210,37 @@ def check_ports(tables: Tables, settings: Settings, living: list[int]) -> None:
         fits = fits and row.port_first <= entry.mapped4_port <= row.port_last
         assert fits, f"BIB entry {bib}: of another pool row than slot {entry.slot}"
         taken[int(entry.slot)].add(int(entry.mapped4_port))
+    waiting = check_quarantine(tables)
+    for slot, ports in waiting.items():
+        assert not taken[slot] & ports, f"slot {slot}: ports {taken[slot] & ports} in use and in quarantine"
+        taken[slot] |= ports
     for slot in range(len(tables.ports_used)):
         bits = np.flatnonzero(np.unpackbits(tables.ports_used[slot], bitorder="little")).tolist()
         assert set(bits) == taken[slot], f"slot {slot}: ports {bits} are marked, in use are {sorted(taken[slot])}"
         assert tables.ports_count[slot] == len(bits), f"slot {slot}: counts {tables.ports_count[slot]} of {len(bits)}"
         assert 0 <= tables.ports_next[slot] < PORTS, f"slot {slot}: next_ephemeral {tables.ports_next[slot]}"
+
+
+def check_quarantine(tables: Tables) -> dict[int, set[int]]:
+    """The ports of each slot that wait: in the ring once, and in the list of the slot, in the same order."""
+    oldest, number = map(int, tables.quarantine_at)
+    size = len(tables.quarantine)
+    assert 0 <= oldest <= number <= oldest + size, f"quarantine: from {oldest} to {number} are more than {size}"
+    ring = [n % size for n in range(oldest, number) if tables.quarantine[n % size].live]
+    assert np.flatnonzero(tables.quarantine.live).tolist() == sorted(ring), "quarantine: live outside of the ring"
+    listed = defaultdict(list)
+    for slot, (first, last, count) in enumerate(tables.quarantine_of.tolist()):
+        at = first
+        while at != NONE and len(listed[slot]) < size:
+            listed[slot].append(at)
+            at = int(tables.quarantine[at].newer)
+        own = [at for at in ring if tables.quarantine[at].slot == slot]
+        assert listed[slot] == own, f"quarantine: slot {slot} lists {listed[slot]}, in the ring are {own}"
+        assert (count, last) == (len(own), own[-1] if own else NONE), f"quarantine: slot {slot} ends with {last}"
+        assert not own or slot % 3, f"quarantine: slot {slot} is of TCP"
+    ports = {slot: [int(tables.quarantine[at].port) for at in own] for slot, own in listed.items()}
+    assert all(len(set(own)) == len(own) for own in ports.values()), "quarantine: a port is there twice"
+    return {slot: set(own) for slot, own in ports.items()}
 
 
 def check_syns(tables: Tables) -> None:

@@ -22,6 +22,7 @@ from translator.packet.tuples import addresses, arriving, incoming_tuple, tuple_
 from translator.packet.virtio import GSO_NONE, decode, is_sound
 from translator.reference import by_reference
 from translator.session.filtering import filter_and_update, towards_host6
+from translator.session.pool4 import end_quarantines
 from translator.session.reassembly import recall, remember
 from translator.session.sessions import expire
 from translator.session.tcp_state import Event as TcpEvent
@@ -298,6 +299,7 @@ def tick(settings, tables, worker, now, quota):
     looked_at, session = 0, NONE
     size = refuse_syn(settings, tables, worker, now)
     if size == 0:
+        end_quarantines(tables, now, quota)
         looked_at, session = expire(settings, tables, now, quota)
     if session != NONE:
         size = probe(settings, worker, tables.sessions[session])

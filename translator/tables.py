@@ -94,6 +94,11 @@ SYN = np.dtype(
     ],
     align=True,
 )
+# A port that nobody gets for a while (RFC 6888 REQ-8).
+WAITING_PORT = np.dtype(
+    [("until", "i8"), ("slot", "i4"), ("port", "i4"), ("newer", "i4"), ("live", "i4")],  # newer: of the same slot
+    align=True,
+)
 # Where the datagram of a first fragment went (RFC 6146 section 3.4): the outgoing addresses, for the fragments that
 # follow.
 FRAGMENT = np.dtype(
@@ -155,6 +160,7 @@ class Settings:
     plateaus: np.ndarray  # int64, descending
     per_host_sessions: int  # 0: no limit
     per_host_ports: int
+    port_quarantine: int  # milliseconds
     errors_per_second: int
     queues: int
     secret: np.ndarray  # int64[2]: key of every hash
@@ -179,9 +185,12 @@ class Tables:
     freed: np.ndarray  # int32[kind, records]: that stack
     wheel: np.ndarray  # int32[WHEEL]: newest session of each second's bucket
     wheel_at: np.ndarray  # int64[1]: the last second whose bucket was emptied
-    ports_used: np.ndarray  # uint8[slots, 8192]: one bit a port; slot = 3 * pool row + protocol
+    ports_used: np.ndarray  # uint8[slots, 8192]: one bit a port, in use or waiting; slot = 3 * pool row + protocol
     ports_count: np.ndarray  # int32[slots]: bits set
     ports_next: np.ndarray  # int32[slots]: next_ephemeral of RFC 6056 algorithm 3
+    quarantine: np.ndarray  # WAITING_PORT, a ring
+    quarantine_at: np.ndarray  # int64[2]: number of the oldest port that waits, and of the next one to come
+    quarantine_of: np.ndarray  # int32[slots, 3]: oldest and newest port of a slot that waits, how many do
     fragments: np.ndarray  # FRAGMENT
     syns: np.ndarray  # SYN[SYNS], a ring
     syn_octets: np.ndarray  # uint8[SYNS, SYN_OCTETS]: how the packet of each begins
@@ -205,7 +214,7 @@ def empty_index(count: int) -> np.ndarray:
 
 def create(sessions: int, pool_rows: int, static_bibs: int, events: int) -> Tables:
     """Empty tables for `sessions` sessions (and as many BIB entries and hosts, besides the static ones)."""
-    bibs = sessions + static_bibs
+    bibs, slots = sessions + static_bibs, max(pool_rows, 1) * 3
     return Tables(
         lock=np.zeros(8, np.int64),
         sessions=records(sessions, SESSION),
@@ -221,9 +230,12 @@ def create(sessions: int, pool_rows: int, static_bibs: int, events: int) -> Tabl
         freed=np.zeros((3, bibs), np.int32),
         wheel=np.full(WHEEL, NONE, np.int32),
         wheel_at=np.full(1, NONE, np.int64),
-        ports_used=np.zeros((max(pool_rows, 1) * 3, PORTS // 8), np.uint8),
-        ports_count=np.zeros(max(pool_rows, 1) * 3, np.int32),
-        ports_next=np.zeros(max(pool_rows, 1) * 3, np.int32),
+        ports_used=np.zeros((slots, PORTS // 8), np.uint8),
+        ports_count=np.zeros(slots, np.int32),
+        ports_next=np.zeros(slots, np.int32),
+        quarantine=records(bibs, WAITING_PORT),
+        quarantine_at=np.zeros(2, np.int64),
+        quarantine_of=np.tile(np.array([NONE, NONE, 0], np.int32), (slots, 1)),
         fragments=records(FRAGMENTS, FRAGMENT),
         syns=records(SYNS, SYN),
         syn_octets=np.zeros((SYNS, SYN_OCTETS), np.uint8),

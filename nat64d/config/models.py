@@ -203,6 +203,7 @@ class Limits(Section):
     per_host_sessions: Annotated[int, By(whole(0, 16777216))] = 0
     per_host_ports: Annotated[int, By(whole(0, 65535))] = 0
     port_block: Annotated[int, By(whole(0, 65535))] = 0
+    port_quarantine: Annotated[int, By(whole(0, DAY, "RFC 6888 REQ-8"))] = 120
     fragments_memory: Annotated[int | None, By(whole(65536, 1 << 30))] = None
     icmp_errors_per_second: Annotated[int, By(whole(0, 1000000))] = 100
 

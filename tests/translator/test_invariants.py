@@ -198,6 +198,25 @@ def mark_port(t):
     t.ports_used[0, 3] |= 1
 
 
+def waiting_port(change: Callable):
+    """A corruption of the slot with the port in quarantine."""
+    return lambda t: change(t, int(t.quarantine.slot[live(t.quarantine)]))
+
+
+def of_tcp(t, slot):
+    t.quarantine_of[slot - slot % 3] = t.quarantine_of[slot]
+    t.quarantine_of[slot] = NONE, NONE, 0
+    t.quarantine.slot[live(t.quarantine)] -= slot % 3
+
+
+def in_use(t, slot):
+    entry = next(row for row in t.bibs if row.live and row.slot % 3 == 1)
+    t.quarantine_of[entry.slot] = t.quarantine_of[slot]
+    t.quarantine_of[slot] = NONE, NONE, 0
+    at = live(t.quarantine)
+    t.quarantine.slot[at], t.quarantine.port[at] = entry.slot, entry.mapped4_port
+
+
 CORRUPTIONS: dict[str, Callable] = {
     "the lock is held": lambda t: t.lock.fill(1),
     "has a record twice": stack_twice,
@@ -234,6 +253,12 @@ CORRUPTIONS: dict[str, Callable] = {
     "are marked": mark_port,
     "slot 0: counts": lambda t: t.ports_count.fill(7),
     "next_ephemeral": lambda t: t.ports_next.fill(-1),
+    "quarantine: from -99": lambda t: t.quarantine_at.__setitem__(0, -99),
+    "live outside of the ring": lambda t: t.quarantine_at.__setitem__(1, 0),
+    "lists [], in the ring are": waiting_port(lambda t, slot: t.quarantine_of[slot].__setitem__(0, NONE)),
+    "ends with 7": waiting_port(lambda t, slot: t.quarantine_of[slot].__setitem__(1, 7)),
+    "is of TCP": waiting_port(of_tcp),
+    "in use and in quarantine": waiting_port(in_use),
     "are more than 256": lambda t: t.syns_at.__setitem__(0, -300),
     "live outside": lambda t: t.syns_at.__setitem__(0, 1),
     "the oldest, 0, is gone": lambda t: t.syns.live.__setitem__(0, 0),

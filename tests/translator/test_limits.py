@@ -191,14 +191,14 @@ def test_bib_that_is_full_takes_no_more_and_a_port_is_marked_once():
     mark(tables, slot_of(0, UDP_NUMBER), 2000, True)
     assert tables.ports_count[slot_of(0, UDP_NUMBER)] == 16
     for bib in range(16):
-        release_bib(settings, tables, bib)
+        release_bib(settings, tables, bib, 0)
     nat64.check_invariants()
 
 
 def test_dynamic_binding_outside_pool4_has_no_port_to_give_back():
     nat64 = Sessions(forward=[])
     bib = create_bib(nat64.settings, nat64.tables, UDP_NUMBER, 1, 2, 3, 4, 5, NONE, 0)
-    release_bib(nat64.settings, nat64.tables, bib)
+    release_bib(nat64.settings, nat64.tables, bib, 0)
     nat64.check_invariants()
 
 

@@ -7,7 +7,7 @@ A BIB entry lives as long as it has sessions, a static one (`[[forward]]`) for e
 from translator.compile import int64, jit
 from translator.hashing import find_candidate, hash3, insert, record_at, remove
 from translator.session.hosts import find_or_create_host, release_host
-from translator.session.pool4 import mark
+from translator.session.pool4 import mark, release_port
 from translator.session.slots import give_back, take
 from translator.tables import BIBS, NONE
 from translator.verdict import Event
@@ -75,15 +75,15 @@ def create_bib(settings, tables, protocol, hi, lo, port, mapped4, mapped4_port, 
 
 
 @jit()
-def release_bib(settings, tables, bib):
-    """End a dynamic BIB entry once its last session is gone."""
+def release_bib(settings, tables, bib, ended):
+    """End a dynamic BIB entry once its last session is gone, which was over at `ended`."""
     row = tables.bibs[bib]
     if row.sessions > 0 or row.static != 0:
         return
     remove(tables.bibs6, hash6(settings, row.protocol, row.host6_hi, row.host6_lo, row.host6_port), bib)
     remove(tables.bibs4, hash4(settings, row.protocol, row.mapped4, row.mapped4_port), bib)
     if row.slot != NONE:
-        mark(tables, row.slot, row.mapped4_port, False)
+        release_port(settings, tables, row.protocol, row.slot, row.mapped4_port, ended)
     row.live = 0
     give_back(tables, BIBS, bib)
     tables.hosts[row.host].bibs -= 1

@@ -74,7 +74,7 @@ def open_from_ipv6(settings, tables, now, t, host4, bib):
     if verdict == Verdict.CONTINUE and t.protocol == TCP:
         syn = find_other_half(settings, tables, now, t, host4, bib)
     if verdict == Verdict.CONTINUE and bib == NONE:
-        verdict, bib = open_bib(settings, tables, t, host4, host, syn)
+        verdict, bib = open_bib(settings, tables, now, t, host4, host, syn)
     if verdict == Verdict.CONTINUE:
         state = State.V6_INIT if t.protocol == TCP else State.NONE
         if syn != NONE:  # section 3.5.2.2: V4_INIT, and the V6 SYN establishes
@@ -93,7 +93,7 @@ def room_for_session(settings, tables, host):
 
 
 @jit()
-def open_bib(settings, tables, t, host4, host, syn):
+def open_bib(settings, tables, now, t, host4, host, syn):
     """Section 3.5.1.1 and 3.5.2.3: a BIB entry for a host6 that has none; with the mapped4 that a SYN is waiting for,
     unless `syn` is NONE."""
     paired4 = 0
@@ -102,7 +102,7 @@ def open_bib(settings, tables, t, host4, host, syn):
         if settings.per_host_ports > 0 and tables.hosts[host].bibs >= settings.per_host_ports:
             return Verdict.HOST_PORTS, NONE
     if syn == NONE:
-        pool_row, port = allocate(settings, tables, t, host4, paired4)
+        pool_row, port = allocate(settings, tables, now, t, host4, paired4)
     else:
         port = int64(tables.syns[syn].mapped4_port)
         pool_row = find_row(settings, t, tables.syns[syn].mapped4, port)

@@ -188,7 +188,7 @@ def end_session(settings, tables, session):
     row.live = 0
     give_back(tables, SESSIONS, session)
     tables.events[Event.SESSION_ENDED] += 1
-    release_bib(settings, tables, row.bib)
+    release_bib(settings, tables, row.bib, row.expires)
 
 
 @jit()
