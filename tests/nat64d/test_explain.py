@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from scapy.layers.inet import ICMP, IP, UDP
+from scapy.packet import Raw
 
 from nat64d.config import Config, load, loads
 from nat64d.engine import Engine
