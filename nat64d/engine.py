@@ -7,9 +7,10 @@ import numpy as np
 
 from nat64d.config import Config
 from nat64d.settings import settings_of, tables_of
+from translator.datagrams import DATAGRAM
 from translator.packet.fragments import cut
 from translator.packet.virtio import clear
-from translator.pipeline import HEADROOM, SLOT, Worker, new_worker, process, tick
+from translator.pipeline import HEADROOM, SLOT, Worker, new_worker, process, released, tick
 from translator.tables import Settings, Tables
 from translator.verdict import Direction, Verdict
 
@@ -20,7 +21,8 @@ EXPIRE = 4096  # sessions looked at in one call
 
 @dataclass(frozen=True)
 class Outcome:
-    """How one packet ended: its verdict, what goes on, the ICMP error that goes back, and what else was due by then."""
+    """How one packet ended: its verdict, what goes on (after it, the fragments that were kept for want of it), the ICMP
+    error that goes back, and what else was due by then."""
 
     verdict: Verdict
     direction: str
@@ -55,7 +57,10 @@ class Engine:
     def translate(self, packet: bytes, now: int) -> Outcome:
         """Translate one packet at `now` milliseconds and end no session but those it meets."""
         end = self.load(packet)
-        return self.read(process(self.settings, self.tables, self.worker, now, self.slot, HEADROOM, end))
+        outcome = self.read(process(self.settings, self.tables, self.worker, now, self.slot, HEADROOM, end))
+        while self.worker.state[DATAGRAM]:
+            outcome.packets.extend(self._packets(released(self.settings, self.tables, self.worker, now, self.slot)))
+        return outcome
 
     def load(self, packet: bytes) -> int:
         """Lay a packet into the poisoned slot, at HEADROOM and without offloads; returns where it ends."""

@@ -176,7 +176,8 @@ def settings_of(config: Config, secret: bytes, queues: int = 1) -> Settings:
 
 def tables_of(config: Config, settings: Settings) -> Tables:
     """Empty tables with the static BIB entries of [[forward]] in them."""
-    tables = create(config.limits.sessions, len(settings.pool), len(config.forward), len(Event))
+    limits = config.limits
+    tables = create(limits.sessions, len(settings.pool), len(config.forward), len(Event), limits.fragments_memory)
     for forward in config.forward:
         protocol, mapped4 = PROTOCOLS[forward.protocol], int(forward.address4)
         slot = NONE

@@ -83,15 +83,16 @@ class Nat64(Engine):
         self.around_slot, self.slot = guarded()
         self.around_answer, answer = guarded()
         self.worker = replace(self.worker, answer=answer)
-        self.written_at = HEADROOM
+        self.written_at = self.written_to = HEADROOM
 
     def send(self, packet: Sent, at: float = 0.0, damaged: bool = False) -> Outcome:
         """Translate a packet `at` seconds after the test began."""
-        before = self.worker.counters.copy()
+        before, kept = self.worker.counters.copy(), self.worker.events[Event.FRAGMENTS_RELEASED]
         self.around_answer.fill(POISON)
+        self.written_at, self.written_to = HEADROOM, HEADROOM + len(bytes(packet))
         outcome = super().send(bytes(packet), BEGIN + at)
         self._check_counters(before, outcome)
-        self._check_memory(bytes(packet), outcome)
+        self._check_memory(bytes(packet), outcome, self.worker.events[Event.FRAGMENTS_RELEASED] - kept)
         for out in outcome.due:
             check_checksums(out)
         for out in [*outcome.packets, *filter(None, [outcome.answer])]:
@@ -128,7 +129,8 @@ class Nat64(Engine):
         return {event.name: int(counts[event]) for event in Event if counts[event]}
 
     def _packets(self, outcome: Any) -> list[bytes]:
-        self.written_at = outcome.at if outcome.end > outcome.at else HEADROOM
+        if outcome.end > outcome.at:
+            self.written_at, self.written_to = min(self.written_at, outcome.at), max(self.written_to, outcome.end)
         return super()._packets(outcome)
 
     def _check_counters(self, before: np.ndarray, outcome: Outcome) -> None:
@@ -136,15 +138,17 @@ class Nat64(Engine):
         assert counted == [(("6to4", "4to6").index(outcome.direction), outcome.verdict)]
         assert (self.worker.counters - before).sum() == 1
 
-    def _check_memory(self, packet: bytes, outcome: Outcome) -> None:
-        """The canaries, the slot outside the packet and the headroom it used, and all of a dropped packet."""
+    def _check_memory(self, packet: bytes, outcome: Outcome, released: int) -> None:
+        """The canaries, the slot outside the packet and the headroom it used, and all of a dropped packet. `released`:
+        so many kept fragments came into the slot after it, or with it as one packet."""
         end = HEADROOM + len(packet)
-        first = CANARY + min(self.written_at, HEADROOM) - VNET_HEADER
-        untouched = [self.around_slot[:first], self.around_slot[CANARY + end :]]
+        first = CANARY + self.written_at - VNET_HEADER
+        last = CANARY + (SLOT if released and not outcome.packets else self.written_to)
+        untouched = [self.around_slot[:first], self.around_slot[last:]]
         longest = max(len(out) for out in [*outcome.packets, outcome.answer or b"", *outcome.due, b""])
         untouched += [self.around_answer[: CANARY + HEADROOM], self.around_answer[CANARY + HEADROOM + longest :]]
         assert all((octets == POISON).all() for octets in untouched), f"wrote outside of {shown(packet)}"
-        if not outcome.packets:
+        if not outcome.packets and not released:
             assert bytes(self.slot[HEADROOM:end]) == packet, f"dropped, yet written into: {shown(packet)}"
 
 

@@ -26,10 +26,13 @@ from tests.scenarios import (
     fragments,
     headers,
     quoted,
+    reassembly,
 )
 
 SCENARIOS: list[Scenario] = [
-    scenario for room in (conversations, headers, addresses, fragments, errors, quoted) for scenario in room.SCENARIOS
+    scenario
+    for room in (conversations, headers, addresses, fragments, reassembly, errors, quoted)
+    for scenario in room.SCENARIOS
 ]
 BEGIN = 1_700_000_000 * 10**9  # when the first packet of each capture is sent, in nanoseconds
 

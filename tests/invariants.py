@@ -5,6 +5,7 @@ It reads the arrays as they lie and finds nothing by the product's own lookups; 
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import numpy as np
 from translator.packet.fields import ICMP, TCP, UDP
 from translator.session import bib as bibs
 from translator.session import hosts, sessions
+from translator.session.reassembly import REFUSED
 from translator.session.tcp_state import State
 from translator.tables import (
     BIBS,
@@ -49,6 +51,7 @@ def check(tables: Tables, settings: Settings) -> None:
     check_ports(tables, settings, living[BIBS])
     check_syns(tables)
     check_events(tables, living)
+    check_fragments(tables)
 
 
 def check_records(tables: Tables, kind: int, rows: np.ndarray, name: str) -> list[int]:
@@ -264,3 +267,45 @@ def check_events(tables: Tables, living: dict[int, list[int]]) -> None:
     for kind, created, ended in pairs:
         left = tables.events[created] - tables.events[ended]
         assert left == len(living[kind]), f"{created.name} - {ended.name} = {left}, live are {len(living[kind])}"
+
+
+def check_fragments(tables: Tables) -> list[int]:
+    """The rings hold the newest fragments, each in one piece; the datagrams' lists lead through those that are kept for
+    them, in the order they came. Returns the numbers of these."""
+    oldest, following, head = tables.stored_at.tolist()
+    capacity, size = len(tables.stored_octets), len(tables.stored)
+    assert 0 <= oldest <= following <= oldest + size, f"fragments {oldest} to {following} in {size} records"
+    end = 0
+    for number in range(oldest, following):
+        one = tables.stored[number % size]
+        assert one.position >= end, f"fragment {number}: begins at {one.position}, before {end}"
+        assert one.position % capacity + one.octets <= capacity, f"fragment {number}: does not lie in one piece"
+        assert one.header + one.length == one.octets, f"fragment {number}: {one.octets} octets"
+        end = int(one.position) + int(one.octets)
+    assert oldest == following or head == end, f"the head is at {head}, the last fragment ends at {end}"
+    assert oldest == following or head - tables.stored[oldest % size].position <= capacity, "the ring ran over itself"
+    found = [number for at in np.flatnonzero(tables.fragments["count"]).tolist() for number in kept(tables, at)]
+    assert all(oldest <= number < following for number in found), f"lists name {sorted(found)}, which are forgotten"
+    return sorted(found)
+
+
+def kept(tables: Tables, at: int) -> list[int]:
+    """The numbers of a datagram's kept fragments."""
+    row, found = tables.fragments[at], []
+    number = int(row.oldest)
+    while number != NONE and len(found) <= row.count:
+        found.append(number)
+        number = int(tables.stored[number % len(tables.stored)].next)
+    ones = [tables.stored[number % len(tables.stored)] for number in found]
+    assert len(found) == row.count, f"datagram {at}: counts {row.count} fragments, lists {found}"
+    assert found == sorted(set(found)), f"datagram {at}: lists {found}, not as they came"
+    assert found[-1] == row.newest, f"datagram {at}: lists {found}, the newest is {row.newest}"
+    assert all(one.datagram == at for one in ones), f"datagram {at}: has fragments of another"
+    received = sum(int(one.length) for one in ones)
+    assert received == row.received, f"datagram {at}: counts {row.received} octets, has {received}"
+    edges = sorted((int(one.offset), int(one.offset + one.length)) for one in ones)
+    assert edges[-1][1] <= row.reach, f"datagram {at}: reaches {edges[-1][1]}, says {row.reach}"
+    disjoint = all(before[1] <= after[0] for before, after in pairwise(edges))
+    assert disjoint or row.overlaps, f"datagram {at}: fragments {edges} overlap"
+    assert row.stage != REFUSED, f"datagram {at}: refused, yet fragments are kept"
+    return found

@@ -8,14 +8,16 @@ from typing import NamedTuple
 
 import numpy as np
 
+from translator.datagrams import DATAGRAM, bind_fragment, load_next, needs_whole, put_together
 from translator.packet.fields import TCP, TCP_FLAGS_AT, u8
 from translator.packet.fragments import Plan, plan_output
 from translator.packet.icmp_error import wants_answer
-from translator.packet.parse import View, parse, parse_quoted
+from translator.packet.parse import View, is_fragment, parse, parse_quoted
 from translator.packet.rewrite import Error, plan_error, write_error, write_packet
 from translator.packet.tuples import Tuple, arriving, incoming_tuple
 from translator.packet.virtio import Offload, decode
 from translator.pipeline import (
+    HEADROOM,
     Outcome,
     Worker,
     answer_sender,
@@ -28,7 +30,6 @@ from translator.pipeline import (
 )
 from translator.session.bib import find_bib4, find_bib6
 from translator.session.lifetimes import Timeout
-from translator.session.reassembly import recall, remember
 from translator.session.sessions import find_session4, find_session6, first_timeout
 from translator.session.tcp_state import TIMER, State, event_of
 from translator.static.eam import find_eam4, find_eam6
@@ -70,6 +71,7 @@ class Steps(NamedTuple):
     passes: tuple[Pass, ...] = ()
     recalled: Tuple | None = None  # where the first fragment of the same datagram went
     remembered: bool = False
+    kept: np.record | None = None  # the FRAGMENT row of its datagram, if it is HELD
     plan: Plan | None = None
     error: Error | None = None
     at: int = 0  # [at, end) goes out, as in Outcome
@@ -83,6 +85,9 @@ class Explanation(NamedTuple):
     steps: Steps
     outcome: Outcome
     answer: Event | None  # what became of the ICMP error its verdict asks for, if it does
+    joined: bytes = b""  # the packet that it and the fragments before it became
+    whole: "Explanation | None" = None  # what became of that; the outcome is the same
+    released: "tuple[Explanation, ...]" = ()  # fragments that were kept for want of this one
 
     @property
     def outgoing(self) -> Tuple | None:
@@ -95,10 +100,16 @@ class Explanation(NamedTuple):
 def explain(
     settings: Settings, tables: Tables, worker: Worker, now: int, p: np.ndarray, at: int, end: int
 ) -> Explanation:
-    """Do to the packet in [at, end) of `p` what pipeline.process does, but count it."""
+    """pipeline.carry: all that is done to the packet in [at, end) of `p` but to count it."""
     offload = decode(p, at)
     view = parse(p, at, end)
     steps = translate(settings, tables, worker, now, p, view, offload)
+    if steps.verdict == Verdict.HELD and (end := put_together(tables, worker, p, at)):
+        joined = bytes(p[at:end])
+        whole = explain(settings, tables, worker, now, p, at, end)
+        return Explanation(view, steps, whole.outcome, whole.answer, joined, whole)
+    if steps.at == steps.end:
+        worker.state[DATAGRAM] = 0
     direction = Direction.FOUR_TO_SIX if view.family == 4 else Direction.SIX_TO_FOUR
     answer, told = 0, None
     if steps.at == steps.end and wants_answer(steps.verdict, view.family):
@@ -107,6 +118,12 @@ def explain(
         told = next(event for event in Event if worker.events[event] != before[event])
     piece = steps.plan.piece if steps.plan else 0
     return Explanation(view, steps, Outcome(steps.verdict, int(direction), steps.at, steps.end, piece, answer), told)
+
+
+def released(settings: Settings, tables: Tables, worker: Worker, now: int, p: np.ndarray) -> Explanation | None:
+    """pipeline.released; None: there is no such fragment."""
+    end = load_next(tables, worker, p, HEADROOM)
+    return explain(settings, tables, worker, now, p, HEADROOM, end) if end else None
 
 
 def translate(
@@ -123,7 +140,7 @@ def translate(
         steps = steps._replace(verdict=quoted.verdict, quoted=quoted)
     if steps.verdict == Verdict.CONTINUE:
         incoming = incoming_tuple(p, view, quoted, quotes)
-        steps = bind_packet(settings, tables, now, p, view, quoted, incoming, steps)
+        steps = bind_packet(settings, tables, worker, now, p, view, quoted, incoming, steps)
     if steps.verdict != Verdict.CONTINUE:
         return steps
     identification = next_identification(settings, worker)
@@ -153,6 +170,7 @@ def write(
 def bind_packet(
     settings: Settings,
     tables: Tables,
+    worker: Worker,
     now: int,
     p: np.ndarray,
     view: View,
@@ -162,30 +180,35 @@ def bind_packet(
 ) -> Steps:
     """pipeline.bind_packet."""
     flags = u8(p, view.l4 + TCP_FLAGS_AT) if view.transport == TCP and view.fragment_offset == 0 else 0
-    quotes, later = quoted.l3 != view.l3, quoted.fragment_offset > 0
-    passes = [search(settings, tables, now, incoming, flags, quotes, later, False)]
-    outgoing = passes[0].outgoing
-    if passes[0].verdict == Verdict.CONTINUE and returns_to_us(settings, incoming, outgoing):
-        passes.append(search(settings, tables, now, arriving(outgoing), flags, quotes, later, True))
-    verdict, recalled, remembered = passes[-1].verdict, None, False
-    if verdict == Verdict.FRAGMENT_UNKNOWN:
-        known, to = recall(settings, tables, now, incoming, view.identification)
-        if known:
-            verdict, recalled, passes = Verdict.CONTINUE, to, passes[:1]
-    elif verdict in (Verdict.NO_SESSION, Verdict.FILTERED_ADF):
-        verdict = hold_syn(settings, tables, now, p, view, incoming, flags, verdict)
-    elif verdict == Verdict.CONTINUE and any(one.stateful for one in passes) and view.more_fragments and not later:
-        remember(settings, tables, now, incoming, view.identification, passes[-1].outgoing)
-        remembered = True
-    return steps._replace(verdict=verdict, passes=tuple(passes), recalled=recalled, remembered=remembered)
+    whole = is_fragment(view) and needs_whole(settings, p, view)
+    quotes, part = quoted.l3 != view.l3, quoted.fragment_offset > 0 or whole
+    passes = [search(settings, tables, now, incoming, flags, quotes, part, False)]
+    if passes[0].verdict == Verdict.CONTINUE and returns_to_us(settings, incoming, passes[0].outgoing):
+        passes.append(search(settings, tables, now, arriving(passes[0].outgoing), flags, quotes, part, True))
+    found, outgoing, stateful = passes[-1].verdict, passes[-1].outgoing, any(one.stateful for one in passes)
+    if found in (Verdict.NO_SESSION, Verdict.FILTERED_ADF):
+        found = hold_syn(settings, tables, now, p, view, incoming, flags, found)
+    if not is_fragment(view):
+        return steps._replace(verdict=found, passes=tuple(passes))
+    verdict, outgoing = bind_fragment(
+        settings, tables, worker, now, p, view, incoming, found, outgoing, stateful, whole
+    )
+    recalls = verdict == Verdict.CONTINUE and found == Verdict.FRAGMENT_UNKNOWN
+    return steps._replace(
+        verdict=verdict,
+        passes=tuple(passes[:1] if recalls else passes),
+        recalled=outgoing if recalls else None,
+        remembered=verdict == Verdict.CONTINUE and stateful,
+        kept=tables.fragments[worker.state[DATAGRAM] - 1].copy() if verdict == Verdict.HELD else None,
+    )
 
 
 def search(
-    settings: Settings, tables: Tables, now: int, t: Tuple, flags: int, quotes: bool, later: bool, hairpin: bool
+    settings: Settings, tables: Tables, now: int, t: Tuple, flags: int, quotes: bool, part: bool, hairpin: bool
 ) -> Pass:
     """pipeline.bind, and what it changed."""
     before, events = look_up(settings, tables, now, t), tables.events.copy()
-    verdict, outgoing, stateful = bind(settings, tables, now, t, flags, quotes, later, hairpin)
+    verdict, outgoing, stateful = bind(settings, tables, now, t, flags, quotes, part, hairpin)
     after = look_up(settings, tables, now, t)
     happened = tables.events - events
     opened = bool(happened[Event.SESSION_CREATED])

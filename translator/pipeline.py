@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from translator.compile import hot, int64, jit
+from translator.datagrams import DATAGRAM, bind_fragment, load_next, needs_whole, put_together
 from translator.lock import acquire, release
 from translator.packet.fields import ICMP, IGMP, TCP, TCP_FLAGS_AT, u8
 from translator.packet.fragments import plan_output
@@ -23,7 +24,6 @@ from translator.packet.virtio import GSO_NONE, decode, is_sound
 from translator.reference import by_reference
 from translator.session.filtering import filter_and_update, towards_host6
 from translator.session.pool4 import end_quarantines
-from translator.session.reassembly import recall, remember
 from translator.session.sessions import expire
 from translator.session.tcp_state import Event as TcpEvent
 from translator.session.tcp_state import event_of
@@ -38,7 +38,7 @@ from translator.verdict import Direction, Event, Verdict
 HEADROOM = 64  # IPv4 error to IPv6: two headers grow by 20, a Fragment header, RFC 4884 padding, a virtio_net_hdr
 SLOT = HEADROOM + 65535 + 57  # a multiple of 8
 WORKER_STATE = 8
-NEXT_IDENTIFICATION, REFILLED, TOKENS = 0, 1, 2  # words of Worker.state; TOKENS + 1 for IPv6
+NEXT_IDENTIFICATION, REFILLED, TOKENS = 0, 1, 2  # words of Worker.state; TOKENS + 1 for IPv6, then DATAGRAM
 
 
 @by_reference
@@ -78,16 +78,44 @@ def new_worker(number: int) -> Worker:
     )
 
 
-@jit()
+@hot()
 def process(settings, tables, worker, now, p, at, end):
-    """Translate the packet in [at, end) of `p`, count it, and build the ICMP error its verdict asks for."""
-    offload = decode(p, at)
-    view = parse(p, at, end)
-    verdict, rest, out_at, out_end, piece = translate(settings, tables, worker, now, p, view, offload)
+    """Translate the packet in [at, end) of `p`, count it, and build the ICMP error its verdict asks for.
+
+    Fragments kept for want of this one follow from `released`: to be called while worker.state[DATAGRAM] is not 0.
+    """
+    outcome = carry(settings, tables, worker, now, p, at, end)
+    worker.counters[outcome.direction, int64(outcome.verdict)] += 1
+    return outcome
+
+
+@jit()
+def released(settings, tables, worker, now, p):
+    """The Outcome of the next kept fragment, at HEADROOM of `p`; it was counted when it came. One that sends nothing
+    ends it."""
+    end = load_next(tables, worker, p, HEADROOM)
+    if end == 0:
+        return Outcome(Verdict.CONTINUE, 0, 0, 0, 0, 0)
+    return carry(settings, tables, worker, now, p, HEADROOM, end)
+
+
+@jit()
+def carry(settings, tables, worker, now, p, at, end):
+    """All that is done to a packet but to count it. The fragment that makes its datagram whole becomes that datagram:
+    `p` has room for the largest."""
+    while True:
+        offload = decode(p, at)
+        view = parse(p, at, end)
+        verdict, rest, out_at, out_end, piece = translate(settings, tables, worker, now, p, view, offload)
+        if verdict != Verdict.HELD:
+            break
+        end = put_together(tables, worker, p, at)
+        if end == 0:
+            break
     direction = Direction.FOUR_TO_SIX if view.family == 4 else Direction.SIX_TO_FOUR
-    worker.counters[int64(direction), int64(verdict)] += 1
     answer = 0
     if out_at == out_end:
+        worker.state[DATAGRAM] = 0  # what was kept for a first fragment that is refused does not go either
         if wants_answer(verdict, view.family):
             answer = answer_sender(settings, worker, now, p, view, verdict, rest)
     elif offload.gso_type != GSO_NONE:
@@ -107,7 +135,7 @@ def translate(settings, tables, worker, now, p, view, offload):
     if quoted.verdict != Verdict.CONTINUE:
         return quoted.verdict, 0, 0, 0, 0
     incoming = incoming_tuple(p, view, quoted, quotes)  # 3.4
-    verdict, outgoing, hairpins = bind_packet(settings, tables, now, p, view, quoted, incoming)  # 3.5, 3.6, 3.8
+    verdict, outgoing, hairpins = bind_packet(settings, tables, worker, now, p, view, quoted, incoming)  # 3.5, 3.6, 3.8
     if verdict != Verdict.CONTINUE:
         return verdict, 0, 0, 0, 0
     done = Verdict.HAIRPINNED if hairpins else Verdict.TRANSLATED
@@ -138,9 +166,10 @@ def examine(settings, p, view, offload):
     src_hi, src_lo, dst_hi, dst_lo = addresses(p, view)
     if not is_unicast(view.family, dst_hi, dst_lo):
         return Verdict.NOT_UNICAST
-    # RFC 7915 section 4.1: an ICMP error is translated even from an illegal source.
+    # RFC 7915 section 4.1: an ICMP error is translated even from an illegal source; a fragment of one may not tell.
     if not is_unicast(view.family, src_hi, src_lo) and not quotes_packet(p, view):
-        return Verdict.NOT_UNICAST
+        if view.transport != ICMP or not is_fragment(view):
+            return Verdict.NOT_UNICAST
     # RFC 7915 section 4.2: IGMP stays where it is, silently.
     if view.family == 4 and view.protocol == IGMP:
         return Verdict.ICMP_TYPE
@@ -150,48 +179,45 @@ def examine(settings, p, view, offload):
         return Verdict.PROTOCOL
     if view.transport == ICMP:
         if is_fragment(view):
-            return Verdict.FRAGMENTED_ICMP
+            return Verdict.CONTINUE if settings.stateful else Verdict.FRAGMENTED_ICMP
         if is_echo(view.family, u8(p, view.l4)):
             return Verdict.FILTERED_ICMP_INFO if settings.drop_icmp_info else Verdict.CONTINUE
         return Verdict.CONTINUE if quotes_packet(p, view) else Verdict.ICMP_TYPE
     # RFC 7915 section 4.5: a checksum cannot be calculated over a part of the datagram.
     missing = zero_checksum(settings, p, view)
-    if missing == DROP or (missing == CALCULATE and is_fragment(view)):
+    if missing == DROP or (missing == CALCULATE and is_fragment(view) and not (settings.stateful and view.family == 4)):
         return Verdict.ZERO_UDP_CHECKSUM
     return Verdict.CONTINUE
 
 
 @hot()
 def quotes_packet(p, view):
-    """An ICMP error."""
-    return view.transport == ICMP and view.fragment_offset == 0 and is_error(view.family, u8(p, view.l4))
+    """A whole ICMP error."""
+    return view.transport == ICMP and not is_fragment(view) and is_error(view.family, u8(p, view.l4))
 
 
 @hot()
-def bind_packet(settings, tables, now, p, view, quoted, incoming):
+def bind_packet(settings, tables, worker, now, p, view, quoted, incoming):
     """(verdict, outgoing tuple, whether it hairpins) of a packet; a later fragment goes where its first one went.
 
     `quoted`: what an ICMP error quotes, or the packet itself.
     """
     flags = u8(p, view.l4 + TCP_FLAGS_AT) if view.transport == TCP and view.fragment_offset == 0 else 0
-    quotes, later = quoted.l3 != view.l3, quoted.fragment_offset > 0
-    verdict, outgoing, remembers = bind(settings, tables, now, incoming, flags, quotes, later, False)
+    whole = is_fragment(view) and needs_whole(settings, p, view)
+    quotes, part = quoted.l3 != view.l3, quoted.fragment_offset > 0 or whole
+    verdict, outgoing, remembers = bind(settings, tables, now, incoming, flags, quotes, part, False)
     hairpins = verdict == Verdict.CONTINUE and returns_to_us(settings, incoming, outgoing)
     if hairpins:
         again = arriving(outgoing)
-        verdict, outgoing, stateful = bind(settings, tables, now, again, flags, quotes, later, True)
+        verdict, outgoing, stateful = bind(settings, tables, now, again, flags, quotes, part, True)
         remembers = remembers or stateful
-    if verdict == Verdict.FRAGMENT_UNKNOWN:
-        acquire(tables.lock)
-        known, outgoing = recall(settings, tables, now, incoming, view.identification)
-        release(tables.lock)
-        return Verdict.CONTINUE if known else verdict, outgoing, outgoing.family == view.family
     if verdict == Verdict.NO_SESSION or verdict == Verdict.FILTERED_ADF:
         verdict = hold_syn(settings, tables, now, p, view, incoming, flags, verdict)
-    if verdict == Verdict.CONTINUE and remembers and view.more_fragments and not later:
-        acquire(tables.lock)
-        remember(settings, tables, now, incoming, view.identification, outgoing)
-        release(tables.lock)
+    if is_fragment(view):
+        verdict, outgoing = bind_fragment(
+            settings, tables, worker, now, p, view, incoming, verdict, outgoing, remembers, whole
+        )
+        hairpins = outgoing.family == view.family
     return verdict, outgoing, hairpins
 
 
@@ -214,16 +240,16 @@ def hold_syn(settings, tables, now, p, view, t, flags, verdict):
 
 
 @hot()
-def bind(settings, tables, now, t, flags, quotes, later, hairpin):
+def bind(settings, tables, now, t, flags, quotes, part, hairpin):
     """(verdict, outgoing tuple, whether tables were asked): a static mapping, or RFC 6146 sections 3.5 and 3.6.
 
-    The tables know ports, which a later fragment has none of: FRAGMENT_UNKNOWN, until somebody recalls its first one.
-    Quoted it tells nobody's session (3.4).
+    The tables know ports, or want the whole packet, which a `part` of one does not have: FRAGMENT_UNKNOWN, until
+    bind_fragment knows more. Quoted it tells nobody's session (3.4).
     """
     verdict, outgoing = map_tuple(settings, t, hairpin)
     if verdict != Verdict.NO_MAPPING or not settings.stateful:
         return verdict, outgoing, False
-    if quotes and later:
+    if quotes and part:
         return Verdict.QUOTED_PACKET, t, False
     host4 = t.src_lo
     if t.family == 6:
@@ -234,7 +260,7 @@ def bind(settings, tables, now, t, flags, quotes, later, hairpin):
         host4 = extract(settings.pool6_row, t.dst_hi, t.dst_lo)
     if t.protocol == 0:
         return Verdict.PROTOCOL, t, False
-    if later:
+    if part:
         return Verdict.FRAGMENT_UNKNOWN, t, False
     acquire(tables.lock)
     verdict, outgoing = filter_and_update(settings, tables, now, t, host4, event_of(t.family, flags), quotes)

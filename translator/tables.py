@@ -18,7 +18,8 @@ NONE = -1
 PORTS = 65536
 # LIMITS
 WHEEL = 16384  # seconds one turn of the timer wheel takes; power of two
-FRAGMENTS, FRAGMENT_WAYS = 8192, 4
+FRAGMENTS, FRAGMENT_WAYS = 8192, 4  # datagrams of which fragments are known, and how many of them share a set
+STORED_SHARE = 256  # octets of fragments_memory for each fragment that can be kept
 SYNS, SYN_OCTETS = 256, 128  # TCP SYNs that wait for the one of the other side, and what is kept of each
 
 # Hot: what an established packet reads and writes, one cache line.
@@ -99,8 +100,8 @@ WAITING_PORT = np.dtype(
     [("until", "i8"), ("slot", "i4"), ("port", "i4"), ("newer", "i4"), ("live", "i4")],  # newer: of the same slot
     align=True,
 )
-# Where the datagram of a first fragment went (RFC 6146 section 3.4): the outgoing addresses, for the fragments that
-# follow.
+# A datagram that comes in fragments (RFC 6146 section 3.4): where its first one went, for those that follow, or which
+# ones are kept. `stage` is one of session/reassembly.py.
 FRAGMENT = np.dtype(
     [
         ("src_hi", "i8"),
@@ -113,9 +114,32 @@ FRAGMENT = np.dtype(
         ("out_src_lo", "i8"),
         ("out_dst_hi", "i8"),
         ("out_dst_lo", "i8"),
+        ("oldest", "i8"),  # numbers of its first and last kept fragment, NONE: none is kept
+        ("newest", "i8"),
         ("protocol", "i4"),
+        ("count", "i4"),  # fragments kept
+        ("received", "i4"),  # octets of them, without headers
+        ("reach", "i4"),  # where the farthest of them ends
+        ("total", "i4"),  # octets of the datagram, 0: its last fragment was not seen
         ("family", "i2"),
         ("out_family", "i2"),
+        ("stage", "i2"),
+        ("overlaps", "i2"),
+        ("hop_limit", "i2"),  # of the first fragment
+        ("traffic_class", "i2"),
+    ],
+    align=True,
+)
+# A kept fragment: a packet of so many `octets` in Tables.stored_octets, from `position` on.
+STORED = np.dtype(
+    [
+        ("position", "i8"),  # counts on without end; modulo the length of stored_octets
+        ("next", "i8"),  # number of the next one of its datagram, NONE: the last
+        ("datagram", "i4"),  # row of Tables.fragments
+        ("octets", "i4"),
+        ("header", "i4"),  # octets in front of its data
+        ("offset", "i4"),  # of its data in the datagram
+        ("length", "i4"),
     ],
     align=True,
 )
@@ -195,11 +219,15 @@ class Tables:
     syns: np.ndarray  # SYN[SYNS], a ring
     syn_octets: np.ndarray  # uint8[SYNS, SYN_OCTETS]: how the packet of each begins
     syns_at: np.ndarray  # int64[2]: number of the oldest SYN that waits, and of the next one to come
+    stored: np.ndarray  # STORED: a ring; fragment number n lies at n modulo its length
+    stored_octets: np.ndarray  # uint8: a ring, too
+    stored_at: np.ndarray  # int64[3]: number of the oldest kept fragment and of the next one, position behind the last
     events: np.ndarray  # int64[Event]
 
 
 SESSIONS, BIBS, HOSTS = 0, 1, 2  # kinds: rows of Tables.free and Tables.freed
 HEIGHT, NEVER_USED = 0, 1  # columns of Tables.free
+OLDEST, NEXT, HEAD = 0, 1, 2  # words of Tables.stored_at
 
 
 def records(count: int, dtype: np.dtype) -> np.ndarray:
@@ -212,8 +240,9 @@ def empty_index(count: int) -> np.ndarray:
     return np.zeros(1 << max(2 * count - 1, 1).bit_length(), np.int64)
 
 
-def create(sessions: int, pool_rows: int, static_bibs: int, events: int) -> Tables:
-    """Empty tables for `sessions` sessions (and as many BIB entries and hosts, besides the static ones)."""
+def create(sessions: int, pool_rows: int, static_bibs: int, events: int, fragments_memory: int) -> Tables:
+    """Empty tables for `sessions` sessions (and as many BIB entries and hosts, besides the static ones), and for
+    `fragments_memory` octets of fragments."""
     bibs, slots = sessions + static_bibs, max(pool_rows, 1) * 3
     return Tables(
         lock=np.zeros(8, np.int64),
@@ -240,5 +269,8 @@ def create(sessions: int, pool_rows: int, static_bibs: int, events: int) -> Tabl
         syns=records(SYNS, SYN),
         syn_octets=np.zeros((SYNS, SYN_OCTETS), np.uint8),
         syns_at=np.zeros(2, np.int64),
+        stored=records(max(fragments_memory // STORED_SHARE, 1), STORED),
+        stored_octets=np.zeros(fragments_memory, np.uint8),
+        stored_at=np.zeros(3, np.int64),
         events=np.zeros(events, np.int64),
     )

@@ -91,6 +91,8 @@ class Verdict(IntEnum):
     HOST_PORTS = 59, "6888 REQ-4", Answer.ADDRESS_UNREACHABLE, INFO, "The host is at [limits] per_host_ports."
     FRAGMENT_UNKNOWN = 60, "6146 3.4", Answer.NONE, DEBUG, "A later fragment; its first one was not seen."
     SYN_HELD = 61, "6146 3.5.2.2", Answer.NONE, DEBUG, "A SYN from IPv4; it waits for the one of an IPv6 host."
+    HELD = 62, "6146 3.4", Answer.NONE, DEBUG, "Kept until the fragments come that it cannot go without."
+    FRAGMENT_OVERLAP = 63, "5722 3", Answer.NONE, INFO, "Fragments of a datagram overlap: all of it is discarded."
 
     def __new__(cls, number: int, section: str, answer: Answer, level: int, help: str) -> Self:
         """A member that carries its row."""
@@ -117,6 +119,7 @@ class Event(IntEnum):
     COALESCED = 9, "UDP datagrams written as part of a super-frame."
     WRITE_FAILED = 10, "Packets the TUN device did not take."
     PROBE_SENT = 11, "TCP segments sent to ask whether a silent connection is still there (RFC 6146 3.5.2.2)."
+    FRAGMENTS_RELEASED = 12, "Kept fragments that went on, alone or as part of their datagram."
 
     def __new__(cls, number: int, help: str) -> Self:
         """A member that carries its row."""

@@ -17,7 +17,6 @@ RFC6791_ADDRESSES = 4096  # each is a row of Settings; RFC 6791 section 3.2 wish
 _SECTIONS_LATER = ("service", "clat", "dns64")
 _KEYS_LATER = (  # their defaults are all there is
     ("limits", "port_block"),
-    ("limits", "fragments_memory"),
     ("translation", "clamp_mss"),
     ("state", "file"),
     ("state", "keep"),

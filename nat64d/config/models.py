@@ -196,15 +196,15 @@ class Timeouts(Section):
 
 
 class Limits(Section):
-    """Capacities; a `per_host_` limit or block of 0 is none, `fragments_memory` is in octets, 0 ICMP errors are none at
-    all."""
+    """Capacities; a `per_host_` limit or block of 0 is none, `fragments_memory` is in octets; 0 keeps no fragments, and
+    sends no ICMP errors."""
 
     sessions: Annotated[int, By(whole(16, 16777216))] = 1048576
     per_host_sessions: Annotated[int, By(whole(0, 16777216))] = 0
     per_host_ports: Annotated[int, By(whole(0, 65535))] = 0
     port_block: Annotated[int, By(whole(0, 65535))] = 0
     port_quarantine: Annotated[int, By(whole(0, DAY, "RFC 6888 REQ-8"))] = 120
-    fragments_memory: Annotated[int | None, By(whole(65536, 1 << 30))] = None
+    fragments_memory: Annotated[int, By(whole(0, 1 << 30))] = 16777216
     icmp_errors_per_second: Annotated[int, By(whole(0, 1000000))] = 100
 
 

@@ -16,9 +16,10 @@ from numba import types
 from nat64d.dataplane.coalesce import COUNT, begin, joins, new_pending, payload_of, seal
 from nat64d.dataplane.tun import VNET_HEADER
 from translator.compile import int64, jit
+from translator.datagrams import DATAGRAM
 from translator.packet.fragments import cut
 from translator.packet.virtio import clear
-from translator.pipeline import HEADROOM, SLOT, Worker, new_worker, process, tick
+from translator.pipeline import HEADROOM, SLOT, Worker, new_worker, process, released, tick
 from translator.tables import Settings, Tables
 from translator.verdict import Event
 
@@ -102,6 +103,8 @@ def take_batch(settings, tables, worker, pending, now, fd, slot):
             begin(pending, slot, outcome.at, outcome.end, payload)
         else:
             send(fd, worker, slot, outcome)
+        while worker.state[DATAGRAM] != 0:
+            send(fd, worker, slot, released(settings, tables, worker, now, slot))
     flush(fd, worker, pending)
     return count
 

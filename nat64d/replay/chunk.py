@@ -5,10 +5,13 @@ from typing import NamedTuple
 import numpy as np
 
 from translator.compile import int64, jit
+from translator.datagrams import DATAGRAM
 from translator.packet.fields import copy
 from translator.packet.fragments import cut
 from translator.packet.virtio import clear
-from translator.pipeline import HEADROOM, SLOT, process, tick
+from translator.pipeline import HEADROOM, SLOT, process, released, tick
+from translator.session.listing import usage
+from translator.tables import Tables
 
 # LIMITS
 EXPIRE = 4096  # sessions looked at in one call
@@ -39,16 +42,21 @@ class Result(NamedTuple):
     ends: np.ndarray  # int64[number of outputs]
 
 
-def new_result(packets: int, octets: int, sessions: int) -> Result:
-    """Room for what `packets` packets of `octets` octets in all can become, when there are `sessions` sessions already.
+def new_result(packets: int, octets: int, tables: Tables) -> Result:
+    """Room for what `packets` packets of `octets` octets in all can become, with the sessions and the kept fragments
+    that are in `tables` already.
 
     A packet grows by the difference of the IP headers and a Fragment header, in an ICMP error twice; or it is quoted
     behind 48 octets; or it is cut into pieces of 1232 octets or more (lowest_ipv6_mtu is 1280 or more), each behind 48.
     Each session, and each packet, can bring about one packet of our own. Memory that is not used is never taken.
     """
-    due = sessions + packets
-    outputs = packets + octets // 1024 + due
+    due = int(usage(tables)[0]) + packets
     verdicts, directions, answered, first, last = np.zeros((5, packets), np.int64)
+    oldest, after, head = tables.stored_at.tolist()
+    if oldest < after:
+        packets += after - oldest
+        octets += head - int(tables.stored["position"][oldest % len(tables.stored)])
+    outputs = packets + octets // 1024 + due
     room = np.zeros(octets + 64 * outputs + DUE * due, np.uint8)
     return Result(verdicts, directions, answered, first, last, room, np.zeros(outputs, np.int64))
 
@@ -72,18 +80,29 @@ def translate_chunk(settings, tables, worker, slot, chunk, result):
         copy(slot, HEADROOM, chunk.octets, start, size)
         clear(slot, HEADROOM)
         outcome = process(settings, tables, worker, now, slot, HEADROOM, HEADROOM + size)
-        k = 0
-        size = take_output(worker, slot, outcome, k, result.octets, at)
-        while size > 0:
-            at += size
-            result.ends[count] = at
-            count += 1
-            k += 1
-            size = take_output(worker, slot, outcome, k, result.octets, at)
+        count, at = take_outputs(worker, slot, outcome, result, count, at)
+        while worker.state[DATAGRAM] != 0:
+            one = released(settings, tables, worker, now, slot)
+            count, at = take_outputs(worker, slot, one, result, count, at)
         result.verdicts[n], result.directions[n] = int64(outcome.verdict), outcome.direction
         result.answered[n], result.outputs[n] = int64(outcome.answer > 0), count
         start = end
     return count
+
+
+@jit()
+def take_outputs(worker, slot, outcome, result, count, at):
+    """Add the packets that one became to the result, as outputs number `count` and on, at result.octets[at:]; returns
+    both moved on."""
+    k = 0
+    size = take_output(worker, slot, outcome, k, result.octets, at)
+    while size > 0:
+        at += size
+        result.ends[count] = at
+        count += 1
+        k += 1
+        size = take_output(worker, slot, outcome, k, result.octets, at)
+    return count, at
 
 
 @jit()

@@ -8,7 +8,7 @@ from nat64d.engine import Engine, Outcome
 from nat64d.replay.capture import Packet
 from nat64d.replay.replay import START
 from nat64d.replay.steps_text import Step, steps_of
-from translator.explain import Explanation, explain
+from translator.explain import Explanation, explain, released
 from translator.pipeline import HEADROOM
 
 
@@ -28,8 +28,13 @@ class Explainer(Engine):
     def tell(self, packet: bytes, now: int) -> tuple[Explanation, Outcome]:
         """Do what `translate` does, and tell each step."""
         end = self.load(packet)
-        told = explain(self.settings, self.tables, self.worker, now, self.slot, HEADROOM, end)
-        return told, self.read(told.outcome)
+        common = self.settings, self.tables, self.worker, now, self.slot
+        told = explain(*common, HEADROOM, end)
+        outcome = self.read(told.outcome)
+        while one := released(*common):
+            told = told._replace(released=(*told.released, one))
+            outcome.packets.extend(self._packets(one.outcome))
+        return told, outcome
 
 
 def explained(config: Config, packets: list[Packet]) -> tuple[list[Step], Outcome]:

@@ -27,7 +27,6 @@ from nat64d.replay.compare import VERDICTS, Comparison, Output
 from nat64d.replay.history import History
 from nat64d.settings import settings_of, tables_of
 from translator.pipeline import SLOT, new_worker
-from translator.session.listing import usage
 from translator.verdict import Direction, Verdict
 
 log = logging.getLogger("nat64d")
@@ -117,7 +116,7 @@ class Replay:
         ends = np.cumsum([len(octets) for _, octets in packets], dtype=np.int64)
         times = np.array([time for time, _ in packets], np.int64)
         chunk = Chunk(np.frombuffer(octets or bytearray(1), np.uint8), ends, (times - self._begin) // 1_000_000 + START)
-        result = new_result(len(packets), len(octets), usage(self.tables)[0])
+        result = new_result(len(packets), len(octets), self.tables)
         written = translate_chunk(self.settings, self.tables, self.worker, self._slot, chunk, result)
         return Ends(self._number, times, result, written)
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv6Address
+from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
@@ -11,17 +12,23 @@ from nat64d.engine import Outcome
 from nat64d.replay.header_text import headers, hexadecimal, summary
 from nat64d.settings import address6
 from translator.explain import Explanation, Pass
-from translator.packet.fields import ICMP, TCP, UDP
+from translator.packet.fields import FRAGMENT_HEADER, ICMP, IPV6_HEADER, TCP, UDP
 from translator.packet.parse import View, is_fragment
 from translator.packet.tuples import Tuple
 from translator.session.lifetimes import Timeout
 from translator.session.pool4 import SLOTS
+from translator.session.reassembly import GATHERING
 from translator.session.tcp_state import State
 from translator.static.rfc6052 import LENGTHS, in_pool6
 from translator.tables import NONE, Settings
 from translator.verdict import Event, Verdict
 
 PROTOCOLS = {TCP: "TCP", UDP: "UDP", ICMP: "ICMP"}
+# How a fragment may end that cannot go by itself.
+FRAGMENT_VERDICTS = (
+    *(Verdict.FRAGMENT_UNKNOWN, Verdict.FRAGMENTED_ICMP, Verdict.ZERO_UDP_CHECKSUM, Verdict.FRAGMENT_OVERLAP),
+    Verdict.BAD_LENGTH,
+)
 NOT_ANSWERED = {
     Event.ANSWER_LIMITED: "none: [limits] icmp_errors_per_second is reached",
     Event.ANSWER_UNDUE: "none: no error may be sent about such a packet (RFC 1122 3.2.2, RFC 4443 2.4)",
@@ -39,6 +46,10 @@ class Step(NamedTuple):
 def steps_of(settings: Settings, now: int, packet: bytes, told: Explanation, outcome: Outcome) -> Iterator[Step]:
     """Every step the packet came to, and its end; `now`: milliseconds, when it came."""
     view, steps = told.view, told.steps
+    if told.whole is not None:
+        yield from _last_fragment(settings, now, packet, told)
+        yield from steps_of(settings, now, told.joined, told.whole, outcome)
+        return
     yield Step("parse", "791 3.1" if view.family == 4 else "8200 3", [_parsed(view, len(packet))])
     if view.verdict == Verdict.CONTINUE and steps.quoted is None and not steps.passes:
         yield Step("examine", _section(steps.verdict), [_name(steps.verdict)])
@@ -50,17 +61,42 @@ def steps_of(settings: Settings, now: int, packet: bytes, told: Explanation, out
             returned = IPv4Address(int(one.incoming.dst_lo))
             yield Step("hairpin", "6146 3.8", [f"{returned} is ours: once more, as if it came from IPv4"])
         yield from _search(settings, now, one)
-    yield from _fragment(settings, told)
+    yield from _fragment(settings, now, told)
     yield from _stored(settings, told)
     yield from _planned(settings, told)
-    if outcome.packets:
+    written = iter(outcome.packets)
+    own = [*islice(written, _outputs(told))]
+    if own:
         yield Step("before", "", [*headers(packet), *hexadecimal(packet)])
-    for written in outcome.packets:
-        yield Step("translate", "6146 3.7", [*headers(written), *hexadecimal(written)])
+    yield from map(_translated, own)
+    for next_ in told.released:
+        text = f"kept for want of this one: {_parsed(next_.view, next_.view.end - next_.view.l3)}"
+        yield Step("released", "6146 3.4", [f"{text}: {_name(next_.steps.verdict)}"])
+        yield from map(_translated, islice(written, _outputs(next_)))
     if told.answer is not None:
         text = summary(outcome.answer) if outcome.answer else NOT_ANSWERED[told.answer]
         yield Step("answer", _towards(told, "4.4", "5.4"), [text])
     yield Step("verdict", _section(steps.verdict), [f"{_name(steps.verdict)}: {steps.verdict.help}"])
+
+
+def _last_fragment(settings: Settings, now: int, packet: bytes, told: Explanation) -> Iterator[Step]:
+    """The steps of a fragment that made its datagram whole, which now is a packet."""
+    yield Step("parse", "791 3.1" if told.view.family == 4 else "8200 3", [_parsed(told.view, len(packet))])
+    for one in told.steps.passes:
+        yield from _search(settings, now, one)
+    assert told.steps.kept is not None
+    text = f"the last that was missing: {told.steps.kept.count} fragments are one packet of {len(told.joined)} octets"
+    yield Step("fragment", "6146 3.4", [text])
+
+
+def _outputs(told: Explanation) -> int:
+    """How many packets one became."""
+    octets, piece = told.outcome.end - told.outcome.at, told.outcome.piece
+    return -(-(octets - IPV6_HEADER - FRAGMENT_HEADER) // piece) if piece else int(octets > 0)
+
+
+def _translated(written: bytes) -> Step:
+    return Step("translate", "6146 3.7", [*headers(written), *hexadecimal(written)])
 
 
 def _name(verdict: Verdict) -> str:
@@ -184,7 +220,7 @@ def _pool(settings: Settings, bib: np.record) -> str:
     return f", pool4 {IPv4Address(int(row.address))} ports {row.port_first}-{row.port_last}"
 
 
-def _fragment(settings: Settings, told: Explanation) -> Iterator[Step]:
+def _fragment(settings: Settings, now: int, told: Explanation) -> Iterator[Step]:
     """What the memory of fragments knows, if it was asked."""
     steps = told.steps
     if steps.recalled is not None:
@@ -192,7 +228,11 @@ def _fragment(settings: Settings, told: Explanation) -> Iterator[Step]:
     elif steps.remembered:
         seconds = settings.timeouts[Timeout.FRAGMENT_MIN] / 1000
         text = f"remembered for {seconds:g} s, for the fragments that follow"
-    elif steps.verdict == Verdict.FRAGMENT_UNKNOWN:
+    elif steps.kept is not None:
+        seconds = (steps.kept.expires - now) / 1000
+        until = "its datagram is whole" if steps.kept.stage == GATHERING else "its first fragment comes"
+        text = f"kept until {until}, for {seconds:g} s; of its datagram there are {steps.kept.count}"
+    elif steps.verdict in FRAGMENT_VERDICTS and steps.passes:
         text = _name(steps.verdict)
     else:
         return

@@ -104,10 +104,10 @@ VALUES = [
     ("[api] http", '"127.0.0.1:0"', f'"" or {LISTENER}'),
     ("[log] level", '"loud"', '"debug" or "info" or "warning" or "error"'),
     ("[log] format", "{ a = 1 }", '"text" or "json"'),
+    ("[limits] fragments_memory", "-1", "a whole number from 0 to 1073741824"),
+    ("[limits] fragments_memory", "1073741825", "a whole number from 0 to 1073741824"),
     # Well-formed, but for a later version.
     ("[limits] port_block", "64", f"0: anything else is {LATER}"),
-    ("[limits] fragments_memory", "4194304", f"no such key: {LATER}"),
-    ("[limits] fragments_memory", "1", "a whole number from 65536 to 1073741824"),
     ("[translation] eam_hairpin", '"on"', '"intrinsic" or "simple" or "off"'),
     ("[translation] clamp_mss", "true", f"false: anything else is {LATER}"),
     ("[state] file", '"/var/lib/nat64d/state"', f'"/run/nat64d/state": anything else is {LATER}'),

@@ -161,7 +161,22 @@ SAID = {
         "fragment",
         "as its first fragment: 203.0.113.1 > 192.0.2.1 UDP",
     ),
-    "unknown_fragment": ((LATER,), "fragment", "fragment_unknown"),
+    "kept_fragment": (
+        (LATER.replace("1480", "8"), LATER),
+        "fragment",
+        "kept until its first fragment comes, for 9.999 s; of its datagram there are 2",
+    ),
+    "fragment_of_nobody": ((LATER.replace("203.0.113.1", "203.0.113.2"),), "fragment", "fragment_unknown"),
+    "released_fragment": (
+        (TEXT + " frag 16 len 8 id 7", TEXT + " frag 0+ len 8 id 7"),
+        "released",
+        "kept for want of this one: IPv6 UDP, 56 octets, hop limit 64, fragment from octet 16 on, the last: translated",
+    ),
+    "fragmented_ping": (
+        (TEXT.replace("udp 5000 53", "icmp echo 9 frag 0+ len 16 id 7"),),
+        "fragment",
+        "kept until its datagram is whole, for 10 s; of its datagram there are 1",
+    ),
     "atomic_fragment": ((TEXT + " frag 0",), "parse", "an atomic fragment"),
     "hairpin": (
         ("2001:db8:2::20 > 64:ff9b::203.0.113.1 udp 5353 53",),

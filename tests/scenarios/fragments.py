@@ -90,6 +90,8 @@ HALF_TCP = bytes(to_server6(TCP(sport=5000, dport=80, flags="S") / data(80)))[40
 UNCHECKED = bytes(UDP(sport=53, dport=MAPPED_PORT, len=1408, chksum=0)) + data(1400)
 LARGE = to_host4(Raw(answer(2912)[0][:1456]), proto=17, id=ID4, flags="DF+MF")
 
+NO_MEMORY = STANDARD + "\n[limits]\nfragments_memory = 0\n"
+
 SCENARIOS = [
     Scenario(
         "ipv4_fragments_to_ipv6",
@@ -151,7 +153,7 @@ SCENARIOS = [
     ),
     Scenario(
         "a_later_fragment_without_its_first",
-        "Dropped until the first one has come, and again ten seconds after it; so is one of another datagram.",
+        "fragments_memory = 0: dropped until the first one has come, and ten seconds after it; so is one of another.",
         [
             OPEN,
             drops("fragment_unknown", part4(LONG4, 800, 1408)),
@@ -161,10 +163,11 @@ SCENARIOS = [
             drops("fragment_unknown", part4(LONG4, 800, 1408), after=11),
             drops("fragment_unknown", out6(QUERY_LONG6, 800, 1408)),
         ],
+        NO_MEMORY,
     ),
     Scenario(
         "fragments_that_cannot_pass",
-        "Of ICMP, whose checksum covers all of it; a first one without a whole TCP header, or with extension headers.",
+        "Without a whole TCP header, or with extension headers; with no memory, of ICMP and UDP without checksum.",
         [
             OPEN,
             drops("fragmented_icmp", out6(HALF_PING6, 0, 40, protocol=58)),
@@ -173,5 +176,6 @@ SCENARIOS = [
             drops("extension_headers", to_server6(IPv6ExtHdrFragment(m=1, id=ID6) / IPv6ExtHdrDestOpt() / QUERY6)),
             drops("zero_udp_checksum", part4(UNCHECKED, 0, 800)),
         ],
+        NO_MEMORY,
     ),
 ]

@@ -127,7 +127,7 @@ CASES = [
             Step(LAST4, fragment_of(datagram6(3000), 2960, 1232)),
         ],
     ),
-    Case("rfc6146_3_4_a_later_fragment_alone", sent=SECOND4, verdict=Verdict.FRAGMENT_UNKNOWN),
+    Case("rfc6146_3_4_a_later_fragment_alone", sent=SECOND4, verdict=Verdict.HELD),
     Case(
         "rfc6146_3_4_a_later_fragment_after_fragment_min",
         steps=[Step(SMALL4[0], SMALL6[0]), Step(SMALL4[1], SMALL6[1], at=9.9)],
@@ -135,13 +135,13 @@ CASES = [
     ),
     Case(
         "rfc6146_3_4_a_later_fragment_too_late",
-        steps=[Step(SMALL4[0], SMALL6[0]), Step(SMALL4[1], verdict=Verdict.FRAGMENT_UNKNOWN, at=10)],
+        steps=[Step(SMALL4[0], SMALL6[0]), Step(SMALL4[1], verdict=Verdict.HELD, at=10)],
     ),
     Case(
         "rfc6146_3_4_a_later_fragment_of_another_datagram",
         steps=[
             Step(SMALL4[0], SMALL6[0]),
-            Step(fragment_of(datagram4(3000), 1000, 1000, 0x4321), verdict=Verdict.FRAGMENT_UNKNOWN),
+            Step(fragment_of(datagram4(3000), 1000, 1000, 0x4321), verdict=Verdict.HELD),
         ],
     ),
     Case(

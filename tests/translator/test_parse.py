@@ -115,11 +115,9 @@ CASES = [
     refused("a_later_fragment_of_nothing_in_ipv6", from6() / IPv6ExtHdrFragment(nh=17, offset=100), BAD),
     refused("a_first_fragment_without_its_tcp_header", fragment_of(TCP4, 0, 16), CUT),
     refused("a_first_fragment_without_its_tcp_options", fragment_of(from4() / TCP(**TO_MAPPED, **MSS), 0, 20), BAD),
-    refused("a_fragment_of_a_ping", fragment_of(from4() / ping4(True, payload(64)), 0, 32), Verdict.FRAGMENTED_ICMP),
-    refused("a_fragment_of_a_ping6", fragment_of(from6() / ping6(True, payload(64)), 0, 32), Verdict.FRAGMENTED_ICMP),
-    refused(
-        "a_later_fragment_of_a_ping", fragment_of(from4() / ping4(True, payload(64)), 32, 40), Verdict.FRAGMENTED_ICMP
-    ),
+    refused("a_fragment_of_a_ping", fragment_of(from4() / ping4(True, payload(64)), 0, 32), Verdict.HELD),
+    refused("a_fragment_of_a_ping6", fragment_of(from6() / ping6(True, payload(64)), 0, 32), Verdict.HELD),
+    refused("a_later_fragment_of_a_ping", fragment_of(from4() / ping4(True, payload(64)), 32, 40), Verdict.HELD),
     Case(
         "rfc768_length_of_a_first_fragment_is_that_of_the_datagram",
         sent=fragment_of(from4() / UDP(**TO_MAPPED) / payload(64), 0, 32),

@@ -210,14 +210,14 @@ CASES = [
         error6_seen(sent6(tc=4) / UDP(**FROM_HOST6) / payload(21), tc=4),
         config={"translation": {"traffic_class": 4}},
     ),
-    inward4("a_fragment_of_an_error", fragment_of(error4(LONG4), 0, 400), verdict=Verdict.FRAGMENTED_ICMP),
+    inward4("a_fragment_of_an_error", fragment_of(error4(LONG4), 0, 400), verdict=Verdict.HELD),
     outward6(
         "an_error_in_an_atomic_fragment_keeps_its_identification",
         from6(src=ROUTER6) / IPv6ExtHdrFragment(id=0x12345678) / Icmp(type=1, code=4) / UDP6_IN,
         error4_seen(UDP4_IN, id=0x5678),
     ),
-    outward6("a_fragment_of_an_error", fragment_of(error6(UDP6_IN), 0, 40), verdict=Verdict.FRAGMENTED_ICMP),
-    inward4("a_later_fragment_of_an_error", fragment_of(error4(LONG4), 400, 400), verdict=Verdict.FRAGMENTED_ICMP),
+    outward6("a_fragment_of_an_error", fragment_of(error6(UDP6_IN), 0, 40), verdict=Verdict.HELD),
+    inward4("a_later_fragment_of_an_error", fragment_of(error4(LONG4), 400, 400), verdict=Verdict.HELD),
     outward6(
         "quoted_packet_above_1260_octets_has_df",
         error6(cut(seen6() / UDP(**TO_HOST6) / payload(1233), 200)),

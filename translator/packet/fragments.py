@@ -45,12 +45,21 @@ def plan_output(settings, p, view, offload, out_family):
     if out_family == 4:
         return plan_ipv4(settings, view, segment, offload.gso_size)
     size = IPV6_HEADER + segment + fragment_header * FRAGMENT_HEADER
-    if view.family == 4 and not view.dont_fragment and size > settings.lowest_ipv6_mtu:
+    if size > settings.lowest_ipv6_mtu and may_be_cut(view):
         return plan_cut(settings, p, view, offload)
     if settings.mtu6 > 0 and size > settings.mtu6:
         grows = IPV6_HEADER - IPV4_HEADER + fragment_header * FRAGMENT_HEADER if view.family == 4 else 0
         return Plan(Verdict.TOO_BIG, settings.mtu6 - grows, 0, 0, 0, 0)
     return Plan(Verdict.CONTINUE, 0, 0, fragment_header, 0, offload.gso_size)
+
+
+@jit()
+def may_be_cut(view):
+    """A packet without DF; hairpinned, one that would be without DF in IPv4 (section 5.1.1), unless it is a fragment
+    already: as it came it fits."""
+    if view.family == 4:
+        return view.dont_fragment == 0
+    return view.has_fragment_header != 0 and not is_fragment(view)
 
 
 @hot()
