@@ -83,13 +83,13 @@ class Nat64(Engine):
         self.around_slot, self.slot = guarded()
         self.around_answer, answer = guarded()
         self.worker = replace(self.worker, answer=answer)
-        self.written_at = self.written_to = HEADROOM
+        self.written_at = HEADROOM
 
     def send(self, packet: Sent, at: float = 0.0, damaged: bool = False) -> Outcome:
         """Translate a packet `at` seconds after the test began."""
         before, kept = self.worker.counters.copy(), self.worker.events[Event.FRAGMENTS_RELEASED]
         self.around_answer.fill(POISON)
-        self.written_at, self.written_to = HEADROOM, HEADROOM + len(bytes(packet))
+        self.written_at = HEADROOM
         outcome = super().send(bytes(packet), BEGIN + at)
         self._check_counters(before, outcome)
         self._check_memory(bytes(packet), outcome, self.worker.events[Event.FRAGMENTS_RELEASED] - kept)
@@ -130,7 +130,7 @@ class Nat64(Engine):
 
     def _packets(self, outcome: Any) -> list[bytes]:
         if outcome.end > outcome.at:
-            self.written_at, self.written_to = min(self.written_at, outcome.at), max(self.written_to, outcome.end)
+            self.written_at = min(self.written_at, outcome.at)
         return super()._packets(outcome)
 
     def _check_counters(self, before: np.ndarray, outcome: Outcome) -> None:
@@ -143,7 +143,7 @@ class Nat64(Engine):
         so many kept fragments came into the slot after it, or with it as one packet."""
         end = HEADROOM + len(packet)
         first = CANARY + self.written_at - VNET_HEADER
-        last = CANARY + (SLOT if released and not outcome.packets else self.written_to)
+        last = CANARY + (SLOT if released else end)
         untouched = [self.around_slot[:first], self.around_slot[last:]]
         longest = max(len(out) for out in [*outcome.packets, outcome.answer or b"", *outcome.due, b""])
         untouched += [self.around_answer[: CANARY + HEADROOM], self.around_answer[CANARY + HEADROOM + longest :]]
