@@ -21,7 +21,7 @@ EXAMPLES = int(os.environ.get("ORACLE_EXAMPLES", "40"))
 RANDOM = st.randoms(use_true_random=False)  # its choices shrink
 
 # What the translator does by design and by now: see Scope.
-SCOPE = Scope(hairpins_directly=True, quotes_later_fragments=False)
+SCOPE = Scope(hairpins_directly=True)
 
 # The tables are small so that they fill, the limit of errors is high so that each is seen.
 CONFIGS = {

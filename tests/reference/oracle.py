@@ -26,6 +26,7 @@ class Oracle:
         self.scope = scope or Scope()
         self.pool6 = config.pool6
         self.own = config.tun.ipv4, config.tun.ipv6
+        self.rfc6791_ipv6 = config.translation.rfc6791_ipv6
         self.bibs = Bibs([pool_of(row) for row in config.pool4], [entry_of(row) for row in config.forward])
         self.policy = policy_of(config)
         self.rules = Rules(

@@ -214,9 +214,11 @@ class Trip:
         return headers.write_ipv4(packet, source, host4, protocol, payload, ttl, self.oracle.path)
 
     def _stand_in(self) -> IPv6Address | None:
-        """RFC 7915 4.1 writes an illegal source of an error under pool6, RFC 6052 3.1 forbids some: ours is as good."""
-        source = self.packet.source
-        own = self.oracle.own[1]
+        """RFC 7915 4.1 writes an illegal source of an error under pool6, RFC 6052 3.1 forbids some: ours is as good, or
+        the operator's prefix with the source in its last bits.
+        """
+        source, prefix = self.packet.source, self.oracle.rfc6791_ipv6
+        own = prefix[int(source) % min(prefix.num_addresses, 1 << 32)] if prefix else self.oracle.own[1]
         odd = is_illegal_source4(source) or is_non_global(source)  # type: ignore[arg-type]
         return own if odd and self.observed and self.observed[0][8:24] == own.packed else None
 
