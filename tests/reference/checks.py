@@ -48,7 +48,7 @@ class Rules:
     udp_zero_checksum: str = "calculate"  # | drop | forward
     stateful: bool = True
     drop_icmp_info: bool = False
-    reassembles: bool = False  # fragmented ICMP and fragmented UDP without checksum, RFC 6146 3.4
+    reassembles: bool = False  # RFC 6146 3.4: a fragment waits until its datagram is whole
 
 
 # Protocol numbers that mean something else in the other family, or nothing without the header before: RFC 7915 copies
@@ -131,8 +131,11 @@ def check_udp(packet: Packet, rules: Rules) -> list[Refusal]:
 
 def check_icmp(packet: Packet, rules: Rules) -> list[Refusal]:
     """RFC 7915 4.2 and 5.2: types; 4.3: a broken error must not leave mended."""
+    if packet.is_fragment and rules.reassembles:
+        least = 8 if packet.is_first else 1
+        return [Refusal("792", UNREADABLE, permitted=True)] if len(packet.payload) < least else []
     if packet.is_fragment:
-        return [] if rules.reassembles else [Refusal("7915 4.2", ("FRAGMENTED_ICMP",))]
+        return [Refusal("7915 4.2", ("FRAGMENTED_ICMP",))]
     if len(packet.payload) < 8:
         return [Refusal("792", UNREADABLE)]
     pseudo = pseudo_header(packet.source, packet.destination, packet.protocol, packet.declared)

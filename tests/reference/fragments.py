@@ -1,8 +1,5 @@
 """Fragments of a stateful translator: RFC 6146 3.4. The first fragment has the ports; what follows is known by its
-identification.
-
-Queueing fragments that come before the first, and reassembly where a checksum has to be made, are what section 3.4
-allows or asks for beyond this; `Scope` in `oracle.py` says which the implementation under test does.
+identification. What waits for it, or is put together, is in `reassembly.py`.
 """
 
 from ipaddress import IPv4Address, IPv6Address
@@ -25,6 +22,9 @@ class FragmentMemory:
 
     def remember(self, packet: Packet, ports: Ports, now: float) -> None:
         self.known[key_of(packet)] = ports, now + self.lifetime
+
+    def forget(self, packet: Packet) -> None:
+        self.known.pop(key_of(packet), None)
 
     def recall(self, packet: Packet) -> Ports | None:
         known = self.known.get(key_of(packet))

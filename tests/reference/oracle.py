@@ -16,6 +16,7 @@ from tests.reference.fragments import FragmentMemory
 from tests.reference.outcome import Expected, Refusal
 from tests.reference.quoting import ErrorTranslator
 from tests.reference.reading import UNREADABLE, Packet, UnreadableError, read
+from tests.reference.reassembly import Reassembly
 from tests.reference.trip import Trip
 
 
@@ -35,10 +36,10 @@ class Oracle:
             denylist4=tuple(config.translation.denylist4),
             udp_zero_checksum=config.translation.udp_zero_checksum,
             drop_icmp_info=config.filtering.drop_icmp_info,
-            reassembles=self.scope.reassembles,
         )
         self.path = path_of(config)
         self.fragments = FragmentMemory(config.timeouts.fragment)
+        self.reassembly = Reassembly(self, config.timeouts.fragment) if config.limits.fragments_memory else None
         self.stateless = stateless_of(config, self.path, self.scope, self.bibs)
         self.is_stateful = bool(config.pool4 or config.forward)
         self.errors = ErrorTranslator(
@@ -73,6 +74,8 @@ class Oracle:
     def expire(self, at: float) -> list[bytes]:
         """Let `at` seconds come; returns the packets of our own that are due."""
         self.fragments.expire(at)
+        if self.reassembly is not None:
+            self.reassembly.expire(at)
         probed = self.bibs.expire(at, self.policy.lifetimes["TCP_TRANS"])
         return [headers.probe(embed(self.pool6, host4), port, *entry.host6) for entry, (host4, port) in probed]
 
@@ -87,8 +90,15 @@ class Oracle:
             packet = read(octets)
         except UnreadableError:
             return Expected([Refusal("8200 3", (*UNREADABLE, "HEADER_CHECKSUM", "EXTENSION_HEADERS"))], due=due)
-        trip = Trip(self, packet, at, observed, verdict)
-        expected = trip.from_ipv6() if packet.family == 6 else trip.from_ipv4()
+        if self.reassembly is not None:
+            expected, packet = self.reassembly.send(packet, at, observed, verdict)
+        else:
+            expected = self.translate(packet, at, observed, verdict)
         errors.fill_answers(expected, packet, *self.own)
         expected.due = due
         return expected
+
+    def translate(self, packet: Packet, at: float, observed: list[bytes], verdict: str) -> Expected:
+        """What has to become of a packet that waits for no other."""
+        trip = Trip(self, packet, at, observed, verdict)
+        return trip.from_ipv6() if packet.family == 6 else trip.from_ipv4()

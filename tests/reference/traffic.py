@@ -181,7 +181,9 @@ def packets(rng: Random, world: World) -> list[bytes]:
 
 
 def in_fragments(rng: Random, packet: bytes) -> list[bytes]:
-    """In order, at times without the first, at times doubled; only of packets without options or extension headers."""
+    """In order, at times without the first, doubled, in another order, mixed with others that overlap; only of packets
+    without options or extension headers.
+    """
     size = rng.choice((24, 48, 1232))
     identification = rng.randint(1, 0xFFFF)
     if packet[0] == 0x45 and packet[6:8] in (b"\0\0", b"\x40\0"):
@@ -190,8 +192,14 @@ def in_fragments(rng: Random, packet: bytes) -> list[bytes]:
         pieces = make.fragments6(packet, size, identification << 16 | 1)
     else:
         return [packet]
-    pieces = pieces[:4]
-    how = rng.randint(0, 5)
+    pieces = pieces[:4] if coin(rng) else pieces
+    how = rng.randint(0, 8)
+    if how > 5:
+        rng.shuffle(pieces)
+    if how == 8:
+        make_pieces = make.fragments4 if packet[0] >> 4 == 4 else make.fragments6
+        more = make_pieces(packet, 40, identification if packet[0] >> 4 == 4 else identification << 16 | 1)
+        pieces.insert(rng.randint(0, len(pieces)), rng.choice(more))
     return pieces[1:] or pieces if how == 0 else pieces + pieces[:1] if how == 1 else pieces
 
 

@@ -30,14 +30,17 @@ PROTOCOLS = (TCP, UDP, ICMP)
 class Trip:
     """One packet's way through."""
 
-    def __init__(self, oracle: Oracle, packet: Packet, at: float, observed: list[bytes], verdict: str) -> None:
+    def __init__(
+        self, oracle: Oracle, packet: Packet, at: float, observed: list[bytes], verdict: str, waits: bool = False
+    ) -> None:
+        """`waits`: it is a fragment that is kept until its datagram is whole."""
         self.verdict = verdict
         self.oracle = oracle
         self.packet = packet
         self.at = at
         self.observed = observed
         self.static = not oracle.is_stateful or oracle.stateless.serves(packet)
-        rules = replace(oracle.rules, stateful=not self.static)
+        rules = replace(oracle.rules, stateful=not self.static, reassembles=waits)
         embedded = oracle.embedded(packet, self.static)
         self.expected = Expected(check(packet, rules, embedded, self._quoted_hosts()))
 
@@ -86,7 +89,8 @@ class Trip:
         self.expected.hairpinned = True
         arriving = read(translated)
         if self.oracle.scope.hairpins_directly:
-            arriving.dont_fragment = True  # as IPv6 is: never split on the way
+            # As IPv6 is: never split on the way; 5.1.1 clears DF where there was a Fragment Header.
+            arriving.dont_fragment = not self.packet.has_fragment_header or self.packet.is_fragment
             arriving.identification = self.packet.identification or arriving.identification
         self._arrive(arriving, pair)
 
