@@ -163,6 +163,8 @@ def settings_of(config: Config, secret: bytes, queues: int = 1) -> Settings:
         address_dependent=int(config.filtering.address_dependent),
         drop_inbound_tcp=int(config.filtering.drop_inbound_tcp),
         drop_icmp_info=int(config.filtering.drop_icmp_info),
+        check_rst=int(config.filtering.check_rst),
+        rst_during_fin=int(config.filtering.rst_during_fin),
         **_translation(config),
         per_host_sessions=config.limits.per_host_sessions,
         per_host_ports=config.limits.per_host_ports,

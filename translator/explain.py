@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from translator.datagrams import DATAGRAM, bind_fragment, load_next, needs_whole, put_together
-from translator.packet.fields import TCP, TCP_FLAGS_AT, u8
+from translator.packet.fields import TCP, TCP_FLAGS_AT, TCP_RST, u8
 from translator.packet.fragments import Plan, plan_output
 from translator.packet.icmp_error import wants_answer
 from translator.packet.parse import View, is_fragment, parse, parse_quoted
@@ -32,6 +32,7 @@ from translator.session.bib import find_bib4, find_bib6
 from translator.session.lifetimes import Timeout
 from translator.session.sessions import find_session4, find_session6, first_timeout
 from translator.session.tcp_state import TIMER, State, event_of
+from translator.session.windows import doubt, watch
 from translator.static.eam import find_eam4, find_eam6
 from translator.static.rfc6052 import extract, in_pool6
 from translator.tables import NONE, Settings, Tables
@@ -182,12 +183,17 @@ def bind_packet(
     flags = u8(p, view.l4 + TCP_FLAGS_AT) if view.transport == TCP and view.fragment_offset == 0 else 0
     whole = is_fragment(view) and needs_whole(settings, p, view)
     quotes, part = quoted.l3 != view.l3, quoted.fragment_offset > 0 or whole
+    if settings.check_rst and flags & TCP_RST:
+        flags = doubt(settings, tables, now, p, view, incoming, flags)
     passes = [search(settings, tables, now, incoming, flags, quotes, part, False)]
     if passes[0].verdict == Verdict.CONTINUE and returns_to_us(settings, incoming, passes[0].outgoing):
         passes.append(search(settings, tables, now, arriving(passes[0].outgoing), flags, quotes, part, True))
     found, outgoing, stateful = passes[-1].verdict, passes[-1].outgoing, any(one.stateful for one in passes)
     if found in (Verdict.NO_SESSION, Verdict.FILTERED_ADF):
         found = hold_syn(settings, tables, now, p, view, incoming, flags, found)
+    if found == Verdict.CONTINUE and settings.check_rst and flags != 0:
+        for one in passes:
+            watch(settings, tables, now, p, view, one.incoming, flags)
     if not is_fragment(view):
         return steps._replace(verdict=found, passes=tuple(passes))
     verdict, outgoing = bind_fragment(
@@ -218,7 +224,7 @@ def search(
         if opened and after.session.state == State.ESTABLISHED:
             timeout = Timeout.TCP_EST
         if t.protocol == TCP and before.session is not None and not opened:
-            timeout = Timeout(int(TIMER[before.session.state, event_of(t.family, flags)]))
+            timeout = Timeout(int(TIMER[settings.rst_during_fin, before.session.state, event_of(t.family, flags)]))
     eam = find_eam6(settings, t.src_hi, t.src_lo) if t.family == 6 else find_eam4(settings, t.dst_lo)
     opened_bib = bool(happened[Event.BIB_CREATED])
     return Pass(t, verdict, outgoing, bool(stateful), int(eam), before, after, timeout, opened_bib, opened)

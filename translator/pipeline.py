@@ -11,7 +11,7 @@ import numpy as np
 from translator.compile import hot, int64, jit
 from translator.datagrams import DATAGRAM, bind_fragment, load_next, needs_whole, put_together
 from translator.lock import acquire, release
-from translator.packet.fields import ICMP, IGMP, TCP, TCP_FLAGS_AT, u8
+from translator.packet.fields import ICMP, IGMP, TCP, TCP_FLAGS_AT, TCP_RST, u8
 from translator.packet.fragments import plan_output
 from translator.packet.icmp import is_echo, is_error
 from translator.packet.icmp_error import PORT_UNREACHABLE4, build, describe, may_be_answered, wants_answer
@@ -28,6 +28,7 @@ from translator.session.sessions import expire
 from translator.session.tcp_state import Event as TcpEvent
 from translator.session.tcp_state import event_of
 from translator.session.waiting import hold, take_overdue
+from translator.session.windows import doubt, watch
 from translator.static.addresses import is_unicast, may_reach, within
 from translator.static.mapping import hairpins_within, map_tuple
 from translator.static.rfc6052 import extract, in_pool6
@@ -204,7 +205,9 @@ def bind_packet(settings, tables, worker, now, p, view, quoted, incoming):
     """
     flags = u8(p, view.l4 + TCP_FLAGS_AT) if view.transport == TCP and view.fragment_offset == 0 else 0
     whole = is_fragment(view) and needs_whole(settings, p, view)
-    quotes, part = quoted.l3 != view.l3, quoted.fragment_offset > 0 or whole
+    quotes, part, again = quoted.l3 != view.l3, quoted.fragment_offset > 0 or whole, incoming
+    if settings.check_rst and flags & TCP_RST:
+        flags = doubt(settings, tables, now, p, view, incoming, flags)
     verdict, outgoing, remembers = bind(settings, tables, now, incoming, flags, quotes, part, False)
     hairpins = verdict == Verdict.CONTINUE and returns_to_us(settings, incoming, outgoing)
     if hairpins:
@@ -213,6 +216,10 @@ def bind_packet(settings, tables, worker, now, p, view, quoted, incoming):
         remembers = remembers or stateful
     if verdict == Verdict.NO_SESSION or verdict == Verdict.FILTERED_ADF:
         verdict = hold_syn(settings, tables, now, p, view, incoming, flags, verdict)
+    if verdict == Verdict.CONTINUE and settings.check_rst and flags != 0:
+        watch(settings, tables, now, p, view, incoming, flags)
+        if hairpins:
+            watch(settings, tables, now, p, view, again, flags)
     if is_fragment(view):
         verdict, outgoing = bind_fragment(
             settings, tables, worker, now, p, view, incoming, verdict, outgoing, remembers, whole

@@ -175,6 +175,8 @@ class Settings:
     address_dependent: int
     drop_inbound_tcp: int
     drop_icmp_info: int
+    check_rst: int
+    rst_during_fin: int
     mtu4: int  # 0: the kernel's route answers for its own links
     mtu6: int
     lowest_ipv6_mtu: int
@@ -198,6 +200,7 @@ class Tables:
     lock: np.ndarray  # int64[8]; word 0 is the spinlock
     sessions: np.ndarray  # SESSION
     links: np.ndarray  # LINKS, one a session
+    windows: np.ndarray  # int64[sessions, 4], cold: see session/windows.py
     bibs: np.ndarray  # BIB
     hosts: np.ndarray  # HOST
     sessions6: np.ndarray  # int64[2^k] index: (protocol, host6, host4) -> session
@@ -248,6 +251,7 @@ def create(sessions: int, pool_rows: int, static_bibs: int, events: int, fragmen
         lock=np.zeros(8, np.int64),
         sessions=records(sessions, SESSION),
         links=records(sessions, LINKS),
+        windows=np.zeros((sessions, 4), np.int64),
         bibs=records(bibs, BIB),
         hosts=records(bibs, HOST),
         sessions6=empty_index(sessions),

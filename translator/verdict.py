@@ -120,6 +120,7 @@ class Event(IntEnum):
     WRITE_FAILED = 10, "Packets the TUN device did not take."
     PROBE_SENT = 11, "TCP segments sent to ask whether a silent connection is still there (RFC 6146 3.5.2.2)."
     FRAGMENTS_RELEASED = 12, "Kept fragments that went on, alone or as part of their datagram."
+    RST_IGNORED = 13, "TCP RSTs out of their connection's window: passed, but not believed ([filtering] check_rst)."
 
     def __new__(cls, number: int, help: str) -> Self:
         """A member that carries its row."""

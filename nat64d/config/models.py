@@ -214,6 +214,8 @@ class Filtering(Section):
     address_dependent: Flag = False
     drop_inbound_tcp: Flag = False
     drop_icmp_info: Flag = False
+    check_rst: Flag = False
+    rst_during_fin: Flag = False
 
 
 Mtu4 = Annotated[int | Literal["auto"], By(either("auto", whole(68, 65535, "RFC 791")))]

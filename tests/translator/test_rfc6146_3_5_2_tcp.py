@@ -74,7 +74,7 @@ def test_rfc6146_3_5_2_2_state_and_event(state, event):
 
 def test_rfc6146_3_5_2_2_the_table_has_every_state_and_event():
     assert {state for state, _ in cells()} == {state.name for state in State} - {"NONE"}
-    assert NEXT.shape == TIMER.shape == (len(State), len(Event))
+    assert NEXT.shape == TIMER.shape == (2, len(State), len(Event))
     assert {rule[0] for rule in RULES} < set(State)
 
 

@@ -126,6 +126,8 @@ def create_session(settings, tables, now, bib, host4, host4_port, state):
     entry.sessions += 1
     tables.hosts[entry.host].sessions += 1
     schedule(tables, session, now)
+    if settings.check_rst:
+        tables.windows[session] = 0
     tables.events[Event.SESSION_CREATED] += 1
     return session
 
@@ -159,12 +161,12 @@ def touch(settings, tables, now, session, event):
     if row.protocol != TCP:
         row.expires = now + settings.timeouts[first_timeout(row.protocol)]
         return
-    state = row.state
-    timer = TIMER[state, event]
+    state, option = row.state, settings.rst_during_fin
+    timer = TIMER[option, state, event]
     if timer != Timeout.KEEP:
         row.expires = now + settings.timeouts[timer]
-    if NEXT[state, event] != state:
-        row.state = NEXT[state, event]
+    if NEXT[option, state, event] != state:
+        row.state = NEXT[option, state, event]
         unschedule(tables, session)
         schedule(tables, session, now)
 

@@ -7,7 +7,7 @@ from enum import IntEnum
 
 import numpy as np
 
-from translator.compile import jit
+from translator.compile import int64, jit
 from translator.packet.fields import TCP_FIN, TCP_RST, TCP_SYN
 from translator.session.lifetimes import Timeout
 
@@ -36,11 +36,12 @@ class Event(IntEnum):
     V6_RST = 5
     V4_REST = 6
     V6_REST = 7
+    IGNORED = 8  # a RST that is not believed: it changes nothing
 
 
-_FIN = (Event.V4_FIN, Event.V6_FIN)
+NOT_BELIEVED = 0x100  # beside the eight flags of a segment
 _RST = (Event.V4_RST, Event.V6_RST)
-_ANY = tuple(Event)
+_ANY = tuple(event for event in Event if event != Event.IGNORED)
 
 # Later rows overrule earlier ones.
 #    state                    event              next state                 timer
@@ -60,11 +61,19 @@ RULES = (
     (State.TRANS, _RST, State.TRANS, Timeout.KEEP),
 )
 
-NEXT = np.repeat(np.arange(len(State)), len(Event)).reshape(len(State), len(Event))
+# With rst_during_fin these as well: the end that has sent its FIN may be gone when the other one resets.
+RULES_DURING_FIN = (
+    (State.V4_FIN_RCV, _RST, State.TRANS, Timeout.TCP_TRANS),
+    (State.V6_FIN_RCV, _RST, State.TRANS, Timeout.TCP_TRANS),
+)
+
+# Next state and timer: [rst_during_fin, state, event].
+NEXT = np.tile(np.arange(len(State))[:, None], (2, 1, len(Event)))
 TIMER = np.full_like(NEXT, Timeout.KEEP)
-for _state, _events, _next, _timer in RULES:
-    for _event in _events:
-        NEXT[_state, _event], TIMER[_state, _event] = _next, _timer
+for _option, _rules in enumerate((RULES, RULES + RULES_DURING_FIN)):
+    for _state, _events, _next, _timer in _rules:
+        for _event in _events:
+            NEXT[_option, _state, _event], TIMER[_option, _state, _event] = _next, _timer
 
 
 @jit()
@@ -73,7 +82,7 @@ def event_of(family, flags):
     3.10.7)."""
     from6 = 1 if family == 6 else 0
     if flags & TCP_RST:
-        return Event.V4_RST + from6
+        return Event.V4_RST + from6 if flags & NOT_BELIEVED == 0 else int64(Event.IGNORED)
     if flags & TCP_SYN:
         return Event.V4_SYN + from6
     if flags & TCP_FIN:
