@@ -6,19 +6,22 @@ import logging
 import os
 import signal
 from contextlib import ExitStack
+from ipaddress import IPv6Network
 from pathlib import Path
+from typing import Any
 
 import sdnotify
 import typer
 
 from nat64d import __version__
 from nat64d.config import Config, ConfigError, load
-from nat64d.control.api import serve
+from nat64d.control.api import Server, serve
 from nat64d.control.unixsocket import SocketError
 from nat64d.dataplane import snapshot
 from nat64d.dataplane.host import Host, HostError
 from nat64d.dataplane.tun import Tun, TunError, open_tun
 from nat64d.dataplane.worker import Queue
+from nat64d.discovery import LONGEST_PAUSE, DiscoveryError, ask_resolver, change_of, discover
 from nat64d.live import Live
 from nat64d.progress import compile_progress
 from nat64d.settings import settings_of, tables_of
@@ -43,7 +46,7 @@ def main(path: Path | None) -> int:
         log.warning(warning)
     try:
         return asyncio.run(_run(config, str(path or "built-in default")))
-    except (TunError, HostError, SocketError) as error:
+    except (TunError, HostError, SocketError, DiscoveryError) as error:
         typer.echo(f"nat64d: {error}", err=True)
         return 1
 
@@ -71,33 +74,74 @@ async def _run(config: Config, name: str) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     log.info("nat64d %s, configuration: %s", __version__, name)
-    notify, live = sdnotify.SystemdNotifier(), Live(config)
+    live = Live(config)
     with ExitStack() as up:
         tun = await asyncio.to_thread(open_tun, config.tun)
         up.callback(tun.close)
         server = await serve(live, config.api.socket, config.api.http)
         try:
-            stopping = asyncio.ensure_future(stop.wait())
-            preparing = asyncio.ensure_future(asyncio.to_thread(_prepare, config, tun, live))
-            await asyncio.wait({preparing, stopping}, return_when=asyncio.FIRST_COMPLETED)
-            if not preparing.done():
-                await server.close()
-                up.close()
-                log.info("stopped while compiling; the host was not touched")
-                os._exit(0)  # the compiler's thread hears nobody, and would be waited for
-            await preparing
-            await asyncio.to_thread(_set_up, config, tun, live, up)
-            if not stop.is_set():
-                notify.notify("READY=1")
-                log.info("ready: translating")
-            failure = await _watch(live, stop)
-            notify.notify("STOPPING=1")
-            live.state = "stopping"
+            failure = await _translate(live, tun, up, server, stop)
         finally:
             await server.close()
             await asyncio.to_thread(up.close)
     log.error(failure) if failure else log.info("stopped; the host is as it was")
     return 1 if failure else 0
+
+
+async def _translate(live: Live, tun: Tun, up: ExitStack, server: Server, stop: asyncio.Event) -> str | None:
+    """From an open device to the end of translation; what failed, if it does not end by a signal."""
+    notify = sdnotify.SystemdNotifier()
+    stopping = asyncio.ensure_future(stop.wait())
+    plat = await _find_plat(live, notify, stopping)
+    if stop.is_set():
+        return None
+    preparing = asyncio.ensure_future(asyncio.to_thread(_prepare, live.config, tun, live))
+    await asyncio.wait({preparing, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    if not preparing.done():
+        await server.close()
+        up.close()
+        log.info("stopped while compiling; the host was not touched")
+        os._exit(0)  # the compiler's thread hears nobody, and would be waited for
+    await preparing
+    await asyncio.to_thread(_set_up, live.config, tun, live, up)
+    if not stop.is_set():
+        notify.notify("READY=1\nSTATUS=translating")
+        log.info("ready: translating")
+    failure = await _watch(live, stop, plat)
+    notify.notify("STOPPING=1")
+    live.state = "stopping"
+    return failure
+
+
+async def _find_plat(
+    live: Live, notify: sdnotify.SystemdNotifier, stopping: asyncio.Future[Any]
+) -> asyncio.Future[IPv6Network] | None:
+    """Put the prefix of the provider's NAT64 into the configuration, where it is to be discovered.
+
+    The future, absent otherwise or when stopped, is another prefix that takes its place. Raises DiscoveryError.
+    """
+    clat = live.config.clat
+    if clat is None or live.config.pool6:
+        return None
+
+    def say(why: str) -> None:
+        log.warning(why)
+        notify.notify(f"STATUS={why}\nEXTEND_TIMEOUT_USEC={round(2e6 * LONGEST_PAUSE)}")
+
+    live.state = "asking for the prefix of the provider's NAT64"
+    asking = asyncio.ensure_future(discover(ask_resolver, say))
+    await asyncio.wait({asking, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    if not asking.done():
+        asking.cancel()
+        return None
+    prefixes, ttl = asking.result()
+    if clat.ipv6.overlaps(prefixes[0]):
+        raise DiscoveryError(f"[clat] ipv6 = {clat.ipv6} is in the prefix of the provider's NAT64, {prefixes[0]}.")
+    log.info("prefix of the provider's NAT64: %s, for %d s", prefixes[0], ttl)
+    if len(prefixes) > 1:
+        log.info("not used: %s", ", ".join(map(str, prefixes[1:])))
+    live.config = live.config.with_plat(prefixes[0])
+    return asyncio.ensure_future(change_of(prefixes[0], ttl, ask_resolver, log.warning))
 
 
 def _prepare(config: Config, tun: Tun, live: Live) -> None:
@@ -153,12 +197,14 @@ def compile_all() -> set[str]:
     return compiled
 
 
-async def _watch(live: Live, stop: asyncio.Event) -> str | None:
-    """Wait for the signal to stop; what failed, if a queue ended by itself."""
+async def _watch(live: Live, stop: asyncio.Event, plat: asyncio.Future[IPv6Network] | None) -> str | None:
+    """Wait for the signal to stop; what else ends the daemon: a queue that failed, another prefix to be used."""
     while not stop.is_set():
         for queue in live.queues:
             if queue.failure:
                 return queue.failure
+        if plat and plat.done():
+            return f"the prefix of the provider's NAT64 is {plat.result()} now: to be started anew with it"
         try:
             await asyncio.wait_for(stop.wait(), WATCH)
         except TimeoutError:

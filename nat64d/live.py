@@ -52,7 +52,7 @@ class Live:
             "state": self.state,
             "uptime": round(time.monotonic() - self._started, 3),
             "tun": self.tun,
-            "pool6": str(self.config.pool6),
+            "pool6": str(self.config.pool6) if self.config.pool6 else None,
             "sessions": int(sessions),
             "bib": int(bib),
             "limits": {

@@ -84,13 +84,14 @@ def _groups(config: Config) -> np.ndarray:
 
 
 def _eam(config: Config, secret: np.ndarray) -> dict[str, Any]:
-    """The attributes of Settings about [[eam]]: rows, and either way an index and the prefix lengths in use."""
-    rows = records(len(config.eam), EAM)
-    rows["ipv4"] = [int(row.ipv4.network_address) for row in config.eam]
-    rows["length4"] = [row.ipv4.prefixlen for row in config.eam]
-    octets6 = b"".join(row.ipv6.network_address.packed for row in config.eam)
+    """The attributes of Settings about [[eam]] and [clat]: rows, and either way an index and the prefix lengths in
+    use."""
+    rows = records(len(config.mappings), EAM)
+    rows["ipv4"] = [int(row.ipv4.network_address) for row in config.mappings]
+    rows["length4"] = [row.ipv4.prefixlen for row in config.mappings]
+    octets6 = b"".join(row.ipv6.network_address.packed for row in config.mappings)
     rows["ipv6_hi"], rows["ipv6_lo"] = np.frombuffer(octets6, ">i8").reshape(-1, 2).T
-    rows["length6"] = [row.ipv6.prefixlen for row in config.eam]
+    rows["length6"] = [row.ipv6.prefixlen for row in config.mappings]
     index4, index6 = empty_index(len(rows)), empty_index(len(rows))
     enter_rows(secret, rows, index4, index6)
     lengths4, lengths6 = ({int(length) for length in rows[name]} for name in ("length4", "length6"))

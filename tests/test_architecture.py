@@ -94,7 +94,7 @@ def test_readme_says_what_each_dependency_earns():
 
 
 def test_what_the_product_imports_is_what_pyproject_declares():
-    modules = {"python-pytun": "pytun"}
+    modules = {"python-pytun": "pytun", "dnspython": "dns"}
     declared = {re.split(r"[<>=~! ]", line)[0] for line in PROJECT["dependencies"]}
     imported = {module.split(".")[0] for file in PRODUCT for module in architecture.imports(file)}
     foreign = imported - set(sys.stdlib_module_names) - {"nat64d", "translator", "llvmlite"}  # llvmlite is numba's own

@@ -84,6 +84,8 @@ def _read(raw: Mapping[str, Any]) -> tuple[Config, list[Finding]]:
         rejected = list(findings(error))
         sound, rows = _sound_parts(raw, rejected)
         config = Config.model_validate(sound)
+    if config.clat and config.pool6 is None and config.clat.plat != "discover":
+        config = config.with_plat(config.clat.plat)
     together = [*not_supported_yet(raw, config), *contradictions(raw, config)]
     return config, [*rejected, *(_renumbered(finding, rows) for finding in together)]
 
@@ -101,11 +103,14 @@ def _without_collector() -> Iterator[None]:
 
 
 def _sound_parts(raw: Mapping[str, Any], rejected: Iterable[Finding]) -> tuple[dict[str, Any], dict[str, list[int]]]:
-    """The file without its faulty keys and rows, so that what is left can be checked in the same run.
+    """The file without its faulty keys, rows and optional tables, so that what is left can be checked in the same run.
 
     Also, for each list of tables, the numbers that its remaining rows have in the file.
     """
     bad = {finding.path[:2] for finding in rejected}
+    bad |= {
+        (name,) for name, *_ in bad if name in Config.model_fields and Config.model_fields[str(name)].default is None
+    }
     sound: dict[str, Any] = {}
     rows: dict[str, list[int]] = {}
     for name, content in raw.items():

@@ -8,13 +8,13 @@ from typing import Any, NamedTuple
 from nat64d.config import toml
 from nat64d.config.addresses import INTERFACE, split_port_range
 from nat64d.config.models import Config
-from nat64d.config.problems import Finding
+from nat64d.config.problems import Finding, Path
 
 WELL_KNOWN = IPv6Network("64:ff9b::/96")  # RFC 6052 section 2.1
 POOL4_ADDRESSES = 4096  # each needs a bit a port and protocol: 24 KiB
 RFC6791_ADDRESSES = 4096  # each is a row of Settings; RFC 6791 section 3.2 wishes a small pool
 
-_SECTIONS_LATER = ("service", "clat", "dns64")
+_SECTIONS_LATER = ("service", "dns64")
 _KEYS_LATER = (  # their defaults are all there is
     ("limits", "port_block"),
     ("translation", "clamp_mss"),
@@ -51,7 +51,8 @@ def contradictions(raw: Mapping[str, Any], config: Config) -> Iterator[Finding]:
     yield from _forwards(config)
     yield from _inside_pool6(config)
     yield from _own_address4(config, pools)
-    yield from _eams(config, pools)
+    yield from _mappings(config, pools)
+    yield from _clat(config)
     yield from _nothing_to_translate(raw, config)
     yield from _translation(config)
     if config.host.masquerade == config.tun.name:
@@ -137,7 +138,7 @@ def _forwards(config: Config) -> Iterator[Finding]:
             yield Finding(("forward", row, "ipv6"), f"an IPv6 host outside pool6, {config.pool6}")
 
 
-def _eams(config: Config, pools: list[_Pool]) -> Iterator[Finding]:
+def _mappings(config: Config, pools: list[_Pool]) -> Iterator[Finding]:
     """RFC 7757 section 3.2: the IPv4 suffix must fit behind the IPv6 prefix; a prefix has one counterpart.
 
     An address is either a host's own, or shared by ports, or stands for an IPv4 host. In numbers, as there may be
@@ -145,25 +146,47 @@ def _eams(config: Config, pools: list[_Pool]) -> Iterator[Finding]:
     """
     seen: set[tuple[int, int, int]] = set()
     pool6 = _span(config.pool6) if config.pool6 else (1, 0)
-    for row, entry in enumerate(config.eam):
+    for row, entry in enumerate(config.mappings):
+        place: Path = ("clat",) if entry is config.clat else ("eam", row)
         needed, room = 32 - entry.ipv4.prefixlen, 128 - entry.ipv6.prefixlen
         if needed > room:
-            yield Finding(("eam", row, "ipv6"), f"at least {needed} bits behind the prefix, not {room}")
+            yield Finding((*place, "ipv6"), f"at least {needed} bits behind the prefix, not {room}")
         for key, prefix in (("ipv4", entry.ipv4), ("ipv6", entry.ipv6)):
             number = (prefix.version, int(prefix.network_address), prefix.prefixlen)
             if number in seen:
-                yield Finding(("eam", row, key), f"a prefix with one [[eam]]; {prefix} has an earlier one")
+                yield Finding((*place, key), f"a prefix with one [[eam]]; {prefix} has an earlier one")
             seen.add(number)
         if _meet(_span(entry.ipv6), pool6):
-            yield Finding(("eam", row, "ipv6"), f"IPv6 hosts outside pool6, {config.pool6}")
+            yield Finding((*place, "ipv6"), f"IPv6 hosts outside pool6, {config.pool6}")
         if pools and any(_meet(_span(entry.ipv4), (pool.first, pool.last)) for pool in pools):
-            yield Finding(("eam", row, "ipv4"), "addresses outside [[pool4]]")
-    lengths = {(version, length) for version, _, length in seen}
+            yield Finding((*place, "ipv4"), "addresses outside [[pool4]]")
+    yield from _mapped_twice(config, seen)
+
+
+def _mapped_twice(config: Config, mapped: set[tuple[int, int, int]]) -> Iterator[Finding]:
+    """An address that sessions use, or the translator itself, and that has a mapping (version, address, length) too.
+
+    The translator may have an address inside a wide prefix.
+    """
+    lengths = {(version, length) for version, _, length in mapped}
     for place, address in _forwarded(config):
         around = (ip_network((address, n), strict=False) for version, n in lengths if version == address.version)
-        covering = next((p for p in around if (p.version, int(p.network_address), p.prefixlen) in seen), None)
+        covering = next((p for p in around if (p.version, int(p.network_address), p.prefixlen) in mapped), None)
         if covering is not None:
             yield Finding(place, f"an address outside [[eam]], unlike {covering}")
+    for key, own in (("ipv4", config.tun.ipv4), ("ipv6", config.tun.ipv6)):
+        if own and (own.version, int(own), own.max_prefixlen) in mapped:
+            yield Finding(("tun", key), "an address of the translator's own, without a mapping")
+
+
+def _clat(config: Config) -> Iterator[Finding]:
+    """464XLAT: translation without state here, with state at the provider's; one prefix, the provider's."""
+    if config.clat is None:
+        return
+    if config.pool4 or config.forward:
+        yield Finding(("clat",), "no [[pool4]] or [[forward]] beside it: sessions are the provider's (RFC 6877)")
+    if config.pool6 and config.clat.plat != config.pool6:
+        yield Finding(("pool6",), "the prefix of [clat] plat, or none")
 
 
 def _span(prefix: IPv4Network | IPv6Network) -> tuple[int, int]:
@@ -177,7 +200,7 @@ def _meet(span: tuple[int, int], other: tuple[int, int]) -> bool:
     return span[0] <= other[1] and other[0] <= span[1]
 
 
-def _forwarded(config: Config) -> Iterator[tuple[tuple[str | int, ...], IPv4Address | IPv6Address]]:
+def _forwarded(config: Config) -> Iterator[tuple[Path, IPv4Address | IPv6Address]]:
     """The addresses of [[forward]], and where each stands."""
     for row, forward in enumerate(config.forward):
         yield ("forward", row, "ipv4"), forward.address4
@@ -186,9 +209,11 @@ def _forwarded(config: Config) -> Iterator[tuple[tuple[str | int, ...], IPv4Addr
 
 def _nothing_to_translate(raw: Mapping[str, Any], config: Config) -> Iterator[Finding]:
     """Sessions need the prefix; without sessions there must be some mapping."""
-    if "pool6" not in raw and (config.pool4 or config.forward or not config.eam):
+    if "pool6" in raw or "clat" in raw:
+        return
+    if config.pool4 or config.forward or not config.eam:
         yield Finding(("pool6",), "a prefix such as 64:ff9b::/96, unless every address is mapped by [[eam]]")
-    if config.pool6 is None and config.translation.eam_hairpin == "simple":
+    if config.translation.eam_hairpin == "simple":
         yield Finding(("translation", "eam_hairpin"), '"off" without pool6: "simple" writes every IPv4 source under it')
 
 
@@ -197,7 +222,8 @@ def _inside_pool6(config: Config) -> Iterator[Finding]:
     if config.pool6 is None:
         return
     if config.pool6[0] == WELL_KNOWN[0] and config.pool6 != WELL_KNOWN:
-        yield Finding(("pool6",), f"{WELL_KNOWN} and no other length of it (RFC 6052 section 2.1)")
+        place = ("clat", "plat") if config.clat else ("pool6",)
+        yield Finding(place, f"{WELL_KNOWN} and no other length of it (RFC 6052 section 2.1)")
     if config.tun.ipv6 in config.pool6:
         yield Finding(("tun", "ipv6"), f"an address outside pool6, {config.pool6}, unlike {config.tun.ipv6}")
     for row, pool in enumerate(config.pool4):

@@ -157,11 +157,14 @@ class Service(Section):
     health: Health | None = None
 
 
-class Clat(Section):
-    """The customer side of 464XLAT (RFC 6877); `plat` "discover" asks the network (RFC 7050, RFC 8781)."""
+class Clat(Eam):
+    """The customer side of 464XLAT (RFC 6877): IPv4 of `ipv4` goes to the provider's NAT64 as IPv6 of `ipv6`.
 
-    ipv4: Annotated[IPv4Address, By(address4)] = IPv4Address("192.0.0.1")
-    ipv6: Annotated[IPv6Address | None, By(address6)] = None
+    `plat`: that NAT64's prefix; "discover" asks the network's resolver for it (RFC 7050).
+    """
+
+    ipv4: Annotated[IPv4Network, By(hosts4)] = IPv4Network("192.0.0.1")  # RFC 7335
+    ipv6: Annotated[IPv6Network, By(hosts6)] = required()
     plat: Annotated[IPv6Network | Literal["discover"], By(either("discover", translation_prefix))] = "discover"
 
 
@@ -304,6 +307,15 @@ class Config(Section):
     api: Api = Api()
     state: State = State()
     log: Log = Log()
+
+    @property
+    def mappings(self) -> tuple[Eam, ...]:
+        """Whatever has an address in both families without sessions."""
+        return (*self.eam, self.clat) if self.clat else self.eam
+
+    def with_plat(self, plat: IPv6Network) -> "Config":
+        """The same, now that the prefix of the provider's NAT64 is known."""
+        return self.model_copy(update={"pool6": plat})
 
     def warnings(self) -> list[str]:
         """What is allowed and yet probably not meant, a sentence each."""

@@ -9,9 +9,17 @@ import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from ipaddress import IPv4Network, collapse_addresses, ip_interface, ip_network, summarize_address_range
+from ipaddress import (
+    IPv4Network,
+    IPv6Address,
+    IPv6Network,
+    collapse_addresses,
+    ip_interface,
+    ip_network,
+    summarize_address_range,
+)
 from pathlib import Path
-from socket import if_indextoname
+from socket import if_indextoname, if_nametoindex
 from typing import TYPE_CHECKING, Any
 
 from pyroute2 import IPRoute
@@ -22,6 +30,9 @@ from nat64d.dataplane.journal import Change, Journal
 
 if TYPE_CHECKING:
     from nat64d.config import Config
+
+
+IPV6_IS_LONGER = 20  # octets of the header
 
 
 class HostError(Exception):
@@ -50,10 +61,12 @@ class Host:
             with IPRoute() as ip, self._explaining(f"set up {self._tun}"):
                 self._inherit(ip)
                 device = self._set_up_device(ip)
-                self._set_up_addresses(ip, device)
+                addresses = self._set_up_addresses(ip, device)
                 return [
-                    f"{self._tun}: up, MTU {self.mtu}, addresses {', '.join(map(str, self._addresses()))}",
+                    f"{self._tun}: up, MTU {self.mtu}, addresses {', '.join(map(str, addresses))}",
+                    *self._set_up_neighbours(ip),
                     *self._set_up_routes(ip, device),
+                    *self._set_up_default(ip, device),
                     *self._set_up_masquerade(ip),
                     *self._set_up_forwarding(),
                 ]
@@ -110,24 +123,70 @@ class Host:
         if disabled != "0":
             self._set_parameters([(key, "0")])
 
-    def _addresses(self) -> list[rtnetlink.Interface]:
-        return [ip_interface(address) for address in (self.config.tun.ipv4, self.config.tun.ipv6) if address]
-
-    def _set_up_addresses(self, ip: Any, device: int) -> None:
-        for address in self._addresses():
+    def _set_up_addresses(self, ip: Any, device: int) -> list[rtnetlink.Interface]:
+        """The translator's own addresses, and the one of [clat] unless this host has it already."""
+        clat = self.config.clat
+        given = [self.config.tun.ipv4, self.config.tun.ipv6]
+        if clat and _is_host(clat.ipv4) and clat.ipv4[0] not in rtnetlink.local_addresses(ip, other_than=device):
+            given.append(clat.ipv4[0])
+        addresses = [ip_interface(address) for address in given if address]
+        for address in addresses:
             if rtnetlink.add_address(ip, device, address):  # noted afterwards: never remove what somebody else made
                 self._note(Change("address", str(address)))
+        return addresses
+
+    def _set_up_neighbours(self, ip: Any) -> list[str]:
+        """Answer for the IPv6 address of [clat] where routers take it for a neighbour (RFC 4861 section 7.2.8)."""
+        clat = self.config.clat
+        if not clat or not _is_host(clat.ipv6) or not self.config.host.routes:
+            return []
+        address = clat.ipv6[0]
+        link = rtnetlink.link_of(ip, address)
+        if link == "lo":
+            raise HostError(f"[clat] ipv6 = {address} is an address of this host: choose one that nobody has.")
+        if link in {None, self._tun}:
+            return []
+        if rtnetlink.add_proxy(ip, if_nametoindex(link), address):
+            self._note(Change("proxy", str(address), link))
+        parameter = (f"net/ipv6/conf/{link}/proxy_ndp", "1")
+        lines = [f"neighbour discovery on {link} is answered for {address}"]
+        if sysctl.read(parameter[0]) == "1":
+            return lines
+        if not self.config.host.sysctls:
+            return [f"nobody on {link} will find {address}: '{sysctl.command([parameter])}' mends it"]
+        return [*lines, *self._set_parameters([parameter])]
+
+    def _set_up_default(self, ip: Any, device: int) -> list[str]:
+        """464XLAT: IPv4 leaves by the device where there is no better way, and is 20 octets longer behind it."""
+        clat = self.config.clat
+        if not clat or not self.config.host.routes:
+            return []
+        native = rtnetlink.default_interfaces(ip)
+        mtu = self.mtu - IPV6_IS_LONGER
+        if not rtnetlink.add_default(ip, device, mtu, clat.ipv4[0] if _is_host(clat.ipv4) else None):
+            raise HostError(
+                f"There is an IPv4 default route of metric {rtnetlink.METRIC} already: remove it, or set [host] routes "
+                f"= false and lead IPv4 to {self._tun} yourself."
+            )
+        self._note(Change("default", str(rtnetlink.METRIC)))
+        kept = f"; the one by {', '.join(native)} is preferred" if native else ""
+        return [f"IPv4 default route to {self._tun}, metric {rtnetlink.METRIC}, MTU {mtu}{kept}"]
+
+    def _networks6(self) -> list[IPv6Network]:
+        """What stands for IPv4 hosts; with [clat] that is the provider's, and what stands for us is ours."""
+        worlds = [row.ipv6 for row in self.config.eam if row.ipv4.prefixlen == 0]
+        if self.config.clat:
+            return [self.config.clat.ipv6, *worlds]
+        return [self.config.pool6, *worlds] if self.config.pool6 else worlds
 
     def _set_up_routes(self, ip: Any, device: int) -> list[str]:
         """Lead pool6, pool4, forwarded and mapped addresses to the device."""
         if not self.config.host.routes:
             return []
         forwarded = [IPv4Network(forward.address4) for forward in self.config.forward]
-        mapped = [eam.ipv4 for eam in self.config.eam]
+        mapped = [row.ipv4 for row in self.config.eam if row.ipv4.prefixlen]
         networks4 = list(collapse_addresses([*self._pool4(), *forwarded, *mapped]))
-        networks: list[rtnetlink.Network] = [*networks4]
-        if self.config.pool6:
-            networks.insert(0, self.config.pool6)
+        networks: list[rtnetlink.Network] = [*self._networks6(), *networks4]
         for network in networks:
             if rtnetlink.add_route(ip, device, network):
                 self._note(Change("route", str(network)))
@@ -207,6 +266,8 @@ class Host:
                     table.close()
                 else:
                     nft.remove_table(change.key)
+            elif change.kind == "proxy":
+                rtnetlink.remove_proxy(ip, change.before, IPv6Address(change.key))
             elif device := rtnetlink.find_device(ip, self._tun):
                 if change.kind == "device":
                     rtnetlink.change_device(ip, device.index, change.before)
@@ -214,6 +275,8 @@ class Host:
                     rtnetlink.remove_address(ip, device.index, ip_interface(change.key))
                 elif change.kind == "route":
                     rtnetlink.remove_route(ip, device.index, ip_network(change.key))
+                elif change.kind == "default":
+                    rtnetlink.remove_default(ip, device.index)
         except (NetlinkError, OSError, ValueError) as error:  # ValueError: an address in the journal that is none
             self._log.warning("could not put back %s %s: %s", change.kind, change.key, _reason(error))
 
@@ -235,6 +298,11 @@ class Host:
             if _code(error) in {errno.EPERM, errno.EACCES}:
                 raise HostError(f"No permission to {what}: run as root or with CAP_NET_ADMIN.") from error
             raise HostError(f"Cannot {what} ({_reason(error)}){mend and ': '}{mend}.") from error
+
+
+def _is_host(network: rtnetlink.Network) -> bool:
+    """Whether this is one address."""
+    return network.prefixlen == network.max_prefixlen
 
 
 def _code(error: Exception) -> int | None:

@@ -91,7 +91,7 @@ def _is_sound(change: Change) -> bool:
             return key.startswith("net/") and ".." not in key.split("/")
         case Change("device", str(), dict(before)):
             return all(isinstance(value, int) for value in before.values())
-        case Change("address" | "route" | "table", str(), None):
+        case Change("address" | "route" | "default" | "table", str(), None) | Change("proxy", str(), str()):
             return True
     return False
 

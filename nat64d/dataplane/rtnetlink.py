@@ -8,9 +8,9 @@ import asyncio
 import errno
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Interface, IPv6Network
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
 from typing import Any
 
 from pyroute2 import AsyncIPRoute
@@ -18,18 +18,22 @@ from pyroute2.netlink import NLM_F_ACK, NLM_F_REQUEST, nla, nlmsg
 from pyroute2.netlink.exceptions import NetlinkError
 from pyroute2.netlink.rtnl import RTM_SETLINK
 
-# linux/if.h, linux/if_addr.h, linux/if_link.h, linux/rtnetlink.h
-IFF_UP = 1
+# linux/if.h, linux/if_addr.h, linux/if_link.h, linux/neighbour.h, linux/rtnetlink.h
+IFF_UP, IFF_NOARP = 1, 0x80
+NTF_PROXY = 8
 IFA_F_NODAD = 2
 ADDR_GEN_MODE_NONE = 1
 RT_SCOPE_UNIVERSE, RT_SCOPE_LINK = 0, 253
 RT_TABLE_MAIN = 254
-RTN_UNICAST = 1
+RTN_UNICAST, RTN_LOCAL = 1, 2
 
+METRIC = 0x10000  # of our default route: higher than what network managers give theirs
 PROTOCOL = 64  # marks our routes, for `ip route show proto 64` and for routing daemons that redistribute them
 
 Interface = IPv4Interface | IPv6Interface
 Network = IPv4Network | IPv6Network
+
+EVERYTHING4 = IPv4Network("0.0.0.0/0")
 
 
 @dataclass(frozen=True)
@@ -148,6 +152,51 @@ def remove_route(ip: Any, index: int, network: Network) -> None:
     """Take back what `add_route` did."""
     with _tolerating(errno.ESRCH, errno.ENODEV):
         ip.route("del", **_route(index, network))
+
+
+def add_default(ip: Any, index: int, mtu: int, source: IPv4Address | None) -> bool:
+    """Lead to the device all IPv4 for which there is no better route; False if there is one as bad.
+
+    The kernel is told the MTU, and the source address of what this host itself sends.
+    """
+    more = {"prefsrc": str(source)} if source else {}
+    with _tolerating(errno.EEXIST) as refused:
+        ip.route("add", **_route(index, EVERYTHING4), priority=METRIC, metrics={"mtu": mtu}, **more)
+    return not refused
+
+
+def remove_default(ip: Any, index: int) -> None:
+    """Take back what `add_default` did."""
+    with _tolerating(errno.ESRCH, errno.ENODEV):
+        ip.route("del", **_route(index, EVERYTHING4), priority=METRIC)
+
+
+def add_proxy(ip: Any, index: int, address: IPv6Address) -> bool:
+    """Answer neighbour solicitations for an address on a link; False if that is so already."""
+    with _tolerating(errno.ENOENT) as absent:
+        ip.neigh("get", dst=str(address), ifindex=index, flags=NTF_PROXY)
+    if absent:
+        ip.neigh("add", dst=str(address), ifindex=index, flags=NTF_PROXY)
+    return bool(absent)
+
+
+def remove_proxy(ip: Any, name: str, address: IPv6Address) -> None:
+    """Take back what `add_proxy` did on the interface of that name."""
+    with suppress(OSError), _tolerating(errno.ENOENT, errno.ENODEV):  # OSError: there is no such interface
+        ip.neigh("del", dst=str(address), ifindex=socket.if_nametoindex(name), flags=NTF_PROXY)
+
+
+def link_of(ip: Any, address: IPv6Address) -> str | None:
+    """The interface on whose link an address is a neighbour; "lo" for one of this host, None if behind a router."""
+    try:
+        route = ip.route("get", dst=str(address))[0]
+    except NetlinkError:
+        return None
+    if route["type"] == RTN_LOCAL:
+        return "lo"
+    link = ip.get_links(route.get_attr("RTA_OIF"))[0]
+    near = route["type"] == RTN_UNICAST and not route.get_attr("RTA_GATEWAY") and not link["flags"] & IFF_NOARP
+    return str(link.get_attr("IFLA_IFNAME")) if near else None
 
 
 def device_towards(ip: Any, network: Network) -> int:

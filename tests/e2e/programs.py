@@ -136,6 +136,23 @@ def udp_whoami(address: str, port: str) -> None:
             server.sendto(json.dumps(peer[:2]).encode(), peer)
 
 
+def dns64(address: str, port: str, *answers: str) -> None:
+    """A resolver that knows the AAAA records `answers` of ipv4only.arpa, and no other name."""
+    name, records = b"\x08ipv4only\x04arpa\x00\x00\x1c\x00\x01", b""
+    for answer in answers:
+        records += struct.pack("!HHHIH", 0xC00C, 28, 1, 300, 16) + socket.inet_pton(socket.AF_INET6, answer)
+    with socket.socket(family(address), socket.SOCK_DGRAM) as server:
+        server.bind((address, int(port)))
+        listening()
+        while True:
+            query, client = server.recvfrom(CHUNK)
+            known = query[12:].lower().startswith(name) and not query[3] & 0x10  # checking disabled: nothing is made up
+            flags, count = (0x8180, len(answers)) if known else (0x8183, 0)
+            question = query[12 : 12 + len(name)]
+            header = query[:2] + struct.pack("!HHHHH", flags, 1, count, 0, 0)
+            server.sendto(header + question + records * known, client)
+
+
 def udp_sizes(address: str, port: str, *sizes: str) -> None:
     """Send datagrams of these sizes to an echo server; print the sizes that did not come back as they went."""
     failed = []
@@ -279,6 +296,7 @@ PROGRAMS = {
         tcp_dial,
         udp_echo,
         udp_whoami,
+        dns64,
         udp_sizes,
         udp_segments,
         udp_numbers,

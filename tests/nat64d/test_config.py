@@ -54,6 +54,22 @@ def test_pool4_in_numbers():
     assert (part.port_first, part.port_last, part.protocols) == (80, 80, ("udp",))
 
 
+def test_the_customer_side_in_numbers():
+    config = loads('[clat]\nipv6 = "2001:db8:1::464"\nplat = "2001:db8:64::/96"\n')
+    assert config.clat == Clat(ipv6="2001:db8:1::464", plat="2001:db8:64::/96")
+    assert config.clat.ipv4 == IPv4Network("192.0.0.1/32"), "RFC 7335"
+    assert config.pool6 == config.clat.plat == IPv6Network("2001:db8:64::/96")
+    assert config.mappings == (config.clat,)
+    assert loads(dump(config)) == config
+
+
+def test_the_prefix_of_the_provider_is_discovered_unless_it_is_given():
+    config = loads('[clat]\nipv4 = "192.168.7.0/24"\nipv6 = "2001:db8:1::/64"\n')
+    assert (config.clat.plat, config.pool6) == ("discover", None)
+    assert config.with_plat(IPv6Network("64:ff9b::/96")).pool6 == IPv6Network("64:ff9b::/96")
+    assert loads(dump(config)) == config
+
+
 def test_forward_in_numbers():
     row = "[[forward]]\nprotocol = 'icmp'\nipv4 = '192.0.2.2:7'\nipv6 = '[2001:db8::1]:65535'\n"
     (entry,) = loads(MINIMAL + row).forward
@@ -206,8 +222,10 @@ def test_the_reference_with_every_line_in_force_wants_only_what_is_not_supported
     assert set(tomllib.loads(text)["service"][0]["health"]) == set(Health.model_fields)
     with pytest.raises(ConfigError) as caught:
         loads(text)
-    assert {problem.expected.partition(": ")[2] for problem in caught.value.problems} == {"not supported yet"}
-    assert len(caught.value.problems) == 3
+    complaints = [problem for problem in caught.value.problems if problem.key not in {"[clat]", "pool6"}]
+    assert {problem.expected.partition(": ")[2] for problem in complaints} == {"not supported yet"}
+    assert len(complaints) == 2
+    assert len(caught.value.problems) == 4, "a customer side has no sessions, and the prefix of the provider"
 
 
 def all_of_the_reference() -> str:

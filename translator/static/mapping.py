@@ -6,7 +6,7 @@ session tables.
 
 from translator.compile import hot, int64, jit
 from translator.packet.tuples import tuple_of
-from translator.static.addresses import is_allowed4, may_reach
+from translator.static.addresses import may_reach
 from translator.static.eam import eam_to_ipv4, eam_to_ipv6, find_eam4, find_eam6
 from translator.static.rfc6052 import extract, in_pool6, to_pool6
 from translator.tables import NONE
@@ -38,9 +38,7 @@ def map_from_ipv6(settings, t):
         return Verdict.NOT_OUR_PREFIX, t
     if src_by == NOTHING:
         return Verdict.NO_MAPPING, t
-    verdict = may_reach(settings, dst4, dst_by == PREFIX)
-    if src_by == PREFIX and not is_allowed4(settings, src4):
-        verdict = Verdict.NON_GLOBAL_ADDRESS
+    verdict = may_meet(settings, dst4, dst_by, src4, src_by)
     return verdict, tuple_of(4, t.protocol, 0, src4, t.src_port, 0, dst4, t.dst_port)
 
 
@@ -57,10 +55,15 @@ def map_from_ipv4(settings, t, hairpin):
     dst_by, dst_hi, dst_lo = map_to_ipv6(settings, t.dst_lo, False)
     if src_by == NOTHING or dst_by == NOTHING:
         return Verdict.NO_MAPPING, t
-    verdict = may_reach(settings, t.src_lo, src_by == PREFIX)
-    if dst_by == PREFIX and not is_allowed4(settings, t.dst_lo):
-        verdict = Verdict.NON_GLOBAL_ADDRESS
+    verdict = may_meet(settings, t.src_lo, src_by, t.dst_lo, dst_by)
     return verdict, tuple_of(6, t.protocol, src_hi, src_lo, t.src_port, dst_hi, dst_lo, t.dst_port)
+
+
+@jit()
+def may_meet(settings, host4, host_by, ours4, ours_by):
+    """CONTINUE, or why no packet passes between an IPv4 host and the IPv4 address of a host of ours."""
+    verdict = may_reach(settings, host4, host_by == PREFIX)
+    return verdict if verdict != Verdict.CONTINUE else may_reach(settings, ours4, ours_by == PREFIX)
 
 
 @hot()
