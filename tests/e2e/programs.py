@@ -19,6 +19,9 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 IP_RECVERR, IPV6_RECVERR = 11, 25  # <linux/in.h>, <linux/in6.h>; the socket module has no names for them
 IP_MTU_DISCOVER, IPV6_MTU_DISCOVER, PMTUDISC_PROBE = 10, 23, 3  # DF set, and the learnt path MTU ignored
 UDP_SEGMENT = 103  # <linux/udp.h>
+ETH_P_IP, ETH_P_IPV6 = 0x0800, 0x86DD
+# Version 2, its checksum, an object of class 1, type 1 (RFC 4950): label 1234, class 5, bottom of stack, TTL 1.
+LABELS = "2000b3a8 00080101 004d2b01"
 CHUNK = 1 << 20
 BURST = 100
 
@@ -287,6 +290,35 @@ def icmp_errors(version: str) -> None:
                 print(json.dumps({"sender": sender[0], "icmp": message.hex()}), flush=True)
 
 
+def label_router(device: str, destination: str) -> None:
+    """A router that answers datagrams it sees on their way to a destination with "time exceeded" and an MPLS label
+    stack (RFC 4950) behind 128 octets of the quoted datagram (RFC 4884)."""
+    v6, wanted = family(destination) == socket.AF_INET6, socket.inet_pton(family(destination), destination)
+    ethertype, next_header, source, size = (ETH_P_IPV6, 6, 8, 16) if v6 else (ETH_P_IP, 9, 12, 4)
+    protocol = socket.IPPROTO_ICMPV6 if v6 else socket.IPPROTO_ICMP
+    with (
+        socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(ethertype)) as sniffer,
+        socket.socket(family(destination), socket.SOCK_RAW, protocol) as raw,
+    ):
+        sniffer.bind((device, ethertype))
+        listening()
+        while True:
+            packet = sniffer.recv(65535)
+            if packet[next_header] != socket.IPPROTO_UDP or packet[source + size :][:size] != wanted:
+                continue
+            message = bytes([3, 0, 0, 0, 16, 0, 0, 0] if v6 else [11, 0, 0, 0, 0, 32, 0, 0])
+            message += packet[:128].ljust(128, b"\0") + bytes.fromhex(LABELS)
+            if not v6:  # the kernel does it for ICMPv6
+                message = message[:2] + internet_checksum(message) + message[4:]
+            raw.sendto(message, (socket.inet_ntop(family(destination), packet[source:][:size]), 0))
+
+
+def internet_checksum(octets: bytes) -> bytes:
+    """RFC 1071."""
+    total = sum(struct.unpack(f"!{len(octets) // 2}H", octets))
+    return (~(total % 0xFFFF) & 0xFFFF).to_bytes(2, "big")
+
+
 PROGRAMS = {
     program.__name__: program
     for program in (
@@ -303,6 +335,7 @@ PROGRAMS = {
         udp_talk,
         udp_error,
         icmp_errors,
+        label_router,
     )
 }
 
