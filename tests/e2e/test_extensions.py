@@ -49,5 +49,5 @@ def test_an_ipv4_host_sees_the_labels_of_an_ipv6_router(net: Topology, size: str
 
 
 def test_traceroute_shows_the_labels(net: Topology) -> None:
-    traced = net.client6a.run("traceroute", "-6", "-n", "-e", "-q1", "-w2", "-f5", "-m5", embed(LABELLED4), timeout=40)
+    traced = net.client6a.run("traceroute", "-6", "-n", "-e", "-q1", "-w2", "-f6", "-m6", embed(LABELLED4), timeout=40)
     assert f"{embed(ROUTER4_OUTSIDE)} {SHOWN}" in traced.stdout
