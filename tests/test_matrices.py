@@ -17,7 +17,7 @@ TEST_ID = re.compile(r"`([\w/]+\.py)::([^`]+)`")
 
 # What no test shows because it is not built: told here, so that a number that changes is a decision.
 NOT_YET = {
-    "peers.md": 18,
+    "peers.md": 17,
     "rfc4884.md": 0,
     "rfc6052.md": 2,
     "rfc6146.md": 2,
