@@ -56,6 +56,12 @@ bench: $(VENV)/.test tools-bench  ## against kernel forwarding and tayga, ROUNDS
 replay: $(VENV)/.run  ## every golden capture through the pipeline, byte for byte
 	@$(BIN)/python -m tests.golden
 
+replay-generic: $(VENV)/.run  ## the same with code compiled for another processor, which must make no difference
+	@NUMBA_CPU_NAME=generic NUMBA_CPU_FEATURES= NAT64D_CACHE=$(VENV)/generic $(BIN)/python -m tests.golden
+
+bench-replay: $(VENV)/.test  ## how fast a million packets replay
+	@$(BIN)/python -m tests.bench.replay
+
 readme: $(VENV)/.test  ## write the generated tables of README.md anew
 	@$(BIN)/python -m tests.readme
 
@@ -64,7 +70,7 @@ clean:  ## remove what the other targets made
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 help:  ## this list
-	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
 
 # The two installations: what the gateway needs, and what its tests need on top. Made again when pyproject.toml changes.
 $(VENV)/.run: pyproject.toml $(BIN)/python
@@ -93,4 +99,4 @@ tools-e2e:
 tools-bench:
 	@.ci/need iproute2 iperf3 tayga ethtool
 
-.PHONY: run demo test check test-jit test-nojit test-bounds e2e fuzz bench replay readme clean help tools-demo tools-e2e tools-bench
+.PHONY: run demo test check test-jit test-nojit test-bounds e2e fuzz bench replay replay-generic bench-replay readme clean help tools-demo tools-e2e tools-bench
