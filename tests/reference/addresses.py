@@ -20,6 +20,9 @@ NON_GLOBAL = [
 # prefix, and 192.88.99.0/24 was global until RFC 7526 retired it: either treatment will do.
 DEBATABLE = [IPv4Network(text) for text in ["192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24", "192.88.99.0/24"]]
 
+# RFC 1812 5.3.7, RFC 1122 3.2.1.3: "this" network, loopback, multicast, broadcast.
+ILLEGAL_SOURCES = [IPv4Network(text) for text in ("0.0.0.0/8", "127.0.0.0/8", "224.0.0.0/4", "255.255.255.255/32")]
+
 
 def bits(address: IPv4Address | IPv6Address) -> str:
     """The address as a string of 0 and 1, most significant first: slicing it is what the RFCs' figures draw."""
@@ -56,12 +59,7 @@ def is_debatable(address: IPv4Address) -> bool:
 
 def is_illegal_source4(address: IPv4Address) -> bool:
     """RFC 1812 5.3.7: sources a router does not forward: "this" network, loopback, multicast, broadcast."""
-    return (
-        address in IPv4Network("0.0.0.0/8")
-        or address.is_loopback
-        or address.is_multicast
-        or address == IPv4Address("255.255.255.255")
-    )
+    return any(address in network for network in ILLEGAL_SOURCES)
 
 
 def is_illegal_source6(address: IPv6Address) -> bool:

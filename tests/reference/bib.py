@@ -7,12 +7,12 @@ translator sent, and the rules it broke are listed.
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address, IPv6Network
-from itertools import islice
 
 from tests.reference.tcp import State
 
 Host6 = tuple[IPv6Address, int]
 Host4 = tuple[IPv4Address, int]
+ALL_PORTS = range(65536)
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Session:
 class Entry:
     """A BIB entry, RFC 6146 3.1: host6 (X',x) <-> mapped4 (T,t).
 
-    `mapped4` is None as long as no packet has shown what was chosen: the one that made the entry was refused later on.
+    `mapped4` is None as long as nobody has told what was chosen.
     """
 
     protocol: str
@@ -91,6 +91,14 @@ class Bibs:
                     del self.by_mapped4[entry.protocol, entry.mapped4]
         return probed
 
+    def ends(self, tcp_trans: float) -> Iterator[float]:
+        """When sessions end, or begin to (an established one is probed first)."""
+        for entry in self.by_host6.values():
+            for session in entry.sessions.values():
+                yield session.expires
+                if entry.protocol == "tcp" and session.state is State.ESTABLISHED:
+                    yield session.expires + tcp_trans
+
     def count(self, host6: IPv6Address | None = None) -> int:
         """Sessions, of all or of one host."""
         return sum(len(entry.sessions) for entry in self.entries(host6))
@@ -111,20 +119,26 @@ class Bibs:
         longest = max((length_of(pool) for pool in serving), default=None)
         return [pool for pool in serving if length_of(pool) == longest]
 
-    def free(self, protocol: str, pools: list[Pool], address: IPv4Address | None = None) -> Iterator[Host4]:
+    def free(
+        self, protocol: str, pools: list[Pool], address: IPv4Address | None = None, among: range = ALL_PORTS
+    ) -> Iterator[Host4]:
         """Every (T,t) in those pools that no entry of this BIB uses (RFC 6146 3.5.1.1, last rule)."""
         for pool in pools:
             for candidate in pool.addresses():
                 if address is not None and candidate != address:
                     continue
-                for port in range(pool.port_first, pool.port_last + 1):
+                for port in range(max(pool.port_first, among.start), min(pool.port_last + 1, among.stop)):
                     if (protocol, (candidate, port)) not in self.by_mapped4:
                         yield candidate, port
 
     def is_exhausted(self, protocol: str, pools: list[Pool]) -> bool:
-        """No transport address is left for a new entry; entries whose own is not known yet have one as well."""
-        hidden = sum(1 for entry in self.entries() if entry.protocol == protocol and entry.mapped4 is None)
-        return next(islice(self.free(protocol, pools), hidden, None), None) is None
+        """No transport address is left for a new entry."""
+        return not self._has_free(protocol, pools)
+
+    def _has_free(
+        self, protocol: str, pools: list[Pool], address: IPv4Address | None = None, among: range = ALL_PORTS
+    ) -> bool:
+        return any(True for _ in self.free(protocol, pools, address, among))
 
     def broken_rules(self, protocol: str, host6: Host6, chosen: Host4) -> list[str]:
         """What RFC 6146 3.5.1.1, 3.5.2.3 and 3.5.3 say against giving `chosen` to `host6`."""
@@ -136,12 +150,12 @@ class Bibs:
             return [f"{where}: in use by another entry of the same BIB (RFC 6146 3.5.1.1)"]
         found = []
         paired = {entry.mapped4[0] for entry in self.entries(host6[0]) if entry.mapped4 and not entry.static}
-        if chosen[0] not in paired and any(True for address in paired for _ in self.free(protocol, pools, address)):
+        if chosen[0] not in paired and any(self._has_free(protocol, pools, address) for address in paired):
             found.append(f"{where}: the host already has {sorted(map(str, paired))} (RFC 6146 3.5.1.1, paired pooling)")
         if protocol == "icmp":
             return found
-        low = host6[1] < 1024
-        if (chosen[1] < 1024) != low and any((port < 1024) == low for _, port in self.free(protocol, pools, chosen[0])):
+        wished = range_of(host6[1])
+        if chosen[1] not in wished and self._has_free(protocol, pools, chosen[0], wished):
             found.append(f"{where}: the port range (0-1023, 1024-65535) is not kept (RFC 6146 3.5.1.1)")
         if (
             protocol == "udp"
@@ -152,8 +166,13 @@ class Bibs:
         return found
 
     def _parity_was_free(self, protocol: str, pools: list[Pool], wanted: int, chosen: Host4) -> bool:
-        low = chosen[1] < 1024
-        return any(port % 2 == wanted % 2 and (port < 1024) == low for _, port in self.free(protocol, pools, chosen[0]))
+        among = self.free(protocol, pools, chosen[0], range_of(chosen[1]))
+        return any(port % 2 == wanted % 2 for _, port in among)
+
+
+def range_of(port: int) -> range:
+    """RFC 6146 3.5.1.1: 0-1023 or 1024-65535, whichever holds the port."""
+    return range(1024) if port < 1024 else range(1024, 65536)
 
 
 def length_of(pool: Pool) -> int:

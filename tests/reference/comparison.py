@@ -1,10 +1,16 @@
 """The engine and the oracle side by side: same packets, same clock; the first difference is told in full."""
 
+from ipaddress import IPv4Address
 from typing import Any
 
+from tests.reference.bib import Host4, Host6
 from tests.reference.oracle import Oracle, Scope
 from tests.reference.outcome import compare, one_line
+from tests.reference.reading import ICMP, TCP, UDP
 from tests.reference.world import world_of
+
+NUMBERS = {"tcp": TCP, "udp": UDP, "icmp": ICMP}  # in the engine's tables
+WORD = (1 << 64) - 1
 
 
 class DisagreementError(AssertionError):
@@ -16,15 +22,19 @@ class Comparison:
 
     def __init__(self, engine: Any, config: Any, scope: Scope) -> None:
         self.engine = engine
-        self.oracle = Oracle(config, scope)
+        self.oracle = Oracle(config, scope, self.bound)
         self.world = world_of(config, scope.extensions)
         self.history: list[tuple[float, bytes]] = []
         self.at = 1000.0
         self.packets = 0
 
     def send(self, pause: float, packet: bytes) -> None:
-        """Both translate, `pause` seconds after the packet before; raises DisagreementError."""
+        """Both translate, `pause` seconds after the packet before, or as soon as no doubt is left what has ended by
+        then; raises DisagreementError.
+        """
         self.at = round(self.at + pause, 3)
+        while self.oracle.is_doubtful(self.at):
+            self.at = int(self.at) + 1.013
         self.history.append((self.at, packet))
         outcome = self.engine.send(packet, self.at)
         expected = self.oracle.send(packet, self.at, list(outcome.packets), outcome.verdict.name)
@@ -35,6 +45,15 @@ class Comparison:
         if objections:
             raise DisagreementError("\n".join([f"\n{one_line(packet)}", *objections, self.as_steps()]))
 
+    def bound(self, protocol: str, host6: Host6) -> Host4 | None:
+        """The engine's BIB, where a new binding is not to be seen in any packet."""
+        for row in self.engine.tables.bibs:
+            address = (int(row["host6_hi"]) & WORD) << 64 | int(row["host6_lo"]) & WORD
+            ends = address, row["host6_port"], row["protocol"]
+            if row["live"] and ends == (int(host6[0]), host6[1], NUMBERS[protocol]):
+                return IPv4Address(int(row["mapped4"])), int(row["mapped4_port"])
+        return None
+
     def as_steps(self) -> str:
         """The history as Python, to become a regression case."""
         return "\n".join(
@@ -44,4 +63,4 @@ class Comparison:
 
 def due_objections(expected: list[bytes], got: list[bytes]) -> list[str]:
     """Packets of our own by the clock; their order is free."""
-    return compare(sorted(expected), sorted(got))
+    return [f"of our own, by the clock: {one}" for one in compare(sorted(expected), sorted(got))]

@@ -2,11 +2,8 @@
 
 from ipaddress import IPv4Address, IPv6Address
 
-from scapy.layers.inet import IP
-from scapy.layers.inet6 import IPv6
-from scapy.packet import Raw
-
 from tests.reference.addresses import is_illegal_source4, is_illegal_source6
+from tests.reference.headers import IPV4, ipv6_header, with_header_checksum
 from tests.reference.icmp import is_error
 from tests.reference.outcome import Expected
 from tests.reference.reading import ICMP, ICMPV6, Packet
@@ -63,7 +60,8 @@ def build_icmpv4(packet: Packet, own: IPv4Address, message: tuple[int, int], det
     rest = b"\0\0" + detail.to_bytes(2) if message == (3, 4) else bytes(4)
     body = bytes(message) + b"\0\0" + rest + packet.raw[: 576 - 28]
     body = with_checksum(body, ICMP, checksum(own, own, ICMP, body))
-    return bytes(IP(src=str(own), dst=str(packet.source), proto=ICMP, ttl=64, len=20 + len(body)) / Raw(body))
+    ends = own.packed, packet.source.packed
+    return with_header_checksum(IPV4.pack(0x45, 0, 20 + len(body), 1, 0, 64, ICMP, 0, *ends)) + body
 
 
 def build_icmpv6(packet: Packet, own: IPv6Address, message: tuple[int, int], detail: int) -> bytes:
@@ -72,4 +70,4 @@ def build_icmpv6(packet: Packet, own: IPv6Address, message: tuple[int, int], det
     body = bytes(message) + b"\0\0" + rest + packet.raw[: 1280 - 48]
     destination = IPv6Address(int(packet.source))
     body = with_checksum(body, ICMPV6, checksum(own, destination, ICMPV6, body))
-    return bytes(IPv6(src=str(own), dst=str(destination), nh=ICMPV6, hlim=64, plen=len(body)) / Raw(body))
+    return ipv6_header(own, destination, 0, 64, ICMPV6, len(body)) + body

@@ -1,17 +1,16 @@
-"""Network headers: RFC 7915 4.1 and 5.1, written by scapy from fields that are worked out here."""
+"""Network headers: RFC 7915 4.1 and 5.1."""
 
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 
-from scapy.layers.inet import IP
-from scapy.layers.inet6 import IPv6, IPv6ExtHdrFragment
-from scapy.packet import Raw
-
 from tests.reference.outcome import Refusal
 from tests.reference.reading import FRAGMENT, ICMP, TCP, Packet, ones_complement_sum
 from tests.reference.transport import checksum, with_checksum
+
+IPV6 = struct.Struct("!IHBB16s16s")  # RFC 8200 3
+IPV4 = struct.Struct("!BBHHHBBH4s4s")  # RFC 791 3.1
 
 
 @dataclass(frozen=True)
@@ -42,21 +41,28 @@ def write_ipv6(
     if not packet.dont_fragment and result > path.lowest_ipv6_mtu:
         in_fragments = True
         pieces = split(packet.fragment_offset, payload, packet.more_fragments, path.lowest_ipv6_mtu - 48)
-    base = {
-        "src": str(source),
-        "dst": str(destination),
-        "tc": packet.traffic_class if path.traffic_class is None else path.traffic_class,
-        "fl": 0,
-        "hlim": hop_limit,
-    }
+    tc = packet.traffic_class if path.traffic_class is None else path.traffic_class
     written = []
     for offset, data, more in pieces:
         if not in_fragments:
-            written.append(bytes(IPv6(**base, nh=protocol, plen=len(data)) / Raw(data)))
+            written.append(ipv6_header(source, destination, tc, hop_limit, protocol, len(data)) + data)
             continue
-        fragment = IPv6ExtHdrFragment(nh=protocol, offset=offset // 8, m=int(more), id=packet.identification)
-        written.append(bytes(IPv6(**base, nh=FRAGMENT, plen=8 + len(data)) / fragment / Raw(data)))
+        header = ipv6_header(source, destination, tc, hop_limit, FRAGMENT, 8 + len(data))
+        written.append(header + fragment_header(protocol, offset, more, packet.identification or 0) + data)
     return written
+
+
+def ipv6_header(
+    source: IPv6Address, destination: IPv6Address, traffic_class: int, hop_limit: int, next_header: int, length: int
+) -> bytes:
+    """RFC 8200 3; the flow label is zero (RFC 7915 4.1)."""
+    word = 6 << 28 | traffic_class << 20
+    return IPV6.pack(word, length, next_header, hop_limit, source.packed, destination.packed)
+
+
+def fragment_header(next_header: int, offset: int, more: bool, identification: int) -> bytes:
+    """RFC 8200 4.5; `offset` in octets, a multiple of 8."""
+    return struct.pack("!BxHI", next_header, offset | more, identification)
 
 
 def quote_ipv6(
@@ -64,13 +70,11 @@ def quote_ipv6(
 ) -> bytes:
     """RFC 7915 4.3: the header of a quoted packet: hop limit as it stood, lengths as declared, never split."""
     traffic_class = packet.traffic_class if path.traffic_class is None else path.traffic_class
-    traffic = {"tc": traffic_class, "fl": 0, "hlim": packet.hop_limit}
-    header = IPv6(src=str(source), dst=str(destination), nh=protocol, plen=packet.declared, **traffic)
-    if packet.is_fragment:
-        header.nh, header.plen = FRAGMENT, packet.declared + 8
-        offset, more = packet.fragment_offset // 8, int(packet.more_fragments)
-        header /= IPv6ExtHdrFragment(nh=protocol, offset=offset, m=more, id=packet.identification)
-    return bytes(header) + payload
+    if not packet.is_fragment:
+        return ipv6_header(source, destination, traffic_class, packet.hop_limit, protocol, packet.declared) + payload
+    header = ipv6_header(source, destination, traffic_class, packet.hop_limit, FRAGMENT, packet.declared + 8)
+    piece = fragment_header(protocol, packet.fragment_offset, packet.more_fragments, packet.identification or 0)
+    return header + piece + payload
 
 
 def split(start: int, payload: bytes, more: bool, room: int) -> Iterator[tuple[int, bytes, bool]]:
@@ -105,16 +109,17 @@ def ipv4_header(
     """20 octets for a payload of `length`, checksum done."""
     if packet.has_fragment_header:  # 5.1.1
         identification = (packet.identification or 0) & 0xFFFF
-        flags = "MF" if packet.more_fragments else ""
-        offset = packet.fragment_offset // 8
+        flags = (0x2000 if packet.more_fragments else 0) | packet.fragment_offset // 8
     else:
-        identification, offset = 0, 0
-        flags = "" if 20 + length <= 1260 else "DF"
-    header = IP(
-        src=str(source), dst=str(destination), tos=tos, len=20 + length, id=identification, flags=flags, frag=offset,
-        ttl=ttl, proto=protocol, ihl=5,
-    )  # fmt: skip
-    return bytes(header)
+        identification = 0
+        flags = 0 if 20 + length <= 1260 else 0x4000
+    ends = source.packed, destination.packed
+    return with_header_checksum(IPV4.pack(0x45, tos, 20 + length, identification, flags, ttl, protocol, 0, *ends))
+
+
+def with_header_checksum(header: bytes) -> bytes:
+    """RFC 791 3.1: an IPv4 header whose checksum field is zero, with its checksum."""
+    return header[:10] + (0xFFFF - ones_complement_sum(header)).to_bytes(2) + header[12:]
 
 
 def quote_ipv4(
@@ -129,7 +134,7 @@ def probe(source: IPv6Address, source_port: int, destination: IPv6Address, port:
     """RFC 6146 3.5.2.2, RFC 1122 4.2.3.6: a TCP segment without data that asks an IPv6 host for a sign of life."""
     segment = struct.pack("!HHIIBBHHH", source_port, port, 0, 0, 5 << 4, 0x10, 0, 0, 0)
     segment = with_checksum(segment, TCP, checksum(source, destination, TCP, segment))
-    return bytes(IPv6(src=str(source), dst=str(destination), nh=TCP, plen=len(segment), hlim=64) / Raw(segment))
+    return ipv6_header(source, destination, 0, 64, TCP, len(segment)) + segment
 
 
 def adopt(packet: bytes, observed: bytes, fixed: bool) -> bytes:
@@ -150,10 +155,7 @@ def adopt(packet: bytes, observed: bytes, fixed: bool) -> bytes:
 
 def with_identification(packet: bytes, observed: bytes) -> bytes:
     """The IPv4 packet with the Identification of `observed`, header checksum mended."""
-    header = IP(packet[:20])
-    header.id = int.from_bytes(observed[4:6])
-    del header.chksum
-    return bytes(header)[:20] + packet[20:]
+    return with_header_checksum(packet[:4] + observed[4:6] + packet[6:10] + b"\0\0" + packet[12:20]) + packet[20:]
 
 
 def too_big_for_ipv6(packet: Packet, path: Path) -> list[Refusal]:

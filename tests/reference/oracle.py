@@ -4,12 +4,13 @@ It is told what the implementation sent, because some choices are free (the IPv4
 Identification); it checks that they were legal, adopts them, and demands every other octet.
 """
 
+from collections.abc import Callable
 from ipaddress import IPv4Address
 from typing import Any
 
 from tests.reference import errors, headers
 from tests.reference.addresses import Eamt, embed, extract
-from tests.reference.bib import Bibs
+from tests.reference.bib import Bibs, Host4, Host6
 from tests.reference.checks import Rules
 from tests.reference.configured import Scope, entry_of, path_of, policy_of, pool_of, stateless_of
 from tests.reference.fragments import FragmentMemory
@@ -23,7 +24,13 @@ from tests.reference.trip import Trip
 class Oracle:
     """A translator made from a `nat64d.config.Config`, of which it only reads attributes."""
 
-    def __init__(self, config: Any, scope: Scope | None = None) -> None:
+    def __init__(
+        self,
+        config: Any,
+        scope: Scope | None = None,
+        bound: Callable[[str, Host6], Host4 | None] = lambda protocol, host6: None,
+    ) -> None:
+        self.bound = bound
         self.scope = scope or Scope()
         self.pool6 = config.pool6
         self.own = config.tun.ipv4, config.tun.ipv6
@@ -79,11 +86,18 @@ class Oracle:
         probed = self.bibs.expire(at, self.policy.lifetimes["TCP_TRANS"])
         return [headers.probe(embed(self.pool6, host4), port, *entry.host6) for entry, (host4, port) in probed]
 
+    def is_doubtful(self, at: float) -> bool:
+        """Something ends in this second. The RFCs count timeouts in seconds: it may be over already, or not yet."""
+        return any(
+            at - 1 < when < at + 1 and int(when) == int(at)
+            for when in self.bibs.ends(self.policy.lifetimes["TCP_TRANS"])
+        )
+
     def send(self, octets: bytes, at: float, observed: list[bytes], verdict: str = "") -> Expected:
         """What has to become of `octets`, given what the implementation sent for them and its verdict.
 
         The verdict is of use only where the RFCs leave open whether a packet passes: it tells which tables it may have
-        touched.
+        touched. `bound` is asked for the IPv4 transport address of a new binding when no packet shows it.
         """
         due = self.expire(at)
         try:

@@ -48,7 +48,7 @@ class ErrorTranslator:
         self.needs_session = needs_session
         self.returns = returns
 
-    def to_ipv4(self, packet: Packet, observed: list[bytes]) -> Half:
+    def to_ipv4(self, packet: Packet, _observed: list[bytes]) -> Half:
         """An ICMPv6 error half way; one that returns is an IPv6 host's of ours (RFC 6146 3.8)."""
         message = read_message(packet, self.extensions)
         quoted, refusals = self._quoted(packet, message)
@@ -61,7 +61,7 @@ class ErrorTranslator:
             return Half([*refusals, ELSEWHERE])
         pair = transport_ports(quoted)
         entry = self.bibs.by_host6.get((NAMES[quoted.protocol], (quoted.destination, pair[1])))  # type: ignore[arg-type]
-        if entry is None:
+        if entry is None or entry.mapped4 is None:
             return Half([*refusals, NOT_FOUND])
         host4 = extract(self.pool6, quoted.source)  # type: ignore[arg-type]
         returns = self.returns(host4)
@@ -70,8 +70,6 @@ class ErrorTranslator:
             return Half([*refusals, NOT_FOUND] if returns else refusals)
         if packet.destination != quoted.source:
             refusals.append(Refusal("6146 3.7", ("QUOTED_PACKET", "NO_SESSION", "NO_BIB_ENTRY"), permitted=True))
-        if entry.mapped4 is None:  # made by a refused packet; an error about it shows what was chosen
-            return Half(refusals, observed[0] if observed else b"", returns=False)
         return Half(refusals, self._write_ipv4(packet, message, new, quoted, entry, returns), returns)
 
     def _write_ipv4(

@@ -27,6 +27,7 @@ from tests.reference.transport import (
 QUOTE = Refusal("7915 4.3", ("QUOTED_PACKET",))
 NESTED = Refusal("7915 4.3", ("ERROR_IN_ERROR", "QUOTED_PACKET"))
 UNMAPPED = Refusal("7915 4.2", ("ICMP_TYPE",))
+NOT_FOUND = Refusal("6146 3.6", ("NO_BIB_ENTRY", "NO_SESSION", "PROTOCOL"))
 NO_ADDRESS = Refusal("7757 3.3", ("NO_MAPPING", "NOT_OUR_PREFIX", "NO_BIB_ENTRY"), "ADDRESS_UNREACHABLE")
 
 
@@ -186,7 +187,7 @@ class Stateless:
         returns = self._returns(inner_source)
         refusals += odd_addresses(inner_source, inner_destination)
         if new is None:
-            return Half(refusals)
+            return Half([*refusals, *([NOT_FOUND] if returns else [])])
         source = self._error_source(packet, observed, inner_destination.address)
         protocol, payload = rewrite(quoted, inner_source.address, inner_destination.address, None)
         quote = quote_ipv4(quoted, inner_source.address, inner_destination.address, protocol, payload, self.path)

@@ -87,8 +87,11 @@ def update_checksum(protocol: int, octets: bytes, before: bytes, after: bytes, c
 
 
 def calculate_udp(octets: bytes, source: Address, destination: Address) -> bytes:
-    """RFC 7915 4.5, RFC 6146 3.4: give a datagram that came without a checksum its own."""
-    return with_checksum(octets, UDP, checksum(source, destination, UDP, with_checksum(octets, UDP, 0)))
+    """RFC 7915 4.5, RFC 6146 3.4: give a datagram that came without a checksum its own, over as many octets as it says
+    it has (RFC 768).
+    """
+    covered = with_checksum(octets, UDP, 0)[: int.from_bytes(octets[4:6])]
+    return with_checksum(octets, UDP, checksum(source, destination, UDP, covered))
 
 
 def needs_udp_checksum(packet: Packet, udp_zero_checksum: str) -> bool:

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 from tests.reference import headers
 from tests.reference.addresses import embed, extract, is_illegal_source4, is_non_global
-from tests.reference.bib import Entry, Host4, Session
+from tests.reference.bib import Host4, Host6
 from tests.reference.checks import check
 from tests.reference.fragments import Ports
 from tests.reference.icmp import is_error, read_message
 from tests.reference.outcome import Expected, Refusal
 from tests.reference.quoting import as_it_was
-from tests.reference.reading import ICMP, ICMPV6, TCP, UDP, UNREADABLE, Packet, UnreadableError, read
+from tests.reference.reading import ICMP, TCP, UDP, UNREADABLE, Packet, UnreadableError, read
 from tests.reference.sessions import Passage, Tuple, from_ipv4, from_ipv6
 from tests.reference.stateless import Back
 from tests.reference.tcp import Segment
@@ -101,18 +101,16 @@ class Trip:
         host4 = extract(oracle.pool6, packet.destination)  # type: ignore[arg-type]
         if (pair := self._ports()) is None:
             return
-        hairpin = oracle.bibs.is_ours(host4)
         incoming = tuple_of(packet, pair, host4)
-        passage = from_ipv6(oracle.bibs, oracle.policy, self.at, incoming, self._chosen(hairpin))
+        passage = from_ipv6(
+            oracle.bibs, oracle.policy, self.at, incoming, self._chosen(incoming.protocol, incoming.source)
+        )
         if not self._settle(passage) or passage.entry is None:
             return
         mapped4 = passage.entry.mapped4 or NOT_KNOWN
         new = (mapped4[1], pair[1])
         translated = self._write_ipv4(mapped4[0], host4, new, oracle.returns(host4))
         self._commit(passage)
-        if hairpin and passage.entry.mapped4 is None:
-            self._unseen(passage.entry, host4, pair, incoming)
-            return
         if oracle.returns(host4):
             self._come_back(translated, new)
         else:
@@ -121,13 +119,13 @@ class Trip:
 
     def _error_from_ipv6(self) -> None:
         oracle, packet = self.oracle, self.packet
-        translate = oracle.stateless.error_from_ipv6 if self.static else oracle.errors.to_ipv4
-        half = translate(packet, self.observed)
+        to_ipv4 = oracle.stateless.error_from_ipv6 if self.static else oracle.errors.to_ipv4
+        half = to_ipv4(packet, self.observed)
         self.expected.refusals += half.refusals
         if half.packet is None:
             return
         if not half.returns:
-            self._adopt_identification([half.packet] if half.packet else [])
+            self._adopt_identification([half.packet])
             return
         self.expected.hairpinned = True
         message = read_message(packet, oracle.scope.extensions)
@@ -240,39 +238,13 @@ class Trip:
             self.expected.refusals.append(Refusal("6146 3.4", ("FRAGMENT_UNKNOWN",)))
         return known
 
-    def _chosen(self, hairpin: bool) -> Host4 | None:
-        """The IPv4 transport address the implementation sends from, seen in what it sent (not so in a hairpinned
-        query).
-        """
-        if not self.observed or (hairpin and self.packet.protocol == ICMPV6):
-            return None
-        sent = read(self.observed[0])
-        pair = ports(sent) if sent.is_first else None
-        source = sent.source if isinstance(sent.source, IPv4Address) else extract(self.oracle.pool6, sent.source)
-        if pair is None:
-            return None
-        return source, pair[0]
-
-    def _unseen(self, entry: Entry, host4: IPv4Address, pair: Ports, incoming: Tuple) -> None:
-        """The first packet of a binding to one of our own addresses, when nothing tells which mapped4 was chosen.
-
-        It was dropped, since nobody has that address or may be reached there; or it is an ICMP query that came back to
-        its own sender, an identifier being the same at both ends.
-        """
-        self.expected.packets, self.expected.hairpinned = self.observed, True
-        mtu6, returns = self.oracle.path.mtu6, incoming.protocol == "icmp"
-        if 40 + len(self.packet.payload) + (8 if self.packet.is_fragment else 0) > mtu6:
-            too_big = Refusal("8200 5", ("TOO_BIG",), "PACKET_TOO_BIG", permitted=returns, detail=mtu6)
-            self.expected.refusals.append(too_big)
-        if returns:
-            self.expected.refusals.append(Refusal("6146 3.8", ("NO_BIB_ENTRY",), "ADDRESS_UNREACHABLE", permitted=True))
-            if self.observed:
-                peer = extract(self.oracle.pool6, IPv6Address(self.observed[0][8:24])), 0
-                entry.sessions[peer] = Session(peer, self.at + self.oracle.policy.lifetimes["icmp"])
-            return
-        segment = incoming.segment and Segment(from_v6=False, flags=incoming.segment.flags)
-        arriving = Tuple(incoming.protocol, NOT_KNOWN, (host4, pair[1]), segment=segment)
-        self._settle(from_ipv4(self.oracle.bibs, self.oracle.policy, self.at, arriving))
+    def _chosen(self, protocol: str, host6: Host6) -> Host4 | None:
+        """The IPv4 transport address the implementation gave to this host: seen in what it sent, else in its BIB."""
+        sent = read(self.observed[0]) if self.observed else None
+        pair = ports(sent) if sent is not None and sent.family == 4 and sent.is_first else None
+        if sent is None or pair is None:
+            return self.oracle.bound(protocol, host6)
+        return sent.source, pair[0]  # type: ignore[return-value]
 
     def _settle(self, passage: Passage) -> bool:
         """Take over what 3.5 says; whether there is anything to build."""
@@ -281,19 +253,28 @@ class Trip:
         return not any(not refusal.permitted for refusal in passage.refusals)
 
     def _commit(self, passage: Passage) -> None:
-        """Make the changes of 3.5, if the packet went or only its size kept it back: the tables are asked before."""
-        binding = [refusal for refusal in self.expected.refusals if not refusal.permitted]
-        if any("TOO_BIG" not in refusal.verdicts for refusal in binding):
+        """Make the changes of 3.5, if the packet went or only its size kept it back: the tables are asked before.
+
+        A later fragment changes nothing: it belongs to the packet whose first fragment did (a RST, say).
+        """
+        if not self.packet.is_first:
             return
-        if any(self.verdict in refusal.verdicts for refusal in self.expected.refusals if refusal.permitted):
-            return  # refused where the RFCs would let it pass
+        binding = [refusal for refusal in self.expected.refusals if not refusal.permitted]
+        if any("TOO_BIG" not in refusal.verdicts for refusal in binding) or self._was_refused():
+            return
         for change in passage.actions:
             change()
+
+    def _was_refused(self) -> bool:
+        """The implementation did so where the RFCs would let the packet pass."""
+        return any(self.verdict in refusal.verdicts for refusal in self.expected.refusals if refusal.permitted)
 
     def _remember(self, pair: Ports) -> None:
         """3.4: what the fragments that follow need to know."""
         refused = [refusal for refusal in self.expected.refusals if not refusal.permitted]
-        if self.packet.more_fragments and self.packet.is_first and all("TOO_BIG" in one.verdicts for one in refused):
+        if not self.packet.more_fragments or not self.packet.is_first or self._was_refused():
+            return
+        if all("TOO_BIG" in one.verdicts for one in refused):
             self.oracle.fragments.remember(self.packet, pair, self.at)
 
     def _adopt_identification(self, packets: list[bytes]) -> None:

@@ -1,0 +1,101 @@
+"""The configurations that are compared, and what the translator is expected to do of what the RFCs leave open."""
+
+from tests.reference.configured import Scope
+
+# What the translator does by design and by now: see Scope.
+SCOPE = Scope(hairpins_directly=True)
+
+# The tables are small so that they fill, the limit of errors is high so that each is seen.
+CONFIGS = {
+    "two addresses": """
+        pool6 = "2001:db8:64::/96"
+        pool4 = [{ addresses = "192.0.2.1-192.0.2.2" }]
+        limits = { sessions = 64, icmp_errors_per_second = 1000000 }
+    """,
+    "the well-known prefix over a private pool": """
+        pool6 = "64:ff9b::/96"
+        pool4 = [{ addresses = "169.254.64.0/30" }]
+        limits = { sessions = 64, icmp_errors_per_second = 1000000 }
+    """,
+    "eight ports, small MTUs, zero checksums dropped": """
+        pool6 = "2001:db8:64::/64"
+        pool4 = [{ addresses = "192.0.2.1", ports = "1020-1027" }]
+        translation = { mtu4 = 1400, mtu6 = 1400, lowest_ipv6_mtu = 1300, udp_zero_checksum = "drop" }
+        limits = { sessions = 64, icmp_errors_per_second = 1000000 }
+    """,
+    "address-dependent filtering, traffic class set, zero checksums forwarded": """
+        pool6 = "3fff:64::/32"
+        pool4 = [{ addresses = "192.0.2.1" }]
+        filtering = { address_dependent = true }
+        translation = { udp_zero_checksum = "forward", traffic_class = 7 }
+        limits = { sessions = 64, icmp_errors_per_second = 1000000 }
+    """,
+    "nothing from outside, three sessions a host, an IPv4 hop of 1000 octets": """
+        pool6 = "2001:db8:6400::/40"
+        pool4 = [{ addresses = "192.0.2.1" }]
+        filtering = { drop_inbound_tcp = true, drop_icmp_info = true }
+        translation = { mtu4 = 1000 }
+        limits = { sessions = 64, icmp_errors_per_second = 1000000, per_host_sessions = 3 }
+    """,
+    "forwards in and outside the pool, low ports, three ports a host": """
+        pool6 = "2001:db8:100:6400::/56"
+        pool4 = [{ addresses = "192.0.2.1", ports = "1-65535" }]
+        forward = [
+            { protocol = "tcp", ipv4 = "192.0.2.1:80", ipv6 = "[2001:db8:6::1]:5000" },
+            { protocol = "udp", ipv4 = "192.0.2.77:53", ipv6 = "[2001:db8:6::2]:5001" },
+        ]
+        limits = { sessions = 64, icmp_errors_per_second = 1000000, per_host_ports = 3 }
+    """,
+    "tenants by source prefix, denied addresses": """
+        pool6 = "2001:db8:64::/48"
+        pool4 = [
+            { addresses = "192.0.2.1", protocols = ["udp", "tcp"] },
+            { addresses = "192.0.2.2", source = "2001:db8:6::2/128" },
+        ]
+        translation = { denylist4 = ["9.9.9.9/32"] }
+        limits = { sessions = 64, icmp_errors_per_second = 1000000 }
+    """,
+    "no state: the prefix alone, zero checksums calculated": """
+        pool6 = "2001:db8:64::/96"
+        limits = { sessions = 64, icmp_errors_per_second = 1000000 }
+    """,
+    "no state: well-known prefix, rows of unequal suffixes, small MTUs": """
+        pool6 = "64:ff9b::/96"
+        eam = [
+            { ipv4 = "192.0.2.16/28", ipv6 = "2001:db8:e::/124" },
+            { ipv4 = "10.9.0.0/24", ipv6 = "2001:db8:9::/112" },
+            { ipv4 = "203.0.113.8", ipv6 = "2001:db8:f::8" },
+        ]
+        translation = { mtu4 = 1400, mtu6 = 1400, lowest_ipv6_mtu = 1300, rfc6791_ipv4 = ["198.51.100.1/32"] }
+        limits = { sessions = 64, icmp_errors_per_second = 1000000 }
+    """,
+    "no state: rows within rows and no prefix": """
+        eam = [
+            { ipv4 = "0.0.0.0/0", ipv6 = "2001:db8:64::/96" },
+            { ipv4 = "192.0.2.0/24", ipv6 = "2001:db8:a::/64" },
+            { ipv4 = "192.0.2.16/28", ipv6 = "2001:db8:a:0:10::/124" },
+            { ipv4 = "192.0.2.17", ipv6 = "2001:db8:b::1" },
+        ]
+        translation = { udp_zero_checksum = "drop", rfc6791_ipv4 = ["203.0.113.128/25"] }
+        limits = { sessions = 64, icmp_errors_per_second = 1000000 }
+    """,
+    "sessions and rows": """
+        pool6 = "2001:db8:64::/64"
+        pool4 = [{ addresses = "192.0.2.1-192.0.2.2" }]
+        eam = [
+            { ipv4 = "192.0.2.16/29", ipv6 = "2001:db8:e::/125" },
+            { ipv4 = "198.51.100.0/24", ipv6 = "2001:db8:f::/96" },
+        ]
+        translation = { mtu4 = 1400, mtu6 = 1400 }
+        limits = { sessions = 64, icmp_errors_per_second = 1000000 }
+    """,
+    "sessions and rows under the well-known prefix, a forward to a neighbour": """
+        pool6 = "64:ff9b::/96"
+        pool4 = [{ addresses = "169.254.64.0/30" }]
+        eam = [{ ipv4 = "10.9.0.0/30", ipv6 = "2001:db8:9::/126" }, { ipv4 = "192.0.2.17", ipv6 = "2001:db8:6::3" }]
+        forward = [{ protocol = "udp", ipv4 = "192.0.2.77:53", ipv6 = "[2001:db8:6::2]:5001" }]
+        filtering = { address_dependent = true }
+        translation = { udp_zero_checksum = "forward", denylist4 = ["9.9.9.9/32"] }
+        limits = { sessions = 64, icmp_errors_per_second = 1000000 }
+    """,
+}
