@@ -29,7 +29,9 @@ _ConfigOption = Annotated[
     typer.Option("-c", metavar="FILE", exists=True, dir_okay=False, help="Configuration file that names the socket."),
 ]
 SocketOption = Annotated[str | None, typer.Option("--socket", metavar="PATH", help="The daemon's control socket.")]
-_ProtocolOption = Annotated[str | None, typer.Option("--protocol", metavar="tcp|udp|icmp", help="Only this protocol.")]
+_ProtocolOption = Annotated[
+    str | None, typer.Option("--protocol", metavar="tcp|udp|icmp|NUMBER", help="Only this protocol.")
+]
 _Host6Option = Annotated[str | None, typer.Option("--host6", metavar="PREFIX", help="Only these IPv6 hosts.")]
 _Host4Option = Annotated[str | None, typer.Option("--host4", metavar="PREFIX", help="Only with these IPv4 hosts.")]
 _Mapped4Option = Annotated[str | None, typer.Option("--mapped4", metavar="PREFIX", help="Only these pool addresses.")]

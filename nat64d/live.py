@@ -161,7 +161,7 @@ class Live:
 def _ends(row: np.void) -> dict[str, object]:
     """The two ends every record has."""
     return {
-        "protocol": NAMES[int(row["protocol"])],
+        "protocol": NAMES.get(int(row["protocol"]), str(row["protocol"])),
         "host6": str(address6(row["host6_hi"], row["host6_lo"])),
         "host6_port": int(row["host6_port"]),
         "mapped4": str(IPv4Address(int(row["mapped4"]))),
@@ -173,7 +173,7 @@ def _wanted(rows: np.ndarray, filters: Filters) -> np.ndarray:
     """Which records the filters let through: bool[n]."""
     wanted = np.ones(len(rows), bool)
     if filters.protocol is not None:
-        wanted &= rows["protocol"] == PROTOCOLS[filters.protocol]
+        wanted &= rows["protocol"] == (PROTOCOLS.get(filters.protocol) or int(filters.protocol))
     if filters.host6 is not None:
         wanted &= _in_network6(rows, filters.host6)
     for key, network in (("mapped4", filters.mapped4), ("host4", filters.host4)):

@@ -69,6 +69,7 @@ def _pool(config: Config) -> np.ndarray:
     for row, (given, address) in zip(pool, rows, strict=True):
         row.address, row.port_first, row.port_last = int(address), given.port_first, given.port_last
         row.tcp, row.udp, row.icmp = (int(name in given.protocols) for name in PROTOCOLS)
+        row.other = int("other" in given.protocols)
     return pool
 
 
@@ -156,6 +157,7 @@ def settings_of(config: Config, secret: bytes, queues: int = 1) -> Settings:
         **_eam(config, key),
         groups=_groups(config),
         pool=_pool(config),
+        other_protocols=int(any("other" in pool.protocols for pool in config.pool4)),
         ranges4=_merged(_rows(*ours)),
         own4=int(config.tun.ipv4 or DUMMY4),
         own6_hi=own6_hi,

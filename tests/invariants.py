@@ -45,7 +45,7 @@ def check(tables: Tables, settings: Settings) -> None:
     }
     check_indexes(tables, settings, living)
     check_bib_lists(tables, living)
-    check_sessions(tables, living[SESSIONS])
+    check_sessions(tables, settings, living[SESSIONS])
     check_wheel(tables, living[SESSIONS])
     check_hosts(tables, settings, living)
     check_ports(tables, settings, living[BIBS])
@@ -149,11 +149,13 @@ def follow(first: int, forth: np.ndarray, back: np.ndarray, name: str) -> Iterab
     raise AssertionError(f"{name}: the list runs in a circle")
 
 
-def check_sessions(tables: Tables, living: list[int]) -> None:
+def check_sessions(tables: Tables, settings: Settings, living: list[int]) -> None:
     """A TCP session is in a state of section 3.5.2.1, another one in none; an ICMP session has no peer's port."""
     for session in living:
         row = tables.sessions[session]
-        assert row.protocol in PROTOCOLS, f"session {session}: protocol {row.protocol}"
+        other = settings.other_protocols and 0 < row.protocol < 256
+        assert row.protocol in PROTOCOLS or other, f"session {session}: protocol {row.protocol}"
+        assert row.protocol in PROTOCOLS or row.host6_port == row.host4_port == 0, f"session {session}: has ports"
         states = range(State.V4_INIT, len(State)) if row.protocol == TCP else (State.NONE,)
         assert row.state in states, f"session {session}: protocol {row.protocol} in state {row.state}"
         assert row.protocol != ICMP or row.host4_port == 0, f"session {session}: ICMP with port {row.host4_port}"
@@ -205,7 +207,8 @@ def check_ports(tables: Tables, settings: Settings, living: list[int]) -> None:
     taken = defaultdict(set)
     for bib in living:
         entry = tables.bibs[bib]
-        assert entry.slot != NONE or entry.static, f"BIB entry {bib}: dynamic and outside pool4"
+        other = entry.protocol not in PROTOCOLS
+        assert entry.slot != NONE or entry.static or other, f"BIB entry {bib}: dynamic and outside pool4"
         if entry.slot == NONE:
             continue
         row, protocol = settings.pool[entry.slot // 3], PROTOCOLS[entry.slot % 3]

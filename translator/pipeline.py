@@ -11,7 +11,7 @@ import numpy as np
 from translator.compile import hot, int64, jit
 from translator.datagrams import DATAGRAM, bind_fragment, load_next, needs_whole, put_together
 from translator.lock import acquire, release
-from translator.packet.fields import ICMP, IGMP, TCP, TCP_FLAGS_AT, TCP_RST, u8
+from translator.packet.fields import AUTHENTICATION, ICMP, IGMP, TCP, TCP_FLAGS_AT, TCP_RST, u8
 from translator.packet.fragments import plan_output
 from translator.packet.icmp import is_echo, is_error
 from translator.packet.icmp_error import PORT_UNREACHABLE4, build, describe, may_be_answered, wants_answer
@@ -19,7 +19,7 @@ from translator.packet.parse import is_foreign, is_fragment, parse, parse_quoted
 from translator.packet.probe import write_probe
 from translator.packet.rewrite import plan_error, write_error, write_packet
 from translator.packet.transport import CALCULATE, DROP, zero_checksum
-from translator.packet.tuples import addresses, arriving, incoming_tuple, tuple_of
+from translator.packet.tuples import addresses, arriving, incoming_tuple, is_other, tuple_of
 from translator.packet.virtio import GSO_NONE, decode, is_sound
 from translator.reference import by_reference
 from translator.session.filtering import filter_and_update, towards_host6
@@ -250,7 +250,7 @@ def hold_syn(settings, tables, now, p, view, t, flags, verdict):
 def bind(settings, tables, now, t, flags, quotes, part, hairpin):
     """(verdict, outgoing tuple, whether tables were asked): a static mapping, or RFC 6146 sections 3.5 and 3.6.
 
-    The tables know ports, or want the whole packet, which a `part` of one does not have: FRAGMENT_UNKNOWN, until
+    Where the tables know ports, or want the whole packet, a `part` of one has not got it: FRAGMENT_UNKNOWN, until
     bind_fragment knows more. Quoted it tells nobody's session (3.4).
     """
     verdict, outgoing = map_tuple(settings, t, hairpin)
@@ -265,9 +265,10 @@ def bind(settings, tables, now, t, flags, quotes, part, hairpin):
         if in_pool6(settings, t.src_hi, t.src_lo):
             return Verdict.SOURCE_IN_POOL6, t, False
         host4 = extract(settings.pool6_row, t.dst_hi, t.dst_lo)
-    if t.protocol == 0:
+    other = is_other(t)
+    if other and (not settings.other_protocols or t.protocol == AUTHENTICATION):
         return Verdict.PROTOCOL, t, False
-    if part:
+    if part and not other:
         return Verdict.FRAGMENT_UNKNOWN, t, False
     acquire(tables.lock)
     verdict, outgoing = filter_and_update(settings, tables, now, t, host4, event_of(t.family, flags), quotes)

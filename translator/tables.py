@@ -51,7 +51,7 @@ BIB = np.dtype(
         ("host6_port", "i4"),
         ("mapped4_port", "i4"),
         ("host", "i4"),
-        ("slot", "i4"),  # row of Tables.ports_used, NONE for an address outside pool4
+        ("slot", "i4"),  # row of Tables.ports_used, NONE: outside pool4, or no ports
         ("sessions", "i4"),
         ("first_session", "i4"),
         ("protocol", "i2"),
@@ -78,7 +78,15 @@ EAM = np.dtype(
 )
 # One row of Settings.pool per address of each [[pool4]]; rows of one source prefix (a group) are neighbours.
 POOL = np.dtype(
-    [("address", "i8"), ("port_first", "i4"), ("port_last", "i4"), ("tcp", "i2"), ("udp", "i2"), ("icmp", "i2")],
+    [
+        ("address", "i8"),
+        ("port_first", "i4"),
+        ("port_last", "i4"),
+        ("tcp", "i2"),
+        ("udp", "i2"),
+        ("icmp", "i2"),
+        ("other", "i2"),
+    ],
     align=True,
 )
 GROUP = np.dtype([("hi", "i8"), ("lo", "i8"), ("length", "i4"), ("first", "i4"), ("count", "i4")], align=True)
@@ -171,6 +179,7 @@ class Settings:
     own4: int  # the source of our ICMP errors
     own6_hi: int
     own6_lo: int
+    other_protocols: int  # some row of pool is for them
     timeouts: np.ndarray  # int64[Timeout], milliseconds
     address_dependent: int
     drop_inbound_tcp: int

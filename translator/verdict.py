@@ -69,7 +69,13 @@ class Verdict(IntEnum):
     )
     ERROR_IN_ERROR = 26, "7915 4.2", Answer.NONE, DEBUG, "An ICMP error that quotes another ICMP error."
     FRAGMENTED_ICMP = 27, "7915 4.3", Answer.NONE, INFO, "A fragment of an ICMP message."
-    PROTOCOL = 28, "6146 3.4", Answer.PROTOCOL_UNREACHABLE, INFO, "Stateful NAT64 carries TCP, UDP and ICMP only."
+    PROTOCOL = (
+        28,
+        "6146 3.4",
+        Answer.PROTOCOL_UNREACHABLE,
+        INFO,
+        "Stateful NAT64 carries TCP, UDP and ICMP; pool4 may allow others.",
+    )
     QUOTED_PACKET = 29, "7915 4.3", Answer.NONE, INFO, "The packet quoted in an ICMP error cannot be read."
     # Addresses.
     NOT_OUR_PREFIX = 40, "6146 3.5", Answer.NONE, DEBUG, "The IPv6 destination is in no pool6 prefix."

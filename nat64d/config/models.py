@@ -42,6 +42,8 @@ from nat64d.config.values import (
 from nat64d.defaults import SOCKET
 
 Protocol = Literal["tcp", "udp", "icmp"]
+Shared = Literal["tcp", "udp", "icmp", "other"]
+SHARED = choice("tcp", "udp", "icmp", "other")
 Flag = Annotated[bool, By(flag)]
 
 DAY = 86400
@@ -72,11 +74,7 @@ class Pool4(Section):
 
     addresses: Annotated[str, By(ipv4_range)] = required()
     ports: Annotated[str, By(port_range)] = "1024-65535"
-    protocols: Annotated[tuple[Protocol, ...], By(several(choice("tcp", "udp", "icmp"), "protocols", least=1))] = (
-        "tcp",
-        "udp",
-        "icmp",
-    )
+    protocols: Annotated[tuple[Shared, ...], By(several(SHARED, "protocols", least=1))] = ("tcp", "udp", "icmp")
     source: Annotated[IPv6Network | None, By(prefix6)] = None
 
     @property

@@ -10,7 +10,8 @@ from ipaddress import IPv4Network, IPv6Network
 from typing import Annotated, Any, Literal, Protocol, TypedDict
 
 Row = Mapping[str, Any]  # one of the TypedDicts below
-ProtocolName = Literal["tcp", "udp", "icmp"]
+ProtocolName = Annotated[str, "tcp, udp, icmp, or the number of another protocol"]
+PoolProtocol = Literal["tcp", "udp", "icmp"]
 Direction = Literal["6to4", "4to6"]
 
 
@@ -85,7 +86,7 @@ class Pool(TypedDict):
 
     addresses: str
     ports: str
-    protocol: ProtocolName
+    protocol: PoolProtocol
     source: Annotated[str | None, "the IPv6 hosts it serves, null = all"]
     used: int
     total: int
@@ -174,7 +175,7 @@ class Gateway(Protocol):
 
 
 def _protocol(text: str) -> str:
-    if text not in ("tcp", "udp", "icmp"):
+    if text not in ("tcp", "udp", "icmp") and not (text.isascii() and text.isdecimal() and int(text) < 256):
         raise ValueError
     return text
 
@@ -203,7 +204,7 @@ class FilterKind:
 
 
 FILTERS: Mapping[str, FilterKind] = {
-    "protocol": FilterKind(_protocol, "tcp, udp or icmp", {"type": "string", "enum": ["tcp", "udp", "icmp"]}),
+    "protocol": FilterKind(_protocol, "tcp, udp, icmp or a number below 256", {"type": "string"}),
     "host6": FilterKind(_network6, "an IPv6 address or prefix", {"type": "string"}),
     "host4": FilterKind(_network4, "an IPv4 address or prefix", {"type": "string"}),
     "mapped4": FilterKind(_network4, "an IPv4 address or prefix", {"type": "string"}),

@@ -149,7 +149,7 @@ def _tuple(settings: Settings, t: Tuple, ports: bool = True) -> str:
     destination = _address(settings, t.family, t.dst_hi, t.dst_lo)
     if t.protocol in (TCP, UDP) and ports:
         source, destination = endpoint(source, int(t.src_port)), endpoint(destination, int(t.dst_port))
-    text = f"{source} > {destination} {PROTOCOLS.get(t.protocol, 'without ports')}"
+    text = f"{source} > {destination} {PROTOCOLS.get(t.protocol, f'protocol {t.protocol}')}"
     return f"{text} identifier {t.src_port | t.dst_port}" if t.protocol == ICMP and ports else text
 
 

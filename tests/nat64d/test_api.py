@@ -127,7 +127,7 @@ def test_more_octets_than_any_packet_has_are_refused(server, path):
 
 
 REFUSED = [
-    ("sessions", "protocol=foo", "protocol=foo: expected tcp, udp or icmp"),
+    ("sessions", "protocol=foo", "protocol=foo: expected tcp, udp, icmp or a number below 256"),
     ("sessions", "host6=192.0.2.1", "host6=192.0.2.1: expected an IPv6 address or prefix"),
     ("sessions", "host4=2001:db8::1", "host4=2001:db8::1: expected an IPv4 address or prefix"),
     ("sessions", "mapped4=192.0.2.0/33", "mapped4=192.0.2.0/33: expected an IPv4 address or prefix"),
@@ -149,7 +149,7 @@ def test_a_bad_filter_is_400_with_one_sentence(server, path, listing, query, sen
 
 
 def test_the_client_hands_on_the_sentence(client):
-    with pytest.raises(RequestRefusedError, match=r"^protocol=foo: expected tcp, udp or icmp$"):
+    with pytest.raises(RequestRefusedError, match=r"^protocol=foo: expected tcp, udp, icmp or a number below 256$"):
         list(client.rows("/v1/sessions", {"protocol": "foo"}))
 
 

@@ -21,6 +21,7 @@ from translator.packet.fields import (
     u16,
 )
 from translator.packet.icmp import echo_type
+from translator.packet.tuples import is_other
 
 CALCULATE, DROP, FORWARD, PRESENT = 0, 1, 2, 3  # a UDP checksum of zero: Settings.zero_udp_checksum, or there is one
 
@@ -45,7 +46,7 @@ def rewrite(p, at, end, length, incoming, outgoing, partial):
     quoted packet may end before its checksum. `partial`: the checksum field holds only the pseudo-header sum (virtio
     NEEDS_CSUM).
     """
-    if incoming.protocol == 0:
+    if is_other(incoming):
         return
     uncovered, covered = pseudo_header(incoming, length), pseudo_header(outgoing, length)
     if incoming.protocol == ICMP:

@@ -16,6 +16,8 @@ from translator.packet.fields import (
     IPV4_SOURCE_AT,
     IPV6_DESTINATION_AT,
     IPV6_SOURCE_AT,
+    TCP,
+    UDP,
     u16,
     u32,
     u64,
@@ -23,7 +25,8 @@ from translator.packet.fields import (
 
 
 class Tuple(NamedTuple):
-    """Transport addresses of a packet; `protocol` is TCP, UDP or ICMP (also for ICMPv6)."""
+    """Transport addresses of a packet; `protocol` is that of IPv4 (ICMP also for ICMPv6), ports are 0 where it has
+    none."""
 
     family: int
     protocol: int
@@ -74,7 +77,14 @@ def wire_tuple(p, view, from_host6):
             src_port, dst_port = (identifier, 0) if from_host6 else (0, identifier)
         elif view.transport != 0:
             src_port, dst_port = u16(p, view.l4), u16(p, view.l4 + 2)
-    return tuple_of(view.family, view.transport, src_hi, src_lo, src_port, dst_hi, dst_lo, dst_port)
+    protocol = view.transport if view.transport != 0 else view.protocol
+    return tuple_of(view.family, protocol, src_hi, src_lo, src_port, dst_hi, dst_lo, dst_port)
+
+
+@jit()
+def is_other(t):
+    """Whether the protocol is none with ports that we know."""
+    return t.protocol != TCP and t.protocol != UDP and t.protocol != ICMP
 
 
 @jit()

@@ -55,7 +55,8 @@ def find_bib4(settings, tables, protocol, mapped4, port):
 
 @jit()
 def create_bib(settings, tables, protocol, hi, lo, port, mapped4, mapped4_port, slot, static):
-    """A new BIB entry, or NONE when the table is full. `slot` is the pool bitmap of the port, NONE outside pool4."""
+    """A new BIB entry, or NONE when the table is full. `slot` is the pool bitmap of the port, NONE outside pool4
+    and where there are no ports."""
     bib = take(tables, BIBS, len(tables.bibs))
     if bib == NONE:
         return bib

@@ -6,9 +6,10 @@ open a session (3.5.2.2), and whether an identifier has a peer's port (3.5.3: it
 
 from translator.compile import hot, int64, jit
 from translator.packet.fields import TCP
-from translator.packet.tuples import tuple_of
+from translator.packet.tuples import is_other, tuple_of
 from translator.session.bib import create_bib, find_bib4, find_bib6
 from translator.session.hosts import find_host, host_hash
+from translator.session.others import allocate_address
 from translator.session.pool4 import allocate, find_row, slot_of
 from translator.session.sessions import create_session, find_session4, find_session6, living_bib, touch
 from translator.session.slots import in_use
@@ -101,7 +102,9 @@ def open_bib(settings, tables, now, t, host4, host, syn):
         paired4 = tables.hosts[host].mapped4
         if settings.per_host_ports > 0 and tables.hosts[host].bibs >= settings.per_host_ports:
             return Verdict.HOST_PORTS, NONE
-    if syn == NONE:
+    if is_other(t):
+        pool_row, port = allocate_address(settings, tables, now, t, paired4)
+    elif syn == NONE:
         pool_row, port = allocate(settings, tables, now, t, host4, paired4)
     else:
         port = int64(tables.syns[syn].mapped4_port)
@@ -110,7 +113,7 @@ def open_bib(settings, tables, now, t, host4, host, syn):
         return Verdict.NO_POOL4, NONE
     if port == NONE:
         return Verdict.POOL4_EXHAUSTED, NONE
-    mapped4, slot = settings.pool[pool_row].address, slot_of(pool_row, t.protocol)
+    mapped4, slot = settings.pool[pool_row].address, NONE if is_other(t) else slot_of(pool_row, t.protocol)
     bib = create_bib(settings, tables, t.protocol, t.src_hi, t.src_lo, t.src_port, mapped4, port, slot, 0)
     owner = tables.hosts[tables.bibs[bib].host]
     if owner.mapped4 == 0:

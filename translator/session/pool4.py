@@ -41,7 +41,11 @@ def slot_of(row, protocol):
 @jit()
 def serves(row, protocol):
     """Whether a pool row is for this protocol."""
-    return (row.tcp if protocol == TCP else row.udp if protocol == UDP else row.icmp) != 0
+    if protocol == TCP:
+        return row.tcp != 0
+    if protocol == UDP:
+        return row.udp != 0
+    return (row.icmp if protocol == ICMP else row.other) != 0
 
 
 @jit()
@@ -54,6 +58,12 @@ def group_of(settings, hi, lo):
         if (hi ^ group.hi) & high == 0 and (lo ^ group.lo) & low == 0:
             return g
     return NONE
+
+
+@jit()
+def first_row(settings, g, t):
+    """Where in its group of pool rows the search for the source of an IPv6 tuple begins."""
+    return hash3(settings.secret, t.src_hi, t.src_lo, 1) % settings.groups[g].count
 
 
 @jit()
@@ -140,9 +150,8 @@ def allocate(settings, tables, now, t, host4, paired4):
     if g == NONE:
         return NONE, NONE
     end_quarantines(tables, now, AT_ONCE)
-    group = settings.groups[g]
+    group, begin = settings.groups[g], first_row(settings, g, t)
     hashed = hash3(settings.secret, t.src_hi ^ t.protocol, t.src_lo, host4 << 32 | t.src_port << 16 | t.dst_port)
-    begin = hash3(settings.secret, t.src_hi, t.src_lo, 1) % group.count
     served = NONE
     for turn in range(len(ROUNDS)):
         paired, wish = ROUNDS[turn, 0] == 1, ROUNDS[turn, 1]

@@ -2,7 +2,7 @@
 
 from translator.compile import hot, int64, jit
 from translator.hashing import find_candidate, hash3, insert, record_at, remove
-from translator.packet.fields import TCP, UDP
+from translator.packet.fields import ICMP, TCP
 from translator.session.bib import release_bib
 from translator.session.lifetimes import Timeout, schedule, unschedule
 from translator.session.slots import give_back, take
@@ -147,11 +147,9 @@ def row_hash4(settings, row):
 @jit()
 def first_timeout(protocol):
     """What a session of this protocol lives without another packet; a TCP session opens in V4_INIT or V6_INIT."""
-    if protocol == UDP:
-        return Timeout.UDP_DEFAULT
     if protocol == TCP:
         return Timeout.TCP_TRANS
-    return Timeout.ICMP_DEFAULT
+    return Timeout.ICMP_DEFAULT if protocol == ICMP else Timeout.UDP_DEFAULT
 
 
 @hot()
