@@ -53,14 +53,40 @@ class Entry:
     host6: Host6
     mapped4: Host4 | None
     static: bool = False
+    over: float = 0  # when its last session ended
     sessions: dict[Host4, Session] = field(default_factory=dict)
+
+
+class Quarantine:
+    """RFC 6888 REQ-8: the UDP ports and ICMP identifiers of bindings that ended, for `lifetime` seconds.
+
+    A binding ends some time between the end of its last session and the moment somebody looks, so does the quarantine.
+    """
+
+    def __init__(self, lifetime: float) -> None:
+        self.lifetime = lifetime
+        self.ended: dict[tuple[str, Host4], tuple[float, float]] = {}
+
+    def begin(self, entry: Entry, now: float) -> None:
+        if entry.protocol in ("udp", "icmp") and entry.mapped4 is not None:
+            self.ended[entry.protocol, entry.mapped4] = entry.over, now
+
+    def holds(self, protocol: str, mapped4: Host4, now: float) -> bool:
+        """For certain."""
+        ended = self.ended.get((protocol, mapped4))
+        return ended is not None and now < ended[0] + self.lifetime
+
+    def may_hold(self, protocol: str, mapped4: Host4, now: float) -> bool:
+        ended = self.ended.get((protocol, mapped4))
+        return ended is not None and now <= ended[1] + self.lifetime + 1
 
 
 class Bibs:
     """The three BIBs and session tables of RFC 6146 3.1 and 3.2."""
 
-    def __init__(self, pools: list[Pool], static: list[Entry]) -> None:
+    def __init__(self, pools: list[Pool], static: list[Entry], quarantine: float = 0) -> None:
         self.pools = pools
+        self.quarantine = Quarantine(quarantine)
         self.by_host6: dict[tuple[str, Host6], Entry] = {}
         self.by_mapped4: dict[tuple[str, Host4], Entry] = {}
         for entry in static:
@@ -71,13 +97,17 @@ class Bibs:
         if entry.mapped4 is not None:
             self.by_mapped4[entry.protocol, entry.mapped4] = entry
 
+    now = 0.0
+
     def expire(self, now: float, tcp_trans: float) -> list[tuple[Entry, Host4]]:
         """RFC 6146 3.1: an entry made by a packet goes with its last session; a configured one stays.
 
         Returns the established TCP sessions whose time came: they are probed, and have TCP_TRANS more (3.5.2.2).
         """
         probed = []
+        self.now = now
         for entry in list(self.by_host6.values()):
+            entry.over = max((session.expires for session in entry.sessions.values()), default=now)
             for host4, session in list(entry.sessions.items()):
                 if session.expires <= now and entry.protocol == "tcp" and session.state is State.ESTABLISHED:
                     probed.append((entry, host4))
@@ -86,6 +116,7 @@ class Bibs:
                 if session.expires <= now:
                     del entry.sessions[host4]
             if not entry.sessions and not entry.static:
+                self.quarantine.begin(entry, now)
                 del self.by_host6[entry.protocol, entry.host6]
                 if entry.mapped4 is not None:
                     del self.by_mapped4[entry.protocol, entry.mapped4]
@@ -133,12 +164,16 @@ class Bibs:
 
     def is_exhausted(self, protocol: str, pools: list[Pool]) -> bool:
         """No transport address is left for a new entry."""
-        return not self._has_free(protocol, pools)
+        return next(self.free(protocol, pools), None) is None
 
     def _has_free(
         self, protocol: str, pools: list[Pool], address: IPv4Address | None = None, among: range = ALL_PORTS
     ) -> bool:
-        return any(True for _ in self.free(protocol, pools, address, among))
+        return any(True for _ in self.unspent(protocol, self.free(protocol, pools, address, among)))
+
+    def unspent(self, protocol: str, candidates: Iterator[Host4]) -> Iterator[Host4]:
+        """Those that certainly are not in quarantine."""
+        return (one for one in candidates if not self.quarantine.may_hold(protocol, one, self.now))
 
     def broken_rules(self, protocol: str, host6: Host6, chosen: Host4) -> list[str]:
         """What RFC 6146 3.5.1.1, 3.5.2.3 and 3.5.3 say against giving `chosen` to `host6`."""
@@ -149,6 +184,8 @@ class Bibs:
         if (protocol, chosen) in self.by_mapped4:
             return [f"{where}: in use by another entry of the same BIB (RFC 6146 3.5.1.1)"]
         found = []
+        if self.quarantine.holds(protocol, chosen, self.now) and self._has_free(protocol, pools, chosen[0]):
+            found.append(f"{where}: it was somebody else's {self.quarantine.lifetime} s ago (RFC 6888 REQ-8)")
         paired = {entry.mapped4[0] for entry in self.entries(host6[0]) if entry.mapped4 and not entry.static}
         if chosen[0] not in paired and any(self._has_free(protocol, pools, address) for address in paired):
             found.append(f"{where}: the host already has {sorted(map(str, paired))} (RFC 6146 3.5.1.1, paired pooling)")
@@ -166,7 +203,7 @@ class Bibs:
         return found
 
     def _parity_was_free(self, protocol: str, pools: list[Pool], wanted: int, chosen: Host4) -> bool:
-        among = self.free(protocol, pools, chosen[0], range_of(chosen[1]))
+        among = self.unspent(protocol, self.free(protocol, pools, chosen[0], range_of(chosen[1])))
         return any(port % 2 == wanted % 2 for _, port in among)
 
 

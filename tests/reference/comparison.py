@@ -5,7 +5,7 @@ from typing import Any
 
 from tests.reference.bib import Host4, Host6
 from tests.reference.oracle import Oracle, Scope
-from tests.reference.outcome import compare, one_line
+from tests.reference.outcome import compare, one_line, same_answer
 from tests.reference.reading import ICMP, TCP, UDP
 from tests.reference.world import world_of
 
@@ -62,5 +62,13 @@ class Comparison:
 
 
 def due_objections(expected: list[bytes], got: list[bytes]) -> list[str]:
-    """Packets of our own by the clock; their order is free."""
-    return [f"of our own, by the clock: {one}" for one in compare(sorted(expected), sorted(got))]
+    """Packets of our own by the clock; their order is free, and of an ICMP error what every router is free in."""
+    left = list(got)
+    missing = []
+    for one in expected:
+        match = next((other for other in left if same_answer(one, other) or one == other), None)
+        if match is None:
+            missing.append(one)
+        else:
+            left.remove(match)
+    return [f"by the clock, of our own: {one}" for one in compare(sorted(missing), sorted(left))]

@@ -19,6 +19,7 @@ from tests.reference.quoting import ErrorTranslator
 from tests.reference.reading import UNREADABLE, Packet, UnreadableError, read
 from tests.reference.reassembly import Reassembly
 from tests.reference.trip import Trip
+from tests.reference.waiting import Waiting, WaitingSyns
 
 
 class Oracle:
@@ -35,7 +36,8 @@ class Oracle:
         self.pool6 = config.pool6
         self.own = config.tun.ipv4, config.tun.ipv6
         self.rfc6791_ipv6 = config.translation.rfc6791_ipv6
-        self.bibs = Bibs([pool_of(row) for row in config.pool4], [entry_of(row) for row in config.forward])
+        quarantine = config.limits.port_quarantine
+        self.bibs = Bibs([pool_of(row) for row in config.pool4], [entry_of(row) for row in config.forward], quarantine)
         self.policy = policy_of(config)
         self.rules = Rules(
             pool6=config.pool6,
@@ -45,6 +47,7 @@ class Oracle:
             drop_icmp_info=config.filtering.drop_icmp_info,
         )
         self.path = path_of(config)
+        self.syns = WaitingSyns(config.timeouts.tcp_incoming_syn)
         self.fragments = FragmentMemory(config.timeouts.fragment)
         self.reassembly = Reassembly(self, config.timeouts.fragment) if config.limits.fragments_memory else None
         self.stateless = stateless_of(config, self.path, self.scope, self.bibs)
@@ -83,15 +86,20 @@ class Oracle:
         self.fragments.expire(at)
         if self.reassembly is not None:
             self.reassembly.expire(at)
+        refused = [self._refusal(one) for one in self.syns.expire(at, self.bibs)]
         probed = self.bibs.expire(at, self.policy.lifetimes["TCP_TRANS"])
-        return [headers.probe(embed(self.pool6, host4), port, *entry.host6) for entry, (host4, port) in probed]
+        return refused + [
+            headers.probe(embed(self.pool6, host4), port, *entry.host6) for entry, (host4, port) in probed
+        ]
+
+    def _refusal(self, waiting: Waiting) -> bytes:
+        """RFC 6146 3.5.2.2: port unreachable, from the address that the SYN went to."""
+        return errors.build_icmpv4(read(waiting.packet, quoted=True), waiting.mapped4[0], (3, 3), 0)
 
     def is_doubtful(self, at: float) -> bool:
         """Something ends in this second. The RFCs count timeouts in seconds: it may be over already, or not yet."""
-        return any(
-            at - 1 < when < at + 1 and int(when) == int(at)
-            for when in self.bibs.ends(self.policy.lifetimes["TCP_TRANS"])
-        )
+        ends = *self.bibs.ends(self.policy.lifetimes["TCP_TRANS"]), *(one.expires for one in self.syns.waiting)
+        return any(when <= at + 1 and int(when) == int(at) for when in ends)
 
     def send(self, octets: bytes, at: float, observed: list[bytes], verdict: str = "") -> Expected:
         """What has to become of `octets`, given what the implementation sent for them and its verdict.

@@ -133,9 +133,9 @@ class Reassembly:
         oracle = self.oracle
         if not oracle.is_stateful or packet.protocol not in (TCP, UDP, packet.icmp_protocol):
             return False
-        static = oracle.stateless.serves(packet)
         if isinstance(packet.destination, IPv4Address):
-            return not static and oracle.bibs.is_ours(packet.destination)
+            return not oracle.has_row(packet.destination) and oracle.bibs.is_ours(packet.destination)
+        static = oracle.stateless.eamt.to_ipv4(packet.source) is not None  # type: ignore[arg-type]
         if packet.destination not in oracle.pool6 or packet.source in oracle.pool6:
             return False
         host4 = extract(oracle.pool6, packet.destination)

@@ -12,6 +12,7 @@ from ipaddress import IPv4Address, IPv6Address
 from tests.reference.bib import Bibs, Entry, Host4, Host6, Session
 from tests.reference.outcome import Refusal
 from tests.reference.tcp import SYN, Segment, State, Timer, step
+from tests.reference.waiting import WaitingSyns
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,9 @@ class Passage:
     complaints: list[str] = field(default_factory=list)
 
 
-def from_ipv6(bibs: Bibs, policy: Policy, now: float, incoming: Tuple, chosen: Host4 | None) -> Passage:
+def from_ipv6(
+    bibs: Bibs, syns: WaitingSyns, policy: Policy, now: float, incoming: Tuple, chosen: Host4 | None
+) -> Passage:
     """3.5.1, 3.5.2, 3.5.3 for a packet from an IPv6 host; `chosen` is what the translator took as (T,t), if it sent
     something.
     """
@@ -70,13 +73,19 @@ def from_ipv6(bibs: Bibs, policy: Policy, now: float, incoming: Tuple, chosen: H
         return Passage([], entry, [], complaints)
     refusals = room_for_session(bibs, policy, host6)
     created = []
+    session = Session(incoming.destination, now + first_lifetime(policy, incoming), State.V6_INIT)
+    met = syns.met_by(bibs, host6, incoming.destination, entry) if incoming.protocol == "tcp" else None
+    if met is not None:  # 3.5.2.2: state V4_INIT, event V6 SYN
+        session = Session(incoming.destination, now + policy.lifetimes["TCP_EST"], State.ESTABLISHED)
+        created.append(lambda: syns.forget(met))
     if entry is None:
         refusals += room_for_binding(bibs, policy, incoming.protocol, host6)
-        if chosen is not None:
+        if met is not None and chosen is not None and chosen != met.mapped4:
+            complaints = [f"{chosen}: a SYN waits at {met.mapped4} (RFC 6146 3.5.2.2)"]
+        elif met is None and chosen is not None:
             complaints = bibs.broken_rules(incoming.protocol, host6, chosen)
         entry = Entry(incoming.protocol, host6, chosen)
         created.append(lambda: bibs.add(entry))
-    session = Session(incoming.destination, now + first_lifetime(policy, incoming), State.V6_INIT)
     created.append(lambda: entry.sessions.__setitem__(incoming.destination, session))
     return Passage(refusals, entry, created, complaints)
 
@@ -103,18 +112,25 @@ def room_for_binding(bibs: Bibs, policy: Policy, protocol: str, host6: Host6) ->
     return []
 
 
-def from_ipv4(bibs: Bibs, policy: Policy, now: float, incoming: Tuple) -> Passage:
-    """3.5.1, 3.5.2, 3.5.3 for a packet from an IPv4 host."""
+def from_ipv4(bibs: Bibs, policy: Policy, now: float, incoming: Tuple, keep: Callable[[], None] | None) -> Passage:
+    """3.5.1, 3.5.2, 3.5.3 for a packet from an IPv4 host; `keep` lets a SYN wait, None if it cannot."""
     peer: Host4 = incoming.source  # type: ignore[assignment]
     entry = bibs.by_mapped4.get((incoming.protocol, incoming.destination))
+    opens = incoming.segment is not None and incoming.segment.sign == SYN
+    if policy.drop_inbound_tcp or not opens:
+        keep = None
     if entry is None:
-        return Passage([without_binding(incoming)])
+        if opens and policy.drop_inbound_tcp:
+            return Passage([Refusal("6146 3.5.2.2", ("FILTERED_INBOUND_TCP", "NO_BIB_ENTRY", "NO_SESSION"))])
+        return Passage([without_binding(incoming)] if keep is None else [HELD], None, [keep] if keep else [])
     if incoming.is_error:
         return Passage([], entry)
     if peer in entry.sessions:
         return Passage([], entry, [refresh(policy, now, entry.sessions[peer], incoming)])
     refusals = []
     known = any(host4[0] == peer[0] for host4 in entry.sessions)
+    if policy.address_dependent and not known and keep is not None:
+        return Passage([HELD], entry, [keep])
     if policy.address_dependent and not known:
         refusals.append(Refusal("6146 3.5", ("FILTERED_ADF",), "PROHIBITED"))
     if incoming.segment is not None and incoming.segment.sign != SYN:  # 3.5.2.2 CLOSED, any other packet
@@ -124,6 +140,9 @@ def from_ipv4(bibs: Bibs, policy: Policy, now: float, incoming: Tuple) -> Passag
     refusals += room_for_session(bibs, policy, entry.host6)
     session = Session(peer, now + first_lifetime(policy, incoming), State.V4_INIT)
     return Passage(refusals, entry, [lambda: entry.sessions.__setitem__(peer, session)])
+
+
+HELD = Refusal("6146 3.5.2.2", ("SYN_HELD",))
 
 
 def without_binding(incoming: Tuple) -> Refusal:

@@ -15,7 +15,7 @@ from tests.reference.icmp import is_error, read_message
 from tests.reference.outcome import Expected, Refusal
 from tests.reference.quoting import as_it_was
 from tests.reference.reading import ICMP, TCP, UDP, UNREADABLE, Packet, UnreadableError, read
-from tests.reference.sessions import Passage, Tuple, from_ipv4, from_ipv6
+from tests.reference.sessions import HELD, Passage, Tuple, from_ipv4, from_ipv6
 from tests.reference.stateless import Back
 from tests.reference.tcp import Segment
 from tests.reference.transport import calculate_udp, needs_udp_checksum, ports, rewrite
@@ -102,9 +102,8 @@ class Trip:
         if (pair := self._ports()) is None:
             return
         incoming = tuple_of(packet, pair, host4)
-        passage = from_ipv6(
-            oracle.bibs, oracle.policy, self.at, incoming, self._chosen(incoming.protocol, incoming.source)
-        )
+        chosen = self._chosen(incoming.protocol, incoming.source)  # type: ignore[arg-type]
+        passage = from_ipv6(oracle.bibs, oracle.syns, oracle.policy, self.at, incoming, chosen)
         if not self._settle(passage) or passage.entry is None:
             return
         mapped4 = passage.entry.mapped4 or NOT_KNOWN
@@ -180,7 +179,10 @@ class Trip:
         if pair is None and (pair := self._ports()) is None:
             return
         incoming = tuple_of(packet, pair, packet.destination)  # type: ignore[arg-type]
-        passage = from_ipv4(oracle.bibs, oracle.policy, self.at, incoming)
+        may_wait = not hairpin and packet.is_first and not self.expected.must_drop
+        may_wait = may_wait and oracle.bibs.is_ours(packet.destination)  # type: ignore[arg-type]
+        keep = (lambda: self._keep(incoming)) if may_wait and not oracle.syns.is_full else None
+        passage = from_ipv4(oracle.bibs, oracle.policy, self.at, incoming, keep)
         if not self._settle(passage) or passage.entry is None:
             return
         source = embed(oracle.pool6, packet.source)  # type: ignore[arg-type]
@@ -248,6 +250,9 @@ class Trip:
 
     def _settle(self, passage: Passage) -> bool:
         """Take over what 3.5 says; whether there is anything to build."""
+        if self.verdict == "SYN_HELD" and not self.expected.must_drop and HELD in passage.refusals:
+            for keep in passage.actions:
+                keep()
         self.expected.refusals += passage.refusals
         self.expected.complaints += passage.complaints if self.observed else []
         return not any(not refusal.permitted for refusal in passage.refusals)
@@ -264,6 +269,10 @@ class Trip:
             return
         for change in passage.actions:
             change()
+
+    def _keep(self, incoming: Tuple) -> None:
+        """3.5.2.2: the SYN waits."""
+        self.oracle.syns.keep(incoming.source, incoming.destination, self.packet.raw, self.at)  # type: ignore[arg-type]
 
     def _was_refused(self) -> bool:
         """The implementation did so where the RFCs would let the packet pass."""
