@@ -100,7 +100,7 @@ class Stateless:
         Of an ICMP error that is the host whose packet it quotes, or to whom that packet went (RFC 6146 3.4).
         """
         inside = packet.destination if packet.family == 4 else packet.source
-        if packet.protocol == packet.icmp_protocol and packet.is_first and is_error(packet):
+        if packet.protocol == packet.icmp_protocol and not packet.is_fragment and is_error(packet):
             try:
                 quoted = read(read_message(packet, self.extensions).quoted, quoted=True)
             except UnreadableError:

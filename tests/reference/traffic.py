@@ -1,6 +1,7 @@
 """Packets of both families, right and wrong ones, and the fragments of them."""
 
 from collections.abc import Callable
+from functools import partial
 from ipaddress import IPv4Address, IPv6Address
 from random import Random
 
@@ -187,19 +188,17 @@ def in_fragments(rng: Random, packet: bytes) -> list[bytes]:
     size = rng.choice((24, 48, 1232))
     identification = rng.randint(1, 0xFFFF)
     if packet[0] == 0x45 and packet[6:8] in (b"\0\0", b"\x40\0"):
-        pieces = make.fragments4(packet, size, identification)
+        cut = partial(make.fragments4, packet, identification=identification)
     elif packet[0] >> 4 == 6 and packet[6] not in (HOP_BY_HOP, ROUTING, FRAGMENT, DESTINATION_OPTIONS):
-        pieces = make.fragments6(packet, size, identification << 16 | 1)
+        cut = partial(make.fragments6, packet, identification=identification << 16 | 1)
     else:
         return [packet]
-    pieces = pieces[:4] if coin(rng) else pieces
+    pieces = cut(size)[:4] if coin(rng) else cut(size)
     how = rng.randint(0, 8)
+    if how == 8:
+        pieces += cut(40)[1:2]
     if how > 5:
         rng.shuffle(pieces)
-    if how == 8:
-        make_pieces = make.fragments4 if packet[0] >> 4 == 4 else make.fragments6
-        more = make_pieces(packet, 40, identification if packet[0] >> 4 == 4 else identification << 16 | 1)
-        pieces.insert(rng.randint(0, len(pieces)), rng.choice(more))
     return pieces[1:] or pieces if how == 0 else pieces + pieces[:1] if how == 1 else pieces
 
 
