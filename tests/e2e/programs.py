@@ -211,6 +211,53 @@ def udp_numbers(address: str, port: str, flows: str, size: str) -> None:
     print(json.dumps({"sent": BURST * int(flows), "received": received, "late": late}))
 
 
+def udp_pieces(address: str, port: str, size: str, order: str, checksum: str) -> None:
+    """Send a datagram to an echo server in three fragments, in an order such as "2,0,1"; print whether it came back.
+
+    `checksum`: "with" or "without" one.
+    """
+    v6 = family(address) == socket.AF_INET6
+    raw = socket.socket(family(address), socket.SOCK_RAW, socket.IPPROTO_RAW)
+    with raw, socket.socket(family(address), socket.SOCK_DGRAM) as client:
+        client.settimeout(3)
+        client.connect((address, int(port)))
+        own, own_port = client.getsockname()[:2]
+        data = os.urandom(int(size))
+        ends = b"".join(socket.inet_pton(family(address), end) for end in (own, address))
+        udp = struct.pack("!HHHH", own_port, int(port), 8 + len(data), 0) + data
+        total = internet_checksum(ends + struct.pack("!HBBI", 0, 0, socket.IPPROTO_UDP, len(udp)) + udp)
+        udp = udp[:6] + (total or 0xFFFF if checksum == "with" else 0).to_bytes(2) + udp[8:]
+        third = len(udp) // 24 * 8
+        starts = (0, third, 2 * third)
+        for number in map(int, order.split(",")):
+            start, end = starts[number], len(udp) if number == 2 else starts[number + 1]
+            header = fragment_header(v6, ends, end - start, start, end < len(udp))
+            raw.sendto(header + udp[start:end], (address, 0))
+        try:
+            came_back = client.recv(65535) == data
+        except TimeoutError:
+            came_back = False
+    print(json.dumps({"came_back": came_back}))
+
+
+def fragment_header(v6: bool, ends: bytes, size: int, offset: int, more: bool) -> bytes:
+    """The IP header of a UDP fragment; `ends`: source and destination. The kernel does the IPv4 header checksum."""
+    if v6:
+        head = struct.pack("!IHBB", 6 << 28, 8 + size, 44, 64)
+        return head + ends + struct.pack("!BBHI", socket.IPPROTO_UDP, 0, offset | more, os.getpid())
+    word = more << 13 | offset // 8
+    return struct.pack("!BBHHHBBH", 0x45, 0, 20 + size, os.getpid() & 0xFFFF, word, 64, socket.IPPROTO_UDP, 0) + ends
+
+
+def internet_checksum(octets: bytes) -> int:
+    """RFC 1071."""
+    octets += bytes(len(octets) % 2)
+    total = sum(struct.unpack(f"!{len(octets) // 2}H", octets))
+    while total > 0xFFFF:
+        total = (total & 0xFFFF) + (total >> 16)
+    return total ^ 0xFFFF
+
+
 def udp_talk(address: str) -> None:
     """A UDP socket to be told what to do, a JSON list a line: ["send", HOST, PORT, TEXT] or ["receive"]."""
     with socket.socket(family(address), socket.SOCK_DGRAM) as talker:
@@ -332,6 +379,7 @@ PROGRAMS = {
         udp_sizes,
         udp_segments,
         udp_numbers,
+        udp_pieces,
         udp_talk,
         udp_error,
         icmp_errors,
