@@ -217,7 +217,7 @@ def check_checksums(octets: bytes) -> None:
     again = packet.copy()
     for layer in again.iterpayloads():
         if isinstance(layer, IPerror | IPerror6):
-            quoted = bytes(packet)[-len(layer) :]
+            quoted = bytes(packet)[28 if isinstance(packet, IP) else 48 :][: len(layer)]
             if len(whole(quoted)) == lengths(quoted):
                 check_checksums(quoted)
             break
