@@ -17,11 +17,14 @@ TEST_ID = re.compile(r"`([\w/]+\.py)::([^`]+)`")
 
 # What no test shows because it is not built: told here, so that a number that changes is a decision.
 NOT_YET = {
-    "peers.md": 16,
+    "peers.md": 13,
     "rfc4884.md": 0,
-    "rfc6052.md": 2,
+    "rfc6052.md": 0,
     "rfc6146.md": 0,
     "rfc6791.md": 1,
+    "rfc6877.md": 0,
+    "rfc7050.md": 0,
+    "rfc7755.md": 0,
     "rfc7757.md": 0,
     "rfc7915.md": 0,
 }

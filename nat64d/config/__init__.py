@@ -19,7 +19,7 @@ from nat64d.config.checks import contradictions, not_supported_yet
 from nat64d.config.models import Config, Forward, Pool4
 from nat64d.config.problems import ConfigError, Finding, Problem, findings, problems
 
-__all__ = ["DEFAULT", "Config", "ConfigError", "Forward", "Pool4", "Problem", "dump", "load", "loads"]
+__all__ = ["DEFAULT", "Config", "ConfigError", "Forward", "Pool4", "Problem", "dump", "load", "load_offline", "loads"]
 
 # Works on a host with one IPv4 address: a small link-local pool, masqueraded.  The ULA's global ID spells "nat64".
 DEFAULT = """\
@@ -49,6 +49,14 @@ def load(path: Path | None) -> Config:
         octet = f"octet {error.object[error.start]:#04x} at offset {error.start}"
         raise ConfigError([Problem(str(path), "", "", f"UTF-8 text, here is {octet}")]) from None
     return loads(text, str(path))
+
+
+def load_offline(path: Path | None) -> Config:
+    """The same for translation without a network: a prefix that is still to be discovered is wrong then."""
+    config = load(path)
+    if config.clat and config.pool6 is None:
+        raise ConfigError([Problem(str(path), "[clat] plat", '"discover"', "a prefix, as nobody is asked for it here")])
+    return config
 
 
 def loads(text: str, name: str = "configuration") -> Config:

@@ -7,10 +7,9 @@ from typing import Any, NamedTuple
 
 from nat64d.config import toml
 from nat64d.config.addresses import INTERFACE, split_port_range
-from nat64d.config.models import Config
+from nat64d.config.models import WELL_KNOWN, Config
 from nat64d.config.problems import Finding, Path
 
-WELL_KNOWN = IPv6Network("64:ff9b::/96")  # RFC 6052 section 2.1
 POOL4_ADDRESSES = 4096  # each needs a bit a port and protocol: 24 KiB
 RFC6791_ADDRESSES = 4096  # each is a row of Settings; RFC 6791 section 3.2 wishes a small pool
 

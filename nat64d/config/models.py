@@ -49,6 +49,7 @@ Flag = Annotated[bool, By(flag)]
 DAY = 86400
 PLATEAUS = (65535, 32000, 17914, 8166, 4352, 2002, 1492, 1006, 508, 296, 68)  # RFC 1191 section 7
 
+WELL_KNOWN = IPv6Network("64:ff9b::/96")  # RFC 6052 section 2.1
 PRIVATE4 = tuple(  # RFC 1918, RFC 6598 (shared), RFC 3927 (link-local)
     IPv4Network(prefix)
     for prefix in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "169.254.0.0/16")
@@ -334,4 +335,9 @@ class Config(Section):
             for prefix in self.translation.rfc6791_ipv4
             if any(prefix.overlaps(private) for private in PRIVATE4)
         ]
+        if self.pool6 == WELL_KNOWN and not (self.pool4 or self.forward or self.mappings):
+            sentences.append(
+                f"pool6 is {WELL_KNOWN} and there is nothing else: IPv6 hosts would need addresses under it, which "
+                "they should not have (RFC 6052 section 3.1). Take a prefix of your own."
+            )
         return sentences

@@ -7,7 +7,7 @@ import os
 import sys
 from pathlib import Path
 
-from nat64d.config import ConfigError, load
+from nat64d.config import ConfigError, load_offline
 from nat64d.control import text
 from nat64d.replay.capture import CaptureError
 from nat64d.replay.packet_text import PacketError, packets
@@ -31,7 +31,7 @@ def main(packet: str, config: Path | None, as_json: bool) -> int:
 
 
 def _explain(packet: str, config: Path | None, as_json: bool) -> int:
-    given, effective = packets(packet), load(config)
+    given, effective = packets(packet), load_offline(config)
     if len(given) <= UNCOMPILED and "numba" not in sys.modules:
         os.environ.setdefault("NUMBA_DISABLE_JIT", "1")
     from nat64d.replay import explainer  # noqa: PLC0415  numba, which reads its environment when it is imported

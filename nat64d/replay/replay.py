@@ -18,7 +18,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import Progress
 
-from nat64d.config import Config, ConfigError, load
+from nat64d.config import Config, ConfigError, load_offline
 from nat64d.control.text import Column, table
 from nat64d.progress import compile_progress
 from nat64d.replay.capture import SECOND, CaptureError, Packet, Reader, Writer
@@ -156,7 +156,7 @@ def main(inputs: list[Path], config: Path | None, output: Path | None, expect: P
 
 
 def _replay(inputs: list[Path], config: Path | None, output: Path | None, expect: Path | None, as_json: bool) -> int:
-    effective = load(config)
+    effective = load_offline(config)
     with ExitStack() as files:
         history = files.enter_context(History(inputs))
         golden = files.enter_context(Reader(expect)) if expect else None

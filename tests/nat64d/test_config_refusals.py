@@ -34,6 +34,7 @@ def complaints(text: str) -> list[str]:
 # Values: key, bad value, what is expected instead.  Each is put into the section where it belongs.
 VALUES = [
     ("pool6", '"64:ff9b::/97"', "a prefix length of 32, 40, 48, 56, 64 or 96 (RFC 6052 section 2.2)"),
+    ("pool6", '"64:ff9b::/64"', "64:ff9b::/96 and no other length of it (RFC 6052 section 2.1)"),
     ("pool6", '"2001:db8:0:0:100::/96"', "a prefix whose bits 64 to 71 are zero (RFC 6052 section 2.2)"),
     ("pool6", '"2001:db8::1/96"', "zeros beyond the prefix length, as in 2001:db8::/96"),
     ("pool6", '"ff00::/96"', UNICAST6),

@@ -303,6 +303,12 @@ def test_a_bad_configuration_is_2(tmp_path, capsys):
     assert "pool7" in capsys.readouterr().err
 
 
+def test_a_prefix_that_only_the_daemon_can_discover_is_2(tmp_path, capsys):
+    (tmp_path / "clat.toml").write_text('[clat]\nipv6 = "2001:db8:1::464"\n', "utf-8")
+    assert explaining.main(TEXT, tmp_path / "clat.toml", False) == 2
+    assert '[clat] plat = "discover": expected a prefix, as nobody is asked for it here' in capsys.readouterr().err
+
+
 def test_an_explanation_the_pipeline_does_not_share_is_told(monkeypatch, capsys):
     translate = Engine.translate
     monkeypatch.setattr(Engine, "translate", lambda self, packet, now: translate(self, packet[:-1], now))

@@ -1,0 +1,239 @@
+"""Two translators in a row: an IPv4 program behind [clat] and the provider's NAT64 (RFC 6877), or behind an edge relay
+and the border relay of a data centre (RFC 7755, RFC 7756)."""
+
+from typing import Any
+
+import pytest
+from scapy.layers.inet import IP, TCP, UDP
+from scapy.packet import Packet, Raw
+
+from tests.case import Case, Nat64
+from tests.packets import (
+    HOST4,
+    HOST4_IN6,
+    OUR4,
+    POOL6,
+    ROUTER4,
+    Icmp,
+    answer4,
+    from4,
+    from6,
+    in6,
+    payload,
+    ping4,
+    ping6,
+    seen4,
+    seen6,
+    whole,
+)
+from translator.verdict import Verdict
+
+CLAT4, CLAT6 = "192.0.0.1", "2001:db8:1::464"
+NO_SESSIONS: dict[str, Any] = {"pool4": [], "forward": []}
+CLAT = {"pool6": None, "clat": {"ipv6": CLAT6, "plat": POOL6}, **NO_SESSIONS}
+LAN = {"pool6": None, "clat": {"ipv4": "192.168.7.0/24", "ipv6": "2001:db8:4::/120", "plat": POOL6}, **NO_SESSIONS}
+ASK, REPLY = {"sport": 4000, "dport": 80}, {"sport": 80, "dport": 4000}
+CASES = [
+    Case(
+        "rfc6877_5_the_program_s_packet_is_one_of_ours_to_the_provider_s_prefix",
+        config=CLAT,
+        sent=IP(src=CLAT4, dst=HOST4) / UDP(**ASK) / b"x",
+        expect=from6(src=CLAT6, hlim=63) / UDP(**ASK) / b"x",
+    ),
+    Case(
+        "rfc6877_5_the_answer_is_one_of_the_server_s",
+        config=CLAT,
+        sent=from6(src=HOST4_IN6, dst=CLAT6) / UDP(**REPLY) / b"x",
+        expect=seen4(src=HOST4, dst=CLAT4) / UDP(**REPLY) / b"x",
+    ),
+    Case(
+        "rfc6877_5_ping",
+        config=CLAT,
+        sent=IP(src=CLAT4, dst=HOST4) / ping4(True, b"x", id=7),
+        expect=from6(src=CLAT6, hlim=63) / ping6(True, b"x", id=7),
+    ),
+    Case(
+        "rfc6877_5_a_network_behind_it_has_an_address_for_each_host",
+        config=LAN,
+        sent=IP(src="192.168.7.9", dst=HOST4) / TCP(**ASK, flags="S"),
+        expect=from6(src="2001:db8:4::9", hlim=63) / TCP(**ASK, flags="S"),
+    ),
+    Case(
+        "rfc6052_3_1_a_private_server_is_not_reached_through_the_well_known_prefix",
+        config=CLAT,
+        sent=(private := IP(src=CLAT4, dst="10.0.0.1") / UDP(**ASK)),
+        verdict=Verdict.NON_GLOBAL_ADDRESS,
+        answer=answer4(private, 3, 1),
+    ),
+    Case(
+        "the_deny_list_is_for_servers",
+        config=CLAT | {"translation": {"denylist4": ["198.51.100.0/24"]}},
+        sent=(denied := IP(src=CLAT4, dst=HOST4) / UDP(**ASK)),
+        verdict=Verdict.DENIED_ADDRESS,
+        answer=answer4(denied, 3, 13),
+    ),
+    Case(
+        "an_address_that_is_not_the_program_s",
+        config=CLAT | {"pool6": None},
+        sent=(other := from6(src=HOST4_IN6, dst="2001:db8:1::465") / UDP(**REPLY)),
+        verdict=Verdict.NOT_OUR_PREFIX,
+    ),
+]
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_rfc6877_one_side(case):
+    case.check()
+
+
+class Chain:
+    """Translators one behind the other; what comes back takes the way in reverse."""
+
+    def __init__(self, *translators: Nat64) -> None:
+        self.translators = translators
+
+    def send(self, packet: Packet, back: bool = False) -> Packet:
+        """What comes out at the other end."""
+        octets = bytes(packet)
+        for translator in self.translators[:: -1 if back else 1]:
+            outcome = translator.send(octets)
+            assert outcome.verdict == Verdict.TRANSLATED
+            (octets,) = outcome.packets
+        return whole(octets)
+
+
+def same(got: Packet, sent: Packet, **but: Any) -> None:
+    """The packet that was sent, two hops later; `but` for these addresses, and for ports and checksums."""
+    expect = whole(sent)
+    wanted = {name: getattr(expect, name) for name in ("src", "dst", "proto", "tos")} | {"ttl": 62} | but
+    assert {name: getattr(got, name) for name in wanted} == wanted
+    assert content(got) == content(expect)
+
+
+def content(packet: Packet) -> bytes:
+    """What a packet carries, without what a translator may change."""
+    message = packet.payload.copy()
+    for field in {"chksum", "sport", "dport", "id"} & set(message.fields):
+        setattr(message, field, 0)
+    return bytes(message)
+
+
+DATA = payload(300)
+MESSAGES = {
+    "udp": (UDP(**ASK) / DATA, UDP(**REPLY) / DATA),
+    "tcp": (TCP(**ASK, flags="S"), TCP(**REPLY, flags="SA")),
+    "ping": (ping4(True, DATA, id=4000), ping4(False, DATA, id=4000)),
+}
+
+
+@pytest.mark.parametrize("name", MESSAGES)
+def test_rfc6877_5_a_program_and_a_server_meet_over_the_provider_s_nat64(name):
+    plat = Nat64()
+    chain, (ask, reply) = Chain(Nat64(**CLAT), plat), MESSAGES[name]
+    sent = IP(src=CLAT4, dst=HOST4) / ask
+    got = chain.send(sent)
+    same(got, sent, src=got.src)
+    assert got.src.startswith("192.0.2.")
+    answered = reply.copy()
+    if name == "ping":
+        answered.id = got["ICMP"].id
+    else:
+        answered.dport = got.sport
+    back = chain.send(IP(src=HOST4, dst=got.src) / answered, back=True)
+    same(back, IP(src=HOST4, dst=CLAT4) / reply)
+    assert plat.events()["SESSION_CREATED"] == 1
+    assert back.payload.fields.get("dport", 4000) == 4000
+
+
+# A service with an IPv4 address, on a host that has IPv6 only.
+SERVICE4, NODE6, CENTRE = "203.0.113.80", "2001:db8:dc::80", "2001:db8:46::/96"
+BORDER = {"pool6": CENTRE, "eam": [{"ipv4": SERVICE4, "ipv6": NODE6}], **NO_SESSIONS}
+EDGE = {"pool6": None, "clat": {"ipv4": SERVICE4, "ipv6": NODE6, "plat": CENTRE}, **NO_SESSIONS}
+
+
+@pytest.mark.parametrize(
+    ("ask", "reply"),
+    [*MESSAGES.values(), (Raw(DATA), Raw(DATA))],
+    ids=[*MESSAGES, "a protocol of its own"],
+)
+def test_rfc7756_a_client_sees_the_address_it_called_and_the_program_the_client_s(ask, reply):
+    chain = Chain(Nat64(**BORDER), Nat64(**EDGE))
+    other = {"proto": 253} if isinstance(ask, Raw) else {}
+    sent = IP(src=HOST4, dst=SERVICE4, **other) / ask
+    same(chain.send(sent), sent)
+    sent = IP(src=SERVICE4, dst=HOST4, **other) / reply
+    same(chain.send(sent, back=True), sent)
+
+
+def test_rfc7756_an_error_about_the_program_s_packet_finds_it():
+    chain = Chain(Nat64(**BORDER), Nat64(**EDGE))
+    about = seen4(src=SERVICE4, ttl=62) / UDP(**REPLY) / b"x"
+    got = chain.send(IP(src=ROUTER4, dst=SERVICE4) / Icmp(type=3, code=1) / about)
+    assert (got.src, got.dst, got["ICMP"].type, got["ICMP"].code) == (ROUTER4, SERVICE4, 3, 1)
+    quoted = got["IP in ICMP"]
+    assert (quoted.src, quoted.dst, got["UDP in ICMP"].sport) == (SERVICE4, HOST4, 80)
+
+
+SIIT_DC = [
+    Case(
+        "rfc7755_an_ipv4_client_reaches_an_ipv6_server",
+        config=BORDER,
+        sent=from4(dst=SERVICE4) / TCP(**ASK, flags="S"),
+        expect=seen6(src=in6(HOST4, "2001:db8:46::"), dst=NODE6) / TCP(**ASK, flags="S"),
+    ),
+    Case(
+        "rfc7755_the_server_sees_every_client_s_address",
+        config=BORDER,
+        sent=from4(src=ROUTER4, dst=SERVICE4) / TCP(**ASK, flags="S"),
+        expect=seen6(src=in6(ROUTER4, "2001:db8:46::"), dst=NODE6) / TCP(**ASK, flags="S"),
+    ),
+    Case(
+        "rfc7755_a_client_with_a_private_address_under_the_operator_s_prefix",
+        config=BORDER,
+        sent=from4(src="10.1.2.3", dst=SERVICE4) / TCP(**ASK, flags="S"),
+        expect=seen6(src=in6("10.1.2.3", "2001:db8:46::"), dst=NODE6) / TCP(**ASK, flags="S"),
+    ),
+    Case(
+        "rfc7755_an_address_without_a_service",
+        config=BORDER,
+        sent=from4(dst="203.0.113.81") / TCP(**ASK, flags="S"),
+        expect=seen6(src=in6(HOST4, "2001:db8:46::"), dst=in6("203.0.113.81", "2001:db8:46::")) / TCP(**ASK, flags="S"),
+    ),
+    Case(
+        "rfc7755_an_error_of_a_router_of_the_data_centre_comes_from_us",
+        config=BORDER,
+        sent=from6(src="2001:db8:dc::1", dst=in6(HOST4, "2001:db8:46::"))
+        / Icmp(type=1, code=0)
+        / seen6(src=in6(HOST4, "2001:db8:46::"), dst=NODE6)
+        / UDP(**ASK)
+        / b"x",
+        expect=seen4(src=OUR4) / Icmp(type=3, code=1) / from4(dst=SERVICE4, ttl=63, id=0) / UDP(**ASK) / b"x",
+    ),
+    *(
+        Case(
+            f"rfc8215_a_private_address_under_{prefix}",
+            config={"pool6": prefix, "eam": BORDER["eam"], **NO_SESSIONS},
+            sent=from4(src="10.1.2.3", dst=SERVICE4) / UDP(**ASK),
+            expect=seen6(src=address, dst=NODE6) / UDP(**ASK),
+        )
+        for prefix, address in (
+            ("64:ff9b:1::/96", "64:ff9b:1::10.1.2.3"),
+            ("64:ff9b:1:fffe::/96", "64:ff9b:1:fffe::10.1.2.3"),
+            ("64:ff9b:1:abcd::/64", "64:ff9b:1:abcd:a:102:300:0"),
+            ("64:ff9b:1::/48", "64:ff9b:1:a01:2:300::"),
+        )
+    ),
+    Case(
+        "rfc8215_and_back",
+        config={"pool6": "64:ff9b:1:fffe::/96", "eam": BORDER["eam"], **NO_SESSIONS},
+        sent=from6(src=NODE6, dst="64:ff9b:1:fffe::10.1.2.3") / UDP(**REPLY),
+        expect=seen4(src=SERVICE4, dst="10.1.2.3") / UDP(**REPLY),
+    ),
+]
+
+
+@pytest.mark.parametrize("case", SIIT_DC, ids=str)
+def test_rfc7755_border_relay(case):
+    nat64 = Nat64(**case.config)
+    case.check(nat64)
+    assert "SESSION_CREATED" not in nat64.events()
