@@ -356,14 +356,8 @@ def label_router(device: str, destination: str) -> None:
             message = bytes([3, 0, 0, 0, 16, 0, 0, 0] if v6 else [11, 0, 0, 0, 0, 32, 0, 0])
             message += packet[:128].ljust(128, b"\0") + bytes.fromhex(LABELS)
             if not v6:  # the kernel does it for ICMPv6
-                message = message[:2] + internet_checksum(message) + message[4:]
+                message = message[:2] + internet_checksum(message).to_bytes(2, "big") + message[4:]
             raw.sendto(message, (socket.inet_ntop(family(destination), packet[source:][:size]), 0))
-
-
-def internet_checksum(octets: bytes) -> bytes:
-    """RFC 1071."""
-    total = sum(struct.unpack(f"!{len(octets) // 2}H", octets))
-    return (~(total % 0xFFFF) & 0xFFFF).to_bytes(2, "big")
 
 
 PROGRAMS = {
