@@ -59,9 +59,11 @@ class Sessions(Nat64):
     def __init__(self, **changes: Any) -> None:
         super().__init__(**changes)
         self.now = 0.0
+        self.monotonic = True
 
     def wait(self, seconds: float) -> list[bytes]:
-        """Time passes, nobody says anything; the packets of our own that are due then."""
+        """Time passes (or the clock goes back), nobody says anything; the packets of our own that are due then."""
+        self.monotonic = self.monotonic and seconds >= 0
         self.now = round(self.now + seconds, 3)
         due = self.expire(BEGIN + self.now)
         self.check_invariants()
@@ -69,7 +71,7 @@ class Sessions(Nat64):
 
     def check_invariants(self) -> None:
         """Every one of tests/invariants.py."""
-        invariants.check(self.tables, self.settings)
+        invariants.check(self.tables, self.settings, self.monotonic)
 
     def say(self, packet: bytes) -> Outcome:
         """Send a packet now."""

@@ -201,8 +201,8 @@ def expire(settings, tables, now, quota):
     second = now // 1000
     if tables.wheel_at[0] == NONE:
         tables.wheel_at[0] = second
-    if second - tables.wheel_at[0] > WHEEL:
-        tables.wheel_at[0] = second - WHEEL
+    # A clock that jumped: every bucket once is enough. One that went back: a bucket too early does no harm.
+    tables.wheel_at[0] = min(max(tables.wheel_at[0], second - WHEEL), second)
     seen = 0
     while tables.wheel_at[0] < second and seen < quota:
         session = tables.wheel[(tables.wheel_at[0] + 1) & (WHEEL - 1)]
