@@ -106,6 +106,11 @@ def _eam(config: Config, secret: np.ndarray) -> dict[str, Any]:
     }
 
 
+def _filtering(config: Config) -> dict[str, Any]:
+    """The attributes of Settings about [filtering]: flags of the same names."""
+    return {name: int(wish) for name, wish in config.filtering}
+
+
 def _rfc6791(sources: IPv6Network) -> dict[str, int]:
     """The attributes of Settings about rfc6791_ipv6: as much of a router's IPv4 address goes in as there is room."""
     hi, lo = words(sources[0])
@@ -163,11 +168,7 @@ def settings_of(config: Config, secret: bytes, queues: int = 1) -> Settings:
         own6_hi=own6_hi,
         own6_lo=own6_lo,
         timeouts=np.array(seconds, np.int64) * 1000,
-        address_dependent=int(config.filtering.address_dependent),
-        drop_inbound_tcp=int(config.filtering.drop_inbound_tcp),
-        drop_icmp_info=int(config.filtering.drop_icmp_info),
-        check_rst=int(config.filtering.check_rst),
-        rst_during_fin=int(config.filtering.rst_during_fin),
+        **_filtering(config),
         **_translation(config),
         per_host_sessions=config.limits.per_host_sessions,
         per_host_ports=config.limits.per_host_ports,
