@@ -10,9 +10,10 @@ What a packet looks like is worked out here anew, with none of the product's rea
 from enum import IntEnum
 
 from translator.compile import int64, jit, uint64
+from translator.datagrams import DATAGRAM
 from translator.packet.fragments import cut
-from translator.pipeline import HEADROOM, SLOT, process, tick
-from translator.verdict import Verdict
+from translator.pipeline import HEADROOM, SLOT, process, released, tick
+from translator.verdict import Event, Verdict
 
 POISON = 0xA5
 GUARD = 64  # octets around each buffer, and behind the packet, that nobody may touch
@@ -330,9 +331,10 @@ def judge_drop(draft, size, header, slot, answer, length):
 
 
 @jit()
-def judge(draft, size, header, around_slot, slot, around_answer, answer, outcome, state):
-    """What is wrong with one outcome."""
-    behind = GUARD + HEADROOM + size
+def judge(draft, size, header, around_slot, slot, around_answer, answer, outcome, state, kept):
+    """What is wrong with one outcome. `kept`: that of a fragment from memory, or of a datagram put together, instead of
+    the draft."""
+    behind = len(around_slot) - GUARD if kept else GUARD + HEADROOM + size
     if not (is_poison(around_slot, 0, GUARD) and is_poison(around_slot, behind, min(behind + GUARD, len(around_slot)))):
         return Fault.SLOT_CANARY
     last = len(around_answer)
@@ -343,8 +345,11 @@ def judge(draft, size, header, around_slot, slot, around_answer, answer, outcome
         return Fault.OUTCOME
     state[LONGEST] = max(state[LONGEST], outcome.answer)
     if not leaves:
-        return judge_drop(draft, size, header, slot, answer, outcome.answer)
-    fault = judge_output(draft, size, header, slot, outcome.at, outcome.end)
+        return Fault.NONE if kept else judge_drop(draft, size, header, slot, answer, outcome.answer)
+    if kept:
+        fault = Fault.NONE if is_sound(slot, outcome.at, outcome.end) else Fault.HEADER
+    else:
+        fault = judge_output(draft, size, header, slot, outcome.at, outcome.end)
     if fault == Fault.NONE and outcome.piece > 0:
         fault, longest = judge_pieces(slot, outcome.at, outcome.end, outcome.piece, answer)
         state[LONGEST] = max(state[LONGEST], longest)
@@ -375,11 +380,17 @@ def rounds(settings, tables, worker, rng, octets, starts, buffers, ends, state, 
             _, due = tick(settings, tables, worker, state[NOW], 16)
             state[LONGEST] = max(state[LONGEST], due)
         state[DONE] += 1
+        before = worker.events[int64(Event.FRAGMENTS_RELEASED)]
         outcome = process(settings, tables, worker, state[NOW], slot, HEADROOM, HEADROOM + size)
         ends[outcome.direction, int64(outcome.verdict)] += 1
-        fault = judge(draft, size, header, around_slot, slot, around_answer, worker.answer, outcome, state)
-        if fault != Fault.NONE:
-            return fault
-        if outcome.end > outcome.at:
-            keep(rng, header, slot, outcome.at, outcome.end, samples, state)
+        kept = worker.events[int64(Event.FRAGMENTS_RELEASED)] != before
+        while True:
+            fault = judge(draft, size, header, around_slot, slot, around_answer, worker.answer, outcome, state, kept)
+            if fault != Fault.NONE:
+                return fault
+            if outcome.end > outcome.at:
+                keep(rng, header, slot, outcome.at, outcome.end, samples, state)
+            if worker.state[DATAGRAM] == 0:
+                break
+            kept, outcome = True, released(settings, tables, worker, state[NOW], slot)
     return Fault.NONE

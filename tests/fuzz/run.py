@@ -27,7 +27,7 @@ ROUND = 50_000 if COMPILED else 100
 
 TINY = {
     "pool4": [{"addresses": "192.0.2.0/30", "ports": "2000-2003"}],
-    "limits": {"sessions": 64, "icmp_errors_per_second": 1_000_000},
+    "limits": {"sessions": 64, "icmp_errors_per_second": 1_000_000, "fragments_memory": 65_536},
 }
 MAPPINGS = [{"ipv4": f"{STATIC4}/28", "ipv6": f"{NEIGHBOUR6}/124"}]
 WORLDS: dict[str, dict[str, Any]] = {

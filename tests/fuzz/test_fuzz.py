@@ -137,7 +137,7 @@ class Scene:
         """The judgement."""
         state = np.zeros(STATE, np.int64)
         buffers = self.around_slot, self.slot, self.around_answer, self.answer
-        return Fault(loop.judge(self.draft, len(self.sent), self.header, *buffers, self.outcome, state))
+        return Fault(loop.judge(self.draft, len(self.sent), self.header, *buffers, self.outcome, state, False))
 
 
 def translated(data: bytes = b"data") -> Scene:
