@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from scapy.layers.inet import ICMP, IP, UDP
+from scapy.layers.inet6 import ICMPv6EchoRequest, IPv6
 from scapy.packet import Raw
 
 from nat64d.config import Config, load, loads
@@ -20,6 +21,7 @@ from nat64d.replay.packet_text import packets
 from nat64d.replay.steps_text import Step, steps_of
 from tests import golden
 from tests.architecture import ROOT
+from tests.datagrams import every
 from tests.nat64d.test_replay import history, read
 from tests.scenarios import PCAPS, STANDARD
 from translator.verdict import Verdict
@@ -241,6 +243,15 @@ def test_a_result_that_no_translator_would_take_is_shown_as_octets():
     """An IPv4 packet without payload becomes an IPv6 packet of payload length 0, which means a jumbogram elsewhere."""
     steps = steps_for("192.0.2.1 > 198.51.100.130 proto 47", config=SIIT)
     assert told("translate", steps).startswith("40 octets that are no whole packet\n60000000 00002f3f ")
+
+
+def test_a_datagram_that_was_put_together_is_told_step_by_step():
+    ping = IPv6(src="2001:db8::1", dst="64:ff9b::192.0.2.1") / ICMPv6EchoRequest(id=9, data=bytes(40))
+    steps = steps_for(*(piece.hex() for piece in every(ping, 16)[::-1]))
+    assert told("fragment", steps) == "the last that was missing: 3 fragments are one packet of 96 octets"
+    assert [step.name for step in steps].count("parse") == 2
+    assert "an atomic fragment" in told("parse", steps)
+    assert "total length 68" in told("translate", steps)
 
 
 def test_the_limit_of_errors_is_told():

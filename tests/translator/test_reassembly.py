@@ -279,6 +279,15 @@ def test_full_memory_loses_the_oldest_first():
     assert [len(nat64.say(datagram[0]).packets) - 1 for datagram in datagrams] == [0, 1, 3, 3]
 
 
+def test_memory_of_what_has_gone_is_used_again():
+    nat64 = Sessions(limits={"fragments_memory": 4096})
+    long = whole(from4() / UDP(**TO_MAPPED) / payload(1976))
+    for number in range(20):
+        first, *later = every(long, 496, number)
+        assert fates(nat64, later) == [HELD] * 3
+        assert len(nat64.say(first).packets) == 4
+
+
 def test_many_small_fragments_fill_the_memory_by_their_number():
     """There is room for one in 256 octets of it."""
     nat64 = Sessions(limits={"fragments_memory": 4096})
