@@ -156,7 +156,7 @@ def write(
     hairpins = len(steps.passes) > 1 or (steps.recalled is not None and outgoing.family == view.family)
     done = Verdict.HAIRPINNED if hairpins else Verdict.TRANSLATED
     if steps.quoted is not None:
-        error = plan_error(settings, p, view, steps.quoted, outgoing.family)
+        error = plan_error(settings, p, view, steps.quoted, incoming, outgoing.family)
         if error.verdict != Verdict.CONTINUE:
             return steps._replace(verdict=error.verdict)
         at = write_error(settings, p, view, steps.quoted, error, incoming, outgoing, identification)

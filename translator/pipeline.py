@@ -142,7 +142,7 @@ def translate(settings, tables, worker, now, p, view, offload):
     done = Verdict.HAIRPINNED if hairpins else Verdict.TRANSLATED
     identification = next_identification(settings, worker)
     if quotes:
-        error = plan_error(settings, p, view, quoted, outgoing.family)
+        error = plan_error(settings, p, view, quoted, incoming, outgoing.family)
         if error.verdict != Verdict.CONTINUE:
             return error.verdict, 0, 0, 0, 0
         out_at = write_error(settings, p, view, quoted, error, incoming, outgoing, identification)

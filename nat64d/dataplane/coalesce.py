@@ -34,8 +34,7 @@ from translator.packet.fields import (
     u64,
     version,
 )
-from translator.packet.fragments import LARGEST
-from translator.packet.parse import is_fragment, parse
+from translator.packet.parse import LARGEST, is_fragment, parse
 from translator.packet.virtio import GSO_NONE, GSO_UDP, NEEDS_CSUM, VNET_HEADER, decode, encode
 from translator.pipeline import HEADROOM, SLOT
 from translator.reference import by_reference

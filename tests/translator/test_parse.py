@@ -8,6 +8,7 @@ from scapy.layers.inet6 import IPv6ExtHdrDestOpt, IPv6ExtHdrFragment, IPv6ExtHdr
 from scapy.packet import Packet, Raw
 
 from tests.case import Case, Nat64, Step
+from tests.mapped import ALONE, at_eam6, to_eam4
 from tests.packets import (
     FROM_HOST6,
     TO_MAPPED,
@@ -35,6 +36,8 @@ PACKETS: dict[str, Packet | bytes] = {
     "extension_headers": from6() / IPv6ExtHdrHopByHop() / IPv6ExtHdrRouting(segleft=0) / UDP(**FROM_HOST6) / b"abc",
     "fragment_header": from6() / IPv6ExtHdrFragment(id=7) / UDP(**FROM_HOST6) / b"abc",
 }
+LAST4 = to_eam4(proto=17, frag=8189, id=7) / payload(3)
+LAST6 = at_eam6() / IPv6ExtHdrFragment(nh=17, offset=8189, id=7) / payload(3)
 TRANSPORT = {"udp": 8, "tcp": 20, "echo": 8}  # octets of header that have to be there
 
 
@@ -112,6 +115,14 @@ CASES = [
     refused("rfc8200_4_extension_header_that_ends_the_packet", from6(nh=60) / Raw(b"\x11\0\x01\x04\0\0\0"), CUT),
     refused("rfc8200_4_extension_header_with_nothing_behind", from6() / IPv6ExtHdrDestOpt(nh=17), CUT),
     refused("a_later_fragment_of_nothing_in_ipv4", from4(proto=17, frag=100), BAD),
+    # RFC 791 section 3.2, RFC 8200 section 4.5: cut again, its offset would begin anew at 0.
+    refused("a_fragment_that_ends_beyond_octet_65535_in_ipv4", from4(proto=17, frag=8189) / payload(4), BAD),
+    Case("a_fragment_that_ends_with_octet_65535_in_ipv4", config=ALONE, sent=LAST4, expect=LAST6),
+    refused(
+        "a_fragment_that_ends_beyond_octet_65535_in_ipv6",
+        from6() / IPv6ExtHdrFragment(nh=17, offset=8191) / payload(8),
+        BAD,
+    ),
     refused("a_later_fragment_of_nothing_in_ipv6", from6() / IPv6ExtHdrFragment(nh=17, offset=100), BAD),
     refused("a_first_fragment_without_its_tcp_header", fragment_of(TCP4, 0, 16), CUT),
     refused("a_first_fragment_without_its_tcp_options", fragment_of(from4() / TCP(**TO_MAPPED, **MSS), 0, 20), BAD),

@@ -16,11 +16,9 @@ from translator.packet.fields import (
     u16,
 )
 from translator.packet.icmp import IPV6_MINIMUM_MTU
-from translator.packet.parse import is_fragment
+from translator.packet.parse import LARGEST, is_fragment
 from translator.packet.virtio import GSO_NONE
 from translator.verdict import Verdict
-
-LARGEST = 65535  # IPv4 total length; IPv6 payload length
 
 
 class Plan(NamedTuple):

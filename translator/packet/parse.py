@@ -58,6 +58,7 @@ from translator.verdict import Verdict
 
 # LIMITS
 EXTENSION_HEADERS = 8
+LARGEST = 65535  # IPv4 total length; IPv6 payload length
 QUOTED_TRANSPORT = 8  # octets of a quoted transport header that are always there (RFC 792)
 
 
@@ -304,7 +305,9 @@ def check_transport(p, view):
     length."""
     size = view.end - view.l4
     if view.fragment_offset > 0:
-        return Verdict.CONTINUE if size > 0 else Verdict.BAD_LENGTH
+        # RFC 791 section 3.2, RFC 8200 section 4.5: no datagram is longer.
+        largest = LARGEST - (IPV4_HEADER if view.family == 4 else 0)
+        return Verdict.CONTINUE if 0 < size <= largest - view.fragment_offset else Verdict.BAD_LENGTH
     if view.transport == TCP:
         if size < TCP_HEADER:
             return Verdict.TRUNCATED

@@ -38,7 +38,7 @@ from translator.packet.transport import CALCULATE, calculate_udp, complete, pseu
 from translator.packet.tuples import addresses, tuple_of, turned
 from translator.packet.virtio import GSO_NONE, NEEDS_CSUM, clear, encode, gso_type_for
 from translator.static.addresses import is_allowed4, is_unicast
-from translator.static.mapping import NOTHING, PREFIX, map_to_ipv4, map_to_ipv6
+from translator.static.mapping import NOTHING, PREFIX, map_to_ipv4, map_to_ipv6, may_complain
 from translator.tables import NONE
 from translator.verdict import Verdict
 
@@ -94,7 +94,7 @@ def write_packet(settings, p, view, offload, plan, incoming, outgoing, identific
 
 
 class Error(NamedTuple):
-    """What an ICMP error becomes: `verdict` CONTINUE, or ICMP_TYPE if nothing."""
+    """What an ICMP error becomes: `verdict` CONTINUE, or why nothing."""
 
     verdict: Verdict
     type: int
@@ -104,9 +104,14 @@ class Error(NamedTuple):
 
 
 @jit()
-def plan_error(settings, p, view, quoted, family):
+def plan_error(settings, p, view, quoted, incoming, family):
     """RFC 7915 sections 4.2, 4.3, 5.2, 5.3: type, code, MTU or pointer, and how much of the quoted packet still
     fits."""
+    if view.family == 6:
+        hi, lo, _, _ = addresses(p, view)
+        verdict = may_complain(settings, hi, lo, incoming.src_hi, incoming.src_lo)
+        if verdict != Verdict.CONTINUE:
+            return Error(verdict, 0, 0, 0, Quote(0, 0, 0, 0, 0))
     type_ = u8(p, view.l4)
     word = u32(p, view.l4 + ICMP_REST_AT)
     new_type, code, rest, pointer = translate_error(

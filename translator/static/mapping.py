@@ -66,6 +66,21 @@ def may_meet(settings, host4, host_by, ours4, ours_by):
     return verdict if verdict != Verdict.CONTINUE else may_reach(settings, ours4, ours_by == PREFIX)
 
 
+@jit()
+def may_complain(settings, hi, lo, host_hi, host_lo):
+    """CONTINUE, or why no ICMPv6 error about a packet to a host of ours comes from this address: it stands for an IPv4
+    one that is not the sender's.
+
+    RFC 6146 section 3.5: where there are sessions nobody has an address inside pool6.
+    """
+    mapped_by, addr4 = map_to_ipv4(settings, hi, lo)
+    if mapped_by == NOTHING:
+        return Verdict.CONTINUE
+    if mapped_by == PREFIX and settings.stateful and find_eam6(settings, host_hi, host_lo) == NONE:
+        return Verdict.SOURCE_IN_POOL6
+    return may_reach(settings, addr4, mapped_by == PREFIX)
+
+
 @hot()
 def hairpins_within(settings, addr4):
     """Section 4.2.2: whether a packet to this IPv4 address, which stood under pool6, is translated back at once."""
