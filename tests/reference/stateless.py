@@ -186,6 +186,8 @@ class Stateless:
             return Half([*refusals, NO_ADDRESS])
         returns = self._returns(inner_source)
         refusals += odd_addresses(inner_source, inner_destination)
+        router = self.to_ipv4(packet.source)  # type: ignore[arg-type]
+        refusals += [] if router is None else odd_addresses(router)
         if new is None:
             return Half([*refusals, *([NOT_FOUND] if returns else [])])
         source = self._error_source(packet, observed, inner_destination.address)
