@@ -8,11 +8,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address, IPv6Network
 
-from tests.reference.tcp import State
+from tests.reference.tcp import State, Window
 
 Host6 = tuple[IPv6Address, int]
 Host4 = tuple[IPv4Address, int]
 ALL_PORTS = range(65536)
+CARRIED = ("tcp", "udp", "icmp")  # others are named by their number, and have port 0
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,7 @@ class Session:
     host4: Host4
     expires: float
     state: State = State.ESTABLISHED
+    windows: dict[bool, Window] = field(default_factory=lambda: {True: Window(), False: Window()})  # from_v6
 
 
 @dataclass
@@ -144,8 +146,9 @@ class Bibs:
 
     def pools_of(self, protocol: str, host: IPv6Address) -> list[Pool]:
         """The pools that serve this host and protocol: those with the longest source prefix around it."""
+        wanted = protocol if protocol in CARRIED else "other"
         serving = [
-            pool for pool in self.pools if protocol in pool.protocols and (pool.source is None or host in pool.source)
+            pool for pool in self.pools if wanted in pool.protocols and (pool.source is None or host in pool.source)
         ]
         longest = max((length_of(pool) for pool in serving), default=None)
         return [pool for pool in serving if length_of(pool) == longest]
@@ -157,6 +160,10 @@ class Bibs:
         for pool in pools:
             for candidate in pool.addresses():
                 if address is not None and candidate != address:
+                    continue
+                if protocol not in CARRIED:
+                    if (protocol, (candidate, 0)) not in self.by_mapped4:
+                        yield candidate, 0
                     continue
                 for port in range(max(pool.port_first, among.start), min(pool.port_last + 1, among.stop)):
                     if (protocol, (candidate, port)) not in self.by_mapped4:
@@ -179,7 +186,9 @@ class Bibs:
         """What RFC 6146 3.5.1.1, 3.5.2.3 and 3.5.3 say against giving `chosen` to `host6`."""
         pools = self.pools_of(protocol, host6[0])
         where = f"{chosen[0]}:{chosen[1]} for [{host6[0]}]:{host6[1]} {protocol}"
-        if not any(pool.holds(*chosen) for pool in pools):
+        if not any(
+            pool.first <= chosen[0] <= pool.last if protocol not in CARRIED else pool.holds(*chosen) for pool in pools
+        ):
             return [f"{where}: not in the pool4 of this host (RFC 6146 3.5.1.1)"]
         if (protocol, chosen) in self.by_mapped4:
             return [f"{where}: in use by another entry of the same BIB (RFC 6146 3.5.1.1)"]
@@ -189,7 +198,7 @@ class Bibs:
         paired = {entry.mapped4[0] for entry in self.entries(host6[0]) if entry.mapped4 and not entry.static}
         if chosen[0] not in paired and any(self._has_free(protocol, pools, address) for address in paired):
             found.append(f"{where}: the host already has {sorted(map(str, paired))} (RFC 6146 3.5.1.1, paired pooling)")
-        if protocol == "icmp":
+        if protocol not in ("tcp", "udp"):
             return found
         wished = range_of(host6[1])
         if chosen[1] not in wished and self._has_free(protocol, pools, chosen[0], wished):

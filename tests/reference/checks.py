@@ -17,6 +17,7 @@ from tests.reference.addresses import (
 from tests.reference.icmp import is_error
 from tests.reference.outcome import Refusal
 from tests.reference.reading import (
+    AH,
     DESTINATION_OPTIONS,
     FRAGMENT,
     HOP_BY_HOP,
@@ -47,6 +48,7 @@ class Rules:
     denylist4: tuple[IPv4Network, ...] = ()
     udp_zero_checksum: str = "calculate"  # | drop | forward
     stateful: bool = True
+    others: bool = False  # a pool carries other protocols
     drop_icmp_info: bool = False
     reassembles: bool = False  # RFC 6146 3.4: a fragment waits until its datagram is whole
 
@@ -93,6 +95,8 @@ def check_transport(packet: Packet, rules: Rules) -> list[Refusal]:
             return []
         if not rules.stateful or (packet.family == 4 and packet.protocol == IGMP):
             return empty + check_protocol(packet)
+        if rules.others and packet.protocol not in (*FOREIGN[packet.family], AH):
+            return empty
         return [*empty, Refusal("6146 3.4", ("PROTOCOL",), "PROTOCOL_UNREACHABLE", must_answer=size > 0)]
     if not packet.is_first:
         return empty

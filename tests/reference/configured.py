@@ -47,6 +47,8 @@ def policy_of(config: Any) -> Policy:
         sessions=config.limits.sessions,
         per_host_sessions=config.limits.per_host_sessions,
         per_host_ports=config.limits.per_host_ports,
+        check_rst=config.filtering.check_rst,
+        rst_during_fin=config.filtering.rst_during_fin,
     )
 
 

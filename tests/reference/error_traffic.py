@@ -57,7 +57,7 @@ def room(rng: Random) -> int:
 
 
 def peer_for(rng: Random, world: World, entry: Entry) -> Host4:
-    sessions = [host for host in entry.sessions if host[1] or entry.protocol == "icmp"]
+    sessions = [host for host in entry.sessions if host[1] or entry.protocol not in ("tcp", "udp")]
     if not sessions and not world.rows:
         return world.hosts4[0], 53
     return rng.choice(sorted(sessions)) if sessions else peer_of(rng, world, entry)
@@ -72,7 +72,7 @@ def quoted_in_ipv4(rng: Random, world: World, entry: Entry) -> bytes:
     packet = make.ipv4(
         here,
         peer,
-        PROTOCOLS.get(entry.protocol, ICMP),
+        number_of(entry.protocol, ICMP),
         payload,
         ttl=rng.choice((0, 1, 64)),
         dont_fragment=coin(rng),
@@ -93,12 +93,18 @@ def quoted_in_ipv6(rng: Random, world: World, entry: Entry) -> bytes:
     packet = make.ipv6(
         world.seen_from_ipv6(peer),
         host6,
-        PROTOCOLS.get(entry.protocol, ICMPV6),
+        number_of(entry.protocol, ICMPV6),
         payload,
         hop_limit=rng.choice((0, 1, 64)),
         extensions=chain,
     )
     return packet[: 40 + sum(1 + len(body) for _, body in chain) + room(rng)]
+
+
+def number_of(protocol: str, icmp: int) -> int:
+    if protocol == "icmp":
+        return icmp
+    return PROTOCOLS[protocol] if protocol in PROTOCOLS else int(protocol)
 
 
 def quoted_segment(rng: Random, entry: Entry, source: int, destination: int, echo_types: tuple[int, int]) -> bytes:

@@ -45,6 +45,7 @@ class Oracle:
             denylist4=tuple(config.translation.denylist4),
             udp_zero_checksum=config.translation.udp_zero_checksum,
             drop_icmp_info=config.filtering.drop_icmp_info,
+            others=any("other" in row.protocols for row in config.pool4),
         )
         self.path = path_of(config)
         self.syns = WaitingSyns(config.timeouts.tcp_incoming_syn)
@@ -58,13 +59,14 @@ class Oracle:
             self.path,
             list(config.translation.mtu_plateaus),
             self.scope.extensions,
+            self.rules.others,
             self.scope.errors_need_session,
             self.returns,
         )
 
     def returns(self, address: IPv4Address) -> bool:
         """RFC 6146 3.8, RFC 7757 4.2.2: it is an IPv6 host's behind us."""
-        return self.bibs.is_ours(address) or self.has_row(address)
+        return self.bibs.is_ours(address) or (self.stateless.hairpin == "intrinsic" and self.has_row(address))
 
     def has_row(self, address: IPv4Address) -> bool:
         return self.stateless.eamt.to_ipv6(address) is not None

@@ -19,9 +19,17 @@ def udp(source: int, destination: int, data: bytes = b"", length: int | None = N
     return struct.pack("!4H", source, destination, 8 + len(data) if length is None else length, 0) + data
 
 
-def tcp(source: int, destination: int, flags: int, data: bytes = b"", options: bytes = b"") -> bytes:
+def tcp(
+    source: int,
+    destination: int,
+    flags: int,
+    data: bytes = b"",
+    options: bytes = b"",
+    numbers: tuple[int, int] = (1000, 2000),
+) -> bytes:
+    """`numbers`: sequence and acknowledgment."""
     offset = 5 + len(options) // 4
-    return struct.pack("!HHIIBBHHH", source, destination, 1000, 2000, offset << 4, flags, 64, 0, 0) + options + data
+    return struct.pack("!HHIIBBHHH", source, destination, *numbers, offset << 4, flags, 64, 0, 0) + options + data
 
 
 def echo(kind: int, identifier: int, data: bytes = b"", code: int = 0) -> bytes:

@@ -15,9 +15,8 @@ from tests.reference.icmp import SIZE_LIMIT, UNLIMITED, Message, assemble, is_er
 from tests.reference.outcome import Refusal
 from tests.reference.reading import ICMP, ICMPV6, TCP, UDP, Address, Packet, UnreadableError, read
 from tests.reference.stateless import Back, Half
-from tests.reference.transport import ECHO_TYPES, checksum, ports, rewrite, with_checksum
+from tests.reference.transport import ECHO_TYPES, checksum, name_of, ports, rewrite, with_checksum
 
-NAMES = {TCP: "tcp", UDP: "udp", ICMP: "icmp", ICMPV6: "icmp"}
 QUOTE = Refusal("6146 3.4", ("QUOTED_PACKET",))
 UNMAPPED = Refusal("7915 4.2", ("ICMP_TYPE",))
 NOT_FOUND = Refusal("6146 3.6", ("NO_BIB_ENTRY", "NO_SESSION"))
@@ -37,6 +36,7 @@ class ErrorTranslator:
         path: Path,
         plateaus: list[int],
         extensions: bool,
+        others: bool,
         needs_session: bool,
         returns: Callable[[IPv4Address], bool],
     ) -> None:
@@ -45,6 +45,7 @@ class ErrorTranslator:
         self.path = path
         self.plateaus = plateaus
         self.extensions = extensions
+        self.others = others
         self.needs_session = needs_session
         self.returns = returns
 
@@ -60,7 +61,7 @@ class ErrorTranslator:
         if quoted.source not in self.pool6:
             return Half([*refusals, ELSEWHERE])
         pair = transport_ports(quoted)
-        entry = self.bibs.by_host6.get((NAMES[quoted.protocol], (quoted.destination, pair[1])))  # type: ignore[arg-type]
+        entry = self.bibs.by_host6.get((name_of(quoted), (quoted.destination, pair[1])))  # type: ignore[arg-type]
         if entry is None or entry.mapped4 is None:
             return Half([*refusals, NOT_FOUND])
         host4 = extract(self.pool6, quoted.source)  # type: ignore[arg-type]
@@ -100,7 +101,7 @@ class ErrorTranslator:
         if quoted is None:
             return refusals, []
         pair = transport_ports(quoted)
-        entry = self.bibs.by_mapped4.get((NAMES[quoted.protocol], (quoted.source, pair[0])))  # type: ignore[arg-type]
+        entry = self.bibs.by_mapped4.get((name_of(quoted), (quoted.source, pair[0])))  # type: ignore[arg-type]
         if entry is None:
             return [*refusals, NOT_FOUND], []
         refusals += self._without_session(entry, quoted.destination, pair[1])  # type: ignore[arg-type]
@@ -136,7 +137,7 @@ class ErrorTranslator:
         if quoted.family != packet.family or not quoted.is_first:
             return None, [QUOTE]
         octets = quoted.payload
-        if quoted.protocol not in (TCP, UDP, quoted.icmp_protocol):
+        if quoted.protocol not in (TCP, UDP, quoted.icmp_protocol) and not self.others:
             return None, [Refusal("6146 3.4", ("QUOTED_PACKET", "PROTOCOL"))]
         if quoted.protocol == quoted.icmp_protocol and octets:
             if is_error(quoted):  # 7915 4.3: more embedded headers

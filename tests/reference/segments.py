@@ -7,6 +7,7 @@ from tests.reference import packets as make
 # SYN, SYN-ACK, ACK, PSH, FIN-ACK, FIN, RST, RST-ACK, and what does not go together
 FLAGS = (0x02, 0x12, 0x10, 0x18, 0x11, 0x01, 0x04, 0x14, 0x03, 0x06, 0x05, 0x00)
 AROUND = (1212, 1213, 1220, 1231, 1232, 1233, 1240, 1252, 1260, 1400, 1440, 1452, 1453, 1472)  # limits of RFC 7915
+NUMBERS = (1000, 1000, 1000, 1001, 1021, 1040, 2000, 0, (1 << 32) - 1, 1000 + (1 << 31))
 OCTETS = bytes(7 * at % 256 for at in range(256)) * 8
 
 
@@ -23,4 +24,9 @@ def segment(rng: Random, protocol: str, source: int, destination: int) -> bytes:
     if protocol != "tcp":
         return data(rng)
     options = rng.choice((b"", b"\x01\x01\x01\0"))
-    return make.tcp(source, destination, rng.choice(FLAGS), data(rng), options)
+    return make.tcp(source, destination, rng.choice(FLAGS), data(rng), options, numbers(rng))
+
+
+def numbers(rng: Random) -> tuple[int, int]:
+    """Sequence and acknowledgment, around each other and the wrap."""
+    return rng.choice(NUMBERS), rng.choice(NUMBERS)

@@ -11,7 +11,7 @@ from ipaddress import IPv4Address, IPv6Address
 
 from tests.reference.bib import Bibs, Entry, Host4, Host6, Session
 from tests.reference.outcome import Refusal
-from tests.reference.tcp import SYN, Segment, State, Timer, step
+from tests.reference.tcp import RST, SYN, Segment, State, Timer, step, watch
 from tests.reference.waiting import WaitingSyns
 
 
@@ -25,13 +25,19 @@ class Policy:
     sessions: int = 1 << 20
     per_host_sessions: int = 0
     per_host_ports: int = 0
+    check_rst: bool = False  # RFC 7857 2
+    rst_during_fin: bool = False
+
+    def lifetime_of(self, protocol: str) -> float:
+        """RFC 6146 4; of other protocols as of UDP."""
+        return self.lifetimes["icmp" if protocol == "icmp" else "udp"]
 
 
 @dataclass(frozen=True)
 class Tuple:
     """RFC 6146 3.4: an incoming packet's transport addresses. `segment` for TCP only."""
 
-    protocol: str  # udp | tcp | icmp
+    protocol: str  # udp | tcp | icmp | the number of another
     source: tuple[IPv4Address | IPv6Address, int]
     destination: tuple[IPv4Address, int]  # from IPv6: already extracted (3.5.4)
     is_error: bool = False
@@ -86,6 +92,8 @@ def from_ipv6(
             complaints = bibs.broken_rules(incoming.protocol, host6, chosen)
         entry = Entry(incoming.protocol, host6, chosen)
         created.append(lambda: bibs.add(entry))
+    if incoming.segment is not None:
+        watch(session.windows, session.state, incoming.segment)
     created.append(lambda: entry.sessions.__setitem__(incoming.destination, session))
     return Passage(refusals, entry, created, complaints)
 
@@ -139,6 +147,8 @@ def from_ipv4(bibs: Bibs, policy: Policy, now: float, incoming: Tuple, keep: Cal
         refusals.append(Refusal("6146 3.5.2.2", ("FILTERED_INBOUND_TCP",)))
     refusals += room_for_session(bibs, policy, entry.host6)
     session = Session(peer, now + first_lifetime(policy, incoming), State.V4_INIT)
+    if incoming.segment is not None:
+        watch(session.windows, session.state, incoming.segment)
     return Passage(refusals, entry, [lambda: entry.sessions.__setitem__(peer, session)])
 
 
@@ -155,7 +165,7 @@ def without_binding(incoming: Tuple) -> Refusal:
 
 def first_lifetime(policy: Policy, incoming: Tuple) -> float:
     """3.5.1, 3.5.3: the protocol's; 3.5.2.2: TCP_TRANS from CLOSED on either side."""
-    return policy.lifetimes["TCP_TRANS" if incoming.protocol == "tcp" else incoming.protocol]
+    return policy.lifetimes["TCP_TRANS"] if incoming.protocol == "tcp" else policy.lifetime_of(incoming.protocol)
 
 
 def refresh(policy: Policy, now: float, session: Session, incoming: Tuple) -> Callable[[], None]:
@@ -163,10 +173,14 @@ def refresh(policy: Policy, now: float, session: Session, incoming: Tuple) -> Ca
 
     def change() -> None:
         if incoming.segment is None:
-            session.expires = now + policy.lifetimes[incoming.protocol]
+            session.expires = now + policy.lifetime_of(incoming.protocol)
             return
-        session.state, timer = step(session.state, incoming.segment)
+        segment, timer = incoming.segment, Timer.KEEP
+        believed = not policy.check_rst or session.windows[segment.from_v6].believes(segment.sequence)
+        if segment.sign != RST or believed:
+            session.state, timer = step(session.state, segment, policy.rst_during_fin)
         if timer is not Timer.KEEP:
             session.expires = now + policy.lifetimes[timer.name]
+        watch(session.windows, session.state, segment)
 
     return change

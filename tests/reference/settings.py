@@ -44,7 +44,13 @@ CONFIGS = {
             { protocol = "tcp", ipv4 = "192.0.2.1:80", ipv6 = "[2001:db8:6::1]:5000" },
             { protocol = "udp", ipv4 = "192.0.2.77:53", ipv6 = "[2001:db8:6::2]:5001" },
         ]
-        limits = { sessions = 64, icmp_errors_per_second = 1000000, per_host_ports = 3 }
+        limits = { sessions = 64, icmp_errors_per_second = 1000000, per_host_ports = 3, fragments_memory = 0 }
+    """,
+    "other protocols too, RSTs checked and believed early": """
+        pool6 = "2001:db8:64::/96"
+        pool4 = [{ addresses = "192.0.2.1-192.0.2.2", protocols = ["tcp", "udp", "icmp", "other"] }]
+        filtering = { check_rst = true, rst_during_fin = true }
+        limits = { sessions = 64, icmp_errors_per_second = 1000000 }
     """,
     "tenants by source prefix, denied addresses": """
         pool6 = "2001:db8:64::/48"
@@ -79,6 +85,12 @@ CONFIGS = {
         translation = { udp_zero_checksum = "drop", rfc6791_ipv4 = ["203.0.113.128/25"] }
         limits = { sessions = 64, icmp_errors_per_second = 1000000 }
     """,
+    "no state: simple hairpins": """
+        pool6 = "2001:db8:64::/48"
+        eam = [{ ipv4 = "192.0.2.16/28", ipv6 = "2001:db8:e::/124" }, { ipv4 = "203.0.113.8", ipv6 = "2001:db8:f::8" }]
+        translation = { eam_hairpin = "simple" }
+        limits = { sessions = 64, icmp_errors_per_second = 1000000 }
+    """,
     "sessions and rows": """
         pool6 = "2001:db8:64::/64"
         pool4 = [{ addresses = "192.0.2.1-192.0.2.2" }]
@@ -95,7 +107,7 @@ CONFIGS = {
         eam = [{ ipv4 = "10.9.0.0/30", ipv6 = "2001:db8:9::/126" }, { ipv4 = "192.0.2.17", ipv6 = "2001:db8:6::3" }]
         forward = [{ protocol = "udp", ipv4 = "192.0.2.77:53", ipv6 = "[2001:db8:6::2]:5001" }]
         filtering = { address_dependent = true }
-        translation = { udp_zero_checksum = "forward", denylist4 = ["9.9.9.9/32"] }
+        translation = { udp_zero_checksum = "forward", denylist4 = ["9.9.9.9/32"], eam_hairpin = "off" }
         limits = { sessions = 64, icmp_errors_per_second = 1000000 }
     """,
 }

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import Enum, auto
 
-FIN, SYN, RST = 1, 2, 4
+FIN, SYN, RST, ACK = 1, 2, 4, 16
 
 
 class State(Enum):
@@ -32,6 +32,9 @@ class Segment:
 
     from_v6: bool
     flags: int
+    sequence: int = 0
+    acknowledgment: int = 0
+    length: int | None = 0  # octets of data; None: a fragment of who knows how many
 
     @property
     def sign(self) -> int:
@@ -44,8 +47,45 @@ class Segment:
         return self.from_v6 == from_v6 and self.sign == flag
 
 
-def step(state: State, segment: Segment) -> tuple[State, Timer]:
-    """Next state and lifetime."""
+@dataclass
+class Window:
+    """RFC 7857 2, RFC 5961: between which numbers the RST of one end is believed; None is not known."""
+
+    sent: int | None = None  # the last number that end has sent, SYN and FIN counted as one each
+    acknowledged: int | None = None  # what the other end has acknowledged of it
+
+    def believes(self, number: int) -> bool:
+        below = self.sent is None or reaches(self.sent, number)
+        return below and (self.acknowledged is None or reaches(number, self.acknowledged))
+
+
+def reaches(one: int, other: int) -> bool:
+    """RFC 9293 3.4: one >= other modulo 2^32."""
+    return (one - other) % (1 << 32) < 1 << 31
+
+
+def later(known: int | None, number: int) -> int:
+    return number if known is None or reaches(number, known) else known
+
+
+def watch(windows: dict[bool, Window], state: State, segment: Segment) -> None:
+    """Note the numbers of a segment that passed and left the session in `state`; a RST may be anybody's."""
+    if state in (State.TRANS, State.V4_FIN_V6_FIN_RCV):  # what comes now is another connection
+        windows[True], windows[False] = Window(), Window()
+    elif not segment.flags & RST:
+        own, other = windows[segment.from_v6], windows[not segment.from_v6]
+        end = None
+        if segment.length is not None:
+            count = bool(segment.flags & SYN) + bool(segment.flags & FIN) + segment.length
+            end = (segment.sequence + count) % (1 << 32)
+        anew = state in (State.V4_INIT, State.V6_INIT) and segment.flags & SYN
+        own.sent = end if anew or end is None else later(own.sent, end)
+        if segment.flags & ACK:
+            other.acknowledged = later(other.acknowledged, segment.acknowledgment)
+
+
+def step(state: State, segment: Segment, rst_during_fin: bool = False) -> tuple[State, Timer]:
+    """Next state and lifetime; `rst_during_fin`: an option that the RFC does not have."""
     if state is State.V4_INIT:
         if segment.has(SYN, from_v6=True):
             return State.ESTABLISHED, Timer.TCP_EST
@@ -63,9 +103,16 @@ def step(state: State, segment: Segment) -> tuple[State, Timer]:
             return State.TRANS, Timer.TCP_TRANS
         return state, Timer.TCP_EST
     if state in (State.V4_FIN_RCV, State.V6_FIN_RCV):
-        if segment.has(FIN, from_v6=state is State.V4_FIN_RCV):
-            return State.V4_FIN_V6_FIN_RCV, Timer.TCP_TRANS
-        return state, Timer.TCP_EST
+        return step_half_closed(state, segment, rst_during_fin)
     if state is State.TRANS and segment.sign != RST:
         return State.ESTABLISHED, Timer.TCP_EST
     return state, Timer.KEEP  # V4 FIN + V6 FIN RCV: all packets; TRANS: a further RST, of which the text says nothing
+
+
+def step_half_closed(state: State, segment: Segment, rst_during_fin: bool) -> tuple[State, Timer]:
+    """One end has sent its FIN."""
+    if segment.has(FIN, from_v6=state is State.V4_FIN_RCV):
+        return State.V4_FIN_V6_FIN_RCV, Timer.TCP_TRANS
+    if rst_during_fin and segment.sign == RST:
+        return State.TRANS, Timer.TCP_TRANS
+    return state, Timer.TCP_EST

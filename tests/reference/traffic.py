@@ -8,7 +8,7 @@ from random import Random
 from tests.reference import packets as make
 from tests.reference.error_traffic import icmp_error
 from tests.reference.reading import DESTINATION_OPTIONS, FRAGMENT, HOP_BY_HOP, ICMP, ICMPV6, ROUTING, TCP, UDP
-from tests.reference.segments import data, segment
+from tests.reference.segments import data, numbers, segment
 from tests.reference.world import ELSEWHERE, PORTS, PROTOCOLS, World, coin, one_in, peer_of
 
 # Sums of these never meet a timeout exactly, where RFC 6146 does not say which of two things happens first.
@@ -107,6 +107,7 @@ def from_ipv4(rng: Random, world: World) -> bytes:
     entry = rng.choice(world.targets) if world.targets else None
     mapped4, port = (entry and entry.mapped4) or (IPv4Address("192.0.2.1"), 2000)
     protocol = entry.protocol if entry else rng.choice(("udp", "tcp", "icmp"))
+    number = PROTOCOLS[protocol] if protocol in PROTOCOLS else 0 if protocol == "icmp" else int(protocol)
     if one_in(rng, 10):
         port = rng.choice((port ^ 1, 80, 65535))
     if world.rows and one_in(rng, 10):
@@ -118,7 +119,7 @@ def from_ipv4(rng: Random, world: World) -> bytes:
         return make.ipv4(source, mapped4, ICMP, make.echo(kind, port, data(rng)), **fields)  # type: ignore[arg-type]
     payload = segment(rng, protocol, source_port, port)
     covered = not zero_checksum(rng, protocol)
-    return make.ipv4(source, mapped4, PROTOCOLS[protocol], payload, covered=covered, **fields)  # type: ignore[arg-type]
+    return make.ipv4(source, mapped4, number, payload, covered=covered, **fields)  # type: ignore[arg-type]
 
 
 def other_protocol(rng: Random, world: World) -> bytes:
@@ -217,17 +218,17 @@ TURN_PAUSES = (0.013, 0.013, 0.013, 5.013, 7.013, 238.013, 242.013, 3600.013, 74
 
 def conversation(rng: Random, world: World, send: Callable[[float, bytes], None]) -> None:
     """What a TCP session may live to see: both ends, every flag, pauses around each lifetime of RFC 6146 4."""
-    send(0.013, turn(world, True, 0x02))
+    send(0.013, turn(rng, world, True, 0x02))
     if coin(rng):
-        send(0.013, turn(world, False, 0x12))
+        send(0.013, turn(rng, world, False, 0x12))
     for _ in range(rng.randint(0, 8)):
-        send(rng.choice(TURN_PAUSES), turn(world, coin(rng), rng.choice(TURN_FLAGS)))
+        send(rng.choice(TURN_PAUSES), turn(rng, world, coin(rng), rng.choice(TURN_FLAGS)))
 
 
-def turn(world: World, from_v6: bool, flags: int) -> bytes:
+def turn(rng: Random, world: World, from_v6: bool, flags: int) -> bytes:
     """A segment between the first hosts of both sides, ports 5000 and 80; from IPv4 to their mapping."""
-    host6, host4 = world.hosts6[0], world.hosts4[0]
+    host6, host4, told = world.hosts6[0], world.hosts4[0], numbers(rng)
     if from_v6:
-        return make.ipv6(host6, world.seen_from_ipv6(host4), TCP, make.tcp(5000, 80, flags))
+        return make.ipv6(host6, world.seen_from_ipv6(host4), TCP, make.tcp(5000, 80, flags, numbers=told))
     mapped4, port = (world.mapped[0].mapped4 if world.mapped else None) or (IPv4Address("192.0.2.1"), 1)
-    return make.ipv4(host4, mapped4, TCP, make.tcp(80, port, flags))
+    return make.ipv4(host4, mapped4, TCP, make.tcp(80, port, flags, numbers=told))

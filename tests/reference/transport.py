@@ -38,14 +38,23 @@ def with_checksum(segment: bytes, protocol: int, value: int) -> bytes:
 
 
 def ports(packet: Packet) -> tuple[int, int] | None:
-    """Source and destination port; for an ICMP query its identifier twice; None when those octets are missing."""
+    """Source and destination port; for an ICMP query its identifier twice; of another protocol zeros. None when
+    those octets are missing.
+    """
     octets = packet.payload
     if packet.protocol in (TCP, UDP):
         return (int.from_bytes(octets[:2]), int.from_bytes(octets[2:4])) if len(octets) >= 4 else None
     if packet.protocol == packet.icmp_protocol and len(octets) >= 6 and (packet.family, octets[0]) in ECHO_TYPES:
         identifier = int.from_bytes(octets[4:6])
         return identifier, identifier
-    return None
+    return None if packet.protocol in (TCP, UDP, packet.icmp_protocol) else (0, 0)
+
+
+def name_of(packet: Packet) -> str:
+    """Of its protocol, as BIBs have it."""
+    if packet.protocol == packet.icmp_protocol:
+        return "icmp"
+    return {TCP: "tcp", UDP: "udp"}.get(packet.protocol, str(packet.protocol))
 
 
 def rewrite(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import struct
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address
 from typing import TYPE_CHECKING
 
 from tests.reference import headers
 from tests.reference.addresses import embed, extract, is_illegal_source4, is_non_global
-from tests.reference.bib import Host4, Host6
+from tests.reference.bib import CARRIED, Host4, Host6
 from tests.reference.checks import check
 from tests.reference.fragments import Ports
 from tests.reference.icmp import is_error, read_message
@@ -16,9 +17,9 @@ from tests.reference.outcome import Expected, Refusal
 from tests.reference.quoting import as_it_was
 from tests.reference.reading import ICMP, TCP, UDP, UNREADABLE, Packet, UnreadableError, read
 from tests.reference.sessions import HELD, Passage, Tuple, from_ipv4, from_ipv6
-from tests.reference.stateless import Back
+from tests.reference.stateless import NO_ADDRESS, Back
 from tests.reference.tcp import Segment
-from tests.reference.transport import calculate_udp, needs_udp_checksum, ports, rewrite
+from tests.reference.transport import calculate_udp, name_of, needs_udp_checksum, ports, rewrite
 
 if TYPE_CHECKING:
     from tests.reference.oracle import Oracle
@@ -63,6 +64,7 @@ class Trip:
     def from_ipv6(self) -> Expected:
         """RFC 6146 3.4 to 3.8 for an IPv6 packet; without state for a host that has a mapping (RFC 7757)."""
         if not self._is_readable():
+            self._ask_for_addresses()
             return self.expected
         if self.is_error:
             self._error_from_ipv6()
@@ -71,6 +73,13 @@ class Trip:
         else:
             self._from_ipv6_with_state()
         return self.expected
+
+    def _ask_for_addresses(self) -> None:
+        """A packet that cannot be read may have no addresses either."""
+        stateless = self.oracle.stateless
+        to_other = stateless.to_ipv6 if self.packet.family == 4 else stateless.to_ipv4
+        if self.static and None in (to_other(self.packet.source), to_other(self.packet.destination)):  # type: ignore[operator]
+            self.expected.refusals.append(NO_ADDRESS)
 
     def _from_ipv6_without_state(self) -> None:
         oracle, packet = self.oracle, self.packet
@@ -147,6 +156,7 @@ class Trip:
         """RFC 6146 3.4 to 3.7 for an IPv4 packet; without state for an address that has a mapping (RFC 7757)."""
         oracle, packet = self.oracle, self.packet
         if not self._is_readable():
+            self._ask_for_addresses()
             return self.expected
         if self.is_error:
             if self.static:
@@ -173,7 +183,7 @@ class Trip:
             refusals, self.expected.packets = oracle.stateless.from_ipv4(packet, hairpinned=hairpin)
             self.expected.refusals += refusals + self._too_big(packet)
             return
-        if hairpin and packet.protocol not in PROTOCOLS:
+        if hairpin and packet.protocol not in PROTOCOLS and not oracle.rules.others:
             self.expected.refusals.append(Refusal("6146 3.4", ("PROTOCOL",), "PROTOCOL_UNREACHABLE"))
             return
         if pair is None and (pair := self._ports()) is None:
@@ -233,7 +243,7 @@ class Trip:
 
     def _ports(self) -> Ports | None:
         """3.4: from the transport header, or for a later fragment from what its first one said."""
-        if self.packet.is_first:
+        if self.packet.is_first or name_of(self.packet) not in CARRIED:
             return ports(self.packet)
         known = self.oracle.fragments.recall(self.packet)
         if known is None:
@@ -299,13 +309,18 @@ def adopted(packet: Packet, packets: list[bytes], observed: list[bytes]) -> list
 
 def tuple_of(packet: Packet, pair: Ports, host4: IPv4Address) -> Tuple:
     """RFC 6146 3.4. An ICMP query has one identifier, the host6's: the peer's "port" is 0."""
-    from_v6 = packet.family == 6
-    name = {TCP: "tcp", UDP: "udp"}.get(packet.protocol, "icmp")
-    segment = None
-    if name == "tcp":
-        flags = packet.payload[13] if packet.is_first else 0
-        segment = Segment(from_v6, flags & 7)
+    from_v6, name = packet.family == 6, name_of(packet)
+    segment = segment_of(packet) if name == "tcp" else None
     source, destination = pair
     if name == "icmp":
         source, destination = (pair[0], 0) if from_v6 else (0, pair[0])
     return Tuple(name, (packet.source, source), (host4, destination), segment=segment)
+
+
+def segment_of(packet: Packet) -> Segment:
+    """What RFC 6146 3.5.2.2 and RFC 7857 2 look at; nothing in a later fragment."""
+    if not packet.is_first:
+        return Segment(packet.family == 6, 0)
+    sequence, acknowledgment, offset, flags = struct.unpack_from("!IIBB", packet.payload, 4)
+    length = None if packet.more_fragments else len(packet.payload) - (offset >> 4) * 4
+    return Segment(packet.family == 6, flags, sequence, acknowledgment, length)
