@@ -142,8 +142,7 @@ def _translation(config: Config) -> dict[str, Any]:
 
 
 def settings_of(config: Config, secret: bytes, queues: int = 1) -> Settings:
-    """What the translator needs to know. `secret`: 16 octets, the key of every hash and of the Identification
-    sequence."""
+    """What the translator needs to know. `secret`: 16 octets, the key of all hashes and of the Identifications."""
     pool6_hi, pool6_lo = words(config.pool6[0]) if config.pool6 else (0, 0)
     own6_hi, own6_lo = words(config.tun.ipv6)
     timeouts = config.timeouts
