@@ -36,6 +36,7 @@ def uplink(server):
     ip("address", "add", "2001:db8:1::2/64", "dev", "eth0")
     with server:
         ip("address", "add", f"{NEIGHBOUR6}/64", "dev", "far0")
+    assert wait_for(lambda: "local 2001:db8:1::2 " in ip("-6", "route", "show", "table", "local"))  # a moment later
     return server
 
 
