@@ -26,7 +26,7 @@ CONFIGS = {
     "address-dependent filtering, traffic class set, zero checksums forwarded": """
         pool6 = "3fff:64::/32"
         pool4 = [{ addresses = "192.0.2.1" }]
-        filtering = { address_dependent = true }
+        filtering = { address_dependent = true, rst_during_fin = true }
         translation = { udp_zero_checksum = "forward", traffic_class = 7 }
         limits = { sessions = 64, icmp_errors_per_second = 1000000 }
     """,
