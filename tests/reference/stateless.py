@@ -27,7 +27,7 @@ from tests.reference.transport import (
 QUOTE = Refusal("7915 4.3", ("QUOTED_PACKET",))
 NESTED = Refusal("7915 4.3", ("ERROR_IN_ERROR", "QUOTED_PACKET"))
 UNMAPPED = Refusal("7915 4.2", ("ICMP_TYPE",))
-NOT_FOUND = Refusal("6146 3.6", ("NO_BIB_ENTRY", "NO_SESSION", "PROTOCOL"))
+NOT_FOUND = Refusal("6146 3.6", ("NO_BIB_ENTRY", "NO_SESSION", "PROTOCOL", "QUOTED_PACKET"))
 NO_ADDRESS = Refusal("7757 3.3", ("NO_MAPPING", "NOT_OUR_PREFIX", "NO_BIB_ENTRY"), "ADDRESS_UNREACHABLE")
 
 
