@@ -20,20 +20,26 @@ from tests.scenarios import (
     Scenario,
     Sent,
     Step,
+    about,
     addresses,
     conversations,
+    datagrams,
     errors,
     fragments,
+    hairpinned,
     headers,
+    mappings,
+    mtus,
+    options,
+    pools,
     quoted,
     reassembly,
+    tcp,
 )
 
-SCENARIOS: list[Scenario] = [
-    scenario
-    for room in (conversations, headers, addresses, fragments, reassembly, errors, quoted)
-    for scenario in room.SCENARIOS
-]
+SESSIONS = (conversations, tcp, datagrams, pools, hairpinned)
+ROOMS = (*SESSIONS, mappings, addresses, headers, options, mtus, fragments, reassembly, errors, about, quoted)
+SCENARIOS: list[Scenario] = [scenario for room in ROOMS for scenario in room.SCENARIOS]
 BEGIN = 1_700_000_000 * 10**9  # when the first packet of each capture is sent, in nanoseconds
 
 

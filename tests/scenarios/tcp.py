@@ -1,0 +1,250 @@
+"""TCP (RFC 6146 section 3.5.2.2): every state, what leaves it, and what happens when its time is over."""
+
+from dataclasses import replace
+
+from scapy.layers.inet import IP, TCP
+from scapy.layers.inet6 import IPv6
+
+from tests.scenarios import (
+    ELSEWHERE6,
+    HOST6,
+    MAPPED4,
+    MAPPED_PORT,
+    OTHER4,
+    STANDARD,
+    Scenario,
+    Step,
+    drops,
+    passes,
+    tell4,
+    to_host4,
+    to_host6,
+    to_server4,
+    to_server6,
+)
+from tests.scenarios.conversations import HANDSHAKE, PROBE, asks, back, late, out
+
+ADF = STANDARD + "\n[filtering]\naddress_dependent = true\n"
+STRANGERS_SYN = to_host4(TCP(sport=33000, dport=MAPPED_PORT, flags="S", seq=7), src=OTHER4)
+STRANGERS_ACK = to_host4(TCP(sport=33000, dport=MAPPED_PORT, flags="A", seq=7), src=OTHER4)
+OPTIONS = [("MSS", 1440), ("SAckOK", b""), ("Timestamp", (12345, 0)), ("NOP", None), ("WScale", 7)]
+
+
+def stranger(flags: str, after: float = 0.001) -> Step:
+    """A segment from a third host to the mapping."""
+    segment = {"sport": 33000, "flags": flags, "seq": 7}
+    return passes(
+        to_host4(TCP(dport=MAPPED_PORT, **segment), src=OTHER4),
+        to_host6(TCP(dport=5000, **segment), src=ELSEWHERE6),
+        after=after,
+    )
+
+
+def elsewhere(flags: str) -> Step:
+    """A segment of HOST6, from the same port, to another server."""
+    segment = {"dport": 443, "flags": flags, "seq": 7}
+    return passes(
+        IPv6(src=HOST6, dst=ELSEWHERE6) / TCP(sport=5000, **segment),
+        IP(src=MAPPED4, dst=OTHER4, ttl=63) / TCP(sport=MAPPED_PORT, **segment),
+    )
+
+
+SCENARIOS = [
+    Scenario(
+        "tcp_closed_by_the_server",
+        "V4_FIN_RCV: the host may go on sending for as long as it likes; after its FIN there are four minutes left.",
+        [
+            *HANDSHAKE,
+            back("FA", 901, 101),
+            out("A", 101, 902),
+            out("PA", 101, 902, b"more", after=7439),
+            out("FA", 105, 902, after=7439),
+            back("A", 902, 106, after=239),
+            late(after=2),
+        ],
+    ),
+    Scenario(
+        "tcp_closed_by_the_host",
+        "V6_FIN_RCV: the server may go on sending; the last four minutes are not prolonged by what still comes.",
+        [
+            *HANDSHAKE,
+            out("FA", 101, 901),
+            back("PA", 901, 102, b"page", after=7439),
+            back("FA", 905, 102, after=7439),
+            out("A", 102, 906, after=120),
+            out("A", 102, 906, after=119),
+            late(after=2),
+        ],
+    ),
+    Scenario(
+        "tcp_half_closed_lives_7440_seconds",
+        "A connection of which one side has sent FIN is forgotten without a probe.",
+        [*HANDSHAKE, out("FA", 101, 901), back("A", 901, 102), late(after=7441)],
+    ),
+    Scenario(
+        "tcp_a_fin_does_not_start_the_time_anew",
+        "The first FIN changes the state, not the lifetime: 7440 s count from the segment before it.",
+        [*HANDSHAKE, out("FA", 101, 901, after=7000), late(after=441)],
+    ),
+    Scenario(
+        "tcp_a_fin_sent_again",
+        "The second FIN of the same side is a segment like any other: it starts the time anew.",
+        [
+            *HANDSHAKE,
+            out("FA", 101, 901),
+            out("FA", 101, 901, after=7000),
+            back("A", 901, 102, after=7000),
+            late(after=7441),
+        ],
+    ),
+    Scenario(
+        "tcp_a_reset_after_a_fin",
+        "In V4_FIN_RCV and V6_FIN_RCV a RST is a segment like any other (literally RFC 6146): nothing ends early.",
+        [*HANDSHAKE, back("FA", 901, 101), out("R", 101, 0), back("A", 902, 101, after=7439), late(after=7441)],
+    ),
+    Scenario(
+        "tcp_a_reset_after_a_fin_when_asked",
+        "[filtering] rst_during_fin: it leaves four minutes, as in any other state.",
+        [*HANDSHAKE, back("FA", 901, 101), out("R", 101, 0), late(after=241)],
+        STANDARD + "\n[filtering]\nrst_during_fin = true\n",
+    ),
+    Scenario(
+        "tcp_a_reset_out_of_the_window",
+        "[filtering] check_rst (RFC 7857 2): it passes and ends nothing; one whose sequence number is right does.",
+        [
+            *HANDSHAKE,
+            back("R", 5000, 0),
+            out("R", 5000, 0),
+            back("A", 901, 101, after=7000),
+            back("R", 901, 0),
+            late(after=241),
+        ],
+        STANDARD + "\n[filtering]\ncheck_rst = true\n",
+    ),
+    Scenario(
+        "tcp_a_syn_after_both_fins",
+        "The old connection runs out, SYN or not; the one that is opened then is new.",
+        [
+            *HANDSHAKE,
+            out("FA", 101, 901),
+            back("FA", 901, 102),
+            out("S", 5000, 0, after=100),
+            back("SA", 6000, 5001, after=139),
+            late(after=2),
+            out("S", 5000, 0),
+            back("SA", 6000, 5001),
+        ],
+    ),
+    Scenario(
+        "tcp_a_syn_after_a_reset",
+        "TRANS: whatever comes but a RST shows that the connection lives, for 7440 s again.",
+        [*HANDSHAKE, back("R", 901, 0), out("S", 5000, 0, after=239), back("A", 901, 101, after=7439)],
+    ),
+    Scenario(
+        "tcp_a_fin_after_a_reset",
+        "TRANS: also a FIN only establishes it again, so at its end the host is asked.",
+        [
+            *HANDSHAKE,
+            back("R", 901, 0),
+            out("FA", 101, 901, after=239),
+            replace(back("A", 901, 102, after=7441), due=(PROBE,)),
+        ],
+    ),
+    Scenario(
+        "tcp_a_reset_during_the_handshake",
+        "V6_INIT: a RST changes nothing, nor does anything but a SYN; four minutes after the last SYN it is over.",
+        [
+            out("S", 100, 0),
+            back("RA", 0, 101),
+            out("A", 101, 1),
+            out("S", 100, 0, after=200),
+            back("R", 0, 0, after=239),
+            late(after=2),
+        ],
+    ),
+    Scenario(
+        "tcp_syns_that_cross",
+        "V6_INIT: the server's SYN establishes the connection with or without ACK (RFC 9293 figure 7).",
+        [
+            out("S", 100, 0),
+            back("S", 900, 0),
+            out("SA", 100, 901),
+            back("SA", 900, 101),
+            back("A", 901, 101, after=7439),
+        ],
+    ),
+    Scenario(
+        "tcp_a_syn_from_a_third_host",
+        "V4_INIT: the mapping is everybody's; the SYN of the host, with or without ACK, establishes the connection.",
+        [
+            *HANDSHAKE,
+            stranger("S"),
+            passes(
+                IPv6(src=HOST6, dst=ELSEWHERE6) / TCP(sport=5000, dport=33000, flags="SA", seq=1, ack=8),
+                IP(src=MAPPED4, dst=OTHER4, ttl=63) / TCP(sport=MAPPED_PORT, dport=33000, flags="SA", seq=1, ack=8),
+            ),
+            stranger("A", after=7000),
+        ],
+    ),
+    Scenario(
+        "tcp_segments_of_no_connection_follow_the_mapping",
+        "With a BIB entry but without session they pass and open none (section 3.5.2.2, CLOSED).",
+        [*HANDSHAKE, stranger("A"), stranger("R"), stranger("FA"), elsewhere("A"), elsewhere("R")],
+    ),
+    Scenario(
+        "tcp_mapping_is_endpoint_independent",
+        "One port of a host has one mapping, whichever server it opens connections to (RFC 5382 REQ-1).",
+        [*HANDSHAKE, elsewhere("S"), elsewhere("A")],
+    ),
+    Scenario(
+        "tcp_address_dependent_filtering",
+        "A SYN of a stranger is kept like one that nobody expects, its other segments are dropped.",
+        [
+            *HANDSHAKE,
+            drops("filtered_adf", STRANGERS_ACK),
+            drops("syn_held", STRANGERS_SYN),
+            passes(
+                to_host4(TCP(sport=81, dport=MAPPED_PORT, flags="S", seq=7)),
+                to_host6(TCP(sport=81, dport=5000, flags="S", seq=7)),
+            ),
+            replace(asks(after=7), due=(tell4(STRANGERS_SYN, 3, 3, to=OTHER4, src=MAPPED4),)),
+        ],
+        ADF,
+    ),
+    Scenario(
+        "tcp_options_urgent_data_and_data_in_a_syn",
+        "Nothing of the segment is changed but port and checksum: not the MSS, not the urgent pointer.",
+        [
+            passes(
+                to_server6(TCP(sport=5000, dport=80, flags="S", seq=1, options=OPTIONS) / b"early"),
+                to_server4(TCP(sport=MAPPED_PORT, dport=80, flags="S", seq=1, options=OPTIONS) / b"early"),
+            ),
+            passes(
+                to_host4(TCP(sport=80, dport=MAPPED_PORT, flags="PUAEC", urgptr=3, window=7, reserved=7) / b"odd"),
+                to_host6(TCP(sport=80, dport=5000, flags="PUAEC", urgptr=3, window=7, reserved=7) / b"odd"),
+            ),
+        ],
+    ),
+    Scenario(
+        "tcp_flags_that_make_no_sense",
+        "None at all, and all of them: with SYN it opens, without it needs a mapping.",
+        [
+            drops("no_session", to_server6(TCP(sport=5000, dport=80, flags=0))),
+            drops("no_session", to_host4(TCP(sport=80, dport=MAPPED_PORT, flags=0))),
+            *HANDSHAKE,
+            back("", 901, 101),
+            out("", 101, 901),
+        ],
+    ),
+    Scenario(
+        "tcp_syns_from_many_strangers_wait",
+        "Each is kept for itself, and told after its own six seconds; a host that dials one of them meets it.",
+        [
+            drops("syn_held", STRANGERS_SYN),
+            drops("syn_held", to_host4(TCP(sport=80, dport=MAPPED_PORT, flags="S", seq=900)), after=2),
+            out("S", 100, 0),
+            replace(back("S", 900, 0, after=5), due=(tell4(STRANGERS_SYN, 3, 3, to=OTHER4, src=MAPPED4),)),
+            back("A", 901, 101, after=7439),
+        ],
+    ),
+]
