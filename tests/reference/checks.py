@@ -34,7 +34,7 @@ from tests.reference.reading import (
     Packet,
     ones_complement_sum,
 )
-from tests.reference.transport import ECHO_TYPES, pseudo_header
+from tests.reference.transport import CALCULATED, ECHO_TYPES, ZeroChecksums, pseudo_header
 
 LEAST = {TCP: 20, UDP: 8}  # octets of a transport header
 
@@ -46,7 +46,7 @@ class Rules:
     pool6: IPv6Network | None
     strict_well_known_prefix: bool = True
     denylist4: tuple[IPv4Network, ...] = ()
-    udp_zero_checksum: str = "calculate"  # | drop | forward
+    zero_checksums: ZeroChecksums = CALCULATED
     stateful: bool = True
     others: bool = False  # a pool carries other protocols
     drop_icmp_info: bool = False
@@ -123,12 +123,13 @@ def check_udp(packet: Packet, rules: Rules) -> list[Refusal]:
     length = int.from_bytes(packet.payload[4:6])
     if length < 8 or (length > len(packet.payload) and not packet.is_fragment):
         found.append(Refusal("768", UNREADABLE, permitted=True))
-    if packet.payload[6:8] != b"\0\0" or rules.udp_zero_checksum == "forward":
+    what = rules.zero_checksums.of(packet)
+    if packet.payload[6:8] != b"\0\0" or what == "forward":
         return found
     uncountable = packet.is_fragment and not rules.reassembles
     if packet.family == 6:  # RFC 8200 8.1: illegal; RFC 7915 does not know it
         found.append(Refusal("8200 8.1", ("ZERO_UDP_CHECKSUM",), permitted=not uncountable))
-    elif rules.udp_zero_checksum == "drop" or uncountable:
+    elif what == "drop" or uncountable:
         found.append(Refusal("7915 4.5", ("ZERO_UDP_CHECKSUM",)))
     return found
 

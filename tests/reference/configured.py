@@ -8,6 +8,7 @@ from tests.reference.addresses import Eamt, Mapping
 from tests.reference.bib import Bibs, Entry, Pool
 from tests.reference.sessions import Policy
 from tests.reference.stateless import Stateless
+from tests.reference.transport import ZeroChecksums
 
 UNLIMITED = 1 << 20
 
@@ -57,11 +58,11 @@ def stateless_of(config: Any, path: headers.Path, scope: Scope, bibs: Bibs) -> S
     translation = config.translation
     return Stateless(
         pool6=config.pool6,
-        eamt=Eamt([Mapping(row.ipv4, row.ipv6) for row in config.eam]),
+        eamt=Eamt([Mapping(row.ipv4, row.ipv6) for row in config.mappings]),
         path=path,
         plateaus=tuple(translation.mtu_plateaus),
         hairpin=translation.eam_hairpin,
-        udp_zero_checksum=translation.udp_zero_checksum,
+        zero_checksums=zero_checksums_of(config),
         rfc6791_ipv4=tuple(translation.rfc6791_ipv4),
         own4=config.tun.ipv4 or errors.DUMMY_IPV4,
         extensions=scope.extensions,
@@ -69,6 +70,16 @@ def stateless_of(config: Any, path: headers.Path, scope: Scope, bibs: Bibs) -> S
         has_state=bool(config.pool4 or config.forward),
         is_ours=bibs.is_ours,
     )
+
+
+def zero_checksums_of(config: Any) -> ZeroChecksums:
+    """The usual, and the exceptions: each list of ports is of "53" and "1000-2000"."""
+    exceptions = []
+    for what in ("calculate", "drop", "forward"):
+        for text in getattr(config.translation.udp_zero_checksum_ports, what):
+            first, _, last = text.partition("-")
+            exceptions.append((what, range(int(first), int(last or first) + 1)))
+    return ZeroChecksums(config.translation.udp_zero_checksum, tuple(exceptions))
 
 
 def path_of(config: Any) -> headers.Path:

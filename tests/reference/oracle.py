@@ -12,7 +12,7 @@ from tests.reference import errors, headers
 from tests.reference.addresses import Eamt, embed, extract
 from tests.reference.bib import Bibs, Host4, Host6
 from tests.reference.checks import Rules
-from tests.reference.configured import Scope, entry_of, path_of, policy_of, pool_of, stateless_of
+from tests.reference.configured import Scope, entry_of, path_of, policy_of, pool_of, stateless_of, zero_checksums_of
 from tests.reference.fragments import FragmentMemory
 from tests.reference.outcome import Expected, Refusal
 from tests.reference.quoting import ErrorTranslator
@@ -43,7 +43,7 @@ class Oracle:
             pool6=config.pool6,
             strict_well_known_prefix=config.strict_well_known_prefix,
             denylist4=tuple(config.translation.denylist4),
-            udp_zero_checksum=config.translation.udp_zero_checksum,
+            zero_checksums=zero_checksums_of(config),
             drop_icmp_info=config.filtering.drop_icmp_info,
             others=any("other" in row.protocols for row in config.pool4),
         )

@@ -149,7 +149,7 @@ class Reassembly:
         if entry is not None and entry.whole and not packet.is_first:
             return True
         bare = packet.protocol == UDP and packet.is_first and packet.payload[6:8] == b"\0\0"
-        return bare and packet.family == 4 and self.oracle.rules.udp_zero_checksum == "calculate"
+        return bare and packet.family == 4 and self.oracle.rules.zero_checksums.of(packet) == "calculate"
 
 
 def is_impossible(packet: Packet) -> bool:

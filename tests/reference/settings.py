@@ -44,6 +44,7 @@ CONFIGS = {
             { protocol = "tcp", ipv4 = "192.0.2.1:80", ipv6 = "[2001:db8:6::1]:5000" },
             { protocol = "udp", ipv4 = "192.0.2.77:53", ipv6 = "[2001:db8:6::2]:5001" },
         ]
+        translation = { udp_zero_checksum_ports = { drop = ["53"], forward = ["1000-2000"] } }
         limits = { sessions = 64, icmp_errors_per_second = 1000000, per_host_ports = 3, fragments_memory = 0 }
     """,
     "other protocols too, RSTs checked and believed early": """
@@ -82,7 +83,17 @@ CONFIGS = {
             { ipv4 = "192.0.2.16/28", ipv6 = "2001:db8:a:0:10::/124" },
             { ipv4 = "192.0.2.17", ipv6 = "2001:db8:b::1" },
         ]
-        translation = { udp_zero_checksum = "drop", rfc6791_ipv4 = ["203.0.113.128/25"] }
+        [translation]
+        udp_zero_checksum = "drop"
+        udp_zero_checksum_ports = { forward = ["53"], calculate = ["1024-5000"] }
+        rfc6791_ipv4 = ["203.0.113.128/25"]
+        [limits]
+        sessions = 64
+        icmp_errors_per_second = 1000000
+    """,
+    "the customer side of 464XLAT": """
+        pool6 = "64:ff9b::/96"
+        clat = { ipv6 = "2001:db8:c::464", plat = "64:ff9b::/96" }
         limits = { sessions = 64, icmp_errors_per_second = 1000000 }
     """,
     "no state: simple hairpins": """

@@ -16,7 +16,9 @@ from tests.reference.icmp import SIZE_LIMIT, UNLIMITED, Message, assemble, is_er
 from tests.reference.outcome import Refusal
 from tests.reference.reading import ICMP, ICMPV6, TCP, UDP, Packet, UnreadableError, read
 from tests.reference.transport import (
+    CALCULATED,
     ECHO_TYPES,
+    ZeroChecksums,
     calculate_udp,
     checksum,
     needs_udp_checksum,
@@ -70,7 +72,7 @@ class Stateless:
     path: Path = field(default_factory=Path)
     plateaus: tuple[int, ...] = ()
     hairpin: str = "intrinsic"
-    udp_zero_checksum: str = "calculate"
+    zero_checksums: ZeroChecksums = CALCULATED
     rfc6791_ipv4: tuple[IPv4Network, ...] = ()
     own4: IPv4Address = DUMMY_IPV4
     extensions: bool = True  # RFC 4884
@@ -120,7 +122,7 @@ class Stateless:
         if source is None or destination is None:
             return [NO_ADDRESS], []
         protocol, payload = rewrite(packet, source, destination, None)
-        if needs_udp_checksum(packet, self.udp_zero_checksum):
+        if needs_udp_checksum(packet, self.zero_checksums):
             payload = calculate_udp(payload, source, destination)
         return [], write_ipv6(packet, source, destination, protocol, payload, max(0, hop_limit), self.path)
 
@@ -164,7 +166,7 @@ class Stateless:
             return Half([NO_ADDRESS])
         refusals = odd_addresses(source, destination)
         protocol, payload = rewrite(packet, source.address, destination.address, None)
-        if needs_udp_checksum(packet, self.udp_zero_checksum):
+        if needs_udp_checksum(packet, self.zero_checksums):
             payload = calculate_udp(payload, source.address, destination.address)
         ttl = max(0, packet.hop_limit - 1)
         written = write_ipv4(packet, source.address, destination.address, protocol, payload, ttl, self.path)

@@ -113,6 +113,8 @@ def from_ipv4(rng: Random, world: World) -> bytes:
     if world.rows and one_in(rng, 10):
         mapped4 = IPv4Address((int(mapped4) + rng.choice((-1, 1))) % (1 << 32))
     source, source_port = peer_of(rng, world, entry)
+    if world.rows and one_in(rng, 5):  # an IPv4 host with an address of its own in IPv6, RFC 6877
+        source, source_port, mapped4, port = mapped4, port, source, source_port
     fields = fields4(rng)
     if protocol == "icmp":
         kind = rng.choice((0, 0, 0, 0, 8, 8, 13, 9))

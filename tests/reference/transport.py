@@ -6,6 +6,7 @@ field included, is the same before and after. For a cut or fragmented segment th
 sides and fall out of that equation.
 """
 
+from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 
 from tests.reference.reading import ICMP, ICMPV6, TCP, UDP, Packet, ones_complement_sum
@@ -103,8 +104,24 @@ def calculate_udp(octets: bytes, source: Address, destination: Address) -> bytes
     return with_checksum(octets, UDP, checksum(source, destination, UDP, covered))
 
 
-def needs_udp_checksum(packet: Packet, udp_zero_checksum: str) -> bool:
+@dataclass(frozen=True)
+class ZeroChecksums:
+    """RFC 7915 4.5: what is done with UDP datagrams that have no checksum; some destination ports may be exceptions."""
+
+    usual: str = "calculate"  # | drop | forward
+    by_port: tuple[tuple[str, range], ...] = ()
+
+    def of(self, packet: Packet) -> str:
+        """For a datagram, or the first fragment of one."""
+        port = int.from_bytes(packet.payload[2:4])
+        return next((what for what, ports in self.by_port if port in ports), self.usual)
+
+
+CALCULATED = ZeroChecksums()
+
+
+def needs_udp_checksum(packet: Packet, zero_checksums: ZeroChecksums) -> bool:
     """RFC 7915 4.5, RFC 6146 3.4: a whole datagram without one, as configured."""
-    if packet.protocol != UDP or packet.is_fragment or udp_zero_checksum != "calculate":
+    if packet.protocol != UDP or packet.is_fragment or zero_checksums.of(packet) != "calculate":
         return False
     return packet.payload[6:8] == b"\0\0"

@@ -200,7 +200,7 @@ class Trip:
         self.expected.refusals += self._too_big(packet)
         new = (port6, port6) if incoming.protocol == "icmp" else (pair[0], port6)
         protocol, payload = rewrite(packet, source, host6, new)
-        if needs_udp_checksum(packet, oracle.rules.udp_zero_checksum):
+        if needs_udp_checksum(packet, oracle.rules.zero_checksums):
             payload = calculate_udp(payload, source, host6)
         hop_limit = packet.hop_limit if hairpin else packet.hop_limit - 1
         self.expected.packets = headers.write_ipv6(
@@ -220,7 +220,7 @@ class Trip:
     def _write_ipv4(self, source: IPv4Address, host4: IPv4Address, new: Ports, hairpin: bool) -> bytes:
         packet = self.packet
         protocol, payload = rewrite(packet, source, host4, new)
-        if needs_udp_checksum(packet, self.oracle.rules.udp_zero_checksum):
+        if needs_udp_checksum(packet, self.oracle.rules.zero_checksums):
             payload = calculate_udp(payload, source, host4)
         if not hairpin:
             self.expected.refusals += headers.too_big_for_ipv4(packet, 20 + len(payload), self.oracle.path)

@@ -50,11 +50,12 @@ class World:
 
 def world_of(config: Any, extensions: bool) -> World:
     """The world of a `nat64d.config.Config`, of which only attributes are read."""
-    if not config.eam and (config.pool4 or config.forward):
+    if not config.mappings and (config.pool4 or config.forward):
         return World(config.pool6, extensions=extensions)
-    eamt = Eamt([Mapping(row.ipv4, row.ipv6) for row in config.eam])
+    eamt = Eamt([Mapping(row.ipv4, row.ipv6) for row in config.mappings])
     stateful = bool(config.pool4 or config.forward)
-    pairs = [pair for row in config.eam for pair in pairs_of(eamt, row)]
+    embedded = () if stateful or config.pool6 is None else tuple(embed(config.pool6, host4) for host4 in HOSTS4)
+    pairs = [pair for row in config.mappings for pair in pairs_of(eamt, row)]
     if config.pool6 is not None and not stateful:
         pairs.append((TRANSLATABLE, embed(config.pool6, TRANSLATABLE)))
     entries = [
@@ -64,7 +65,13 @@ def world_of(config: Any, extensions: bool) -> World:
     ]
     return World(
         config.pool6,
-        hosts6=(*(HOSTS6 if stateful else ()), *(host6 for _, host6 in pairs), *trailing(pairs, eamt), HOSTS6[0]),
+        hosts6=(
+            *(HOSTS6 if stateful else ()),
+            *(host6 for _, host6 in pairs),
+            *trailing(pairs, eamt),
+            HOSTS6[0],
+            *embedded,
+        ),
         eamt=eamt,
         rows=tuple(entries),
         extensions=extensions,
