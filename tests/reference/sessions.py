@@ -77,7 +77,21 @@ def from_ipv6(
         return Passage([Refusal("6146 3.5.2.2", ("NO_SESSION", "NO_BIB_ENTRY"))])
     if not opens:
         return Passage([], entry, [], complaints)
-    refusals = room_for_session(bibs, policy, host6)
+    return opened_by_ipv6(bibs, syns, policy, now, incoming, entry, chosen)
+
+
+def opened_by_ipv6(
+    bibs: Bibs,
+    syns: WaitingSyns,
+    policy: Policy,
+    now: float,
+    incoming: Tuple,
+    entry: Entry | None,
+    chosen: Host4 | None,
+) -> Passage:
+    """A new session, and a BIB entry where there is none."""
+    host6: Host6 = incoming.source  # type: ignore[assignment]
+    refusals, complaints = room_for_session(bibs, policy, host6), []
     created = []
     session = Session(incoming.destination, now + first_lifetime(policy, incoming), State.V6_INIT)
     met = syns.met_by(bibs, host6, incoming.destination, entry) if incoming.protocol == "tcp" else None
