@@ -3,6 +3,8 @@
 from ipaddress import IPv4Address
 from typing import Any
 
+import numpy as np
+
 from tests.reference.bib import Host4, Host6
 from tests.reference.oracle import Oracle, Scope
 from tests.reference.outcome import compare, one_line, same_answer
@@ -48,10 +50,11 @@ class Comparison:
     def bound(self, protocol: str, host6: Host6) -> Host4 | None:
         """The engine's BIB, where a new binding is not to be seen in any packet."""
         number = NUMBERS[protocol] if protocol in NUMBERS else int(protocol)
-        for row in self.engine.tables.bibs:
+        bibs = self.engine.tables.bibs.view(np.ndarray)
+        for row in bibs[bibs["live"] != 0]:
             address = (int(row["host6_hi"]) & WORD) << 64 | int(row["host6_lo"]) & WORD
             ends = address, row["host6_port"], row["protocol"]
-            if row["live"] and ends == (int(host6[0]), host6[1], number):
+            if ends == (int(host6[0]), host6[1], number):
                 return IPv4Address(int(row["mapped4"])), int(row["mapped4_port"])
         return None
 
