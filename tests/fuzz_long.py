@@ -160,6 +160,7 @@ def working(seed: int, packets: int, processes: int, scope: Scope) -> Iterator[t
 def compare(seed: int, packets: int, processes: int, scope: Scope, console: Console) -> tuple[int, int]:
     """Packets compared and disagreements found."""
     done = found = 0
+    minutes = 1
     columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), "{task.fields[rate]}", TimeRemainingColumn())
     bar = Progress(*(TextColumn(one) if isinstance(one, str) else one for one in columns), console=console)
     began = time.monotonic()
@@ -174,8 +175,12 @@ def compare(seed: int, packets: int, processes: int, scope: Scope, console: Cons
             if report.row:
                 found += 1
                 console.print(report.row, markup=False, highlight=False, soft_wrap=True)
-            rate = f"{done / max(time.monotonic() - began, 0.001):.0f}/s, {found} disagreements"
+            seconds = time.monotonic() - began
+            rate = f"{done / max(seconds, 0.001):.0f}/s, {found} disagreements"
             bar.update(task, completed=done, rate=rate)
+            if not console.is_terminal and seconds > 60 * minutes:  # in a log file: a line a minute
+                console.print(f"{minutes} min: {done} packets, {rate}", highlight=False)
+                minutes += 1
         failed = [worker.exitcode for worker in workers if worker.exitcode]
     if failed:
         console.print(f"a process ended with {failed[0]}")
