@@ -190,6 +190,19 @@ REGRESSIONS: dict[str, tuple[str, list[tuple[float, str]]]] = {
             ),
         ],
     ),
+    "rfc7915_5_1_1_an_extension_header_in_a_fragment_goes_on_in_the_next_one": (
+        "address-dependent filtering, traffic class set, zero checksums forwarded",
+        [
+            (
+                1000.0,
+                (
+                    "6ff0000000392b0120010db80006000000000000000000023fff00640808080800000000000000002c00fd00"
+                    "000000003c00000100000001061d01040000000000350035000007d00000041050020040ec2f0000272e353c"
+                    "434a51585f666d747b"
+                ),
+            ),
+        ],
+    ),
 }
 
 
