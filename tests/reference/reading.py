@@ -174,7 +174,7 @@ def behind_fragment_header(packet: Packet) -> Refusal:
     In an atomic fragment (RFC 6946) nothing can shift, so there it may be skipped like any other.
     """
     verdicts = ("EXTENSION_HEADERS", "ROUTING_HEADER") if packet.is_first else ("EXTENSION_HEADERS", "PROTOCOL")
-    if len(packet.payload) < 2 or len(packet.payload) < (packet.payload[1] + 1) * 8:  # it goes on in the next fragment
+    if packet.is_fragment:  # what it says of lengths may be meant for all of the datagram
         verdicts += UNREADABLE
     return Refusal("7915 5.1.1", verdicts, permitted=not packet.is_fragment)
 

@@ -69,7 +69,11 @@ def later(known: int | None, number: int) -> int:
 
 
 def watch(windows: dict[bool, Window], state: State, segment: Segment) -> None:
-    """Note the numbers of a segment that passed and left the session in `state`; a RST may be anybody's."""
+    """Note the numbers of a segment that passed and left the session in `state`; a RST may be anybody's, and without any
+    flag it is none (RFC 9293 3.10.7.4).
+    """
+    if not segment.flags:
+        return
     if state in (State.TRANS, State.V4_FIN_V6_FIN_RCV):  # what comes now is another connection
         windows[True], windows[False] = Window(), Window()
     elif not segment.flags & RST:

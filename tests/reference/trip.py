@@ -270,9 +270,10 @@ class Trip:
     def _commit(self, passage: Passage) -> None:
         """Make the changes of 3.5, if the packet went or only its size kept it back: the tables are asked before.
 
-        A later fragment changes nothing: it belongs to the packet whose first fragment did (a RST, say).
+        A later fragment changes nothing: it belongs to the packet whose first fragment did (a RST, say). Of a protocol
+        without ports it is a packet like any other.
         """
-        if not self.packet.is_first:
+        if not self.packet.is_first and name_of(self.packet) in CARRIED:
             return
         binding = [refusal for refusal in self.expected.refusals if not refusal.permitted]
         if any("TOO_BIG" not in refusal.verdicts for refusal in binding) or self._was_refused():
