@@ -6,7 +6,7 @@ given, so that the configuration can be shown back in the words of its author.
 
 import re
 from collections.abc import Callable
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import TypeVar
 
 from nat64d.config.values import interface_name
@@ -24,6 +24,8 @@ RANGE4 = 'a prefix such as "192.0.2.0/28" or a range such as "192.0.2.1-192.0.2.
 PORTS = 'ports such as "1024-65535", each from 1 to 65535'
 TRANSPORT4 = 'an address and a port from 1 to 65535 such as "192.0.2.1:80"'
 TRANSPORT6 = 'an address in brackets and a port from 1 to 65535 such as "[2001:db8::1]:80"'
+SERVERS = "name servers"
+NAME_SERVER = 'a name server such as "2001:db8::53", "[2001:db8::53]:53" or "tls://[2001:db8::53]:853#dns.example"'
 LISTENER = 'an address and a port such as "127.0.0.1:6464" or "[::1]:6464"'
 
 # No IPv6 host, no translation prefix: unspecified, loopback, IPv4-mapped and -compatible; link-local; multicast.
@@ -160,6 +162,55 @@ def listener(value: object) -> str:
     _parse(kind, match["six"] or match["four"], LISTENER)
     _port(match["port"], LISTENER)
     return match[0]
+
+
+def prefix(value: object) -> IPv4Network | IPv6Network:
+    """A prefix of either family with zero host bits; a bare address is itself alone."""
+    expected = "a prefix such as 2001:db8::/32 or 192.0.2.0/24"
+    if isinstance(value, str) and ":" in value:
+        return _prefix(IPv6Network, value, expected)
+    return _prefix(IPv4Network, value, expected)
+
+
+def name_server(value: object) -> str:
+    """Where a name server answers, port 53 unless one is given; "tls://…#name" by TLS (RFC 7858), at port 853."""
+    return _as_given(split_name_server, value, NAME_SERVER)
+
+
+def split_name_server(text: str) -> tuple[IPv4Address | IPv6Address, int, str | None]:
+    """Address, port and the name in its certificate, None for plain DNS."""
+    match = re.fullmatch(
+        r"(?P<tls>tls://)?(?P<host>\[[^]]+](?=:|#|$)|[^]#[]+?)(?::(?P<port>\d+))?(?:#(?P<name>\S+))?", text
+    )
+    bare = _address(text)
+    if bare is not None:
+        return bare, 53, None
+    if not match or bool(match["tls"]) != bool(match["name"]):
+        raise ValueError(NAME_SERVER)
+    address = _address(match["host"].strip("[]"))
+    if address is None or match["host"].startswith("[") != (address.version == 6):
+        raise ValueError(NAME_SERVER)
+    name = domain(match["name"]) if match["name"] else None
+    return address, _port(match["port"], NAME_SERVER) if match["port"] else 853 if match["tls"] else 53, name
+
+
+def domain(value: object) -> str:
+    """A domain name in ASCII; without the final dot."""
+    if (
+        not isinstance(value, str)
+        or len(value) > 253
+        or not re.fullmatch(r"(?:[!-\-/-~]{1,63}\.)*[!-\-/-~]{1,63}\.?", value)
+    ):
+        raise ValueError("a domain name such as example.org")
+    return value.removesuffix(".")
+
+
+def _address(text: str) -> IPv4Address | IPv6Address | None:
+    """An address of either family, or None."""
+    try:
+        return ip_address(text) if "%" not in text else None
+    except ValueError:
+        return None
 
 
 def _is_host4(octet: int) -> bool:

@@ -10,13 +10,17 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic import PlainValidator as By
 
 from nat64d.config.addresses import (
+    SERVERS,
     address4,
     address6,
+    domain,
     hosts4,
     hosts6,
     ipv4_range,
     listener,
+    name_server,
     port_range,
+    prefix,
     prefix4,
     prefix6,
     split_ipv4_range,
@@ -222,6 +226,9 @@ class Filtering(Section):
 
 Mtu4 = Annotated[int | Literal["auto"], By(either("auto", whole(68, 65535, "RFC 791")))]
 Mtu6 = Annotated[int | Literal["auto"], By(either("auto", whole(1280, 65535, "RFC 8200 section 5")))]
+Prefixes = tuple[IPv4Network | IPv6Network, ...]
+Prefixes6 = tuple[IPv6Network, ...]
+Names = Annotated[tuple[str, ...], By(several(domain, "domain names"))]
 Prefixes4 = Annotated[tuple[IPv4Network, ...], By(several(prefix4, "IPv4 prefixes"))]
 ZeroChecksum = Literal["calculate", "drop", "forward"]
 EamHairpin = Literal["intrinsic", "simple", "off"]
@@ -255,13 +262,42 @@ class Translation(Section):
     denylist4: Prefixes4 = ()
 
 
-class Dns64(Section):
-    """DNS64 (RFC 6147): where it listens, whom it asks, which answers it replaces, whom it serves."""
+class Dns64Range(Section):
+    """IPv4 addresses that are written under a prefix of their own; without `pool6` they are not written at all."""
 
-    listen: Annotated[tuple[str, ...], By(several(listener, "transport addresses"))] = ()
-    upstream: Annotated[tuple[str, ...], By(several(listener, "transport addresses"))] = ()
-    exclude: Annotated[tuple[IPv6Network, ...], By(several(prefix6, "IPv6 prefixes"))] = ()
-    clients: Annotated[tuple[IPv6Network, ...], By(several(prefix6, "IPv6 prefixes"))] = ()
+    ipv4: Annotated[IPv4Network, By(prefix4)] = required()
+    pool6: Annotated[IPv6Network | None, By(translation_prefix)] = None
+
+
+class Dns64Policy(Section):
+    """What some clients get instead: the first policy that has the client decides."""
+
+    clients: Annotated[Prefixes, By(several(prefix, "prefixes", least=1))] = required()
+    pool6: Annotated[IPv6Network | None, By(translation_prefix)] = None
+    synthesise: Flag = True
+    exclude: Annotated[Prefixes6 | None, By(several(prefix6, "IPv6 prefixes"))] = None
+
+
+class Dns64(Section):
+    """DNS64 (RFC 6147): where it listens, whom it asks, whom it serves, which answers it replaces.
+
+    `cache` is in octets, `rate` in queries a second and client (0: no limit), `processes` share the sockets.
+    """
+
+    listen: Annotated[tuple[str, ...], By(several(listener, "transport addresses", least=1))] = ("[::]:53",)
+    upstream: Annotated[tuple[str, ...] | Literal["system"], By(either("system", several(name_server, SERVERS, 1)))] = (
+        "system"
+    )
+    clients: Annotated[Prefixes | Literal["local"], By(either("local", several(prefix, "prefixes", least=1)))] = "local"
+    exclude: Annotated[Prefixes6, By(several(prefix6, "IPv6 prefixes"))] = (IPv6Network("::ffff:0:0/96"),)
+    exclude_names: Names = ()
+    force_names: Names = ()
+    ranges: tuple[Dns64Range, ...] = ()
+    policy: tuple[Dns64Policy, ...] = ()
+    dns46: Flag = False
+    cache: Annotated[int, By(whole(0, 1 << 34))] = 64 << 20
+    rate: Annotated[int, By(whole(0, 1000000))] = 1000
+    processes: Annotated[int, By(whole(1, 64))] = 1
 
 
 class Api(Section):

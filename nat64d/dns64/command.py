@@ -1,0 +1,103 @@
+"""`nat64d dns64 trace NAME` and `nat64d export PROGRAM`: what the configuration means, without a daemon."""
+
+import asyncio
+import json
+from pathlib import Path
+
+import dns.exception
+import dns.message
+import dns.rcode
+import dns.rdatatype
+import typer
+
+from nat64d.config import Config, ConfigError, load
+from nat64d.config.models import Dns64
+from nat64d.dns64.cache import Cache
+from nat64d.dns64.exchange import Server
+from nat64d.dns64.export import PROGRAMS, Wish
+from nat64d.dns64.plan import LOCAL, RESOLV_CONF, WELL_KNOWN, non_global, plan, policy_in, servers_in, system_servers
+from nat64d.dns64.policy import NO_HOSTS4
+from nat64d.dns64.resolver import Resolver
+from nat64d.dns64.upstream import Upstreams
+from nat64d.dns64.wire import IN, RD, Edns, Message, Question, name_of
+
+GOOD, WRONG, USAGE = 0, 1, 2
+
+
+def trace(name: str, type_: str, path: Path | None, as_json: bool) -> int:
+    """Ask as a client of this configuration would, and tell each step; 0 if there is an answer, 1 if it failed."""
+    try:
+        config = load(path)
+        question = Question(name_of(name), dns.rdatatype.from_text(type_), IN, 0)
+    except ConfigError as error:
+        for problem in error.problems:
+            typer.echo(str(problem), err=True)
+        return USAGE
+    except (ValueError, dns.exception.DNSException):
+        typer.echo(f"{name} {type_}: expected a domain name and a type such as AAAA", err=True)
+        return USAGE
+    told: list[str] = []
+    answer = dns.message.from_wire(asyncio.run(_asked(config, question, told)))
+    records = [line for rrset in answer.answer for line in rrset.to_text().splitlines()]
+    rcode = dns.rcode.to_text(answer.rcode())
+    if as_json:
+        typer.echo(json.dumps({"name": name, "type": type_, "steps": told, "rcode": rcode, "answer": records}))
+    else:
+        for line in (*told, f"answer: {rcode}", *(f"  {record}" for record in records)):
+            typer.echo(line)
+    return GOOD if rcode in {"NOERROR", "NXDOMAIN"} else WRONG
+
+
+async def _asked(config: Config, question: Question, told: list[str]) -> bytes:
+    document = plan(config, [], non_global(), _system())
+    upstreams = Upstreams(servers_in(document))
+    resolver = Resolver(upstreams, [policy_in(document["policies"][-1])], Cache(0), lambda: True, {})
+    query = Message(0, RD, question, ([], [], []), Edns(1232, 0, 0, False, b""))
+    try:
+        return await resolver.resolve(query, 0, told.append)
+    finally:
+        upstreams.close()
+
+
+def export(program: str, path: Path | None) -> int:
+    """Print the configuration of another program on standard output, and what it does not say on standard error."""
+    if program not in PROGRAMS:
+        typer.echo(f"{program}: expected one of {', '.join(PROGRAMS)}", err=True)
+        return USAGE
+    try:
+        config = load(path)
+    except ConfigError as error:
+        for problem in error.problems:
+            typer.echo(str(problem), err=True)
+        return USAGE
+    if config.pool6 is None:
+        typer.echo("pool6 (absent): expected a prefix: without one there is nothing to say", err=True)
+        return WRONG
+    text, losses = PROGRAMS[program](wish_of(config))
+    typer.echo(text, nl=False)
+    for loss in losses:
+        typer.echo(f"{program}: {loss}", err=True)
+    return GOOD
+
+
+def wish_of(config: Config) -> Wish:
+    """What [dns64] and pool6 ask for."""
+    given, pool6 = config.dns64 or Dns64(), config.pool6
+    assert pool6 is not None
+    strict = non_global() if config.strict_well_known_prefix and pool6 == WELL_KNOWN else ()
+    rows = [(row.ipv4, row.pool6) for row in given.ranges]
+    clients = LOCAL if given.clients == "local" else given.clients
+    servers = _system() if given.upstream == "system" else []
+    return Wish(
+        pool6=pool6,
+        clients=tuple(map(str, clients)),
+        exclude=given.exclude,
+        refused4=tuple(dict.fromkeys((*NO_HOSTS4, *strict, *(ipv4 for ipv4, prefix in rows if prefix is None)))),
+        elsewhere4=tuple((ipv4, prefix) for ipv4, prefix in rows if prefix is not None),
+        exclude_names=given.exclude_names,
+        upstream=tuple(map(str, servers)) if given.upstream == "system" else given.upstream,
+    )
+
+
+def _system() -> list[Server]:
+    return system_servers(RESOLV_CONF.read_text("utf-8"), []) if RESOLV_CONF.exists() else []

@@ -1,0 +1,79 @@
+"""Names of our own: ipv4only.arpa (RFC 7050, RFC 8880), and reverse names under the prefix (RFC 6147 section 5.3)."""
+
+from ipaddress import IPv4Network, IPv6Address, IPv6Network
+
+import dns.message
+import dns.reversename
+import pytest
+
+from nat64d.dns64 import local, wire
+from nat64d.dns64.policy import Policy, ranges_for
+
+POOL6 = IPv6Network("2001:db8:64::/96")
+POLICY = Policy((IPv6Network("::/0"),), ranges_for(POOL6, [IPv4Network("10.0.0.0/8")], None))
+NAMES = {IPv6Address("2001:db8::10"): wire.name_of("eam.example")}
+
+
+def ask(name: str, type_: str) -> dns.message.Message | None:
+    query = wire.read(dns.message.make_query(name, type_).to_wire())
+    answer = local.answer(query, POLICY, NAMES)
+    return dns.message.from_wire(wire.write(answer)) if answer else None
+
+
+def texts(name: str, type_: str) -> set[str]:
+    answer = ask(name, type_)
+    assert answer is not None
+    return {item.to_text() for rrset in answer.answer for item in rrset}
+
+
+@pytest.mark.parametrize(
+    ("type_", "expected"),
+    [
+        ("A", {"192.0.0.170", "192.0.0.171"}),
+        ("AAAA", {"2001:db8:64::c000:aa", "2001:db8:64::c000:ab"}),
+        ("TXT", set()),
+        ("MX", set()),
+    ],
+)
+def test_rfc8880_7_1_ipv4only_arpa_is_answered_here_whatever_the_type(type_: str, expected: set[str]) -> None:
+    assert texts("IPv4Only.ARPA", type_) == expected
+
+
+def test_rfc2308_an_answer_without_data_says_how_long() -> None:
+    answer = ask("ipv4only.arpa", "TXT")
+    assert answer is not None
+    assert answer.authority[0].rdtype == wire.SOA
+
+
+def test_nothing_is_below_ipv4only_arpa() -> None:
+    answer = ask("www.ipv4only.arpa", "AAAA")
+    assert answer is not None
+    assert answer.rcode() == wire.NXDOMAIN
+
+
+@pytest.mark.parametrize("address", ["192.0.0.170", "192.0.0.171", "2001:db8:64::c000:aa", "2001:db8:64::c000:ab"])
+def test_rfc8880_7_2_the_well_known_addresses_have_a_name(address: str) -> None:
+    assert texts(dns.reversename.from_address(address).to_text(), "PTR") == {"ipv4only.arpa."}
+
+
+def test_rfc6147_5_3_1_a_reverse_name_under_the_prefix_is_an_alias_of_the_ipv4_one() -> None:
+    name = dns.reversename.from_address("2001:db8:64::c000:201").to_text()
+    assert texts(name, "PTR") == {"1.2.0.192.in-addr.arpa."}
+
+
+def test_an_address_with_a_name_of_ours_has_that() -> None:
+    assert texts(dns.reversename.from_address("2001:db8::10").to_text(), "PTR") == {"eam.example."}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        dns.reversename.from_address("2001:db8:65::c000:201").to_text(),
+        "8.b.d.0.1.0.0.2.ip6.arpa.",
+        "x." * 32 + "ip6.arpa.",
+        "1.2.0.192.in-addr.arpa.",
+        "www.example.",
+    ],
+)
+def test_what_is_not_ours_is_for_a_server(name: str) -> None:
+    assert ask(name, "PTR") is None

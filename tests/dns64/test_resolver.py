@@ -1,0 +1,219 @@
+"""A query's whole way against a scripted server on loopback, read by dnspython as a client would."""
+
+import asyncio
+from collections.abc import Callable
+from ipaddress import IPv4Address, IPv4Network, IPv6Network
+
+import dns.flags
+import dns.message
+import pytest
+
+from nat64d.dns64 import resolver as module
+from nat64d.dns64 import wire
+from nat64d.dns64.cache import Cache
+from nat64d.dns64.exchange import Server
+from nat64d.dns64.policy import Policy, ranges_for
+from nat64d.dns64.resolver import Resolver
+from nat64d.dns64.upstream import Upstreams
+from tests.dns64.zone import SOA, Zone, reply, serve
+
+POLICY = Policy((IPv6Network("::/0"),), ranges_for(IPv6Network("64:ff9b::/96"), [], None))
+CLIENTS4 = Policy((IPv4Network("127.0.0.0/8"),), POLICY.ranges)
+CLIENT = IPv4Address("127.0.0.1")
+WWW = "www.example."
+
+
+def silent(_octets: bytes, _tcp: bool) -> list[bytes]:
+    return []
+
+
+def by_tcp(lines: list[str]) -> Callable[[bytes, bool], list[bytes]]:
+    """Truncated by UDP, whole by TCP."""
+
+    def answer(octets: bytes, tcp: bool) -> list[bytes]:
+        query = dns.message.from_wire(octets)
+        whole = reply(query, list(lines) if tcp else "NODATA")
+        if not tcp:
+            whole.flags |= dns.flags.TC
+        return [whole.to_wire()]
+
+    return answer
+
+
+def forged(change: Callable[[bytes], bytes]) -> Callable[[bytes, bool], list[bytes]]:
+    """A forged answer in front of the right one."""
+
+    def answer(octets: bytes, _tcp: bool) -> list[bytes]:
+        query = dns.message.from_wire(octets)
+        wrong = reply(query, [f"{WWW} 60 IN AAAA 2001:db8::bad"]).to_wire()
+        return [change(wrong), reply(query, [f"{WWW} 60 IN AAAA 2001:db8::1"]).to_wire()]
+
+    return answer
+
+
+def resolve(
+    table: dict[tuple[str, str], object],
+    *queries: dns.message.Message,
+    policy: Policy = CLIENTS4,
+    ready: bool = True,
+    told: list[str] | None = None,
+) -> tuple[list[dns.message.Message], Zone, Resolver]:
+    """What each query in turn is answered."""
+
+    async def run() -> tuple[list[dns.message.Message], Zone, Resolver]:
+        zone = Zone(table)
+        port, end = await serve(zone)
+        upstreams = Upstreams([Server(CLIENT, port)])
+        one = Resolver(upstreams, [policy], Cache(100000), lambda: ready, {})
+        answers = []
+        try:
+            for query in queries:
+                octets = query.to_wire()
+                answer, asked, number = one.at_once(octets, str(CLIENT))
+                if answer is None and asked is not None:
+                    answer = await one.resolve(asked, number, told.append if told is not None else lambda _: None)
+                assert answer is not None
+                answers.append(dns.message.from_wire(answer))
+                assert answers[-1].id == query.id
+        finally:
+            upstreams.close()
+            end()
+            await asyncio.sleep(0.01)  # transports close in the loop's next turns
+        return answers, zone, one
+
+    return asyncio.run(run())
+
+
+def query(type_: str = "AAAA", name: str = WWW, **options: object) -> dns.message.Message:
+    return dns.message.make_query(name, type_, **options)  # type: ignore[arg-type]
+
+
+def addresses(answer: dns.message.Message) -> list[str]:
+    return sorted(item.to_text() for rrset in answer.answer for item in rrset if rrset.rdtype == wire.AAAA)
+
+
+A = {(WWW, "A"): [f"{WWW} 60 IN A 192.0.2.1"]}
+MADE = ["64:ff9b::c000:201"]
+
+
+@pytest.mark.parametrize(
+    ("aaaa", "rcode", "expected"),
+    [
+        ([f"{WWW} 60 IN AAAA 2001:db8::1"], "NOERROR", ["2001:db8::1"]),
+        ("NODATA", "NOERROR", MADE),
+        ("SERVFAIL", "NOERROR", MADE),
+        ("REFUSED", "NOERROR", MADE),
+        ("NXDOMAIN", "NXDOMAIN", []),
+        ([f"{WWW} 60 IN AAAA ::ffff:192.0.2.9"], "NOERROR", MADE),
+        ([f"{WWW} 60 IN AAAA ::ffff:192.0.2.9", f"{WWW} 60 IN AAAA 2001:db8::1"], "NOERROR", ["2001:db8::1"]),
+        (by_tcp([f"{WWW} 60 IN AAAA 2001:db8::1"]), "NOERROR", ["2001:db8::1"]),
+    ],
+)
+def test_rfc6147_5_1_an_aaaa_query(aaaa: object, rcode: str, expected: list[str]) -> None:
+    (answer,), _, _ = resolve({**A, (WWW, "AAAA"): aaaa}, query())
+    assert dns.rcode.to_text(answer.rcode()) == rcode
+    assert addresses(answer) == expected
+
+
+def test_rfc6147_5_1_3_a_silent_aaaa_costs_no_more_than_the_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "AAAA_DEADLINE", 0.05)
+    (answer,), _, _ = resolve({**A, (WWW, "AAAA"): silent}, query())
+    assert addresses(answer) == MADE
+
+
+def test_rfc6147_5_1_8_a_and_aaaa_are_asked_side_by_side() -> None:
+    _, zone, _ = resolve({**A, (WWW, "AAAA"): "NODATA"}, query())
+    assert sorted(zone.asked) == [(WWW, "A"), (WWW, "AAAA")]
+
+
+def test_rfc6147_5_5_who_validates_himself_gets_no_synthetic_answer() -> None:
+    asked = query(want_dnssec=True)
+    asked.flags |= dns.flags.CD
+    (answer,), _, _ = resolve({**A, (WWW, "AAAA"): "NODATA"}, asked)
+    assert addresses(answer) == []
+
+
+def test_nothing_is_synthesised_while_nothing_is_translated() -> None:
+    (answer,), zone, _ = resolve({**A, (WWW, "AAAA"): "NODATA"}, query(), ready=False)
+    assert addresses(answer) == []
+    assert zone.asked == [(WWW, "AAAA")]
+
+
+def test_a_synthetic_answer_says_so_to_who_speaks_edns() -> None:
+    (answer,), _, _ = resolve({**A, (WWW, "AAAA"): "NODATA"}, query(use_edns=0))
+    assert [(option.otype, option.code) for option in answer.options] == [(15, 29)]  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda octets: bytes([octets[0] ^ 1]) + octets[1:],
+        lambda octets: octets[:13] + b"X" + octets[14:],
+        lambda octets: octets[:2] + bytes([octets[2] & 0x7F]) + octets[3:],
+        lambda octets: octets[:5],
+    ],
+    ids=["another ID", "another name", "a query", "a piece"],
+)
+def test_rfc5452_a_forged_answer_is_counted_and_the_right_one_waited_for(change: Callable[[bytes], bytes]) -> None:
+    (answer,), _, one = resolve({(WWW, "AAAA"): forged(change)}, query())
+    assert addresses(answer) == ["2001:db8::1"]
+    counters = one._upstreams.counters
+    assert counters.strange + counters.mismatched >= 1
+
+
+def test_0x20_an_answer_in_other_letters_is_asked_for_again_by_tcp() -> None:
+    def flattened(octets: bytes, tcp: bool) -> list[bytes]:
+        answer = reply(dns.message.from_wire(octets), [f"{WWW} 60 IN AAAA 2001:db8::{2 if tcp else 1}"]).to_wire()
+        return [answer if tcp else answer[:12] + answer[12:].replace(answer[12:25], b"\3wWw\7eXAMPLe\0"[:13])]
+
+    (answer,), _, one = resolve({(WWW, "AAAA"): flattened}, query())
+    assert addresses(answer) in (["2001:db8::1"], ["2001:db8::2"])
+    assert one._upstreams.counters.case + (addresses(answer) == ["2001:db8::1"]) == 1
+
+
+def test_a_second_query_is_answered_from_the_cache() -> None:
+    answers, zone, one = resolve({**A, (WWW, "AAAA"): "NODATA"}, query(), query(name="WWW.example."))
+    assert [addresses(answer) for answer in answers] == [MADE, MADE]
+    assert len(zone.asked) == 2
+    assert one.counters.counts["cached"] == 1
+
+
+def test_rfc6147_5_3_1_a_reverse_name_is_followed() -> None:
+    name = "1.0.2.0.0.0.0.c.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.b.9.f.f.4.6.0.0.ip6.arpa."
+    table = {("1.2.0.192.in-addr.arpa.", "PTR"): ["1.2.0.192.in-addr.arpa. 60 IN PTR www.example."]}
+    (answer,), _, _ = resolve(table, query("PTR", name))
+    assert [rrset[0].to_text() for rrset in answer.answer] == ["1.2.0.192.in-addr.arpa.", WWW]
+
+
+def test_rfc8482_any_gets_a_short_answer() -> None:
+    (answer,), zone, _ = resolve(A, query("ANY"))
+    assert answer.answer[0][0].to_text() == '"RFC8482" ""'
+    assert zone.asked == []
+
+
+def test_another_type_is_relayed_octet_for_octet() -> None:
+    lines = [f"{WWW} 60 IN MX 10 mail.example.", f"{WWW} 60 IN MX 20 mail.www.example."]
+    (answer,), _, _ = resolve({(WWW, "MX"): lines}, query("MX"))
+    assert sorted(item.to_text() for item in answer.answer[0]) == ["10 mail.example.", "20 mail.www.example."]
+
+
+def test_no_server_answers_servfail_with_the_reason() -> None:
+    async def run() -> bytes:
+        one = Resolver(Upstreams([]), [CLIENTS4], Cache(1000), lambda: True, {})
+        return await one.resolve(wire.read(query(use_edns=0).to_wire()), 0)
+
+    answer = dns.message.from_wire(asyncio.run(run()))
+    assert answer.rcode() == wire.SERVFAIL
+    assert answer.options[0].code == module.NO_REACHABLE_AUTHORITY  # type: ignore[attr-defined]
+
+
+def test_a_stranger_is_refused() -> None:
+    (answer,), zone, _ = resolve(A, query(), policy=Policy((IPv6Network("2001:db8::/32"),), POLICY.ranges))
+    assert answer.rcode() == wire.REFUSED
+    assert zone.asked == []
+
+
+def test_the_trace_says_what_was_asked_and_why() -> None:
+    told: list[str] = []
+    resolve({**A, (WWW, "AAAA"): [f"example. 300 IN SOA {SOA}"]}, query(), told=told)
+    assert "AAAA: no AAAA record (RFC 6147 5.1.6): asks for A" in told

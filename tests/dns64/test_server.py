@@ -1,0 +1,118 @@
+"""The sockets of clients on loopback: UDP and TCP, sizes, rates, and who may ask; dnspython is the client."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from ipaddress import ip_address, ip_network
+
+import dns.asyncquery
+import dns.flags
+import dns.message
+import pytest
+
+from nat64d.dns64.cache import Cache
+from nat64d.dns64.exchange import Server as Upstream
+from nat64d.dns64.policy import Policy, ranges_for
+from nat64d.dns64.resolver import Resolver
+from nat64d.dns64.server import Rates, Server
+from nat64d.dns64.upstream import Upstreams
+from tests.dns64.zone import Zone, serve
+
+POLICY = Policy((ip_network("127.0.0.0/8"), ip_network("::1/128")), ranges_for(ip_network("64:ff9b::/96"), [], None))
+WWW = "www.example."
+TABLE: dict[tuple[str, str], object] = {
+    (WWW, "A"): [f"{WWW} 60 IN A 192.0.2.1"],
+    (WWW, "AAAA"): "NODATA",
+    ("big.example.", "TXT"): [f'big.example. 60 IN TXT "{number} {"x" * 200}"' for number in range(10)],
+}
+Ask = Callable[[int], Awaitable[dns.message.Message]]
+
+
+def run(ask: Ask, *, address: str = "127.0.0.1", rate: int = 0, policy: Policy = POLICY) -> dns.message.Message:
+    """What a client is answered by a server in front of the table."""
+
+    async def body() -> dns.message.Message:
+        port, end = await serve(Zone(TABLE))
+        upstreams = Upstreams([Upstream(ip_address("127.0.0.1"), port)])
+        server = Server(Resolver(upstreams, [policy], Cache(100000), lambda: True, {}), Rates(rate))
+        await server.listen(ip_address(address), 0)
+        try:
+            return await ask(server.port)
+        finally:
+            await server.close()
+            upstreams.close()
+            end()
+            await asyncio.sleep(0.01)
+
+    return asyncio.run(body())
+
+
+def query(name: str = WWW, type_: str = "AAAA", **options: object) -> dns.message.Message:
+    return dns.message.make_query(name, type_, **options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
+@pytest.mark.parametrize("by", [dns.asyncquery.udp, dns.asyncquery.tcp], ids=["udp", "tcp"])
+def test_a_client_is_answered(address: str, by: Callable[..., Awaitable[dns.message.Message]]) -> None:
+    answer = run(lambda port: by(query(), address, port=port, timeout=5), address=address)
+    assert answer.answer[0][0].to_text() == "64:ff9b::c000:201"
+
+
+def test_where_it_listens_at_all_addresses_it_answers_from_the_one_that_was_asked() -> None:
+    answer = run(lambda port: dns.asyncquery.udp(query(), "127.0.0.77", port=port, timeout=5), address="0.0.0.0")
+    assert answer.answer
+
+
+@pytest.mark.parametrize(("payload", "whole"), [(0, False), (1000, False), (4096, False)])
+def test_rfc2181_9_an_answer_that_does_not_fit_is_cut_and_says_so(payload: int, whole: bool) -> None:
+    asked = query("big.example.", "TXT", payload=payload or None, use_edns=0 if payload else -1)
+    answer = run(lambda port: dns.asyncquery.udp(asked, "127.0.0.1", port=port, timeout=5))
+    assert bool(answer.flags & dns.flags.TC) is not whole
+    assert bool(answer.answer) is whole
+
+
+def test_rfc7766_by_tcp_it_is_whole() -> None:
+    answer = run(lambda port: dns.asyncquery.tcp(query("big.example.", "TXT"), "127.0.0.1", port=port, timeout=5))
+    assert len(answer.answer[0]) == 10
+
+
+def test_a_client_beyond_its_rate_is_not_answered() -> None:
+    async def ask(port: int) -> dns.message.Message:
+        await dns.asyncquery.udp(query(), "127.0.0.1", port=port, timeout=5)
+        with pytest.raises(dns.exception.Timeout):
+            await dns.asyncquery.udp(query(), "127.0.0.1", port=port, timeout=0.2)
+        return query()
+
+    run(ask, rate=1)
+
+
+def test_rates_are_refilled_second_by_second_and_kept_for_few_clients() -> None:
+    rates, client = Rates(2), "192.0.2.1"
+    assert [rates.allows(client, 0.0) for _ in range(3)] == [True, True, False]
+    assert [rates.allows(client, 0.5) for _ in range(2)] == [True, False]
+    assert rates.allows("192.0.2.2", 0.5)
+    neighbours = ["2001:db8::1", "2001:db8::2", "2001:db8::3"]
+    assert [rates.allows(address, 1.0) for address in neighbours] == [True, True, False]
+
+
+@pytest.mark.parametrize("octets", [b"", b"\0" * 5, b"\0\1\x80\0" + bytes(8), b"\xff" * 40])
+def test_what_deserves_no_answer_gets_none_or_formerr(octets: bytes) -> None:
+    async def ask(port: int) -> dns.message.Message:
+        loop = asyncio.get_running_loop()
+        got: asyncio.Future[bytes] = loop.create_future()
+
+        class Client(asyncio.DatagramProtocol):
+            def datagram_received(self, data: bytes, _addr: object) -> None:
+                got.set_result(data)
+
+        transport, _ = await loop.create_datagram_endpoint(Client, remote_addr=("127.0.0.1", port))
+        transport.sendto(octets or b"\0")
+        try:
+            data = await asyncio.wait_for(got, 0.2)
+            assert data[3] & 15 in {1, 4}
+        except TimeoutError:
+            assert len(octets) < 12 or octets[2] & 0x80
+        finally:
+            transport.close()
+        return await dns.asyncquery.udp(query(), "127.0.0.1", port=port, timeout=5)
+
+    assert run(ask).answer

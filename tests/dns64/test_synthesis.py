@@ -1,0 +1,151 @@
+"""RFC 6147 sections 5.1 to 5.5 on answers: what is made of an AAAA and an A answer."""
+
+from ipaddress import IPv4Network, IPv6Address, IPv6Network
+
+import dns.message
+import pytest
+
+from nat64d.dns64 import wire
+from nat64d.dns64.policy import MAPPED, Policy, Range, embed, extract, ranges_for
+from nat64d.dns64.synthesis import SYNTHESISED, TTL_WITHOUT_SOA, Finding, look_at, synthesise, without_excluded
+from tests.dns64.zone import SOA, reply
+
+POOL6 = IPv6Network("64:ff9b::/96")
+LOCAL = IPv6Network("64:ff9b:1::/96")
+ALL = (IPv6Network("::/0"),)
+POLICY = Policy(ALL, ranges_for(POOL6, [IPv4Network("10.0.0.0/8")], LOCAL))
+NAME = "www.example."
+
+
+def ask(type_: str) -> dns.message.Message:
+    return dns.message.make_query(NAME, type_, use_edns=0)
+
+
+def answer(type_: str, said: object) -> wire.Message:
+    return wire.read(reply(ask(type_), list(said) if isinstance(said, list) else said).to_wire())
+
+
+QUERY = wire.read(ask("AAAA").to_wire())
+KEY = wire.name_of(NAME)
+
+
+@pytest.mark.parametrize(
+    ("said", "finding"),
+    [
+        ([f"{NAME} 60 IN AAAA 2001:db8::1"], Finding.USE),
+        ([f"{NAME} 60 IN AAAA 2001:db8::1", f"{NAME} 60 IN AAAA ::ffff:192.0.2.1"], Finding.FILTER),
+        ([f"{NAME} 60 IN AAAA ::ffff:192.0.2.1"], Finding.EXCLUDED),
+        ([f"{NAME} 60 IN CNAME web.example."], Finding.EMPTY),
+        ("NODATA", Finding.EMPTY),
+        ("NXDOMAIN", Finding.ABSENT),
+        ("SERVFAIL", Finding.FAILED),
+        ("REFUSED", Finding.FAILED),
+        ("FORMERR", Finding.FAILED),
+        ("NOTIMP", Finding.FAILED),
+    ],
+)
+def test_rfc6147_5_1_what_an_aaaa_answer_says_about_synthesis(said: object, finding: Finding) -> None:
+    assert look_at(answer("AAAA", said), POLICY, KEY) is finding
+
+
+def test_rfc6147_5_1_3_no_answer_is_taken_for_an_empty_one() -> None:
+    assert look_at(None, POLICY, KEY) is Finding.FAILED
+
+
+def made(aaaa: object, a: list[str], policy: Policy = POLICY) -> list[str]:
+    message = synthesise(QUERY, answer("AAAA", aaaa), answer("A", a), policy)
+    if message is None:
+        return []
+    return [line for rrset in dns.message.from_wire(wire.write(message)).answer for line in rrset.to_text().split("\n")]
+
+
+def test_rfc6147_5_1_6_each_a_record_becomes_one_aaaa_record() -> None:
+    lines = made("NODATA", [f"{NAME} 60 IN A 192.0.2.1", f"{NAME} 60 IN A 192.0.2.2"])
+    assert sorted(lines) == [f"{NAME} 60 IN AAAA 64:ff9b::c000:201", f"{NAME} 60 IN AAAA 64:ff9b::c000:202"]
+
+
+def test_rfc6147_5_1_5_aliases_stay_and_the_record_is_at_their_end() -> None:
+    chain = [
+        f"{NAME} 60 IN CNAME a.example.",
+        "example. 60 IN DNAME example.net.",
+        "a.example. 60 IN CNAME a.example.net.",
+    ]
+    lines = made([*chain[:1], f"example. 300 IN SOA {SOA}"], [*chain, "a.example.net. 50 IN A 192.0.2.1"])
+    assert lines == [*chain, "a.example.net. 50 IN AAAA 64:ff9b::c000:201"]
+
+
+@pytest.mark.parametrize(
+    ("aaaa", "ttl"),
+    [
+        ([f"example. 120 IN SOA {SOA}"], 120),
+        ([f"example. 5000 IN SOA {SOA}"], 3600),
+        ("SERVFAIL", TTL_WITHOUT_SOA),
+    ],
+)
+def test_rfc6147_5_1_7_the_ttl_is_the_lesser_of_the_a_record_and_the_soa(aaaa: object, ttl: int) -> None:
+    assert made(aaaa, [f"{NAME} 3600 IN A 192.0.2.1"]) == [f"{NAME} {ttl} IN AAAA 64:ff9b::c000:201"]
+
+
+@pytest.mark.parametrize("addr4", ["127.0.0.1", "169.254.1.1", "0.0.0.0", "224.0.0.1", "255.255.255.255"])
+def test_what_is_no_host_of_the_network_gets_no_record(addr4: str) -> None:
+    assert made("NODATA", [f"{NAME} 60 IN A {addr4}"]) == []
+
+
+def test_rfc8215_a_private_address_goes_under_the_local_prefix() -> None:
+    assert made("NODATA", [f"{NAME} 60 IN A 10.0.0.1"]) == [f"{NAME} 60 IN AAAA 64:ff9b:1::a00:1"]
+
+
+def test_rfc6052_3_1_or_nowhere_if_there_is_none() -> None:
+    policy = Policy(ALL, ranges_for(POOL6, [IPv4Network("10.0.0.0/8")], None))
+    assert made("NODATA", [f"{NAME} 60 IN A 10.0.0.1"], policy) == []
+
+
+def test_the_first_range_that_covers_decides() -> None:
+    rows = (Range(IPv4Network("192.0.2.1/32"), None), Range(IPv4Network("0.0.0.0/0"), POOL6))
+    lines = made("NODATA", [f"{NAME} 60 IN A 192.0.2.1", f"{NAME} 60 IN A 192.0.2.2"], Policy(ALL, rows))
+    assert lines == [f"{NAME} 60 IN AAAA 64:ff9b::c000:202"]
+
+
+def test_rfc6147_5_1_4_excluded_records_go_one_by_one() -> None:
+    lines = [f"{NAME} 60 IN AAAA 2001:db8::1", f"{NAME} 60 IN AAAA ::ffff:192.0.2.1"]
+    kept = without_excluded(answer("AAAA", lines), POLICY)
+    assert [record.data for record in kept.sections[0]] == [IPv6Address("2001:db8::1").packed]
+
+
+def test_rfc6147_5_5_signatures_and_ad_do_not_stay_on_a_synthetic_answer() -> None:
+    signature = f"{NAME} 60 IN RRSIG A 8 2 60 20300101000000 20200101000000 1 example. AAAA"
+    a = answer("A", [f"{NAME} 60 IN A 192.0.2.1", signature])
+    message = synthesise(QUERY, answer("AAAA", "NODATA"), a._replace(flags=a.flags | wire.AD), POLICY)
+    assert message is not None
+    assert not message.flags & wire.AD
+    assert [record.type for record in message.sections[0]] == [wire.AAAA]
+
+
+def test_names_may_be_excluded_or_forced() -> None:
+    policy = Policy(ALL, POLICY.ranges, (MAPPED,), (wire.name_of("v6only.example"),), (wire.name_of("broken.example"),))
+    assert not policy.synthesises(wire.name_of("a.v6only.example"))
+    assert policy.synthesises(KEY)
+    real = answer("AAAA", [f"{NAME} 60 IN AAAA 2001:db8::1"])
+    assert look_at(real, policy, wire.name_of("broken.example")) is Finding.EXCLUDED
+    assert look_at(real, policy, KEY) is Finding.USE
+
+
+@pytest.mark.parametrize(
+    ("pool6", "expected"),
+    [  # RFC 6052 section 2.4
+        ("2001:db8::/32", "2001:db8:c000:221::"),
+        ("2001:db8:100::/40", "2001:db8:1c0:2:21::"),
+        ("2001:db8:122::/48", "2001:db8:122:c000:2:2100::"),
+        ("2001:db8:122:300::/56", "2001:db8:122:3c0:0:221::"),
+        ("2001:db8:122:344::/64", "2001:db8:122:344:c0:2:2100::"),
+        ("2001:db8:122:344::/96", "2001:db8:122:344::192.0.2.33"),
+    ],
+)
+def test_rfc6052_2_4_examples_there_and_back(pool6: str, expected: str) -> None:
+    data = embed(IPv6Network(pool6), bytes([192, 0, 2, 33]))
+    assert IPv6Address(data) == IPv6Address(expected)
+    assert extract(IPv6Network(pool6), IPv6Address(data)) == bytes([192, 0, 2, 33])
+
+
+def test_rfc8914_the_option_that_says_synthesized() -> None:
+    assert wire.extended_error(SYNTHESISED) == bytes.fromhex("000f0002001d")

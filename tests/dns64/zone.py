@@ -1,0 +1,98 @@
+"""A scripted server for tests: what it says to each name is a line of a table; made with dnspython, so that what is
+read here was written by somebody else."""
+
+import asyncio
+from collections.abc import Callable
+
+import dns.flags
+import dns.message
+import dns.rcode
+import dns.rrset
+
+SOA = "ns.example. admin.example. 1 3600 600 86400 120"
+
+
+class Zone:
+    """Answers by (name, type): lines of zone file text, an rcode, or a function of the query that makes the octets."""
+
+    def __init__(self, table: dict[tuple[str, str], object]) -> None:
+        self.table = table
+        self.asked: list[tuple[str, str]] = []
+
+    def answer(self, query_octets: bytes, tcp: bool = False) -> list[bytes]:
+        """The datagrams sent for a query: none, one or several."""
+        query = dns.message.from_wire(query_octets)
+        question = query.question[0]
+        key = (question.name.to_text().lower(), dns.rdatatype.to_text(question.rdtype))
+        self.asked.append(key)
+        said = self.table.get(key, "NODATA" if any(name == key[0] for name, _ in self.table) else "NXDOMAIN")
+        if callable(said):
+            return said(query_octets, tcp)
+        answer = reply(query, said)
+        octets = answer.to_wire(max_size=65535)
+        if not tcp and len(octets) > max(query.payload, 512):
+            answer.flags |= dns.flags.TC
+            answer.answer.clear()
+            octets = answer.to_wire()
+        return [octets]
+
+
+def reply(query: dns.message.Message, said: object) -> dns.message.Message:
+    """An answer of lines ("name ttl IN type data"), or an rcode's name, or NODATA."""
+    answer = dns.message.make_response(query, recursion_available=True)
+    if query.edns >= 0:
+        answer.use_edns(0, query.ednsflags, 1232)
+    lines = said if isinstance(said, list) else []
+    if said in ("NXDOMAIN", "NODATA") or (lines and "SOA" in lines[-1]):
+        text = lines.pop() if lines else f"example. 300 IN SOA {SOA}"
+        name, ttl, class_, type_, data = text.split(None, 4)
+        answer.authority.append(dns.rrset.from_text(name, int(ttl), class_, type_, data))
+    if isinstance(said, str) and said != "NODATA":
+        answer.set_rcode(dns.rcode.from_text(said))
+    for line in lines:
+        name, ttl, class_, type_, data = line.split(None, 4)
+        rrset = dns.rrset.from_text(name, int(ttl), class_, type_, data)
+        match = answer.find_rrset(answer.answer, rrset.name, rrset.rdclass, rrset.rdtype, rrset.covers, create=True)
+        match.update(rrset)
+    return answer
+
+
+class _Datagrams(asyncio.DatagramProtocol):
+    def __init__(self, zone: Zone) -> None:
+        self.zone = zone
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport
+
+    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
+        for octets in self.zone.answer(data):
+            self.transport.sendto(octets, addr)  # type: ignore[attr-defined]
+
+
+async def serve(zone: Zone) -> tuple[int, Callable[[], None]]:
+    """Serve a zone at a port of 127.0.0.1, by UDP and TCP: (port, how to end it)."""
+    loop = asyncio.get_running_loop()
+
+    writers: list[asyncio.StreamWriter] = []
+
+    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writers.append(writer)
+        try:
+            while True:
+                octets = await reader.readexactly(int.from_bytes(await reader.readexactly(2), "big"))
+                for answer in zone.answer(octets, tcp=True):
+                    writer.write(len(answer).to_bytes(2, "big") + answer)
+        except (EOFError, OSError):
+            writer.close()
+
+    tcp = await asyncio.start_server(connected, "127.0.0.1", 0)
+    port = tcp.sockets[0].getsockname()[1]
+    udp, _ = await loop.create_datagram_endpoint(lambda: _Datagrams(zone), ("127.0.0.1", port))
+
+    def end() -> None:
+        udp.close()
+        tcp.close()
+        for writer in writers:
+            writer.close()
+
+    return port, end
