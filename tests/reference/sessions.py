@@ -11,7 +11,7 @@ from ipaddress import IPv4Address, IPv6Address
 
 from tests.reference.bib import Bibs, Entry, Host4, Host6, Session
 from tests.reference.outcome import Refusal
-from tests.reference.tcp import RST, SYN, Segment, State, Timer, step, watch
+from tests.reference.tcp import RST, SYN, Segment, State, Timer, step
 from tests.reference.waiting import WaitingSyns
 
 
@@ -52,6 +52,7 @@ class Passage:
     entry: Entry | None = None
     actions: list[Callable[[], None]] = field(default_factory=list)
     complaints: list[str] = field(default_factory=list)
+    session: Session | None = None  # that the packet belongs to
 
 
 def from_ipv6(
@@ -71,7 +72,8 @@ def from_ipv6(
         entry.mapped4 = chosen
         bibs.add(entry)
     if entry and incoming.destination in entry.sessions:
-        return Passage([], entry, [refresh(policy, now, entry.sessions[incoming.destination], incoming)], complaints)
+        session = entry.sessions[incoming.destination]
+        return Passage([], entry, [refresh(policy, now, session, incoming)], complaints, session)
     opens = incoming.segment is None or incoming.segment.sign == SYN
     if not opens and entry is None:  # 3.5.2.2 CLOSED, any other packet
         return Passage([Refusal("6146 3.5.2.2", ("NO_SESSION", "NO_BIB_ENTRY"))])
@@ -106,10 +108,8 @@ def opened_by_ipv6(
             complaints = bibs.broken_rules(incoming.protocol, host6, chosen)
         entry = Entry(incoming.protocol, host6, chosen)
         created.append(lambda: bibs.add(entry))
-    if incoming.segment is not None:
-        watch(session.windows, session.state, incoming.segment)
     created.append(lambda: entry.sessions.__setitem__(incoming.destination, session))
-    return Passage(refusals, entry, created, complaints)
+    return Passage(refusals, entry, created, complaints, session)
 
 
 def room_for_session(bibs: Bibs, policy: Policy, host6: Host6) -> list[Refusal]:
@@ -148,7 +148,8 @@ def from_ipv4(bibs: Bibs, policy: Policy, now: float, incoming: Tuple, keep: Cal
     if incoming.is_error:
         return Passage([], entry)
     if peer in entry.sessions:
-        return Passage([], entry, [refresh(policy, now, entry.sessions[peer], incoming)])
+        session = entry.sessions[peer]
+        return Passage([], entry, [refresh(policy, now, session, incoming)], session=session)
     refusals = []
     known = any(host4[0] == peer[0] for host4 in entry.sessions)
     if policy.address_dependent and not known and keep is not None:
@@ -161,9 +162,7 @@ def from_ipv4(bibs: Bibs, policy: Policy, now: float, incoming: Tuple, keep: Cal
         refusals.append(Refusal("6146 3.5.2.2", ("FILTERED_INBOUND_TCP",)))
     refusals += room_for_session(bibs, policy, entry.host6)
     session = Session(peer, now + first_lifetime(policy, incoming), State.V4_INIT)
-    if incoming.segment is not None:
-        watch(session.windows, session.state, incoming.segment)
-    return Passage(refusals, entry, [lambda: entry.sessions.__setitem__(peer, session)])
+    return Passage(refusals, entry, [lambda: entry.sessions.__setitem__(peer, session)], session=session)
 
 
 HELD = Refusal("6146 3.5.2.2", ("SYN_HELD",))
@@ -195,6 +194,5 @@ def refresh(policy: Policy, now: float, session: Session, incoming: Tuple) -> Ca
             session.state, timer = step(session.state, segment, policy.rst_during_fin)
         if timer is not Timer.KEEP:
             session.expires = now + policy.lifetimes[timer.name]
-        watch(session.windows, session.state, segment)
 
     return change

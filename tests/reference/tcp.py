@@ -69,9 +69,8 @@ def later(known: int | None, number: int) -> int:
 
 
 def watch(windows: dict[bool, Window], state: State, segment: Segment) -> None:
-    """Note the numbers of a segment that passed and left the session in `state`.
-
-    A RST may be anybody's, and what has no flag at all is no segment (RFC 9293 3.10.7.4).
+    """Note the numbers of a segment that passed and left the session in `state`. A RST may be anybody's, and without
+    any flag it is none (RFC 9293 3.10.7.4).
     """
     if not segment.flags:
         return

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from tests.reference import headers
 from tests.reference.addresses import embed, extract, is_illegal_source4, is_non_global
-from tests.reference.bib import CARRIED, Host4, Host6
+from tests.reference.bib import CARRIED, Host4, Host6, Session
 from tests.reference.checks import check
 from tests.reference.fragments import Ports
 from tests.reference.icmp import is_error, read_message
@@ -18,7 +18,7 @@ from tests.reference.quoting import as_it_was
 from tests.reference.reading import ICMP, TCP, UDP, UNREADABLE, Packet, UnreadableError, read
 from tests.reference.sessions import HELD, Passage, Tuple, from_ipv4, from_ipv6
 from tests.reference.stateless import NO_ADDRESS, Back
-from tests.reference.tcp import Segment
+from tests.reference.tcp import Segment, watch
 from tests.reference.transport import calculate_udp, name_of, needs_udp_checksum, ports, rewrite
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ class Trip:
         self.packet = packet
         self.at = at
         self.observed = observed
+        self.watched: list[tuple[Session, Segment]] = []
         self.static = not oracle.is_stateful or oracle.stateless.serves(packet)
         rules = replace(oracle.rules, stateful=not self.static, reassembles=waits)
         embedded = oracle.embedded(packet, self.static)
@@ -72,6 +73,7 @@ class Trip:
             self._from_ipv6_without_state()
         else:
             self._from_ipv6_with_state()
+        self._watch()
         return self.expected
 
     def _ask_for_addresses(self) -> None:
@@ -118,7 +120,7 @@ class Trip:
         mapped4 = passage.entry.mapped4 or NOT_KNOWN
         new = (mapped4[1], pair[1])
         translated = self._write_ipv4(mapped4[0], host4, new, oracle.returns(host4))
-        self._commit(passage)
+        self._commit(passage, incoming)
         if oracle.returns(host4):
             self._come_back(translated, new)
         else:
@@ -171,6 +173,7 @@ class Trip:
             self._arrive(packet, pair)
         if pair is not None:
             self._remember(pair)
+        self._watch()
         return self.expected
 
     def _arrive(self, packet: Packet, pair: Ports | None) -> None:
@@ -206,7 +209,7 @@ class Trip:
         self.expected.packets = headers.write_ipv6(
             packet, source, host6, protocol, payload, max(0, hop_limit), oracle.path
         )
-        self._commit(passage)
+        self._commit(passage, incoming)
         if hairpin and self.static:
             self._remember(pair)
 
@@ -267,7 +270,7 @@ class Trip:
         self.expected.complaints += passage.complaints if self.observed else []
         return not any(not refusal.permitted for refusal in passage.refusals)
 
-    def _commit(self, passage: Passage) -> None:
+    def _commit(self, passage: Passage, incoming: Tuple) -> None:
         """Make the changes of 3.5, if the packet went or only its size kept it back: the tables are asked before.
 
         A later fragment changes nothing: it belongs to the packet whose first fragment did (a RST, say). Of a protocol
@@ -280,10 +283,18 @@ class Trip:
             return
         for change in passage.actions:
             change()
+        if passage.session is not None and incoming.segment is not None:
+            self.watched.append((passage.session, incoming.segment))
 
     def _keep(self, incoming: Tuple) -> None:
         """3.5.2.2: the SYN waits."""
         self.oracle.syns.keep(incoming.source, incoming.destination, self.packet.raw, self.at)  # type: ignore[arg-type]
+
+    def _watch(self) -> None:
+        """RFC 7857 2: of what passes, at both ends of a hairpin, the numbers are noted."""
+        if all(one.permitted or "TOO_BIG" in one.verdicts for one in self.expected.refusals):
+            for session, segment in self.watched:
+                watch(session.windows, session.state, segment)
 
     def _was_refused(self) -> bool:
         """The implementation did so where the RFCs would let the packet pass."""
