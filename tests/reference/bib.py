@@ -90,6 +90,8 @@ class Bibs:
         self.pools = pools
         self.quarantine = Quarantine(quarantine)
         self.by_host6: dict[tuple[str, Host6], Entry] = {}
+        # The addresses a host has had since it has bindings: one that gave way to another for want of ports stays its own.
+        self.paired: dict[IPv6Address, set[IPv4Address]] = {}
         self.by_mapped4: dict[tuple[str, Host4], Entry] = {}
         for entry in static:
             self.add(entry)
@@ -98,6 +100,8 @@ class Bibs:
         self.by_host6[entry.protocol, entry.host6] = entry
         if entry.mapped4 is not None:
             self.by_mapped4[entry.protocol, entry.mapped4] = entry
+            if not entry.static:
+                self.paired.setdefault(entry.host6[0], set()).add(entry.mapped4[0])
 
     now = 0.0
 
@@ -122,6 +126,8 @@ class Bibs:
                 del self.by_host6[entry.protocol, entry.host6]
                 if entry.mapped4 is not None:
                     del self.by_mapped4[entry.protocol, entry.mapped4]
+        hosts = {entry.host6[0] for entry in self.by_host6.values() if not entry.static}
+        self.paired = {host: addresses for host, addresses in self.paired.items() if host in hosts}
         return probed
 
     def ends(self, tcp_trans: float) -> Iterator[float]:
@@ -195,7 +201,7 @@ class Bibs:
         found = []
         if self.quarantine.holds(protocol, chosen, self.now) and self._has_free(protocol, pools, chosen[0]):
             found.append(f"{where}: it was somebody else's {self.quarantine.lifetime} s ago (RFC 6888 REQ-8)")
-        paired = {entry.mapped4[0] for entry in self.entries(host6[0]) if entry.mapped4 and not entry.static}
+        paired = self.paired.get(host6[0], set())
         if chosen[0] not in paired and any(self._has_free(protocol, pools, address) for address in paired):
             found.append(f"{where}: the host already has {sorted(map(str, paired))} (RFC 6146 3.5.1.1, paired pooling)")
         if protocol not in ("tcp", "udp"):
