@@ -90,7 +90,7 @@ class Bibs:
         self.pools = pools
         self.quarantine = Quarantine(quarantine)
         self.by_host6: dict[tuple[str, Host6], Entry] = {}
-        # The addresses a host has had since it has bindings: one that gave way to another for want of ports stays its own.
+        # The addresses a host has had since it has bindings: one that gave way for want of ports stays its own.
         self.paired: dict[IPv6Address, set[IPv4Address]] = {}
         self.by_mapped4: dict[tuple[str, Host4], Entry] = {}
         for entry in static:
