@@ -241,6 +241,7 @@ class Stateless:
         if packet.destination != quoted.source:
             refusals.append(Refusal("6146 3.7", ("QUOTED_PACKET", "NO_MAPPING"), permitted=True))
         if not quoted.is_first:
+            refusals += check_protocol(quoted, ("QUOTED_PACKET", "PROTOCOL"))
             return (quoted, refusals) if self.quotes_later_fragments else (None, [QUOTE])
         refusals += transport_of(quoted)
         return (quoted if all(one.permitted for one in refusals) else None), refusals
