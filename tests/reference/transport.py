@@ -70,6 +70,8 @@ def rewrite(
         protocol = ICMPV6 if packet.family == 4 else ICMP
     if not packet.is_first or packet.protocol not in (TCP, UDP, packet.icmp_protocol):
         return protocol, octets
+    if packet.protocol == packet.icmp_protocol and (packet.family, octets[0]) not in ECHO_TYPES:
+        return protocol, octets  # no ICMP before, half way of a hairpin: as RFC 7915 would have it, by the letter
     changed = octets
     if packet.protocol in (TCP, UDP) and new_ports is not None:
         changed = new_ports[0].to_bytes(2) + new_ports[1].to_bytes(2) + octets[4:]
