@@ -40,9 +40,10 @@ test-nojit: $(VENV)/.test  ## the unit part in plain Python, with branch coverag
 	@NUMBA_DISABLE_JIT=1 $(PYTEST) -m "not e2e and not bench and not slow" --ignore=tests/test_architecture.py \
 		--cov --cov-report=term:skip-covered
 
-test-bounds: $(VENV)/.test  ## the unit part compiled with bounds checks
-	@echo "== unit part, compiled with bounds checks"
-	@NUMBA_BOUNDSCHECK=1 $(PYTEST) -m "not e2e and not bench and not slow" --ignore=tests/test_architecture.py
+test-bounds: $(VENV)/.test  ## whatever runs compiled code, with bounds checks
+	@echo "== compiled code, with bounds checks"
+	@NUMBA_BOUNDSCHECK=1 $(PYTEST) tests/translator tests/fuzz tests/test_golden.py tests/test_oracle.py \
+		tests/nat64d/test_coalesce.py tests/nat64d/test_replay*.py
 
 e2e: $(VENV)/.test tools-e2e  ## only the end-to-end part (root)
 	@$(AS_ROOT) $(PYTEST) -m e2e
