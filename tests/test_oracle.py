@@ -276,6 +276,18 @@ REGRESSIONS: dict[str, tuple[str, list[tuple[float, str]]]] = {
             ),
         ],
     ),
+    "rfc7915_4_3_a_quoted_later_fragment_of_a_protocol_that_means_nothing_there": (
+        "no state: the prefix alone, zero checksums calculated",
+        [
+            (
+                1000.0,
+                (
+                    "45000058000100004001a89208080808c000020203019395000000004500003c000700323c3aac3dc0000202"
+                    "0808080878787878787878787878787878787878787878787878787878787878787878787878787878787878"
+                ),
+            ),
+        ],
+    ),
 }
 
 
