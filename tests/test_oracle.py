@@ -288,6 +288,15 @@ REGRESSIONS: dict[str, tuple[str, list[tuple[float, str]]]] = {
             ),
         ],
     ),
+    "rfc7915_4_2_icmp_of_the_wrong_family_between_two_hosts_of_ours": (
+        "no state: well-known prefix, rows of unequal suffixes, small MTUs",
+        [
+            (
+                236111.815,
+                ("600000000008014020010db8000e000000000000000000000064ff9b0000000000000000c0000215fd00000000000000"),
+            ),
+        ],
+    ),
 }
 
 
