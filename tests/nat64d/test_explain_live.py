@@ -109,18 +109,18 @@ def test_the_clock_is_the_data_planes(live):
 def test_a_copy_is_the_tables_and_nobody_elses(live):
     engine(live).translate(octets(OUT), now())
     tables = live.tables
-    before = {field.name: getattr(tables, field.name).copy() for field in fields(tables)}
+    before = {field.name: getattr(tables, field.name).tobytes() for field in fields(tables)}
     with snapshot(tables) as copy:
         first, second = copy.tables(), copy.tables()
-        for name, array in before.items():
-            same = getattr(first, name)
-            assert (same.dtype, same.shape, type(same)) == (array.dtype, array.shape, type(getattr(tables, name)))
-            assert name == "lock" or same.tobytes() == array.tobytes()
+        for name, contents in before.items():
+            array, same = getattr(tables, name), getattr(first, name)
+            assert (same.dtype, same.shape, type(same)) == (array.dtype, array.shape, type(array))
+            assert name == "lock" or same.tobytes() == contents
         first.sessions[0].expires = 7
         assert second.sessions[0].expires == tables.sessions[0].expires != 7
         assert (first.lock[0], tables.lock[0]) == (0, 0)
         assert abs(copy.now - now()) < 10_000
-    assert [getattr(tables, name).tobytes() for name in before] == [array.tobytes() for array in before.values()]
+    assert {name: getattr(tables, name).tobytes() for name in before} == before
 
 
 @pytest.mark.skipif(IN_PLAIN_PYTHON, reason="the copy is made by compiled code")
