@@ -14,10 +14,12 @@ import dns.exception
 import dns.resolver
 
 from nat64d.config.addresses import RFC6052_LENGTHS, translation_prefix
+from nat64d.dns64.local import WELL_KNOWN4
+from nat64d.dns64.policy import extract
 
 # SPEC
 NAME = "ipv4only.arpa."
-WELL_KNOWN = (IPv4Address("192.0.0.170"), IPv4Address("192.0.0.171"))  # RFC 7050 section 8.2
+WELL_KNOWN = tuple(map(IPv4Address, WELL_KNOWN4))
 # LIMITS, in seconds
 ATTEMPT = 5.0  # for one question
 SHORTEST, LONGEST = 60, 86400  # between two questions, whatever the TTL says
@@ -82,13 +84,12 @@ def prefixes_in(addresses: Sequence[IPv6Address]) -> tuple[IPv6Network, ...]:
 
 def _around(address: IPv6Address) -> Iterator[tuple[IPv6Network, IPv4Address]]:
     """The prefixes of an address that has one of WELL_KNOWN at its place (RFC 6052 section 2.2), and which one."""
-    octets = address.packed
     for length in RFC6052_LENGTHS:
-        first = length // 8
-        embedded = IPv4Address((octets[first:8] + octets[max(first, 9) :])[:4])
+        prefix = IPv6Network((address, length), strict=False)
+        embedded = IPv4Address(extract(prefix, address))
         if embedded in WELL_KNOWN:
             with suppress(ValueError):  # no prefix that a translator may have
-                yield translation_prefix(str(IPv6Network((address, length), strict=False))), embedded
+                yield translation_prefix(str(prefix)), embedded
 
 
 async def ask(resolve: Resolve) -> Found:

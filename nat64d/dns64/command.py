@@ -11,12 +11,12 @@ import dns.rdatatype
 import typer
 
 from nat64d.config import Config, ConfigError, load
-from nat64d.config.models import Dns64
+from nat64d.config.models import WELL_KNOWN, Dns64
 from nat64d.dns64.cache import Cache
-from nat64d.dns64.exchange import Server
+from nat64d.dns64.exchange import Server, servers_in
 from nat64d.dns64.export import PROGRAMS, Wish
-from nat64d.dns64.plan import LOCAL, RESOLV_CONF, WELL_KNOWN, non_global, plan, policy_in, servers_in, system_servers
-from nat64d.dns64.policy import NO_HOSTS4
+from nat64d.dns64.plan import LOCAL, RESOLV_CONF, non_global, plan, system_servers
+from nat64d.dns64.policy import NO_HOSTS4, policy_in
 from nat64d.dns64.resolver import Resolver
 from nat64d.dns64.upstream import Upstreams
 from nat64d.dns64.wire import IN, RD, Edns, Message, Question, name_of

@@ -8,9 +8,8 @@ import asyncio
 import secrets
 import socket
 import ssl
-from collections.abc import Callable
-from ipaddress import IPv4Address, IPv6Address
-from typing import NamedTuple
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import Any, NamedTuple
 
 from nat64d.dns64.wire import HEADER, QR, WireError, read_question
 
@@ -249,4 +248,6 @@ class Stream:
         self._pending.fail(reason)
 
 
-Make = Callable[[Server], Datagrams | Stream]
+def servers_in(document: dict[str, Any]) -> list[Server]:
+    """The servers as they were."""
+    return [Server(ip_address(address), port, tls) for address, port, tls in document["upstream"]]

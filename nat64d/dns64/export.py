@@ -2,13 +2,13 @@
 cannot say is told."""
 
 from collections.abc import Callable
-from ipaddress import IPv4Network, IPv6Address, IPv6Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import NamedTuple
 
 from nat64d.config.addresses import split_name_server
+from nat64d.dns64.local import WELL_KNOWN4
 from nat64d.dns64.policy import embed
 
-WELL_KNOWN4 = ("192.0.0.170", "192.0.0.171")
 LIFETIME = (
     1800  # seconds of a PREF64 option; RFC 8781 section 4.1 wants a multiple of 8 and at least three RA intervals
 )
@@ -42,8 +42,8 @@ def unbound(wish: Wish) -> Export:
         f"  dns64-prefix: {prefix}",
         *(f"  access-control: {network} allow" for network in wish.clients),
         '  local-zone: "ipv4only.arpa." static',  # RFC 8880: never asked of others
-        *(f'  local-data: "ipv4only.arpa. 86400 IN A {address}"' for address in WELL_KNOWN4),
-        *(f'  local-data: "ipv4only.arpa. 86400 IN AAAA {_embedded(prefix, text)}"' for text in WELL_KNOWN4),
+        *(f'  local-data: "ipv4only.arpa. 86400 IN A {IPv4Address(data)}"' for data in WELL_KNOWN4),
+        *(f'  local-data: "ipv4only.arpa. 86400 IN AAAA {IPv6Address(embed(prefix, data))}"' for data in WELL_KNOWN4),
         *_forward_zone(wish),
     ]
     losses = [
@@ -148,10 +148,6 @@ def _split(text: str) -> tuple[str, str]:
 
 def _bind_exclude(wish: Wish) -> list[str]:
     return [f"        exclude {{ {' '.join(f'{prefix};' for prefix in wish.exclude)} }};"] if wish.exclude else []
-
-
-def _embedded(prefix: IPv6Network, text: str) -> IPv6Address:
-    return IPv6Address(embed(prefix, bytes(map(int, text.split(".")))))
 
 
 def _text(lines: list[str]) -> str:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from nat64d.config.addresses import split_name_server
-from nat64d.config.models import Config, Dns64
+from nat64d.config.models import WELL_KNOWN, Config, Dns64
 from nat64d.dns64.exchange import Server
 from nat64d.dns64.policy import Policy, Range, ranges_for
 from nat64d.dns64.wire import name_of
@@ -35,7 +35,6 @@ LOCAL = tuple(
     )
 )
 RESOLV_CONF = Path("/etc/resolv.conf")
-WELL_KNOWN = IPv6Network("64:ff9b::/96")
 
 
 def plan(
@@ -100,23 +99,6 @@ def _policy_out(policy: Policy) -> dict[str, Any]:
         "force_names": [name.hex() for name in policy.force_names],
         "synthesise": policy.synthesise,
     }
-
-
-def policy_in(document: dict[str, Any]) -> Policy:
-    """A policy as it was."""
-    return Policy(
-        clients=tuple(ip_network(text) for text in document["clients"]),
-        ranges=tuple(Range(IPv4Network(a), IPv6Network(b) if b else None) for a, b in document["ranges"]),
-        exclude=tuple(IPv6Network(text) for text in document["exclude"]),
-        exclude_names=tuple(bytes.fromhex(text) for text in document["exclude_names"]),
-        force_names=tuple(bytes.fromhex(text) for text in document["force_names"]),
-        synthesise=document["synthesise"],
-    )
-
-
-def servers_in(document: dict[str, Any]) -> list[Server]:
-    """The servers as they were."""
-    return [Server(ip_address(address), port, tls) for address, port, tls in document["upstream"]]
 
 
 def system_servers(text: str, own: Iterable[IPv4Address | IPv6Address]) -> list[Server]:

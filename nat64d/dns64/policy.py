@@ -2,7 +2,8 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
+from typing import Any
 
 from nat64d.dns64.wire import ends_with
 
@@ -102,3 +103,15 @@ def ranges_for(pool6: IPv6Network, strict: Iterable[IPv4Network], private: IPv6N
     rows = [Range(block, None) for block in NO_HOSTS4]
     rows += [Range(block, private) for block in strict]
     return (*rows, Range(IPv4Network("0.0.0.0/0"), pool6))
+
+
+def policy_in(document: dict[str, Any]) -> Policy:
+    """A policy as it was."""
+    return Policy(
+        clients=tuple(ip_network(text) for text in document["clients"]),
+        ranges=tuple(Range(IPv4Network(a), IPv6Network(b) if b else None) for a, b in document["ranges"]),
+        exclude=tuple(IPv6Network(text) for text in document["exclude"]),
+        exclude_names=tuple(bytes.fromhex(text) for text in document["exclude_names"]),
+        force_names=tuple(bytes.fromhex(text) for text in document["force_names"]),
+        synthesise=document["synthesise"],
+    )

@@ -14,7 +14,8 @@ import sys
 from typing import Any
 
 from nat64d.dns64.cache import Cache
-from nat64d.dns64.plan import policy_in, servers_in
+from nat64d.dns64.exchange import servers_in
+from nat64d.dns64.policy import policy_in
 from nat64d.dns64.resolver import Resolver
 from nat64d.dns64.server import Rates, Server, listener_in
 from nat64d.dns64.upstream import Upstreams

@@ -45,7 +45,7 @@ UDP_WITHOUT_EDNS = 512
 CLIENTS, KEYS = 4096, 16384  # remembered, so that a cached answer costs no reading
 HINFO = 13
 PLAIN = -2  # policy of an answer that would be the same for everybody
-NETWORK_ERROR, NO_REACHABLE_AUTHORITY = 23, 22  # RFC 8914
+NO_REACHABLE_AUTHORITY = 22  # RFC 8914
 
 Tell = Callable[[str], None]
 
@@ -257,10 +257,9 @@ def _relayed(query: Message, answer: Answer) -> bytes:
     for a client that sent none."""
     if query.edns is None and answer.message.edns is not None:
         return write(_for(query, answer.message))
-    end = query.question.end
     flags = int.from_bytes(answer.octets[2:4], "big") | RA
     head = query.id.to_bytes(2, "big") + flags.to_bytes(2, "big") + answer.octets[4:HEADER] + query.question.name
-    return head + answer.octets[len(head) :] if end else write(_for(query, answer.message))
+    return head + answer.octets[len(head) :]
 
 
 def _hinfo(query: Message) -> Message:
