@@ -113,6 +113,38 @@ def explain(
     raise typer.Exit(explaining.main(packet, defaults.config_file(config), as_json))
 
 
+_dns64 = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Show what the name server does.")
+app.add_typer(_dns64, name="dns64")
+_dns64.command()(commands.servers)
+
+
+@_dns64.command()
+def trace(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A domain name, or the address whose name is asked for.")],
+    type_: Annotated[str, typer.Argument(metavar="TYPE", help="AAAA, A, PTR, …; AAAA unless given.")] = "",
+    client: Annotated[
+        str | None, typer.Option("--client", metavar="ADDRESS", help="As this client; as most clients, unless given.")
+    ] = None,
+    as_json: JsonOption = False,
+    config: ConfigOption = None,
+) -> None:
+    """Ask as a client would, and tell what was asked, got, excluded and synthesised, and why; needs no daemon."""
+    from nat64d.dns64 import command  # noqa: PLC0415  pydantic
+
+    raise typer.Exit(command.trace(name, type_, client, defaults.config_file(config), as_json))
+
+
+@app.command()
+def export(
+    program: Annotated[str, typer.Argument(metavar="unbound|bind|coredns|radvd|networkd", help="Whose words to use.")],
+    config: ConfigOption = None,
+) -> None:
+    """Print the prefix and DNS64 as another program's configuration; what that cannot say goes to standard error."""
+    from nat64d.dns64 import command  # noqa: PLC0415  pydantic
+
+    raise typer.Exit(command.export(program, defaults.config_file(config)))
+
+
 @app.command()
 def demo() -> None:
     """Show it at work in network namespaces, without touching this host."""

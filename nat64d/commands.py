@@ -61,14 +61,17 @@ def counters(
     config: _ConfigOption = None,
     socket: SocketOption = None,
 ) -> None:
-    """Show how packets ended, and what else happened."""
+    """Show how packets and DNS queries ended, and what else happened."""
     with _asking(config, socket) as daemon:
         packets = [row for row in daemon.rows("/v1/counters", {}) if everything or row["packets"]]
+        queries = [row for row in daemon.rows("/v1/dns64/queries", {}) if everything or row["queries"]]
         events = [row for row in daemon.rows("/v1/events", {}) if everything or row["count"]]
         if as_json:
-            _print(json.dumps(row) for row in (*packets, *events))
+            _print(json.dumps(row) for row in (*packets, *queries, *events))
         else:
-            _print((*text.table(text.COUNTERS, packets), "", *text.table(text.EVENTS, events)))
+            tables = ((text.COUNTERS, packets), (text.QUERIES, queries), (text.EVENTS, events))
+            shown = [text.table(columns, rows) for columns, rows in tables if rows or columns is not text.QUERIES]
+            _print(line for at, lines in enumerate(shown) for line in (*[""][:at], *lines))
 
 
 def sessions(
@@ -103,6 +106,11 @@ def bib(
 def pools(as_json: JsonOption = False, config: _ConfigOption = None, socket: SocketOption = None) -> None:
     """Show how much of each pool4 is in use."""
     _list("/v1/pools", {}, text.POOLS, as_json, config, socket)
+
+
+def servers(as_json: JsonOption = False, config: _ConfigOption = None, socket: SocketOption = None) -> None:
+    """List the name servers that the daemon asks, and how they do."""
+    _list("/v1/dns64/servers", {}, text.NAME_SERVERS, as_json, config, socket)
 
 
 def explain_live(packet: str, as_json: bool, config: Path | None, socket: str | None) -> None:

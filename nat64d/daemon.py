@@ -22,6 +22,7 @@ from nat64d.dataplane.host import Host, HostError
 from nat64d.dataplane.tun import Tun, TunError, open_tun
 from nat64d.dataplane.worker import Queue
 from nat64d.discovery import LONGEST_PAUSE, DiscoveryError, ask_resolver, change_of, discover
+from nat64d.dns64.nameserver import NameServer
 from nat64d.live import Live
 from nat64d.progress import compile_progress
 from nat64d.settings import settings_of, tables_of
@@ -80,9 +81,14 @@ async def _run(config: Config, name: str) -> int:
         up.callback(tun.close)
         server = await serve(live, config.api.socket, config.api.http)
         try:
+            if config.dns64:
+                live.nameserver = NameServer(config)
+                await live.nameserver.start()
             failure = await _translate(live, tun, up, server, stop)
         finally:
             await server.close()
+            if live.nameserver:
+                await live.nameserver.stop()
             await asyncio.to_thread(up.close)
     log.error(failure) if failure else log.info("stopped; the host is as it was")
     return 1 if failure else 0
@@ -105,11 +111,15 @@ async def _translate(live: Live, tun: Tun, up: ExitStack, server: Server, stop: 
     await preparing
     await asyncio.to_thread(_set_up, live.config, tun, live, up)
     if not stop.is_set():
+        if live.nameserver:
+            live.nameserver.ready(True)
         notify.notify("READY=1\nSTATUS=translating")
         log.info("ready: translating")
     failure = await _watch(live, stop, plat)
     notify.notify("STOPPING=1")
     live.state = "stopping"
+    if live.nameserver:
+        live.nameserver.ready(False)
     return failure
 
 
@@ -141,6 +151,8 @@ async def _find_plat(
     if len(prefixes) > 1:
         log.info("not used: %s", ", ".join(map(str, prefixes[1:])))
     live.config = live.config.with_plat(prefixes[0])
+    if live.nameserver:
+        live.nameserver.use(live.config)
     return asyncio.ensure_future(change_of(prefixes[0], ttl, ask_resolver, log.warning))
 
 

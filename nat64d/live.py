@@ -11,6 +11,7 @@ from nat64d import __version__
 from nat64d.config import Config
 from nat64d.control.gateway import BusyError, ExplanationError, Filters, NotReadyError, Row
 from nat64d.dataplane.worker import Queue, now
+from nat64d.dns64.nameserver import NameServer
 from nat64d.replay.rehearsal import RehearsalError, rehearse
 from nat64d.settings import PROTOCOLS, address6, ordered_pools, words
 from translator.session.listing import copy_live, usage
@@ -36,6 +37,7 @@ class Live:
         self.tun: dict[str, object] = {}
         self.offloads: list[str] = []
         self.masquerade: str | None = None
+        self.nameserver: NameServer | None = None
         self._explaining = threading.Lock()
         self._started = time.monotonic()
 
@@ -62,7 +64,13 @@ class Live:
             },
             "offloads": self.offloads,
             "masquerade": self.masquerade,
+            "dns64": self.nameserver.status() if self.nameserver else None,
+            "warnings": self.nameserver.warnings() if self.nameserver else [],
         }
+
+    def dns64(self) -> Row | None:
+        """What the name server has counted; None without one."""
+        return self.nameserver.report() if self.nameserver else None
 
     def counters(self) -> list[Row]:
         """A row for each direction and verdict, summed over the queues."""
@@ -85,7 +93,8 @@ class Live:
         counts = sum((queue.worker.events for queue in self.queues), np.zeros(len(Event), np.int64))
         if self.tables is not None:
             counts = counts + self.tables.events
-        return [{"event": e.name.lower(), "count": int(counts[e]), "help": e.help} for e in Event]
+        ours: list[Row] = [{"event": e.name.lower(), "count": int(counts[e]), "help": e.help} for e in Event]
+        return [*ours, *(self.nameserver.events() if self.nameserver else [])]
 
     def sessions(self, filters: Filters) -> Iterator[Row]:
         """The sessions the filters let through."""

@@ -34,6 +34,8 @@ ipv6 = "fd6e:6174:3634::1"
 
 [host]
 masquerade = "auto"
+
+[dns64]
 """
 
 

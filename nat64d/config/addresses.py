@@ -153,15 +153,16 @@ def split_transport6(text: str) -> tuple[IPv6Address, int]:
 
 def listener(value: object) -> str:
     """Where a server of ours listens: address and port of either family, loopback and unspecified included."""
-    match = (
-        re.fullmatch(r"(?:\[(?P<six>[^]]+)]|(?P<four>[^:]+)):(?P<port>.+)", value) if isinstance(value, str) else None
-    )
+    return _as_given(split_listener, value, LISTENER)
+
+
+def split_listener(text: str) -> tuple[IPv4Address | IPv6Address, int]:
+    """Its address and its port."""
+    match = re.fullmatch(r"(?:\[(?P<six>[^]]+)]|(?P<four>[^:]+)):(?P<port>.+)", text)
     if not match:
         raise ValueError(LISTENER)
     kind: Callable[[str], IPv4Address | IPv6Address] = IPv6Address if match["six"] else IPv4Address
-    _parse(kind, match["six"] or match["four"], LISTENER)
-    _port(match["port"], LISTENER)
-    return match[0]
+    return _parse(kind, match["six"] or match["four"], LISTENER), _port(match["port"], LISTENER)
 
 
 def prefix(value: object) -> IPv4Network | IPv6Network:

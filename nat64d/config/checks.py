@@ -6,14 +6,14 @@ from itertools import accumulate, islice, pairwise
 from typing import Any, NamedTuple
 
 from nat64d.config import toml
-from nat64d.config.addresses import INTERFACE, split_port_range
-from nat64d.config.models import WELL_KNOWN, Config
+from nat64d.config.addresses import INTERFACE, split_listener, split_name_server, split_port_range
+from nat64d.config.models import PRIVATE4, WELL_KNOWN, Config
 from nat64d.config.problems import Finding, Path
 
 POOL4_ADDRESSES = 4096  # each needs a bit a port and protocol: 24 KiB
 RFC6791_ADDRESSES = 4096  # each is a row of Settings; RFC 6791 section 3.2 wishes a small pool
 
-_SECTIONS_LATER = ("service", "dns64")
+_SECTIONS_LATER = ("service",)
 _KEYS_LATER = (  # their defaults are all there is
     ("limits", "port_block"),
     ("translation", "clamp_mss"),
@@ -54,6 +54,7 @@ def contradictions(raw: Mapping[str, Any], config: Config) -> Iterator[Finding]:
     yield from _clat(config)
     yield from _nothing_to_translate(raw, config)
     yield from _translation(config)
+    yield from _dns64(raw, config)
     if config.host.masquerade == config.tun.name:
         yield Finding(("host", "masquerade"), "another interface than [tun] name")
 
@@ -74,6 +75,33 @@ def _translation(config: Config) -> Iterator[Finding]:
         if first <= last:
             expected = f"a port once; {text} of {name} overlaps"
             yield Finding(("translation", "udp_zero_checksum_ports", other), expected)
+
+
+def _dns64(raw: Mapping[str, Any], config: Config) -> Iterator[Finding]:
+    """[dns64] writes prefixes that are right, asks others than itself, and listens at an address once."""
+    given = config.dns64
+    if given is None:
+        return
+    if not ("pool6" in raw or config.clat or given.dns46):
+        yield Finding(("pool6",), "a prefix, which [dns64] writes addresses under")
+    listeners = list(map(split_listener, given.listen))
+    for text, (address, port) in zip(given.listen, listeners, strict=True):
+        everywhere = type(address)(0)
+        if address != everywhere and (everywhere, port) in listeners:
+            yield Finding(("dns64", "listen"), f"all addresses of a port, or single ones; {text} is among all")
+    for text in given.upstream if given.upstream != "system" else ():
+        address, port, _ = split_name_server(text)
+        if (address, port) in listeners:
+            yield Finding(("dns64", "upstream"), f"other servers than itself, {text}")
+    prefixed = [(("dns64", "ranges", at, "pool6"), row.pool6) for at, row in enumerate(given.ranges)]
+    prefixed += [(("dns64", "policy", at, "pool6"), row.pool6) for at, row in enumerate(given.policy)]
+    for place, pool6 in prefixed:
+        if pool6 and pool6[0] == WELL_KNOWN[0] and pool6 != WELL_KNOWN:
+            yield Finding(place, f"{WELL_KNOWN} and no other length of it (RFC 6052 section 2.1)")
+    for at, row in enumerate(given.ranges):
+        if row.pool6 == WELL_KNOWN and any(row.ipv4.overlaps(private) for private in PRIVATE4):
+            expected = "another prefix: the well-known one carries no private addresses (RFC 6052 section 3.1)"
+            yield Finding(("dns64", "ranges", at, "pool6"), expected)
 
 
 class _Pool(NamedTuple):

@@ -68,7 +68,8 @@ def problems(file: str, raw: Mapping[str, Any], found: Iterable[Finding]) -> lis
 
 
 def _key(raw: Mapping[str, Any], path: Path) -> str:
-    """A path as the file spells it: `pool6`, `[tun] mtu`, `[[pool4]] #2 ports`, `[[service]] #1 health.rise`."""
+    """A path as the file spells it: `pool6`, `[tun] mtu`, `[[pool4]] #2 ports`, `[[service]] #1 health.rise`,
+    `[dns64] ranges #1 pool6`."""
     section, *rest = path
     name = toml.key(str(section))
     content = raw.get(str(section))
@@ -78,7 +79,8 @@ def _key(raw: Mapping[str, Any], path: Path) -> str:
         name = f"[[{name}]]"
     elif rest or isinstance(content, dict):
         name = f"[{name}]"
-    return f"{name} {'.'.join(toml.key(str(step)) for step in rest)}".rstrip()
+    steps = [f" #{step + 1} " if isinstance(step, int) else f".{toml.key(step)}" for step in rest]
+    return f"{name} {''.join(steps).replace(' .', ' ').strip(' .')}".rstrip()
 
 
 def _value(raw: Mapping[str, Any], path: Path) -> str:

@@ -65,8 +65,9 @@ SERVER = web.AppKey("SERVER", Server)
 
 async def _status(request: web.Request) -> web.StreamResponse:
     server = request.app[SERVER]
-    status = await asyncio.to_thread(request.app[GATEWAY].status)
-    return web.json_response({**status, "http": server.http or None, "warnings": server.warnings})
+    status = dict(await asyncio.to_thread(request.app[GATEWAY].status))
+    warnings = [*status.pop("warnings"), *server.warnings]
+    return web.json_response({**status, "http": server.http or None, "warnings": warnings})
 
 
 async def _openapi(_: web.Request) -> web.StreamResponse:
@@ -161,6 +162,18 @@ ROUTES = (
         BIB_FILTERS,
     ),
     _listing("/v1/pools", "How much of each pool4 is in use.", shapes.Pool, lambda gateway, _: gateway.pools()),
+    _listing(
+        "/v1/dns64/queries",
+        "DNS queries by how they ended, zeros included; nothing without [dns64].",
+        shapes.Query,
+        lambda gateway, _: shapes.queries(gateway.dns64()),
+    ),
+    _listing(
+        "/v1/dns64/servers",
+        "The name servers that [dns64] asks.",
+        shapes.NameServer,
+        lambda gateway, _: shapes.name_servers(gateway.dns64()),
+    ),
     Route(
         "/v1/explain",
         "What would become of a packet now, and why; nothing is changed.",

@@ -9,10 +9,20 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
 from typing import Annotated, Any, Literal, Protocol, TypedDict
 
+from nat64d.dns64.outcome import Outcome
+
 Row = Mapping[str, Any]  # one of the TypedDicts below
 ProtocolName = Annotated[str, "tcp, udp, icmp, or the number of another protocol"]
 PoolProtocol = Literal["tcp", "udp", "icmp"]
 Direction = Literal["6to4", "4to6"]
+
+
+class NameServerStatus(TypedDict):
+    """The name server at a glance."""
+
+    listening: list[str]
+    upstream: Annotated[list[str], "the servers it asks"]
+    synthesises: Annotated[bool, "while packets are translated"]
 
 
 class GatewayStatus(TypedDict):
@@ -28,13 +38,14 @@ class GatewayStatus(TypedDict):
     limits: dict[str, int]
     offloads: list[str]
     masquerade: Annotated[str | None, "interface the pool is masqueraded out of"]
+    dns64: Annotated[NameServerStatus | None, "the name server; null = none is configured"]
+    warnings: Annotated[list[str], "what does not work as configured"]
 
 
 class Status(GatewayStatus):
     """The daemon at a glance, with what the API adds about itself."""
 
     http: Annotated[str | None, "where metrics are served, null = nowhere"]
-    warnings: Annotated[list[str], "what does not work as configured"]
 
 
 class Counter(TypedDict):
@@ -90,6 +101,24 @@ class Pool(TypedDict):
     source: Annotated[str | None, "the IPv6 hosts it serves, null = all"]
     used: int
     total: int
+
+
+class Query(TypedDict):
+    """DNS queries that ended in one way."""
+
+    outcome: str
+    queries: int
+    rfc: Annotated[str, "RFC and section, or LIMITS"]
+    help: str
+
+
+class NameServer(TypedDict):
+    """A name server that [dns64] asks."""
+
+    server: str
+    asked: int
+    failed: int
+    seconds: Annotated[float, "until it answers, smoothed"]
 
 
 class ExplainedStep(TypedDict):
@@ -169,9 +198,26 @@ class Gateway(Protocol):
     def pools(self) -> Sequence[Row]:
         """A Pool for each protocol of each [[pool4]]."""
 
+    def dns64(self) -> Row | None:
+        """What the name server counts, by kind: `queries` and `upstream` as `queries` and `name_servers` read them,
+        `cache`; None without one, empty where it does not answer."""
+
     def explain(self, packet: bytes) -> Row:
         """The Explanation of what would become of a packet now; it becomes nothing. Raises BusyError,
         ExplanationError."""
+
+
+def queries(report: Row | None) -> list[Row]:
+    """A Query for each outcome, also those that never came; none without a name server."""
+    if report is None:
+        return []
+    counts = report.get("queries", {})
+    return [{"outcome": o.label, "queries": counts.get(o.label, 0), "rfc": o.section, "help": o.help} for o in Outcome]
+
+
+def name_servers(report: Row | None) -> list[Row]:
+    """A NameServer for each that is asked."""
+    return [{"server": server, **row} for server, row in (report or {}).get("upstream", {}).items()]
 
 
 def _protocol(text: str) -> str:

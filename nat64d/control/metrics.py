@@ -8,7 +8,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector, CollectorRegistry
 
-from nat64d.control.gateway import Gateway, NotReadyError, Row
+from nat64d.control.gateway import Gateway, NotReadyError, Row, name_servers, queries
 
 _POOL = (
     "addresses",
@@ -34,6 +34,7 @@ class GatewayCollector(Collector):
         yield InfoMetricFamily("nat64d_build", "The running version.", {"version": status["version"]})
         yield GaugeMetricFamily("nat64d_uptime_seconds", "Seconds since the daemon started.", status["uptime"])
         yield GaugeMetricFamily("nat64d_ready", "1 while packets are being translated.", int(self.gateway.ready()))
+        yield from self._dns64()
         try:
             yield from (*self._tables(status), *self._counts(), *self._pools())
         except NotReadyError:
@@ -60,6 +61,29 @@ class GatewayCollector(Collector):
         for row in self.gateway.events():
             events.add_metric((row["event"],), row["count"])
         yield from (packets, events)
+
+    def _dns64(self) -> Iterator[Metric]:
+        """Nothing without a name server."""
+        report = self.gateway.dns64()
+        if not report:
+            return
+        ended = CounterMetricFamily(
+            "nat64d_dns64_queries",
+            "DNS queries by how they ended; `nat64d counters --all` says what each outcome means.",
+            labels=("outcome",),
+        )
+        for row in queries(report):
+            ended.add_metric((row["outcome"],), row["queries"])
+        asked = CounterMetricFamily("nat64d_dns64_server_asked", "Questions to a name server.", labels=("server",))
+        failed = CounterMetricFamily("nat64d_dns64_server_failed", "... that it did not answer.", labels=("server",))
+        seconds = GaugeMetricFamily("nat64d_dns64_server_seconds", "Until it answers, smoothed.", labels=("server",))
+        for row in name_servers(report):
+            for family, key in ((asked, "asked"), (failed, "failed"), (seconds, "seconds")):
+                family.add_metric((row["server"],), row[key])
+        cache = report["cache"]
+        yield from (ended, asked, failed, seconds)
+        yield GaugeMetricFamily("nat64d_dns64_cache_entries", "Answers in the cache.", cache["entries"])
+        yield GaugeMetricFamily("nat64d_dns64_cache_octets", "Octets of memory of the cache.", cache["octets"])
 
     def _pools(self) -> Iterator[Metric]:
         used = GaugeMetricFamily("nat64d_pool_ports_used", "Transport addresses of a pool4 in use.", labels=_POOL)

@@ -70,7 +70,9 @@ def _bare(shape: Any) -> Schema:
     if shape in _TYPES:
         return {"type": _TYPES[shape]}
     if origin in (Union, UnionType):
-        return {"type": [_TYPES[part] for part in arguments]}
+        if all(part in _TYPES for part in arguments):
+            return {"type": [_TYPES[part] for part in arguments]}
+        return {"anyOf": [schema(part) for part in arguments]}
     if origin is Literal:
         return {"type": "string", "enum": list(arguments)}
     if origin is list:

@@ -106,6 +106,13 @@ POOLS = (
     Column("USED%", lambda row: f"{100 * row['used'] / row['total']:.1f}" if row["total"] else EMPTY, number=True),
 )
 COUNTERS = (_field("direction"), _field("verdict"), _field("packets", number=True), _field("rfc"), _field("help"))
+QUERIES = (_field("outcome"), _field("queries", number=True), _field("rfc"), _field("help"))
+NAME_SERVERS = (
+    _field("server"),
+    _field("asked", number=True),
+    _field("failed", number=True),
+    Column("MILLISECONDS", lambda row: f"{1000 * row['seconds']:.1f}", number=True),
+)
 EVENTS = (_field("event"), _field("count", number=True), _field("help"))
 
 
@@ -125,10 +132,11 @@ def explanation_as_json(document: Row) -> Iterator[str]:
 
 
 def status(document: Row) -> Iterator[str]:
-    """The status as `name  value` lines, in the order the daemon gives them."""
+    """The status as `name  value` lines, in the order the daemon gives them; each warning has a line."""
     limits = document.get("limits", {})
     for_people: Mapping[str, Callable[[Any], str]] = {
         "uptime": duration,
         "sessions": lambda count: f"{count} of {limits['sessions']}" if "sessions" in limits else str(count),
     }
-    return facts((name, for_people.get(name, plain)(value)) for name, value in document.items())
+    shown = [(name, for_people.get(name, plain)(value)) for name, value in document.items() if name != "warnings"]
+    return facts((*shown, *(("warning", sentence) for sentence in document.get("warnings", []))))

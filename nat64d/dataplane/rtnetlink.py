@@ -10,7 +10,15 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
+from ipaddress import (
+    IPv4Address,
+    IPv4Interface,
+    IPv4Network,
+    IPv6Address,
+    IPv6Interface,
+    IPv6Network,
+    ip_interface,
+)
 from typing import Any
 
 from pyroute2 import AsyncIPRoute
@@ -138,6 +146,15 @@ def local_addresses(ip: Any, other_than: int) -> dict[IPv4Address, int]:
     for message in ip.get_addr(family=socket.AF_INET):
         if message["index"] != other_than:
             found[IPv4Address(message.get_attr("IFA_LOCAL") or message.get_attr("IFA_ADDRESS"))] = message["index"]
+    return found
+
+
+def interface_addresses(ip: Any) -> list[Interface]:
+    """The addresses of this host with the prefixes of their links, of both families."""
+    found = []
+    for message in ip.get_addr():
+        address = message.get_attr("IFA_LOCAL") or message.get_attr("IFA_ADDRESS")
+        found.append(ip_interface((address, message["prefixlen"])))
     return found
 
 

@@ -20,12 +20,12 @@ class Child:
     """One process."""
 
     def __init__(self, plan: dict[str, Any], number: int) -> None:
-        self.problems: list[str] = []
+        self.restarts = 0
         self._plan, self._number = plan, number
         self._ready = False
         self._process: asyncio.subprocess.Process | None = None
         self._report = 0
-        self._asking = asyncio.Lock()
+        self._reading = asyncio.Lock()
 
     async def run(self) -> None:
         """Keep it running until cancelled."""
@@ -41,22 +41,24 @@ class Child:
                 log.error("name server process %d: %s", self._number, str(error) or "no answer")  # noqa: TRY400
             finally:
                 await self._end()
+            self.restarts += 1
             if asyncio.get_running_loop().time() - begin > LATEST:
                 pause = AGAIN
             await asyncio.sleep(pause)
             pause = min(2 * pause, LATEST)
 
     async def _start(self) -> None:
-        self._process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "nat64d.dns64.process"),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-        )
-        self._tell({"plan": self._plan})
-        self._tell({"ready": self._ready})
-        async with asyncio.timeout(PATIENCE):
-            self.problems = (await self._line())["problems"]
-        for problem in self.problems:
+        async with self._reading:
+            self._process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "nat64d.dns64.process"),
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+            )
+            self._tell({"plan": self._plan})
+            self._tell({"ready": self._ready})
+            async with asyncio.timeout(PATIENCE):
+                begun = await self._line()
+        for problem in begun["problems"]:
             log.warning("name server: %s", problem)
 
     async def _end(self) -> None:
@@ -77,9 +79,14 @@ class Child:
         self._ready = yes
         self._tell({"ready": yes})
 
+    def use(self, plan: dict[str, Any]) -> None:
+        """Go on by another plan."""
+        self._plan = plan
+        self._tell({"plan": plan})
+
     async def report(self) -> dict[str, Any]:
         """Its counters; nothing while it does not run."""
-        async with self._asking:
+        async with self._reading:
             self._report += 1
             self._tell({"report": self._report})
             with suppress(OSError, ValueError, TimeoutError):
@@ -124,15 +131,20 @@ class Children:
         for child in self.children:
             child.ready(yes)
 
+    def use(self, plan: dict[str, Any]) -> None:
+        """Go on by another plan, of as many processes."""
+        for child in self.children:
+            child.use(plan)
+
     async def report(self) -> dict[str, Any]:
         """Their counters, added up."""
         reports = [report for report in await asyncio.gather(*(child.report() for child in self.children)) if report]
-        problems = sorted({problem for child in self.children for problem in child.problems})
-        return {"problems": problems, **_added([{k: v for k, v in r.items() if k != "report"} for r in reports])}
+        total = _added([{key: value for key, value in report.items() if key != "report"} for report in reports])
+        return {**total, "restarts": sum(child.restarts for child in self.children)}
 
 
 def _added(documents: list[dict[str, Any]]) -> dict[str, Any]:
-    """Documents of the same shape, number by number; the servers of a list by their place."""
+    """Documents of the same shape, number by number."""
     total: dict[str, Any] = {}
     for document in documents:
         for key, value in document.items():
@@ -141,8 +153,9 @@ def _added(documents: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _plus(one: Any, other: Any) -> Any:
+    """Counts are added; of what is measured, the most counts; of texts, each once."""
     if isinstance(one, dict):
         return _added([one, other])
     if isinstance(one, list):
-        return [_plus(a, b) for a, b in zip(one, other, strict=True)]
+        return sorted({*one, *other})
     return one + other if isinstance(one, int) else max(one, other)

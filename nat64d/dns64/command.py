@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 
 import dns.exception
@@ -12,51 +13,69 @@ import typer
 
 from nat64d.config import Config, ConfigError, load
 from nat64d.config.models import WELL_KNOWN, Dns64
-from nat64d.dns64.cache import Cache
-from nat64d.dns64.exchange import Server, servers_in
+from nat64d.dns64.exchange import Server
 from nat64d.dns64.export import PROGRAMS, Wish
-from nat64d.dns64.plan import LOCAL, RESOLV_CONF, non_global, plan, system_servers
-from nat64d.dns64.policy import NO_HOSTS4, policy_in
-from nat64d.dns64.resolver import Resolver
-from nat64d.dns64.upstream import Upstreams
-from nat64d.dns64.wire import IN, RD, Edns, Message, Question, name_of
+from nat64d.dns64.nameserver import facts, planned
+from nat64d.dns64.plan import LOCAL, RESOLV_CONF, non_global, system_servers
+from nat64d.dns64.policy import NO_HOSTS4
+from nat64d.dns64.process import Process
+from nat64d.dns64.wire import IN, RD, Edns, Message, Question, name_of, text_of, write
 
+Address = IPv4Address | IPv6Address
 GOOD, WRONG, USAGE = 0, 1, 2
 
 
-def trace(name: str, type_: str, path: Path | None, as_json: bool) -> int:
+def trace(name: str, type_: str, client: str | None, path: Path | None, as_json: bool) -> int:
     """Ask as a client of this configuration would, and tell each step; 0 if there is an answer, 1 if it failed."""
     try:
         config = load(path)
-        question = Question(name_of(name), dns.rdatatype.from_text(type_), IN, 0)
+        question = _question(name, type_)
+        address = ip_address(client) if client else None
     except ConfigError as error:
         for problem in error.problems:
             typer.echo(str(problem), err=True)
         return USAGE
     except (ValueError, dns.exception.DNSException):
-        typer.echo(f"{name} {type_}: expected a domain name and a type such as AAAA", err=True)
+        given = " ".join(filter(None, (name, type_, client)))
+        typer.echo(f"{given}: expected a domain name or an address, a type such as AAAA, a client's address", err=True)
         return USAGE
     told: list[str] = []
-    answer = dns.message.from_wire(asyncio.run(_asked(config, question, told)))
+    answer = dns.message.from_wire(asyncio.run(_asked(config, question, address, told)))
     records = [line for rrset in answer.answer for line in rrset.to_text().splitlines()]
     rcode = dns.rcode.to_text(answer.rcode())
     if as_json:
-        typer.echo(json.dumps({"name": name, "type": type_, "steps": told, "rcode": rcode, "answer": records}))
+        asked = dns.rdatatype.to_text(dns.rdatatype.RdataType.make(question.type))
+        document = {"name": text_of(question.name), "type": asked, "steps": told, "rcode": rcode, "answer": records}
+        typer.echo(json.dumps(document))
     else:
         for line in (*told, f"answer: {rcode}", *(f"  {record}" for record in records)):
             typer.echo(line)
     return GOOD if rcode in {"NOERROR", "NXDOMAIN"} else WRONG
 
 
-async def _asked(config: Config, question: Question, told: list[str]) -> bytes:
-    document = plan(config, [], non_global(), _system())
-    upstreams = Upstreams(servers_in(document))
-    resolver = Resolver(upstreams, [policy_in(document["policies"][-1])], Cache(0), lambda: True, {})
-    query = Message(0, RD, question, ([], [], []), Edns(1232, 0, 0, False, b""))
+def _question(name: str, type_: str) -> Question:
+    """What is asked: PTR of an address, AAAA of a name, unless a type is given. Raises ValueError, DNSException."""
     try:
-        return await resolver.resolve(query, 0, told.append)
+        name, usual = ip_address(name).reverse_pointer, "PTR"
+    except ValueError:
+        usual = "AAAA"
+    return Question(name_of(name), dns.rdatatype.from_text(type_ or usual), IN, 0)
+
+
+async def _asked(config: Config, question: Question, client: Address | None, told: list[str]) -> bytes:
+    given = config.dns64 or Dns64()
+    process = Process(planned(config, await asyncio.to_thread(facts), given.listen) | {"cache": 0})
+    process.ready = True
+    query = Message(0, RD, question, ([], [], []), Edns(1232, 0, 0, False, b""))
+    octets, answer = write(query), None
+    try:
+        number = len(given.policy)
+        if client is not None:
+            answer, parsed, number = process.resolver.at_once(octets, str(client))
+            query = parsed or query
+        return answer or await process.resolver.resolve(query, number, told.append)
     finally:
-        upstreams.close()
+        await process.close()
 
 
 def export(program: str, path: Path | None) -> int:

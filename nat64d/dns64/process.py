@@ -1,7 +1,8 @@
 """The process that answers: `python -m nat64d.dns64.process` reads standard input, a JSON document a line.
 
-    {"plan": …}   once, first          {"ready": true|false}   whether packets are being translated
-    {"report": n} answered by one line on standard output: {"report": n, …}
+    {"plan": …}   first, answered by {"problems": […]}, and again whenever it changes
+    {"ready": true|false}   whether packets are being translated
+    {"report": n}           answered by {"report": n, …}, on standard output
 
 It ends when standard input does, so it never outlives the daemon.
 """
@@ -28,33 +29,56 @@ class Process:
 
     def __init__(self, plan: dict[str, Any]) -> None:
         self.ready = False
-        self.upstreams = Upstreams(servers_in(plan))
-        policies = [policy_in(each) for each in plan["policies"]]
-        self.resolver = Resolver(self.upstreams, policies, Cache(plan["cache"]), lambda: self.ready, {})
-        rates, shared = Rates(plan["rate"]), plan["processes"] > 1
-        self.servers = [(Server(self.resolver, rates, shared), listener_in(text)) for text in plan["listen"]]
+        self.upstreams = Upstreams([])
+        self.resolver = Resolver(self.upstreams, [], Cache(plan["cache"]), lambda: self.ready, {})
+        self.know(plan)
+        self.problems: list[str] = []
+        self._rates, self._shared = Rates(plan["rate"]), plan["processes"] > 1
+        self._servers: dict[str, Server] = {}
 
-    async def listen(self) -> list[str]:
-        """Open the sockets; a sentence for each that is taken."""
-        problems = []
-        for server, (address, port) in self.servers:
-            try:
-                await server.listen(address, port)
-            except OSError as error:
-                problems.append(f"{address} port {port}: {os.strerror(error.errno or 0)}")
-        return problems
+    def know(self, plan: dict[str, Any]) -> None:
+        """Whom to serve, and whom to ask."""
+        self.resolver.use([policy_in(each) for each in plan["policies"]])
+        self.upstreams.replace(servers_in(plan))
+
+    async def use(self, plan: dict[str, Any]) -> None:
+        """Another plan; sockets that stay are not touched."""
+        self.know(plan)
+        self.problems = []
+        for text in [text for text in self._servers if text not in plan["listen"]]:
+            await self._servers.pop(text).close()
+        for text in plan["listen"]:
+            if text not in self._servers:
+                await self._listen(text)
+
+    async def _listen(self, text: str) -> None:
+        server = Server(self.resolver, self._rates, self._shared)
+        try:
+            await server.listen(*listener_in(text))
+        except OSError as error:
+            self.problems.append(f"{text}: {os.strerror(error.errno or 0)}")
+        else:
+            self._servers[text] = server
+
+    async def close(self) -> None:
+        """Close all sockets."""
+        for server in self._servers.values():
+            await server.close()
+        self.upstreams.close()
 
     def report(self) -> dict[str, Any]:
         """Counters, since the start."""
         cache, strange = self.resolver.cache, self.upstreams.counters
         return {
+            "listening": list(self._servers),
+            "problems": self.problems,
             "queries": self.resolver.counters.counts,
             "cache": {"entries": len(cache), "octets": cache.size, "hits": cache.hits, "misses": cache.misses},
             "forged": {"strange": strange.strange, "mismatched": strange.mismatched, "case": strange.case},
-            "upstream": [
-                {"server": str(one.server), "asked": one.asked, "failed": one.failed, "seconds": round(one.seconds, 4)}
+            "upstream": {
+                str(one.server): {"asked": one.asked, "failed": one.failed, "seconds": round(one.seconds, 4)}
                 for one in self.upstreams.all
-            ],
+            },
         }
 
 
@@ -62,20 +86,21 @@ async def _run() -> None:
     reader = asyncio.StreamReader(limit=LINE)
     loop = asyncio.get_running_loop()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
-    line = await reader.readline()
-    if not line:
-        return
-    process = Process(json.loads(line)["plan"])
-    _say({"problems": await process.listen()})
+    process: Process | None = None
     while line := await reader.readline():
         word = json.loads(line)
-        if "ready" in word:
+        if process is None:
+            process = Process(word["plan"])
+            await process.use(word["plan"])
+            _say({"problems": process.problems})
+        elif "plan" in word:
+            await process.use(word["plan"])
+        elif "ready" in word:
             process.ready = word["ready"]
         else:
             _say({"report": word["report"], **process.report()})
-    for server, _ in process.servers:
-        await server.close()
-    process.upstreams.close()
+    if process is not None:
+        await process.close()
 
 
 def _say(document: dict[str, Any]) -> None:

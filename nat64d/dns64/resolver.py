@@ -84,6 +84,14 @@ class Resolver:
         self._policy_of = lru_cache(CLIENTS)(self._find_policy)
         self._keys: dict[tuple[bytes, int | None, bool], Key] = {}  # of queries seen, as they came but for the ID
 
+    def use(self, policies: Sequence[Policy]) -> None:
+        """Answer by these policies from now on."""
+        if list(policies) != list(self._policies):
+            self._policies = policies
+            self._policy_of.cache_clear()
+            self._keys.clear()
+            self.cache.clear()
+
     def at_once(self, octets: bytes, client: str) -> tuple[bytes | None, Message | None, int]:
         """(answer, query, policy) without waiting: the answer if it is refused or cached, else the query to `resolve`.
 

@@ -96,7 +96,16 @@ class Upstreams:
 
     def __init__(self, servers: Iterable[Server]) -> None:
         self.counters = Counters()
-        self.all = [Upstream(server, self.counters) for server in servers]
+        self.all: list[Upstream] = []
+        self.replace(servers)
+
+    def replace(self, servers: Iterable[Server]) -> None:
+        """Ask these from now on; of those that stay nothing is lost."""
+        known = {one.server: one for one in self.all}
+        wanted = list(dict.fromkeys(servers))
+        self.all = [known[server] if server in known else Upstream(server, self.counters) for server in wanted]
+        for server in known.keys() - set(wanted):
+            known[server].close()
 
     async def ask(
         self, question: Question, dnssec: bool, checking_disabled: bool, deadline: float = DEADLINE

@@ -18,6 +18,7 @@ from nat64d.control.gateway import (
     GatewayStatus,
     NotReadyError,
     Pool,
+    Row,
     Session,
 )
 
@@ -43,6 +44,12 @@ class FakeGateway:
         self.state = "ready"
         self.session_rows: Callable[[], Iterator[Session]] = lambda: iter((session(1), session(2, "udp")))
         self.threads: set[int] = set()
+        self.warnings: list[str] = []
+        self.report: Row | None = {
+            "queries": {"synthesised": 7, "cached": 5},
+            "upstream": {"192.0.2.53:53": {"asked": 14, "failed": 1, "seconds": 0.0125}},
+            "cache": {"entries": 6, "octets": 4096},
+        }
 
     def status(self) -> GatewayStatus:
         return {
@@ -56,6 +63,8 @@ class FakeGateway:
             "limits": {"sessions": 1048576},
             "offloads": ["csum", "tso4"],
             "masquerade": None,
+            "dns64": {"listening": ["[::]:53"], "upstream": ["192.0.2.53:53"], "synthesises": True},
+            "warnings": self.warnings,
         }
 
     def ready(self) -> bool:
@@ -101,6 +110,9 @@ class FakeGateway:
             {**where, "protocol": "tcp", "source": None, "used": 1, "total": 258048},
             {**where, "protocol": "tcp", "source": "2001:db8:1::/48", "used": 0, "total": 0},
         ]
+
+    def dns64(self) -> Row | None:
+        return self.report
 
     def explain(self, packet: bytes) -> Explanation:
         self._tables()

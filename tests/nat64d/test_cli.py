@@ -72,9 +72,18 @@ def test_status(path):
         "limits      sessions=1048576\n"
         "offloads    csum tso4\n"
         "masquerade  -\n"
+        "dns64       listening=[::]:53 upstream=192.0.2.53:53 synthesises=yes\n"
         "http        -\n"
-        "warnings    -\n"
     )
+
+
+def test_status_has_a_line_for_each_warning(path, gateway):
+    taken = "[dns64] listen = [::]:53: UDP port 53 is taken by unbound (process 7)."
+    gateway.warnings = [taken, "Another."]
+    assert run("status", "--socket", path).stdout.splitlines()[-2:] == [
+        f"warning     {taken}",
+        "warning     Another.",
+    ]
 
 
 def test_status_as_json_is_the_document(path, gateway):
@@ -126,6 +135,10 @@ def test_counters_are_those_that_counted(path):
         "6to4       translated              12  7915      Translated and written.\n"
         "4to6       hop_limit_expired        3  7915 4.1  Hop Limit was 1.\n"
         "\n"
+        "OUTCOME      QUERIES  RFC         HELP\n"
+        "cached             5  1035 7.4    Answered from the cache.\n"
+        "synthesised        7  6147 5.1.7  AAAA records made from A records.\n"
+        "\n"
         "EVENT        COUNT  HELP\n"
         "bib_created      1  BIB entries opened.\n"
     )
@@ -133,9 +146,21 @@ def test_counters_are_those_that_counted(path):
 
 def test_counters_all_and_json(path):
     everything = [json.loads(line) for line in run("counters", "--socket", path, "--all", "--json").stdout.splitlines()]
-    assert [row.get("packets", row.get("count")) for row in everything] == [12, 0, 3, 1, 0]
+    counts = [row.get("packets", row.get("queries", row.get("count"))) for row in everything]
+    assert (counts[:3], counts[-2:], sum(counts)) == ([12, 0, 3], [1, 0], 12 + 3 + 5 + 7 + 1)
     counted = [json.loads(line) for line in run("counters", "--socket", path, "--json").stdout.splitlines()]
-    assert counted == [row for row in everything if row.get("packets") or row.get("count")]
+    assert counted == [row for row in everything if row.get("packets") or row.get("queries") or row.get("count")]
+
+
+def test_counters_without_a_name_server_have_no_table_of_queries(path, gateway):
+    gateway.report = None
+    assert "OUTCOME" not in run("counters", "--socket", path, "--all").stdout
+
+
+def test_the_name_servers_that_are_asked(path):
+    assert run("dns64", "servers", "--socket", path).stdout == (
+        "SERVER         ASKED  FAILED  MILLISECONDS\n192.0.2.53:53     14       1          12.5\n"
+    )
 
 
 def test_explain_live(path):

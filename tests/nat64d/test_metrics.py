@@ -7,14 +7,22 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse_classic
 
 from nat64d.control.metrics import Exposition
+from nat64d.dns64.outcome import Outcome
 from tests.nat64d.fake_gateway import FakeGateway, serving
 
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 POOL = {"addresses": "203.0.113.0/30", "ports": "1024-65535", "protocol": "tcp", "source": ""}
+QUERIES = {"synthesised": 7, "cached": 5}
 SAMPLES = [
     ("nat64d_build_info", {"version": "1.2.3"}, 1),
     ("nat64d_uptime_seconds", {}, 3723.25),
     ("nat64d_ready", {}, 1),
+    *(("nat64d_dns64_queries_total", {"outcome": o.label}, QUERIES.get(o.label, 0)) for o in Outcome),
+    ("nat64d_dns64_server_asked_total", {"server": "192.0.2.53:53"}, 14),
+    ("nat64d_dns64_server_failed_total", {"server": "192.0.2.53:53"}, 1),
+    ("nat64d_dns64_server_seconds", {"server": "192.0.2.53:53"}, 0.0125),
+    ("nat64d_dns64_cache_entries", {}, 6),
+    ("nat64d_dns64_cache_octets", {}, 4096),
     ("nat64d_sessions", {}, 2),
     ("nat64d_sessions_limit", {}, 1048576),
     ("nat64d_bib_entries", {}, 1),
@@ -49,14 +57,16 @@ def test_families_have_help_and_the_right_type(gateway):
     body, _ = Exposition(gateway).render(OPENMETRICS)
     families = {family.name: family for family in parse_openmetrics(body.decode())}
     ours = {name: family for name, family in families.items() if name.startswith("nat64d_")}
-    assert len(ours) == 10
+    assert len(ours) == 16
     assert all(family.documentation.endswith(".") for family in ours.values())
-    assert {name for name, family in ours.items() if family.type == "counter"} == {"nat64d_packets", "nat64d_events"}
+    counters = {"nat64d_packets", "nat64d_events", "nat64d_dns64_queries"}
+    counters |= {"nat64d_dns64_server_asked", "nat64d_dns64_server_failed"}
+    assert {name for name, family in ours.items() if family.type == "counter"} == counters
     assert "process_resident_memory_bytes" in families
 
 
 def test_before_it_is_ready_there_is_only_what_needs_no_tables(gateway):
-    gateway.state = "compiling"
+    gateway.state, gateway.report = "compiling", None
     body, _ = Exposition(gateway).render("")
     assert [name for name, _, _ in samples(parse_classic(body.decode()))] == [
         "nat64d_build_info",

@@ -1,0 +1,150 @@
+"""The name server as the daemon sees it: processes that answer, kept in step with the links and resolv.conf of this
+host."""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from contextlib import suppress
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from typing import Any, NamedTuple
+
+from pyroute2 import IPRoute
+
+from nat64d.config import Config
+from nat64d.config.addresses import split_listener
+from nat64d.dataplane.rtnetlink import interface_addresses
+from nat64d.dns64.children import Children
+from nat64d.dns64.exchange import servers_in
+from nat64d.dns64.listening import obstacle
+from nat64d.dns64.outcome import EVENTS
+from nat64d.dns64.plan import RESOLV_CONF, non_global, plan, system_servers
+
+log = logging.getLogger("nat64d")
+
+# LIMITS, in seconds
+FOLLOW = 5.0  # between two looks at the host
+REPORT = 2.0  # for counters, for who waits in another thread
+
+
+class Facts(NamedTuple):
+    """What the host says."""
+
+    links: tuple[IPv4Network | IPv6Network, ...]  # prefixes that hosts on its links have
+    addresses: tuple[IPv4Address | IPv6Address, ...]  # its own
+    resolv: str  # the text of resolv.conf
+
+
+def facts() -> Facts:
+    """The host as it is now; wants a thread without an event loop."""
+    with IPRoute() as ip:
+        found = interface_addresses(ip)
+    links = tuple(dict.fromkeys(one.network for one in found))
+    text = RESOLV_CONF.read_text("utf-8", errors="replace") if RESOLV_CONF.exists() else ""
+    return Facts(links, tuple(one.ip for one in found), text)
+
+
+def planned(config: Config, found: Facts, listening: Sequence[str]) -> dict[str, Any]:
+    """The plan of a name server that listens there."""
+    own: list[IPv4Address | IPv6Address] = []
+    for address, port in map(split_listener, listening):
+        if port == 53:
+            own += [a for a in found.addresses if a.version == address.version] if address.is_unspecified else [address]
+    document = plan(config, found.links, non_global(), system_servers(found.resolv, own))
+    return {**document, "listen": list(listening)}
+
+
+class NameServer:
+    """Counters and problems may be asked for from any thread, all else from the event loop it was started in."""
+
+    def __init__(self, config: Config) -> None:
+        assert config.dns64 is not None
+        self.config = config
+        self.taken: dict[str, str] = {}  # of what is to be listened at: why that cannot be
+        self._wanted = config.dns64.listen
+        self._ours: list[str] = []
+        self._plan: dict[str, Any] = {"upstream": []}
+        self._children: Children | None = None
+        self._following: asyncio.Task[None] | None = None
+        self._loop = asyncio.get_running_loop()
+        self._ready = False
+
+    async def start(self) -> None:
+        """Listen where that is possible; the rest is tried again for as long as this lives."""
+        await self._look()
+        log.info("name server: %s", ", ".join(self._ours) or "listens nowhere")
+        self._children = Children(self._plan)
+        self._children.ready(self._ready)
+        self._children.start()
+        self._following = asyncio.create_task(self._follow())
+
+    async def stop(self) -> None:
+        """Give the ports back."""
+        if self._following is not None:
+            self._following.cancel()
+            await asyncio.gather(self._following, return_exceptions=True)
+        if self._children is not None:
+            await self._children.stop()
+
+    def ready(self, yes: bool) -> None:
+        """Say whether packets are translated: nothing is synthesised otherwise."""
+        self._ready = yes
+        if self._children is not None:
+            self._children.ready(yes)
+
+    def use(self, config: Config) -> None:
+        """Another configuration, with the same [dns64]; it holds from the next look at the host on."""
+        self.config = config
+
+    def report(self) -> dict[str, Any]:
+        """Counters; empty where the processes do not answer."""
+        if self._children is None:
+            return {}
+        asking = asyncio.run_coroutine_threadsafe(self._children.report(), self._loop)
+        with suppress(TimeoutError):
+            return asking.result(REPORT)
+        asking.cancel()
+        return {}
+
+    def events(self) -> list[dict[str, Any]]:
+        """A row for each event."""
+        report = self.report()
+        counts = {f"dns64_answer_{kind}": count for kind, count in report.get("forged", {}).items()}
+        counts["dns64_process_restarted"] = report.get("restarts", 0)
+        return [{"event": name, "count": counts.get(name, 0), "help": text} for name, text in EVENTS.items()]
+
+    def status(self) -> dict[str, Any]:
+        """Where it listens, whom it asks, what is synthesised."""
+        servers = list(map(str, servers_in(self._plan)))
+        return {"listening": list(self._ours), "upstream": servers, "synthesises": self._ready}
+
+    def warnings(self) -> list[str]:
+        """A sentence for each thing that does not work as configured."""
+        sentences = [f"[dns64] listen = {where}: {why}." for where, why in self.taken.items()]
+        if self._children and not self._plan["upstream"]:
+            sentences.append(f"[dns64] has nobody to ask: {RESOLV_CONF} names no other name server.")
+        return sentences
+
+    async def _follow(self) -> None:
+        while True:
+            await asyncio.sleep(FOLLOW)
+            before = self._plan
+            await self._look()
+            if self._plan != before and self._children is not None:
+                self._children.use(self._plan)
+
+    async def _look(self) -> None:
+        """Plan anew, and say what is new about it."""
+        before = self.warnings()
+        for where in self._wanted:
+            if where not in self._ours:
+                why = obstacle(*split_listener(where))
+                self.taken.pop(where, None)
+                if why is None:
+                    self._ours.append(where)
+                else:
+                    self.taken[where] = why
+        found = await asyncio.to_thread(facts)
+        self._plan = planned(self.config, found, self._ours)
+        for sentence in self.warnings():
+            if sentence not in before:
+                log.warning(sentence)
