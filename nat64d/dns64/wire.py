@@ -1,11 +1,12 @@
 """DNS messages (RFC 1035 section 4) as octets: read as far as a forwarder looks, written without compression.
 
-Every octet is hostile: what cannot be read raises WireError, and no name is followed in circles.
+Every octet is hostile: what cannot be read raises WireError, no name is followed in circles, and the work a message
+makes is bounded by its size.
 """
 
 import struct
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 # SPEC: RFC 1035, 3596 (AAAA), 6672 (DNAME), 6891 (OPT), 4034 (RRSIG, NSEC), 5155 (NSEC3)
 A, NS, CNAME, SOA, PTR, MX, TXT, AAAA, SRV, DNAME, OPT, RRSIG, NSEC, NSEC3, ANY = (
@@ -17,12 +18,29 @@ BADVERS = 16
 QR, AA, TC, RD, RA, AD, CD = 0x8000, 0x0400, 0x0200, 0x0100, 0x0080, 0x0020, 0x0010
 OPCODE, RCODE = 0x7800, 0x000F
 DO = 0x8000  # in the TTL field of OPT
-HEADER, NAME_OCTETS, LABEL_OCTETS = 12, 255, 63
+HEADER, NAME_OCTETS, LABEL_OCTETS, POINTER = 12, 255, 63, 0xC0
+MOST_POINTED = 0x3FFF  # the furthest offset a pointer can tell
+LARGEST = 65535  # octets of a message (section 4.2.2)
 ANSWER, AUTHORITY, ADDITIONAL = range(3)
 EDE = 15  # RFC 8914: option code of Extended DNS Errors
 
-# Where names lie in the data of types old enough to be compressed (RFC 3597 section 4): octets before, names.
-_NAMES_IN = {NS: (0, 1), CNAME: (0, 1), PTR: (0, 1), DNAME: (0, 1), SOA: (0, 2), MX: (2, 1), SRV: (6, 1)}
+# LIMITS
+POINTED = 1 << 16  # octets of a message read by following its pointers; what was read once is remembered
+QUERY_RECORDS = 2  # beside the question of a query: OPT, and a signature
+
+# What the data of types old enough to be compressed consists of (RFC 3597 section 4): octets, names, character strings.
+_NAME, _STRING, _REST = -1, -2, -3
+_LAYOUTS: Final[dict[int, tuple[int, ...]]] = {
+    **dict.fromkeys((NS, 3, 4, CNAME, 7, 8, 9, PTR, DNAME), (_NAME,)),  # 3, 4, 7, 8, 9: MD, MF, MB, MG, MR
+    **dict.fromkeys((14, 17), (_NAME, _NAME)),  # MINFO, RP
+    **dict.fromkeys((MX, 18, 21, 36), (2, _NAME)),  # AFSDB, RT, KX
+    SOA: (_NAME, _NAME, 20),
+    SRV: (6, _NAME),
+    24: (18, _NAME, _REST),  # SIG
+    26: (2, _NAME, _NAME),  # PX
+    30: (_NAME, _REST),  # NXT
+    35: (4, _STRING, _STRING, _STRING, _NAME),  # NAPTR
+}
 
 _header = struct.Struct("!6H")
 _fixed = struct.Struct("!HHIH")
@@ -86,109 +104,169 @@ class Message(NamedTuple):
         return bool(self.flags & TC)
 
 
-def read_name(octets: bytes, at: int) -> tuple[bytes, int]:
-    """(name in wire form, offset behind it). Pointers lead backwards only, so that each is followed once."""
-    labels, size, end, limit = [], 0, 0, len(octets)
-    while True:
-        if at >= limit:
-            raise WireError("a name runs out of the message")
+def _labels_end(octets: bytes, at: int) -> int:
+    """Where the labels at an offset end: at the root or at a pointer."""
+    limit = min(len(octets), at + NAME_OCTETS)
+    while at < limit:
         length = octets[at]
-        if length == 0:
-            labels.append(b"\0")
-            return b"".join(labels), end or at + 1
-        if length <= LABEL_OCTETS:
-            label = octets[at : at + 1 + length]
-            size += length + 1
-            if len(label) <= length or size >= NAME_OCTETS:
-                raise WireError("a name is cut off or longer than 255 octets")
-            labels.append(label)
-            at += length + 1
-            continue
-        if length < 0xC0 or at + 1 >= limit:
+        if length == 0 or length >= POINTER:
+            return at
+        if length > LABEL_OCTETS:
             raise WireError("a label of unknown kind")
-        target = (length & 0x3F) << 8 | octets[at + 1]
-        end = end or at + 2
-        if target >= at or target < HEADER:
-            raise WireError("a compression pointer that does not lead backwards")
-        limit, at = at, target
+        at += length + 1
+    raise WireError("a name runs out of the message or is longer than 255 octets")
 
 
 def skip_name(octets: bytes, at: int) -> int:
-    """The offset behind a name, which is not looked at further."""
-    while at < len(octets):
-        length = octets[at]
-        if length == 0:
-            return at + 1
-        if length >= 0xC0:
-            return at + 2
-        at += length + 1
-    raise WireError("a name runs out of the message")
+    """The offset behind a name."""
+    at = _labels_end(octets, at)
+    return at + 2 if octets[at] else at + 1
 
 
 def read_question(octets: bytes) -> Question:
-    """The one question of a query or answer."""
+    """The one question of a query or answer; there is nothing yet that its name could point to."""
     if len(octets) < HEADER:
         raise WireError("shorter than a header")
     if octets[4:6] != b"\0\1":
         raise WireError("not one question")
-    name, at = read_name(octets, HEADER)
+    at = _labels_end(octets, HEADER) + 1
+    if octets[at - 1]:
+        raise WireError("a pointer in the question")
     if at + 4 > len(octets):
         raise WireError("the question is cut off")
-    return Question(name, octets[at] << 8 | octets[at + 1], octets[at + 2] << 8 | octets[at + 3], at + 4)
+    return Question(octets[HEADER:at], octets[at] << 8 | octets[at + 1], octets[at + 2] << 8 | octets[at + 3], at + 4)
 
 
 def read(octets: bytes) -> Message:
-    """A whole message."""
+    """A whole message; what lies behind it is not looked at."""
+    return read_to_end(octets)[0]
+
+
+def read_query(octets: bytes) -> Message:
+    """A whole query."""
+    if len(octets) >= HEADER and (octets[6:10] != bytes(4) or octets[10] or octets[11] > QUERY_RECORDS):
+        raise WireError("a query with the records of an answer")
+    return read(octets)
+
+
+def read_to_end(octets: bytes) -> tuple[Message, int]:
+    """(message, offset behind it)."""
     question = read_question(octets)
     id_, flags, _, *counts = _header.unpack_from(octets)
     sections: tuple[list[Record], list[Record], list[Record]] = ([], [], [])
-    at, edns = question.end, None
+    reader, at, edns = _Reader(octets, question), question.end, None
     for section, count in zip(sections, counts, strict=True):
         for _ in range(count):
-            record, at = _read_record(octets, at)
+            record, at = reader.record(at)
             if record.type != OPT:
                 section.append(record)
             elif section is not sections[ADDITIONAL] or edns is not None or record.name != b"\0":
                 raise WireError("an OPT record that is misplaced or not the only one")
             else:
                 edns = _edns(record)
-    return Message(id_, flags, question, sections, edns)
+    return Message(id_, flags, question, sections, edns), at
 
 
-def _read_record(octets: bytes, at: int) -> tuple[Record, int]:
-    name, at = read_name(octets, at)
-    if at + _fixed.size > len(octets):
-        raise WireError("a record is cut off")
-    type_, class_, ttl, length = _fixed.unpack_from(octets, at)
-    start = at + _fixed.size
-    end = start + length
-    if end > len(octets):
-        raise WireError("the data of a record is cut off")
-    data = octets[start:end]
-    if type_ in _NAMES_IN:
-        before, names = _NAMES_IN[type_]
-        parts, at = [octets[start : start + before]], start + before
-        for _ in range(names):
-            target, at = read_name(octets, at)
-            parts.append(target)
-        if at > end:
-            raise WireError("a name runs out of its record")
-        data = b"".join((*parts, octets[at:end]))
-    elif (type_ == A and length != 4) or (type_ == AAAA and length != 16):
-        raise WireError("an address of the wrong size")
-    # RFC 2181 section 8: a TTL with the highest bit set is 0.
-    return Record(name, type_, class_, ttl if ttl < 1 << 31 or type_ == OPT else 0, data), end
+class _Reader:
+    """The records of a message. Where a pointer leads is read once, for a thousand names may lean on it."""
+
+    def __init__(self, octets: bytes, question: Question) -> None:
+        self._octets = octets
+        self._names = {HEADER: question.name}  # by the offsets that pointers lead to
+        self._left = POINTED
+
+    def name(self, at: int) -> tuple[bytes, int]:
+        """(name in wire form, offset behind it)."""
+        octets = self._octets
+        end = _labels_end(octets, at)
+        if not octets[end]:
+            return octets[at : end + 1], end + 1
+        rest = self._pointed(end, at)
+        if end == at:
+            return rest, end + 2
+        if end - at + len(rest) > NAME_OCTETS:
+            raise WireError("a name longer than 255 octets")
+        return octets[at:end] + rest, end + 2
+
+    def _pointed(self, at: int, before: int) -> bytes:
+        """Where the pointer at an offset leads: before the name it is in, and each further one before that."""
+        octets, first, parts = self._octets, 0, []
+        while True:
+            if at + 1 >= len(octets):
+                raise WireError("a compression pointer is cut off")
+            target = (octets[at] & ~POINTER) << 8 | octets[at + 1]
+            if not HEADER <= target < before:
+                raise WireError("a compression pointer that does not lead backwards")
+            first = first or target
+            known = self._names.get(target)
+            if known is not None:
+                parts.append(known)
+                break
+            at = _labels_end(octets, target)
+            self._left -= at + 2 - target
+            if self._left < 0:
+                raise WireError("more compressed names than any server would write")
+            parts.append(octets[target:at])
+            before = target
+            if not octets[at]:
+                parts.append(b"\0")
+                break
+        name = b"".join(parts)
+        if len(name) > NAME_OCTETS:
+            raise WireError("a name longer than 255 octets")
+        self._names[first] = name
+        return name
+
+    def record(self, at: int) -> tuple[Record, int]:
+        """(record, offset behind it)."""
+        octets = self._octets
+        name, at = self.name(at)
+        if at + _fixed.size > len(octets):
+            raise WireError("a record is cut off")
+        type_, class_, ttl, length = _fixed.unpack_from(octets, at)
+        at += _fixed.size
+        end = at + length
+        if end > len(octets):
+            raise WireError("the data of a record is cut off")
+        if type_ in _LAYOUTS:
+            data = self._data(_LAYOUTS[type_], at, end)
+        elif (type_ == A and length != 4) or (type_ == AAAA and length != 16):
+            raise WireError("an address of the wrong size")
+        else:
+            data = octets[at:end]
+        # RFC 2181 section 8: a TTL with the highest bit set is 0.
+        return Record(name, type_, class_, ttl if ttl < 1 << 31 or type_ == OPT else 0, data), end
+
+    def _data(self, layout: tuple[int, ...], at: int, end: int) -> bytes:
+        """The data of a record with its names written out."""
+        parts = []
+        for item in layout:
+            if item == _NAME:
+                part, at = self.name(at)
+            else:
+                size = item if item >= 0 else end - at if item == _REST else self._octets[at] + 1 if at < end else 1
+                part, at = self._octets[at : at + size], at + size
+            if at > end:
+                break
+            parts.append(part)
+        if at != end:
+            raise WireError("the data of a record is longer or shorter than its type says")
+        return b"".join(parts)
 
 
 def _edns(opt: Record) -> Edns:
-    return Edns(opt.class_, opt.ttl >> 24, opt.ttl >> 16 & 0xFF, bool(opt.ttl & DO), opt.data)
+    at, options = 0, opt.data
+    while at + 4 <= len(options):
+        at += 4 + int.from_bytes(options[at + 2 : at + 4], "big")
+    if at != len(options):
+        raise WireError("an EDNS option is cut off")
+    return Edns(opt.class_, opt.ttl >> 24, opt.ttl >> 16 & 0xFF, bool(opt.ttl & DO), options)
 
 
 def write(message: Message) -> bytes:
-    """The octets of a message; names are written whole, but for those that are the question's."""
-    records = [(section, record) for section in message.sections for record in section]
-    question = message.question
-    edns = message.edns
+    """The octets of a message: a name that stands there already is pointed to. What would be larger than a message can
+    be is cut to its question, and says so (TC)."""
+    question, edns = message.question, message.edns
     counts = [len(section) for section in message.sections]
     counts[ADDITIONAL] += edns is not None
     parts = [
@@ -196,14 +274,23 @@ def write(message: Message) -> bytes:
         question.name,
         struct.pack("!HH", question.type, question.class_),
     ]
-    key = question.key
-    for _, record in records:
-        name = b"\xc0\x0c" if record.name.lower() == key else record.name
-        parts.append(name + _fixed.pack(record.type, record.class_, record.ttl, len(record.data)) + record.data)
+    key, places, at = question.key, {question.name: HEADER}, HEADER + len(question.name) + 4
+    for section in message.sections:
+        for record in section:
+            place = HEADER if record.name.lower() == key else places.setdefault(record.name, at)
+            name = record.name if place == at or place > MOST_POINTED else (POINTER << 8 | place).to_bytes(2, "big")
+            fixed = _fixed.pack(record.type, record.class_, record.ttl, len(record.data))
+            parts += (name, fixed, record.data)
+            at += len(name) + _fixed.size + len(record.data)
+            if record.type == CNAME:
+                places.setdefault(record.data, at - len(record.data))
     if edns is not None:
         ttl = edns.rcode << 24 | edns.version << 16 | (DO if edns.dnssec else 0)
         parts.append(b"\0" + _fixed.pack(OPT, edns.size, ttl, len(edns.options)) + edns.options)
-    return b"".join(parts)
+    octets = b"".join(parts)
+    if len(octets) <= LARGEST:
+        return octets
+    return write(message._replace(flags=message.flags | TC, sections=([], [], [])))
 
 
 def extended_error(code: int, text: str = "") -> bytes:

@@ -1,7 +1,13 @@
 """Messages as dnspython writes them are read, and what is written dnspython reads; hostile octets raise WireError."""
 
+import contextlib
+import struct
+import sys
+from collections.abc import Callable
+
+import dns.flags
 import dns.message
-import dns.rdatatype
+import dns.rdata
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -45,19 +51,60 @@ def test_no_name(text: str) -> None:
 
 
 QUESTION = bytes.fromhex("000001000001000000000000") + b"\1a\0\0\1\0\1"
+OPT_RECORD = b"\0\0\x29\0\1\0\0\0\0"
+
+
+def answer(*records: bytes, section: int = wire.ANSWER) -> bytes:
+    """QUESTION with records in a section."""
+    counts = [0, 0, 0]
+    counts[section] = len(records)
+    return QUESTION[:6] + struct.pack("!3H", *counts) + QUESTION[12:] + b"".join(records)
+
+
+def record(name: bytes, type_: int, data: bytes) -> bytes:
+    return name + struct.pack("!HHIH", type_, 1, 60, len(data)) + data
+
+
+def leaning(place: bytes, step: int) -> bytes:
+    """A message of 64 KiB of which each name is a pointer into its first record's data, `step` octets further each."""
+    records = [record(b"\0", wire.TXT, place)]
+    end = len(answer(*records)) - 2
+    while len(records) < 1300:
+        targets = [end - (len(records) * 3 + k) * step % 16000 for k in range(3)]
+        name, *names = [struct.pack("!H", 0xC000 | target) for target in targets]
+        records.append(record(name, wire.SOA, b"".join(names) + bytes(20)))
+    return answer(*records)
+
+
+# Each pointer leads to the one before it, down to the root; labels of one letter, and of no letter.
+CHAIN = b"\0" + b"".join(struct.pack("!H", 0xC01E + max(2 * k - 1, 0)) for k in range(8000))
+LABELS = (b"\1a" * 126 + b"\0") * 63
+
 HOSTILE = {
     "shorter than a header": b"\0" * 11,
     "not one question": bytes(12),
     "the question is cut off": QUESTION[:-1],
-    "a name is cut off": QUESTION[:13],
-    "label of unknown kind": QUESTION[:12] + b"\x80" + QUESTION[13:],
     "a name runs out of the message": QUESTION[:14],
-    "lead backwards": QUESTION[:12] + b"\xc0\x0c" + QUESTION[14:],
-    "a record is cut off": QUESTION[:7] + b"\1" + QUESTION[8:] + b"\0\0\1\0\1\0\0\0\0\0",
-    "the data of a record is cut off": QUESTION[:7] + b"\1" + QUESTION[8:] + b"\0\0\1\0\1\0\0\0\0\0\4",
-    "wrong size": QUESTION[:7] + b"\1" + QUESTION[8:] + b"\0\0\1\0\1\0\0\0\0\0\3abc",
-    "misplaced": QUESTION[:7] + b"\1" + QUESTION[8:] + b"\0\0\x29\0\1\0\0\0\0\0\0",
-    "out of its record": QUESTION[:7] + b"\1" + QUESTION[8:] + b"\0\0\5\0\1\0\0\0\0\0\1\1a\0",
+    "longer than 255 octets": QUESTION[:12] + b"\1a" * 200,
+    "a label of unknown kind": QUESTION[:12] + b"\x80" + QUESTION[13:],
+    "a pointer in the question": QUESTION[:12] + b"\5\1a\0xx\xc0\x0d" + QUESTION[15:],
+    "a record is cut off": answer(b"\0\0\1\0\1\0\0\0\0\0"),
+    "the data of a record is cut off": answer(b"\0\0\1\0\1\0\0\0\0\0\4"),
+    "an address of the wrong size": answer(record(b"\0", wire.AAAA, b"abcd")),
+    "a compression pointer is cut off": answer(b"\xc0"),
+    "does not lead backwards": answer(record(b"\xc0\x13", wire.A, bytes(4))),
+    "pointer that does not": answer(record(b"\xc0\x0b", wire.A, bytes(4))),
+    "compression pointer that": answer(record(b"\1b\xc0\x13", wire.A, bytes(4))),
+    "a name longer than": answer(
+        record(b"\0", wire.TXT, b"\1a" * 120 + b"\0"), record(b"\7" * 16 + b"\xc0\x1e", 1, b"")
+    ),
+    "misplaced": answer(OPT_RECORD + b"\0\0"),
+    "not the only one": answer(OPT_RECORD + b"\0\0", OPT_RECORD + b"\0\0", section=wire.ADDITIONAL),
+    "an EDNS option is cut off": answer(OPT_RECORD + b"\0\5\0\x0f\0\2x", section=wire.ADDITIONAL),
+    "longer or shorter than its type": answer(record(b"\0", wire.CNAME, b"\1a\0x")),
+    "longer or shorter": answer(record(b"\0", wire.CNAME, b""), record(b"\0", wire.A, bytes(4))),
+    "shorter than its": answer(record(b"\0", wire.SOA, b"\0\0" + bytes(19))),
+    "more compressed names": leaning(CHAIN, 2),
 }
 
 
@@ -78,6 +125,90 @@ def test_a_mutated_message_is_read_or_refused(data: st.DataObject) -> None:
         return
     again = wire.write(message)
     assert wire.read(again) == message._replace(question=wire.read(again).question)
+
+
+@pytest.mark.parametrize("place", [CHAIN, LABELS], ids=["pointers", "labels"])
+def test_many_names_that_lean_on_long_ones_cost_no_more_than_their_octets(place: bytes) -> None:
+    steps = 0
+
+    def count(*_: object) -> Callable[..., object]:
+        nonlocal steps
+        steps += 1
+        return count
+
+    octets = leaning(place, 2)
+    assert len(octets) > 60000
+    sys.settrace(count)
+    try:
+        with contextlib.suppress(wire.WireError):
+            wire.read(octets)
+    finally:
+        sys.settrace(None)
+    assert steps < 15 * len(octets)
+
+
+def test_rfc1035_4_1_4_a_pointer_leads_to_a_name_within_a_record() -> None:
+    cname, a = record(b"\xc0\x0c", wire.CNAME, b"\1b\xc0\x0c"), record(b"\1c\xc0\x1f", wire.A, bytes(4))
+    records = wire.read(answer(cname, a)).sections[wire.ANSWER]
+    assert [(r.name, r.data) for r in records] == [(b"\1a\0", b"\1b\1a\0"), (b"\1c\1b\1a\0", bytes(4))]
+
+
+@pytest.mark.parametrize(
+    ("type_", "data"),
+    [
+        ("NAPTR", '10 20 "u" "E2U+sip" "" target.www.example.'),
+        ("RP", "mail.www.example. text.www.example."),
+        ("AFSDB", "1 afs.www.example."),
+        ("RT", "1 rt.www.example."),
+        ("KX", "1 kx.www.example."),
+        ("PX", "1 map822.www.example. mapx400.www.example."),
+        ("SRV", "1 2 3 srv.www.example."),
+    ],
+)
+def test_rfc3597_4_compressed_names_in_the_data_of_old_types_are_written_out(type_: str, data: str) -> None:
+    message = answered([f"www.example. 60 IN {type_} {data}"])
+    target = dns.rdata.from_text("IN", type_, data).to_wire()
+    compressed = target.replace(b"\3www\7example\0", b"\xc0\x0c")
+    assert len(compressed) < len(target)
+    octets = message.to_wire().replace(
+        len(target).to_bytes(2, "big") + target, struct.pack("!H", len(compressed)) + compressed
+    )
+    assert wire.read(octets).sections[wire.ANSWER][0].data == target
+
+
+def test_rfc1035_4_1_4_a_name_that_was_written_already_is_pointed_to() -> None:
+    lines = [
+        "www.example. 60 IN CNAME web.elsewhere.test.",
+        *(f"web.elsewhere.test. 60 IN A 192.0.2.{k}" for k in range(9)),
+    ]
+    message = answered(lines)
+    octets = wire.write(wire.read(message.to_wire()))
+    assert octets.count(b"elsewhere") == 1
+    assert dns.message.from_wire(octets) == message
+
+
+def test_what_would_be_larger_than_a_message_is_cut_to_its_question() -> None:
+    message = wire.read(answered([]).to_wire())
+    a = wire.Record(wire.name_of("www.example"), wire.AAAA, wire.IN, 60, bytes(16))
+    whole, cut = [message._replace(sections=([a] * count, [], [])) for count in (2339, 2340)]
+    assert wire.LARGEST - 28 < len(wire.write(whole)) <= wire.LARGEST
+    found = dns.message.from_wire(wire.write(cut))
+    assert (found.flags & dns.flags.TC, found.answer, found.edns) == (dns.flags.TC, [], 0)
+
+
+@pytest.mark.parametrize(
+    ("counts", "taken"), [((0, 0, 2), True), ((0, 0, 3), False), ((1, 0, 0), False), ((0, 1, 0), False)]
+)
+def test_a_query_has_no_more_than_opt_and_a_signature(counts: tuple[int, int, int], taken: bool) -> None:
+    octets = QUESTION[:6] + struct.pack("!3H", *counts) + QUESTION[12:] + record(b"\0", 250, b"") * sum(counts)
+    wire.read(octets)
+    with contextlib.nullcontext() if taken else pytest.raises(wire.WireError, match="records of an answer"):
+        wire.read_query(octets)
+
+
+def test_what_lies_behind_a_message_is_not_part_of_it() -> None:
+    message, end = wire.read_to_end(QUESTION + b"junk")
+    assert (message, end) == (wire.read(QUESTION), len(QUESTION))
 
 
 def test_the_ttl_fields_are_those_of_all_records_but_opt() -> None:
