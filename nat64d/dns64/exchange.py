@@ -1,7 +1,7 @@
 """One server asked over one transport: UDP from many ports, TCP and TLS over one connection for many questions.
 
-An answer is taken only for the question, ID and letter case it was asked with (RFC 5452 section 9, 0x20); what else
-arrives is counted and left lying, for the answer may still come.
+An answer is taken only for the question and ID it was asked with (RFC 5452 section 9), by UDP in the same letters too
+(0x20); what else arrives is counted and left lying, for the answer may still come.
 """
 
 import asyncio
@@ -11,7 +11,7 @@ import ssl
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Any, NamedTuple
 
-from nat64d.dns64.wire import HEADER, QR, WireError, read_question
+from nat64d.dns64.wire import HEADER, OPCODE, QR, WireError, read_question
 
 # LIMITS
 PORTS = 32  # UDP sockets, each with a port of the kernel's choice
@@ -51,16 +51,22 @@ class Counters:
         self.case = 0  # ... in other letters
 
 
+def same_but_for_case(question: bytes, other: bytes) -> bool:
+    """Whether questions in wire form ask the same: type and class are numbers, whose octets only look like letters."""
+    return question[-4:] == other[-4:] and question[:-4].lower() == other[:-4].lower()
+
+
 class _Waiting(NamedTuple):
     question: bytes
     answer: asyncio.Future[bytes]
 
 
 class Pending:
-    """Questions asked and not yet answered, by their ID."""
+    """Questions asked and not yet answered, by their ID. `exact`: answers have to be in the letters of the question."""
 
-    def __init__(self, counters: Counters) -> None:
+    def __init__(self, counters: Counters, exact: bool) -> None:
         self.counters = counters
+        self._exact = exact
         self._waiting: dict[int, _Waiting] = {}
 
     def __len__(self) -> int:
@@ -82,7 +88,7 @@ class Pending:
     def take(self, octets: bytes) -> None:
         """Give an answer to whoever asked for it."""
         waiting = self._waiting.get(int.from_bytes(octets[:2], "big")) if len(octets) >= HEADER else None
-        if waiting is None or waiting.answer.done() or not octets[2] & QR >> 8:
+        if waiting is None or waiting.answer.done() or octets[2] & (QR | OPCODE) >> 8 != QR >> 8:
             self.counters.strange += 1
             return
         try:
@@ -91,11 +97,13 @@ class Pending:
             question = b""
         if question == waiting.question:
             waiting.answer.set_result(octets)
-        elif question.lower() == waiting.question.lower():
+        elif not same_but_for_case(question, waiting.question):
+            self.counters.mismatched += 1
+        elif self._exact:
             self.counters.case += 1
             waiting.answer.set_exception(CaseError())
         else:
-            self.counters.mismatched += 1
+            waiting.answer.set_result(octets)
 
     def fail(self, reason: str) -> None:
         """Nobody will be answered."""
@@ -110,7 +118,7 @@ class _Port:
 
     def __init__(self, server: Server, counters: Counters) -> None:
         self.asked = 0
-        self.pending = Pending(counters)
+        self.pending = Pending(counters, exact=True)
         family = socket.AF_INET6 if server.address.version == 6 else socket.AF_INET
         self._socket = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
         try:
@@ -192,13 +200,22 @@ class Stream:
     def __init__(self, server: Server, counters: Counters, context: ssl.SSLContext | None = None) -> None:
         self._server = server
         self._context = context or (ssl.create_default_context() if server.tls else None)
-        self._pending = Pending(counters)
+        self._pending = Pending(counters, exact=False)  # nobody guesses in between
         self._writer: asyncio.StreamWriter | None = None
         self._reading: asyncio.Task[None] | None = None
         self._opening = asyncio.Lock()
 
     async def ask(self, query: bytes) -> bytes:
-        """The octets of the answer. Raises CaseError, ExchangeError; waits for ever."""
+        """The octets of the answer, in whatever letters. Raises ExchangeError; waits for ever."""
+        kept = self._writer is not None
+        try:
+            return await self._ask(query)
+        except ExchangeError:
+            if not kept:
+                raise
+            return await self._ask(query)  # RFC 7766 section 6.2.4: the server may hang up whenever it likes
+
+    async def _ask(self, query: bytes) -> bytes:
         if len(self._pending) >= OUTSTANDING:
             raise ExchangeError("too many questions wait already")
         async with self._opening:

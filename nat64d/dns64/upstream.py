@@ -16,8 +16,8 @@ from nat64d.dns64.wire import (
     Message,
     Question,
     WireError,
-    read,
     read_question,
+    read_to_end,
     write,
 )
 
@@ -27,7 +27,7 @@ PATIENCE = 1.0  # seconds until another server is asked too, before one has show
 DEADLINE = 5.0  # seconds until the question is given up
 WEIGHT = 0.2  # of a new measurement in the smoothed time of a server
 PENALTY = 2.0  # seconds a server counts as taking that did not answer
-KEEPS_CASE = 3  # answers in other letters, confirmed by TCP, until a server is no longer tested by 0x20
+KEEPS_CASE = 3  # answers in other letters, by TCP as well, until a server is asked in lower case only
 
 
 class UnansweredError(Exception):
@@ -43,10 +43,11 @@ class Answer(NamedTuple):
     @classmethod
     def to(cls, query: bytes, octets: bytes) -> Self:
         """Octets that answer a query, its name in the letters of the query (which 0x20 changed): compressed names lean
-        on it. Raises WireError."""
-        end = read_question(query).end
-        octets = octets[:HEADER] + query[HEADER:end] + octets[end:]
-        return cls(octets, read(octets))
+        on it. What lies behind the message is cut off. Raises WireError."""
+        asked = read_question(query).end
+        octets = octets[:HEADER] + query[HEADER:asked] + octets[asked:]
+        message, end = read_to_end(octets)
+        return cls(octets[:end], message)
 
 
 class Upstream:
@@ -76,12 +77,14 @@ class Upstream:
     async def _ask(self, query: bytes) -> Answer:
         if self._datagrams is None:
             return Answer.to(query, await self._stream.ask(query))
+        asked = lower_case(query) if self._flattens >= KEEPS_CASE else other_case(query)
         try:
-            asked = query if self._flattens >= KEEPS_CASE else other_case(query)
-            answer = Answer.to(query, await self._datagrams.ask(asked))
+            octets = await self._datagrams.ask(asked)
         except CaseError:
-            answer = Answer.to(query, await self._stream.ask(query))
-            self._flattens += 1
+            octets = await self._stream.ask(asked)
+            end = read_question(asked).end
+            self._flattens += octets[HEADER:end] != asked[HEADER:end]
+        answer = Answer.to(query, octets)
         return Answer.to(query, await self._stream.ask(query)) if answer.message.truncated else answer
 
     def close(self) -> None:
@@ -159,6 +162,12 @@ async def race(askers: list[tuple[Callable[[], Awaitable[Answer]], float, str]])
     finally:
         for task in running:
             task.cancel()
+
+
+def lower_case(query: bytes) -> bytes:
+    """The query with its name in lower case, which servers keep that keep no other."""
+    end = read_question(query).end
+    return query[:HEADER] + query[HEADER : end - 4].lower() + query[end - 4 :]
 
 
 def other_case(query: bytes) -> bytes:
