@@ -9,6 +9,7 @@ from nat64d.dns64.wire import (
     AD,
     CNAME,
     DNAME,
+    IN,
     NOERROR,
     NSEC,
     NSEC3,
@@ -24,11 +25,13 @@ from nat64d.dns64.wire import (
     Edns,
     Message,
     Record,
+    ends_with,
     least_ttl,
 )
 
 # SPEC: section 5.1.7, where a negative answer has no SOA record
 TTL_WITHOUT_SOA = 600
+ALIASES = 16  # one after the other
 SYNTHESISED = 29  # RFC 8914: Extended DNS Error "Synthesized"
 _SIGNATURES = (RRSIG, NSEC, NSEC3)
 
@@ -57,13 +60,30 @@ def look_at(answer: Message | None, policy: Policy, key: bytes) -> Finding:
         return Finding.ABSENT
     if answer.rcode != NOERROR:
         return Finding.FAILED
-    addresses = [record.data for record in answer.sections[0] if record.type == AAAA]
+    addresses = [record.data for record in chain(answer, AAAA) if record.type == AAAA]
     if not addresses:
         return Finding.EMPTY
     excluded = [policy.forces(key) or policy.excludes(data) for data in addresses]
     if all(excluded):
         return Finding.EXCLUDED
     return Finding.FILTER if any(excluded) else Finding.USE
+
+
+def chain(answer: Message, type_: int) -> list[Record]:
+    """Of an answer the records of a type, and the aliases that lead there from the question; what else a server may
+    have put beside them answers nothing that was asked (RFC 5452 section 6)."""
+    records = [record for record in answer.sections[0] if record.class_ == IN]
+    aliases = {record.name.lower(): record.data.lower() for record in reversed(records) if record.type == CNAME}
+    names = [end := answer.question.key]
+    while (end := aliases.get(end, end)) not in names and len(names) <= ALIASES:
+        names.append(end)
+    return [
+        record
+        for record in records
+        if (record.type == type_ and record.name.lower() == names[-1])
+        or (record.type == CNAME and record.name.lower() in names)
+        or (record.type == DNAME and any(ends_with(name, record.name.lower()) for name in names))
+    ]
 
 
 def without_excluded(answer: Message, policy: Policy) -> Message:
@@ -88,13 +108,11 @@ def synthesise(query: Message, aaaa: Message | None, a: Message | None, policy: 
         return None
     limit = soa_ttl(aaaa)
     answers = []
-    for record in a.sections[0]:
-        if record.type == A:
-            data = policy.embed(record.data)
-            if data is not None:
-                answers.append(Record(record.name, AAAA, record.class_, min(record.ttl, limit), data))
-        elif record.type in {CNAME, DNAME}:
+    for record in chain(a, A):
+        if record.type != A:
             answers.append(record)
+        elif (data := policy.embed(record.data)) is not None:
+            answers.append(record._replace(type=AAAA, ttl=min(record.ttl, limit), data=data))
     if not any(record.type == AAAA for record in answers):
         return None
     rest = [[record for record in section if record.type not in _SIGNATURES] for section in a.sections[1:]]

@@ -230,7 +230,7 @@ class _Reader:
             raise WireError("the data of a record is cut off")
         if type_ in _LAYOUTS:
             data = self._data(_LAYOUTS[type_], at, end)
-        elif (type_ == A and length != 4) or (type_ == AAAA and length != 16):
+        elif (type_ == A and class_ == IN and length != 4) or (type_ == AAAA and length != 16):
             raise WireError("an address of the wrong size")
         else:
             data = octets[at:end]

@@ -1,13 +1,14 @@
 """RFC 6147 sections 5.1 to 5.5 on answers: what is made of an AAAA and an A answer."""
 
-from ipaddress import IPv4Network, IPv6Address, IPv6Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from itertools import pairwise
 
 import dns.message
 import pytest
 
 from nat64d.dns64 import wire
 from nat64d.dns64.policy import MAPPED, Policy, Range, embed, extract, ranges_for
-from nat64d.dns64.synthesis import SYNTHESISED, TTL_WITHOUT_SOA, Finding, look_at, synthesise, without_excluded
+from nat64d.dns64.synthesis import ALIASES, SYNTHESISED, TTL_WITHOUT_SOA, Finding, look_at, synthesise, without_excluded
 from tests.dns64.zone import SOA, reply
 
 POOL6 = IPv6Network("64:ff9b::/96")
@@ -72,6 +73,43 @@ def test_rfc6147_5_1_5_aliases_stay_and_the_record_is_at_their_end() -> None:
     ]
     lines = made([*chain[:1], f"example. 300 IN SOA {SOA}"], [*chain, "a.example.net. 50 IN A 192.0.2.1"])
     assert lines == [*chain, "a.example.net. 50 IN AAAA 64:ff9b::c000:201"]
+
+
+ELSEWHERE = "bank.example. 60 IN"
+
+
+@pytest.mark.parametrize(
+    "beside",
+    [
+        [f"{ELSEWHERE} A 203.0.113.66"],
+        [f"{ELSEWHERE} CNAME www.example.", "evil.example. 60 IN A 203.0.113.66"],
+        [f"{ELSEWHERE} AAAA 64:ff9b::cb00:7142", "example.net. 60 IN DNAME example."],
+        [f"{NAME} 60 HS A \\# 4 cb007142"],
+        [f"{NAME} 60 IN AAAA 2001:db8::bad"],
+    ],
+)
+def test_rfc5452_6_records_that_answer_no_question_are_not_made_into_an_answer(beside: list[str]) -> None:
+    lines = made("NODATA", [*beside, f"{NAME} 60 IN A 192.0.2.1", *beside])
+    assert lines == [f"{NAME} 60 IN AAAA 64:ff9b::c000:201"]
+    assert made("NODATA", beside) == []
+
+
+def test_rfc5452_6_an_aaaa_record_of_another_name_is_no_answer() -> None:
+    assert look_at(answer("AAAA", [f"{ELSEWHERE} AAAA 2001:db8::bad"]), POLICY, KEY) is Finding.EMPTY
+
+
+@pytest.mark.parametrize(("length", "found"), [(0, True), (ALIASES, True), (ALIASES + 1, False), (3000, False)])
+def test_aliases_are_followed_so_far_and_never_in_circles(length: int, found: bool) -> None:
+    names = [wire.name_of(f"n{k}.example") for k in range(length)]
+    steps = [KEY, *names]
+    aliases = [wire.Record(a, wire.CNAME, wire.IN, 60, b) for a, b in pairwise(steps)]
+    deep = [wire.Record(wire.name_of("example"), wire.DNAME, wire.IN, 60, wire.name_of("example"))] * length
+    last = wire.Record(steps[-1], wire.A, wire.IN, 60, IPv4Address("192.0.2.1").packed)
+    empty = answer("A", "NODATA")
+    whole = empty._replace(sections=([*deep, *reversed(aliases), last], [], []))
+    assert (synthesise(QUERY, None, whole, POLICY) is not None) is found
+    circle = empty._replace(sections=([*aliases, last._replace(type=wire.CNAME, data=KEY)], [], []))
+    assert synthesise(QUERY, None, circle, POLICY) is None
 
 
 @pytest.mark.parametrize(
