@@ -5,6 +5,7 @@ makes is bounded by its size.
 """
 
 import struct
+from bisect import bisect_right
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
@@ -174,6 +175,7 @@ class _Reader:
         self._octets = octets
         self._names = {HEADER: question.name}  # by the offsets that pointers lead to
         self._left = POINTED
+        self._fields: list[int] = []  # where the TTL fields are: not what a name may consist of, for they change
 
     def name(self, at: int) -> tuple[bytes, int]:
         """(name in wire form, offset behind it)."""
@@ -206,6 +208,9 @@ class _Reader:
             self._left -= at + 2 - target
             if self._left < 0:
                 raise WireError("more compressed names than any server would write")
+            field = bisect_right(self._fields, target - 4)
+            if field < len(self._fields) and self._fields[field] < at + 2:
+                raise WireError("a name made of numbers")
             parts.append(octets[target:at])
             before = target
             if not octets[at]:
@@ -224,6 +229,7 @@ class _Reader:
         if at + _fixed.size > len(octets):
             raise WireError("a record is cut off")
         type_, class_, ttl, length = _fixed.unpack_from(octets, at)
+        self._fields.append(at + 4)
         at += _fixed.size
         end = at + length
         if end > len(octets):

@@ -102,6 +102,8 @@ HOSTILE = {
     "longer or shorter than its type": answer(record(b"\0", wire.CNAME, b"\1a\0x")),
     "longer or shorter": answer(record(b"\0", wire.CNAME, b""), record(b"\0", wire.A, bytes(4))),
     "shorter than its": answer(record(b"\0", wire.SOA, b"\0\0" + bytes(19))),
+    "a name made of numbers": answer(record(b"\0", wire.A, bytes(4)), record(b"\xc0\x18", wire.A, bytes(4))),
+    "made of numbers": answer(b"\0" + struct.pack("!HHIH", wire.CNAME, 1, 0x01610000, 2) + b"\xc0\x18"),
     "more compressed names": leaning(CHAIN, 2),
 }
 
