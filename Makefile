@@ -55,7 +55,7 @@ fuzz: $(VENV)/.test  ## hostile packets for SECONDS=60, plain and with bounds ch
 fuzz-long: $(VENV)/.test  ## PACKETS=1000000 packets through the translator and the oracle, on all cores
 	@$(BIN)/python -m tests.fuzz_long --packets $(PACKETS)
 
-bench: $(VENV)/.test tools-bench  ## against kernel forwarding and tayga, ROUNDS=3 alternating rounds (root)
+bench: $(VENV)/.test tools-bench  ## against kernel forwarding, tayga and (names) unbound, ROUNDS=3 alternating rounds (root)
 	@$(AS_ROOT) $(BIN)/python -m tests.bench --rounds $(ROUNDS)
 
 replay: $(VENV)/.run  ## every golden capture through the pipeline, byte for byte
@@ -63,6 +63,9 @@ replay: $(VENV)/.run  ## every golden capture through the pipeline, byte for byt
 
 replay-generic: $(VENV)/.run  ## the same with code compiled for another processor, which must make no difference
 	@NUMBA_CPU_NAME=generic NUMBA_CPU_FEATURES= NAT64D_CACHE=$(VENV)/generic $(BIN)/python -m tests.golden
+
+bench-dns: $(VENV)/.test tools-bench  ## only the name server against unbound, ROUNDS=3 (root)
+	@$(AS_ROOT) $(BIN)/python -m tests.bench.dns --rounds $(ROUNDS)
 
 bench-replay: $(VENV)/.test  ## how fast a million packets replay
 	@$(BIN)/python -m tests.bench.replay
@@ -102,6 +105,6 @@ tools-e2e:
 	@[ "$$(id -u)" != 0 ] || .ci/need iproute2 curl iputils-ping traceroute ethtool nftables
 
 tools-bench:
-	@.ci/need iproute2 iperf3 tayga ethtool
+	@.ci/need iproute2 iperf3 tayga ethtool unbound dnsperf
 
-.PHONY: run demo test check test-jit test-nojit test-bounds e2e fuzz fuzz-long bench replay replay-generic bench-replay readme clean help tools-demo tools-e2e tools-bench
+.PHONY: run demo test check test-jit test-nojit test-bounds e2e fuzz fuzz-long bench bench-dns replay replay-generic bench-replay readme clean help tools-demo tools-e2e tools-bench

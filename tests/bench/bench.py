@@ -20,7 +20,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from nat64d import lab
 from nat64d.lab import Lab
-from tests.bench import paths, report
+from tests.bench import dns, paths, report
 from tests.bench.paths import Hosts, MissingError, Way, entered
 from tests.bench.traffic import (
     ETHERNET,
@@ -161,6 +161,15 @@ def measure_core() -> tuple[list[report.Figure], list[report.Figure], str]:
         return core.run(status.update), *mappings.run(status.update)
 
 
+def measure_dns(rounds: int, seconds: float) -> list[dns.Row]:
+    """The name server beside unbound; nothing, with a sentence, where a program is missing."""
+    if reason := dns.obstacle():
+        console.print(f"[yellow]The name server is left out: {reason}")
+        return []
+    with console.status("name server") as status:
+        return dns.compare(rounds, seconds, status.update)
+
+
 def main(
     rounds: Annotated[int, typer.Option(min=1, help="Alternating rounds; the table shows medians.")] = 3,
     seconds: Annotated[float, typer.Option(min=1, help="Length of one measurement.")] = 3,
@@ -169,8 +178,10 @@ def main(
     json: Annotated[Path | None, typer.Option(help="Write every sample to this file, one JSON object a line.")] = None,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print the tables as Markdown.")] = False,
     core: Annotated[bool, typer.Option(help="Measure the translator core as well.")] = True,
+    dns64: Annotated[bool, typer.Option("--dns/--no-dns", help="And the name server.")] = True,
 ) -> None:
-    """Compare plain kernel forwarding, tayga and nat64d in one run, then measure the translator core in memory."""
+    """Compare plain kernel forwarding, tayga and nat64d in one run, then measure the translator core in memory, then
+    compare the name server with unbound."""
     names = chosen(ways, list(paths.WAYS), "--ways")
     measures = [m for m in MEASURES if (only or "").lower() in m.name.lower()]
     if not measures:
@@ -180,13 +191,17 @@ def main(
     facts = report.host()
     rows = compare(names, measures, rounds, seconds)
     figures, mapped, loading = measure_core() if core else ([], [], "")
+    served = measure_dns(rounds, seconds) if dns64 else []
     if json:
-        json.write_text("".join(line + "\n" for line in report.json_lines(facts, rows, [*figures, *mapped])))
+        lines = [*report.json_lines(facts, rows, [*figures, *mapped]), *dns.json_lines(served)]
+        json.write_text("".join(line + "\n" for line in lines))
     medians = f"Medians of {rounds} rounds of {seconds:g} s; CPU for each octet (TCP) or datagram (UDP)"
     tables = [(medians, *report.cells(rows))] if rows else []
     if core:
         tables.append((report.CORE, *report.core_cells(figures)))
         tables.append((f"{loading} {report.MAPPINGS}", *report.core_cells(mapped)))
+    if served:
+        tables.append((dns.title(rounds, seconds), *dns.cells(served)))
     out = Console(width=max(console.width, report.WIDTH), highlight=False, markup=False)
     out.print(report.sentence(facts), *([report.widest(rows)] if rows else []), sep="\n")
     for title, head, body in tables:
