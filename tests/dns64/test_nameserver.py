@@ -1,0 +1,193 @@
+"""The name server as the daemon has it: ports that are taken, a host that changes, counters for other threads."""
+
+import asyncio
+import os
+import socket
+from collections.abc import Awaitable, Callable
+from ipaddress import IPv4Network, IPv6Network, ip_address
+from typing import Any
+
+import dns.asyncquery
+import dns.exception
+import dns.message
+import pytest
+
+from nat64d.config import Config
+from nat64d.dns64 import nameserver as module
+from nat64d.dns64.nameserver import Facts, NameServer, facts, planned
+from nat64d.dns64.outcome import EVENTS
+from tests.dns64.zone import Zone, serve
+
+WWW = "www.example."
+LINKS = (IPv4Network("203.0.113.0/24"), IPv6Network("2001:db8:1::/64"))
+ADDRESSES = (ip_address("203.0.113.1"), ip_address("2001:db8:1::1"), ip_address("::1"))
+RESOLV = "nameserver 192.0.2.53\nnameserver ::1\nnameserver 203.0.113.1\n"
+
+
+def configured(port: int, **more: object) -> Config:
+    given = {"listen": [f"127.0.0.1:{port}"], "upstream": ["127.0.0.1:9"], **more}
+    return Config.model_validate({"pool6": "64:ff9b::/96", "dns64": given})
+
+
+def zone(address: str) -> Zone:
+    return Zone({(WWW, "A"): [f"{WWW} 60 IN A {address}"], (WWW, "AAAA"): "NODATA"})
+
+
+async def ask(port: int, patience: int = 50) -> list[str]:
+    for _ in range(patience):
+        try:
+            answer = await dns.asyncquery.udp(dns.message.make_query(WWW, "AAAA"), "127.0.0.1", port=port, timeout=0.3)
+        except (dns.exception.Timeout, OSError):
+            await asyncio.sleep(0.05)
+            continue
+        return [item.to_text() for rrset in answer.answer for item in rrset]
+    raise AssertionError("nobody answers")
+
+
+async def until(condition: Callable[[], Awaitable[bool]]) -> None:
+    for _ in range(100):
+        if await condition():
+            return
+        await asyncio.sleep(0.05)
+    raise AssertionError("it never came true")
+
+
+@pytest.fixture
+def port() -> int:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
+
+
+@pytest.fixture
+def upstream(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
+    """Whom the plan names, whatever the configuration does: a port of the loopback."""
+    chosen = {"port": 9}
+    monkeypatch.setattr(module, "FOLLOW", 0.05)
+    monkeypatch.setattr(module, "facts", lambda: Facts(LINKS, ADDRESSES, ""))
+    monkeypatch.setattr(module, "planned", lambda *a: planned(*a) | {"upstream": [["127.0.0.1", chosen["port"], None]]})
+    return chosen
+
+
+def run(config: Config, body: Callable[[NameServer], Awaitable[None]]) -> None:
+    async def whole() -> None:
+        one = NameServer(config)
+        await one.start()
+        try:
+            await body(one)
+        finally:
+            await one.stop()
+            await asyncio.sleep(0.01)
+
+    asyncio.run(whole())
+
+
+def test_the_host_names_its_links_and_itself() -> None:
+    found = facts()
+    assert ip_address("127.0.0.1") in found.addresses
+    assert IPv4Network("127.0.0.0/8") in found.links
+
+
+@pytest.mark.parametrize(
+    ("listening", "expected"),
+    [
+        (["[::]:53"], ["192.0.2.53:53", "203.0.113.1:53"]),
+        (["[::]:53", "0.0.0.0:53"], ["192.0.2.53:53"]),
+        (["203.0.113.1:53"], ["192.0.2.53:53", "[::1]:53"]),
+        (["[::]:5353"], ["192.0.2.53:53", "[::1]:53", "203.0.113.1:53"]),
+    ],
+)
+def test_the_servers_of_the_system_are_asked_but_not_itself(listening: list[str], expected: list[str]) -> None:
+    config = Config.model_validate({"pool6": "64:ff9b::/96", "dns64": {}})
+    document = planned(config, Facts(LINKS, ADDRESSES, RESOLV), listening)
+    assert list(map(str, module.servers_in(document))) == expected
+
+
+def test_local_clients_are_those_on_our_links_too() -> None:
+    config = Config.model_validate({"pool6": "64:ff9b::/96", "dns64": {}})
+    (policy,) = planned(config, Facts(LINKS, ADDRESSES, ""), [])["policies"]
+    assert {"203.0.113.0/24", "2001:db8:1::/64", "fc00::/7"} <= set(policy["clients"])
+    assert "0.0.0.0/0" not in policy["clients"]
+
+
+def test_synthesis_begins_when_packets_are_translated_and_ends_with_it(port: int, upstream: dict[str, int]) -> None:
+    async def body(one: NameServer) -> None:
+        upstream["port"], end = await serve(zone("192.0.2.1"))
+        await until(lambda: answered(one, upstream["port"]))
+        assert await ask(port) == []
+        one.ready(True)
+        assert await ask(port) == ["64:ff9b::c000:201"]
+        one.ready(False)
+        assert await ask(port) == []
+        end()
+
+    run(configured(port), body)
+
+
+async def answered(one: NameServer, port: int) -> bool:
+    """Whether the process has come to know this upstream."""
+    report = await asyncio.to_thread(one.report)
+    return f"127.0.0.1:{port}" in report.get("upstream", {})
+
+
+def test_another_resolv_conf_is_followed(port: int, upstream: dict[str, int]) -> None:
+    async def body(one: NameServer) -> None:
+        first, end = await serve(zone("192.0.2.1"))
+        second, end2 = await serve(zone("192.0.2.2"))
+        one.ready(True)
+        upstream["port"] = first
+        await until(lambda: answered(one, first))
+        assert await ask(port) == ["64:ff9b::c000:201"]
+        end()
+        upstream["port"] = second
+        await until(lambda: answered(one, second))
+        assert one.status()["upstream"] == [f"127.0.0.1:{second}"]
+        assert list((await asyncio.to_thread(one.report))["upstream"]) == [f"127.0.0.1:{second}"]
+        end2()
+
+    run(configured(port), body)
+
+
+def test_a_taken_port_is_named_with_its_holder_and_taken_when_free(port: int, upstream: dict[str, int]) -> None:
+    async def body(one: NameServer) -> None:
+        (sentence,) = one.warnings()
+        assert sentence.startswith(f"[dns64] listen = 127.0.0.1:{port}: UDP port {port} is taken by ")
+        assert sentence.endswith(f"(process {os.getpid()}).")
+        assert one.status()["listening"] == []
+        holder.close()
+        await until(lambda: listens(one))
+        assert one.warnings() == []
+        assert one.status()["listening"] == [f"127.0.0.1:{port}"]
+
+    async def listens(one: NameServer) -> bool:
+        return bool((await asyncio.to_thread(one.report)).get("listening"))
+
+    holder = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    holder.bind(("127.0.0.1", port))
+    try:
+        run(configured(port), body)
+    finally:
+        holder.close()
+
+
+def test_events_have_a_row_each_also_while_nothing_answers(port: int, upstream: dict[str, int]) -> None:
+    async def body(one: NameServer) -> None:
+        rows = await asyncio.to_thread(one.events)
+        assert [row["event"] for row in rows] == list(EVENTS)
+        assert {row["count"] for row in rows} == {0}
+
+    run(configured(port), body)
+    rows: list[dict[str, Any]] = asyncio.run(before_it_starts(port))
+    assert [row["event"] for row in rows] == list(EVENTS)
+
+
+async def before_it_starts(port: int) -> list[dict[str, Any]]:
+    return NameServer(configured(port)).events()
+
+
+def test_nobody_to_ask_is_a_warning(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def body(one: NameServer) -> None:
+        assert one.warnings() == ["[dns64] has nobody to ask: /etc/resolv.conf names no other name server."]
+
+    monkeypatch.setattr(module, "facts", lambda: Facts(LINKS, ADDRESSES, "nameserver nonsense\n"))
+    run(configured(port, upstream="system"), body)
