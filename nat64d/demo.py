@@ -1,28 +1,33 @@
-"""`nat64d demo`: an IPv6-only client fetches a page from an IPv4-only server, in three network namespaces.
+"""`nat64d demo`: an IPv6-only client fetches a page from an IPv4-only server by its name, in three network namespaces.
 
 client6 ── 2001:db8:1::/64 ── gateway ── 192.0.2.0/24 ── server4
     ::10                   ::1  nat64d  .254            .1
 """
 
-import ipaddress
 import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from socketserver import BaseRequestHandler, UDPServer
 from textwrap import indent
 
+import dns.message
+import dns.rdatatype
+import dns.rrset
 from rich.console import Console
 from rich.text import Text
 
-from nat64d.lab import Daemon, Lab, LabError, Namespace, obstacle
+from nat64d.lab import NAT64D, Daemon, Lab, LabError, Namespace, obstacle
 
 CLIENT6, GATEWAY6 = "2001:db8:1::10", "2001:db8:1::1"
 SERVER4, GATEWAY4 = "192.0.2.1", "192.0.2.254"
 POOL4 = "203.0.113.0/30"
-POOL6 = ipaddress.IPv6Network("64:ff9b::/96")
-URL = f"http://[{POOL6[int(ipaddress.IPv4Address(SERVER4))]}]/"
+POOL6 = "64:ff9b::/96"
+NAME = "server4.example"
+URL = f"http://{NAME}/"
 
 CONFIG = f"""\
 pool6 = "{POOL6}"
@@ -30,11 +35,14 @@ strict_well_known_prefix = false  # {SERVER4} is a documentation address
 
 [[pool4]]
 addresses = "{POOL4}"
+
+[dns64]
+upstream = ["{SERVER4}"]
 """
 
 PICTURE = f"""\
 client6 ─────────────── gateway ─────────────── server4
-IPv6 only               nat64d                  IPv4 only
+IPv6 only               nat64d                  IPv4 only, {NAME}
 {CLIENT6:<23} pool {POOL4:<18} {SERVER4}
 """
 
@@ -58,7 +66,7 @@ def main() -> int:
 
 
 def serve() -> None:
-    """The web server inside server4: one page that says who asked, and over what."""
+    """Inside server4: the web server with one page, which says who asked and over what, and the name server of NAME."""
 
     class Page(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -72,18 +80,35 @@ def serve() -> None:
         def log_message(self, *_: object) -> None:
             """Quietly."""
 
-    with HTTPServer((SERVER4, 80), Page) as server:
+    class Name(BaseRequestHandler):
+        def handle(self) -> None:
+            octets, udp = self.request
+            udp.sendto(address_of(octets), self.client_address)
+
+    with HTTPServer((SERVER4, 80), Page) as server, UDPServer((SERVER4, 53), Name) as names:
+        threading.Thread(target=names.serve_forever, daemon=True).start()
         sys.stdout.write("listening\n")
         sys.stdout.flush()
         server.serve_forever()
 
 
+def address_of(octets: bytes) -> bytes:
+    """The answer to a DNS query: NAME has one IPv4 address, and nothing else has anything."""
+    query = dns.message.from_wire(octets)
+    answer = dns.message.make_response(query)
+    asked = query.question[0]
+    if (asked.name.to_text().lower(), asked.rdtype) == (f"{NAME}.", dns.rdatatype.A):
+        answer.answer.append(dns.rrset.from_text(asked.name, 60, "IN", "A", SERVER4))
+    return answer.to_wire()
+
+
 def _show(console: Console, lab: Lab, directory: Path) -> None:
     """The demonstration itself; raises LabError."""
     client, gateway, server = _network(lab)
+    client.use_resolver(GATEWAY6, directory)
     console.print()
     _output(console, PICTURE)
-    _start_web_server(server)
+    _start_servers(server)
     _heading(console, client, f"curl http://{SERVER4}/")
     _output(console, client.run("curl", "-sS", "--max-time", "5", f"http://{SERVER4}/", check=False).stderr)
 
@@ -96,6 +121,9 @@ def _show(console: Console, lab: Lab, directory: Path) -> None:
 
     _heading(console, client, f"curl {URL}")
     _output(console, client.run("curl", "-sS", "--fail", "--max-time", "10", URL).stdout)
+    _heading(console, gateway, f"nat64d dns64 trace {NAME} -c demo.toml")
+    trace = (*NAT64D, "dns64", "trace", NAME, "-c", str(directory / "nat64d.toml"))
+    _output(console, gateway.run(*trace).stdout)
     for listing in ("sessions", "counters"):
         _heading(console, gateway, f"nat64d {listing}")
         _output(console, daemon.ask(listing).stdout)
@@ -115,12 +143,12 @@ def _network(lab: Lab) -> tuple[Namespace, Namespace, Namespace]:
     return client, gateway, server
 
 
-def _start_web_server(server: Namespace) -> None:
+def _start_servers(server: Namespace) -> None:
     """Start serve() inside; returns when it listens."""
     command = (sys.executable, "-c", "from nat64d.demo import serve; serve()")
     process = server.popen(*command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     if process.stdout is None or process.stdout.readline() != "listening\n":
-        raise LabError(f"The web server did not start: {process.communicate()[1].strip()}")
+        raise LabError(f"The servers did not start: {process.communicate()[1].strip()}")
 
 
 def _heading(console: Console, host: Namespace, command: str) -> None:

@@ -44,6 +44,7 @@ class Namespace:
         self.name = name
         self.netns = netns
         self.processes: list[subprocess.Popen[str]] = []
+        self._resolv: Path | None = None
 
     def ip(self, *arguments: str) -> str:
         """Run `ip` for this namespace and give back what it printed; raises LabError."""
@@ -70,6 +71,11 @@ class Namespace:
         """Set a kernel parameter, for example `net.ipv4.ip_forward`."""
         self.run("sh", "-c", f"echo {value} > /proc/sys/{name.replace('.', '/')}")
 
+    def use_resolver(self, address: str, directory: Path) -> None:
+        """Let programs started from now on find this name server in resolv.conf, kept in `directory`."""
+        self._resolv = directory / f"resolv.conf.{self.name}"
+        self._resolv.write_text(f"nameserver {address}\noptions timeout:5 attempts:1\n", "utf-8")
+
     def forward(self) -> None:
         """Make this namespace a router for both families."""
         self.sysctl("net.ipv4.ip_forward", 1)
@@ -85,7 +91,11 @@ class Namespace:
                 pass
 
     def _enter(self) -> list[str]:
-        return ["ip", "netns", "exec", self.netns]
+        """What a command is put behind; `ip netns exec` has a view of files of its own: a mount shows nowhere else."""
+        inside = ["ip", "netns", "exec", self.netns]
+        if self._resolv is None:
+            return inside
+        return [*inside, "sh", "-ec", 'mount --bind "$0" /etc/resolv.conf; exec "$@"', str(self._resolv)]
 
 
 class Lab:

@@ -35,16 +35,6 @@ plat = "64:ff9b::/96"
 DISCOVERED = GIVEN.replace("64:ff9b::/96", "discover")
 
 
-class Customer(Daemon):
-    """nat64d on a host whose resolver is the provider's; `ip netns exec` has a view of files of its own."""
-
-    def command(self) -> list[str]:
-        """The command, behind one that puts another resolv.conf over that of this machine."""
-        resolv = self.directory / "resolv.conf"
-        resolv.write_text(f"nameserver {RESOLVER}\n")
-        return ["sh", "-ec", 'mount --bind "$0" /etc/resolv.conf; exec "$@"', str(resolv), *super().command()]
-
-
 @pytest.fixture(scope="module")
 def network(namespaces: None) -> Iterator[dict[str, Namespace]]:
     """The four hosts drawn above."""
@@ -90,7 +80,9 @@ def clat(
     """The customer's translator; afterwards there is no trace of it."""
     customer = network["customer"]
     before = traces(customer) | {"proxies": customer.ip("-6", "neighbour", "show", "proxy")}
-    daemon = Customer(customer, tmp_path_factory.mktemp("clat"), GIVEN if request.param == "given" else DISCOVERED)
+    directory = tmp_path_factory.mktemp("clat")
+    customer.use_resolver(RESOLVER, directory)
+    daemon = Daemon(customer, directory, GIVEN if request.param == "given" else DISCOVERED)
     if request.param == "discovered":
         begin_discovery(daemon, network["provider"])
     else:

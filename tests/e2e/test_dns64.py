@@ -61,21 +61,6 @@ remote-control:
 """
 
 
-class Resolving(Daemon):
-    """nat64d on a host whose resolver is another nat64d."""
-
-    def command(self) -> list[str]:
-        """The command, behind one that puts another resolv.conf over that of this machine."""
-        return [*resolving(self.directory, "2001:db8:2::1"), *super().command()]
-
-
-def resolving(directory: Path, address: str) -> list[str]:
-    """What runs a command with another resolv.conf: `ip netns exec` has a view of files of its own."""
-    resolv = directory / "resolv.conf"
-    resolv.write_text(f"nameserver {address}\noptions timeout:5 attempts:1\n")
-    return ["sh", "-ec", 'mount --bind "$0" /etc/resolv.conf; exec "$@"', str(resolv)]
-
-
 def unbound(host: Namespace, directory: Path, config: str) -> subprocess.Popen[str]:
     """Debian's unbound, once it answers."""
     file = directory / "unbound.conf"
@@ -108,6 +93,8 @@ def network(namespaces: None, tmp_path_factory: pytest.TempPathFactory) -> Itera
         server.route("192.0.2.0/24", "203.0.113.1")
         world = tmp_path_factory.mktemp("world")
         (world / "page").write_text("over IPv4")
+        client.use_resolver(RESOLVER, world)
+        customer.use_resolver("2001:db8:2::1", world)
         serve(server, "http", SERVER4, "80", str(world))
         unbound(server, world, WORLD)
         yield {host.name: host for host in lab.namespaces}
@@ -122,10 +109,9 @@ def nat64d(network: dict[str, Namespace], tmp_path_factory: pytest.TempPathFacto
 
 
 @pytest.fixture
-def client(network: dict[str, Namespace], nat64d: Daemon, tmp_path: Path) -> Callable[..., str]:
+def client(network: dict[str, Namespace], nat64d: Daemon) -> Callable[..., str]:
     """Run a program on client6: what it printed."""
-    prefix = resolving(tmp_path, RESOLVER)
-    return lambda *command: network["client6"].run(*prefix, *command, timeout=30).stdout
+    return lambda *command: network["client6"].run(*command, timeout=30).stdout
 
 
 def test_curl_fetches_a_page_by_a_name_that_has_only_an_ipv4_address(client: Callable[..., str]) -> None:
@@ -156,7 +142,7 @@ def test_the_prefix_is_found_by_a_clat(
 ) -> None:
     assert sorted(client("dig", "+short", "AAAA", "ipv4only.arpa").split()) == [f"{POOL6}c000:aa", f"{POOL6}c000:ab"]
     customer = network["customer"]
-    clat = Resolving(customer, tmp_path, CLAT).start()
+    clat = Daemon(customer, tmp_path, CLAT).start()
     try:
         assert json.loads(clat.ask("status", "--json").stdout)["pool6"] == f"{POOL6}/96"
         page = customer.run("curl", "-4", "-sS", "--max-time", "10", f"http://{SERVER4}/page").stdout
