@@ -52,6 +52,7 @@ def run(config: ConfigOption = None) -> None:
 def check(config: ConfigOption = None) -> None:
     """Check the configuration and print what is in effect, defaults included; what is wrong goes to standard error."""
     from nat64d.config import ConfigError, dump, load  # noqa: PLC0415  pydantic
+    from nat64d.config.warnings import warnings  # noqa: PLC0415
 
     try:
         effective = load(defaults.config_file(config))
@@ -59,7 +60,7 @@ def check(config: ConfigOption = None) -> None:
         for problem in error.problems:
             typer.echo(str(problem), err=True)
         raise typer.Exit(1) from None
-    for warning in effective.warnings():
+    for warning in warnings(effective):
         typer.echo(f"warning: {warning}", err=True)
     typer.echo(dump(effective), nl=False)
 

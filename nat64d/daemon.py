@@ -15,6 +15,7 @@ import typer
 
 from nat64d import __version__
 from nat64d.config import Config, ConfigError, load
+from nat64d.config.warnings import warnings
 from nat64d.control.api import Server, serve
 from nat64d.control.unixsocket import SocketError
 from nat64d.dataplane import snapshot
@@ -43,7 +44,7 @@ def main(path: Path | None) -> int:
             typer.echo(str(problem), err=True)
         return 1
     set_up_logging(config)
-    for warning in config.warnings():
+    for warning in warnings(config):
         log.warning(warning)
     try:
         return asyncio.run(_run(config, str(path or "built-in default")))

@@ -351,29 +351,3 @@ class Config(Section):
     def with_plat(self, plat: IPv6Network) -> "Config":
         """The same, now that the prefix of the provider's NAT64 is known."""
         return self.model_copy(update={"pool6": plat})
-
-    def warnings(self) -> list[str]:
-        """What is allowed and yet probably not meant, a sentence each."""
-        masquerade = self.host.masquerade
-        sentences = []
-        for pool in self.pool4:
-            row = f'[[pool4]] addresses = "{pool.addresses}"'
-            private = any(prefix[0] <= pool.last and pool.first <= prefix[-1] for prefix in PRIVATE4)
-            if private and masquerade == "off":
-                sentences.append(
-                    f'{row} is private and [host] masquerade = "off": only a further NAT lets answers return.'
-                )
-            if not private and masquerade != "off":
-                sentences.append(f'{row} is public, yet [host] masquerade = "{masquerade}" hides it behind this host.')
-        sentences += [
-            f"[translation] rfc6791_ipv4 has private addresses, {prefix}: networks that filter them will miss ICMP "
-            "errors (RFC 6791 section 3.1)."
-            for prefix in self.translation.rfc6791_ipv4
-            if any(prefix.overlaps(private) for private in PRIVATE4)
-        ]
-        if self.pool6 == WELL_KNOWN and not (self.pool4 or self.forward or self.mappings):
-            sentences.append(
-                f"pool6 is {WELL_KNOWN} and there is nothing else: IPv6 hosts would need addresses under it, which "
-                "they should not have (RFC 6052 section 3.1). Take a prefix of your own."
-            )
-        return sentences

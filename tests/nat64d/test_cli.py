@@ -14,6 +14,7 @@ import nat64d
 from nat64d import defaults
 from nat64d.cli import app
 from nat64d.config import dump, load
+from nat64d.config.warnings import warnings
 from tests.nat64d.fake_gateway import FakeGateway, serving, session
 
 ROOT = Path(__file__).parents[2]
@@ -307,7 +308,7 @@ def test_check_warns_and_is_content(tmp_path):
     config.write_text('pool6 = "2001:db8:64::/96"\n[[pool4]]\naddresses = "10.0.0.1"\n')
     result = run("check", "-c", config)
     assert (result.exit_code, result.stdout) == (0, dump(load(config)))
-    assert result.stderr == "".join(f"warning: {warning}\n" for warning in load(config).warnings())
+    assert result.stderr == "".join(f"warning: {warning}\n" for warning in warnings(load(config)))
     assert result.stderr.count("\n") == 1
 
 

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ValidationError
 from nat64d import defaults
 from nat64d.config import Config, ConfigError, dump, load, loads
 from nat64d.config.models import Clat, Dns64, Eam, Forward, Health, Pool4, Section, Service, ZeroChecksumPorts
+from nat64d.config.warnings import warnings
 
 ROOT = Path(__file__).parents[2]
 REFERENCE = ROOT / "config" / "nat64d.toml"
@@ -33,7 +34,7 @@ def test_the_built_in_default_masquerades_a_private_pool():
     assert [(str(pool.first), str(pool.last)) for pool in config.pool4] == [("169.254.64.0", "169.254.64.15")]
     assert config.host.masquerade == "auto"
     assert config.tun.ipv4 == IPv4Address("169.254.64.254")
-    assert config.warnings() == []
+    assert warnings(config) == []
 
 
 def test_a_file_with_its_own_pool_is_not_masqueraded_and_has_no_address_of_its_own():
@@ -163,7 +164,7 @@ WARNED = [
 @pytest.mark.parametrize(("addresses", "masquerade", "expected"), WARNED)
 def test_what_is_probably_not_meant_is_said(addresses, masquerade, expected):
     text = MINIMAL.replace("192.0.2.1/32", addresses) + f"[host]\nmasquerade = '{masquerade}'\n"
-    assert loads(text).warnings() == ([f'[[pool4]] addresses = "{addresses}" {expected}'] if expected else [])
+    assert warnings(loads(text)) == ([f'[[pool4]] addresses = "{addresses}" {expected}'] if expected else [])
 
 
 @pytest.mark.parametrize(
@@ -171,12 +172,12 @@ def test_what_is_probably_not_meant_is_said(addresses, masquerade, expected):
     [("203.0.113.0/24", False), ("10.9.0.0/24", True), ("100.127.255.0/24", True), ("172.32.0.0/24", False)],
 )
 def test_rfc6791_3_1_private_sources_of_errors_raise_a_warning(prefix, private):
-    warnings = loads(f'{MINIMAL}[translation]\nrfc6791_ipv4 = ["203.0.113.99", "{prefix}"]\n').warnings()
+    told = warnings(loads(f'{MINIMAL}[translation]\nrfc6791_ipv4 = ["203.0.113.99", "{prefix}"]\n'))
     expected = (
         f"[translation] rfc6791_ipv4 has private addresses, {prefix}: networks that filter them will miss ICMP errors "
         "(RFC 6791 section 3.1)."
     )
-    assert warnings == ([expected] if private else [])
+    assert told == ([expected] if private else [])
 
 
 # Files
@@ -184,7 +185,16 @@ def test_rfc6791_3_1_private_sources_of_errors_raise_a_warning(prefix, private):
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
 def test_every_file_that_we_ship_loads_and_raises_no_warning(file):
-    assert load(file).warnings() == []
+    assert warnings(load(file)) == []
+
+
+@pytest.mark.parametrize(
+    ("clients", "told"), [('["::/0"]', 1), ('["0.0.0.0/0", "::/0"]', 2), ('["2001:db8::/32"]', 0), ('"local"', 0)]
+)
+def test_a_name_server_for_everybody_is_warned_of(clients, told):
+    sentences = warnings(loads(f"{MINIMAL}[dns64]\nclients = {clients}\n"))
+    assert len(sentences) == told
+    assert all("open resolver" in sentence for sentence in sentences)
 
 
 def test_the_reference_holds_nothing_but_defaults():

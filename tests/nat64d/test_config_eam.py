@@ -7,6 +7,7 @@ from ipaddress import IPv4Network, IPv6Network
 import pytest
 
 from nat64d.config import Config, ConfigError, dump, loads
+from nat64d.config.warnings import warnings
 
 POOL6 = 'pool6 = "64:ff9b::/96"\n'
 POOL4 = '[[pool4]]\naddresses = "192.0.2.1/32"\n'
@@ -62,7 +63,7 @@ def test_what_is_left_out_is_left_out(text):
     config = loads(text)
     assert isinstance(config, Config)
     alone = text == POOL6
-    assert [warning.startswith("pool6 is 64:ff9b::/96 and there is nothing") for warning in config.warnings()] == (
+    assert [warning.startswith("pool6 is 64:ff9b::/96 and there is nothing") for warning in warnings(config)] == (
         [True] if alone else []
     ), "RFC 6052 section 3.1: no host of ours has an address under it"
     assert (len(config.pool4), len(config.eam)) == (text.count("[[pool4]]"), text.count("[[eam]]"))
