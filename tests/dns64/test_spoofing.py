@@ -2,33 +2,94 @@
 was counted. What comes from another address or port the kernel drops, since our sockets are connected: uncounted."""
 
 import asyncio
-import random
 import socket
 from collections.abc import Awaitable, Callable
 from ipaddress import ip_address
+from random import Random
+from typing import Any
 
 import dns.message
 import pytest
 
 from nat64d.dns64 import exchange, upstream, wire
-from nat64d.dns64.exchange import Counters, Datagrams, ExchangeError, Server, Stream
-from nat64d.dns64.upstream import Answer, Upstream, Upstreams, other_case
-from tests.dns64.zone import Zone, reply, serve
+from nat64d.dns64.exchange import Server
+from nat64d.dns64.upstream import Answer, UnansweredError, Upstreams
+from tests.dns64.zone import reply
 
 LOCALHOST = ip_address("127.0.0.1")
 WWW = "www.example."
 TRUE, FORGED = "192.0.2.1", "203.0.113.66"
-QUERY = dns.message.make_query("wWw.eXaMpLe.", "A", use_edns=0).to_wire()
+QUESTION = wire.read_question(dns.message.make_query("wWw.eXaMpLe.", "A").to_wire())
 Attack = Callable[[bytes], list[bytes]]
+Say = Callable[[bytes, Any], list[bytes]]  # (query, address and port it came from): datagrams
+Stream = Callable[[bytes], bytes]  # query by TCP: octets of the stream, which ends then
 
 
 def answer(query: bytes, address: str = FORGED) -> bytes:
     return reply(dns.message.from_wire(query), [f"{WWW} 60 IN A {address}"]).to_wire()
 
 
-def address_in(octets: bytes) -> str:
-    (found,) = dns.message.from_wire(octets).answer[0]
-    return str(found)
+def framed(octets: bytes) -> bytes:
+    return len(octets).to_bytes(2, "big") + octets
+
+
+def address_in(found: Answer) -> str:
+    (address,) = dns.message.from_wire(found.octets).answer[0]
+    return str(address)
+
+
+class _Datagrams(asyncio.DatagramProtocol):
+    def __init__(self, say: Say) -> None:
+        self.say = say
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport: Any = transport
+
+    def datagram_received(self, data: bytes, addr: Any) -> None:
+        for octets in self.say(data, addr):
+            self.transport.sendto(octets, addr)
+
+
+def beside(say: Say, body: Callable[[Upstreams], Awaitable[None]], stream: Stream | None = None) -> Upstreams:
+    """Run `body` with a server that says these things; the counters are in what is returned."""
+
+    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        query = await reader.readexactly(int.from_bytes(await reader.readexactly(2), "big"))
+        writer.write(stream(query) if stream else framed(answer(query, TRUE)))
+        writer.close()
+        await writer.wait_closed()
+
+    async def run() -> Upstreams:
+        tcp = await asyncio.start_server(connected, "127.0.0.1", 0)
+        at = tcp.sockets[0].getsockname()
+        udp, _ = await asyncio.get_running_loop().create_datagram_endpoint(lambda: _Datagrams(say), at)
+        upstreams = Upstreams([Server(LOCALHOST, at[1])])
+        try:
+            await asyncio.wait_for(body(upstreams), 10)
+        finally:
+            upstreams.close()
+            udp.close()
+            tcp.close()
+            await asyncio.sleep(0.01)
+        return upstreams
+
+    return asyncio.run(run())
+
+
+async def ask(upstreams: Upstreams, question: wire.Question = QUESTION) -> Answer:
+    return await upstreams.ask(question, False, False)
+
+
+def true_answers(count: int) -> Callable[[Upstreams], Awaitable[None]]:
+    """Ask so often, and be answered the truth every time, in our own letters."""
+
+    async def body(upstreams: Upstreams) -> None:
+        for _ in range(count):
+            found = await ask(upstreams)
+            assert address_in(found) == TRUE
+            assert found.message.question.name == QUESTION.name
+
+    return body
 
 
 def all_other_ids(query: bytes) -> list[bytes]:
@@ -69,173 +130,113 @@ ATTACKS: dict[str, tuple[Attack, str]] = {
 }
 
 
-def ask(body: Callable[[Zone, int], Awaitable[None]], said: object = None) -> None:
-    """Run `body` beside a server at a port of 127.0.0.1 that says `said` to an A query for WWW."""
+def counters_of(upstreams: Upstreams) -> dict[str, int]:
+    return vars(upstreams.counters)
 
-    async def run() -> None:
-        zone = Zone({(WWW, "A"): said or [f"{WWW} 60 IN A {TRUE}"]})
-        port, end = await serve(zone)
-        try:
-            await asyncio.wait_for(body(zone, port), 10)
-        finally:
-            end()
-            await asyncio.sleep(0.01)
 
-    asyncio.run(run())
+NONE = {"strange": 0, "mismatched": 0, "case": 0}
 
 
 @pytest.mark.parametrize("attack", ATTACKS)
 def test_rfc5452_9_1_a_forger_at_the_servers_own_port_who_guesses_wrong_is_counted(attack: str) -> None:
     forge, counter = ATTACKS[attack]
-    counters, forged = Counters(), 0
+    forged = 0
 
-    def said(query: bytes, _tcp: bool) -> list[bytes]:
+    def say(query: bytes, _: Any) -> list[bytes]:
         nonlocal forged
         attempts = forge(query)
         forged += len(attempts)
         return [*attempts, answer(query, TRUE)]
 
-    async def body(_zone: Zone, port: int) -> None:
-        datagrams = Datagrams(Server(LOCALHOST, port), counters)
-        for _ in range(5):
-            assert address_in(await datagrams.ask(other_case(QUERY))) == TRUE
-        datagrams.close()
-
-    ask(body, said)
-    assert vars(counters) == {"strange": 0, "mismatched": 0, "case": 0} | {counter: forged}
+    assert counters_of(beside(say, true_answers(5))) == NONE | {counter: forged}
 
 
 def test_rfc5452_9_2_a_forger_at_another_port_or_address_is_never_heard() -> None:
-    counters, forged = Counters(), 0
+    forged = 0
     here, elsewhere = (socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2))
     here.bind(("127.0.0.1", 0))
     elsewhere.bind(("127.0.0.66", 0))
 
-    async def body(zone: Zone, port: int) -> None:
-        datagrams = Datagrams(Server(LOCALHOST, port), counters)
+    def say(query: bytes, victim: Any) -> list[bytes]:
+        nonlocal forged
+        for forger in (here, elsewhere):
+            forged += forger.sendto(answer(query), victim) > 0
+        return [answer(query, TRUE)]
 
-        def said(query: bytes, _tcp: bool) -> list[bytes]:
-            nonlocal forged
-            ours = {one._socket.getsockname() for one in datagrams._ports if one}
-            for forger in (here, elsewhere):
-                for victim in ours:
-                    forged += forger.sendto(answer(query), victim) > 0
-            return [answer(query, TRUE)]
-
-        zone.table[WWW, "A"] = said
-        for _ in range(50):
-            assert address_in(await datagrams.ask(other_case(QUERY))) == TRUE
-        datagrams.close()
-
-    try:
-        ask(body)
-    finally:
-        here.close()
-        elsewhere.close()
-    assert forged >= 100
-    assert counters.strange == counters.mismatched == 0
+    with here, elsewhere:
+        upstreams = beside(say, true_answers(50))
+    assert forged == 100
+    assert counters_of(upstreams) == NONE
 
 
 def test_rfc5452_an_answer_after_the_answer_is_counted() -> None:
-    counters = Counters()
+    async def body(upstreams: Upstreams) -> None:
+        await true_answers(20)(upstreams)
+        for _ in range(1000):
+            await asyncio.sleep(0)
 
-    async def body(_zone: Zone, at: int) -> None:
-        datagrams = Datagrams(Server(LOCALHOST, at), counters)
-        for _ in range(20):
-            assert address_in(await datagrams.ask(QUERY)) == TRUE
-        for port in filter(None, datagrams._ports):
-            port._drain()
-        datagrams.close()
-
-    ask(body, lambda query, _tcp: [answer(query, TRUE), *[answer(query)] * 3])
-    assert counters.strange == 60
+    upstreams = beside(lambda query, _: [answer(query, TRUE), *[answer(query)] * 3], body)
+    assert counters_of(upstreams) == NONE | {"strange": 60}
 
 
-def test_rfc5452_10_ports_and_ids_are_spread_and_a_port_is_not_kept() -> None:
-    asked: set[tuple[int, int]] = set()
+def test_rfc5452_10_ports_and_ids_are_spread_and_a_port_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exchange, "PORT_QUESTIONS", 4)
+    ports, ids = set(), set()
 
-    async def body(_zone: Zone, port: int) -> None:
-        datagrams = Datagrams(Server(LOCALHOST, port), Counters())
-        for _ in range(400):
-            await datagrams.ask(QUERY)
-            asked.update((at, one._socket.getsockname()[1]) for at, one in enumerate(datagrams._ports) if one)
-        datagrams.close()
+    def say(query: bytes, victim: Any) -> list[bytes]:
+        ports.add(victim[1])
+        ids.add(query[:2])
+        return [answer(query, TRUE)]
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(exchange, "PORT_QUESTIONS", 4)
-        ask(body)
-    assert len({at for at, _ in asked}) == exchange.PORTS
-    assert len({port for _, port in asked}) > 60
+    beside(say, true_answers(400))
+    assert len(ports) > 60
+    assert len(ids) > 390
 
 
 def test_0x20_a_forger_in_other_letters_costs_a_question_by_tcp_and_is_not_believed() -> None:
-    """However often: the server keeps letters by TCP, so it was not it."""
-    letters = random.Random(20)
+    """However often: the server keeps letters by TCP, so it was not it, and is asked in mixed ones ever after."""
+    names = []
 
-    def said(query: bytes, tcp: bool) -> list[bytes]:
+    def say(query: bytes, _: Any) -> list[bytes]:
+        names.append(query[12:25])
         forged = answer(query)
-        other = bytes(octet ^ 0x20 if chr(octet).isalpha() else octet for octet in forged[13:16])
-        guess = forged[:13] + (other if letters.random() < 0.5 else forged[13:16].swapcase()) + forged[16:]
-        return [answer(query, TRUE)] if tcp else [guess, answer(query, TRUE)]
+        return [forged[:13] + forged[13:16].swapcase() + forged[16:], answer(query, TRUE)]
 
-    async def body(_zone: Zone, port: int) -> None:
-        counters = Counters()
-        one = Upstream(Server(LOCALHOST, port), counters)
-        for _ in range(2 * upstream.KEEPS_CASE):
-            assert address_in((await one.ask(QUERY)).octets) == TRUE
-        assert (counters.case, one._flattens) == (2 * upstream.KEEPS_CASE, 0)
-        one.close()
-
-    ask(body, said)
+    upstreams = beside(say, true_answers(4 * upstream.KEEPS_CASE))
+    assert upstreams.counters.case == 4 * upstream.KEEPS_CASE
+    assert len(set(names[2 * upstream.KEEPS_CASE :])) > upstream.KEEPS_CASE
 
 
 @pytest.mark.parametrize("flat", [bytes.lower, bytes.upper])
 def test_0x20_a_server_that_keeps_no_letters_is_believed_by_tcp_whatever_the_client_wrote(
     flat: Callable[[bytes], bytes],
 ) -> None:
-    def said(query: bytes, _tcp: bool) -> list[bytes]:
+    def flattened(query: bytes) -> bytes:
         octets = answer(query, TRUE)
-        return [octets[:12] + flat(octets[12:25]) + octets[25:]]
+        return octets[:12] + flat(octets[12:25]) + octets[25:]
 
-    async def body(_zone: Zone, port: int) -> None:
-        upstreams = Upstreams([Server(LOCALHOST, port)])
-        for _ in range(2 * upstream.KEEPS_CASE):
-            found = await upstreams.ask(wire.read_question(QUERY), False, False)
-            assert address_in(found.octets) == TRUE
-            assert found.message.question.name == wire.read_question(QUERY).name
-        assert upstreams.counters.case == (upstream.KEEPS_CASE if flat is bytes.lower else 2 * upstream.KEEPS_CASE)
-        upstreams.close()
-
-    ask(body, said)
+    count = 2 * upstream.KEEPS_CASE
+    upstreams = beside(lambda query, _: [flattened(query)], true_answers(count), lambda query: framed(flattened(query)))
+    assert upstreams.counters.case == (upstream.KEEPS_CASE if flat is bytes.lower else count)
 
 
 def test_0x20_numbers_that_look_like_letters_are_none() -> None:
     """Types 65 and 97, "A" and "a": an answer to the other one is another question's."""
-    counters = Counters()
 
-    def said(query: bytes, _tcp: bool) -> list[bytes]:
+    def say(query: bytes, _: Any) -> list[bytes]:
         at = wire.read_question(query).end - 3
         octets = query[:2] + b"\x81\x80" + query[4:10] + bytes(2) + query[12 : at + 3]
         return [octets[:at] + b"a" + octets[at + 1 :], octets]
 
-    async def body(zone: Zone, port: int) -> None:
-        zone.table[WWW, "HTTPS"] = said
-        datagrams = Datagrams(Server(LOCALHOST, port), counters)
-        await datagrams.ask(dns.message.make_query(WWW, "HTTPS").to_wire())
-        datagrams.close()
+    async def body(upstreams: Upstreams) -> None:
+        await ask(upstreams, QUESTION._replace(type=65))
 
-    ask(body)
-    assert (counters.mismatched, counters.case) == (1, 0)
+    assert counters_of(beside(say, body)) == NONE | {"mismatched": 1}
 
 
 # ---- TCP: a server that is taken over can say anything, but not stop us
 
-
-def framed(octets: bytes) -> bytes:
-    return len(octets).to_bytes(2, "big") + octets
-
-
-STREAMS: dict[str, tuple[Callable[[bytes], bytes], bool]] = {  # what is sent for a query; whether the answer is in it
+STREAMS: dict[str, tuple[Stream, bool]] = {  # what is sent for a query; whether the answer is in it
     "empty messages": (lambda query: bytes(2000) + framed(answer(query, TRUE)), True),
     "short messages": (lambda query: framed(b"x" * 11) * 9 + framed(answer(query, TRUE)), True),
     "answers to others": (lambda q: b"".join(map(framed, all_other_ids(q))) + framed(answer(q, TRUE)), True),
@@ -250,44 +251,34 @@ STREAMS: dict[str, tuple[Callable[[bytes], bytes], bool]] = {  # what is sent fo
 }
 
 
+def cut_off(query: bytes, _: Any) -> list[bytes]:
+    octets = answer(query)
+    return [octets[:2] + bytes([octets[2] | 2]) + octets[3:]]
+
+
 @pytest.mark.parametrize("name", STREAMS)
 def test_a_hostile_stream_ends_in_the_answer_or_in_an_error_and_the_next_one_is_new(name: str) -> None:
-    say, whole = STREAMS[name]
+    stream, whole = STREAMS[name]
 
-    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        query = await reader.readexactly(int.from_bytes(await reader.readexactly(2), "big"))
-        writer.write(say(query))
-        writer.close()
-        await writer.wait_closed()
-
-    async def run() -> None:
-        server = await asyncio.start_server(connected, "127.0.0.1", 0)
-        stream = Stream(Server(LOCALHOST, server.sockets[0].getsockname()[1]), Counters())
+    async def body(upstreams: Upstreams) -> None:
         for _ in range(3):
-            if whole:
-                assert address_in(await stream.ask(QUERY)) == TRUE
-            else:
-                with pytest.raises(ExchangeError, match="hung up"):
-                    await stream.ask(QUERY)
-            assert len(stream._pending) == 0
-        stream.close()
-        server.close()
-        await asyncio.sleep(0.01)
+            with pytest.raises(UnansweredError, match="hung up"):
+                await ask(upstreams)
 
-    asyncio.run(asyncio.wait_for(run(), 10))
+    beside(cut_off, true_answers(3) if whole else body, stream)
 
 
 def test_what_is_no_tls_is_an_error() -> None:
     async def connected(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(random.Random(1).randbytes(4000))
+        writer.write(Random(1).randbytes(4000))
         writer.close()
 
     async def run() -> None:
         server = await asyncio.start_server(connected, "127.0.0.1", 0)
-        stream = Stream(Server(LOCALHOST, server.sockets[0].getsockname()[1], "example.net"), Counters())
-        with pytest.raises(ExchangeError):
-            await stream.ask(QUERY)
-        stream.close()
+        upstreams = Upstreams([Server(LOCALHOST, server.sockets[0].getsockname()[1], "example.net")])
+        with pytest.raises(UnansweredError):
+            await ask(upstreams)
+        upstreams.close()
         server.close()
         await asyncio.sleep(0.01)
 
@@ -295,6 +286,11 @@ def test_what_is_no_tls_is_an_error() -> None:
 
 
 def test_what_a_server_puts_behind_its_answer_is_not_relayed() -> None:
-    octets = answer(QUERY, TRUE)
-    found = Answer.to(QUERY, octets + b"behind")
-    assert (found.octets, found.message) == (octets, wire.read(octets))
+    async def body(upstreams: Upstreams) -> None:
+        found = await ask(upstreams)
+        assert (
+            found.octets[2:]
+            == answer(dns.message.make_query("wWw.eXaMpLe.", "A", use_edns=0, payload=1232).to_wire(), TRUE)[2:]
+        )
+
+    beside(lambda query, _: [answer(query, TRUE) + b"behind"], body)
