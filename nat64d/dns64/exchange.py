@@ -1,25 +1,29 @@
-"""One server asked over one transport: UDP from many ports, TCP and TLS over one connection for many questions.
+"""Questions on their way to one server: by UDP from many ports; what TCP and TLS (stream.py) share with that.
 
 An answer is taken only for the question and ID it was asked with (RFC 5452 section 9), by UDP in the same letters too
 (0x20); what else arrives is counted and left lying, for the answer may still come.
 """
 
 import asyncio
-import secrets
+import errno
+import os
+import select
 import socket
-import ssl
 from ipaddress import IPv4Address, IPv6Address, ip_address
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
-from nat64d.dns64.wire import HEADER, OPCODE, QR, WireError, read_question
+from nat64d.dns64.wire import HEADER
 
 # LIMITS
 PORTS = 32  # UDP sockets, each with a port of the kernel's choice
 PORT_QUESTIONS = 256  # asked from a port before another one is taken
-OUTSTANDING = 4096  # questions of one connection that wait for their answer
-IDLE = 30.0  # seconds a connection is kept without a question
-DRAIN = 64  # datagrams read in one go
+LEAVING = 64  # ports that only wait for their last answers; while there are so many, none is given up
+OUTSTANDING = 4096  # questions of one port or connection that wait for their answer
 LARGEST = 65535
+
+ANSWER_BITS = 0xF8, 0x80  # of the third octet: QR and OPCODE, those of an answer
+LOST = {errno.EAGAIN, errno.ENOBUFS, errno.ENOMEM}  # of a question that was not sent, as if it were lost on the way
+_LETTERS = bytes(0x20 * chr(octet).isalpha() * (octet < 0x80) for octet in range(256))
 
 
 class Server(NamedTuple):
@@ -35,11 +39,34 @@ class Server(NamedTuple):
 
 
 class ExchangeError(Exception):
-    """The server could not be asked, or hung up; the text says why."""
+    """The server could not be asked; the text says why."""
 
 
-class CaseError(Exception):
-    """An answer right but for the case of its letters: the server does not keep it, or somebody guesses."""
+class Query(NamedTuple):
+    """A query without its ID, and where its question ends."""
+
+    octets: bytes
+    end: int
+
+    @property
+    def question(self) -> bytes:
+        """The question, as octets."""
+        return self.octets[HEADER : self.end]
+
+    def in_other_letters(self) -> "Query":
+        """With the case of the letters of its name at random (0x20): a forger has to guess it too."""
+        name = self.octets[HEADER : self.end - 4]
+        # Length octets are at most 63 and no letters, so a name need not be taken apart.
+        flips = int.from_bytes(name.translate(_LETTERS), "big") & int.from_bytes(os.urandom(len(name)), "big")
+        name = (int.from_bytes(name, "big") ^ flips).to_bytes(len(name), "big")
+        return self._named(name)
+
+    def in_lower_case(self) -> "Query":
+        """With its name in lower case, which servers keep that keep no other."""
+        return self._named(self.octets[HEADER : self.end - 4].lower())
+
+    def _named(self, name: bytes) -> "Query":
+        return Query(self.octets[:HEADER] + name + self.octets[self.end - 4 :], self.end)
 
 
 class Counters:
@@ -51,218 +78,180 @@ class Counters:
         self.case = 0  # ... in other letters
 
 
+class Waiter(Protocol):
+    """Who asked. One of these is called, once, unless the question is forgotten before."""
+
+    def answered(self, octets: bytes) -> None:
+        """The answer."""
+
+    def altered(self) -> None:
+        """An answer, right but for the case of its letters: the server does not keep it, or somebody guesses."""
+
+    def failed(self, reason: str) -> None:
+        """There will be no answer."""
+
+
+class Asked:
+    """A question that waits for its answer."""
+
+    __slots__ = ("again", "octets", "question", "waiter")
+
+    def __init__(self, octets: bytes, question: bytes, waiter: Waiter) -> None:
+        self.octets, self.question, self.waiter = octets, question, waiter
+        self.again = False  # asked a second time, over a second connection
+
+
 def same_but_for_case(question: bytes, other: bytes) -> bool:
     """Whether questions in wire form ask the same: type and class are numbers, whose octets only look like letters."""
     return question[-4:] == other[-4:] and question[:-4].lower() == other[:-4].lower()
 
 
-class _Waiting(NamedTuple):
-    question: bytes
-    answer: asyncio.Future[bytes]
-
-
 class Pending:
     """Questions asked and not yet answered, by their ID. `exact`: answers have to be in the letters of the question."""
 
-    def __init__(self, counters: Counters, exact: bool) -> None:
+    exact = True
+
+    def __init__(self, counters: Counters) -> None:
         self.counters = counters
-        self._exact = exact
-        self._waiting: dict[int, _Waiting] = {}
+        self.waiting: dict[int, Asked] = {}
 
-    def __len__(self) -> int:
-        return len(self._waiting)
-
-    def add(self, query: bytes) -> tuple[int, bytes, asyncio.Future[bytes]]:
-        """(ID, the query under that ID, its answer to be)."""
-        number = secrets.randbelow(65536)
-        while number in self._waiting:
-            number = secrets.randbelow(65536)
-        answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
-        self._waiting[number] = _Waiting(query[HEADER : read_question(query).end], answer)
-        return number, number.to_bytes(2, "big") + query[2:], answer
+    def add(self, query: Query, waiter: Waiter) -> tuple[int, bytes]:
+        """(ID, the query under that ID). Raises ExchangeError if there are too many already."""
+        if len(self.waiting) >= OUTSTANDING:
+            raise ExchangeError("too many questions wait already")
+        number = os.urandom(2)
+        while (key := number[0] << 8 | number[1]) in self.waiting:
+            number = os.urandom(2)
+        octets = number + query.octets[2:]
+        self.waiting[key] = Asked(octets, query.question, waiter)
+        return key, octets
 
     def forget(self, number: int) -> None:
         """Nobody waits for it any longer."""
-        self._waiting.pop(number, None)
+        self.waiting.pop(number, None)
 
     def take(self, octets: bytes) -> None:
         """Give an answer to whoever asked for it."""
-        waiting = self._waiting.get(int.from_bytes(octets[:2], "big")) if len(octets) >= HEADER else None
-        if waiting is None or waiting.answer.done() or octets[2] & (QR | OPCODE) >> 8 != QR >> 8:
+        mask, bits = ANSWER_BITS
+        number = octets[0] << 8 | octets[1] if len(octets) >= HEADER and octets[2] & mask == bits else -1
+        asked = self.waiting.get(number)
+        if asked is None:
             self.counters.strange += 1
             return
-        try:
-            question = octets[HEADER : read_question(octets).end]
-        except WireError:
-            question = b""
-        if question == waiting.question:
-            waiting.answer.set_result(octets)
-        elif not same_but_for_case(question, waiting.question):
+        question = octets[HEADER : HEADER + len(asked.question)]
+        if octets[4:6] != b"\0\1" or not (question == asked.question or same_but_for_case(question, asked.question)):
             self.counters.mismatched += 1
-        elif self._exact:
-            self.counters.case += 1
-            waiting.answer.set_exception(CaseError())
+            return
+        self.forget(number)
+        if question == asked.question or not self.exact:
+            asked.waiter.answered(octets)
         else:
-            waiting.answer.set_result(octets)
+            self.counters.case += 1
+            asked.waiter.altered()
 
     def fail(self, reason: str) -> None:
         """Nobody will be answered."""
-        for waiting in self._waiting.values():
-            if not waiting.answer.done():
-                waiting.answer.set_exception(ExchangeError(reason))
-        self._waiting.clear()
+        waiting, self.waiting = self.waiting, {}
+        for asked in waiting.values():
+            asked.waiter.failed(reason)
 
 
-class _Port:
+class _Port(Pending):
     """A UDP socket connected to the server: the kernel drops what others send."""
 
     def __init__(self, server: Server, counters: Counters) -> None:
+        super().__init__(counters)
         self.asked = 0
-        self.pending = Pending(counters, exact=True)
         family = socket.AF_INET6 if server.address.version == 6 else socket.AF_INET
-        self._socket = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        self.socket = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
         try:
-            self._socket.connect((str(server.address), server.port))
+            self.socket.connect((str(server.address), server.port))
         except OSError:
-            self._socket.close()
+            self.socket.close()
             raise
-        asyncio.get_running_loop().add_reader(self._socket, self._drain)
 
-    def send(self, octets: bytes) -> None:
+    def ask(self, query: Query, waiter: Waiter) -> int:
+        number, octets = self.add(query, waiter)
         self.asked += 1
-        self._socket.send(octets)
+        try:
+            self.socket.send(octets)
+        except OSError as error:
+            if error.errno not in LOST:
+                self.forget(number)
+                raise
+        return number
 
-    def close(self) -> None:
-        asyncio.get_running_loop().remove_reader(self._socket)
-        self._socket.close()
-        self.pending.fail("closed")
-
-    def _drain(self) -> None:
-        for _ in range(DRAIN):
-            try:
-                octets = self._socket.recv(LARGEST)
-            except BlockingIOError:
-                return
-            except OSError as error:
-                self.pending.fail(error.strerror or str(error))
-                return
-            self.pending.take(octets)
+    def drain(self) -> None:
+        """Read one datagram; the poll says again if there are more."""
+        try:
+            octets = self.socket.recv(LARGEST)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            self.fail(error.strerror or str(error))
+            return
+        self.take(octets)
 
 
 class Datagrams:
-    """Questions by UDP."""
+    """Questions by UDP. Its ports share one poll, so that the loop is woken once for the answers of all of them."""
 
     def __init__(self, server: Server, counters: Counters) -> None:
         self._server, self._counters = server, counters
         self._ports: list[_Port | None] = [None] * PORTS
-        self._leaving: list[_Port] = []
+        self._leaving: set[_Port] = set()
+        self._open: dict[int, _Port] = {}
+        self._poll: select.epoll | None = None
 
-    async def ask(self, query: bytes) -> bytes:
-        """The octets of the answer. Raises CaseError, ExchangeError; waits for ever."""
+    def ask(self, query: Query, waiter: Waiter) -> tuple[Pending, int]:
+        """Where the question waits, and under which ID. Raises ExchangeError."""
         try:
             port = self._port()
-            number, octets, answer = port.pending.add(query)
-            try:
-                port.send(octets)
-                return await answer
-            finally:
-                port.pending.forget(number)
-                self._retire()
+            return port, port.ask(query, waiter)
         except OSError as error:
             raise ExchangeError(error.strerror or str(error)) from error
 
     def close(self) -> None:
         """Give the ports back."""
-        for port in (*self._ports, *self._leaving):
-            if port is not None:
-                port.close()
-        self._ports, self._leaving = [None] * PORTS, []
+        if self._poll is not None:
+            asyncio.get_running_loop().remove_reader(self._poll)
+            self._poll.close()
+            self._poll = None
+        for port in self._open.values():
+            port.socket.close()
+            port.fail("closed")
+        self._open, self._ports, self._leaving = {}, [None] * PORTS, set()
 
     def _port(self) -> _Port:
-        at = secrets.randbelow(PORTS)
+        at = os.urandom(1)[0] % PORTS
         port = self._ports[at]
-        if port is not None and port.asked >= PORT_QUESTIONS:
-            self._leaving.append(port)
+        if port is not None and port.asked >= PORT_QUESTIONS and len(self._leaving) < LEAVING:
+            self._leaving.add(port)
+            self._retire()
             port = None
         if port is None:
             port = self._ports[at] = _Port(self._server, self._counters)
+            self._watch(port)
         return port
 
+    def _watch(self, port: _Port) -> None:
+        if self._poll is None:
+            self._poll = select.epoll()
+            asyncio.get_running_loop().add_reader(self._poll, self._drain)
+        self._open[port.socket.fileno()] = port
+        self._poll.register(port.socket.fileno(), select.EPOLLIN)
+
+    def _drain(self) -> None:
+        assert self._poll is not None
+        for number, _ in self._poll.poll(0):
+            if (port := self._open.get(number)) is not None:
+                port.drain()
+
     def _retire(self) -> None:
-        for port in [port for port in self._leaving if not len(port.pending)]:
+        for port in [port for port in self._leaving if not port.waiting]:
             self._leaving.remove(port)
-            port.close()
-
-
-class Stream:
-    """Questions by TCP (RFC 7766) or TLS (RFC 7858), many at a time over one connection, opened when needed."""
-
-    def __init__(self, server: Server, counters: Counters, context: ssl.SSLContext | None = None) -> None:
-        self._server = server
-        self._context = context or (ssl.create_default_context() if server.tls else None)
-        self._pending = Pending(counters, exact=False)  # nobody guesses in between
-        self._writer: asyncio.StreamWriter | None = None
-        self._reading: asyncio.Task[None] | None = None
-        self._opening = asyncio.Lock()
-
-    async def ask(self, query: bytes) -> bytes:
-        """The octets of the answer, in whatever letters. Raises ExchangeError; waits for ever."""
-        kept = self._writer is not None
-        try:
-            return await self._ask(query)
-        except ExchangeError:
-            if not kept:
-                raise
-            return await self._ask(query)  # RFC 7766 section 6.2.4: the server may hang up whenever it likes
-
-    async def _ask(self, query: bytes) -> bytes:
-        if len(self._pending) >= OUTSTANDING:
-            raise ExchangeError("too many questions wait already")
-        async with self._opening:
-            if self._writer is None:
-                await self._open()
-        number, octets, answer = self._pending.add(query)
-        try:
-            assert self._writer is not None
-            self._writer.write(len(octets).to_bytes(2, "big") + octets)
-            return await answer
-        finally:
-            self._pending.forget(number)
-
-    def close(self) -> None:
-        """Hang up."""
-        if self._reading is not None:
-            self._reading.cancel()
-        self._hang_up("closed")
-
-    async def _open(self) -> None:
-        name = self._server.tls if self._context else None
-        try:
-            reader, self._writer = await asyncio.open_connection(
-                str(self._server.address), self._server.port, ssl=self._context, server_hostname=name
-            )
-        except (OSError, ssl.SSLError) as error:
-            raise ExchangeError(getattr(error, "reason", None) or error.strerror or str(error)) from error
-        self._reading = asyncio.create_task(self._read(reader))
-
-    async def _read(self, reader: asyncio.StreamReader) -> None:
-        reason = "the server hung up"
-        try:
-            while True:
-                async with asyncio.timeout(IDLE):
-                    size = int.from_bytes(await reader.readexactly(2), "big")
-                    self._pending.take(await reader.readexactly(size))
-        except TimeoutError:
-            reason = "no answer"
-        except (OSError, EOFError):
-            pass
-        self._hang_up(reason)
-
-    def _hang_up(self, reason: str) -> None:
-        writer, self._writer, self._reading = self._writer, None, None
-        if writer is not None:
-            writer.close()
-        self._pending.fail(reason)
+            del self._open[port.socket.fileno()]
+            port.socket.close()  # the poll forgets it too
 
 
 def servers_in(document: dict[str, Any]) -> list[Server]:

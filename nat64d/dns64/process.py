@@ -17,8 +17,9 @@ from typing import Any
 from nat64d.dns64.cache import Cache
 from nat64d.dns64.exchange import servers_in
 from nat64d.dns64.policy import policy_in
+from nat64d.dns64.rates import Rates
 from nat64d.dns64.resolver import Resolver
-from nat64d.dns64.server import Rates, Server, listener_in
+from nat64d.dns64.server import Server, listener_in
 from nat64d.dns64.upstream import Upstreams
 
 LINE = 64 << 20  # octets of a plan: a hundred thousand mappings

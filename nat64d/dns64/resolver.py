@@ -80,7 +80,7 @@ class Resolver:
         self.counters = Counters()
         self.cache = cache
         self._upstreams, self._policies, self._ready, self._names = upstreams, policies, ready, names
-        self._asking: dict[Key, asyncio.Task[Answer]] = {}
+        self._asking: dict[Key, asyncio.Future[Answer]] = {}
         self._policy_of = lru_cache(CLIENTS)(self._find_policy)
         self._keys: dict[tuple[bytes, int | None, bool], Key] = {}  # of queries seen, as they came but for the ID
 
@@ -171,8 +171,7 @@ class Resolver:
     async def _dns64(self, query: Message, number: int, tell: Tell) -> bytes:
         """RFC 6147 section 5.1: A is asked beside AAAA (5.1.8), and waited for if that has nothing to use."""
         policy, question = self._policies[number], query.question
-        asking_a = asyncio.ensure_future(self._ask(query, A, tell))
-        asking_a.add_done_callback(lambda task: task.cancelled() or task.exception())
+        asking_a = self._begin(query, A)
         aaaa: Answer | None = None
         try:
             async with asyncio.timeout(AAAA_DEADLINE):
@@ -199,7 +198,7 @@ class Resolver:
 
     async def _a(self, asking: "asyncio.Future[Answer]", tell: Tell) -> Message | None:
         try:
-            return (await asking).message
+            return (await self._wait(asking, A, tell)).message
         except UnansweredError as error:
             tell(f"A: {error}")
             return None
@@ -221,16 +220,23 @@ class Resolver:
         return answer._replace(sections=(answer.sections[0] + found.message.sections[0], [], []))
 
     async def _ask(self, query: Message, type_: int, tell: Tell) -> Answer:
-        """A server's answer, asked for once however many clients want it. Raises UnansweredError."""
+        """A server's answer. Raises UnansweredError."""
+        return await self._wait(self._begin(query, type_), type_, tell)
+
+    def _begin(self, query: Message, type_: int) -> "asyncio.Future[Answer]":
+        """A question to the servers, asked once however many clients want it."""
         question = query.question._replace(type=type_)
         dnssec, disabled = bool(query.edns and query.edns.dnssec), bool(query.flags & CD)
         key = Key(question.key, type_, question.class_, dnssec, disabled, True, -1)
-        task = self._asking.get(key)
-        if task is None:
-            task = asyncio.ensure_future(self._upstreams.ask(question, dnssec, disabled))
-            self._asking[key] = task
-            task.add_done_callback(lambda _: self._asking.pop(key, None))
-        answer = await asyncio.shield(task)
+        asking = self._asking.get(key)
+        if asking is None:
+            self._asking[key] = asking = self._upstreams.ask(question, dnssec, disabled)
+            asking.add_done_callback(lambda _: self._asking.pop(key, None))
+        return asking
+
+    @staticmethod
+    async def _wait(asking: "asyncio.Future[Answer]", type_: int, tell: Tell) -> Answer:
+        answer = await asyncio.shield(asking)
         tell(f"asked type {type_}: rcode {answer.message.rcode}, {len(answer.message.sections[0])} records")
         return answer
 

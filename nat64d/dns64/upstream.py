@@ -1,33 +1,38 @@
-"""The servers that are asked: which first, when another one too, and what counts as an answer."""
+"""The servers that are asked: which first, when another one too, and what counts as an answer.
+
+No task and no coroutine: a question is a `Race` of attempts that callbacks and one timer drive.
+"""
 
 import asyncio
-import secrets
-from collections.abc import Awaitable, Callable, Iterable
+import struct
+from collections.abc import Iterable
+from operator import attrgetter
 from typing import NamedTuple, Self
 
-from nat64d.dns64.exchange import CaseError, Counters, Datagrams, ExchangeError, Server, Stream
-from nat64d.dns64.wire import (
-    CD,
-    HEADER,
-    NOERROR,
-    NXDOMAIN,
-    RD,
-    Edns,
-    Message,
-    Question,
-    WireError,
-    read_question,
-    read_to_end,
-    write,
-)
+from nat64d.dns64.exchange import Counters, Datagrams, ExchangeError, Query, Server
+from nat64d.dns64.stream import Stream
+from nat64d.dns64.wire import CD, DO, HEADER, NOERROR, NXDOMAIN, OPT, RD, Message, Question, WireError, read_to_end
 
 # LIMITS
 BUFFER = 1232  # octets of a UDP answer that we ask for (DNS flag day 2020)
 PATIENCE = 1.0  # seconds until another server is asked too, before one has shown how long it takes
-DEADLINE = 5.0  # seconds until the question is given up
+LEAST_PATIENCE = 0.05
+DEADLINE = 4.0  # seconds until the question is given up: before the client does, who waits 5
+DOWN = 3  # questions in a row without an answer, until a server counts as down
+DOWN_DEADLINE = 1.0  # seconds a client waits while all are down; the servers are still given DEADLINE
+AGAIN = 1.0, 2.0  # seconds of silence until all servers are asked again, and then once more
+PROBE = 10.0  # seconds, until a server that is not the first is asked beside it, to see how it does
 WEIGHT = 0.2  # of a new measurement in the smoothed time of a server
-PENALTY = 2.0  # seconds a server counts as taking that did not answer
+PENALTY = 2.0  # seconds a failure counts
 KEEPS_CASE = 3  # answers in other letters, by TCP as well, until a server is asked in lower case only
+QUESTIONS = 16384  # on their way at a time
+
+# By CD: ID, flags, one question, one record behind it. By DO: OPT (RFC 6891 section 6.1.2).
+_heads = [struct.pack("!6H", 0, RD | cd, 1, 0, 0, 1) for cd in (0, CD)]
+_edns = [b"\0" + struct.pack("!HHIH", OPT, BUFFER, do, 0) for do in (0, DO)]
+_tail = struct.Struct("!HH")
+_usable = frozenset((NOERROR, NXDOMAIN))
+_by_seconds = attrgetter("seconds")
 
 
 class UnansweredError(Exception):
@@ -41,11 +46,10 @@ class Answer(NamedTuple):
     message: Message
 
     @classmethod
-    def to(cls, query: bytes, octets: bytes) -> Self:
+    def to(cls, query: Query, octets: bytes) -> Self:
         """Octets that answer a query, its name in the letters of the query (which 0x20 changed): compressed names lean
         on it. What lies behind the message is cut off. Raises WireError."""
-        asked = read_question(query).end
-        octets = octets[:HEADER] + query[HEADER:asked] + octets[asked:]
+        octets = octets[:HEADER] + query.octets[HEADER : query.end] + octets[query.end :]
         message, end = read_to_end(octets)
         return cls(octets[:end], message)
 
@@ -57,41 +61,216 @@ class Upstream:
         self.server = server
         self.seconds = 0.0  # smoothed
         self.asked = self.failed = 0
-        self._flattens = 0
-        self._datagrams = None if server.tls else Datagrams(server, counters)
-        self._stream = Stream(server, counters)
+        self.problem = ""  # of the last failure
+        self.silent = 0  # questions in a row without an answer
+        self.probe_at = 0.0
+        self.flattens = 0  # answers in other letters, by TCP as well
+        self.datagrams = None if server.tls else Datagrams(server, counters)
+        self.stream = Stream(server, counters)
 
-    async def ask(self, query: bytes) -> Answer:
-        """The answer to a query's octets. Raises ExchangeError or WireError."""
-        begin = asyncio.get_running_loop().time()
-        self.asked += 1
-        try:
-            answer = await self._ask(query)
-        except BaseException as error:
-            self.failed += not isinstance(error, asyncio.CancelledError)
-            self.seconds += (PENALTY - self.seconds) * WEIGHT
-            raise
-        self.seconds += (asyncio.get_running_loop().time() - begin - self.seconds) * WEIGHT
-        return answer
+    @property
+    def patience(self) -> float:
+        """Seconds until its silence makes another one be asked."""
+        return max(2 * self.seconds, LEAST_PATIENCE) if self.seconds else PATIENCE
 
-    async def _ask(self, query: bytes) -> Answer:
-        if self._datagrams is None:
-            return Answer.to(query, await self._stream.ask(query))
-        asked = lower_case(query) if self._flattens >= KEEPS_CASE else other_case(query)
-        try:
-            octets = await self._datagrams.ask(asked)
-        except CaseError:
-            octets = await self._stream.ask(asked)
-            end = read_question(asked).end
-            self._flattens += octets[HEADER:end] != asked[HEADER:end]
-        answer = Answer.to(query, octets)
-        return Answer.to(query, await self._stream.ask(query)) if answer.message.truncated else answer
+    def took(self, seconds: float) -> None:
+        """It answered. After silence only that counts, so that a server that is back is used again."""
+        self.seconds += (seconds - self.seconds) * (1 if self.silent or not self.seconds else WEIGHT)
+        self.silent = 0
+
+    def failed_with(self, problem: str) -> None:
+        """It could not be asked, or did not answer."""
+        self.failed += 1
+        self.problem = problem
+        self.seconds += (PENALTY - self.seconds) * WEIGHT
 
     def close(self) -> None:
         """Close its sockets."""
-        if self._datagrams:
-            self._datagrams.close()
-        self._stream.close()
+        if self.datagrams:
+            self.datagrams.close()
+        self.stream.close()
+
+
+class _Attempt:
+    """One question put to one server: by UDP, and by TCP if the answer was too large or in other letters."""
+
+    __slots__ = ("_altered", "_asked", "_begin", "_pending", "_query", "_race", "number", "upstream")
+
+    def __init__(self, race: "Race", upstream: Upstream, query: Query, now: float) -> None:
+        """Raises ExchangeError."""
+        self._race, self._query, self._begin, self.upstream = race, query, now, upstream
+        self._altered = False
+        self._asked = query
+        upstream.asked += 1
+        upstream.probe_at = now + PROBE
+        if upstream.datagrams is None:
+            self._pending, self.number = upstream.stream.ask(query, self)
+        else:
+            flat = upstream.flattens >= KEEPS_CASE
+            self._asked = query.in_lower_case() if flat else query.in_other_letters()
+            self._pending, self.number = upstream.datagrams.ask(self._asked, self)
+
+    def answered(self, octets: bytes) -> None:
+        try:
+            answer = Answer.to(self._query, octets)
+        except WireError as error:
+            self.failed(str(error))
+            return
+        if answer.message.truncated and self._pending is not self.upstream.stream:
+            self._by_tcp(self._query)
+            return
+        if self._altered:
+            self.upstream.flattens += octets[HEADER : self._asked.end] != self._asked.question
+        self.upstream.took(asyncio.get_running_loop().time() - self._begin)
+        self._race.answered(self, answer)
+
+    def altered(self) -> None:
+        self._altered = True
+        self._by_tcp(self._asked)
+
+    def failed(self, reason: str) -> None:
+        self.upstream.failed_with(reason)
+        self._race.failed(self, reason)
+
+    def lost(self) -> None:
+        """Another server was faster."""
+        took = asyncio.get_running_loop().time() - self._begin
+        if took > self.upstream.seconds:
+            self.upstream.seconds += (took - self.upstream.seconds) * WEIGHT
+
+    def expire(self) -> None:
+        """It has been silent for too long."""
+        self._pending.forget(self.number)
+        self.upstream.silent += 1
+        self.upstream.failed_with("no answer")
+
+    def _by_tcp(self, query: Query) -> None:
+        try:
+            self._pending, self.number = self.upstream.stream.ask(query, self)
+        except ExchangeError as error:
+            self.failed(str(error))
+
+
+class Race:
+    """One question on its way: to the best server, to the next one when that fails or is silent for its patience, and
+    to all of them once more while all are silent.
+
+    An answer that is an error (SERVFAIL, REFUSED, …) is given if no other server has a better one. Who has lost may
+    still answer until the end, so that he is measured.
+    """
+
+    __slots__ = (
+        *("_again", "_end", "_fallback", "_left", "_owner", "_problems", "_query", "_running", "_timer", "_until"),
+        "answer",
+    )
+
+    def __init__(self, owner: "Upstreams", query: Query) -> None:
+        loop = asyncio.get_running_loop()
+        self.answer: asyncio.Future[Answer] = loop.create_future()
+        self._owner, self._query = owner, query
+        self._left = owner.ranked()
+        self._again = iter(AGAIN)
+        self._running: list[_Attempt] = []
+        self._problems: list[str] = []
+        self._fallback: Answer | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        now = loop.time()
+        self._end = now + DEADLINE
+        down = bool(self._left) and self._left[0].silent >= DOWN  # if the best is, all are
+        self._until = now + DOWN_DEADLINE if down else self._end
+        owner.racing.add(self)
+        probe = next((one for one in self._left[1:] if one.probe_at <= now), None)
+        if probe is not None:
+            self._left.remove(probe)
+            self._ask(probe, now)
+        self._go_on()
+
+    def answered(self, attempt: _Attempt, answer: Answer) -> None:
+        """A server answered."""
+        self._running.remove(attempt)
+        if self.answer.done():
+            self._settle()
+        elif answer.message.rcode in _usable:
+            self._finish(answer)
+        else:
+            self._fallback = self._fallback or answer
+            self._go_on()
+
+    def failed(self, attempt: _Attempt, reason: str) -> None:
+        """A server will not answer."""
+        self._running.remove(attempt)
+        self._problems.append(f"{attempt.upstream.server}: {reason}")
+        if self.answer.done():
+            self._settle()
+        else:
+            self._go_on()
+
+    def _ask(self, upstream: Upstream, now: float) -> bool:
+        try:
+            self._running.append(_Attempt(self, upstream, self._query, now))
+        except ExchangeError as error:
+            upstream.failed_with(str(error))
+            self._problems.append(f"{upstream.server}: {error}")
+            return False
+        return True
+
+    def _go_on(self) -> None:
+        """Ask the next server, and decide how long to wait then."""
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        patience = self._running[-1].upstream.patience if self._running else 0.0
+        while self._left:
+            upstream = self._left.pop(0)
+            if self._ask(upstream, now):
+                patience = upstream.patience
+                break
+        if not self._running:
+            self._finish(self._fallback)
+            return
+        if not self._left and self._fallback is None:
+            patience = next(self._again, DEADLINE)
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = loop.call_at(min(now + patience, self._until), self._patience_is_over)
+
+    def _patience_is_over(self) -> None:
+        if self.answer.done():
+            self._expire()
+            return
+        if asyncio.get_running_loop().time() >= self._until:
+            self._problems.append("no answer in time")
+            self._finish(self._fallback)
+        elif self._fallback is not None and not self._left:
+            self._finish(self._fallback)
+        else:
+            self._left = self._left or self._owner.ranked()
+            self._go_on()
+
+    def _finish(self, answer: Answer | None) -> None:
+        if answer is not None:
+            self.answer.set_result(answer)
+        else:
+            self.answer.set_exception(UnansweredError("; ".join(self._problems) or "no server is configured"))
+            self.answer.exception()  # who no longer waits for it need not be told
+        for attempt in self._running:
+            attempt.lost()
+        self._settle()
+
+    def _settle(self) -> None:
+        """Done, but for those who may still answer."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._running:
+            self._timer = asyncio.get_running_loop().call_at(self._end, self._expire)
+        else:
+            self._owner.racing.discard(self)
+
+    def _expire(self) -> None:
+        for attempt in self._running:
+            attempt.expire()
+        self._running.clear()
+        self._settle()
 
 
 class Upstreams:
@@ -99,83 +278,42 @@ class Upstreams:
 
     def __init__(self, servers: Iterable[Server]) -> None:
         self.counters = Counters()
-        self.all: list[Upstream] = []
-        self.replace(servers)
+        self.all = [Upstream(server, self.counters) for server in dict.fromkeys(servers)]
+        self.racing: set[Race] = set()
+        self._leaving: dict[Upstream, asyncio.TimerHandle] = {}
+
+    def ask(self, question: Question, dnssec: bool, checking_disabled: bool) -> "asyncio.Future[Answer]":
+        """The answer to a question, of the server that answers first; UnansweredError if none does."""
+        if len(self.racing) >= QUESTIONS:
+            raise UnansweredError("too many questions wait already")
+        return Race(self, query_for(question, dnssec, checking_disabled)).answer
+
+    def ranked(self) -> list[Upstream]:
+        """The best first; those that were never asked before those."""
+        return sorted(self.all, key=_by_seconds)
 
     def replace(self, servers: Iterable[Server]) -> None:
-        """Ask these from now on; of those that stay nothing is lost."""
-        known = {one.server: one for one in self.all}
-        wanted = list(dict.fromkeys(servers))
-        self.all = [known[server] if server in known else Upstream(server, self.counters) for server in wanted]
-        for server in known.keys() - set(wanted):
-            known[server].close()
+        """Ask these from now on. Those that stay keep their connections and what is known of them; those that go may
+        still answer what they were asked."""
+        known, wanted = {one.server: one for one in self.all}, dict.fromkeys(servers)
+        self.all = [known[one] if one in known else Upstream(one, self.counters) for one in wanted]
+        for one in (known[server] for server in known.keys() - wanted.keys()):
+            self._leaving[one] = asyncio.get_running_loop().call_later(DEADLINE, self._leave, one)
 
-    async def ask(
-        self, question: Question, dnssec: bool, checking_disabled: bool, deadline: float = DEADLINE
-    ) -> Answer:
-        """The answer to a question, of the server that answers first. Raises UnansweredError."""
-        flags = RD | (CD if checking_disabled else 0)
-        query = write(Message(0, flags, question, ([], [], []), Edns(BUFFER, 0, 0, dnssec, b"")))
-        try:
-            async with asyncio.timeout(deadline):
-                return await race([_asker(one, query) for one in sorted(self.all, key=lambda one: one.seconds)])
-        except TimeoutError:
-            raise UnansweredError(f"no answer within {deadline:g} s") from None
+    def _leave(self, one: Upstream) -> None:
+        del self._leaving[one]
+        one.close()
 
     def close(self) -> None:
         """Close all sockets."""
-        for one in self.all:
+        for timer in self._leaving.values():
+            timer.cancel()
+        for one in (*self.all, *self._leaving):
             one.close()
 
 
-def _asker(one: Upstream, query: bytes) -> tuple[Callable[[], Awaitable[Answer]], float, str]:
-    return lambda: one.ask(query), max(2 * one.seconds, 0.05) if one.seconds else PATIENCE, str(one.server)
-
-
-async def race(askers: list[tuple[Callable[[], Awaitable[Answer]], float, str]]) -> Answer:
-    """The first usable answer; the next server is asked when one fails, or has been silent for its patience.
-
-    An answer that is an error (SERVFAIL, REFUSED, …) is given if no other server has a better one.
-    """
-    running: dict[asyncio.Future[Answer], str] = {}
-    waiting, problems, fallback = list(askers), [], None
-    try:
-        while waiting or running:
-            patience = None
-            if waiting:
-                start, patience, name = waiting.pop(0)
-                running[asyncio.ensure_future(start())] = name
-            done, _ = await asyncio.wait(running, timeout=patience if waiting else None, return_when="FIRST_COMPLETED")
-            for task in done:
-                name = running.pop(task)
-                try:
-                    answer = task.result()
-                except (ExchangeError, WireError) as error:
-                    problems.append(f"{name}: {error}")
-                    continue
-                if answer.message.rcode in {NOERROR, NXDOMAIN}:
-                    return answer
-                fallback = fallback or answer
-        if fallback is not None:
-            return fallback
-        raise UnansweredError("; ".join(problems) or "no server is configured")
-    finally:
-        for task in running:
-            task.cancel()
-
-
-def lower_case(query: bytes) -> bytes:
-    """The query with its name in lower case, which servers keep that keep no other."""
-    end = read_question(query).end
-    return query[:HEADER] + query[HEADER : end - 4].lower() + query[end - 4 :]
-
-
-def other_case(query: bytes) -> bytes:
-    """The query with the case of the letters of its name at random (0x20): a forger has to guess it too."""
-    octets, at = bytearray(query), HEADER
-    while octets[at]:
-        for letter in range(at + 1, at + 1 + octets[at]):
-            if chr(octets[letter]).isalpha() and octets[letter] < 0x80 and secrets.randbits(1):
-                octets[letter] ^= 0x20
-        at += octets[at] + 1
-    return bytes(octets)
+def query_for(question: Question, dnssec: bool, checking_disabled: bool) -> Query:
+    """The octets of a question to a server, but for the ID."""
+    end = HEADER + len(question.name) + 4
+    octets = _heads[checking_disabled] + question.name + _tail.pack(question.type, question.class_) + _edns[dnssec]
+    return Query(octets, end)

@@ -12,8 +12,9 @@ import pytest
 from nat64d.dns64.cache import Cache
 from nat64d.dns64.exchange import Server as Upstream
 from nat64d.dns64.policy import Policy, ranges_for
+from nat64d.dns64.rates import Rates
 from nat64d.dns64.resolver import Resolver
-from nat64d.dns64.server import Rates, Server
+from nat64d.dns64.server import Server
 from nat64d.dns64.upstream import Upstreams
 from tests.dns64.zone import Zone, serve
 
