@@ -275,6 +275,7 @@ class Dns64Policy(Section):
     clients: Annotated[Prefixes, By(several(prefix, "prefixes", least=1))] = required()
     pool6: Annotated[IPv6Network | None, By(translation_prefix)] = None
     synthesise: Flag = True
+    filter_a: Flag = False
     exclude: Annotated[Prefixes6 | None, By(several(prefix6, "IPv6 prefixes"))] = None
 
 

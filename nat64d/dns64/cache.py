@@ -1,4 +1,4 @@
-"""Answers kept as octets (RFC 1035 section 7.4, RFC 2308): a hit is a copy with another ID and smaller TTLs.
+"""Answers kept (RFC 1035 section 7.4, RFC 2308), and used after their time when there is no other (RFC 8767).
 
 The clock is an argument, in seconds. Memory is bounded in octets; the answer that was asked for longest ago goes first.
 """
@@ -6,31 +6,21 @@ The clock is an argument, in seconds. Memory is bounded in octets; the answer th
 from collections import OrderedDict
 from typing import NamedTuple
 
-from nat64d.dns64.wire import NOERROR, NXDOMAIN, SOA, Message, least_ttl, read_question, ttls, write
+from nat64d.dns64.reply import Reply
 
 # LIMITS
-OVERHEAD = 400  # octets an entry costs beside its message, about
-LONGEST, LONGEST_NEGATIVE = 86400, 900  # seconds; RFC 8767 section 4, RFC 2308 section 5 advises 1 to 3 hours at most
+OVERHEAD, OVERHEAD_RECORD = 480, 40  # octets that an entry, and each of its records, costs beside its message
 
 
 class Key(NamedTuple):
-    """What makes two queries the same: `policy` is whose policy made the answer."""
+    """What makes two questions the same: `policy` is whose policy made the answer."""
 
     name: bytes
     type: int
     class_: int
     dnssec: bool
     checking_disabled: bool
-    edns: bool
     policy: int
-
-
-class _Entry(NamedTuple):
-    octets: bytes
-    question_end: int
-    ttls: tuple[int, ...]  # offsets of TTL fields
-    stored: float
-    expires: float
 
 
 class Cache:
@@ -40,59 +30,60 @@ class Cache:
         self.size = 0
         self.hits = self.misses = 0
         self._capacity = capacity
-        self._entries: OrderedDict[Key, _Entry] = OrderedDict()
+        self._entries: OrderedDict[Key, Reply] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._entries)
 
-    def get(self, key: Key, query: bytes, now: float) -> bytes | None:
-        """The answer to the octets of a query, its ID and the case of its name included; None if there is none."""
-        entry = self._entries.get(key)
-        if entry is None or entry.expires <= now:
+    def get(self, key: Key, now: float) -> Reply | None:
+        """The answer to a client's question, counted."""
+        reply = self.find(key, now)
+        if reply is None:
             self.misses += 1
-            if entry is not None:
-                self._drop(key)
+        else:
+            self.hits += 1
+        return reply
+
+    def find(self, key: Key, now: float) -> Reply | None:
+        """The answer to a question, while it is good."""
+        reply = self._entries.get(key)
+        if reply is None or reply.expires <= now:
             return None
         self._entries.move_to_end(key)
-        self.hits += 1
-        answer, age = bytearray(entry.octets), int(now - entry.stored)
-        answer[:2] = query[:2]
-        answer[12 : entry.question_end] = query[12 : entry.question_end]
-        if age:
-            for at in entry.ttls:
-                ttl = int.from_bytes(answer[at : at + 4], "big") - age
-                answer[at : at + 4] = max(ttl, 0).to_bytes(4, "big")
-        return bytes(answer)
+        return reply
 
-    def put(self, key: Key, message: Message, now: float) -> None:
-        """Keep an answer as long as its records allow, if they do."""
-        seconds = lifetime(message)
-        if seconds <= 0 or message.truncated:
+    def put(self, key: Key, reply: Reply) -> None:
+        """Keep an answer, if it is good for any time; one that failed takes no place of one that could be used yet."""
+        kept = self._entries.get(key)
+        if reply.expires <= reply.stored or (reply.failed and kept is not None and kept.stale_until > reply.stored):
             return
-        octets = write(message)
-        end = read_question(octets).end
-        if key in self._entries:
-            self._drop(key)
-        self._entries[key] = _Entry(octets, end, tuple(ttls(octets, end)), now, now + seconds)
-        self.size += len(octets) + OVERHEAD
-        while self.size > self._capacity:
-            self._drop(next(iter(self._entries)))
+        self._enter(key, reply)
+
+    def stale(self, key: Key, now: float) -> Reply | None:
+        """The answer that was good not long ago, good again for half a minute, if there is one."""
+        kept = self._entries.get(key)
+        if kept is None or kept.failed or kept.stale_until <= now:
+            return None
+        reply = kept.stale(now)
+        self._enter(key, reply)
+        return reply
 
     def clear(self) -> None:
         """Forget everything."""
         self._entries.clear()
         self.size = 0
 
+    def _enter(self, key: Key, reply: Reply) -> None:
+        if key in self._entries:
+            self._drop(key)
+        self._entries[key] = reply
+        self.size += _cost(reply)
+        while self.size > self._capacity:
+            self._drop(next(iter(self._entries)))
+
     def _drop(self, key: Key) -> None:
-        self.size -= len(self._entries.pop(key).octets) + OVERHEAD
+        self.size -= _cost(self._entries.pop(key))
 
 
-def lifetime(message: Message) -> int:
-    """Seconds an answer may be kept: the least TTL; of a negative one what its SOA record says (RFC 2308 section 5)."""
-    answers, authority, _ = message.sections
-    if message.rcode not in {NOERROR, NXDOMAIN}:
-        return 0
-    if any(record.type == message.question.type for record in answers):
-        return min(least_ttl((*answers, *authority), 0), LONGEST)
-    negative = [min(soa.ttl, int.from_bytes(soa.data[-4:], "big")) for soa in authority if soa.type == SOA]
-    return min(*negative, least_ttl(answers, LONGEST), LONGEST_NEGATIVE) if negative else 0
+def _cost(reply: Reply) -> int:
+    return len(reply.octets) + OVERHEAD + OVERHEAD_RECORD * len(reply.ttls)

@@ -10,12 +10,13 @@ class Outcome(Enum):
         self.section, self.help = section, help_
 
     CACHED = "1035 7.4", "Answered from the cache."
+    STALE = "8767 5", "No server helped: answered from the cache, though the time of that was over."
     RELAYED = "6147 5.1.1", "Answered as the server did."
-    SYNTHESISED = "6147 5.1.7", "AAAA records made from A records."
-    FILTERED = "6147 5.1.4", "Answered without the AAAA records that are excluded."
-    LOCAL = "8880 7.1", "ipv4only.arpa, or a reverse name under the prefix (RFC 6147 5.3.1)."
+    SYNTHESISED = "6147 5.1.7", "AAAA records made from A records, or the other way round (dns46)."
+    FILTERED = "6147 5.1.4", "Answered without the AAAA records that are excluded, or the A records (filter_a)."
+    LOCAL = "8880 7.1", "ipv4only.arpa, or a reverse name under the prefix (RFC 6147 5.3.1) or of a mapping."
     ANY = "8482 4.2", "A query for ANY got the short answer."
-    FAILED = "1035 4.1.1", "SERVFAIL: no server gave an answer."
+    FAILED = "1035 4.1.1", "SERVFAIL or another error: no server gave an answer."
     REFUSED = "1035 4.1.1", "REFUSED: the client is not in [dns64] clients."
     UNREADABLE = "1035 4.1.1", "FORMERR, NOTIMP or BADVERS: not a query that can be understood."
     DROPPED = "LIMITS", "Not answered: shorter than a header, or an answer."

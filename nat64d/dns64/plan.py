@@ -61,6 +61,7 @@ def plan(
             exclude_names=base.exclude_names,
             force_names=base.force_names,
             synthesise=row.synthesise,
+            filter_a=row.filter_a,
         )
         for row in given.policy
     ]
@@ -98,6 +99,7 @@ def _policy_out(policy: Policy) -> dict[str, Any]:
         "exclude_names": [name.hex() for name in policy.exclude_names],
         "force_names": [name.hex() for name in policy.force_names],
         "synthesise": policy.synthesise,
+        "filter_a": policy.filter_a,
     }
 
 

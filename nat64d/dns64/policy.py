@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
 from typing import Any
 
-from nat64d.dns64.wire import ends_with
+from nat64d.dns64.maps import Maps
+from nat64d.dns64.wire import AAAA, A, ends_with
 
 # Never a host beyond the translator: RFC 6890, "this network", loopback, link-local, multicast, reserved.
 NO_HOSTS4 = tuple(map(IPv4Network, ("0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/3")))
@@ -29,33 +30,47 @@ class Policy:
     ranges: tuple[Range, ...]  # the first that covers an address decides
     exclude: tuple[IPv6Network, ...] = (MAPPED,)  # AAAA records taken for none
     exclude_names: tuple[bytes, ...] = ()  # keys of names at and below which nothing is synthesised
-    force_names: tuple[bytes, ...] = ()  # ... and below which real AAAA records are replaced
+    force_names: tuple[bytes, ...] = ()  # ... and below which real AAAA records are replaced, but for those
     synthesise: bool = True
+    filter_a: bool = False  # A records are not shown
+    maps: Maps | None = None  # A records are made of AAAA records by these (DNS46)
 
     def serves(self, client: IPv4Address | IPv6Address) -> bool:
         """Whether this policy is the client's."""
         return any(client in network for network in self.clients)
 
-    def synthesises(self, key: bytes) -> bool:
-        """Whether a name may be given AAAA records."""
-        return self.synthesise and not _below(key, self.exclude_names)
+    def makes(self, type_: int) -> bool:
+        """Whether records of a type are made, of those of the other family."""
+        return self.synthesise if type_ == AAAA else type_ == A and self.maps is not None and not self.filter_a
 
-    def forces(self, key: bytes) -> bool:
-        """Whether a name's own AAAA records are taken for none."""
-        return _below(key, self.force_names)
+    def spares(self, key: bytes) -> bytes | None:
+        """The name, if any, for which nothing is made at this one."""
+        return _above(key, self.exclude_names)
 
-    def excludes(self, data: bytes) -> bool:
-        """Section 5.1.4: whether the 16 octets of an AAAA record are taken for none."""
+    def forces(self, key: bytes) -> bytes | None:
+        """The name, if any, for which this one's own AAAA records are taken for none."""
+        return None if self.spares(key) else _above(key, self.force_names)
+
+    def excludes(self, data: bytes) -> IPv6Network | None:
+        """Section 5.1.4: the prefix, if any, for which the 16 octets of an AAAA record are taken for none."""
         address = IPv6Address(data)
-        return any(address in network for network in self.exclude)
+        return next((network for network in self.exclude if address in network), None)
+
+    def range_of(self, data: bytes) -> Range | None:
+        """The row that decides for the 4 octets of an A record."""
+        address = IPv4Address(data)
+        return next((row for row in self.ranges if address in row.ipv4), None)
+
+    def made(self, type_: int, data: bytes) -> bytes | None:
+        """The address of a record of a type, made of the other family's; None if there is none."""
+        if type_ == AAAA:
+            return self.embed(data)
+        return self.maps.to4(data) if self.maps else None
 
     def embed(self, data: bytes) -> bytes | None:
         """The 16 octets that stand for the 4 of an A record, None if nothing does."""
-        address = IPv4Address(data)
-        for row in self.ranges:
-            if address in row.ipv4:
-                return embed(row.pool6, data) if row.pool6 else None
-        return None
+        row = self.range_of(data)
+        return embed(row.pool6, data) if row and row.pool6 else None
 
     def discovery(self, well_known4: Iterable[bytes]) -> list[bytes]:
         """RFC 7050 section 3: the AAAA records by which hosts find the prefix, of that for the whole of IPv4."""
@@ -70,8 +85,8 @@ class Policy:
         return None
 
 
-def _below(key: bytes, names: Iterable[bytes]) -> bool:
-    return any(ends_with(key, name) for name in names)
+def _above(key: bytes, names: Iterable[bytes]) -> bytes | None:
+    return next((name for name in names if ends_with(key, name)), None)
 
 
 def embed(pool6: IPv6Network, data: bytes) -> bytes:
@@ -114,4 +129,5 @@ def policy_in(document: dict[str, Any]) -> Policy:
         exclude_names=tuple(bytes.fromhex(text) for text in document["exclude_names"]),
         force_names=tuple(bytes.fromhex(text) for text in document["force_names"]),
         synthesise=document["synthesise"],
+        filter_a=document["filter_a"],
     )

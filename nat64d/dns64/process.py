@@ -16,6 +16,7 @@ from typing import Any
 
 from nat64d.dns64.cache import Cache
 from nat64d.dns64.exchange import servers_in
+from nat64d.dns64.maps import Maps
 from nat64d.dns64.policy import policy_in
 from nat64d.dns64.rates import Rates
 from nat64d.dns64.resolver import Resolver
@@ -31,7 +32,9 @@ class Process:
     def __init__(self, plan: dict[str, Any]) -> None:
         self.ready = False
         self.upstreams = Upstreams([])
-        self.resolver = Resolver(self.upstreams, [], Cache(plan["cache"]), lambda: self.ready, {})
+        self.resolver = Resolver(self.upstreams, Cache(plan["cache"]), lambda: self.ready)
+        self._pairs: list[list[str]] = []
+        self._maps = Maps([])
         self.know(plan)
         self.problems: list[str] = []
         self._rates, self._shared = Rates(plan["rate"]), plan["processes"] > 1
@@ -39,7 +42,9 @@ class Process:
 
     def know(self, plan: dict[str, Any]) -> None:
         """Whom to serve, and whom to ask."""
-        self.resolver.use([policy_in(each) for each in plan["policies"]])
+        if plan["maps"] != self._pairs:
+            self._pairs, self._maps = plan["maps"], Maps.of(plan["maps"])
+        self.resolver.use([policy_in(each) for each in plan["policies"]], self._maps, plan["dns46"])
         self.upstreams.replace(servers_in(plan))
 
     async def use(self, plan: dict[str, Any]) -> None:

@@ -1,17 +1,27 @@
-"""The way of one query: refused, answered from here or from the cache, or asked for; then made an answer to it."""
+"""The way of one query: refused, answered from here or from the cache, or asked for; then made an answer to it.
+
+Answers of servers are kept as they came and given as they came, but for what `reply` says is between two servers only;
+what is made of them is kept for the policy that made it. Of a client's EDNS options none goes on to a server: no client
+subnet (RFC 7871), no cookie (RFC 7873); those that are not known are ignored (RFC 6891 section 6.1.2).
+"""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
-from ipaddress import IPv6Address, ip_address
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import lru_cache, partial
+from ipaddress import ip_address
+from typing import NamedTuple
 
-from nat64d.dns64 import local
+from nat64d.dns64 import local, trace
 from nat64d.dns64.cache import Cache, Key
+from nat64d.dns64.maps import Maps
 from nat64d.dns64.policy import Policy
-from nat64d.dns64.synthesis import SYNTHESISED, Finding, failure, look_at, synthesise, without_excluded
-from nat64d.dns64.upstream import BUFFER, Answer, UnansweredError, Upstreams
+from nat64d.dns64.reply import BUFFER, Reply, lifetime, reply_of, reply_to
+from nat64d.dns64.synthesis import OTHER, Finding, basis, failure, look_at, synthesise, without, without_excluded
+from nat64d.dns64.trace import Tell
+from nat64d.dns64.upstream import Answer, UnansweredError, Upstreams
 from nat64d.dns64.wire import (
-    AAAA,
+    AA,
     AD,
     ANY,
     BADVERS,
@@ -22,7 +32,7 @@ from nat64d.dns64.wire import (
     IN,
     NOTIMP,
     OPCODE,
-    PTR,
+    OPT,
     QR,
     RA,
     REFUSED,
@@ -31,7 +41,6 @@ from nat64d.dns64.wire import (
     A,
     Edns,
     Message,
-    Question,
     Record,
     WireError,
     extended_error,
@@ -40,18 +49,15 @@ from nat64d.dns64.wire import (
 )
 
 # LIMITS
-AAAA_DEADLINE = 1.5  # seconds; RFC 6147 section 5.1.3 leaves it to us, resolvers that wait longer lose their clients
+DEADLINE = 1.5  # seconds; RFC 6147 section 5.1.3 leaves it to us, resolvers that wait longer lose their clients
 UDP_WITHOUT_EDNS = 512
-CLIENTS, KEYS = 4096, 16384  # remembered, so that a cached answer costs no reading
+CLIENTS, SEEN = 4096, 16384  # remembered, so that a cached answer costs no reading
+ALIASES = 8  # of our own that are followed
+PLAIN = -1  # policy of an answer that is the same for everybody
 HINFO = 13
-PLAIN = -2  # policy of an answer that would be the same for everybody
 NO_REACHABLE_AUTHORITY = 22  # RFC 8914
-
-Tell = Callable[[str], None]
-
-
-def _silence(_: str) -> None:
-    """Nobody listens."""
+# Types that are no question to forward: TKEY, TSIG, IXFR, AXFR, MAILB, MAILA are for a server itself; OPT is no type.
+NOT_FORWARDED = {**dict.fromkeys(range(249, 255), NOTIMP), OPT: FORMERR}
 
 
 class Counters:
@@ -65,62 +71,89 @@ class Counters:
         self.counts[name] = self.counts.get(name, 0) + 1
 
 
+class _Asked(NamedTuple):
+    """What of a query decides which answer it gets, and in which form."""
+
+    key: Key
+    edns: bool
+    authentic: bool  # RFC 6840 section 5.7: it wants to know about AD
+
+
+class _Got(NamedTuple):
+    """A server's answer as it is kept, and as it was read if it has just come."""
+
+    reply: Reply
+    read: Message | None = None
+
+    def message(self, now: float) -> Message:
+        """With TTLs as of now."""
+        if self.read is None or now - self.reply.stored >= 1:
+            return self.reply.message(now)
+        return self.read
+
+
 class Resolver:
     """Answers queries; knows no socket of a client. `ready`: whether packets are translated (else nothing is
     synthesised)."""
 
-    def __init__(
-        self,
-        upstreams: Upstreams,
-        policies: Sequence[Policy],
-        cache: Cache,
-        ready: Callable[[], bool],
-        names: Mapping[IPv6Address, bytes],
-    ) -> None:
+    def __init__(self, upstreams: Upstreams, cache: Cache, ready: Callable[[], bool]) -> None:
         self.counters = Counters()
         self.cache = cache
-        self._upstreams, self._policies, self._ready, self._names = upstreams, policies, ready, names
-        self._asking: dict[Key, asyncio.Future[Answer]] = {}
+        self._upstreams, self._ready = upstreams, ready
+        self._given: tuple[list[Policy], Maps | None, bool] = ([], None, False)
+        self._policies: dict[int, Policy] = {}
+        self._numbers = range(0)  # of the policies in use; others have queries that wait yet
+        self._asking: dict[Key, asyncio.Future[_Got]] = {}
         self._policy_of = lru_cache(CLIENTS)(self._find_policy)
-        self._keys: dict[tuple[bytes, int | None, bool], Key] = {}  # of queries seen, as they came but for the ID
+        self._seen: dict[tuple[bytes, int, bool], _Asked] = {}  # queries as they came but for the ID
 
-    def use(self, policies: Sequence[Policy]) -> None:
-        """Answer by these policies from now on."""
-        if list(policies) != list(self._policies):
-            self._policies = policies
-            self._policy_of.cache_clear()
-            self._keys.clear()
-            self.cache.clear()
+    def use(self, policies: Sequence[Policy], maps: Maps | None = None, dns46: bool = False) -> None:
+        """Answer by these policies from now on. `maps`: [[eam]], which A records are made by as well where `dns46` says
+        so, for IPv4 clients."""
+        given = (list(policies), maps, dns46)
+        if given == self._given:
+            return
+        four = [replace(policy, maps=maps) for policy in policies] if dns46 else []
+        first = self._numbers.stop
+        new = dict(enumerate([*policies, *four], first))
+        self._policies = {number: self._policies[number] for number in self._numbers} | new
+        self._given, self._numbers = given, range(first, first + len(new))
+        self._policy_of.cache_clear()
+        self._seen.clear()
+        self.cache.clear()
 
     def at_once(self, octets: bytes, client: str) -> tuple[bytes | None, Message | None, int]:
         """(answer, query, policy) without waiting: the answer if it is refused or cached, else the query to `resolve`.
 
         Neither: the octets deserve no answer. `client`: its address, as text.
         """
-        number = self._policy_of(client)
+        number, query = self._policy_of(client), None
         seen = (octets[2:], number, self._ready())
-        key = self._keys.get(seen)
-        if key is not None:
-            cached = self.cache.get(key, octets, self._now())
-            if cached is not None:
-                self.counters.add("cached")
-                return cached, None, 0
-        query, error = self._read(octets)
-        if query is None:
-            return error, None, 0
-        if number is None:
-            return self._end("refused", failure(query, REFUSED)), None, 0
-        if len(self._keys) >= KEYS:
-            self._keys.clear()
-        self._keys[seen] = key = self._key(query, number)
-        cached = self.cache.get(key, octets, self._now())
-        if cached is not None:
-            self.counters.add("cached")
-        return cached, query, number
+        asked = self._seen.get(seen)
+        if asked is None:
+            query, error = self._read(octets)
+            if query is None:
+                return error, None, 0
+            if number < 0:
+                return self._end("refused", failure(query, REFUSED)), None, 0
+            if len(self._seen) >= SEEN:
+                self._seen.clear()
+            asked = self._seen[seen] = self._asked(query, number)
+        now = self._now()
+        reply = self.cache.get(asked.key, now)
+        if reply is None:
+            return None, query or read(octets), number
+        self.counters.add("cached")
+        return reply.answer(octets, asked.edns, asked.authentic, now), None, 0
 
-    def _find_policy(self, client: str) -> int | None:
+    def _find_policy(self, client: str) -> int:
+        """The number of the first policy that has the client, or of the one it has for IPv4 clients; -1: none has."""
         address = ip_address(client.partition("%")[0])
-        return next((n for n, policy in enumerate(self._policies) if policy.serves(address)), None)
+        policies, _, dns46 = self._given
+        for number, policy in enumerate(policies, self._numbers.start):
+            if policy.serves(address):
+                return number + (len(policies) if dns46 and address.version == 4 else 0)
+        return -1
 
     def _read(self, octets: bytes) -> tuple[Message | None, bytes | None]:
         """The query, or the answer to what is none; neither for what may not be answered at all."""
@@ -138,149 +171,199 @@ class Resolver:
             return None, self._end("unreadable", failure(query, NOTIMP))
         if query.edns and query.edns.version > 0:
             return None, self._end("unreadable", failure(query, BADVERS))
+        if query.question.type in NOT_FORWARDED:
+            return None, self._end("unreadable", failure(query, NOT_FORWARDED[query.question.type]))
         return query, None
 
-    async def resolve(self, query: Message, number: int, tell: Tell = _silence) -> bytes:
-        """The answer to a query of a client of this policy. Never raises but CancelledError."""
-        policy = self._policies[number]
-        answer = local.answer(query, policy, self._names)
-        if answer is not None:
-            tell("answered from here: a name of our own")
-            return self._end("local", await self._follow(query, answer, tell))
-        if query.question.type == ANY:
-            return self._end("any", _hinfo(query))
-        try:
-            if self._synthesises(query, policy):
-                return await self._dns64(query, number, tell)
-            answer, octets = await self._plain(query, tell)
-        except UnansweredError as error:
-            tell(str(error))
-            options = extended_error(NO_REACHABLE_AUTHORITY, str(error)[:120])
-            return self._end("failed", failure(query, SERVFAIL, options))
-        self.counters.add("relayed")
-        self.cache.put(self._key(query, number), answer, self._now())
-        return octets
+    def _end(self, how: str, message: Message) -> bytes:
+        self.counters.add(how)
+        return write(message)
 
-    def _synthesises(self, query: Message, policy: Policy) -> bool:
-        """RFC 6147 sections 5.1 and 5.5: not for who validates himself (DO and CD), nor while nothing is translated."""
-        validates = bool(query.edns and query.edns.dnssec and query.flags & CD)
+    def _asked(self, query: Message, number: int) -> _Asked:
+        """Its answer is kept for a policy of its own only where that makes a difference."""
+        question, policy = query.question, self._policies[number]
+        own = self._makes(query, policy) or _hides(query, policy) or local.is_ours(question.key)
+        dnssec, disabled = bool(query.edns and query.edns.dnssec), bool(query.flags & CD)
+        key = Key(question.key, question.type, question.class_, dnssec, disabled, number if own else PLAIN)
+        return _Asked(key, query.edns is not None, dnssec or bool(query.flags & AD))
+
+    def _makes(self, query: Message, policy: Policy) -> bool:
+        """RFC 6147 sections 5.1 and 5.5: not for who validates himself, nor while nothing is translated."""
         question = query.question
-        wanted = question.type == AAAA and question.class_ == IN and policy.synthesises(question.key)
-        return wanted and not validates and self._ready()
+        wanted = question.class_ == IN and policy.makes(question.type) and not policy.spares(question.key)
+        return wanted and not _validates(query) and self._ready()
 
-    async def _dns64(self, query: Message, number: int, tell: Tell) -> bytes:
-        """RFC 6147 section 5.1: A is asked beside AAAA (5.1.8), and waited for if that has nothing to use."""
-        policy, question = self._policies[number], query.question
-        asking_a = self._begin(query, A)
-        aaaa: Answer | None = None
-        try:
-            async with asyncio.timeout(AAAA_DEADLINE):
-                aaaa = await self._ask(query, AAAA, tell)
-        except TimeoutError:
-            tell(f"AAAA: no answer within {AAAA_DEADLINE} s (RFC 6147 5.1.3)")
-        except UnansweredError as error:
-            tell(f"AAAA: {error}")
-        finding = look_at(aaaa.message if aaaa else None, policy, question.key)
-        tell(f"AAAA: {finding.value}")
-        if finding.wants_a:
-            made = synthesise(query, aaaa.message if aaaa else None, await self._a(asking_a, tell), policy)
-            if made is not None:
-                edns = Edns(BUFFER, 0, 0, query.edns.dnssec, extended_error(SYNTHESISED)) if query.edns else None
-                return self._end("synthesised", made._replace(edns=edns), self._key(query, number))
-            tell("nothing to synthesise from: answered as AAAA was")
-        if aaaa is None:
-            raise UnansweredError("neither AAAA nor A was answered")
-        if finding in {Finding.FILTER, Finding.EXCLUDED}:
-            return self._end("filtered", _for(query, without_excluded(aaaa.message, policy)), self._key(query, number))
-        self.cache.put(self._key(query, number), _for(query, aaaa.message), self._now())
-        self.counters.add("relayed")
-        return _relayed(query, aaaa)
+    async def resolve(self, query: Message, number: int, tell: Tell | None = None) -> bytes:
+        """The answer to a query of a client of this policy. Never raises but CancelledError."""
+        asked, policy = self._asked(query, number), self._policies[number]
+        if tell:
+            tell(trace.policy_text(policy, number - self._numbers.start))
+        how, reply = await self._reply(query, policy, tell)
+        now = self._now()
+        if reply.failed:
+            how, stale = "failed", self.cache.stale(asked.key, now)
+            if stale is not None:
+                how, reply = "stale", stale
+                if tell:
+                    tell("no server helps: an answer is used after its time (RFC 8767)")
+        self.counters.add(how)
+        self.cache.put(asked.key, reply)
+        return reply.answer(write(query._replace(edns=None)), asked.edns, asked.authentic, now)
 
-    async def _a(self, asking: "asyncio.Future[Answer]", tell: Tell) -> Message | None:
-        try:
-            return (await self._wait(asking, A, tell)).message
-        except UnansweredError as error:
-            tell(f"A: {error}")
-            return None
+    async def _reply(self, query: Message, policy: Policy, tell: Tell | None) -> tuple[str, Reply]:
+        """(how it ended, the answer)."""
+        question = query.question
+        ours = local.answer(question, policy, self._given[1], self._ready())
+        if ours is not None:
+            if tell:
+                tell(f"{trace.question_text(question)}: answered from here: {trace.answer_text(ours)}")
+            return "local", await self._follow(query, ours, policy, tell)
+        if question.type == ANY:
+            return "any", reply_to(query, _hinfo(query), self._now())
+        if self._makes(query, policy):
+            return await self._made(query, policy, tell)
+        got = await asyncio.shield(self._ask(query, question.type, tell))
+        if not _hides(query, policy):
+            return "relayed", got.reply
+        if tell:
+            tell("filter_a: A records are not shown")
+        now = self._now()
+        message = got.message(now)
+        return "filtered", reply_to(query, without(message, A), now, lifetime(message))
 
-    async def _plain(self, query: Message, tell: Tell) -> tuple[Message, bytes]:
-        answer = await self._ask(query, query.question.type, tell)
-        return _for(query, answer.message), _relayed(query, answer)
+    async def _made(self, query: Message, policy: Policy, tell: Tell | None) -> tuple[str, Reply]:
+        """RFC 6147 section 5.1: the other family is asked for beside the one wanted (5.1.8), and waited for if that has
+        nothing to use."""
+        wanted = query.question.type
+        own, asking = self._ask(query, wanted, tell), self._ask(query, OTHER[wanted], tell)
+        await asyncio.wait([own], timeout=DEADLINE)
+        now = self._now()
+        empty = own.result().message(now) if own.done() else None
+        finding = look_at(empty, policy)
+        if tell:
+            if empty is None:
+                tell(f"{trace.question_text(query.question)}: no answer within {DEADLINE:g} s")
+            else:
+                for sentence in trace.excluded(empty, policy):
+                    tell(sentence)
+            tell(f"{trace.type_text(wanted)}: {finding.value}")
+        if empty is not None and finding is Finding.FILTER:
+            return "filtered", reply_to(query, without_excluded(empty, policy), now, lifetime(empty))
+        if not finding.wants_other:
+            return "relayed", own.result().reply
+        other = (await asyncio.shield(asking)).message(self._now())
+        return self._made_of(query, policy, finding, empty, other, tell) or ("relayed", own.result().reply)
 
-    async def _follow(self, query: Message, answer: Message, tell: Tell) -> Message:
-        """RFC 6147 section 5.3.1: the alias of a PTR name with what it leads to."""
-        if query.question.type != PTR or not answer.sections[0] or answer.sections[0][0].type != CNAME:
-            return answer
-        target = Question(answer.sections[0][0].data, PTR, IN, 0)
-        try:
-            found = await self._ask(query._replace(question=target), PTR, tell)
-        except UnansweredError as error:
-            tell(str(error))
-            return answer
-        return answer._replace(sections=(answer.sections[0] + found.message.sections[0], [], []))
+    def _made_of(
+        self,
+        query: Message,
+        policy: Policy,
+        finding: Finding,
+        empty: Message | None,
+        other: Message,
+        tell: Tell | None,
+    ) -> tuple[str, Reply] | None:
+        """What becomes of the other family's answer; None: the empty one is the answer."""
+        now = self._now()
+        if tell:
+            for sentence in trace.made(empty, other, policy):
+                tell(sentence)
+        message = synthesise(empty, other, policy)
+        if message is not None:
+            return "synthesised", reply_to(query, message, now)
+        bare = basis(finding, other)
+        if tell:
+            family = trace.type_text(query.question.type if bare is None else other.question.type)
+            tell(f"nothing to synthesise from: answered as {family} was (RFC 6147 5.1)")
+        return None if bare is None else ("relayed", reply_to(query, bare, now, lifetime(other)))
 
-    async def _ask(self, query: Message, type_: int, tell: Tell) -> Answer:
-        """A server's answer. Raises UnansweredError."""
-        return await self._wait(self._begin(query, type_), type_, tell)
+    async def _follow(self, query: Message, message: Message, policy: Policy, tell: Tell | None) -> Reply:
+        """RFC 6147 section 5.3.1: an alias of ours with what it leads to."""
+        chain: list[Record] = []
+        found: Message | None = message
+        for _ in range(ALIASES):
+            if found is None:
+                break
+            message, chain = found, chain + found.sections[0]
+            if query.question.type in {CNAME, ANY} or not chain or chain[-1].type != CNAME:
+                return reply_to(query, message._replace(sections=(chain, *message.sections[1:])), self._now())
+            target = query.question._replace(name=chain[-1].data)
+            found = local.answer(target, policy, self._given[1], self._ready())
+        target_query = query._replace(question=query.question._replace(name=chain[-1].data))
+        got = await asyncio.shield(self._ask(target_query, query.question.type, tell))
+        answer = got.message(self._now())
+        sections = (chain + answer.sections[0], *answer.sections[1:])
+        return reply_to(query, answer._replace(flags=answer.flags & ~AD, sections=sections), self._now())
 
-    def _begin(self, query: Message, type_: int) -> "asyncio.Future[Answer]":
-        """A question to the servers, asked once however many clients want it."""
+    def _ask(self, query: Message, type_: int, tell: Tell | None) -> "asyncio.Future[_Got]":
+        """A server's answer, kept or asked for, once however many clients want it. To be awaited shielded."""
         question = query.question._replace(type=type_)
         dnssec, disabled = bool(query.edns and query.edns.dnssec), bool(query.flags & CD)
-        key = Key(question.key, type_, question.class_, dnssec, disabled, True, -1)
-        asking = self._asking.get(key)
-        if asking is None:
-            self._asking[key] = asking = self._upstreams.ask(question, dnssec, disabled)
-            asking.add_done_callback(lambda _: self._asking.pop(key, None))
-        return asking
+        key = Key(question.key, type_, question.class_, dnssec, disabled, PLAIN)
+        got = self._asking.get(key)
+        if got is not None:
+            return got
+        got = asyncio.get_running_loop().create_future()
+        kept = self.cache.find(key, self._now())
+        if kept is not None:
+            if tell:
+                tell(trace.cached(question, kept, self._now()))
+            got.set_result(_Got(kept))
+            return got
+        self._asking[key] = got
+        came = partial(self._came, query._replace(question=question), key, got, tell)
+        try:
+            asking = self._upstreams.ask(question, dnssec, disabled, tell)
+        except UnansweredError as error:
+            asking = asyncio.get_running_loop().create_future()
+            asking.set_exception(error)
+        asking.add_done_callback(came)
+        return got
 
-    @staticmethod
-    async def _wait(asking: "asyncio.Future[Answer]", type_: int, tell: Tell) -> Answer:
-        answer = await asyncio.shield(asking)
-        tell(f"asked type {type_}: rcode {answer.message.rcode}, {len(answer.message.sections[0])} records")
-        return answer
-
-    def _key(self, query: Message, number: int) -> Key:
-        """Under what its answer is kept: a policy of its own only where it makes a difference."""
-        question = query.question
-        made = self._synthesises(query, self._policies[number])
-        dnssec, disabled = bool(query.edns and query.edns.dnssec), bool(query.flags & CD)
-        edns = query.edns is not None
-        return Key(question.key, question.type, question.class_, dnssec, disabled, edns, number if made else PLAIN)
-
-    def _end(self, how: str, message: Message, key: Key | None = None) -> bytes:
-        self.counters.add(how)
-        if key is not None:
-            self.cache.put(key, message, self._now())
-        return write(message)
+    def _came(
+        self,
+        query: Message,
+        key: Key,
+        got: "asyncio.Future[_Got]",
+        tell: Tell | None,
+        answering: "asyncio.Future[Answer]",
+    ) -> None:
+        """What the servers answered; that none does is an answer too."""
+        error = answering.exception()
+        if error is None:
+            octets, message = answering.result()
+            message = message._replace(flags=message.flags & ~AA)  # AA: of who asks the authority itself
+            reply = reply_of(octets, message, key.dnssec, self._now())
+        else:
+            if tell:
+                tell(f"{trace.question_text(query.question)}: {error}")
+            options = extended_error(NO_REACHABLE_AUTHORITY, str(error)[:120])
+            message = Message(0, QR | RA | SERVFAIL, query.question, ([], [], []), Edns(0, 0, 0, False, options))
+            reply = reply_to(query, message, self._now())
+        del self._asking[key]
+        self.cache.put(key, reply)
+        got.set_result(_Got(reply, message))
 
     @staticmethod
     def _now() -> float:
         return asyncio.get_running_loop().time()
 
 
-def _for(query: Message, answer: Message) -> Message:
-    """A server's answer as one to this query."""
-    edns = answer.edns._replace(size=BUFFER) if query.edns and answer.edns else None
-    flags = (answer.flags | RA) & ~(0 if query.edns or query.flags & AD else AD)
-    return answer._replace(id=query.id, flags=flags, question=query.question, edns=edns)
+def _validates(query: Message) -> bool:
+    """RFC 6147 section 5.5, the third case: DO and CD."""
+    return bool(query.edns and query.edns.dnssec and query.flags & CD)
 
 
-def _relayed(query: Message, answer: Answer) -> bytes:
-    """The octets of a server's answer as they came, but for the ID and the case of the question; without an OPT record
-    for a client that sent none."""
-    if query.edns is None and answer.message.edns is not None:
-        return write(_for(query, answer.message))
-    flags = int.from_bytes(answer.octets[2:4], "big") | RA
-    head = query.id.to_bytes(2, "big") + flags.to_bytes(2, "big") + answer.octets[4:HEADER] + query.question.name
-    return head + answer.octets[len(head) :]
+def _hides(query: Message, policy: Policy) -> bool:
+    """Whether A records are not shown: not to who would find a signature missing."""
+    question = query.question
+    return policy.filter_a and question.type == A and question.class_ == IN and not _validates(query)
 
 
 def _hinfo(query: Message) -> Message:
     """RFC 8482 section 4.2: the short answer to ANY."""
     record = Record(query.question.name, HINFO, IN, 3600, b"\x07RFC8482\x00")
-    edns = Edns(BUFFER, 0, 0, query.edns.dnssec, b"") if query.edns else None
-    return Message(query.id, QR | RA | query.flags & 0x0110, query.question, ([record], [], []), edns)
+    return Message(0, QR | RA, query.question, ([record], [], []), None)
 
 
 def fit(octets: bytes, query: bytes) -> bytes:

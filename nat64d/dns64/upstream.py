@@ -10,11 +10,25 @@ from operator import attrgetter
 from typing import NamedTuple, Self
 
 from nat64d.dns64.exchange import Counters, Datagrams, ExchangeError, Query, Server
+from nat64d.dns64.reply import BUFFER
 from nat64d.dns64.stream import Stream
-from nat64d.dns64.wire import CD, DO, HEADER, NOERROR, NXDOMAIN, OPT, RD, Message, Question, WireError, read_to_end
+from nat64d.dns64.trace import Tell, answer_text, question_text
+from nat64d.dns64.wire import (
+    CD,
+    DO,
+    HEADER,
+    NOERROR,
+    NXDOMAIN,
+    OPT,
+    RD,
+    Message,
+    Question,
+    WireError,
+    read_question,
+    read_to_end,
+)
 
 # LIMITS
-BUFFER = 1232  # octets of a UDP answer that we ask for (DNS flag day 2020)
 PATIENCE = 1.0  # seconds until another server is asked too, before one has shown how long it takes
 LEAST_PATIENCE = 0.05
 DEADLINE = 4.0  # seconds until the question is given up: before the client does, who waits 5
@@ -94,11 +108,11 @@ class Upstream:
 class _Attempt:
     """One question put to one server: by UDP, and by TCP if the answer was too large or in other letters."""
 
-    __slots__ = ("_altered", "_asked", "_begin", "_pending", "_query", "_race", "number", "upstream")
+    __slots__ = ("_altered", "_asked", "_pending", "_query", "_race", "begin", "number", "upstream")
 
     def __init__(self, race: "Race", upstream: Upstream, query: Query, now: float) -> None:
         """Raises ExchangeError."""
-        self._race, self._query, self._begin, self.upstream = race, query, now, upstream
+        self._race, self._query, self.begin, self.upstream = race, query, now, upstream
         self._altered = False
         self._asked = query
         upstream.asked += 1
@@ -121,7 +135,7 @@ class _Attempt:
             return
         if self._altered:
             self.upstream.flattens += octets[HEADER : self._asked.end] != self._asked.question
-        self.upstream.took(asyncio.get_running_loop().time() - self._begin)
+        self.upstream.took(asyncio.get_running_loop().time() - self.begin)
         self._race.answered(self, answer)
 
     def altered(self) -> None:
@@ -134,7 +148,7 @@ class _Attempt:
 
     def lost(self) -> None:
         """Another server was faster."""
-        took = asyncio.get_running_loop().time() - self._begin
+        took = asyncio.get_running_loop().time() - self.begin
         if took > self.upstream.seconds:
             self.upstream.seconds += (took - self.upstream.seconds) * WEIGHT
 
@@ -160,14 +174,14 @@ class Race:
     """
 
     __slots__ = (
-        *("_again", "_end", "_fallback", "_left", "_owner", "_problems", "_query", "_running", "_timer", "_until"),
-        "answer",
+        *("_again", "_end", "_fallback", "_left", "_owner", "_problems", "_query", "_running", "_tell", "_timer"),
+        *("_until", "answer"),
     )
 
-    def __init__(self, owner: "Upstreams", query: Query) -> None:
+    def __init__(self, owner: "Upstreams", query: Query, tell: Tell | None = None) -> None:
         loop = asyncio.get_running_loop()
         self.answer: asyncio.Future[Answer] = loop.create_future()
-        self._owner, self._query = owner, query
+        self._owner, self._query, self._tell = owner, query, tell
         self._left = owner.ranked()
         self._again = iter(AGAIN)
         self._running: list[_Attempt] = []
@@ -187,6 +201,8 @@ class Race:
 
     def answered(self, attempt: _Attempt, answer: Answer) -> None:
         """A server answered."""
+        if self._tell:
+            self._say(attempt.upstream, answer_text(answer.message), attempt.begin)
         self._running.remove(attempt)
         if self.answer.done():
             self._settle()
@@ -198,6 +214,7 @@ class Race:
 
     def failed(self, attempt: _Attempt, reason: str) -> None:
         """A server will not answer."""
+        self._say(attempt.upstream, reason, attempt.begin)
         self._running.remove(attempt)
         self._problems.append(f"{attempt.upstream.server}: {reason}")
         if self.answer.done():
@@ -209,10 +226,16 @@ class Race:
         try:
             self._running.append(_Attempt(self, upstream, self._query, now))
         except ExchangeError as error:
+            self._say(upstream, str(error), now)
             upstream.failed_with(str(error))
             self._problems.append(f"{upstream.server}: {error}")
             return False
         return True
+
+    def _say(self, upstream: Upstream, said: str, begin: float) -> None:
+        if self._tell:
+            asked, took = question_text(read_question(self._query.octets)), asyncio.get_running_loop().time() - begin
+            self._tell(f"{asked} asked of {upstream.server}: {said} ({took * 1000:.1f} ms)")
 
     def _go_on(self) -> None:
         """Ask the next server, and decide how long to wait then."""
@@ -282,11 +305,13 @@ class Upstreams:
         self.racing: set[Race] = set()
         self._leaving: dict[Upstream, asyncio.TimerHandle] = {}
 
-    def ask(self, question: Question, dnssec: bool, checking_disabled: bool) -> "asyncio.Future[Answer]":
+    def ask(
+        self, question: Question, dnssec: bool, checking_disabled: bool, tell: Tell | None = None
+    ) -> "asyncio.Future[Answer]":
         """The answer to a question, of the server that answers first; UnansweredError if none does."""
         if len(self.racing) >= QUESTIONS:
             raise UnansweredError("too many questions wait already")
-        return Race(self, query_for(question, dnssec, checking_disabled)).answer
+        return Race(self, query_for(question, dnssec, checking_disabled), tell).answer
 
     def ranked(self) -> list[Upstream]:
         """The best first; those that were never asked before those."""

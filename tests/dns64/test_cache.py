@@ -1,71 +1,100 @@
-"""Answers kept and given again: TTLs fall to the second, negative answers by RFC 2308, memory is bounded."""
+"""Answers kept and given again: memory is bounded, what went longest unasked goes first, stale ones help out."""
+
+import tracemalloc
 
 import dns.message
 import pytest
 
 from nat64d.dns64 import wire
-from nat64d.dns64.cache import LONGEST, LONGEST_NEGATIVE, Cache, Key, lifetime
-from tests.dns64.zone import SOA, reply
+from nat64d.dns64.cache import Cache, Key
+from nat64d.dns64.reply import STALE_FOR, STALE_TTL, Reply, reply_of
+from tests.dns64.zone import reply
 
 
 def query(name: str, number: int = 1) -> bytes:
     return dns.message.make_query(name, "A", id=number).to_wire()
 
 
-def answer(said: object, name: str = "www.example.") -> wire.Message:
-    return wire.read(
-        reply(dns.message.from_wire(query(name)), list(said) if isinstance(said, list) else said).to_wire()
-    )
+def kept(said: object, name: str = "www.example.", now: float = 0.0) -> Reply:
+    answer = reply(dns.message.from_wire(query(name)), list(said) if isinstance(said, list) else said).to_wire()
+    return reply_of(answer, wire.read(answer), False, now)
 
 
 def key(name: str) -> Key:
-    return Key(wire.name_of(name), wire.A, wire.IN, False, False, False, 0)
+    return Key(wire.name_of(name), wire.A, wire.IN, False, False, 0)
 
 
-def test_a_hit_has_the_clients_id_and_letters_and_a_ttl_that_fell() -> None:
-    cache = Cache(10000)
-    cache.put(key("www.example"), answer(["www.example. 60 IN A 192.0.2.1"]), 100.0)
-    octets = cache.get(key("www.example"), query("WwW.eXample.", 77), 142.9)
-    assert octets is not None
-    found = dns.message.from_wire(octets)
-    assert (found.id, found.question[0].name.to_text(), found.answer[0].ttl) == (77, "WwW.eXample.", 18)
+WWW = key("www.example")
+A = ["www.example. 60 IN A 192.0.2.1"]
 
 
 @pytest.mark.parametrize(("later", "hit"), [(59.9, True), (60.0, False)])
-def test_an_answer_is_gone_when_its_ttl_is_over(later: float, hit: bool) -> None:
+def test_an_answer_is_not_given_when_its_ttl_is_over(later: float, hit: bool) -> None:
     cache = Cache(10000)
-    cache.put(key("www.example"), answer(["www.example. 60 IN A 192.0.2.1"]), 0.0)
-    assert (cache.get(key("www.example"), query("www.example."), later) is not None) is hit
-    assert len(cache) == hit
+    cache.put(WWW, kept(A))
+    assert (cache.get(WWW, later) is not None) is hit
+    assert (cache.hits, cache.misses) == (hit, not hit)
 
 
-@pytest.mark.parametrize(
-    ("said", "seconds"),
-    [
-        (["www.example. 60 IN A 192.0.2.1", "www.example. 30 IN A 192.0.2.2"], 30),
-        (["www.example. 9999999 IN A 192.0.2.1"], LONGEST),
-        (["www.example. 0 IN A 192.0.2.1"], 0),
-        ([f"example. 300 IN SOA {SOA}"], 120),  # RFC 2308 section 5: the lesser of TTL and MINIMUM
-        ([f"example. 50 IN SOA {SOA}"], 50),
-        (["example. 99999 IN SOA ns.example. a.example. 1 1 1 1 99999"], LONGEST_NEGATIVE),
-        (["www.example. 20 IN CNAME web.example.", f"example. 300 IN SOA {SOA}"], 20),
-        ("NXDOMAIN", 120),
-        ("SERVFAIL", 0),
-    ],
-)
-def test_rfc2308_how_long_an_answer_may_be_kept(said: object, seconds: int) -> None:
-    assert lifetime(answer(said)) == seconds
+def test_an_answer_that_is_good_for_no_time_is_not_kept() -> None:
+    cache = Cache(10000)
+    cache.put(WWW, kept(["www.example. 0 IN A 192.0.2.1"]))
+    assert (len(cache), cache.size) == (0, 0)
 
 
 def test_memory_is_bounded_and_what_was_wanted_longest_ago_goes_first() -> None:
-    cache = Cache(2000)
+    cache = Cache(4000)
     names = [f"n{number}.example" for number in range(20)]
     for name in names:
-        cache.put(key(name), answer([f"{name}. 60 IN A 192.0.2.1"], f"{name}."), 0.0)
-        assert cache.get(key(names[0]), query(f"{names[0]}."), 1.0)
-        assert cache.size <= 2000
-    kept = [name for name in names if cache.get(key(name), query(f"{name}."), 1.0)]
-    assert kept[0] == names[0]
-    assert kept[1:] == names[-len(kept) + 1 :]
+        cache.put(key(name), kept([f"{name}. 60 IN A 192.0.2.1"], f"{name}."))
+        assert cache.get(key(names[0]), 1.0)
+        assert cache.size <= 4000
+    left = [name for name in names if cache.get(key(name), 1.0)]
+    assert left[0] == names[0]
+    assert left[1:] == names[-len(left) + 1 :]
     cache.clear()
     assert (len(cache), cache.size) == (0, 0)
+
+
+@pytest.mark.parametrize("records", [1, 12])
+def test_no_entry_takes_more_than_is_counted_nor_much_less(records: int) -> None:
+    cache, names = Cache(1 << 30), [f"n{number}.example." for number in range(1000)]
+    said = [f"example. 60 IN A 192.0.2.{at}" for at in range(records)]
+    answers = [reply(dns.message.from_wire(query(name)), list(said)).to_wire() for name in names]
+    tracemalloc.start()
+    for name, answer in zip(names, answers, strict=True):
+        cache.put(key(name), reply_of(answer, wire.read(answer), False, float(len(cache))))
+    taken, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert 0.6 < taken / cache.size < 1
+
+
+def test_the_same_question_takes_one_place() -> None:
+    cache = Cache(10000)
+    cache.put(WWW, kept(A))
+    size = cache.size
+    cache.put(WWW, kept(A, now=1.0))
+    assert (len(cache), cache.size) == (1, size)
+
+
+def test_rfc8767_an_answer_may_be_used_for_a_day_after_its_time() -> None:
+    cache = Cache(10000)
+    cache.put(WWW, kept(A))
+    assert cache.stale(key("other.example"), 100.0) is None
+    assert cache.stale(WWW, 60.0 + STALE_FOR) is None
+    stale = cache.stale(WWW, 59.0 + STALE_FOR)
+    assert stale is not None
+    assert cache.get(WWW, 59.0 + STALE_FOR + STALE_TTL - 1) is stale
+    assert cache.get(WWW, 59.0 + STALE_FOR + STALE_TTL) is None
+
+
+def test_rfc9520_a_failure_takes_no_place_of_an_answer_that_may_be_used_yet() -> None:
+    cache = Cache(10000)
+    cache.put(WWW, kept(A))
+    cache.put(WWW, kept("SERVFAIL", now=100.0))
+    assert cache.stale(WWW, 100.0)
+    cache.put(WWW, kept("SERVFAIL", now=60.0 + STALE_FOR))
+    assert cache.stale(WWW, 60.0 + STALE_FOR) is None
+    failed = cache.get(WWW, 64.0 + STALE_FOR)
+    assert failed is not None
+    assert failed.failed

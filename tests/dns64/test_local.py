@@ -1,22 +1,23 @@
 """Names of our own: ipv4only.arpa (RFC 7050, RFC 8880), and reverse names under the prefix (RFC 6147 section 5.3)."""
 
-from ipaddress import IPv4Network, IPv6Address, IPv6Network
+from ipaddress import IPv4Network, IPv6Network
 
 import dns.message
 import dns.reversename
 import pytest
 
 from nat64d.dns64 import local, wire
+from nat64d.dns64.maps import Maps
 from nat64d.dns64.policy import Policy, ranges_for
 
 POOL6 = IPv6Network("2001:db8:64::/96")
 POLICY = Policy((IPv6Network("::/0"),), ranges_for(POOL6, [IPv4Network("10.0.0.0/8")], None))
-NAMES = {IPv6Address("2001:db8::10"): wire.name_of("eam.example")}
+MAPS = Maps.of([("198.51.100.0/24", "2001:db8:1::/120"), ("203.0.113.1/32", "2001:db8:64::c000:209/128")])
 
 
 def ask(name: str, type_: str) -> dns.message.Message | None:
     query = wire.read(dns.message.make_query(name, type_).to_wire())
-    answer = local.answer(query, POLICY, NAMES)
+    answer = local.answer(query.question, POLICY, MAPS, True)
     return dns.message.from_wire(wire.write(answer)) if answer else None
 
 
@@ -61,8 +62,16 @@ def test_rfc6147_5_3_1_a_reverse_name_under_the_prefix_is_an_alias_of_the_ipv4_o
     assert texts(name, "PTR") == {"1.2.0.192.in-addr.arpa."}
 
 
-def test_an_address_with_a_name_of_ours_has_that() -> None:
-    assert texts(dns.reversename.from_address("2001:db8::10").to_text(), "PTR") == {"eam.example."}
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("198.51.100.16", "2001:db8:1::10"),
+        ("2001:db8:64::c633:6410", "198.51.100.16"),  # from there to the host as above
+    ],
+)
+def test_the_reverse_name_of_a_mapped_address_is_an_alias_of_the_hosts(name: str, expected: str) -> None:
+    reverse = dns.reversename.from_address
+    assert texts(reverse(name).to_text(), "PTR") == {reverse(expected).to_text()}
 
 
 @pytest.mark.parametrize(
@@ -72,6 +81,11 @@ def test_an_address_with_a_name_of_ours_has_that() -> None:
         "8.b.d.0.1.0.0.2.ip6.arpa.",
         "x." * 32 + "ip6.arpa.",
         "1.2.0.192.in-addr.arpa.",
+        "100.51.198.in-addr.arpa.",
+        "016.100.51.198.in-addr.arpa.",
+        "256.100.51.198.in-addr.arpa.",
+        "x.100.51.198.in-addr.arpa.",
+        dns.reversename.from_address("2001:db8:1::10").to_text(),
         "www.example.",
     ],
 )

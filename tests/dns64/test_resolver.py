@@ -12,6 +12,7 @@ from nat64d.dns64 import resolver as module
 from nat64d.dns64 import wire
 from nat64d.dns64.cache import Cache
 from nat64d.dns64.exchange import Server
+from nat64d.dns64.maps import Maps
 from nat64d.dns64.policy import Policy, ranges_for
 from nat64d.dns64.resolver import Resolver
 from nat64d.dns64.upstream import Upstreams
@@ -57,6 +58,7 @@ def resolve(
     policy: Policy = CLIENTS4,
     ready: bool = True,
     told: list[str] | None = None,
+    maps: Maps | None = None,
 ) -> tuple[list[dns.message.Message], Zone, Resolver]:
     """What each query in turn is answered."""
 
@@ -64,14 +66,15 @@ def resolve(
         zone = Zone(table)
         port, end = await serve(zone)
         upstreams = Upstreams([Server(CLIENT, port)])
-        one = Resolver(upstreams, [policy], Cache(100000), lambda: ready, {})
+        one = Resolver(upstreams, Cache(100000), lambda: ready)
+        one.use([policy], maps, dns46=maps is not None)
         answers = []
         try:
             for query in queries:
                 octets = query.to_wire()
                 answer, asked, number = one.at_once(octets, str(CLIENT))
                 if answer is None and asked is not None:
-                    answer = await one.resolve(asked, number, told.append if told is not None else lambda _: None)
+                    answer = await one.resolve(asked, number, told.append if told is not None else None)
                 assert answer is not None
                 answers.append(dns.message.from_wire(answer))
                 assert answers[-1].id == query.id
@@ -116,7 +119,7 @@ def test_rfc6147_5_1_an_aaaa_query(aaaa: object, rcode: str, expected: list[str]
 
 
 def test_rfc6147_5_1_3_a_silent_aaaa_costs_no_more_than_the_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "AAAA_DEADLINE", 0.05)
+    monkeypatch.setattr(module, "DEADLINE", 0.05)
     (answer,), _, _ = resolve({**A, (WWW, "AAAA"): silent}, query())
     assert addresses(answer) == MADE
 
@@ -199,7 +202,8 @@ def test_another_type_is_relayed_octet_for_octet() -> None:
 
 def test_no_server_answers_servfail_with_the_reason() -> None:
     async def run() -> bytes:
-        one = Resolver(Upstreams([]), [CLIENTS4], Cache(1000), lambda: True, {})
+        one = Resolver(Upstreams([]), Cache(1000), lambda: True)
+        one.use([CLIENTS4])
         return await one.resolve(wire.read(query(use_edns=0).to_wire()), 0)
 
     answer = dns.message.from_wire(asyncio.run(run()))
@@ -216,4 +220,4 @@ def test_a_stranger_is_refused() -> None:
 def test_the_trace_says_what_was_asked_and_why() -> None:
     told: list[str] = []
     resolve({**A, (WWW, "AAAA"): [f"example. 300 IN SOA {SOA}"]}, query(), told=told)
-    assert "AAAA: no AAAA record (RFC 6147 5.1.6): asks for A" in told
+    assert "AAAA: it has no such record (RFC 6147 5.1): the other family decides" in told

@@ -34,7 +34,9 @@ def run(ask: Ask, *, address: str = "127.0.0.1", rate: int = 0, policy: Policy =
     async def body() -> dns.message.Message:
         port, end = await serve(Zone(TABLE))
         upstreams = Upstreams([Upstream(ip_address("127.0.0.1"), port)])
-        server = Server(Resolver(upstreams, [policy], Cache(100000), lambda: True, {}), Rates(rate))
+        resolver = Resolver(upstreams, Cache(100000), lambda: True)
+        resolver.use([policy])
+        server = Server(resolver, Rates(rate))
         await server.listen(ip_address(address), 0)
         try:
             return await ask(server.port)

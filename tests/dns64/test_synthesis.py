@@ -5,15 +5,29 @@ from itertools import pairwise
 
 import dns.message
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from nat64d.dns64 import wire
-from nat64d.dns64.policy import MAPPED, Policy, Range, embed, extract, ranges_for
-from nat64d.dns64.synthesis import ALIASES, SYNTHESISED, TTL_WITHOUT_SOA, Finding, look_at, synthesise, without_excluded
+from nat64d.dns64.maps import Maps
+from nat64d.dns64.policy import MAPPED, NO_HOSTS4, Policy, Range, embed, extract, ranges_for
+from nat64d.dns64.synthesis import (
+    ALIASES,
+    NOT_VALID,
+    SYNTHESISED,
+    TTL_WITHOUT_SOA,
+    Finding,
+    basis,
+    look_at,
+    synthesise,
+    without_excluded,
+)
 from tests.dns64.zone import SOA, reply
 
 POOL6 = IPv6Network("64:ff9b::/96")
 LOCAL = IPv6Network("64:ff9b:1::/96")
 ALL = (IPv6Network("::/0"),)
+PRIVATE = (IPv4Network("10.0.0.0/8"), IPv4Network("172.16.0.0/12"), IPv4Network("192.168.0.0/16"))
 POLICY = Policy(ALL, ranges_for(POOL6, [IPv4Network("10.0.0.0/8")], LOCAL))
 NAME = "www.example."
 
@@ -26,7 +40,6 @@ def answer(type_: str, said: object) -> wire.Message:
     return wire.read(reply(ask(type_), list(said) if isinstance(said, list) else said).to_wire())
 
 
-QUERY = wire.read(ask("AAAA").to_wire())
 KEY = wire.name_of(NAME)
 
 
@@ -46,15 +59,15 @@ KEY = wire.name_of(NAME)
     ],
 )
 def test_rfc6147_5_1_what_an_aaaa_answer_says_about_synthesis(said: object, finding: Finding) -> None:
-    assert look_at(answer("AAAA", said), POLICY, KEY) is finding
+    assert look_at(answer("AAAA", said), POLICY) is finding
 
 
 def test_rfc6147_5_1_3_no_answer_is_taken_for_an_empty_one() -> None:
-    assert look_at(None, POLICY, KEY) is Finding.FAILED
+    assert look_at(None, POLICY) is Finding.FAILED
 
 
 def made(aaaa: object, a: list[str], policy: Policy = POLICY) -> list[str]:
-    message = synthesise(QUERY, answer("AAAA", aaaa), answer("A", a), policy)
+    message = synthesise(answer("AAAA", aaaa), answer("A", a), policy)
     if message is None:
         return []
     return [line for rrset in dns.message.from_wire(wire.write(message)).answer for line in rrset.to_text().split("\n")]
@@ -95,7 +108,7 @@ def test_rfc5452_6_records_that_answer_no_question_are_not_made_into_an_answer(b
 
 
 def test_rfc5452_6_an_aaaa_record_of_another_name_is_no_answer() -> None:
-    assert look_at(answer("AAAA", [f"{ELSEWHERE} AAAA 2001:db8::bad"]), POLICY, KEY) is Finding.EMPTY
+    assert look_at(answer("AAAA", [f"{ELSEWHERE} AAAA 2001:db8::bad"]), POLICY) is Finding.EMPTY
 
 
 @pytest.mark.parametrize(("length", "found"), [(0, True), (ALIASES, True), (ALIASES + 1, False), (3000, False)])
@@ -107,9 +120,9 @@ def test_aliases_are_followed_so_far_and_never_in_circles(length: int, found: bo
     last = wire.Record(steps[-1], wire.A, wire.IN, 60, IPv4Address("192.0.2.1").packed)
     empty = answer("A", "NODATA")
     whole = empty._replace(sections=([*deep, *reversed(aliases), last], [], []))
-    assert (synthesise(QUERY, None, whole, POLICY) is not None) is found
+    assert (synthesise(None, whole, POLICY) is not None) is found
     circle = empty._replace(sections=([*aliases, last._replace(type=wire.CNAME, data=KEY)], [], []))
-    assert synthesise(QUERY, None, circle, POLICY) is None
+    assert synthesise(None, circle, POLICY) is None
 
 
 @pytest.mark.parametrize(
@@ -153,19 +166,148 @@ def test_rfc6147_5_1_4_excluded_records_go_one_by_one() -> None:
 def test_rfc6147_5_5_signatures_and_ad_do_not_stay_on_a_synthetic_answer() -> None:
     signature = f"{NAME} 60 IN RRSIG A 8 2 60 20300101000000 20200101000000 1 example. AAAA"
     a = answer("A", [f"{NAME} 60 IN A 192.0.2.1", signature])
-    message = synthesise(QUERY, answer("AAAA", "NODATA"), a._replace(flags=a.flags | wire.AD), POLICY)
+    message = synthesise(answer("AAAA", "NODATA"), a._replace(flags=a.flags | wire.AD), POLICY)
     assert message is not None
     assert not message.flags & wire.AD
     assert [record.type for record in message.sections[0]] == [wire.AAAA]
 
 
-def test_names_may_be_excluded_or_forced() -> None:
-    policy = Policy(ALL, POLICY.ranges, (MAPPED,), (wire.name_of("v6only.example"),), (wire.name_of("broken.example"),))
-    assert not policy.synthesises(wire.name_of("a.v6only.example"))
-    assert policy.synthesises(KEY)
-    real = answer("AAAA", [f"{NAME} 60 IN AAAA 2001:db8::1"])
-    assert look_at(real, policy, wire.name_of("broken.example")) is Finding.EXCLUDED
-    assert look_at(real, policy, KEY) is Finding.USE
+REAL = [f"{NAME} 60 IN AAAA 2001:db8::1"]
+
+
+@pytest.mark.parametrize(
+    ("forced", "excluded", "said", "finding"),
+    [
+        ((), (), REAL, Finding.USE),
+        (("www.example",), (), REAL, Finding.EXCLUDED),
+        (("example",), (), REAL, Finding.EXCLUDED),
+        (("ww.example",), (), REAL, Finding.USE),
+        (("example",), ("www.example",), REAL, Finding.USE),
+        (("web.example",), (), [f"{NAME} 60 IN CNAME web.example.", "web.example. 60 IN AAAA 2001:db8::1"],
+         Finding.EXCLUDED),
+    ],
+)  # fmt: skip
+def test_names_whose_own_records_are_dropped_and_names_that_are_spared(
+    forced: tuple[str, ...], excluded: tuple[str, ...], said: list[str], finding: Finding
+) -> None:
+    names = [tuple(map(wire.name_of, some)) for some in (excluded, forced)]
+    assert look_at(answer("AAAA", said), Policy(ALL, POLICY.ranges, (MAPPED,), *names)) is finding
+
+
+def test_a_name_that_is_spared_is_so_as_the_target_of_an_alias_too() -> None:
+    policy = Policy(ALL, POLICY.ranges, exclude_names=(wire.name_of("web.example"),))
+    assert policy.spares(wire.name_of("a.web.example"))
+    assert not policy.spares(KEY)
+    assert made("NODATA", [f"{NAME} 60 IN CNAME web.example.", "web.example. 60 IN A 192.0.2.1"], policy) == []
+
+
+@pytest.mark.parametrize("code", [1, *NOT_VALID])
+def test_rfc6147_5_5_what_the_server_found_forged_is_not_taken_for_empty(code: int) -> None:
+    forged = answer("AAAA", "SERVFAIL")
+    assert forged.edns
+    forged = forged._replace(edns=forged.edns._replace(options=wire.extended_error(code)))
+    assert look_at(forged, POLICY) is (Finding.BOGUS if code in NOT_VALID else Finding.FAILED)
+
+
+SIGNED = "A 8 2 60 20300101000000 20200101000000 1 example. AAAA"
+
+
+def test_rfc6147_5_4_aliases_keep_their_signatures_and_the_other_sections_all() -> None:
+    a = answer(
+        "A",
+        [
+            f"{NAME} 60 IN CNAME web.example.",
+            f"{NAME} 60 IN RRSIG CNAME{SIGNED[1:]}",
+            "web.example. 60 IN A 192.0.2.1",
+            f"web.example. 60 IN RRSIG {SIGNED}",
+        ],
+    )
+    rest = [wire.Record(KEY, type_, 1, 60, bytes(20)) for type_ in (wire.RRSIG, wire.NSEC, wire.A)]
+    a.sections[1].extend(rest)
+    a.sections[2].extend(rest)
+    message = synthesise(answer("AAAA", "NODATA"), a._replace(flags=a.flags | wire.AD), POLICY)
+    assert message is not None
+    assert [record.type for record in message.sections[0]] == [wire.CNAME, wire.RRSIG, wire.AAAA]
+    assert message.sections[1:] == (rest, rest)
+    assert not message.flags & wire.AD
+
+
+def test_rfc6147_5_3_2_addresses_in_the_additional_section_are_not_translated() -> None:
+    a = answer("A", [f"{NAME} 60 IN A 192.0.2.1"])
+    a.sections[2].append(wire.Record(wire.name_of("ns.example"), wire.A, 1, 60, bytes([192, 0, 2, 9])))
+    message = synthesise(answer("AAAA", "NODATA"), a, POLICY)
+    assert message is not None
+    assert message.sections[2] == a.sections[2]
+
+
+@pytest.mark.parametrize(
+    ("aaaa", "a", "expected"),
+    [
+        ("NODATA", "NODATA", None),
+        ("NODATA", [f"{NAME} 60 IN A 127.0.0.1"], None),
+        ("NODATA", "SERVFAIL", wire.SERVFAIL),
+        ("NODATA", "NXDOMAIN", wire.NXDOMAIN),
+        ("SERVFAIL", "NODATA", wire.NOERROR),
+        ("SERVFAIL", [f"{NAME} 60 IN A 127.0.0.1"], wire.NOERROR),
+        ("SERVFAIL", "REFUSED", wire.REFUSED),
+        ([f"{NAME} 60 IN AAAA ::ffff:192.0.2.1"], "NODATA", wire.NOERROR),
+    ],
+)
+def test_rfc6147_5_1_an_empty_or_failed_a_answer_is_the_basis(aaaa: object, a: object, expected: int | None) -> None:
+    empty, other = answer("AAAA", aaaa), answer("A", a)
+    assert synthesise(empty, other, POLICY) is None
+    found = basis(look_at(empty, POLICY), other)
+    assert (found.rcode if found else None) == expected
+    assert found is None or (found.sections[0], found.question.type) == ([], wire.AAAA)
+
+
+MAPS = Maps.of([("198.51.100.0/24", "2001:db8:1::/120")])
+
+
+def test_dns46_aaaa_records_become_a_records_by_the_mappings() -> None:
+    policy = Policy(ALL, (), maps=MAPS)
+    lines = [f"{NAME} 900 IN AAAA 2001:db8:1::10", f"{NAME} 900 IN AAAA 2001:db8:2::10"]
+    message = synthesise(answer("A", "NODATA"), answer("AAAA", lines), policy)
+    assert message is not None
+    assert message.sections[0] == [wire.Record(KEY, wire.A, 1, 300, bytes([198, 51, 100, 16]))]
+
+
+prefixes6 = st.tuples(st.sampled_from([32, 40, 48, 56, 64, 96]), st.integers(0, (1 << 128) - 1)).map(
+    lambda pair: IPv6Network((pair[1] >> 128 - pair[0] << 128 - pair[0] & ~(0xFF << 56), pair[0]))
+)
+
+
+@given(prefixes6, st.binary(min_size=4, max_size=4))
+def test_rfc6052_2_2_every_address_comes_back(pool6: IPv6Network, data: bytes) -> None:
+    made = embed(pool6, data)
+    assert IPv6Address(made) in pool6
+    assert made[8] == 0
+    assert extract(pool6, IPv6Address(made)) == data
+
+
+ranges = st.tuples(
+    st.builds(
+        lambda length, bits: IPv4Network((bits >> 32 - length << 32 - length, length)),
+        st.integers(0, 32),
+        st.integers(0, (1 << 32) - 1),
+    ),
+    st.none() | prefixes6,
+)
+
+
+@given(st.lists(ranges, max_size=4), st.lists(st.ip_addresses(v=4), min_size=1, max_size=8))
+def test_no_record_is_made_but_under_a_prefix_of_the_policy_nor_private_under_the_well_known_one(
+    rows: list[tuple[IPv4Network, IPv6Network | None]], addresses: list[IPv4Address]
+) -> None:
+    before = [Range(*row) for row in rows]
+    policy = Policy(ALL, (*before, *ranges_for(POOL6, PRIVATE, None)))
+    a = answer("A", [f"{NAME} 60 IN A {address}" for address in addresses])
+    message = synthesise(answer("AAAA", "NODATA"), a, policy)
+    for record in message.sections[0] if message else []:
+        made = IPv6Address(record.data)
+        assert any(made in row.pool6 for row in policy.ranges if row.pool6)
+        if made in POOL6 and not any(row.pool6 and row.pool6.overlaps(POOL6) for row in before):
+            assert not any(IPv4Address(record.data[-4:]) in network for network in (*PRIVATE, *NO_HOSTS4))
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,108 @@
+"""What a query's way is told in: a sentence for each thing that was asked, got, left out and made, and why."""
+
+from collections.abc import Callable, Iterator
+from ipaddress import IPv4Address, IPv6Address
+
+from nat64d.dns64 import wire
+from nat64d.dns64.policy import Policy
+from nat64d.dns64.reply import Reply
+from nat64d.dns64.synthesis import OTHER, TTL_WITHOUT_SOA, chain, soa_ttl
+from nat64d.dns64.wire import AAAA, NOERROR, SOA, A, Message, Question, Record, text_of
+
+Tell = Callable[[str], None]
+
+_TYPES = {
+    getattr(wire, name): name
+    for name in ("A", "NS", "CNAME", "SOA", "PTR", "MX", "TXT", "AAAA", "SRV", "DNAME", "RRSIG", "NSEC", "NSEC3", "ANY")
+}
+_RCODES = ("NOERROR", "FORMERR", "SERVFAIL", "NXDOMAIN", "NOTIMP", "REFUSED")
+
+
+def type_text(type_: int) -> str:
+    """RFC 3597 section 5 for those without a name here."""
+    return _TYPES.get(type_, f"TYPE{type_}")
+
+
+def question_text(question: Question) -> str:
+    """Name and type."""
+    return f"{text_of(question.name)} {type_text(question.type)}"
+
+
+def policy_text(policy: Policy, number: int) -> str:
+    """Which policy is the client's."""
+    makes = " and ".join(type_text(type_) for type_ in (AAAA, A) if policy.makes(type_)) or "nothing"
+    clients = ", ".join(map(str, policy.clients[:3])) + (", ..." if len(policy.clients) > 3 else "")
+    return f"policy {number + 1}, of clients {clients}: synthesises {makes}"
+
+
+def answer_text(answer: Message) -> str:
+    """An answer in short."""
+    rcode = _RCODES[answer.rcode] if answer.rcode < len(_RCODES) else f"error {answer.rcode}"
+    records = ", ".join(map(_record, answer.sections[0])) or "no records"
+    negative = "".join(f", SOA record of {soa.ttl} s" for soa in answer.sections[1] if soa.type == SOA)
+    return f"{rcode}: {records}{negative}"
+
+
+def _record(record: Record) -> str:
+    return f"{type_text(record.type)} {_data(record)} ({record.ttl} s)"
+
+
+def _data(record: Record) -> str:
+    if record.type == A:
+        return str(IPv4Address(record.data))
+    if record.type == AAAA:
+        return str(IPv6Address(record.data))
+    if record.type in {wire.CNAME, wire.DNAME, wire.PTR, wire.NS}:
+        return text_of(record.data)
+    return f"of {len(record.data)} octets"
+
+
+def cached(question: Question, reply: Reply, now: float) -> str:
+    """An answer that was there."""
+    return f"{question_text(question)}: in the cache for {int(now - reply.stored)} s: {answer_text(reply.message(now))}"
+
+
+def excluded(answer: Message, policy: Policy) -> Iterator[str]:
+    """Each record that is taken for none, and by which rule."""
+    for record in chain(answer, AAAA):
+        if record.type != AAAA:
+            continue
+        forced = policy.forces(answer.question.key) or policy.forces(record.name.lower())
+        prefix = policy.excludes(record.data)
+        if forced:
+            yield f"AAAA {_data(record)} is left out: force_names has {text_of(forced)}"
+        elif prefix:
+            yield f"AAAA {_data(record)} is left out: it is in {prefix} (RFC 6147 5.1.4)"
+
+
+def made(empty: Message | None, other: Message, policy: Policy) -> Iterator[str]:
+    """Each address of the other family, what it becomes and by which row; and for how long."""
+    source, limit = other.question.type, soa_ttl(empty)
+    for record in chain(other, source) if other.rcode == NOERROR else []:
+        if record.type != source:
+            continue
+        data = policy.made(OTHER[source], record.data)
+        spared = policy.spares(record.name.lower())
+        before = f"{type_text(source)} {_data(record)}"
+        if spared:
+            yield f"{before} becomes nothing: exclude_names has {text_of(spared)}"
+        elif data is None:
+            yield f"{before} becomes nothing: {_why(policy, record)}"
+        else:
+            yield (
+                f"{before} becomes {_data(record._replace(type=OTHER[source], data=data))}: {_why(policy, record)}; "
+                f"TTL {min(record.ttl, limit)} s, of {record.ttl} s and {_limit(empty, limit)} (RFC 6147 5.1.7)"
+            )
+
+
+def _why(policy: Policy, record: Record) -> str:
+    if record.type == AAAA:
+        row = policy.maps.row_of_ipv6(record.data) if policy.maps else None
+        return f"mapping {row}" if row else "no mapping has it"
+    found = policy.range_of(record.data)
+    return f"range {found.ipv4} {found.pool6 or 'has no prefix'}" if found else "no range has it"
+
+
+def _limit(empty: Message | None, limit: int) -> str:
+    soa = empty is not None and any(record.type == SOA for record in empty.sections[1])
+    return f"{limit} s of the SOA record" if soa else f"{TTL_WITHOUT_SOA} s without a SOA record"

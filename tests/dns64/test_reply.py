@@ -1,0 +1,179 @@
+"""An answer as it is kept and given: as it came, but for what is the client's own."""
+
+import struct
+
+import dns.flags
+import dns.message
+import dns.rrset
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nat64d.dns64 import wire
+from nat64d.dns64.reply import FAILED_FOR, LONGEST, LONGEST_NEGATIVE, Reply, error_codes, layout, lifetime, reply_of
+from tests.dns64.zone import SOA, reply
+
+WWW = "www.example."
+A = [f"{WWW} 60 IN A 192.0.2.1", f"{WWW} 90 IN A 192.0.2.2"]
+
+
+def ask(name: str = WWW, **options: object) -> dns.message.Message:
+    return dns.message.make_query(name, "A", **options)  # type: ignore[arg-type]
+
+
+def came(said: object, **options: object) -> bytes:
+    lines = list(said) if isinstance(said, list) else said
+    return reply(ask(**options or {"use_edns": 0}), lines).to_wire()
+
+
+def kept(octets: bytes, now: float = 0.0, dnssec: bool = False) -> Reply:
+    return reply_of(octets, wire.read(octets), dnssec, now)
+
+
+def given_to(one: Reply, query: dns.message.Message, now: float = 0.0) -> dns.message.Message:
+    dnssec = bool(query.ednsflags & dns.flags.DO)
+    authentic = dnssec or bool(query.flags & dns.flags.AD)
+    octets = one.answer(query.to_wire(), query.edns >= 0, authentic, now)
+    return dns.message.from_wire(octets)
+
+
+def test_the_answer_has_the_clients_id_and_letters_and_ttls_that_fell() -> None:
+    found = given_to(kept(came(A), 100.0), ask("WwW.eXample.", id=77), 142.9)
+    assert (found.id, found.question[0].name.to_text(), found.answer[0].ttl) == (77, "WwW.eXample.", 18)
+
+
+def test_the_octets_of_the_records_are_as_they_came_with_edns_and_without() -> None:
+    lines = [f"{WWW} 60 IN MX 10 mail.{WWW}", f"{WWW} 60 IN MX 20 other.{WWW}"]
+    octets = came(lines)
+    end, opt = wire.read_question(octets).end, len(octets) - 11
+    one = kept(octets)
+    with_edns = one.answer(ask(use_edns=0).to_wire(), True, False, 0.0)
+    without = one.answer(ask().to_wire(), False, False, 0.0)
+    assert with_edns[end:opt] == without[end:] == octets[end:opt]
+    assert (with_edns[10:12], without[10:12]) == (b"\0\1", b"\0\0")
+    assert with_edns[opt:] == b"\0" + struct.pack("!HHIH", wire.OPT, 1232, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("options", "authentic"),
+    [({}, False), ({"use_edns": 0}, False), ({"want_dnssec": True}, True), ({"flags": dns.flags.AD}, True)],
+)
+def test_rfc6840_5_7_and_5_8_ad_is_for_who_asked_for_it(options: dict[str, object], authentic: bool) -> None:
+    octets = bytearray(came(A))
+    octets[3] |= wire.AD
+    found = given_to(kept(bytes(octets)), ask(**options))
+    assert bool(found.flags & dns.flags.AD) is authentic
+
+
+@pytest.mark.parametrize("flag", [dns.flags.RD, dns.flags.CD])
+@pytest.mark.parametrize("there", [True, False])
+def test_rfc1035_4_1_1_and_rfc4035_3_1_6_rd_and_cd_are_the_clients(flag: int, there: bool) -> None:
+    query = ask()
+    query.flags = dns.flags.Flag(flag if there else 0)
+    assert bool(given_to(kept(came(A)), query).flags & flag) is there
+
+
+@pytest.mark.parametrize("dnssec", [True, False])
+def test_rfc3225_3_do_is_given_back(dnssec: bool) -> None:
+    found = given_to(kept(came(A), dnssec=dnssec), ask(use_edns=0))
+    assert bool(found.ednsflags & dns.flags.DO) is dnssec
+
+
+def options(octets: bytes, *some: tuple[int, bytes]) -> bytes:
+    """An answer with EDNS options."""
+    data = b"".join(struct.pack("!HH", code, len(value)) + value for code, value in some)
+    return octets[:-2] + struct.pack("!H", len(data)) + data
+
+
+def test_rfc6891_6_1_1_options_stay_with_us_but_what_the_server_says_of_errors() -> None:
+    cookie, bogus = (10, bytes(16)), (15, b"\0\6why")
+    found = given_to(kept(options(came(A), cookie, bogus, (8, bytes(4)))), ask(use_edns=0))
+    assert [(option.otype, option.code, option.text) for option in found.options] == [(15, 6, "why")]  # type: ignore[attr-defined]
+
+
+def test_rfc8914_2_an_error_without_a_code_is_none() -> None:
+    octets = options(came(A), (15, b"\0"), (15, b"\0\6"))
+    assert error_codes(wire.read(octets)) == [6]
+    given = wire.read(kept(octets).answer(ask(use_edns=0).to_wire(), True, False, 0.0))
+    assert given.edns
+    assert given.edns.options == bytes.fromhex("000f00020006")
+
+
+def test_an_opt_record_before_another_one_goes_all_the_same() -> None:
+    octets = came(A)
+    body, opt = octets[:-11], octets[-11:]
+    glue = b"\2ns" + body[16:25] + struct.pack("!HHIH", wire.A, 1, 60, 4) + bytes([192, 0, 2, 53])
+    moved = body[:10] + b"\0\2" + body[12:] + opt + glue
+    assert layout(moved, wire.read_question(moved).end)[1] is None
+    found = given_to(kept(moved), ask(use_edns=0))
+    assert [rrset.to_text() for rrset in found.additional] == ["ns.example. 60 IN A 192.0.2.53"]
+    assert given_to(kept(moved), ask()).edns == -1
+
+
+def test_what_hangs_behind_the_records_is_not_given_on() -> None:
+    octets = came(A)
+    assert kept(octets + b"more").octets == kept(octets).octets
+
+
+def test_an_error_that_only_edns_can_say_is_a_failure() -> None:
+    octets = bytearray(came("REFUSED"))
+    octets[-6] = 1  # of the OPT record's TTL: BADVERS and beyond
+    one = kept(bytes(octets))
+    assert one.failed
+    assert given_to(one, ask()).rcode() == wire.SERVFAIL
+
+
+def test_rfc8767_4_and_rfc8914_4_4_a_stale_answer_says_so_once() -> None:
+    one = kept(came(A)).stale(1000.0).stale(2000.0)
+    found = given_to(one, ask(use_edns=0), 2010.0)
+    assert found.answer[0].ttl == 20
+    assert [option.code for option in found.options] == [3]  # type: ignore[attr-defined]
+    assert given_to(one, ask(), 2010.0).edns == -1
+
+
+def test_rfc8914_4_20_a_stale_name_error_has_a_code_of_its_own() -> None:
+    found = given_to(kept(came("NXDOMAIN")).stale(1000.0), ask(use_edns=0), 1000.0)
+    assert [option.code for option in found.options] == [19]  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("said", "seconds"),
+    [
+        ([f"{WWW} 60 IN A 192.0.2.1", f"{WWW} 30 IN A 192.0.2.2"], 30),
+        ([f"{WWW} 9999999 IN A 192.0.2.1"], LONGEST),
+        ([f"{WWW} 0 IN A 192.0.2.1"], 0),
+        ([f"example. 300 IN SOA {SOA}"], 120),  # RFC 2308 section 5: the lesser of TTL and MINIMUM
+        ([f"example. 50 IN SOA {SOA}"], 50),
+        (["example. 99999 IN SOA ns.example. a.example. 1 1 1 1 99999"], LONGEST_NEGATIVE),
+        ([f"{WWW} 20 IN CNAME web.example.", f"example. 300 IN SOA {SOA}"], 20),
+        ([f"{WWW} 20 IN CNAME web.example."], 0),  # RFC 2308 section 5: without a SOA record it is not kept
+        ("NXDOMAIN", 120),
+        ("SERVFAIL", FAILED_FOR),
+        ("REFUSED", FAILED_FOR),
+    ],
+)
+def test_rfc2308_how_long_an_answer_may_be_kept(said: object, seconds: int) -> None:
+    octets = came(said)
+    assert lifetime(wire.read(octets)) == seconds
+    assert kept(octets, 7.0).expires == 7.0 + seconds
+
+
+def test_a_truncated_answer_is_not_kept_and_not_given_as_one() -> None:
+    octets = bytearray(came(A))
+    octets[2] |= wire.TC >> 8
+    one = kept(bytes(octets))
+    assert one.expires == one.stored
+    assert not given_to(one, ask()).flags & dns.flags.TC
+
+
+@given(
+    st.lists(st.integers(1, (1 << 31) - 1), min_size=1, max_size=6),
+    st.floats(0, 1e6),
+    st.floats(0, LONGEST, exclude_max=True),
+)
+def test_rfc1035_7_4_every_ttl_falls_by_the_whole_seconds_gone_by(ttls: list[int], stored: float, age: float) -> None:
+    octets = came([f"{WWW} {ttl} IN TYPE{1000 + at} \\# 0" for at, ttl in enumerate(ttls)])
+    one = reply_of(octets, wire.read(octets), False, stored, LONGEST)
+    found = wire.read(one.answer(octets, True, False, stored + age))
+    gone = int(stored + age - stored)
+    assert sorted(record.ttl for record in found.sections[0]) == sorted(max(ttl - gone, 0) for ttl in ttls)
