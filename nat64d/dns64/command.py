@@ -16,6 +16,7 @@ from nat64d.config.models import WELL_KNOWN, Dns64
 from nat64d.dns64.exchange import Server
 from nat64d.dns64.export import PROGRAMS, Wish
 from nat64d.dns64.nameserver import facts, planned
+from nat64d.dns64.outcome import Outcome
 from nat64d.dns64.plan import LOCAL, RESOLV_CONF, non_global, system_servers
 from nat64d.dns64.policy import NO_HOSTS4
 from nat64d.dns64.process import Process
@@ -39,8 +40,8 @@ def trace(name: str, type_: str, client: str | None, path: Path | None, as_json:
         given = " ".join(filter(None, (name, type_, client)))
         typer.echo(f"{given}: expected a domain name or an address, a type such as AAAA, a client's address", err=True)
         return USAGE
-    told: list[str] = []
-    answer = dns.message.from_wire(asyncio.run(_asked(config, question, address, told)))
+    octets, told = asyncio.run(_asked(config, question, address))
+    answer = dns.message.from_wire(octets)
     records = [line for rrset in answer.answer for line in rrset.to_text().splitlines()]
     rcode = dns.rcode.to_text(answer.rcode())
     if as_json:
@@ -62,18 +63,21 @@ def _question(name: str, type_: str) -> Question:
     return Question(name_of(name), dns.rdatatype.from_text(type_ or usual), IN, 0)
 
 
-async def _asked(config: Config, question: Question, client: Address | None, told: list[str]) -> bytes:
+async def _asked(config: Config, question: Question, client: Address | None) -> tuple[bytes, list[str]]:
+    """The answer, and what was told on the way to it."""
     given = config.dns64 or Dns64()
     process = Process(planned(config, await asyncio.to_thread(facts), given.listen) | {"cache": 0})
     process.ready = True
     query = Message(0, RD, question, ([], [], []), Edns(1232, 0, 0, False, b""))
-    octets, answer = write(query), None
+    told: list[str] = []
     try:
         number = len(given.policy)
         if client is not None:
-            answer, parsed, number = process.resolver.at_once(octets, str(client))
-            query = parsed or query
-        return answer or await process.resolver.resolve(query, number, told.append)
+            answer, _, number = process.resolver.at_once(write(query), str(client))
+            if answer is not None:
+                return answer, [Outcome[how.upper()].help for how in process.resolver.counters.counts]
+        answer = await process.resolver.resolve(query, number, told.append)
+        return answer, list(told)
     finally:
         await process.close()
 
