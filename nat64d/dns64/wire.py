@@ -205,6 +205,8 @@ class _Reader:
                 parts.append(known)
                 break
             at = _labels_end(octets, target)
+            if at >= before:
+                raise WireError("a name that runs into itself")
             self._left -= at + 2 - target
             if self._left < 0:
                 raise WireError("more compressed names than any server would write")

@@ -104,6 +104,7 @@ HOSTILE = {
     "shorter than its": answer(record(b"\0", wire.SOA, b"\0\0" + bytes(19))),
     "a name made of numbers": answer(record(b"\0", wire.A, bytes(4)), record(b"\xc0\x18", wire.A, bytes(4))),
     "made of numbers": answer(b"\0" + struct.pack("!HHIH", wire.CNAME, 1, 0x01610000, 2) + b"\xc0\x18"),
+    "a name that runs into itself": answer(record(b"\xc0\x12", wire.TXT, bytes(20))),
     "more compressed names": leaning(CHAIN, 2),
 }
 
