@@ -42,7 +42,7 @@ def reply(query: dns.message.Message, said: object) -> dns.message.Message:
     answer = dns.message.make_response(query, recursion_available=True)
     if query.edns >= 0:
         answer.use_edns(0, query.ednsflags, 1232)
-    lines = said if isinstance(said, list) else []
+    lines = list(said) if isinstance(said, list) else []
     if said in ("NXDOMAIN", "NODATA") or (lines and "SOA" in lines[-1]):
         text = lines.pop() if lines else f"example. 300 IN SOA {SOA}"
         name, ttl, class_, type_, data = text.split(None, 4)

@@ -1,0 +1,189 @@
+"""What the resolver keeps, for whom, how long, and what it does when no server helps."""
+
+from dataclasses import replace
+from ipaddress import IPv6Network, ip_network
+
+import dns.flags
+import dns.message
+import pytest
+
+from nat64d.dns64 import resolver, upstream, wire
+from nat64d.dns64.policy import Policy, ranges_for
+from nat64d.dns64.reply import FAILED_FOR, STALE_FOR, STALE_TTL
+from tests.dns64.gateway import POLICY, WWW, addresses, errors, gateway, query, silent
+from tests.dns64.zone import SOA, reply
+
+A, AAAA, MX = (WWW, "A"), (WWW, "AAAA"), (WWW, "MX")
+ONLY_A = {A: [f"{WWW} 60 IN A 192.0.2.1"], AAAA: [f"example. 300 IN SOA {SOA}"]}
+MADE = ["64:ff9b::c000:201"]
+OTHER = Policy((ip_network("10.0.0.0/8"),), ranges_for(IPv6Network("2001:db8:64::/96"), [], None))
+
+
+def test_an_a_answer_that_is_kept_is_what_is_synthesised_from() -> None:
+    with gateway(ONLY_A) as one:
+        assert one.addresses("A") == ["192.0.2.1"]
+        one.asked()
+        one.clock += 20
+        answer = one.ask(query())
+        assert (addresses(answer), answer.answer[0].ttl) == (MADE, 40)
+        assert one.asked() == [AAAA]
+
+
+def test_what_synthesis_asked_for_is_kept_for_others() -> None:
+    with gateway(ONLY_A, POLICY, OTHER) as one:
+        assert one.addresses() == MADE
+        one.asked()
+        assert one.addresses("A") == ["192.0.2.1"]
+        assert one.addresses(client="10.0.0.1") == ["2001:db8:64::c000:201"]
+        assert one.asked() == []
+        assert (one.count("cached"), one.count("synthesised")) == (1, 2)
+
+
+def test_a_synthetic_answer_is_kept_for_its_policy_and_falls_with_time() -> None:
+    with gateway(ONLY_A) as one:
+        one.ask(query())
+        one.clock += 59
+        answer = one.ask(query(name="WWW.example."))
+        assert (addresses(answer), answer.answer[0].ttl) == (MADE, 1)
+        one.asked()
+        one.clock += 1
+        assert one.addresses() == MADE
+        assert one.asked() == [A]  # the negative AAAA answer is good for another minute
+
+
+def test_what_is_synthetic_is_out_of_reach_while_nothing_is_translated() -> None:
+    with gateway(ONLY_A) as one:
+        assert one.addresses() == MADE
+        one.ready = False
+        assert one.addresses() == []
+        assert one.addresses() == []
+        one.ready = True
+        assert one.addresses() == MADE
+        one.zone.table[A] = "SERVFAIL"
+        one.clock += 60
+        one.ready = False
+        assert one.addresses() == []
+        assert one.ask(query()).rcode() == wire.NOERROR  # nor is it used after its time
+
+
+def test_queries_of_the_same_question_at_a_time_cost_one() -> None:
+    with gateway(ONLY_A) as one:
+        answers = one.together([query(), query(), query("A"), query(want_dnssec=True)])
+        assert [addresses(answer) for answer in answers] == [MADE, MADE, ["192.0.2.1"], MADE]
+        assert one.asked() == [A, A, AAAA, AAAA]
+
+
+@pytest.mark.parametrize("options", [{}, {"use_edns": 0}, {"use_edns": 0, "payload": 4096}])
+def test_a_relayed_answer_is_the_servers_to_the_octet_the_first_time_and_from_the_cache(options: dict) -> None:
+    lines = [f"{WWW} 60 IN MX 10 mail.{WWW}", f"{WWW} 60 IN MX 20 other.{WWW}"]
+    came: list[bytes] = []
+
+    def answer(octets: bytes, _tcp: bool) -> list[bytes]:
+        came.append(reply(dns.message.from_wire(octets), lines).to_wire())
+        return [came[-1]]
+
+    with gateway({MX: answer}) as one:
+        asked = query("MX", **options)
+        first, second = one.octets(asked), one.octets(asked)
+    end = wire.read_question(came[0]).end
+    assert len(came) == 1
+    assert first == second
+    assert first[end:].startswith(came[0][end:-11])
+    assert len(first) == len(came[0]) - (0 if options else 11)
+
+
+def test_rfc2308_5_a_negative_answer_is_kept_by_its_soa_record() -> None:
+    with gateway({MX: "NXDOMAIN"}) as one:
+        for later, asked in [(0, 1), (119, 0), (1, 1)]:
+            one.clock += later
+            assert one.ask(query("MX")).rcode() == wire.NXDOMAIN
+            assert len(one.asked()) == asked
+
+
+@pytest.mark.parametrize("said", ["SERVFAIL", "REFUSED", silent])
+def test_rfc9520_3_2_a_failure_is_kept_for_a_few_seconds(said: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(upstream, "DEADLINE", 0.05)
+    with gateway({MX: said}) as one:
+        for later, asked in [(0, True), (FAILED_FOR - 1, False), (1, True)]:
+            one.clock += later
+            assert one.ask(query("MX")).rcode() == (wire.REFUSED if said == "REFUSED" else wire.SERVFAIL)
+            assert bool(one.asked()) is asked
+
+
+@pytest.mark.parametrize("said", ["SERVFAIL", silent])
+def test_rfc8767_5_when_no_server_helps_an_answer_is_used_after_its_time(
+    said: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upstream, "DEADLINE", 0.05)
+    monkeypatch.setattr(resolver, "DEADLINE", 0.02)
+    with gateway(ONLY_A) as one:
+        one.ask(query())
+        one.zone.table = {A: said, AAAA: said}
+        one.clock += 3600
+        answer = one.ask(query(use_edns=0))
+        assert (addresses(answer), answer.answer[0].ttl, errors(answer)) == (MADE, STALE_TTL, [29, 3])
+        assert one.count("stale") == 1
+        one.asked()
+        one.clock += STALE_TTL - 1
+        assert one.addresses() == MADE
+        assert one.asked() == []  # RFC 8767 section 5: not tried again for half a minute
+        one.zone.table = dict(ONLY_A)
+        one.clock += 1
+        assert errors(one.ask(query(use_edns=0))) == [29]
+
+
+def test_rfc8767_5_but_not_for_ever() -> None:
+    with gateway(ONLY_A) as one:
+        one.ask(query())
+        one.zone.table = {A: "SERVFAIL", AAAA: "SERVFAIL"}
+        one.clock += 60 + STALE_FOR
+        assert one.ask(query()).rcode() == wire.SERVFAIL
+
+
+def test_rfc8767_5_a_name_error_ends_what_was_before() -> None:
+    with gateway({MX: [f"{WWW} 60 IN MX 10 mail.example."]}) as one:
+        one.ask(query("MX"))
+        one.clock += 60
+        one.zone.table = {MX: "NXDOMAIN"}
+        assert one.ask(query("MX")).rcode() == wire.NXDOMAIN
+        one.zone.table = {MX: "SERVFAIL"}
+        one.clock += 120
+        answer = one.ask(query("MX", use_edns=0))
+        assert (answer.rcode(), errors(answer)) == (wire.NXDOMAIN, [19])
+
+
+def test_what_one_policy_answers_itself_is_no_answer_of_another() -> None:
+    name = "1.0.2.0.0.0.0.c.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.b.9.f.f.4.6.0.0.ip6.arpa."
+    reverse4 = "1.2.0.192.in-addr.arpa."
+    table = {(name, "PTR"): "NXDOMAIN", (reverse4, "PTR"): [f"{reverse4} 60 IN PTR {WWW}"]}
+    with gateway(table, replace(POLICY, clients=POLICY.clients[1:]), OTHER) as one:
+        assert one.ask(query("PTR", name), "10.0.0.1").rcode() == wire.NXDOMAIN
+        for _ in range(2):
+            assert [str(rrset[0]) for rrset in one.ask(query("PTR", name), "2001:db8::1").answer] == [reverse4, WWW]
+        assert one.ask(query("PTR", name), "10.0.0.1").rcode() == wire.NXDOMAIN
+
+
+def test_other_policies_are_other_answers_at_once() -> None:
+    with gateway(ONLY_A) as one:
+        assert one.addresses() == MADE
+        one.resolver.use([replace(POLICY, ranges=OTHER.ranges)])
+        assert one.addresses() == ["2001:db8:64::c000:201"]
+        one.resolver.use([OTHER])
+        assert one.ask(query()).rcode() == wire.REFUSED
+
+
+def test_a_query_that_waits_is_answered_by_the_policy_it_came_under() -> None:
+    with gateway(ONLY_A) as one:
+        _, parsed, number = one.at_once(query())
+        one.resolver.use([replace(POLICY, synthesise=False)])
+        assert parsed is not None
+        assert addresses(one.resolve(parsed, number)) == MADE
+        assert one.addresses() == []
+
+
+@pytest.mark.parametrize("flag", [dns.flags.CD, 0])
+def test_rfc4035_3_2_2_answers_with_checking_disabled_are_kept_apart(flag: int) -> None:
+    with gateway({MX: [f"{WWW} 60 IN MX 10 mail.example."]}) as one:
+        one.ask(query("MX", flags=flag))
+        one.ask(query("MX", flags=dns.flags.CD))
+        assert len(one.asked()) == (1 if flag else 2)
