@@ -12,13 +12,13 @@ import dns.rdatatype
 import typer
 
 from nat64d.config import Config, ConfigError, load
-from nat64d.config.models import WELL_KNOWN, Dns64
-from nat64d.dns64.exchange import Server
+from nat64d.config.models import Dns64
+from nat64d.dns64.exchange import Server, servers_in
 from nat64d.dns64.export import PROGRAMS, Wish
 from nat64d.dns64.nameserver import facts, planned
 from nat64d.dns64.outcome import Outcome
-from nat64d.dns64.plan import LOCAL, RESOLV_CONF, non_global, system_servers
-from nat64d.dns64.policy import NO_HOSTS4
+from nat64d.dns64.plan import RESOLV_CONF, non_global, plan, system_servers
+from nat64d.dns64.policy import policy_in
 from nat64d.dns64.process import Process
 from nat64d.dns64.wire import IN, RD, Edns, Message, Question, name_of, text_of, write
 
@@ -104,22 +104,9 @@ def export(program: str, path: Path | None) -> int:
 
 
 def wish_of(config: Config) -> Wish:
-    """What [dns64] and pool6 ask for."""
-    given, pool6 = config.dns64 or Dns64(), config.pool6
-    assert pool6 is not None
-    strict = non_global() if config.strict_well_known_prefix and pool6 == WELL_KNOWN else ()
-    rows = [(row.ipv4, row.pool6) for row in given.ranges]
-    clients = LOCAL if given.clients == "local" else given.clients
-    servers = _system() if given.upstream == "system" else []
-    return Wish(
-        pool6=pool6,
-        clients=tuple(map(str, clients)),
-        exclude=given.exclude,
-        refused4=tuple(dict.fromkeys((*NO_HOSTS4, *strict, *(ipv4 for ipv4, prefix in rows if prefix is None)))),
-        elsewhere4=tuple((ipv4, prefix) for ipv4, prefix in rows if prefix is not None),
-        exclude_names=given.exclude_names,
-        upstream=tuple(map(str, servers)) if given.upstream == "system" else given.upstream,
-    )
+    """What [dns64] and pool6 ask for: what the name server is told, but for the links of this host."""
+    document = plan(config, [], non_global(), _system())
+    return Wish(tuple(policy_in(each) for each in document["policies"]), tuple(servers_in(document)))
 
 
 def _system() -> list[Server]:

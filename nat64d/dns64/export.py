@@ -1,29 +1,59 @@
 """The same DNS64 and prefix in the words of other programs, for those who outgrow the embedded one; what a program
-cannot say is told."""
+cannot say is told. tests/dns64/side runs unbound and BIND by these texts and holds the losses against what they do."""
 
-from collections.abc import Callable
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from collections.abc import Callable, Iterable, Iterator
+from ipaddress import IPv4Address, IPv6Address, IPv6Network
 from typing import NamedTuple
 
-from nat64d.config.addresses import split_name_server
-from nat64d.dns64.local import WELL_KNOWN4
-from nat64d.dns64.policy import embed
+from nat64d.dns64.exchange import Server
+from nat64d.dns64.local import IPV4ONLY, TTL, WELL_KNOWN4, reverse4
+from nat64d.dns64.policy import Policy, embed
+from nat64d.dns64.wire import text_of
 
-LIFETIME = (
-    1800  # seconds of a PREF64 option; RFC 8781 section 4.1 wants a multiple of 8 and at least three RA intervals
+# RFC 8781 section 4.1: seconds of a PREF64 option, a multiple of 8, and the default of a router's own lifetime
+LIFETIME = 1800
+DNS = 53
+
+PRIVATE = "every IPv4 address is written under the prefix, also private and loopback ones (RFC 6052 section 3.1)."
+ONE_PREFIX = "one prefix for all of IPv4: ranges under a prefix of their own are left out."
+ONE_POLICY = "all clients get the same: policies are left out."
+NO_EXCLUDE = "no AAAA record is taken for none, IPv4-mapped ones pass (RFC 6147 section 5.1.4)."
+NO_SPARING = "exclude_names is left out: names below them get synthetic records."
+NO_FORCING = "force_names is left out: AAAA records of names below them pass."
+NO_ERRORS = (
+    "an AAAA query that fails or times out is answered SERVFAIL, A is not tried (RFC 6147 sections 5.1.2, 5.1.3)."
 )
+NO_TLS = "it forwards without TLS: servers asked by TLS are left out; if none is left, it asks the root servers itself."
+NO_READY = "synthesis goes on while nat64d does not translate."
 
 
 class Wish(NamedTuple):
-    """What is to be said: the prefix, whom it is for, and what differs from the plain DNS64 of RFC 6147."""
+    """What is to be said: the policies as the name server has them, that of [dns64] itself last, and whom it asks."""
 
-    pool6: IPv6Network
-    clients: tuple[str, ...]
-    exclude: tuple[IPv6Network, ...]
-    refused4: tuple[IPv4Network, ...]  # IPv4 addresses that get no AAAA record
-    elsewhere4: tuple[tuple[IPv4Network, IPv6Network], ...]  # ... or one under another prefix
-    exclude_names: tuple[str, ...]
-    upstream: tuple[str, ...]
+    policies: tuple[Policy, ...]
+    upstream: tuple[Server, ...]
+
+    @property
+    def base(self) -> Policy:
+        """What a client of no [[dns64.policy]] gets."""
+        return self.policies[-1]
+
+    @property
+    def pool6(self) -> IPv6Network:
+        """The prefix for the whole of IPv4."""
+        pool6 = self.base.ranges[-1].pool6
+        assert pool6 is not None
+        return pool6
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether a range of IPv4 has a prefix of its own."""
+        return any(row.pool6 not in {None, self.pool6} for row in self.base.ranges)
+
+    @property
+    def refused(self) -> bool:
+        """Whether some of IPv4 is written under no prefix."""
+        return any(row.pool6 is None for row in self.base.ranges)
 
 
 class Export(NamedTuple):
@@ -35,77 +65,147 @@ class Export(NamedTuple):
 
 def unbound(wish: Wish) -> Export:
     """unbound.conf(5)."""
-    prefix = wish.pool6
+    base = wish.base
     lines = [
         "server:",
         '  module-config: "dns64 validator iterator"',
-        f"  dns64-prefix: {prefix}",
-        *(f"  access-control: {network} allow" for network in wish.clients),
-        '  local-zone: "ipv4only.arpa." static',  # RFC 8880: never asked of others
-        *(f'  local-data: "ipv4only.arpa. 86400 IN A {IPv4Address(data)}"' for data in WELL_KNOWN4),
-        *(f'  local-data: "ipv4only.arpa. 86400 IN AAAA {IPv6Address(embed(prefix, data))}"' for data in WELL_KNOWN4),
-        *_forward_zone(wish),
+        f"  dns64-prefix: {wish.pool6}",
+        *(f'  dns64-ignore-aaaa: "{text_of(name)}"' for name in base.force_names),
+        *(f"  private-address: {network}" for network in base.exclude),  # taken out of answers before dns64 sees them
+        *(f"  access-control: {network} allow" for policy in wish.policies for network in policy.clients),
+        *_ipv4only_of_unbound(wish.pool6),
+        *_forward_zone(wish.upstream),
     ]
+    secured = any(server.tls for server in wish.upstream)
     losses = [
-        *_lost(wish.exclude, "AAAA records are not excluded", "IPv4-mapped ones pass"),
-        *_lost(wish.refused4, "every IPv4 address is written under the prefix", "also private and loopback ones"),
-        *_lost(wish.elsewhere4, "one prefix for all of IPv4", "ranges of their own are left out"),
-        *_lost(wish.exclude_names, "no name is spared from synthesis", "exclude_names is left out"),
+        *_lost(wish.refused, PRIVATE),
+        *_lost(wish.elsewhere, ONE_PREFIX),
+        *_lost(len(wish.policies) > 1, ONE_POLICY),
+        *_lost(base.exclude_names, NO_SPARING),
+        *_lost(secured and not all(server.tls for server in wish.upstream), "servers asked without TLS are left out."),
+        "a name whose AAAA query ends in NXDOMAIN gets synthetic records all the same (RFC 6147 section 5.1.2).",
+        "an AAAA query that times out is not answered, A is not tried (RFC 6147 section 5.1.3).",
+        "an A query that fails after an empty AAAA answer is answered as if it were empty (RFC 6147 section 5.1.6).",
         "synthetic records have the TTL of the A record, not bounded by the SOA record (RFC 6147 section 5.1.7).",
+        NO_READY,
     ]
     return Export(_text(lines), losses)
+
+
+def _ipv4only_of_unbound(pool6: IPv6Network) -> Iterator[str]:
+    """RFC 8880: unbound knows nothing of it."""
+    name = text_of(IPV4ONLY)
+    yield f'  local-zone: "{name}" static'
+    for data in WELL_KNOWN4:
+        yield f'  local-data: "{name} {TTL} IN A {IPv4Address(data)}"'
+        yield f'  local-data: "{name} {TTL} IN AAAA {IPv6Address(embed(pool6, data))}"'
+    for data in WELL_KNOWN4:
+        for reverse in (text_of(reverse4(data)), IPv6Address(embed(pool6, data)).reverse_pointer + "."):
+            yield f'  local-zone: "{reverse}" static'
+            yield f'  local-data: "{reverse} {TTL} IN PTR {name}"'
+
+
+def _forward_zone(servers: Iterable[Server]) -> Iterator[str]:
+    secured = [server for server in servers if server.tls]
+    if not servers:
+        return
+    if secured:
+        yield "  tls-system-cert: yes"
+    yield from ("forward-zone:", '  name: "."')
+    if secured:
+        yield "  forward-tls-upstream: yes"
+    for server in secured or servers:
+        port = f"@{server.port}" if server.port != DNS else ""
+        yield f"  forward-addr: {server.address}{port}{f'#{server.tls}' if server.tls else ''}"
 
 
 def bind(wish: Wish) -> Export:
-    """named.conf(5), a statement for the options."""
-    mapped = [f"!{network};" for network in (*wish.refused4, *(row for row, _ in wish.elsewhere4))]
+    """named.conf(5): options, and zones beside them."""
+    plain = [server for server in wish.upstream if not server.tls]
     lines = ["options {"]
-    if wish.upstream:
-        lines += ["    forward only;", f"    forwarders {{ {' '.join(map(_bind_server, wish.upstream))} }};"]
-    lines.append(f"    allow-query {{ {' '.join(f'{network};' for network in wish.clients)} }};")
-    for network, prefix in wish.elsewhere4:
-        lines += [f"    dns64 {prefix} {{", f"        mapped {{ {network}; }};", *_bind_exclude(wish), "    };"]
-    lines += [
-        f"    dns64 {wish.pool6} {{",
-        f"        mapped {{ {' '.join((*mapped, 'any;'))} }};",
-        *_bind_exclude(wish),
-    ]
-    lines += ["    };", "};"]
+    if plain:
+        ports = (
+            f"{server.address} port {server.port};" if server.port != DNS else f"{server.address};" for server in plain
+        )
+        lines += ["    forward only;", f"    forwarders {{ {' '.join(ports)} }};"]
+    lines.append(f"    allow-query {{ {_list(network for policy in wish.policies for network in policy.clients)} }};")
+    earlier: list[str] = []
+    for policy in wish.policies:
+        lines += _dns64(policy, earlier, last=policy is wish.base)
+        earlier += [f"!{network}" for network in policy.clients]
+    lines.append("};")
+    if plain:  # without these the zones it has for RFC 8880 would give way to the forwarders
+        names = (IPV4ONLY, *map(reverse4, WELL_KNOWN4))
+        lines += [f'zone "{text_of(name)}" {{ type forward; forwarders {{ }}; }};' for name in names]
     losses = [
-        *_lost(wish.exclude_names, "no name is spared from synthesis", "exclude_names is left out"),
-        "an AAAA query that fails is answered SERVFAIL, A is not tried (RFC 6147 section 5.1.2).",
-        "ipv4only.arpa is asked of the forwarders (RFC 8880 section 7.1).",
+        *_lost(wish.base.exclude_names, NO_SPARING),
+        *_lost(wish.base.force_names, NO_FORCING),
+        *_lost(len(plain) < len(wish.upstream), NO_TLS),
+        NO_ERRORS,
+        "clients that validate themselves (DO and CD) get synthetic records too (RFC 6147 section 5.5).",
+        NO_READY,
     ]
     return Export(_text(lines), losses)
 
 
+def _dns64(policy: Policy, earlier: list[str], last: bool) -> Iterator[str]:
+    """A statement for each prefix of a policy: clients of earlier ones are not its own, and ranges of others are not
+    mapped by it."""
+    prefixes = dict.fromkeys(row.pool6 for row in policy.ranges if row.pool6) if policy.synthesise else ()
+    for prefix in prefixes:
+        own = {row.ipv4: row.pool6 == prefix for row in reversed(policy.ranges)}  # the first row of a network decides
+        rows = [f"{'' if own[network] else '!'}{network}" for network in reversed(own)]
+        if prefix == policy.ranges[-1].pool6:  # RFC 7050 section 3, however non-global the two are
+            rows = [*map(str, map(IPv4Address, WELL_KNOWN4)), *rows]
+        yield f"    dns64 {prefix} {{"
+        yield f"        clients {{ {_list((*earlier, *(('any',) if last else policy.clients)))} }};"
+        yield f"        mapped {{ {_list(rows)} }};"
+        yield f"        exclude {{ {_list(policy.exclude) or 'none;'} }};"
+        yield "        break-dnssec yes;"  # who sets DO has to reach signed names too
+        yield "    };"
+
+
 def coredns(wish: Wish) -> Export:
-    """A server block of a Corefile."""
-    servers = " ".join(wish.upstream) or "/etc/resolv.conf"
-    lines = [".:53 {", f"    dns64 {wish.pool6}", f"    forward . {servers}", "    cache 300", "    errors", "}"]
+    """Server blocks of a Corefile, those of names that are answered otherwise first."""
+    base = wish.base
+    names = sorted({server.tls for server in wish.upstream if server.tls})
+    servers = [server for server in wish.upstream if server.tls in {None, *names[:1]}]
+    lines = [
+        *(line for name in base.exclude_names for line in _block(text_of(name), wish, servers, ())),
+        *(
+            line
+            for name in base.force_names
+            for line in _block(text_of(name), wish, servers, ("translate_all", "allow_ipv4"))
+        ),
+        *_block(".", wish, servers, ("allow_ipv4",)),
+    ]
     losses = [
-        *_lost(wish.exclude, "AAAA records are not excluded", "IPv4-mapped ones pass"),
-        *_lost(wish.refused4, "every IPv4 address is written under the prefix", "also private and loopback ones"),
-        *_lost(wish.elsewhere4, "one prefix for all of IPv4", "ranges of their own are left out"),
-        *_lost(wish.exclude_names, "no name is spared from synthesis", "exclude_names is left out"),
-        "who may ask is not said: add the acl plugin.",
+        *_lost(base.exclude, NO_EXCLUDE),
+        *_lost(wish.refused, PRIVATE),
+        *_lost(wish.elsewhere, ONE_PREFIX),
+        *_lost(len(wish.policies) > 1, ONE_POLICY),
+        *_lost(names[1:], f"it asks by TLS under one name, {''.join(names[:1])}: servers of other names are left out."),
         "reverse names under the prefix are not answered, nor is ipv4only.arpa (RFC 8880).",
         "an AAAA query that fails is answered as it failed, A is not tried (RFC 6147 section 5.1.2).",
+        "clients that validate themselves (DO and CD) get synthetic records too (RFC 6147 section 5.5).",
+        NO_READY,
     ]
     return Export(_text(lines), losses)
 
 
 def radvd(wish: Wish) -> Export:
     """radvd.conf(5): PREF64 in router advertisements (RFC 8781)."""
-    lines = ["    nat64prefix " + str(wish.pool6), "    {", f"        AdvValidLifetime {LIFETIME};", "    };"]
+    lines = [f"    nat64prefix {wish.pool6}", "    {", f"        AdvValidLifetime {LIFETIME};", "    };"]
     text = _text(["interface eth0", "{", "    AdvSendAdvert on;", *lines, "};"])
-    return Export(text, ['put the name of the link to the IPv6 hosts in place of "eth0".', *_announced(wish)])
+    notes = ['put the name of the link to the IPv6 hosts in place of "eth0".', "it must be radvd 2.20 or newer."]
+    return Export(text, [*notes, *_announced(wish)])
 
 
 def networkd(wish: Wish) -> Export:
     """systemd.network(5): PREF64 in router advertisements (RFC 8781)."""
     lines = ["[Network]", "IPv6SendRA=yes", "", "[IPv6PREF64Prefix]", f"Prefix={wish.pool6}", f"LifetimeSec={LIFETIME}"]
-    return Export(_text(lines), ["put this into the .network file of the link to the IPv6 hosts.", *_announced(wish)])
+    notes = ["put this into the .network file of the link to the IPv6 hosts.", "it must be systemd 255 or newer."]
+    return Export(_text(lines), [*notes, *_announced(wish)])
 
 
 PROGRAMS: dict[str, Callable[[Wish], Export]] = {
@@ -117,38 +217,49 @@ PROGRAMS: dict[str, Callable[[Wish], Export]] = {
 }
 
 
+def _block(name: str, wish: Wish, servers: list[Server], words: tuple[str, ...]) -> list[str]:
+    """A server block of a Corefile: with DNS64 when it has words about it."""
+    to = " ".join(_endpoint(server) for server in servers) or "/etc/resolv.conf"
+    tls = next((server.tls for server in servers if server.tls), None)
+    clients = _list((network for policy in wish.policies for network in policy.clients), "")
+    return [
+        f"{name}:{DNS} {{",
+        "    acl {",
+        f"        allow net {clients}",
+        "        block",
+        "    }",
+        *(
+            ("    dns64 {", f"        prefix {wish.pool6}", *(f"        {word}" for word in words), "    }")
+            if words
+            else ()
+        ),
+        *((f"    forward . {to} {{", f"        tls_servername {tls}", "    }") if tls else (f"    forward . {to}",)),
+        "    cache",
+        "    errors",
+        "}",
+    ]
+
+
+def _endpoint(server: Server) -> str:
+    host = f"[{server.address}]" if server.address.version == 6 else str(server.address)
+    return f"{'tls://' if server.tls else ''}{host}:{server.port}"
+
+
 def _announced(wish: Wish) -> list[str]:
-    return _lost(wish.elsewhere4, "one prefix for all of IPv4", "ranges of their own are left out")
+    return [
+        *_lost(wish.elsewhere, ONE_PREFIX),
+        *_lost(len({policy.ranges[-1].pool6 for policy in wish.policies}) > 1, ONE_POLICY),
+    ]
 
 
-def _lost(wished: tuple[object, ...], what: str, more: str) -> list[str]:
-    return [f"{what}; {more}."] if wished else []
+def _lost(wished: object, sentence: str) -> list[str]:
+    return [sentence] if wished else []
 
 
-def _forward_zone(wish: Wish) -> list[str]:
-    if not wish.upstream:
-        return []
-    return ["forward-zone:", '  name: "."', *(f"  forward-addr: {_unbound_server(text)}" for text in wish.upstream)]
+def _list(items: Iterable[object], mark: str = ";") -> str:
+    """Address match elements."""
+    return " ".join(f"{item}{mark}" for item in items)
 
 
-def _unbound_server(text: str) -> str:
-    host, port = _split(text)
-    return f"{host}@{port}" if port != "53" else host
-
-
-def _bind_server(text: str) -> str:
-    host, port = _split(text)
-    return f"{host} port {port};" if port != "53" else f"{host};"
-
-
-def _split(text: str) -> tuple[str, str]:
-    address, port, _ = split_name_server(text)
-    return str(address), str(port)
-
-
-def _bind_exclude(wish: Wish) -> list[str]:
-    return [f"        exclude {{ {' '.join(f'{prefix};' for prefix in wish.exclude)} }};"] if wish.exclude else []
-
-
-def _text(lines: list[str]) -> str:
+def _text(lines: Iterable[str]) -> str:
     return "".join(f"{line}\n" for line in lines)
