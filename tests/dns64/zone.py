@@ -2,7 +2,7 @@
 read here was written by somebody else."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import dns.flags
 import dns.message
@@ -69,11 +69,11 @@ class _Datagrams(asyncio.DatagramProtocol):
             self.transport.sendto(octets, addr)  # type: ignore[attr-defined]
 
 
-async def serve(zone: Zone) -> tuple[int, Callable[[], None]]:
-    """Serve a zone at a port of 127.0.0.1, by UDP and TCP: (port, how to end it)."""
+async def serve(zone: Zone, addresses: Sequence[str] = ("127.0.0.1",)) -> tuple[int, Callable[[], None]]:
+    """Serve a zone at one port of these addresses, by UDP and TCP: (port, how to end it)."""
     loop = asyncio.get_running_loop()
-
     writers: list[asyncio.StreamWriter] = []
+    ends: list[asyncio.Server | asyncio.DatagramTransport] = []
 
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writers.append(writer)
@@ -85,14 +85,19 @@ async def serve(zone: Zone) -> tuple[int, Callable[[], None]]:
         except (EOFError, OSError):
             writer.close()
 
-    tcp = await asyncio.start_server(connected, "127.0.0.1", 0)
-    port = tcp.sockets[0].getsockname()[1]
-    udp, _ = await loop.create_datagram_endpoint(lambda: _Datagrams(zone), ("127.0.0.1", port))
-
     def end() -> None:
-        udp.close()
-        tcp.close()
-        for writer in writers:
-            writer.close()
+        for each in (*ends, *writers):
+            each.close()
 
+    port = 0
+    try:
+        for address in addresses:
+            tcp = await asyncio.start_server(connected, address, port)
+            ends.append(tcp)
+            port = tcp.sockets[0].getsockname()[1]
+            udp, _ = await loop.create_datagram_endpoint(lambda: _Datagrams(zone), (address, port))
+            ends.append(udp)
+    except OSError:
+        end()
+        raise
     return port, end

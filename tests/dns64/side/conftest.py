@@ -1,0 +1,22 @@
+"""The programs are started and asked once for all tests."""
+
+import pytest
+
+from tests.dns64.side import programs, table
+from tests.dns64.side.measure import Measured, measure
+from tests.dns64.side.rows import ROWS
+
+
+@pytest.fixture(scope="session")
+def seen() -> Measured:
+    """What was answered to every row."""
+    return measure(ROWS)
+
+
+@pytest.fixture(params=table.VERSIONS)
+def other(request: pytest.FixtureRequest) -> str:
+    """unbound, then BIND; skipped where another version is installed, or none."""
+    name, number = request.param, programs.version(request.param)
+    if number != table.VERSIONS[name]:
+        pytest.skip(f"{name} is {number or 'not installed'}, the page tells of {table.VERSIONS[name]}")
+    return str(name)
