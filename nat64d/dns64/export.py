@@ -24,6 +24,8 @@ NO_ERRORS = (
     "an AAAA query that fails or times out is answered SERVFAIL, A is not tried (RFC 6147 sections 5.1.2, 5.1.3)."
 )
 NO_TLS = "it forwards without TLS: servers asked by TLS are left out; if none is left, it asks the root servers itself."
+VALIDATORS = "clients that validate themselves (DO and CD) get synthetic records too (RFC 6147 section 5.5)."
+ONLY_AN_HOUR = f"the records of ipv4only.arpa hold an hour, not {TTL // 3600}."
 NO_READY = "synthesis goes on while nat64d does not translate."
 
 
@@ -82,6 +84,7 @@ def unbound(wish: Wish) -> Export:
         *_lost(wish.elsewhere, ONE_PREFIX),
         *_lost(len(wish.policies) > 1, ONE_POLICY),
         *_lost(base.exclude_names, NO_SPARING),
+        *_lost(base.exclude, "a signed answer that AAAA records are taken out of keeps a signature that fits no more."),
         *_lost(secured and not all(server.tls for server in wish.upstream), "servers asked without TLS are left out."),
         "a name whose AAAA query ends in NXDOMAIN gets synthetic records all the same (RFC 6147 section 5.1.2).",
         "an AAAA query that times out is not answered, A is not tried (RFC 6147 section 5.1.3).",
@@ -120,49 +123,52 @@ def _forward_zone(servers: Iterable[Server]) -> Iterator[str]:
 
 
 def bind(wish: Wish) -> Export:
-    """named.conf(5): options, and zones beside them."""
+    """named.conf(5): options and zones; a view for each policy where there are several."""
     plain = [server for server in wish.upstream if not server.tls]
     lines = ["options {"]
     if plain:
-        ports = (
-            f"{server.address} port {server.port};" if server.port != DNS else f"{server.address};" for server in plain
-        )
-        lines += ["    forward only;", f"    forwarders {{ {' '.join(ports)} }};"]
+        ports = (f"{server.address}{f' port {server.port}' if server.port != DNS else ''}" for server in plain)
+        lines += ["    forward only;", f"    forwarders {{ {_list(ports)} }};"]
     lines.append(f"    allow-query {{ {_list(network for policy in wish.policies for network in policy.clients)} }};")
-    earlier: list[str] = []
-    for policy in wish.policies:
-        lines += _dns64(policy, earlier, last=policy is wish.base)
-        earlier += [f"!{network}" for network in policy.clients]
-    lines.append("};")
-    if plain:  # without these the zones it has for RFC 8880 would give way to the forwarders
-        names = (IPV4ONLY, *map(reverse4, WELL_KNOWN4))
-        lines += [f'zone "{text_of(name)}" {{ type forward; forwarders {{ }}; }};' for name in names]
+    if len(wish.policies) == 1:
+        lines += [*(f"    {line}" for line in _dns64(wish.base)), "};", *_ipv4only_of_bind(plain)]
+    else:
+        lines.append("};")
+        for number, policy in enumerate(wish.policies, 1):  # the first that matches has the client
+            own = [*_dns64(policy), *(_ipv4only_of_bind(plain) if policy.synthesise else ())]
+            clients = _list(("any",) if policy is wish.base else policy.clients)
+            inner = (f"match-clients {{ {clients} }};", *own)
+            lines += [f'view "policy{number}" {{', *(f"    {line}" for line in inner), "};"]
     losses = [
         *_lost(wish.base.exclude_names, NO_SPARING),
         *_lost(wish.base.force_names, NO_FORCING),
         *_lost(len(plain) < len(wish.upstream), NO_TLS),
         NO_ERRORS,
-        "clients that validate themselves (DO and CD) get synthetic records too (RFC 6147 section 5.5).",
+        VALIDATORS,
+        ONLY_AN_HOUR,
         NO_READY,
     ]
     return Export(_text(lines), losses)
 
 
-def _dns64(policy: Policy, earlier: list[str], last: bool) -> Iterator[str]:
-    """A statement for each prefix of a policy: clients of earlier ones are not its own, and ranges of others are not
-    mapped by it."""
+def _dns64(policy: Policy) -> Iterator[str]:
+    """A statement for each prefix of a policy, which maps no address that an earlier range has."""
     prefixes = dict.fromkeys(row.pool6 for row in policy.ranges if row.pool6) if policy.synthesise else ()
     for prefix in prefixes:
-        own = {row.ipv4: row.pool6 == prefix for row in reversed(policy.ranges)}  # the first row of a network decides
-        rows = [f"{'' if own[network] else '!'}{network}" for network in reversed(own)]
+        rows = [f"{'' if row.pool6 == prefix else '!'}{row.ipv4}" for row in policy.ranges]  # the first match decides
         if prefix == policy.ranges[-1].pool6:  # RFC 7050 section 3, however non-global the two are
             rows = [*map(str, map(IPv4Address, WELL_KNOWN4)), *rows]
-        yield f"    dns64 {prefix} {{"
-        yield f"        clients {{ {_list((*earlier, *(('any',) if last else policy.clients)))} }};"
-        yield f"        mapped {{ {_list(rows)} }};"
-        yield f"        exclude {{ {_list(policy.exclude) or 'none;'} }};"
-        yield "        break-dnssec yes;"  # who sets DO has to reach signed names too
-        yield "    };"
+        yield f"dns64 {prefix} {{"
+        yield f"    mapped {{ {_list(rows)} }};"
+        yield f"    exclude {{ {_list(policy.exclude) or 'none;'} }};"
+        yield "    break-dnssec yes;"  # who sets DO has to reach signed names too
+        yield "};"
+
+
+def _ipv4only_of_bind(forwarders: list[Server]) -> Iterator[str]:
+    """RFC 8880: the zones that BIND has of its own give way to `forward only`, but for these."""
+    for name in (IPV4ONLY, *map(reverse4, WELL_KNOWN4)) if forwarders else ():
+        yield f'zone "{text_of(name)}" {{ type forward; forwarders {{ }}; }};'
 
 
 def coredns(wish: Wish) -> Export:
@@ -187,7 +193,7 @@ def coredns(wish: Wish) -> Export:
         *_lost(names[1:], f"it asks by TLS under one name, {''.join(names[:1])}: servers of other names are left out."),
         "reverse names under the prefix are not answered, nor is ipv4only.arpa (RFC 8880).",
         "an AAAA query that fails is answered as it failed, A is not tried (RFC 6147 section 5.1.2).",
-        "clients that validate themselves (DO and CD) get synthetic records too (RFC 6147 section 5.5).",
+        VALIDATORS,
         NO_READY,
     ]
     return Export(_text(lines), losses)

@@ -78,14 +78,17 @@ def test_servers_asked_by_tls_are_said_or_lost(program: str, lines: list[str], l
     assert any(loss in sentence for sentence in losses)
 
 
-def test_bind_has_a_statement_for_each_policy_and_prefix() -> None:
-    text = said("bind", "full").text
-    blocks = dict(re.findall(r"dns64 (\S+) \{\n        clients \{ (!fd00:1::/32; fd00:2::/32;) \};", text))
-    assert sorted(blocks) == ["2001:db8:64::/96", "64:ff9b:1::/96"]
-    assert text.count("clients { !fd00:1::/32; !fd00:2::/32; any; };") == 2
-    assert "mapped { !10.1.0.0/16; 10.0.0.0/8; " in text
-    assert text.count("exclude { none; };") == 2
-    assert text.count("exclude { ::ffff:0:0/96; 2001:db8:bad::/48; };") == 2
+def test_bind_has_a_view_for_each_policy_and_a_statement_for_each_prefix() -> None:
+    options, off, other, base = said("bind", "full").text.split("\nview ")
+    assert "dns64" not in options
+    assert "dns64" not in off
+    assert "match-clients { fd00:1::/32; };" in off
+    assert "match-clients { any; };" in base
+    assert re.findall(r"dns64 (\S+) ", other) == ["64:ff9b:1::/96", "2001:db8:64::/96"]
+    assert re.findall(r"dns64 (\S+) ", base) == ["64:ff9b:1::/96", "64:ff9b::/96"]
+    assert "mapped { !10.1.0.0/16; 10.0.0.0/8; " in base
+    assert other.count("exclude { none; };") == 2
+    assert base.count("exclude { ::ffff:0:0/96; 2001:db8:bad::/48; };") == 2
 
 
 def test_coredns_has_blocks_for_names_of_their_own() -> None:

@@ -88,7 +88,7 @@ async def _nat64d(config: Config, *_: object) -> AsyncIterator[None]:
         for document in ({"plan": plan(config, [], non_global(), [])}, {"ready": True}):
             process.stdin.write(json.dumps(document).encode() + b"\n")
         said = json.loads(await asyncio.wait_for(process.stdout.readline(), START_TIME))
-        assert said == {"problems": []}, said
+        assert said["problems"] == [], said
         yield
 
 
@@ -100,8 +100,8 @@ async def _unbound(config: Config, directory: Path, port: int, forwards: Mapping
         text += f'forward-zone:\n  name: "{domain}"\n  forward-addr: {server.replace(":", "@")}\n'
     file = directory / "unbound.conf"
     file.write_text(text, "utf-8")
-    async with _child(_copy("unbound", directory), "-d", "-c", str(file), cwd=directory):
-        await _answers(port)
+    async with _child(_copy("unbound", directory), "-d", "-c", str(file), cwd=directory) as process:
+        await _answers(port, process)
         yield
 
 
@@ -111,13 +111,15 @@ async def _named(config: Config, directory: Path, port: int, forwards: Mapping[s
     text = PROGRAMS["bind"](wish_of(config)).text
     text = text.replace("options {\n", "options {\n" + NAMED.format(port=port, directory=directory), 1)
     text += "controls { };\n"
+    zones = ""
     for domain, server in forwards.items():
         address, _, number = server.partition(":")
-        text += f'zone "{domain}" {{ type forward; forward only; forwarders {{ {address} port {number}; }}; }};\n'
+        zones += f'zone "{domain}" {{ type forward; forward only; forwarders {{ {address} port {number}; }}; }};\n'
+    text = re.sub(r"(?<=match-clients ).*\n", lambda match: match[0] + zones, text) if "view" in text else text + zones
     file = directory / "named.conf"
     file.write_text(text, "utf-8")
-    async with _child(_copy("named", directory), "-g", "-n", "1", "-c", str(file), cwd=directory):
-        await _answers(port)
+    async with _child(_copy("named", directory), "-g", "-n", "1", "-c", str(file), cwd=directory) as process:
+        await _answers(port, process)
         yield
 
 
@@ -140,6 +142,7 @@ def _copy(name: str, directory: Path) -> str:
 
 @contextlib.asynccontextmanager
 async def _child(*command: str, **options: object) -> AsyncIterator[asyncio.subprocess.Process]:
+    """It is killed in the end."""
     given: dict[str, object] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, **options}
     process = await asyncio.create_subprocess_exec(*command, **given)  # type: ignore[arg-type]
     try:
@@ -150,8 +153,8 @@ async def _child(*command: str, **options: object) -> AsyncIterator[asyncio.subp
         await process.wait()
 
 
-async def _answers(port: int) -> None:
-    """Wait until something answers at a port."""
+async def _answers(port: int, process: asyncio.subprocess.Process) -> None:
+    """Wait until a program answers at its port."""
     query = b"\0\1\0\0\0\1\0\0\0\0\0\0\7version\4bind\0\0\x10\0\3"
     loop = asyncio.get_running_loop()
     async with asyncio.timeout(START_TIME):
@@ -162,6 +165,7 @@ async def _answers(port: int) -> None:
                 await loop.sock_sendall(client, query)
                 await asyncio.wait_for(loop.sock_recv(client, 512), 0.5)
                 return
+            assert process.returncode is None, "it does not like its configuration"
             await asyncio.sleep(0.05)
 
 
