@@ -106,7 +106,8 @@ def export(program: str, path: Path | None) -> int:
 def wish_of(config: Config) -> Wish:
     """What [dns64] and pool6 ask for: what the name server is told, but for the links of this host."""
     document = plan(config, [], non_global(), _system())
-    return Wish(tuple(policy_in(each) for each in document["policies"]), tuple(servers_in(document)))
+    policies = tuple(policy_in(each) for each in document["policies"])
+    return Wish(policies, tuple(servers_in(document)), bool(document["maps"]), document["dns46"])
 
 
 def _system() -> list[Server]:

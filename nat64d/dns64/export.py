@@ -6,7 +6,7 @@ from ipaddress import IPv4Address, IPv6Address, IPv6Network
 from typing import NamedTuple
 
 from nat64d.dns64.exchange import Server
-from nat64d.dns64.local import IPV4ONLY, TTL, WELL_KNOWN4, reverse4
+from nat64d.dns64.local import IPV4ONLY, TTL, WELL_KNOWN4, reverse4_name
 from nat64d.dns64.policy import Policy, embed
 from nat64d.dns64.wire import text_of
 
@@ -26,14 +26,20 @@ NO_ERRORS = (
 NO_TLS = "it forwards without TLS: servers asked by TLS are left out; if none is left, it asks the root servers itself."
 VALIDATORS = "clients that validate themselves (DO and CD) get synthetic records too (RFC 6147 section 5.5)."
 ONLY_AN_HOUR = f"the records of ipv4only.arpa hold an hour, not {TTL // 3600}."
+NO_FILTER = "filter_a is left out: A records are shown to everybody."
+NO_DNS46 = "dns46 is left out: IPv4 hosts get no A records of names that have AAAA records only."
+NO_MAPS = "reverse names of IPv4 addresses in [[eam]] are not those of the hosts they stand for."
 NO_READY = "synthesis goes on while nat64d does not translate."
 
 
 class Wish(NamedTuple):
-    """What is to be said: the policies as the name server has them, that of [dns64] itself last, and whom it asks."""
+    """What is to be said: the policies as the name server has them, that of [dns64] itself last, and whom it asks;
+    whether there are mappings, and whether A records are made by them."""
 
     policies: tuple[Policy, ...]
     upstream: tuple[Server, ...]
+    maps: bool
+    dns46: bool
 
     @property
     def base(self) -> Policy:
@@ -90,7 +96,7 @@ def unbound(wish: Wish) -> Export:
         "an AAAA query that times out is not answered, A is not tried (RFC 6147 section 5.1.3).",
         "an A query that fails after an empty AAAA answer is answered as if it were empty (RFC 6147 section 5.1.6).",
         "synthetic records have the TTL of the A record, not bounded by the SOA record (RFC 6147 section 5.1.7).",
-        NO_READY,
+        *_lost_by_all(wish),
     ]
     return Export(_text(lines), losses)
 
@@ -103,7 +109,7 @@ def _ipv4only_of_unbound(pool6: IPv6Network) -> Iterator[str]:
         yield f'  local-data: "{name} {TTL} IN A {IPv4Address(data)}"'
         yield f'  local-data: "{name} {TTL} IN AAAA {IPv6Address(embed(pool6, data))}"'
     for data in WELL_KNOWN4:
-        for reverse in (text_of(reverse4(data)), IPv6Address(embed(pool6, data)).reverse_pointer + "."):
+        for reverse in (text_of(reverse4_name(data)), IPv6Address(embed(pool6, data)).reverse_pointer + "."):
             yield f'  local-zone: "{reverse}" static'
             yield f'  local-data: "{reverse} {TTL} IN PTR {name}"'
 
@@ -146,7 +152,7 @@ def bind(wish: Wish) -> Export:
         NO_ERRORS,
         VALIDATORS,
         ONLY_AN_HOUR,
-        NO_READY,
+        *_lost_by_all(wish),
     ]
     return Export(_text(lines), losses)
 
@@ -167,7 +173,7 @@ def _dns64(policy: Policy) -> Iterator[str]:
 
 def _ipv4only_of_bind(forwarders: list[Server]) -> Iterator[str]:
     """RFC 8880: the zones that BIND has of its own give way to `forward only`, but for these."""
-    for name in (IPV4ONLY, *map(reverse4, WELL_KNOWN4)) if forwarders else ():
+    for name in (IPV4ONLY, *map(reverse4_name, WELL_KNOWN4)) if forwarders else ():
         yield f'zone "{text_of(name)}" {{ type forward; forwarders {{ }}; }};'
 
 
@@ -194,7 +200,7 @@ def coredns(wish: Wish) -> Export:
         "reverse names under the prefix are not answered, nor is ipv4only.arpa (RFC 8880).",
         "an AAAA query that fails is answered as it failed, A is not tried (RFC 6147 section 5.1.2).",
         VALIDATORS,
-        NO_READY,
+        *_lost_by_all(wish),
     ]
     return Export(_text(lines), losses)
 
@@ -255,6 +261,15 @@ def _announced(wish: Wish) -> list[str]:
     return [
         *_lost(wish.elsewhere, ONE_PREFIX),
         *_lost(len({policy.ranges[-1].pool6 for policy in wish.policies}) > 1, ONE_POLICY),
+    ]
+
+
+def _lost_by_all(wish: Wish) -> list[str]:
+    return [
+        *_lost(any(policy.filter_a for policy in wish.policies), NO_FILTER),
+        *_lost(wish.dns46, NO_DNS46),
+        *_lost(wish.maps, NO_MAPS),
+        NO_READY,
     ]
 
 

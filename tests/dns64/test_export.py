@@ -22,15 +22,17 @@ exclude = []
 """
 FULL = """
 pool6 = "64:ff9b::/96"
+eam = [{ ipv4 = "198.51.100.10", ipv6 = "2001:db8:1::10" }]
 [dns64]
 upstream = ["2001:db8::53", "192.0.2.53", "tls://[2001:db8::54]:853#dns.example", "tls://192.0.2.54:8853#dns2.example"]
 clients = ["fd00::/8"]
 exclude = ["::ffff:0:0/96", "2001:db8:bad::/48"]
+dns46 = true
 exclude_names = ["v6only.example"]
 force_names = ["broken.example"]
 ranges = [{ ipv4 = "10.1.0.0/16" }, { ipv4 = "10.0.0.0/8", pool6 = "64:ff9b:1::/96" }]
 policy = [
-    { clients = ["fd00:1::/32"], synthesise = false },
+    { clients = ["fd00:1::/32"], synthesise = false, filter_a = true },
     { clients = ["fd00:2::/32"], pool6 = "2001:db8:64::/96", exclude = [] },
 ]
 """
@@ -101,10 +103,11 @@ def test_coredns_has_blocks_for_names_of_their_own() -> None:
     assert rest.startswith(".:53 {")
 
 
+EVERY = [export.NO_FILTER, export.NO_DNS46, export.NO_MAPS]
 LOST = {
-    "unbound": [export.PRIVATE, export.ONE_PREFIX, export.ONE_POLICY, export.NO_SPARING],
-    "bind": [export.NO_SPARING, export.NO_FORCING, export.NO_TLS],
-    "coredns": [export.NO_EXCLUDE, export.PRIVATE, export.ONE_PREFIX, export.ONE_POLICY],
+    "unbound": [*EVERY, export.PRIVATE, export.ONE_PREFIX, export.ONE_POLICY, export.NO_SPARING],
+    "bind": [*EVERY, export.NO_SPARING, export.NO_FORCING, export.NO_TLS],
+    "coredns": [*EVERY, export.NO_EXCLUDE, export.PRIVATE, export.ONE_PREFIX, export.ONE_POLICY],
     "radvd": [export.ONE_PREFIX, export.ONE_POLICY],
     "networkd": [export.ONE_PREFIX, export.ONE_POLICY],
 }
