@@ -11,7 +11,7 @@ import pytest
 from nat64d.lab import Lab, obstacle
 from tests.e2e.topology import CLIENT6B, SERVER4, Daemon, Topology, random_file, serve
 
-TOOLS = ("curl", "ping", "traceroute", "ethtool", "nft")
+TOOLS = ("curl", "ping", "traceroute", "ethtool", "nft", "unbound", "dig")
 MEGABYTES = int(os.environ.get("NAT64D_E2E_MEGABYTES", "200"))  # size of the large file
 
 

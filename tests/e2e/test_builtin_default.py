@@ -7,6 +7,7 @@ Nobody outside has a route to the pool: the gateway masquerades it. The servers 
 aside for AS112 and yet global, as RFC 6052 section 3.1 lets the well-known prefix carry global addresses only.
 """
 
+import json
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -81,3 +82,10 @@ def test_private_addresses_are_refused_under_the_well_known_prefix(network: dict
     ping = network["client6"].run("ping", "-6", "-n", "-c1", "-W2", embed("10.0.0.1"), check=False)
     assert ping.returncode != 0
     assert "unreachable" in ping.stdout.lower(), ping.stdout
+
+
+def test_the_name_server_is_there_too(network: dict[str, Namespace], daemon: Daemon) -> None:
+    dig = ("dig", "@2001:db8:1::1", "+short", "+tries=1")
+    assert "64:ff9b::c000:aa" in network["client6"].run(*dig, "AAAA", "ipv4only.arpa").stdout.split()
+    assert network["client6"].run(*dig, "-x", "64:ff9b::c000:aa").stdout.split() == ["ipv4only.arpa."]
+    assert json.loads(daemon.ask("status", "--json").stdout)["dns64"]["listening"] == ["[::]:53"]
