@@ -16,10 +16,11 @@ from nat64d.dns64 import local, trace
 from nat64d.dns64.cache import Cache, Key
 from nat64d.dns64.maps import Maps
 from nat64d.dns64.policy import Policy
+from nat64d.dns64.race import Answer
 from nat64d.dns64.reply import BUFFER, Reply, lifetime, reply_of, reply_to
 from nat64d.dns64.synthesis import OTHER, Finding, basis, failure, look_at, synthesise, without, without_excluded
 from nat64d.dns64.trace import Tell
-from nat64d.dns64.upstream import Answer, UnansweredError, Upstreams
+from nat64d.dns64.upstream import Upstreams
 from nat64d.dns64.wire import (
     AA,
     AD,
@@ -312,12 +313,7 @@ class Resolver:
             return got
         self._asking[key] = got
         came = partial(self._came, query._replace(question=question), key, got, tell)
-        try:
-            asking = self._upstreams.ask(question, dnssec, disabled, tell)
-        except UnansweredError as error:
-            asking = asyncio.get_running_loop().create_future()
-            asking.set_exception(error)
-        asking.add_done_callback(came)
+        self._upstreams.ask(question, dnssec, disabled, came, tell)
         return got
 
     def _came(
@@ -326,18 +322,18 @@ class Resolver:
         key: Key,
         got: "asyncio.Future[_Got]",
         tell: Tell | None,
-        answering: "asyncio.Future[Answer]",
+        answer: Answer | None,
+        problem: str,
     ) -> None:
         """What the servers answered; that none does is an answer too."""
-        error = answering.exception()
-        if error is None:
-            octets, message = answering.result()
+        if answer is not None:
+            octets, message = answer
             message = message._replace(flags=message.flags & ~AA)  # AA: of who asks the authority itself
             reply = reply_of(octets, message, key.dnssec, self._now())
         else:
             if tell:
-                tell(f"{trace.question_text(query.question)}: {error}")
-            options = extended_error(NO_REACHABLE_AUTHORITY, str(error)[:120])
+                tell(f"{trace.question_text(query.question)}: {problem}")
+            options = extended_error(NO_REACHABLE_AUTHORITY, problem[:120])
             message = Message(0, QR | RA | SERVFAIL, query.question, ([], [], []), Edns(0, 0, 0, False, options))
             reply = reply_to(query, message, self._now())
         del self._asking[key]

@@ -1,38 +1,27 @@
-"""One question over one transport, awaited: what upstream.py does with callbacks."""
+"""A question to the servers, awaited: `Upstreams.ask` as a coroutine."""
 
 import asyncio
 
-from nat64d.dns64.exchange import Datagrams, ExchangeError, Query
-from nat64d.dns64.stream import Stream
-from nat64d.dns64.wire import read_question
+from nat64d.dns64.race import Answer
+from nat64d.dns64.upstream import Upstreams
+from nat64d.dns64.wire import IN, A, Question, name_of
 
 
-class AlteredError(Exception):
-    """The answer came in other letters."""
+class UnansweredError(Exception):
+    """Why there is no answer."""
 
 
-class Waiter:
-    """A future of the answer."""
+async def asked(upstreams: Upstreams, question: Question | str) -> Answer:
+    """The answer; to a name, that about its A records. Raises UnansweredError."""
+    if isinstance(question, str):
+        question = Question(name_of(question), A, IN, 0)
+    found: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
 
-    def __init__(self) -> None:
-        self.answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+    def done(answer: Answer | None, problem: str) -> None:
+        if answer is None:
+            found.set_exception(UnansweredError(problem))
+        else:
+            found.set_result(answer)
 
-    def answered(self, octets: bytes) -> None:
-        self.answer.set_result(octets)
-
-    def altered(self) -> None:
-        self.answer.set_exception(AlteredError())
-
-    def failed(self, reason: str) -> None:
-        self.answer.set_exception(ExchangeError(reason))
-
-
-def query_of(octets: bytes) -> Query:
-    return Query(octets, read_question(octets).end)
-
-
-async def asked(transport: Datagrams | Stream, query: bytes | Query) -> bytes:
-    """The answer. Raises AlteredError, ExchangeError."""
-    waiter = Waiter()
-    transport.ask(query if isinstance(query, Query) else query_of(query), waiter)
-    return await waiter.answer
+    upstreams.ask(question, False, False, done)
+    return await found

@@ -11,9 +11,11 @@ from typing import Any
 import dns.message
 import pytest
 
-from nat64d.dns64 import exchange, upstream, wire
+from nat64d.dns64 import exchange, race, wire
 from nat64d.dns64.exchange import Server
-from nat64d.dns64.upstream import Answer, UnansweredError, Upstreams
+from nat64d.dns64.race import Answer
+from nat64d.dns64.upstream import Upstreams
+from tests.dns64.asking import UnansweredError, asked
 from tests.dns64.zone import reply
 
 LOCALHOST = ip_address("127.0.0.1")
@@ -77,7 +79,7 @@ def beside(say: Say, body: Callable[[Upstreams], Awaitable[None]], stream: Strea
 
 
 async def ask(upstreams: Upstreams, question: wire.Question = QUESTION) -> Answer:
-    return await upstreams.ask(question, False, False)
+    return await asked(upstreams, question)
 
 
 def true_answers(count: int) -> Callable[[Upstreams], Awaitable[None]]:
@@ -202,9 +204,9 @@ def test_0x20_a_forger_in_other_letters_costs_a_question_by_tcp_and_is_not_belie
         forged = answer(query)
         return [forged[:13] + forged[13:16].swapcase() + forged[16:], answer(query, TRUE)]
 
-    upstreams = beside(say, true_answers(4 * upstream.KEEPS_CASE))
-    assert upstreams.counters.case == 4 * upstream.KEEPS_CASE
-    assert len(set(names[2 * upstream.KEEPS_CASE :])) > upstream.KEEPS_CASE
+    upstreams = beside(say, true_answers(4 * race.KEEPS_CASE))
+    assert upstreams.counters.case == 4 * race.KEEPS_CASE
+    assert len(set(names[2 * race.KEEPS_CASE :])) > race.KEEPS_CASE
 
 
 @pytest.mark.parametrize("flat", [bytes.lower, bytes.upper])
@@ -215,9 +217,9 @@ def test_0x20_a_server_that_keeps_no_letters_is_believed_by_tcp_whatever_the_cli
         octets = answer(query, TRUE)
         return octets[:12] + flat(octets[12:25]) + octets[25:]
 
-    count = 2 * upstream.KEEPS_CASE
+    count = 2 * race.KEEPS_CASE
     upstreams = beside(lambda query, _: [flattened(query)], true_answers(count), lambda query: framed(flattened(query)))
-    assert upstreams.counters.case == (upstream.KEEPS_CASE if flat is bytes.lower else count)
+    assert upstreams.counters.case == (race.KEEPS_CASE if flat is bytes.lower else count)
 
 
 def test_0x20_numbers_that_look_like_letters_are_none() -> None:
