@@ -279,22 +279,21 @@ class Resolver:
         return None if bare is None else ("relayed", reply_to(query, bare, now, lifetime(other)))
 
     async def _follow(self, query: Message, message: Message, policy: Policy, tell: Tell | None) -> Reply:
-        """RFC 6147 section 5.3.1: an alias of ours with what it leads to."""
+        """RFC 6147 section 5.3.1: an alias of ours with what it leads to; an error there is one here (RFC 6604)."""
         chain: list[Record] = []
-        found: Message | None = message
         for _ in range(ALIASES):
-            if found is None:
-                break
-            message, chain = found, chain + found.sections[0]
+            chain += message.sections[0]
             if query.question.type in {CNAME, ANY} or not chain or chain[-1].type != CNAME:
                 return reply_to(query, message._replace(sections=(chain, *message.sections[1:])), self._now())
-            target = query.question._replace(name=chain[-1].data)
-            found = local.answer(target, policy, self._given[1], self._ready())
-        target_query = query._replace(question=query.question._replace(name=chain[-1].data))
-        got = await asyncio.shield(self._ask(target_query, query.question.type, tell))
-        answer = got.message(self._now())
-        sections = (chain + answer.sections[0], *answer.sections[1:])
-        return reply_to(query, answer._replace(flags=answer.flags & ~AD, sections=sections), self._now())
+            target = query._replace(question=query.question._replace(name=chain[-1].data))
+            ours = local.answer(target.question, policy, self._given[1], self._ready())
+            if ours is None:
+                got = await asyncio.shield(self._ask(target, query.question.type, tell))
+                found = got.message(self._now())
+                sections = (chain + found.sections[0], *found.sections[1:])
+                return reply_to(query, found._replace(flags=found.flags & ~AD, sections=sections), self._now())
+            message = ours
+        return reply_to(query, failure(query), self._now())
 
     def _ask(self, query: Message, type_: int, tell: Tell | None) -> "asyncio.Future[_Got]":
         """A server's answer, kept or asked for, once however many clients want it. To be awaited shielded."""
