@@ -104,13 +104,14 @@ def _policy_out(policy: Policy) -> dict[str, Any]:
 
 
 def system_servers(text: str, own: Iterable[IPv4Address | IPv6Address]) -> list[Server]:
-    """The name servers of a resolv.conf, without those that are ourselves: `own` addresses we listen at."""
+    """The name servers of a resolv.conf, link-local ones with their link, without those that are ourselves: `own`
+    addresses we listen at."""
     addresses = []
     for line in text.splitlines():
         words = line.split()
         if len(words) >= 2 and words[0] == "nameserver":
             try:
-                addresses.append(ip_address(words[1].partition("%")[0]))
+                addresses.append(ip_address(words[1]))
             except ValueError:
                 continue
     mine = set(own)

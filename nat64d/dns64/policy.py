@@ -116,7 +116,7 @@ def ranges_for(pool6: IPv6Network, strict: Iterable[IPv4Network], private: IPv6N
     8215) if there is one.
     """
     rows = [Range(block, None) for block in NO_HOSTS4]
-    rows += [Range(block, private) for block in strict]
+    rows += [Range(block, private) for block in strict if not any(block.subnet_of(other) for other in NO_HOSTS4)]
     return (*rows, Range(IPv4Network("0.0.0.0/0"), pool6))
 
 
