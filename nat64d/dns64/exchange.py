@@ -33,6 +33,14 @@ class Server(NamedTuple):
     port: int
     tls: str | None = None
 
+    @property
+    def sockaddr(self) -> tuple[Any, ...]:
+        """What connect() takes; a link-local address with the index of its link. Raises OSError if there is none."""
+        if self.address.version == 6 and self.address.scope_id:
+            host, _, link = str(self.address).partition("%")
+            return host, self.port, 0, socket.if_nametoindex(link)
+        return str(self.address), self.port
+
     def __str__(self) -> str:
         host = f"[{self.address}]" if self.address.version == 6 else str(self.address)
         return f"tls://{host}:{self.port}#{self.tls}" if self.tls else f"{host}:{self.port}"
@@ -165,7 +173,7 @@ class _Port(Pending):
         family = socket.AF_INET6 if server.address.version == 6 else socket.AF_INET
         self.socket = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
         try:
-            self.socket.connect((str(server.address), server.port))
+            self.socket.connect(server.sockaddr)
         except OSError:
             self.socket.close()
             raise

@@ -111,6 +111,11 @@ def test_a_taken_port_is_told() -> None:
     run(body)
 
 
+def test_a_link_local_server_is_asked_over_its_link() -> None:
+    (server,) = system_servers("nameserver fe80::1%lo\n", [])
+    assert server.sockaddr == ("fe80::1", 53, 0, socket.if_nametoindex("lo"))
+
+
 def test_the_servers_of_the_system_but_not_ourselves() -> None:
     text = "# a comment\nnameserver 192.0.2.53\nnameserver ::1\nnameserver fe80::1%eth0\nsearch example\nnameserver x\n"
     assert [str(server) for server in system_servers(text, [ip_address("::1")])] == ["192.0.2.53:53", "[fe80::1%eth0]:53"]
