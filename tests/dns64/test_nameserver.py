@@ -115,10 +115,10 @@ def test_synthesis_begins_when_packets_are_translated_and_ends_with_it(port: int
         upstream["port"], end = await serve(zone("192.0.2.1"))
         await until(lambda: answered(one, upstream["port"]))
         assert await ask(port) == []
-        one.ready(True)
-        assert await ask(port) == ["64:ff9b::c000:201"]
-        one.ready(False)
-        assert await ask(port) == []
+        for ready, expected in [(True, ["64:ff9b::c000:201"]), (False, [])]:
+            one.ready(ready)
+            assert await answered(one, upstream["port"])  # it has read what was said before
+            assert await ask(port) == expected
         end()
 
     run(configured(port), body)
