@@ -18,7 +18,17 @@ from nat64d.dns64.maps import Maps
 from nat64d.dns64.policy import Policy
 from nat64d.dns64.race import Answer
 from nat64d.dns64.reply import BUFFER, Reply, lifetime, reply_of, reply_to
-from nat64d.dns64.synthesis import OTHER, Finding, basis, failure, look_at, synthesise, without, without_excluded
+from nat64d.dns64.synthesis import (
+    OTHER,
+    Finding,
+    basis,
+    failure,
+    look_at,
+    stops_at,
+    synthesise,
+    without,
+    without_excluded,
+)
 from nat64d.dns64.trace import Tell
 from nat64d.dns64.upstream import Upstreams
 from nat64d.dns64.wire import (
@@ -27,7 +37,6 @@ from nat64d.dns64.wire import (
     ANY,
     BADVERS,
     CD,
-    CNAME,
     FORMERR,
     HEADER,
     IN,
@@ -53,7 +62,7 @@ from nat64d.dns64.wire import (
 DEADLINE = 1.5  # seconds; RFC 6147 section 5.1.3 leaves it to us, resolvers that wait longer lose their clients
 UDP_WITHOUT_EDNS = 512
 CLIENTS, SEEN = 4096, 16384  # remembered, so that a cached answer costs no reading
-ALIASES = 8  # of our own that are followed
+ALIASES = 8  # that are followed by asking again
 PLAIN = -1  # policy of an answer that is the same for everybody
 HINFO = 13
 NO_REACHABLE_AUTHORITY = 22  # RFC 8914
@@ -211,28 +220,31 @@ class Resolver:
         self.cache.put(asked.key, reply)
         return reply.answer(write(query._replace(edns=None)), asked.edns, asked.authentic, now)
 
-    async def _reply(self, query: Message, policy: Policy, tell: Tell | None) -> tuple[str, Reply]:
-        """(how it ended, the answer)."""
+    async def _reply(self, query: Message, policy: Policy, tell: Tell | None, links: int = 0) -> tuple[str, Reply]:
+        """(how it ended, the answer). `links`: aliases that led here."""
         question = query.question
         ours = local.answer(question, policy, self._given[1], self._ready())
         if ours is not None:
             if tell:
                 tell(f"{trace.question_text(question)}: answered from here: {trace.answer_text(ours)}")
-            return "local", await self._follow(query, ours, policy, tell)
+            _, reply = await self._follow(query, ours, policy, tell, links)
+            return "local", reply
         if question.type == ANY:
             return "any", reply_to(query, _hinfo(query), self._now())
         if self._makes(query, policy):
-            return await self._made(query, policy, tell)
+            return await self._made(query, policy, tell, links)
         got = await asyncio.shield(self._ask(query, question.type, tell))
+        now = self._now()
+        message = got.message(now)
+        if stops_at(message):
+            return await self._follow(query, message, policy, tell, links)
         if not _hides(query, policy):
             return "relayed", got.reply
         if tell:
             tell("filter_a: A records are not shown")
-        now = self._now()
-        message = got.message(now)
         return "filtered", reply_to(query, without(message, A), now, lifetime(message))
 
-    async def _made(self, query: Message, policy: Policy, tell: Tell | None) -> tuple[str, Reply]:
+    async def _made(self, query: Message, policy: Policy, tell: Tell | None, links: int) -> tuple[str, Reply]:
         """RFC 6147 section 5.1: the other family is asked for beside the one wanted (5.1.8), and waited for if that has
         nothing to use."""
         wanted = query.question.type
@@ -240,6 +252,8 @@ class Resolver:
         await asyncio.wait([own], timeout=DEADLINE)
         now = self._now()
         empty = own.result().message(now) if own.done() else None
+        if empty is not None and stops_at(empty):
+            return await self._follow(query, empty, policy, tell, links)
         finding = look_at(empty, policy)
         if tell:
             if empty is None:
@@ -253,6 +267,8 @@ class Resolver:
         if not finding.wants_other:
             return "relayed", own.result().reply
         other = (await asyncio.shield(asking)).message(self._now())
+        if stops_at(other):
+            return await self._follow(query, other._replace(question=query.question), policy, tell, links)
         return self._made_of(query, policy, finding, empty, other, tell) or ("relayed", own.result().reply)
 
     def _made_of(
@@ -278,22 +294,20 @@ class Resolver:
             tell(f"nothing to synthesise from: answered as {family} was (RFC 6147 5.1)")
         return None if bare is None else ("relayed", reply_to(query, bare, now, lifetime(other)))
 
-    async def _follow(self, query: Message, message: Message, policy: Policy, tell: Tell | None) -> Reply:
-        """RFC 6147 section 5.3.1: an alias of ours with what it leads to; an error there is one here (RFC 6604)."""
-        chain: list[Record] = []
-        for _ in range(ALIASES):
-            chain += message.sections[0]
-            if query.question.type in {CNAME, ANY} or not chain or chain[-1].type != CNAME:
-                return reply_to(query, message._replace(sections=(chain, *message.sections[1:])), self._now())
-            target = query._replace(question=query.question._replace(name=chain[-1].data))
-            ours = local.answer(target.question, policy, self._given[1], self._ready())
-            if ours is None:
-                got = await asyncio.shield(self._ask(target, query.question.type, tell))
-                found = got.message(self._now())
-                sections = (chain + found.sections[0], *found.sections[1:])
-                return reply_to(query, found._replace(flags=found.flags & ~AD, sections=sections), self._now())
-            message = ours
-        return reply_to(query, failure(query), self._now())
+    async def _follow(
+        self, query: Message, message: Message, policy: Policy, tell: Tell | None, links: int
+    ) -> tuple[str, Reply]:
+        """RFC 1034 section 5.3.3, RFC 6147 sections 5.1.5 and 5.3.1: an answer with what its last alias leads to."""
+        end = stops_at(message)
+        if end is None:
+            return "relayed", reply_to(query, message, self._now())
+        if links == ALIASES:
+            return "relayed", reply_to(query, failure(query), self._now())
+        on = query._replace(question=query.question._replace(name=end))
+        how, reply = await self._reply(on, policy, tell, links + 1)
+        answer = reply.message(self._now())
+        sections = (message.sections[0] + answer.sections[0], *answer.sections[1:])
+        return how, reply_to(query, answer._replace(flags=answer.flags & ~AD, sections=sections), self._now())
 
     def _ask(self, query: Message, type_: int, tell: Tell | None) -> "asyncio.Future[_Got]":
         """A server's answer, kept or asked for, once however many clients want it. To be awaited shielded."""

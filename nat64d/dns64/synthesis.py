@@ -8,6 +8,7 @@ from nat64d.dns64.reply import error_codes
 from nat64d.dns64.wire import (
     AAAA,
     AD,
+    ANY,
     CNAME,
     DNAME,
     IN,
@@ -83,10 +84,7 @@ def chain(answer: Message, type_: int) -> list[Record]:
     """Of an answer the records of a type, and the aliases that lead there from the question, with their signatures;
     what else a server may have put beside them answers nothing that was asked (RFC 5452 section 6)."""
     records = [record for record in answer.sections[0] if record.class_ == IN]
-    aliases = {record.name.lower(): record.data.lower() for record in reversed(records) if record.type == CNAME}
-    names = [end := answer.question.key]
-    while (end := aliases.get(end, end)) not in names and len(names) <= ALIASES:
-        names.append(end)
+    names = _names(answer.question.key, records)
 
     def leads(record: Record) -> bool:
         name, kind = record.name.lower(), _signed(record) or record.type
@@ -95,6 +93,28 @@ def chain(answer: Message, type_: int) -> list[Record]:
         return (kind == CNAME and name in names) or (record.type == type_ and name == names[-1])
 
     return list(filter(leads, records))
+
+
+def _names(key: bytes, records: list[Record]) -> list[bytes]:
+    """A name and those that its aliases lead to, each once."""
+    aliases = {record.name.lower(): record.data.lower() for record in reversed(records) if record.type == CNAME}
+    names = [end := key]
+    while (end := aliases.get(end, end)) not in names and len(names) <= ALIASES:
+        names.append(end)
+    return names
+
+
+def stops_at(answer: Message) -> bytes | None:
+    """The name that is still to be asked for (RFC 1034 section 5.3.3): the last alias of an answer leads there, and it
+    says neither what that has nor that it has nothing (RFC 2308 section 2). None: the answer is whole."""
+    question, records = answer.question, answer.sections[0]
+    if answer.rcode != NOERROR or question.type in {ANY, CNAME} or all(record.type != CNAME for record in records):
+        return None
+    if any(record.type == SOA for record in answer.sections[1]):
+        return None
+    end = _names(question.key, records)[-1]
+    said = {record.type for record in records if record.name.lower() == end}
+    return None if end == question.key or said & {question.type, CNAME} else end  # CNAME: in a circle
 
 
 def without_excluded(answer: Message, policy: Policy) -> Message:

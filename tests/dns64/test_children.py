@@ -118,4 +118,5 @@ def test_a_link_local_server_is_asked_over_its_link() -> None:
 
 def test_the_servers_of_the_system_but_not_ourselves() -> None:
     text = "# a comment\nnameserver 192.0.2.53\nnameserver ::1\nnameserver fe80::1%eth0\nsearch example\nnameserver x\n"
-    assert [str(server) for server in system_servers(text, [ip_address("::1")])] == ["192.0.2.53:53", "[fe80::1%eth0]:53"]
+    servers = system_servers(text, [ip_address("::1")])
+    assert list(map(str, servers)) == ["192.0.2.53:53", "[fe80::1%eth0]:53"]

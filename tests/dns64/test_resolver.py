@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from ipaddress import IPv4Address, IPv4Network, IPv6Network
+from itertools import pairwise
 
 import dns.flags
 import dns.message
@@ -14,7 +15,7 @@ from nat64d.dns64.cache import Cache
 from nat64d.dns64.exchange import Server
 from nat64d.dns64.maps import Maps
 from nat64d.dns64.policy import Policy, ranges_for
-from nat64d.dns64.resolver import Resolver
+from nat64d.dns64.resolver import ALIASES, Resolver
 from nat64d.dns64.upstream import Upstreams
 from tests.dns64.zone import Zone, reply, serve
 
@@ -186,6 +187,41 @@ def test_rfc6147_5_3_1_a_reverse_name_is_followed() -> None:
     table = {("1.2.0.192.in-addr.arpa.", "PTR"): ["1.2.0.192.in-addr.arpa. 60 IN PTR www.example."]}
     (answer,), _, _ = resolve(table, query("PTR", name))
     assert [rrset[0].to_text() for rrset in answer.answer] == ["1.2.0.192.in-addr.arpa.", WWW]
+
+
+def links(count: int, *types: str) -> dict[tuple[str, str], object]:
+    """Aliases, each an answer of its own."""
+    names = [WWW, *(f"n{number}.example." for number in range(count))]
+    return {(a, type_): [f"{a} 60 IN CNAME {b}"] for a, b in pairwise(names) for type_ in types}
+
+
+@pytest.mark.parametrize("aaaa", ["NODATA", "SERVFAIL"])
+def test_rfc6147_5_1_5_aliases_are_followed_one_an_answer(aaaa: str) -> None:
+    end = {("n2.example.", "AAAA"): aaaa, ("n2.example.", "A"): ["n2.example. 60 IN A 192.0.2.1"]}
+    (answer, again), zone, _ = resolve(links(3, "AAAA", "A") | end, query(), query())
+    assert [rrset.name.to_text() for rrset in answer.answer] == [WWW, "n0.example.", "n1.example.", "n2.example."]
+    assert addresses(answer) == addresses(again) == MADE
+    assert len(zone.asked) == len(set(zone.asked)) == 8
+
+
+def test_rfc6147_5_1_5_aliases_of_a_are_followed_where_aaaa_fails() -> None:
+    end = {(WWW, "AAAA"): "SERVFAIL", ("n0.example.", "A"): ["n0.example. 60 IN A 192.0.2.1"]}
+    (answer,), _, _ = resolve(links(1, "A") | end, query())
+    assert addresses(answer) == MADE
+
+
+def test_rfc1034_5_3_3_aliases_of_another_type_are_followed() -> None:
+    end = {("n0.example.", "TXT"): ['n0.example. 60 IN TXT "end"']}
+    (answer,), _, _ = resolve(links(1, "TXT") | end, query("TXT"))
+    assert [rrset[0].to_text() for rrset in answer.answer] == ["n0.example.", '"end"']
+
+
+@pytest.mark.parametrize(("count", "rcode"), [(ALIASES, "NOERROR"), (ALIASES + 1, "SERVFAIL")])
+def test_aliases_are_followed_so_far(count: int, rcode: str) -> None:
+    last = f"n{count - 1}.example."
+    end = {(last, "A"): [f"{last} 60 IN A 192.0.2.1"]}
+    (answer,), _, _ = resolve(links(count, "A") | end, query("A"))
+    assert dns.rcode.to_text(answer.rcode()) == rcode
 
 
 def test_rfc8482_any_gets_a_short_answer() -> None:

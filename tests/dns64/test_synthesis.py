@@ -19,6 +19,7 @@ from nat64d.dns64.synthesis import (
     Finding,
     basis,
     look_at,
+    stops_at,
     synthesise,
     without_excluded,
 )
@@ -123,6 +124,34 @@ def test_aliases_are_followed_so_far_and_never_in_circles(length: int, found: bo
     assert (synthesise(None, whole, POLICY) is not None) is found
     circle = empty._replace(sections=([*aliases, last._replace(type=wire.CNAME, data=KEY)], [], []))
     assert synthesise(None, circle, POLICY) is None
+
+
+ALIAS = f"{NAME} 60 IN CNAME b.example."
+
+
+@pytest.mark.parametrize(
+    ("said", "target"),
+    [
+        ([ALIAS], "b.example."),
+        ([ALIAS, "b.example. 60 IN CNAME c.example."], "c.example."),
+        ([ALIAS, "c.example. 60 IN AAAA 2001:db8::bad"], "b.example."),
+        ([ALIAS, "b.example. 60 IN AAAA 2001:db8::1"], None),
+        ([ALIAS, f"example. 120 IN SOA {SOA}"], None),
+        ([ALIAS, f"b.example. 60 IN CNAME {NAME}"], None),
+        ([f"{NAME} 60 IN CNAME {NAME}"], None),
+        (["b.example. 60 IN CNAME c.example."], None),
+        ("NODATA", None),
+        ("NXDOMAIN", None),
+        ("SERVFAIL", None),
+    ],
+)
+def test_rfc1034_5_3_3_an_answer_stops_at_an_alias(said: object, target: str | None) -> None:
+    assert stops_at(answer("AAAA", said)) == (wire.name_of(target) if target else None)
+
+
+@pytest.mark.parametrize("type_", ["CNAME", "ANY"])
+def test_who_asks_for_the_alias_has_it(type_: str) -> None:
+    assert stops_at(answer(type_, [ALIAS])) is None
 
 
 @pytest.mark.parametrize(
