@@ -255,10 +255,40 @@ def _split(id_: str) -> Row:
     )
 
 
+def _split_after_error(id_: str) -> Row:
+    """The same, where AAAA fails and A leads on."""
+    name = domain(id_)
+    more = {(f"b.{name}", "A"): lines(f"b.{name} 300 IN A {ANSWER4}"), (f"b.{name}", "AAAA"): nodata(name)}
+    alias = lines(f"{name} 300 IN CNAME b.{name}")
+    right = Right((f"{name} CNAME b.{name}", f"b.{name} AAAA {MADE}"))
+    wants = "followed; AAAA at its end"
+    return row(
+        id_, "AAAA SERVFAIL, A is a CNAME and no more", "RFC 6147 5.1.5", wants, error("SERVFAIL"), right, alias, more
+    )
+
+
+def _circle(id_: str) -> Row:
+    """Two aliases that lead to each other, one an answer."""
+    name, more = domain(id_), {}
+    for type_ in ("AAAA", "A"):
+        more[name, type_] = lines(f"{name} 300 IN CNAME b.{name}")
+        more[f"b.{name}", type_] = lines(f"b.{name} 300 IN CNAME {name}")
+    right = Right(rcode=("SERVFAIL", "NOERROR"), check=no_aaaa)
+    return row(id_, "CNAME loop, one link an answer", "RFC 1034 3.6.2", "an end, no AAAA", None, right, more=more)
+
+
+def no_aaaa(seen: Seen) -> str:
+    """Nothing but."""
+    assert seen.message is not None
+    return "an AAAA record" if any(rrset.rdtype == 28 for rrset in seen.message.answer) else ""
+
+
 ALIASES: tuple[Row, ...] = (
     _chain("chain", "to A", "RFC 6147 5.1.5", "the chain; AAAA at its end", Right(_chained("chain", MADE)), a=ANSWER4),
     _chain("chain-real", "to AAAA", "RFC 6147 5.1.5", "as it is", Right(_chained("chain-real", REAL)), REAL, ANSWER4),
     _split("split"),
+    _split_after_error("split-error"),
+    _circle("circle"),
     _chain(
         "chain-mapped",
         "to an IPv4-mapped AAAA and A",
