@@ -71,6 +71,16 @@ class _Datagrams(asyncio.DatagramProtocol):
 
 async def serve(zone: Zone, addresses: Sequence[str] = ("127.0.0.1",)) -> tuple[int, Callable[[], None]]:
     """Serve a zone at one port of these addresses, by UDP and TCP: (port, how to end it)."""
+    for patience in reversed(range(20)):
+        try:
+            return await _serve(zone, addresses)
+        except OSError:  # the port that was free by TCP is somebody's by UDP
+            if not patience:
+                raise
+    raise AssertionError
+
+
+async def _serve(zone: Zone, addresses: Sequence[str]) -> tuple[int, Callable[[], None]]:
     loop = asyncio.get_running_loop()
     writers: list[asyncio.StreamWriter] = []
     ends: list[asyncio.Server | asyncio.DatagramTransport] = []
