@@ -16,6 +16,7 @@ from typing import Any
 
 from nat64d.dns64.cache import Cache
 from nat64d.dns64.exchange import servers_in
+from nat64d.dns64.garbage import sweep
 from nat64d.dns64.maps import Maps
 from nat64d.dns64.policy import policy_in
 from nat64d.dns64.rates import Rates
@@ -93,6 +94,7 @@ async def _run() -> None:
     loop = asyncio.get_running_loop()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
     process: Process | None = None
+    sweep()
     while line := await reader.readline():
         word = json.loads(line)
         if process is None:

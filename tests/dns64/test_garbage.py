@@ -1,0 +1,31 @@
+"""What the cycle collector is spared, and what it still finds."""
+
+import asyncio
+import gc
+import weakref
+
+from nat64d.dns64 import garbage
+
+
+class Circle:
+    def __init__(self) -> None:
+        self.itself = self
+
+
+def test_what_lives_is_not_looked_at_again_but_cycles_are_found_at_the_latest_at_the_thaw() -> None:
+    async def run() -> None:
+        kept, dropped = Circle(), weakref.ref(Circle())
+        late = weakref.ref(kept)
+        garbage.sweep()
+        assert dropped() is None
+        assert not any(one is kept for one in gc.get_objects())
+        del kept
+        garbage.sweep(2)
+        assert late() is not None
+        garbage.sweep(garbage.THAW)
+        assert late() is None
+
+    try:
+        asyncio.run(run())
+    finally:
+        gc.unfreeze()
