@@ -119,6 +119,7 @@ class NameServer(TypedDict):
     asked: int
     failed: int
     seconds: Annotated[float, "until it answers, smoothed"]
+    problem: Annotated[str, "why the last question that failed did"]
 
 
 class ExplainedStep(TypedDict):

@@ -112,6 +112,7 @@ NAME_SERVERS = (
     _field("asked", number=True),
     _field("failed", number=True),
     Column("MILLISECONDS", lambda row: f"{1000 * row['seconds']:.1f}", number=True),
+    Column("LAST FAILURE", lambda row: row["problem"] or EMPTY),
 )
 EVENTS = (_field("event"), _field("count", number=True), _field("help"))
 

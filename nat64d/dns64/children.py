@@ -14,6 +14,7 @@ log = logging.getLogger("nat64d")
 PATIENCE = 5.0  # seconds a process has to open its sockets, or to report
 AGAIN = 1.0  # seconds until one that ended is started again, twice as many each time
 LATEST = 60.0
+SILENT = 60.0  # seconds without a report, until one is ended
 
 
 class Child:
@@ -25,6 +26,7 @@ class Child:
         self._ready = False
         self._process: asyncio.subprocess.Process | None = None
         self._report = 0
+        self._heard = 0.0
         self._reading = asyncio.Lock()
 
     async def run(self) -> None:
@@ -54,6 +56,7 @@ class Child:
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
             )
+            self._heard = asyncio.get_running_loop().time()
             self._tell({"plan": self._plan})
             self._tell({"ready": self._ready})
             async with asyncio.timeout(PATIENCE):
@@ -94,8 +97,17 @@ class Child:
                     while self._process is not None:
                         line = await self._line()
                         if line.get("report") == self._report:
+                            self._heard = asyncio.get_running_loop().time()
                             return line
+            self._give_up()
         return {}
+
+    def _give_up(self) -> None:
+        """End one that has said nothing for too long; it is started again."""
+        if self._process is not None and asyncio.get_running_loop().time() > self._heard + SILENT:
+            log.error("name server process %d has not answered for %d s: it is ended", self._number, SILENT)
+            with suppress(ProcessLookupError):
+                self._process.kill()
 
     def _tell(self, document: dict[str, Any]) -> None:
         if self._process is not None and self._process.returncode is None:

@@ -60,6 +60,8 @@ class NameServer:
         assert config.dns64 is not None
         self.config = config
         self.taken: dict[str, str] = {}  # of what is to be listened at: why that cannot be
+        self.failing: dict[str, str] = {}  # of the servers that answer nothing of late: what came instead
+        self._counted: dict[str, tuple[int, int]] = {}  # of each server: how often asked, and how often in vain
         self._wanted = config.dns64.listen
         self._ours: list[str] = []
         self._plan: dict[str, Any] = {"upstream": []}
@@ -73,6 +75,7 @@ class NameServer:
         await self._look()
         log.info("name server: %s", ", ".join(self._ours) or "listens nowhere")
         self._children = Children(self._plan)
+        self._say([])
         self._children.ready(self._ready)
         self._children.start()
         self._following = asyncio.create_task(self._follow())
@@ -120,6 +123,7 @@ class NameServer:
     def warnings(self) -> list[str]:
         """A sentence for each thing that does not work as configured."""
         sentences = [f"[dns64] listen = {where}: {why}." for where, why in self.taken.items()]
+        sentences += [f"[dns64] upstream {server} does not answer: {why}." for server, why in self.failing.items()]
         if self._children and not self._plan["upstream"]:
             sentences.append(f"[dns64] has nobody to ask: {RESOLV_CONF} names no other name server.")
         return sentences
@@ -127,14 +131,37 @@ class NameServer:
     async def _follow(self) -> None:
         while True:
             await asyncio.sleep(FOLLOW)
-            before = self._plan
+            before, told = self._plan, self.warnings()
             await self._look()
-            if self._plan != before and self._children is not None:
+            assert self._children is not None
+            if self._plan != before:
                 self._children.use(self._plan)
+            self._judge((await self._children.report()).get("upstream", {}))
+            self._say(told)
+
+    def _judge(self, servers: dict[str, Any]) -> None:
+        """Which servers were asked since the last time, and only in vain; of those not asked nothing new is known."""
+        for server, row in servers.items():
+            asked, failed = self._counted.get(server, (0, 0))
+            self._counted[server] = row["asked"], row["failed"]
+            if 0 < row["asked"] - asked <= row["failed"] - failed:
+                self.failing[server] = row["problem"]
+            elif row["asked"] != asked:
+                self.failing.pop(server, None)
+        self.failing = {server: why for server, why in self.failing.items() if server in servers}
+
+    def _say(self, told: list[str]) -> None:
+        """Log what is new about the warnings, and what is over."""
+        now = self.warnings()
+        for sentence in now:
+            if sentence not in told:
+                log.warning(sentence)
+        for sentence in told:
+            if sentence not in now:
+                log.info("no longer so: %s", sentence)
 
     async def _look(self) -> None:
-        """Plan anew, and say what is new about it."""
-        before = self.warnings()
+        """Plan anew."""
         for where in self._wanted:
             if where not in self._ours:
                 why = obstacle(*split_listener(where))
@@ -145,6 +172,3 @@ class NameServer:
                     self.taken[where] = why
         found = await asyncio.to_thread(facts)
         self._plan = planned(self.config, found, self._ours)
-        for sentence in self.warnings():
-            if sentence not in before:
-                log.warning(sentence)

@@ -83,7 +83,12 @@ class Process:
             "cache": {"entries": len(cache), "octets": cache.size, "hits": cache.hits, "misses": cache.misses},
             "forged": {"strange": strange.strange, "mismatched": strange.mismatched, "case": strange.case},
             "upstream": {
-                str(one.server): {"asked": one.asked, "failed": one.failed, "seconds": round(one.seconds, 4)}
+                str(one.server): {
+                    "asked": one.asked,
+                    "failed": one.failed,
+                    "seconds": round(one.seconds, 4),
+                    "problem": one.problem,
+                }
                 for one in self.upstreams.all
             },
         }

@@ -91,6 +91,26 @@ def test_one_that_dies_is_started_again(monkeypatch: pytest.MonkeyPatch) -> None
     run(body)
 
 
+def test_one_that_hangs_is_ended_and_started_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "AGAIN", 0.05)
+    monkeypatch.setattr(module, "SILENT", 0.1)
+
+    async def body(some: Children, port: int) -> None:
+        some.ready(True)
+        assert await ask(port) == ["64:ff9b::c000:201"]
+        process = some.children[0]._process
+        assert process is not None
+        os.kill(process.pid, signal.SIGSTOP)
+        monkeypatch.setattr(module, "PATIENCE", 0.2)
+        assert await some.children[0].report() == {}
+        monkeypatch.setattr(module, "PATIENCE", 5.0)
+        assert await process.wait() == -signal.SIGKILL
+        assert await ask(port) == ["64:ff9b::c000:201"]
+        assert (await some.report())["restarts"] == 1
+
+    run(body)
+
+
 def test_a_taken_port_is_told() -> None:
     async def body(some: Children, port: int) -> None:
         await ask(port)

@@ -148,6 +148,29 @@ def test_another_resolv_conf_is_followed(port: int, upstream: dict[str, int]) ->
     run(configured(port), body)
 
 
+def test_a_server_that_does_not_answer_is_a_warning_until_it_does(port: int, upstream: dict[str, int]) -> None:
+    async def body(one: NameServer) -> None:
+        one.ready(True)
+        upstream["port"], end = await serve(zone("192.0.2.1"))
+        await until(lambda: answered(one, upstream["port"]))
+        end()
+        assert await ask(port) == []
+        await until(lambda: warned(one, 1))
+        assert one.warnings() == [f"[dns64] upstream 127.0.0.1:{upstream['port']} does not answer: Connection refused."]
+        del one.failing[f"127.0.0.1:{upstream['port']}"]
+        one._judge({"x": {"asked": 3, "failed": 3, "problem": "no answer"}})
+        assert one.failing == {"x": "no answer"}
+        one._judge({"x": {"asked": 3, "failed": 3, "problem": "no answer"}})
+        assert one.failing == {"x": "no answer"}
+        one._judge({"x": {"asked": 5, "failed": 4, "problem": "no answer"}})
+        assert one.failing == {}
+
+    async def warned(one: NameServer, number: int) -> bool:
+        return len(one.warnings()) == number
+
+    run(configured(port), body)
+
+
 def test_a_taken_port_is_named_with_its_holder_and_taken_when_free(port: int, upstream: dict[str, int]) -> None:
     async def body(one: NameServer) -> None:
         (sentence,) = one.warnings()

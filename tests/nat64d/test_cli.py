@@ -138,7 +138,7 @@ def test_counters_are_those_that_counted(path):
         "\n"
         "OUTCOME      QUERIES  RFC         HELP\n"
         "cached             5  1035 7.4    Answered from the cache.\n"
-        "synthesised        7  6147 5.1.7  AAAA records made from A records.\n"
+        "synthesised        7  6147 5.1.7  AAAA records made from A records, or the other way round (dns46).\n"
         "\n"
         "EVENT        COUNT  HELP\n"
         "bib_created      1  BIB entries opened.\n"
@@ -160,7 +160,8 @@ def test_counters_without_a_name_server_have_no_table_of_queries(path, gateway):
 
 def test_the_name_servers_that_are_asked(path):
     assert run("dns64", "servers", "--socket", path).stdout == (
-        "SERVER         ASKED  FAILED  MILLISECONDS\n192.0.2.53:53     14       1          12.5\n"
+        "SERVER         ASKED  FAILED  MILLISECONDS  LAST FAILURE\n"
+        "192.0.2.53:53     14       1          12.5  no answer\n"
     )
 
 
