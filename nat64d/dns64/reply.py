@@ -14,6 +14,7 @@ from nat64d.dns64.wire import (
     DO,
     EDE,
     HEADER,
+    LARGEST,
     NOERROR,
     NXDOMAIN,
     OPT,
@@ -82,8 +83,9 @@ class Reply(NamedTuple):
         age = int(now - self.stored)
         if age:
             for at in self.ttls:
-                ttl = int.from_bytes(answer[at : at + 4], "big") - age
-                answer[at : at + 4] = max(ttl, 0).to_bytes(4, "big")
+                ttl = int.from_bytes(answer[at : at + 4], "big")
+                ttl = ttl - age if age < ttl < 1 << 31 else 0  # RFC 2181 section 8: with the highest bit set it is 0
+                answer[at : at + 4] = ttl.to_bytes(4, "big")
         return bytes(answer)
 
     def message(self, now: float) -> Message:
@@ -108,7 +110,7 @@ def reply_of(octets: bytes, message: Message, dnssec: bool, now: float, seconds:
 
     `seconds`: how long it is good, if its records do not say.
 
-    An error above 15, which only EDNS could say, becomes SERVFAIL.
+    An error above 15, which only EDNS could say, becomes SERVFAIL, and so does what is larger than a message can be.
     """
     end = message.question.end
     found, stop = layout(octets, end)
@@ -124,6 +126,9 @@ def reply_of(octets: bytes, message: Message, dnssec: bool, now: float, seconds:
     counts = (*(len(section) for section in message.sections[:2]), len(message.sections[2]) + 1)
     options = b"".join(_option.pack(EDE, len(data)) + data for data in _errors(message))
     opt = b"\0" + _fixed.pack(OPT, BUFFER, DO if dnssec else 0, len(options)) + options
+    if stop + len(opt) > LARGEST:  # addresses grew, or names that we do not compress
+        nothing = message._replace(flags=flags & ~RCODE | SERVFAIL, sections=([], [], []), edns=None)
+        return reply_of(write(nothing), nothing, dnssec, now)
     head = struct.pack("!6H", 0, flags, 1, *counts)
     good = 0 if message.truncated else lifetime(message) if seconds is None else seconds
     expires = now + good

@@ -55,6 +55,7 @@ from nat64d.dns64.wire import (
     WireError,
     extended_error,
     read,
+    read_query,
     write,
 )
 
@@ -148,7 +149,9 @@ class Resolver:
                 return self._end("refused", failure(query, REFUSED)), None, 0
             if len(self._seen) >= SEEN:
                 self._seen.clear()
-            asked = self._seen[seen] = self._asked(query, number)
+            asked = self._asked(query, number)
+            if len(octets) <= UDP_WITHOUT_EDNS:  # so many that are as long as they can be would be a gigabyte
+                self._seen[seen] = asked
         now = self._now()
         reply = self.cache.get(asked.key, now)
         if reply is None:
@@ -173,7 +176,7 @@ class Resolver:
         flags = int.from_bytes(octets[2:4], "big")
         rcode = NOTIMP if flags & OPCODE else FORMERR
         try:
-            query = read(octets)
+            query = read_query(octets)
         except WireError:
             self.counters.add("unreadable")
             return None, octets[:2] + (QR | flags & 0x7900 | rcode).to_bytes(2, "big") + bytes(8)
@@ -385,4 +388,5 @@ def fit(octets: bytes, query: bytes) -> bytes:
     if len(octets) <= room:
         return octets
     answer = read(octets)
-    return write(answer._replace(flags=answer.flags | TC, sections=([], [], [])))
+    edns = answer.edns and answer.edns._replace(options=b"")
+    return write(answer._replace(flags=answer.flags | TC, sections=([], [], []), edns=edns))

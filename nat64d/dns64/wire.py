@@ -272,8 +272,7 @@ def _edns(opt: Record) -> Edns:
 
 
 def write(message: Message) -> bytes:
-    """The octets of a message: a name that stands there already is pointed to. What would be larger than a message can
-    be is cut to its question, and says so (TC)."""
+    """The octets of a message, perhaps more than one may have: a name that stands there already is pointed to."""
     question, edns = message.question, message.edns
     counts = [len(section) for section in message.sections]
     counts[ADDITIONAL] += edns is not None
@@ -295,10 +294,7 @@ def write(message: Message) -> bytes:
     if edns is not None:
         ttl = edns.rcode << 24 | edns.version << 16 | (DO if edns.dnssec else 0)
         parts.append(b"\0" + _fixed.pack(OPT, edns.size, ttl, len(edns.options)) + edns.options)
-    octets = b"".join(parts)
-    if len(octets) <= LARGEST:
-        return octets
-    return write(message._replace(flags=message.flags | TC, sections=([], [], [])))
+    return b"".join(parts)
 
 
 def extended_error(code: int, text: str = "") -> bytes:

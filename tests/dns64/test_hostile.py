@@ -1,0 +1,99 @@
+"""Messages that are well-formed and meant badly: what is too large, too many, or a number beyond its range."""
+
+import asyncio
+import struct
+
+import dns.flags
+import dns.message
+import dns.rcode
+import pytest
+
+from nat64d.dns64 import wire
+from nat64d.dns64.cache import Cache
+from nat64d.dns64.reply import BUFFER, Reply, reply_of, reply_to
+from nat64d.dns64.resolver import SEEN, Resolver, fit
+from nat64d.dns64.synthesis import synthesise
+from nat64d.dns64.upstream import Upstreams
+from tests.dns64.gateway import CLIENT4, POLICY, WWW
+
+QUERY = dns.message.make_query(WWW, "AAAA", use_edns=0, payload=4096).to_wire()
+END = wire.read_question(QUERY).end
+
+
+def answer(type_: int, *records: tuple[bytes, int, int, bytes], opt: bytes = b"") -> bytes:
+    """Octets of an answer to a query for WWW: name, type, TTL, data of each record; options."""
+    parts = [name + struct.pack("!HHIH", kind, wire.IN, ttl, len(data)) + data for name, kind, ttl, data in records]
+    head = QUERY[:2] + struct.pack("!5H", 0x8180, 1, len(records), 0, bool(opt)) + QUERY[12 : END - 4]
+    edns = b"\0" + struct.pack("!HHIH", wire.OPT, 1232, 0, len(opt)) + opt if opt else b""
+    return head + struct.pack("!HH", type_, wire.IN) + b"".join(parts) + edns
+
+
+def kept(octets: bytes) -> Reply:
+    return reply_of(octets, wire.read(octets), False, 0.0)
+
+
+def given(one: Reply, now: float = 0.0) -> dns.message.Message:
+    octets = one.answer(QUERY, True, False, now)
+    assert len(octets) <= wire.LARGEST
+    return dns.message.from_wire(octets)
+
+
+@pytest.mark.parametrize(("count", "rcode"), [(2300, dns.rcode.NOERROR), (4000, dns.rcode.SERVFAIL)])
+def test_addresses_that_grow_beyond_a_message_are_an_error(count: int, rcode: int) -> None:
+    octets = answer(wire.A, *[(b"\xc0\x0c", wire.A, 60, struct.pack("!HH", 0xC000, k)) for k in range(count)])
+    made = synthesise(None, wire.read(octets), POLICY)
+    assert made is not None
+    found = given(reply_to(wire.read(QUERY), made, 0.0))
+    assert (found.rcode(), sum(map(len, found.answer))) == (rcode, count if rcode == dns.rcode.NOERROR else 0)
+
+
+@pytest.mark.parametrize(("size", "rcode"), [(65000, dns.rcode.NOERROR), (65535 - 12, dns.rcode.SERVFAIL)])
+def test_an_answer_without_room_for_our_opt_record_is_an_error(size: int, rcode: int) -> None:
+    empty = len(answer(wire.TXT, (b"\xc0\x0c", 65280, 60, b"")))
+    octets = answer(wire.TXT, (b"\xc0\x0c", 65280, 60, bytes(size + 2 - empty)))
+    assert given(kept(octets)).rcode() == rcode
+
+
+def test_rfc8914_a_long_explanation_is_not_sent_where_there_is_no_room() -> None:
+    octets = answer(wire.AAAA, opt=struct.pack("!HHH", wire.EDE, 2002, 9) + b"x" * 2000)
+    one = kept(octets)
+    assert len(given(one).options[0].to_wire() or b"") == 2002
+    cut = fit(one.answer(QUERY, True, False, 0.0), QUERY)
+    assert len(cut) <= BUFFER
+    assert dns.message.from_wire(cut).flags & dns.flags.TC
+
+
+def test_rfc2181_8_a_ttl_beyond_31_bits_is_none_and_stays_it() -> None:
+    octets = answer(wire.AAAA, (b"\xc0\x0c", wire.AAAA, 60, bytes(16)), (b"\0", wire.TXT, 0x80000001, b"\1x"))
+    message = wire.read(octets)
+    records = message.sections[wire.ANSWER]
+    assert [record.ttl for record in records] == [60, 0]
+    one = reply_of(octets, message, False, 0.0)
+    for age in (1.0, 2.0, 59.0):
+        aged = wire.read(one.answer(QUERY, True, False, age))
+        assert [record.ttl for record in aged.sections[wire.ANSWER]] == [60 - age, 0]
+
+
+def resolved(*queries: bytes) -> tuple[list[bytes | None], Resolver]:
+    async def run() -> tuple[list[bytes | None], Resolver]:
+        one = Resolver(Upstreams([]), Cache(1 << 20), lambda: True)
+        one.use([POLICY])
+        return [one.at_once(query, CLIENT4)[0] for query in queries], one
+
+    return asyncio.run(run())
+
+
+def test_queries_that_are_remembered_are_small_and_few() -> None:
+    _, one = resolved(*(QUERY + struct.pack("!H", k) for k in range(SEEN + 10)))
+    assert 0 < len(one._seen) <= SEEN
+    _, one = resolved(*(QUERY + struct.pack("!H", k) + bytes(60000) for k in range(10)))
+    assert len(one._seen) == 0
+
+
+@pytest.mark.parametrize("counts", [(1, 0, 0), (0, 1, 0), (0, 0, 3)])
+def test_a_query_with_the_records_of_an_answer_is_a_format_error(counts: tuple[int, int, int]) -> None:
+    octets = QUERY[:6] + struct.pack("!3H", *counts) + QUERY[12:END]
+    (said,), _ = resolved(octets + (b"\0" + struct.pack("!HHIH", 250, 255, 0, 0)) * sum(counts))
+    assert said is not None
+    found = dns.message.from_wire(said)
+    assert (found.id, found.rcode()) == (dns.message.from_wire(QUERY).id, dns.rcode.FORMERR)
