@@ -18,18 +18,22 @@ TEST_ID = re.compile(r"`([\w/]+\.py)::([^`]+)`")
 # What no test shows because it is not built: told here, so that a number that changes is a decision.
 NOT_YET = {
     "peers.md": 11,
+    "rfc2308.md": 0,
     "rfc4884.md": 0,
     "rfc5382.md": 0,
     "rfc6052.md": 0,
     "rfc6146.md": 0,
+    "rfc6147.md": 0,
     "rfc6791.md": 1,
     "rfc6877.md": 0,
     "rfc6888.md": 3,
+    "rfc6891.md": 0,
     "rfc7050.md": 0,
     "rfc7755.md": 0,
     "rfc7757.md": 0,
     "rfc7857.md": 0,
     "rfc7915.md": 0,
+    "rfc8880.md": 0,
 }
 
 

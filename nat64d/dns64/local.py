@@ -32,6 +32,7 @@ _ARPA, _IP6_ARPA, _IN_ADDR_ARPA = name_of("arpa"), name_of("ip6.arpa"), name_of(
 TTL = 86400  # of ipv4only.arpa: RFC 7050 section 8.1 asks for a long one
 TTL_NOT_READY = 10  # ... of there being no prefix, which is soon to change
 TTL_ALIAS = 600
+DS = 43
 _PRIMARY, _MAILBOX = name_of("ns.ipv4only.arpa"), name_of("nobody.invalid")
 
 
@@ -46,6 +47,8 @@ def answer(question: Question, policy: Policy, maps: Maps | None, ready: bool) -
     if question.class_ != IN:
         return None
     key = question.key
+    if question.type == DS and (key == IPV4ONLY or reverse4(key) in WELL_KNOWN4):
+        return None  # the parent zone's (RFC 4035 section 3.1.4.1); who validates sees there that these are not signed
     if ends_with(key, IPV4ONLY):
         return _ipv4only(question, policy, ready)
     if ends_with(key, _IP6_ARPA):

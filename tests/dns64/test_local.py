@@ -1,5 +1,6 @@
 """Names of our own: ipv4only.arpa (RFC 7050, RFC 8880), and reverse names under the prefix (RFC 6147 section 5.3)."""
 
+from dataclasses import replace
 from ipaddress import IPv4Network, IPv6Network
 
 import dns.message
@@ -44,6 +45,34 @@ def test_rfc2308_an_answer_without_data_says_how_long() -> None:
     answer = ask("ipv4only.arpa", "TXT")
     assert answer is not None
     assert answer.authority[0].rdtype == wire.SOA
+
+
+@pytest.mark.parametrize("name", ["ipv4only.arpa.", "170.0.0.192.in-addr.arpa.", "171.0.0.192.in-addr.arpa."])
+def test_rfc2308_3_what_has_no_data_names_its_own_zone(name: str) -> None:
+    answer = ask(name, "TXT")
+    assert answer is not None
+    assert (answer.answer, answer.authority[0].name.to_text()) == ([], name)
+
+
+@pytest.mark.parametrize(("type_", "expected"), [("SOA", wire.SOA), ("NS", wire.NS)])
+def test_ipv4only_arpa_is_a_zone(type_: str, expected: int) -> None:
+    answer = ask("ipv4only.arpa", type_)
+    assert answer is not None
+    assert [rrset.rdtype for rrset in answer.answer] == [expected]
+
+
+@pytest.mark.parametrize("name", ["ipv4only.arpa.", "170.0.0.192.in-addr.arpa."])
+def test_rfc4035_3_1_4_1_ds_is_asked_of_the_parent_zone(name: str) -> None:
+    assert ask(name, "DS") is None
+
+
+def test_rfc7050_5_without_synthesis_there_is_no_prefix_to_find() -> None:
+    question = wire.read(dns.message.make_query("ipv4only.arpa", "AAAA").to_wire()).question
+    for policy, ready, seconds in [(POLICY, False, 10), (replace(POLICY, synthesise=False), True, 86400)]:
+        answer = local.answer(question, policy, None, ready)
+        assert answer is not None
+        assert answer.sections[0] == []
+        assert [record.ttl for record in answer.sections[1]] == [seconds]
 
 
 def test_nothing_is_below_ipv4only_arpa() -> None:

@@ -119,6 +119,73 @@ def test_rfc6147_5_1_an_aaaa_query(aaaa: object, rcode: str, expected: list[str]
     assert addresses(answer) == expected
 
 
+def test_rfc6147_5_1_5_an_alias_with_aaaa_records_at_its_end_is_used_as_it_came() -> None:
+    lines = ["example. 60 IN DNAME example.net.", f"{WWW} 60 IN CNAME www.example.net."]
+    lines.append("www.example.net. 60 IN AAAA 2001:db8::1")
+    (answer,), _, one = resolve({**A, (WWW, "AAAA"): lines}, query())
+    assert [rrset.to_text() for rrset in answer.answer] == lines
+    assert one.counters.counts == {"relayed": 1}
+
+
+@pytest.mark.parametrize("type_", ["A", "MX", "TXT", "SRV", "HTTPS"])
+def test_rfc6147_5_3_3_other_types_are_relayed(type_: str) -> None:
+    data = {"A": "192.0.2.1", "MX": "10 a.", "TXT": '"a"', "SRV": "1 1 1 a.", "HTTPS": "1 . ipv4hint=192.0.2.1"}[type_]
+    (answer,), zone, _ = resolve({(WWW, type_): [f"{WWW} 60 IN {type_} {data}"]}, query(type_))
+    assert answer.answer[0][0].to_text().replace('ipv4hint="192.0.2.1"', "ipv4hint=192.0.2.1") == data
+    assert zone.asked == [(WWW, type_)]
+
+
+@pytest.mark.parametrize("type_", ["A", "AAAA", "TXT", "NS", "SOA", "ANY"])
+@pytest.mark.parametrize("name", ["ipv4only.arpa.", "www.ipv4only.arpa.", "170.0.0.192.in-addr.arpa."])
+def test_rfc8880_7_no_server_is_asked_for_names_of_ours(name: str, type_: str) -> None:
+    (answer,), zone, _ = resolve({}, query(type_, name))
+    assert zone.asked == []
+    assert answer.flags & dns.flags.AA
+
+
+@pytest.mark.parametrize(("said", "rcode"), [("NXDOMAIN", wire.NXDOMAIN), ("SERVFAIL", wire.SERVFAIL), ("NODATA", 0)])
+def test_rfc6604_what_an_alias_of_ours_leads_to_decides(said: str, rcode: int) -> None:
+    name = "1.0.2.0.0.0.0.c.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.b.9.f.f.4.6.0.0.ip6.arpa."
+    (answer,), _, _ = resolve({("1.2.0.192.in-addr.arpa.", "PTR"): said}, query("PTR", name))
+    assert answer.rcode() == rcode
+    assert [rrset[0].to_text() for rrset in answer.answer] == ["1.2.0.192.in-addr.arpa."]
+
+
+def test_rfc6147_5_3_1_a_reverse_name_of_no_prefix_of_ours_is_asked_for() -> None:
+    name = "1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.b.d.0.1.0.0.2.ip6.arpa."
+    (answer,), _, _ = resolve({(name, "PTR"): [f"{name} 60 IN PTR {WWW}"]}, query("PTR", name))
+    assert answer.answer[0][0].to_text() == WWW
+
+
+@pytest.mark.parametrize(
+    ("payload", "octets", "whole"),
+    [
+        (None, 512, True),
+        (None, 513, False),
+        (100, 512, True),
+        (100, 513, False),
+        (1232, 1232, True),
+        (1232, 1233, False),
+        (4096, 1232, True),
+        (4096, 1233, False),
+    ],
+)
+def test_rfc6891_6_2_3_and_6_2_5_an_answer_is_cut_to_what_the_client_takes(
+    payload: int | None, octets: int, whole: bool
+) -> None:
+    asked = query("TXT", payload=payload, use_edns=-1 if payload is None else 0)
+    answer = reply(asked, []).to_wire()
+    head, opt = (answer, b"") if payload is None else (answer[:-11], answer[-11:])
+    filled = head[:6] + b"\0\1" + head[8:] + b"\xc0\x0c\0\x10\0\1\0\0\0\1"
+    filled += (octets - len(filled) - 2 - len(opt)).to_bytes(2, "big")
+    filled += bytes(octets - len(filled) - len(opt)) + opt
+    cut = module.fit(filled, asked.to_wire())
+    assert (cut == filled) is whole
+    read = wire.read(cut)
+    assert read.truncated is not whole
+    assert (read.edns is not None) is (payload is not None)
+
+
 def test_rfc6147_5_1_3_a_silent_aaaa_costs_no_more_than_the_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "DEADLINE", 0.05)
     (answer,), _, _ = resolve({**A, (WWW, "AAAA"): silent}, query())

@@ -74,6 +74,24 @@ def made(aaaa: object, a: list[str], policy: Policy = POLICY) -> list[str]:
     return [line for rrset in dns.message.from_wire(wire.write(message)).answer for line in rrset.to_text().split("\n")]
 
 
+def test_rfc6147_5_1_7_without_a_soa_record_a_shorter_ttl_stays() -> None:
+    assert made("SERVFAIL", [f"{NAME} 60 IN A 192.0.2.1"]) == [f"{NAME} 60 IN AAAA 64:ff9b::c000:201"]
+
+
+def test_rfc6147_5_1_1_all_of_ipv6_may_be_excluded() -> None:
+    everything = Policy(ALL, POLICY.ranges, exclude=(IPv6Network("::/0"),))
+    assert look_at(answer("AAAA", [f"{NAME} 60 IN AAAA 2001:db8::1"]), everything) is Finding.EXCLUDED
+
+
+@pytest.mark.parametrize("there", ["AAAA", "A", "both"])
+def test_rfc6147_5_1_5_an_alias_may_be_in_one_answer_only(there: str) -> None:
+    alias = [f"{NAME} 60 IN CNAME web.example."]
+    aaaa, a = [f"example. 300 IN SOA {SOA}"], [f"{NAME if there == 'AAAA' else 'web.example.'} 60 IN A 192.0.2.1"]
+    aaaa, a = (alias if there != "A" else []) + aaaa, (alias if there != "AAAA" else []) + a
+    expected = [line.replace(" A 192.0.2.1", " AAAA 64:ff9b::c000:201") for line in a]
+    assert made(aaaa, a) == expected
+
+
 def test_rfc6147_5_1_6_each_a_record_becomes_one_aaaa_record() -> None:
     lines = made("NODATA", [f"{NAME} 60 IN A 192.0.2.1", f"{NAME} 60 IN A 192.0.2.2"])
     assert sorted(lines) == [f"{NAME} 60 IN AAAA 64:ff9b::c000:201", f"{NAME} 60 IN AAAA 64:ff9b::c000:202"]
@@ -160,6 +178,8 @@ def test_who_asks_for_the_alias_has_it(type_: str) -> None:
         ([f"example. 120 IN SOA {SOA}"], 120),
         ([f"example. 5000 IN SOA {SOA}"], 3600),
         ("SERVFAIL", TTL_WITHOUT_SOA),
+        ([f"{NAME} 60 IN AAAA ::ffff:192.0.2.1"], TTL_WITHOUT_SOA),
+        ([f"{NAME} 60 IN CNAME web.example."], TTL_WITHOUT_SOA),
     ],
 )
 def test_rfc6147_5_1_7_the_ttl_is_the_lesser_of_the_a_record_and_the_soa(aaaa: object, ttl: int) -> None:
