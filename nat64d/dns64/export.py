@@ -33,10 +33,11 @@ NO_READY = "synthesis goes on while nat64d does not translate."
 
 
 class Wish(NamedTuple):
-    """What is to be said: the policies as the name server has them, that of [dns64] itself last, and whom it asks;
-    whether there are mappings, and whether A records are made by them."""
+    """What is to be said: the policies as the name server has them, that of [dns64] itself last; where it listens and
+    whom it asks; whether there are mappings, and whether A records are made by them."""
 
     policies: tuple[Policy, ...]
+    listen: tuple[tuple[IPv4Address | IPv6Address, int], ...]
     upstream: tuple[Server, ...]
     maps: bool
     dns46: bool
@@ -76,6 +77,7 @@ def unbound(wish: Wish) -> Export:
     base = wish.base
     lines = [
         "server:",
+        *(f"  interface: {address}@{port}" for address, port in wish.listen),
         '  module-config: "dns64 validator iterator"',
         f"  dns64-prefix: {wish.pool6}",
         *(f'  dns64-ignore-aaaa: "{text_of(name)}"' for name in base.force_names),
@@ -131,7 +133,7 @@ def _forward_zone(servers: Iterable[Server]) -> Iterator[str]:
 def bind(wish: Wish) -> Export:
     """named.conf(5): options and zones; a view for each policy where there are several."""
     plain = [server for server in wish.upstream if not server.tls]
-    lines = ["options {"]
+    lines = ["options {", *_listen_on(wish)]
     if plain:
         ports = (f"{server.address}{f' port {server.port}' if server.port != DNS else ''}" for server in plain)
         lines += ["    forward only;", f"    forwarders {{ {_list(ports)} }};"]
@@ -155,6 +157,16 @@ def bind(wish: Wish) -> Export:
         *_lost_by_all(wish),
     ]
     return Export(_text(lines), losses)
+
+
+def _listen_on(wish: Wish) -> Iterator[str]:
+    """It listens everywhere in a family of which nothing is said."""
+    for version, statement in ((4, "listen-on"), (6, "listen-on-v6")):
+        here = [(address, port) for address, port in wish.listen if address.version == version]
+        for address, port in here:
+            yield f"    {statement} port {port} {{ {'any' if address.is_unspecified else address}; }};"
+        if not here:
+            yield f"    {statement} {{ none; }};"
 
 
 def _dns64(policy: Policy) -> Iterator[str]:
@@ -234,8 +246,12 @@ def _block(name: str, wish: Wish, servers: list[Server], words: tuple[str, ...])
     to = " ".join(_endpoint(server) for server in servers) or "/etc/resolv.conf"
     tls = next((server.tls for server in servers if server.tls), None)
     clients = _list((network for policy in wish.policies for network in policy.clients), "")
+    ports = " ".join(f"{name}:{port}" for port in sorted({port for _, port in wish.listen}))
+    addresses = _list((address for address, _ in wish.listen), "")
+    everywhere = any(address.is_unspecified for address, _ in wish.listen)
     return [
-        f"{name}:{DNS} {{",
+        f"{ports} {{",
+        *(() if everywhere else (f"    bind {addresses}",)),
         "    acl {",
         f"        allow net {clients}",
         "        block",

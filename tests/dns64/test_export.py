@@ -63,6 +63,27 @@ def test_the_servers_are_written_as_the_program_likes(program: str, lines: list[
 
 
 @pytest.mark.parametrize(
+    ("listen", "unbound", "bind", "coredns"),
+    [
+        (["[::]:53"], ["::@53"], ["listen-on { none; };", "listen-on-v6 port 53 { any; };"], ".:53 {\n    acl"),
+        (
+            ["192.0.2.1:53", "[2001:db8::1]:5353"],
+            ["192.0.2.1@53", "2001:db8::1@5353"],
+            ["listen-on port 53 { 192.0.2.1; };", "listen-on-v6 port 5353 { 2001:db8::1; };"],
+            ".:53 .:5353 {\n    bind 192.0.2.1 2001:db8::1\n",
+        ),
+    ],
+)
+def test_it_listens_where_nat64d_does(listen: list[str], unbound: list[str], bind: list[str], coredns: str) -> None:
+    config = {"pool6": "64:ff9b::/96", "dns64": {"upstream": ["2001:db8::53"], "listen": listen}}
+    wish = wish_of(Config.model_validate(config))
+    text = {program: export(wish).text for program, export in PROGRAMS.items()}
+    assert re.findall(r"interface: (\S+)", text["unbound"]) == unbound
+    assert re.findall(r"(listen-on.*)", text["bind"]) == bind
+    assert coredns in text["coredns"]
+
+
+@pytest.mark.parametrize(
     ("program", "lines", "loss"),
     [
         (

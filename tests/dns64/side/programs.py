@@ -30,8 +30,6 @@ START_TIME = 20.0  # seconds until a program answers
 # Beside what an operator has anyway: the stranger is on loopback too, and the reverse zone is one of RFC 6303.
 UNBOUND = """\
 server:
-  interface: 127.0.0.1
-  port: {port}
   directory: "{directory}"
   chroot: ""
   username: ""
@@ -50,8 +48,6 @@ NAMED = """\
     directory "{directory}";
     pid-file none;
     session-keyfile none;
-    listen-on port {port} {{ 127.0.0.1; }};
-    listen-on-v6 {{ none; }};
     dnssec-validation no;
 """
 
@@ -95,7 +91,7 @@ async def _nat64d(config: Config, *_: object) -> AsyncIterator[None]:
 @contextlib.asynccontextmanager
 async def _unbound(config: Config, directory: Path, port: int, forwards: Mapping[str, str]) -> AsyncIterator[None]:
     """unbound, its domains `forwards` forwarded to "ADDRESS:PORT"."""
-    text = PROGRAMS["unbound"](wish_of(config)).text + UNBOUND.format(port=port, directory=directory)
+    text = PROGRAMS["unbound"](wish_of(config)).text + UNBOUND.format(directory=directory)
     for domain, server in forwards.items():
         text += f'forward-zone:\n  name: "{domain}"\n  forward-addr: {server.replace(":", "@")}\n'
     file = directory / "unbound.conf"
@@ -109,7 +105,7 @@ async def _unbound(config: Config, directory: Path, port: int, forwards: Mapping
 async def _named(config: Config, directory: Path, port: int, forwards: Mapping[str, str]) -> AsyncIterator[None]:
     """BIND, the same."""
     text = PROGRAMS["bind"](wish_of(config)).text
-    text = text.replace("options {\n", "options {\n" + NAMED.format(port=port, directory=directory), 1)
+    text = text.replace("options {\n", "options {\n" + NAMED.format(directory=directory), 1)
     text += "controls { };\n"
     zones = ""
     for domain, server in forwards.items():

@@ -1,7 +1,7 @@
 """A row of the comparison: what the scripted server says, what is asked, and what is right."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import dns.flags
 import dns.message
@@ -50,7 +50,6 @@ class Row:
     right: Right
     query: bytes
     source: str = CLIENT
-    tcp: bool = field(default=False)
 
 
 def domain(id_: str) -> str:

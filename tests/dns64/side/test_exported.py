@@ -35,7 +35,7 @@ SHOWS = {
     "named": {
         "A is not tried": (
             *("aaaa-timeout", "servfail", "refused", "notimp", "formerr", "notauth", "a-absent", "timeout-absent"),
-            "both-timeout",
+            *("both-timeout", "split-error"),
         ),
         "DO and CD": ("do-cd", "do-cd-plain"),
     },
