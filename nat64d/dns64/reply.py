@@ -92,6 +92,14 @@ class Reply(NamedTuple):
         """As a message, to make another of."""
         return read(self.answer(self.octets, True, True, now))
 
+    def at_most(self, seconds: int) -> "Reply":
+        """The same answer, good for no longer than this."""
+        octets = bytearray(self.octets)
+        for at in self.ttls:
+            octets[at : at + 4] = min(int.from_bytes(octets[at : at + 4], "big"), seconds).to_bytes(4, "big")
+        expires = min(self.expires, self.stored + seconds)
+        return self._replace(octets=bytes(octets), expires=expires, stale_until=expires)
+
     def stale(self, now: float) -> "Reply":
         """The same answer for half a minute more, saying so (RFC 8767 section 4, RFC 8914 sections 4.4 and 4.20)."""
         octets = bytearray(self.octets)

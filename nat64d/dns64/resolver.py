@@ -63,6 +63,7 @@ from nat64d.dns64.wire import (
 DEADLINE = 1.5  # seconds; RFC 6147 section 5.1.3 leaves it to us, resolvers that wait longer lose their clients
 UDP_WITHOUT_EDNS = 512
 CLIENTS, SEEN = 4096, 16384  # remembered, so that a cached answer costs no reading
+MISSING_FOR = 10  # seconds an address that is not made yet may be remembered as missing
 ALIASES = 8  # that are followed by asking again
 PLAIN = -1  # policy of an answer that is the same for everybody
 HINFO = 13
@@ -202,9 +203,7 @@ class Resolver:
 
     def _makes(self, query: Message, policy: Policy) -> bool:
         """RFC 6147 sections 5.1 and 5.5: not for who validates himself, nor while nothing is translated."""
-        question = query.question
-        wanted = question.class_ == IN and policy.makes(question.type) and not policy.spares(question.key)
-        return wanted and not _validates(query) and self._ready()
+        return self._ready() and _would_make(query, policy)
 
     async def resolve(self, query: Message, number: int, tell: Tell | None = None) -> bytes:
         """The answer to a query of a client of this policy. Never raises but CancelledError."""
@@ -242,7 +241,8 @@ class Resolver:
         if stops_at(message):
             return await self._follow(query, message, policy, tell, links)
         if not _hides(query, policy):
-            return "relayed", got.reply
+            missing = _would_make(query, policy) and look_at(message, policy).wants_other
+            return "relayed", got.reply.at_most(MISSING_FOR) if missing else got.reply
         if tell:
             tell("filter_a: A records are not shown")
         return "filtered", reply_to(query, without(message, A), now, lifetime(message))
@@ -359,6 +359,13 @@ class Resolver:
     @staticmethod
     def _now() -> float:
         return asyncio.get_running_loop().time()
+
+
+def _would_make(query: Message, policy: Policy) -> bool:
+    """Whether records are made for it, once packets are translated."""
+    question = query.question
+    wanted = question.class_ == IN and policy.makes(question.type) and not policy.spares(question.key)
+    return wanted and not _validates(query)
 
 
 def _validates(query: Message) -> bool:

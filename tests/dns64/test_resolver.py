@@ -204,6 +204,15 @@ def test_rfc6147_5_5_who_validates_himself_gets_no_synthetic_answer() -> None:
     assert addresses(answer) == []
 
 
+def test_what_is_missing_while_nothing_is_translated_is_soon_forgotten() -> None:
+    lines = [f"{WWW} 60 IN AAAA 2001:db8::1"]
+    for aaaa, seconds in (("NODATA", 10), (lines, 60)):
+        (answer,), _, _ = resolve({**A, (WWW, "AAAA"): aaaa}, query(), ready=False)
+        assert [rrset.ttl for rrset in (*answer.answer, *answer.authority)] == [seconds]
+    (answer,), _, _ = resolve({**A, (WWW, "MX"): "NODATA"}, query("MX"), ready=False)
+    assert [rrset.ttl for rrset in answer.authority] == [300]
+
+
 def test_nothing_is_synthesised_while_nothing_is_translated() -> None:
     (answer,), zone, _ = resolve({**A, (WWW, "AAAA"): "NODATA"}, query(), ready=False)
     assert addresses(answer) == []
