@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
 from typing import Any
 
@@ -53,13 +54,21 @@ class Policy:
 
     def excludes(self, data: bytes) -> IPv6Network | None:
         """Section 5.1.4: the prefix, if any, for which the 16 octets of an AAAA record are taken for none."""
-        address = IPv6Address(data)
-        return next((network for network in self.exclude if address in network), None)
+        number = int.from_bytes(data, "big")
+        return next((network for first, mask, network in self._exclude if number & mask == first), None)
 
     def range_of(self, data: bytes) -> Range | None:
         """The row that decides for the 4 octets of an A record."""
-        address = IPv4Address(data)
-        return next((row for row in self.ranges if address in row.ipv4), None)
+        number = int.from_bytes(data, "big")
+        return next((row for first, mask, row in self._ranges if number & mask == first), None)
+
+    @cached_property
+    def _exclude(self) -> list[tuple[int, int, IPv6Network]]:
+        return [(*_bits(network), network) for network in self.exclude]
+
+    @cached_property
+    def _ranges(self) -> list[tuple[int, int, Range]]:
+        return [(*_bits(row.ipv4), row) for row in self.ranges]
 
     def made(self, type_: int, data: bytes) -> bytes | None:
         """The address of a record of a type, made of the other family's; None if there is none."""
@@ -83,6 +92,11 @@ class Policy:
             if row.pool6 and address in row.pool6:
                 return extract(row.pool6, address)
         return None
+
+
+def _bits(network: IPv4Network | IPv6Network) -> tuple[int, int]:
+    """An address, and the bits of it that count."""
+    return int(network.network_address), int(network.netmask)
 
 
 def _above(key: bytes, names: Iterable[bytes]) -> bytes | None:

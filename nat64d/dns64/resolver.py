@@ -235,6 +235,8 @@ class Resolver:
             return "any", reply_to(query, _hinfo(query), self._now())
         if self._makes(query, policy):
             return await self._made(query, policy, tell, links)
+        if tell and question.type in OTHER:
+            tell(trace.spared(query, policy, self._ready()))
         got = await asyncio.shield(self._ask(query, question.type, tell))
         now = self._now()
         message = got.message(now)

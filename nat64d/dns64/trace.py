@@ -62,6 +62,20 @@ def cached(question: Question, reply: Reply, now: float) -> str:
     return f"{question_text(question)}: in the cache for {int(now - reply.stored)} s: {answer_text(reply.message(now))}"
 
 
+def spared(query: Message, policy: Policy, ready: bool) -> str:
+    """Why nothing is made for a query for addresses."""
+    name = policy.spares(query.question.key)
+    if not policy.makes(query.question.type):
+        why = "the policy says so"
+    elif name is not None:
+        why = f"exclude_names has {text_of(name)}"
+    elif not ready:
+        why = "packets are not being translated"
+    else:
+        why = "the client validates itself: DO and CD (RFC 6147 5.5)"
+    return f"nothing is synthesised: {why}"
+
+
 def excluded(answer: Message, policy: Policy) -> Iterator[str]:
     """Each record that is taken for none, and by which rule."""
     for record in chain(answer, AAAA):

@@ -4,6 +4,7 @@ import re
 from dataclasses import replace
 from ipaddress import IPv4Network, IPv6Address, IPv6Network
 
+import dns.flags
 import pytest
 
 from nat64d.dns64 import resolver, upstream
@@ -68,6 +69,24 @@ def test_which_names_decide() -> None:
             "A 192.0.2.1 becomes nothing: exclude_names has web.example.",
             "nothing to synthesise from: answered as A was (RFC 6147 5.1)",
         ]
+
+
+@pytest.mark.parametrize(
+    ("policy", "ready", "flags", "why"),
+    [
+        (replace(POLICY, synthesise=False), True, 0, "the policy says so"),
+        (replace(POLICY, exclude_names=(name_of("example"),)), True, 0, "exclude_names has example."),
+        (POLICY, False, 0, "packets are not being translated"),
+        (POLICY, True, dns.flags.CD, "the client validates itself: DO and CD (RFC 6147 5.5)"),
+    ],
+)
+def test_why_nothing_is_made(policy: Policy, ready: bool, flags: int, why: str) -> None:
+    sentences: list[str] = []
+    with gateway({A: [f"{WWW} 60 IN A 192.0.2.1"], AAAA: EMPTY}, policy) as one:
+        one.ready = ready
+        one.ask(query(flags=flags, want_dnssec=True), CLIENT4, sentences.append)
+    assert sentences[1] == f"nothing is synthesised: {why}"
+    assert len(sentences) == 3
 
 
 def test_an_error_and_what_stands_in_for_it() -> None:
