@@ -73,6 +73,9 @@ bench-replay: $(VENV)/.test  ## how fast a million packets replay
 readme: $(VENV)/.test  ## write the generated tables of README.md anew
 	@$(BIN)/python -m tests.readme
 
+side: $(VENV)/.test tools-e2e  ## nat64d's name server, unbound and BIND before one difficult server: writes docs/dns64.md
+	@$(BIN)/python -m tests.dns64.side --write
+
 clean:  ## remove what the other targets made
 	rm -rf $(VENV) build dist .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +
@@ -107,4 +110,4 @@ tools-e2e:
 tools-bench:
 	@.ci/need iproute2 iperf3 tayga ethtool unbound dnsperf
 
-.PHONY: run demo test check test-jit test-nojit test-bounds e2e fuzz fuzz-long bench bench-dns replay replay-generic bench-replay readme clean help tools-demo tools-e2e tools-bench
+.PHONY: run demo test check test-jit test-nojit test-bounds e2e fuzz fuzz-long bench bench-dns replay replay-generic bench-replay readme side clean help tools-demo tools-e2e tools-bench

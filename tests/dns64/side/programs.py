@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import json
 import os
+import random
 import re
 import shutil
 import socket
@@ -120,13 +121,13 @@ async def _named(config: Config, directory: Path, port: int, forwards: Mapping[s
 
 
 def free_port() -> int:
-    """A port of loopback that nobody has at the moment, for UDP and TCP."""
+    """A port of loopback that nobody has at the moment, for UDP and TCP, nor gets from the kernel unasked."""
     while True:
-        with socket.socket() as tcp, socket.socket(type=socket.SOCK_DGRAM) as udp:
-            tcp.bind((HOST, 0))
-            with contextlib.suppress(OSError):
-                udp.bind(tcp.getsockname())
-                return int(tcp.getsockname()[1])
+        address = (HOST, random.randrange(10000, 32768))
+        with socket.socket() as tcp, socket.socket(type=socket.SOCK_DGRAM) as udp, contextlib.suppress(OSError):
+            tcp.bind(address)
+            udp.bind(address)
+            return address[1]
 
 
 def _copy(name: str, directory: Path) -> str:

@@ -25,11 +25,11 @@ def test_the_page_has_every_row_and_says_that_nat64d_is_right_there() -> None:
 def test_the_page_tells_of_the_others_what_they_do(other: str, seen: Measured) -> None:
     told = dict(zip(ROWS, table.verdicts(table.PAGE.read_text("utf-8"), other), strict=True))
     found = {id_: table.verdict(row, seen[other][id_]) for id_, row in ROWS.items()}
-    assert told == found, "run: python -m tests.dns64.side --write"
+    assert told == found, "run: make side"
 
 
 def test_the_page_is_what_would_be_written(seen: Measured) -> None:
     if set(table.NAMES) - set(seen):
         pytest.skip("unbound or BIND is not installed")
     page = table.PAGE.read_text("utf-8")
-    assert table.fill(page, seen) == page, "run: python -m tests.dns64.side --write"
+    assert table.fill(page, seen) == page, "run: make side"
