@@ -15,8 +15,21 @@ def seen() -> Measured:
 
 @pytest.fixture(params=table.VERSIONS)
 def other(request: pytest.FixtureRequest) -> str:
-    """unbound, then BIND; skipped where another version is installed, or none."""
-    name, number = request.param, programs.version(request.param)
+    """unbound, then BIND."""
+    name = str(request.param)
+    skip_unless_as_told(name)
+    return name
+
+
+@pytest.fixture
+def others() -> None:
+    """Both."""
+    for name in table.VERSIONS:
+        skip_unless_as_told(name)
+
+
+def skip_unless_as_told(name: str) -> None:
+    """Another version may do otherwise."""
+    number = programs.version(name)
     if number != table.VERSIONS[name]:
         pytest.skip(f"{name} is {number or 'not installed'}, the page tells of {table.VERSIONS[name]}")
-    return str(name)

@@ -100,7 +100,7 @@ def _other_name(octets: bytes) -> bytes:
 def _forged(id_: str, says: str, change) -> Row:  # type: ignore[no-untyped-def]
     forged = changed(lines(*real(id_, "2001:db8::bad")), change)
     right = Right(made(id_, REAL))
-    return row(id_, f"first {says}", "RFC 5452 9.1", "the right answer", after(forged, lines(*real(id_))), right)
+    return row(id_, f"{says} comes first", "RFC 5452 9.1", "the right answer", after(forged, lines(*real(id_))), right)
 
 
 HOSTILE: tuple[Row, ...] = (

@@ -89,7 +89,7 @@ def fill(page: str, seen: Mapping[str, Mapping[str, Seen]]) -> str:
 
 def tables(seen: Mapping[str, Mapping[str, Seen]]) -> str:
     """All tables, under their headings."""
-    head = ("The server says", "Right is", "nat64d", *(f"{NAMES[name]} {number}" for name, number in VERSIONS.items()))
+    head = ("Case", "Right is", "nat64d", *(f"{NAMES[name]} {number}" for name, number in VERSIONS.items()))
     parts = (
         f"### {heading}\n\n{readme.table(head, (cells(seen, row) for row in rows))}" for heading, rows in GROUPS.items()
     )
@@ -107,4 +107,4 @@ def verdicts(page: str, name: str) -> list[str]:
     """What the page says of a program, row by row."""
     column = {"nat64d": 3, "unbound": 4, "named": 5}[name]
     rows = [line.split(" | ") for line in page.splitlines() if line.startswith("| ") and line.count(" | ") == 4]
-    return [row[column - 1].removesuffix(" |") for row in rows if row[0] != "| The server says"]
+    return [row[column - 1].removesuffix(" |") for row in rows if row[0] != "| Case"]
