@@ -213,7 +213,7 @@ def queries(report: Row | None) -> list[Row]:
     if report is None:
         return []
     counts = report.get("queries", {})
-    return [{"outcome": o.label, "queries": counts.get(o.label, 0), "rfc": o.section, "help": o.help} for o in Outcome]
+    return [{"outcome": str(o), "queries": counts.get(str(o), 0), "rfc": o.section, "help": o.help} for o in Outcome]
 
 
 def name_servers(report: Row | None) -> list[Row]:

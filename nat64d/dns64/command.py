@@ -17,7 +17,6 @@ from nat64d.config.models import Dns64
 from nat64d.dns64.exchange import Server, servers_in
 from nat64d.dns64.export import PROGRAMS, Wish
 from nat64d.dns64.nameserver import facts, planned
-from nat64d.dns64.outcome import Outcome
 from nat64d.dns64.plan import RESOLV_CONF, non_global, plan, system_servers
 from nat64d.dns64.policy import policy_in
 from nat64d.dns64.process import Process
@@ -76,7 +75,7 @@ async def _asked(config: Config, question: Question, client: Address | None) -> 
         if client is not None:
             answer, _, number = process.resolver.at_once(write(query), str(client))
             if answer is not None:
-                return answer, [Outcome[how.upper()].help for how in process.resolver.counters.counts]
+                return answer, [how.help for how in process.resolver.counters.counts]
         answer = await process.resolver.resolve(query, number, told.append)
         return answer, list(told)
     finally:

@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter
 
+from nat64d.dns64.outcome import Outcome
 from nat64d.dns64.rates import Rates, subscriber
 from nat64d.dns64.resolver import Resolver
 from nat64d.dns64.stream import Framed
@@ -32,7 +33,7 @@ class Connections:
         """Whether there is room for it."""
         key = subscriber(one.client)
         if len(self.open) >= CONNECTIONS or self._of[key] >= SUBSCRIBER_CONNECTIONS:
-            self.resolver.counters.add("limited")
+            self.resolver.counters.add(Outcome.LIMITED)
             return False
         self.open.add(one)
         self._of[key] += 1
@@ -78,7 +79,7 @@ class Connection(Framed):
         """A query."""
         self._rest()
         if len(self._waiting) >= QUESTIONS or not self._rates.allows(self.client, asyncio.get_running_loop().time()):
-            self._resolver.counters.add("limited")
+            self._resolver.counters.add(Outcome.LIMITED)
             self._leave()
             return
         answer, query, number = self._resolver.at_once(octets, self.client)
@@ -122,7 +123,7 @@ class Connection(Framed):
     def _answer(self, octets: bytes) -> None:
         self.send(octets)
         if self.transport is not None and self.transport.get_write_buffer_size() > UNREAD:
-            self._resolver.counters.add("unread")
+            self._resolver.counters.unread += 1
             self.abort()
 
     def _leave(self) -> None:

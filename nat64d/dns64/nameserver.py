@@ -111,8 +111,7 @@ class NameServer:
     def events(self) -> list[dict[str, Any]]:
         """A row for each event."""
         report = self.report()
-        counts = {f"dns64_answer_{kind}": count for kind, count in report.get("forged", {}).items()}
-        counts["dns64_process_restarted"] = report.get("restarts", 0)
+        counts = {**report.get("events", {}), "dns64_process_restarted": report.get("restarts", 0)}
         return [{"event": name, "count": counts.get(name, 0), "help": text} for name, text in EVENTS.items()]
 
     def status(self) -> dict[str, Any]:

@@ -81,7 +81,12 @@ class Process:
             "problems": self.problems,
             "queries": self.resolver.counters.counts,
             "cache": {"entries": len(cache), "octets": cache.size, "hits": cache.hits, "misses": cache.misses},
-            "forged": {"strange": strange.strange, "mismatched": strange.mismatched, "case": strange.case},
+            "events": {
+                "dns64_answer_strange": strange.strange,
+                "dns64_answer_mismatched": strange.mismatched,
+                "dns64_answer_case": strange.case,
+                "dns64_client_unread": self.resolver.counters.unread,
+            },
             "upstream": {
                 str(one.server): {
                     "asked": one.asked,

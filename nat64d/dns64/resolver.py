@@ -15,6 +15,7 @@ from typing import NamedTuple
 from nat64d.dns64 import local, trace
 from nat64d.dns64.cache import Cache, Key
 from nat64d.dns64.maps import Maps
+from nat64d.dns64.outcome import Counters, Outcome
 from nat64d.dns64.policy import Policy
 from nat64d.dns64.race import Answer
 from nat64d.dns64.reply import BUFFER, Reply, lifetime, reply_of, reply_to
@@ -70,17 +71,6 @@ HINFO = 13
 NO_REACHABLE_AUTHORITY = 22  # RFC 8914
 # Types that are no question to forward: TKEY, TSIG, IXFR, AXFR, MAILB, MAILA are for a server itself; OPT is no type.
 NOT_FORWARDED = {**dict.fromkeys(range(249, 255), NOTIMP), OPT: FORMERR}
-
-
-class Counters:
-    """How queries ended, by name; each ends once."""
-
-    def __init__(self) -> None:
-        self.counts: dict[str, int] = {}
-
-    def add(self, name: str) -> None:
-        """One more."""
-        self.counts[name] = self.counts.get(name, 0) + 1
 
 
 class _Asked(NamedTuple):
@@ -147,7 +137,7 @@ class Resolver:
             if query is None:
                 return error, None, 0
             if number < 0:
-                return self._end("refused", failure(query, REFUSED)), None, 0
+                return self._end(Outcome.REFUSED, failure(query, REFUSED)), None, 0
             if len(self._seen) >= SEEN:
                 self._seen.clear()
             asked = self._asked(query, number)
@@ -157,7 +147,7 @@ class Resolver:
         reply = self.cache.get(asked.key, now)
         if reply is None:
             return None, query or read(octets), number
-        self.counters.add("cached")
+        self.counters.add(Outcome.CACHED)
         return reply.answer(octets, asked.edns, asked.authentic, now), None, 0
 
     def _find_policy(self, client: str) -> int:
@@ -172,24 +162,24 @@ class Resolver:
     def _read(self, octets: bytes) -> tuple[Message | None, bytes | None]:
         """The query, or the answer to what is none; neither for what may not be answered at all."""
         if len(octets) < HEADER or octets[2] & QR >> 8:
-            self.counters.add("dropped")
+            self.counters.add(Outcome.DROPPED)
             return None, None
         flags = int.from_bytes(octets[2:4], "big")
         rcode = NOTIMP if flags & OPCODE else FORMERR
         try:
             query = read_query(octets)
         except WireError:
-            self.counters.add("unreadable")
+            self.counters.add(Outcome.UNREADABLE)
             return None, octets[:2] + (QR | flags & 0x7900 | rcode).to_bytes(2, "big") + bytes(8)
         if flags & OPCODE:
-            return None, self._end("unreadable", failure(query, NOTIMP))
+            return None, self._end(Outcome.UNREADABLE, failure(query, NOTIMP))
         if query.edns and query.edns.version > 0:
-            return None, self._end("unreadable", failure(query, BADVERS))
+            return None, self._end(Outcome.UNREADABLE, failure(query, BADVERS))
         if query.question.type in NOT_FORWARDED:
-            return None, self._end("unreadable", failure(query, NOT_FORWARDED[query.question.type]))
+            return None, self._end(Outcome.UNREADABLE, failure(query, NOT_FORWARDED[query.question.type]))
         return query, None
 
-    def _end(self, how: str, message: Message) -> bytes:
+    def _end(self, how: Outcome, message: Message) -> bytes:
         self.counters.add(how)
         return write(message)
 
@@ -213,16 +203,16 @@ class Resolver:
         how, reply = await self._reply(query, policy, tell)
         now = self._now()
         if reply.failed:
-            how, stale = "failed", self.cache.stale(asked.key, now)
+            how, stale = Outcome.FAILED, self.cache.stale(asked.key, now)
             if stale is not None:
-                how, reply = "stale", stale
+                how, reply = Outcome.STALE, stale
                 if tell:
                     tell("no server helps: an answer is used after its time (RFC 8767)")
         self.counters.add(how)
         self.cache.put(asked.key, reply)
         return reply.answer(write(query._replace(edns=None)), asked.edns, asked.authentic, now)
 
-    async def _reply(self, query: Message, policy: Policy, tell: Tell | None, links: int = 0) -> tuple[str, Reply]:
+    async def _reply(self, query: Message, policy: Policy, tell: Tell | None, links: int = 0) -> tuple[Outcome, Reply]:
         """(how it ended, the answer). `links`: aliases that led here."""
         question = query.question
         ours = local.answer(question, policy, self._given[1], self._ready())
@@ -230,9 +220,9 @@ class Resolver:
             if tell:
                 tell(f"{trace.question_text(question)}: answered from here: {trace.answer_text(ours)}")
             _, reply = await self._follow(query, ours, policy, tell, links)
-            return "local", reply
+            return Outcome.LOCAL, reply
         if question.type == ANY:
-            return "any", reply_to(query, _hinfo(query), self._now())
+            return Outcome.ANY, reply_to(query, _hinfo(query), self._now())
         if self._makes(query, policy):
             return await self._made(query, policy, tell, links)
         if tell and question.type in OTHER:
@@ -244,12 +234,12 @@ class Resolver:
             return await self._follow(query, message, policy, tell, links)
         if not _hides(query, policy):
             missing = _would_make(query, policy) and look_at(message, policy).wants_other
-            return "relayed", got.reply.at_most(MISSING_FOR) if missing else got.reply
+            return Outcome.RELAYED, got.reply.at_most(MISSING_FOR) if missing else got.reply
         if tell:
             tell("filter_a: A records are not shown")
-        return "filtered", reply_to(query, without(message, A), now, lifetime(message))
+        return Outcome.FILTERED, reply_to(query, without(message, A), now, lifetime(message))
 
-    async def _made(self, query: Message, policy: Policy, tell: Tell | None, links: int) -> tuple[str, Reply]:
+    async def _made(self, query: Message, policy: Policy, tell: Tell | None, links: int) -> tuple[Outcome, Reply]:
         """RFC 6147 section 5.1: the other family is asked for beside the one wanted (5.1.8), and waited for if that has
         nothing to use."""
         wanted = query.question.type
@@ -268,13 +258,13 @@ class Resolver:
                     tell(sentence)
             tell(f"{trace.type_text(wanted)}: {finding.value}")
         if empty is not None and finding is Finding.FILTER:
-            return "filtered", reply_to(query, without_excluded(empty, policy), now, lifetime(empty))
+            return Outcome.FILTERED, reply_to(query, without_excluded(empty, policy), now, lifetime(empty))
         if not finding.wants_other:
-            return "relayed", own.result().reply
+            return Outcome.RELAYED, own.result().reply
         other = (await asyncio.shield(asking)).message(self._now())
         if stops_at(other):
             return await self._follow(query, other._replace(question=query.question), policy, tell, links)
-        return self._made_of(query, policy, finding, empty, other, tell) or ("relayed", own.result().reply)
+        return self._made_of(query, policy, finding, empty, other, tell) or (Outcome.RELAYED, own.result().reply)
 
     def _made_of(
         self,
@@ -284,7 +274,7 @@ class Resolver:
         empty: Message | None,
         other: Message,
         tell: Tell | None,
-    ) -> tuple[str, Reply] | None:
+    ) -> tuple[Outcome, Reply] | None:
         """What becomes of the other family's answer; None: the empty one is the answer."""
         now = self._now()
         if tell:
@@ -292,22 +282,22 @@ class Resolver:
                 tell(sentence)
         message = synthesise(empty, other, policy)
         if message is not None:
-            return "synthesised", reply_to(query, message, now)
+            return Outcome.SYNTHESISED, reply_to(query, message, now)
         bare = basis(finding, other)
         if tell:
             family = trace.type_text(query.question.type if bare is None else other.question.type)
             tell(f"nothing to synthesise from: answered as {family} was (RFC 6147 5.1)")
-        return None if bare is None else ("relayed", reply_to(query, bare, now, lifetime(other)))
+        return None if bare is None else (Outcome.RELAYED, reply_to(query, bare, now, lifetime(other)))
 
     async def _follow(
         self, query: Message, message: Message, policy: Policy, tell: Tell | None, links: int
-    ) -> tuple[str, Reply]:
+    ) -> tuple[Outcome, Reply]:
         """RFC 1034 section 5.3.3, RFC 6147 sections 5.1.5 and 5.3.1: an answer with what its last alias leads to."""
         end = stops_at(message)
         if end is None:
-            return "relayed", reply_to(query, message, self._now())
+            return Outcome.RELAYED, reply_to(query, message, self._now())
         if links == ALIASES:
-            return "relayed", reply_to(query, failure(query), self._now())
+            return Outcome.RELAYED, reply_to(query, failure(query), self._now())
         on = query._replace(question=query.question._replace(name=end))
         how, reply = await self._reply(on, policy, tell, links + 1)
         answer = reply.message(self._now())

@@ -10,6 +10,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Any
 
 from nat64d.dns64.connections import Connections
+from nat64d.dns64.outcome import Outcome
 from nat64d.dns64.rates import Rates
 from nat64d.dns64.resolver import UDP_WITHOUT_EDNS, Resolver, fit
 from nat64d.dns64.wire import Message
@@ -93,7 +94,7 @@ class Server:
                 continue
             client = path[0][0]
             if not self._rates.allows(client, now):
-                self._resolver.counters.add("limited")
+                self._resolver.counters.add(Outcome.LIMITED)
                 continue
             answer, query, number = self._resolver.at_once(octets, client)
             if answer is not None:
@@ -112,7 +113,7 @@ class Server:
     def _run(self, coroutine: Coroutine[Any, Any, None]) -> None:
         if len(self._running) >= RUNNING:
             coroutine.close()
-            self._resolver.counters.add("overloaded")
+            self._resolver.counters.add(Outcome.OVERLOADED)
             return
         self._running.add(asyncio.get_running_loop().create_task(coroutine))
 

@@ -17,7 +17,7 @@ SAMPLES = [
     ("nat64d_build_info", {"version": "1.2.3"}, 1),
     ("nat64d_uptime_seconds", {}, 3723.25),
     ("nat64d_ready", {}, 1),
-    *(("nat64d_dns64_queries_total", {"outcome": o.label}, QUERIES.get(o.label, 0)) for o in Outcome),
+    *(("nat64d_dns64_queries_total", {"outcome": str(o)}, QUERIES.get(str(o), 0)) for o in Outcome),
     ("nat64d_dns64_server_asked_total", {"server": "192.0.2.53:53"}, 14),
     ("nat64d_dns64_server_failed_total", {"server": "192.0.2.53:53"}, 1),
     ("nat64d_dns64_server_seconds", {"server": "192.0.2.53:53"}, 0.0125),
