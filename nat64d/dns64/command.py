@@ -12,7 +12,6 @@ import dns.rdatatype
 import typer
 
 from nat64d.config import Config, ConfigError, load
-from nat64d.config.addresses import split_listener
 from nat64d.config.models import Dns64
 from nat64d.dns64.exchange import Server, servers_in
 from nat64d.dns64.export import PROGRAMS, Wish
@@ -107,8 +106,9 @@ def wish_of(config: Config) -> Wish:
     """What [dns64] and pool6 ask for: what the name server is told, but for the links of this host."""
     document = plan(config, [], non_global(), _system())
     policies = tuple(policy_in(each) for each in document["policies"])
-    listen = tuple(map(split_listener, document["listen"]))
-    return Wish(policies, listen, tuple(servers_in(document)), bool(document["maps"]), document["dns46"])
+    listen = tuple((place.address, place.port) for place in servers_in(document["listen"]))
+    upstream = tuple(servers_in(document["upstream"]))
+    return Wish(policies, listen, upstream, bool(document["maps"]), document["dns46"])
 
 
 def _system() -> list[Server]:

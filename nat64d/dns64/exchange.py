@@ -9,6 +9,7 @@ import errno
 import os
 import select
 import socket
+from collections.abc import Iterable, Sequence
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Any, NamedTuple, Protocol
 
@@ -262,6 +263,6 @@ class Datagrams:
             port.socket.close()  # the poll forgets it too
 
 
-def servers_in(document: dict[str, Any]) -> list[Server]:
-    """The servers as they were."""
-    return [Server(ip_address(address), port, tls) for address, port, tls in document["upstream"]]
+def servers_in(rows: Iterable[Sequence[Any]]) -> list[Server]:
+    """Servers as JSON has them: address, port, and name or null."""
+    return [Server(ip_address(address), port, tls) for address, port, tls in rows]

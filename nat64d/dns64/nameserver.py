@@ -17,7 +17,7 @@ from nat64d.dns64.children import Children
 from nat64d.dns64.exchange import servers_in
 from nat64d.dns64.listening import obstacle
 from nat64d.dns64.outcome import EVENTS
-from nat64d.dns64.plan import RESOLV_CONF, non_global, plan, system_servers
+from nat64d.dns64.plan import RESOLV_CONF, listeners, non_global, plan, system_servers
 
 log = logging.getLogger("nat64d")
 
@@ -50,7 +50,7 @@ def planned(config: Config, found: Facts, listening: Sequence[str]) -> dict[str,
         if port == 53:
             own += [a for a in found.addresses if a.version == address.version] if address.is_unspecified else [address]
     document = plan(config, found.links, non_global(), system_servers(found.resolv, own))
-    return {**document, "listen": list(listening)}
+    return {**document, "listen": listeners(listening)}
 
 
 class NameServer:
@@ -116,7 +116,7 @@ class NameServer:
 
     def status(self) -> dict[str, Any]:
         """Where it listens, whom it asks, what is synthesised."""
-        servers = list(map(str, servers_in(self._plan)))
+        servers = list(map(str, servers_in(self._plan["upstream"])))
         return {"listening": list(self._ours), "upstream": servers, "synthesises": self._ready}
 
     def warnings(self) -> list[str]:

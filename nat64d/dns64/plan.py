@@ -16,7 +16,7 @@ from ipaddress import (
 from pathlib import Path
 from typing import Any
 
-from nat64d.config.addresses import split_name_server
+from nat64d.config.addresses import split_listener, split_name_server
 from nat64d.config.models import WELL_KNOWN, Config, Dns64
 from nat64d.dns64.exchange import Server
 from nat64d.dns64.policy import Policy, Range, ranges_for
@@ -73,9 +73,14 @@ def plan(
         "dns46": given.dns46,
         "cache": given.cache,
         "rate": given.rate,
-        "listen": list(given.listen),
+        "listen": listeners(given.listen),
         "processes": given.processes,
     }
+
+
+def listeners(texts: Iterable[str]) -> list[list[Any]]:
+    """Where it listens, in the form that servers have."""
+    return [[str(address), port, None] for address, port in map(split_listener, texts)]
 
 
 def non_global() -> tuple[IPv4Network, ...]:

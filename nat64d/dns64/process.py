@@ -21,7 +21,7 @@ from nat64d.dns64.maps import Maps
 from nat64d.dns64.policy import policy_in
 from nat64d.dns64.rates import Rates
 from nat64d.dns64.resolver import Resolver
-from nat64d.dns64.server import Server, listener_in
+from nat64d.dns64.server import Server
 from nat64d.dns64.upstream import Upstreams
 
 LINE = 64 << 20  # octets of a plan: a hundred thousand mappings
@@ -46,26 +46,23 @@ class Process:
         if plan["maps"] != self._pairs:
             self._pairs, self._maps = plan["maps"], Maps.of(plan["maps"])
         self.resolver.use([policy_in(each) for each in plan["policies"]], self._maps, plan["dns46"])
-        self.upstreams.replace(servers_in(plan))
+        self.upstreams.replace(servers_in(plan["upstream"]))
 
     async def use(self, plan: dict[str, Any]) -> None:
         """Another plan; sockets that stay are not touched."""
         self.know(plan)
         self.problems = []
-        for text in [text for text in self._servers if text not in plan["listen"]]:
+        wanted = {str(place): place for place in servers_in(plan["listen"])}
+        for text in self._servers.keys() - wanted.keys():
             await self._servers.pop(text).close()
-        for text in plan["listen"]:
-            if text not in self._servers:
-                await self._listen(text)
-
-    async def _listen(self, text: str) -> None:
-        server = Server(self.resolver, self._rates, self._shared)
-        try:
-            await server.listen(*listener_in(text))
-        except OSError as error:
-            self.problems.append(f"{text}: {os.strerror(error.errno or 0)}")
-        else:
-            self._servers[text] = server
+        for text in [text for text in wanted if text not in self._servers]:
+            server = Server(self.resolver, self._rates, self._shared)
+            try:
+                await server.listen(wanted[text].address, wanted[text].port)
+            except OSError as error:
+                self.problems.append(f"{text}: {os.strerror(error.errno or 0)}")
+            else:
+                self._servers[text] = server
 
     async def close(self) -> None:
         """Close all sockets."""

@@ -6,7 +6,7 @@ import socket
 import struct
 from collections.abc import Coroutine
 from functools import lru_cache
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv6Address
 from typing import Any
 
 from nat64d.dns64.connections import Connections
@@ -136,12 +136,6 @@ class Server:
                 self._udp.sendto(answer, source)
             else:
                 self._udp.sendmsg([answer], [_from(ancillary)], 0, source)
-
-
-def listener_in(text: str) -> tuple[IPv4Address | IPv6Address, int]:
-    """Address and port of "[::]:53" or "127.0.0.1:53"."""
-    host, _, port = text.rpartition(":")
-    return ip_address(host.strip("[]")), int(port)
 
 
 @lru_cache(256)

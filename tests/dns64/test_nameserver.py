@@ -100,7 +100,7 @@ def test_the_host_names_its_links_and_itself() -> None:
 def test_the_servers_of_the_system_are_asked_but_not_itself(listening: list[str], expected: list[str]) -> None:
     config = Config.model_validate({"pool6": "64:ff9b::/96", "dns64": {}})
     document = planned(config, Facts(LINKS, ADDRESSES, RESOLV), listening)
-    assert list(map(str, module.servers_in(document))) == expected
+    assert list(map(str, module.servers_in(document["upstream"]))) == expected
 
 
 def test_local_clients_are_those_on_our_links_too() -> None:
