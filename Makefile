@@ -4,10 +4,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo)
 PYTEST := $(BIN)/pytest -q
-# Seconds for `make fuzz`; packets for `make fuzz-long`; rounds for `make bench`; more arguments for `make run` (ARGS='-c /etc/nat64d/nat64d.toml').
+# Seconds for `make fuzz`; packets for `make fuzz-long`; messages for `make fuzz-dns`; rounds for `make bench`; more arguments for `make run` (ARGS='-c /etc/nat64d/nat64d.toml').
 SECONDS ?= 60
 ROUNDS ?= 3
 PACKETS ?= 1000000
+MESSAGES ?= 10000000
 ARGS ?=
 
 export PYTHON
@@ -51,6 +52,9 @@ e2e: $(VENV)/.test tools-e2e  ## only the end-to-end part (root)
 fuzz: $(VENV)/.test  ## hostile packets for SECONDS=60, plain and with bounds checks
 	@$(BIN)/python -m tests.fuzz --seconds $(SECONDS)
 	@NUMBA_BOUNDSCHECK=1 $(BIN)/python -m tests.fuzz --seconds $(SECONDS)
+
+fuzz-dns: $(VENV)/.test  ## MESSAGES=10000000 hostile DNS messages, to both sides of the name server, on all cores
+	@$(BIN)/python -m tests.fuzz.dns --messages $(MESSAGES)
 
 fuzz-long: $(VENV)/.test  ## PACKETS=1000000 packets through the translator and the oracle, on all cores
 	@$(BIN)/python -m tests.fuzz_long --packets $(PACKETS)
@@ -110,4 +114,4 @@ tools-e2e:
 tools-bench:
 	@.ci/need iproute2 iperf3 tayga ethtool unbound dnsperf
 
-.PHONY: run demo test check test-jit test-nojit test-bounds e2e fuzz fuzz-long bench bench-dns replay replay-generic bench-replay readme side clean help tools-demo tools-e2e tools-bench
+.PHONY: run demo test check test-jit test-nojit test-bounds e2e fuzz fuzz-dns fuzz-long bench bench-dns replay replay-generic bench-replay readme side clean help tools-demo tools-e2e tools-bench

@@ -4,7 +4,8 @@ import argparse
 import sys
 import time
 
-from tests.fuzz.run import FaultError, fuzz, new_seed
+from tests.fuzz.faults import FaultError, new_seed
+from tests.fuzz.run import fuzz
 
 PROGRESS = 5.0  # seconds between two lines
 

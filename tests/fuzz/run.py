@@ -1,6 +1,5 @@
 """Round after round of compiled fuzzing over several configurations; between rounds what plain Python can look at."""
 
-import secrets
 import struct
 import time
 from collections import Counter
@@ -16,6 +15,7 @@ from nat64d.settings import settings_of, tables_of
 from tests import invariants
 from tests.case import config_of
 from tests.fuzz import loop
+from tests.fuzz.faults import FaultError
 from tests.fuzz.loop import DONE, GUARD, KEPT, LARGEST, LONGEST, NOW, POISON, SAMPLE, SAMPLES, SIZE, STATE, Fault
 from tests.fuzz.seeds import STATIC4, seeds
 from tests.packets import HOST6, NEIGHBOUR6, whole
@@ -57,10 +57,6 @@ WORLDS: dict[str, dict[str, Any]] = {
     "mappings beside sessions": {"eam": MAPPINGS},
     "mappings only": {"eam": MAPPINGS, "pool4": [], "forward": []},
 }
-
-
-class FaultError(Exception):
-    """What is wrong, with the packet and how to see it again."""
 
 
 @dataclass
@@ -168,8 +164,3 @@ def fuzz(seconds: float, seed: int, most: int = 1 << 62) -> Iterator[tuple[int, 
         done = sum(int(world.state[DONE]) for world in worlds)
         ends = sum(world.ends for world in worlds).sum(axis=0)
         yield done, Counter({verdict.name.lower(): int(ends[verdict]) for verdict in Verdict if ends[verdict]})
-
-
-def new_seed() -> int:
-    """A seed nobody chose."""
-    return secrets.randbelow(1 << 32)

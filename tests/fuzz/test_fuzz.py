@@ -10,8 +10,9 @@ from scapy.packet import Packet
 
 from tests.conftest import IN_PLAIN_PYTHON
 from tests.fuzz import loop
+from tests.fuzz.faults import FaultError
 from tests.fuzz.loop import GUARD, LARGEST, POISON, RIGHT, STATE, UNKNOWN, VNET, WRONG, Fault
-from tests.fuzz.run import WORLDS, FaultError, World, by_scapy, fuzz, guarded
+from tests.fuzz.run import WORLDS, World, by_scapy, fuzz, guarded
 from tests.packets import (
     FROM_HOST6,
     TO_HOST6,
