@@ -8,8 +8,9 @@ subnet (RFC 7871), no cookie (RFC 7873); those that are not known are ignored (R
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import lru_cache, partial
+from functools import lru_cache
 from ipaddress import ip_address
+from time import monotonic
 from typing import NamedTuple
 
 from nat64d.dns64 import local, trace
@@ -17,8 +18,9 @@ from nat64d.dns64.cache import Cache, Key
 from nat64d.dns64.maps import Maps
 from nat64d.dns64.outcome import Counters, Outcome
 from nat64d.dns64.policy import Policy
-from nat64d.dns64.race import Answer
-from nat64d.dns64.reply import BUFFER, Reply, lifetime, reply_of, reply_to
+from nat64d.dns64.queries import UDP_WITHOUT_EDNS, understood, validates
+from nat64d.dns64.reply import Reply, lifetime, reply_to
+from nat64d.dns64.source import PLAIN, Source, key_of
 from nat64d.dns64.synthesis import (
     OTHER,
     Finding,
@@ -32,45 +34,14 @@ from nat64d.dns64.synthesis import (
 )
 from nat64d.dns64.trace import Tell
 from nat64d.dns64.upstream import Upstreams
-from nat64d.dns64.wire import (
-    AA,
-    AD,
-    ANY,
-    BADVERS,
-    CD,
-    FORMERR,
-    HEADER,
-    IN,
-    NOTIMP,
-    OPCODE,
-    OPT,
-    QR,
-    RA,
-    REFUSED,
-    SERVFAIL,
-    TC,
-    A,
-    Edns,
-    Message,
-    Record,
-    WireError,
-    extended_error,
-    read,
-    read_query,
-    write,
-)
+from nat64d.dns64.wire import AD, ANY, IN, QR, RA, REFUSED, A, Message, Record, read, write
 
 # LIMITS
 DEADLINE = 1.5  # seconds; RFC 6147 section 5.1.3 leaves it to us, resolvers that wait longer lose their clients
-UDP_WITHOUT_EDNS = 512
 CLIENTS, SEEN = 4096, 16384  # remembered, so that a cached answer costs no reading
 MISSING_FOR = 10  # seconds an address that is not made yet may be remembered as missing
 ALIASES = 8  # that are followed by asking again
-PLAIN = -1  # policy of an answer that is the same for everybody
 HINFO = 13
-NO_REACHABLE_AUTHORITY = 22  # RFC 8914
-# Types that are no question to forward: TKEY, TSIG, IXFR, AXFR, MAILB, MAILA are for a server itself; OPT is no type.
-NOT_FORWARDED = {**dict.fromkeys(range(249, 255), NOTIMP), OPT: FORMERR}
 
 
 class _Asked(NamedTuple):
@@ -81,31 +52,19 @@ class _Asked(NamedTuple):
     authentic: bool  # RFC 6840 section 5.7: it wants to know about AD
 
 
-class _Got(NamedTuple):
-    """A server's answer as it is kept, and as it was read if it has just come."""
-
-    reply: Reply
-    read: Message | None = None
-
-    def message(self, now: float) -> Message:
-        """With TTLs as of now."""
-        if self.read is None or now - self.reply.stored >= 1:
-            return self.reply.message(now)
-        return self.read
-
-
 class Resolver:
     """Answers queries; knows no socket of a client. `ready`: whether packets are translated (else nothing is
     synthesised)."""
 
-    def __init__(self, upstreams: Upstreams, cache: Cache, ready: Callable[[], bool]) -> None:
+    def __init__(
+        self, upstreams: Upstreams, cache: Cache, ready: Callable[[], bool], now: Callable[[], float] = monotonic
+    ) -> None:
         self.counters = Counters()
         self.cache = cache
-        self._upstreams, self._ready = upstreams, ready
+        self._source, self._ready, self._now = Source(upstreams, cache, now), ready, now
         self._given: tuple[list[Policy], Maps | None, bool] = ([], None, False)
         self._policies: dict[int, Policy] = {}
         self._numbers = range(0)  # of the policies in use; others have queries that wait yet
-        self._asking: dict[Key, asyncio.Future[_Got]] = {}
         self._policy_of = lru_cache(CLIENTS)(self._find_policy)
         self._seen: dict[tuple[bytes, int, bool], _Asked] = {}  # queries as they came but for the ID
 
@@ -133,11 +92,13 @@ class Resolver:
         seen = (octets[2:], number, self._ready())
         asked = self._seen.get(seen)
         if asked is None:
-            query, error = self._read(octets)
+            query, error = understood(octets)
             if query is None:
+                self.counters.add(Outcome.DROPPED if error is None else Outcome.UNREADABLE)
                 return error, None, 0
             if number < 0:
-                return self._end(Outcome.REFUSED, failure(query, REFUSED)), None, 0
+                self.counters.add(Outcome.REFUSED)
+                return write(failure(query, REFUSED)), None, 0
             if len(self._seen) >= SEEN:
                 self._seen.clear()
             asked = self._asked(query, number)
@@ -159,37 +120,12 @@ class Resolver:
                 return number + (len(policies) if dns46 and address.version == 4 else 0)
         return -1
 
-    def _read(self, octets: bytes) -> tuple[Message | None, bytes | None]:
-        """The query, or the answer to what is none; neither for what may not be answered at all."""
-        if len(octets) < HEADER or octets[2] & QR >> 8:
-            self.counters.add(Outcome.DROPPED)
-            return None, None
-        flags = int.from_bytes(octets[2:4], "big")
-        rcode = NOTIMP if flags & OPCODE else FORMERR
-        try:
-            query = read_query(octets)
-        except WireError:
-            self.counters.add(Outcome.UNREADABLE)
-            return None, octets[:2] + (QR | flags & 0x7900 | rcode).to_bytes(2, "big") + bytes(8)
-        if flags & OPCODE:
-            return None, self._end(Outcome.UNREADABLE, failure(query, NOTIMP))
-        if query.edns and query.edns.version > 0:
-            return None, self._end(Outcome.UNREADABLE, failure(query, BADVERS))
-        if query.question.type in NOT_FORWARDED:
-            return None, self._end(Outcome.UNREADABLE, failure(query, NOT_FORWARDED[query.question.type]))
-        return query, None
-
-    def _end(self, how: Outcome, message: Message) -> bytes:
-        self.counters.add(how)
-        return write(message)
-
     def _asked(self, query: Message, number: int) -> _Asked:
         """Its answer is kept for a policy of its own only where that makes a difference."""
         question, policy = query.question, self._policies[number]
         own = self._makes(query, policy) or _hides(query, policy) or local.is_ours(question.key)
-        dnssec, disabled = bool(query.edns and query.edns.dnssec), bool(query.flags & CD)
-        key = Key(question.key, question.type, question.class_, dnssec, disabled, number if own else PLAIN)
-        return _Asked(key, query.edns is not None, dnssec or bool(query.flags & AD))
+        key = key_of(query, number if own else PLAIN)
+        return _Asked(key, query.edns is not None, key.dnssec or bool(query.flags & AD))
 
     def _makes(self, query: Message, policy: Policy) -> bool:
         """RFC 6147 sections 5.1 and 5.5: not for who validates himself, nor while nothing is translated."""
@@ -197,7 +133,7 @@ class Resolver:
 
     async def resolve(self, query: Message, number: int, tell: Tell | None = None) -> bytes:
         """The answer to a query of a client of this policy. Never raises but CancelledError."""
-        asked, policy = self._asked(query, number), self._policies[number]
+        asked, policy, ready = self._asked(query, number), self._policies[number], self._ready()
         if tell:
             tell(trace.policy_text(policy, number - self._numbers.start))
         how, reply = await self._reply(query, policy, tell)
@@ -209,7 +145,8 @@ class Resolver:
                 if tell:
                     tell("no server helps: an answer is used after its time (RFC 8767)")
         self.counters.add(how)
-        self.cache.put(asked.key, reply)
+        if ready == self._ready():
+            self.cache.put(asked.key, reply)
         return reply.answer(write(query._replace(edns=None)), asked.edns, asked.authentic, now)
 
     async def _reply(self, query: Message, policy: Policy, tell: Tell | None, links: int = 0) -> tuple[Outcome, Reply]:
@@ -225,13 +162,13 @@ class Resolver:
             return Outcome.ANY, reply_to(query, _hinfo(query), self._now())
         if self._makes(query, policy):
             return await self._made(query, policy, tell, links)
-        if tell and question.type in OTHER:
+        if tell and question.type in OTHER and not links:
             tell(trace.spared(query, policy, self._ready()))
-        got = await asyncio.shield(self._ask(query, question.type, tell))
+        got = await asyncio.shield(self._source.ask(query, question.type, tell))
         now = self._now()
         message = got.message(now)
-        if stops_at(message):
-            return await self._follow(query, message, policy, tell, links)
+        if stops_at(message):  # what is made for nobody here is not made where it leads to
+            return await self._follow(query, message, replace(policy, synthesise=False, maps=None), tell, links)
         if not _hides(query, policy):
             missing = _would_make(query, policy) and look_at(message, policy).wants_other
             return Outcome.RELAYED, got.reply.at_most(MISSING_FOR) if missing else got.reply
@@ -243,7 +180,7 @@ class Resolver:
         """RFC 6147 section 5.1: the other family is asked for beside the one wanted (5.1.8), and waited for if that has
         nothing to use."""
         wanted = query.question.type
-        own, asking = self._ask(query, wanted, tell), self._ask(query, OTHER[wanted], tell)
+        own, asking = self._source.ask(query, wanted, tell), self._source.ask(query, OTHER[wanted], tell)
         await asyncio.wait([own], timeout=DEADLINE)
         now = self._now()
         empty = own.result().message(now) if own.done() else None
@@ -304,88 +241,21 @@ class Resolver:
         sections = (message.sections[0] + answer.sections[0], *answer.sections[1:])
         return how, reply_to(query, answer._replace(flags=answer.flags & ~AD, sections=sections), self._now())
 
-    def _ask(self, query: Message, type_: int, tell: Tell | None) -> "asyncio.Future[_Got]":
-        """A server's answer, kept or asked for, once however many clients want it. To be awaited shielded."""
-        question = query.question._replace(type=type_)
-        dnssec, disabled = bool(query.edns and query.edns.dnssec), bool(query.flags & CD)
-        key = Key(question.key, type_, question.class_, dnssec, disabled, PLAIN)
-        got = self._asking.get(key)
-        if got is not None:
-            return got
-        got = asyncio.get_running_loop().create_future()
-        kept = self.cache.find(key, self._now())
-        if kept is not None:
-            if tell:
-                tell(trace.cached(question, kept, self._now()))
-            got.set_result(_Got(kept))
-            return got
-        self._asking[key] = got
-        came = partial(self._came, query._replace(question=question), key, got, tell)
-        self._upstreams.ask(question, dnssec, disabled, came, tell)
-        return got
-
-    def _came(
-        self,
-        query: Message,
-        key: Key,
-        got: "asyncio.Future[_Got]",
-        tell: Tell | None,
-        answer: Answer | None,
-        problem: str,
-    ) -> None:
-        """What the servers answered; that none does is an answer too."""
-        if answer is not None:
-            octets, message = answer
-            message = message._replace(flags=message.flags & ~AA)  # AA: of who asks the authority itself
-            reply = reply_of(octets, message, key.dnssec, self._now())
-        else:
-            if tell:
-                tell(f"{trace.question_text(query.question)}: {problem}")
-            options = extended_error(NO_REACHABLE_AUTHORITY, problem[:120])
-            message = Message(0, QR | RA | SERVFAIL, query.question, ([], [], []), Edns(0, 0, 0, False, options))
-            reply = reply_to(query, message, self._now())
-        del self._asking[key]
-        self.cache.put(key, reply)
-        got.set_result(_Got(reply, message))
-
-    @staticmethod
-    def _now() -> float:
-        return asyncio.get_running_loop().time()
-
 
 def _would_make(query: Message, policy: Policy) -> bool:
-    """Whether records are made for it, once packets are translated."""
+    """Whether records are made for it, once packets are translated: RFC 6147 sections 5.1 and 5.5."""
     question = query.question
     wanted = question.class_ == IN and policy.makes(question.type) and not policy.spares(question.key)
-    return wanted and not _validates(query)
-
-
-def _validates(query: Message) -> bool:
-    """RFC 6147 section 5.5, the third case: DO and CD."""
-    return bool(query.edns and query.edns.dnssec and query.flags & CD)
+    return wanted and not validates(query)
 
 
 def _hides(query: Message, policy: Policy) -> bool:
     """Whether A records are not shown: not to who would find a signature missing."""
     question = query.question
-    return policy.filter_a and question.type == A and question.class_ == IN and not _validates(query)
+    return policy.filter_a and question.type == A and question.class_ == IN and not validates(query)
 
 
 def _hinfo(query: Message) -> Message:
     """RFC 8482 section 4.2: the short answer to ANY."""
     record = Record(query.question.name, HINFO, IN, 3600, b"\x07RFC8482\x00")
     return Message(0, QR | RA, query.question, ([record], [], []), None)
-
-
-def fit(octets: bytes, query: bytes) -> bytes:
-    """An answer cut to what the client takes by UDP: header and question with TC, where it is larger (RFC 2181 section
-    9)."""
-    if len(octets) <= UDP_WITHOUT_EDNS:
-        return octets
-    message = read(query)
-    room = min(max(message.edns.size, UDP_WITHOUT_EDNS), BUFFER) if message.edns else UDP_WITHOUT_EDNS
-    if len(octets) <= room:
-        return octets
-    answer = read(octets)
-    edns = answer.edns and answer.edns._replace(options=b"")
-    return write(answer._replace(flags=answer.flags | TC, sections=([], [], []), edns=edns))

@@ -11,8 +11,9 @@ from typing import Any
 
 from nat64d.dns64.connections import Connections
 from nat64d.dns64.outcome import Outcome
+from nat64d.dns64.queries import UDP_WITHOUT_EDNS, fit
 from nat64d.dns64.rates import Rates
-from nat64d.dns64.resolver import UDP_WITHOUT_EDNS, Resolver, fit
+from nat64d.dns64.resolver import Resolver
 from nat64d.dns64.wire import Message
 
 # LIMITS

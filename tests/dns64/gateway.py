@@ -31,8 +31,7 @@ class Gateway:
         self.upstreams = upstreams
         self.ready = True
         self.clock = 1000.0
-        self.resolver = Resolver(upstreams, Cache(1 << 20), lambda: self.ready)
-        self.resolver._now = lambda: self.clock  # type: ignore[method-assign]
+        self.resolver = Resolver(upstreams, Cache(1 << 20), lambda: self.ready, lambda: self.clock)
         self._runner = runner
 
     def ask(

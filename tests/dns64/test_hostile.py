@@ -10,8 +10,9 @@ import pytest
 
 from nat64d.dns64 import wire
 from nat64d.dns64.cache import Cache
+from nat64d.dns64.queries import fit
 from nat64d.dns64.reply import BUFFER, Reply, reply_of, reply_to
-from nat64d.dns64.resolver import SEEN, Resolver, fit
+from nat64d.dns64.resolver import SEEN, Resolver
 from nat64d.dns64.synthesis import synthesise
 from nat64d.dns64.upstream import Upstreams
 from tests.dns64.gateway import CLIENT4, POLICY, WWW

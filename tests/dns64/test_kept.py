@@ -163,6 +163,32 @@ def test_what_one_policy_answers_itself_is_no_answer_of_another() -> None:
         assert one.ask(query("PTR", name), "10.0.0.1").rcode() == wire.NXDOMAIN
 
 
+WEB = {("web.example.", "A"): ["web.example. 60 IN A 192.0.2.1"], ("web.example.", "AAAA"): ONLY_A[AAAA]}
+ALIAS = [f"{WWW} 60 IN CNAME web.example."]
+
+
+def test_what_a_spared_name_leads_to_is_spared_too_and_nothing_made_is_kept_for_all() -> None:
+    sparing = replace(OTHER, exclude_names=(wire.name_of(WWW),))
+    with gateway({A: ALIAS, AAAA: ALIAS} | WEB, sparing, POLICY) as one:
+        for client, expected in [("10.0.0.1", []), ("127.0.0.1", MADE), ("10.0.0.1", [])]:
+            assert one.addresses(client=client) == expected
+        assert one.addresses(name="web.example.", client="10.0.0.1") == ["2001:db8:64::c000:201"]
+
+
+def test_an_answer_made_while_translation_ended_is_not_kept() -> None:
+    with gateway(WEB) as one:
+
+        def ends(octets: bytes, _tcp: bool) -> list[bytes]:
+            one.ready = False
+            return [reply(dns.message.from_wire(octets), ALIAS).to_wire()]
+
+        one.zone.table[AAAA] = one.zone.table[A] = ends
+        assert one.addresses() == []
+        one.ready = True
+        one.zone.table[AAAA] = one.zone.table[A] = ALIAS
+        assert one.addresses() == MADE
+
+
 def test_other_policies_are_other_answers_at_once() -> None:
     with gateway(ONLY_A) as one:
         assert one.addresses() == MADE

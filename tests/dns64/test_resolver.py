@@ -15,7 +15,9 @@ from nat64d.dns64.cache import Cache
 from nat64d.dns64.exchange import Server
 from nat64d.dns64.maps import Maps
 from nat64d.dns64.policy import Policy, ranges_for
+from nat64d.dns64.queries import fit
 from nat64d.dns64.resolver import ALIASES, Resolver
+from nat64d.dns64.source import NO_REACHABLE_AUTHORITY
 from nat64d.dns64.upstream import Upstreams
 from tests.dns64.zone import Zone, reply, serve
 
@@ -179,7 +181,7 @@ def test_rfc6891_6_2_3_and_6_2_5_an_answer_is_cut_to_what_the_client_takes(
     filled = head[:6] + b"\0\1" + head[8:] + b"\xc0\x0c\0\x10\0\1\0\0\0\1"
     filled += (octets - len(filled) - 2 - len(opt)).to_bytes(2, "big")
     filled += bytes(octets - len(filled) - len(opt)) + opt
-    cut = module.fit(filled, asked.to_wire())
+    cut = fit(filled, asked.to_wire())
     assert (cut == filled) is whole
     read = wire.read(cut)
     assert read.truncated is not whole
@@ -237,7 +239,7 @@ def test_a_synthetic_answer_says_so_to_who_speaks_edns() -> None:
 def test_rfc5452_a_forged_answer_is_counted_and_the_right_one_waited_for(change: Callable[[bytes], bytes]) -> None:
     (answer,), _, one = resolve({(WWW, "AAAA"): forged(change)}, query())
     assert addresses(answer) == ["2001:db8::1"]
-    counters = one._upstreams.counters
+    counters = one._source._upstreams.counters
     assert counters.strange + counters.mismatched >= 1
 
 
@@ -248,7 +250,7 @@ def test_0x20_an_answer_in_other_letters_is_asked_for_again_by_tcp() -> None:
 
     (answer,), _, one = resolve({(WWW, "AAAA"): flattened}, query())
     assert addresses(answer) in (["2001:db8::1"], ["2001:db8::2"])
-    assert one._upstreams.counters.case + (addresses(answer) == ["2001:db8::1"]) == 1
+    assert one._source._upstreams.counters.case + (addresses(answer) == ["2001:db8::1"]) == 1
 
 
 def test_a_second_query_is_answered_from_the_cache() -> None:
@@ -320,7 +322,7 @@ def test_no_server_answers_servfail_with_the_reason() -> None:
 
     answer = dns.message.from_wire(asyncio.run(run()))
     assert answer.rcode() == wire.SERVFAIL
-    assert answer.options[0].code == module.NO_REACHABLE_AUTHORITY  # type: ignore[attr-defined]
+    assert answer.options[0].code == NO_REACHABLE_AUTHORITY  # type: ignore[attr-defined]
 
 
 def test_a_stranger_is_refused() -> None:
