@@ -33,7 +33,6 @@ class Connections:
         """Whether there is room for it."""
         key = subscriber(one.client)
         if len(self.open) >= CONNECTIONS or self._of[key] >= SUBSCRIBER_CONNECTIONS:
-            self.resolver.counters.add(Outcome.LIMITED)
             return False
         self.open.add(one)
         self._of[key] += 1
@@ -129,7 +128,9 @@ class Connection(Framed):
     def _leave(self) -> None:
         assert self.transport is not None
         self._leaving = True
-        if not self._waiting:
+        if self._waiting:
+            self.transport.pause_reading()
+        else:
             self.transport.close()
 
     def _rest(self) -> None:

@@ -171,7 +171,13 @@ def test_a_connection_has_so_many_questions_at_a_time(monkeypatch: pytest.Monkey
         _, writer = await clients.connect()
         writer.write(b"".join(framed(SLOW, number) for number in range(5)))
         await until(lambda: bool(clients.counts.get("limited")))
-        assert [len(one._waiting) for one in clients.connections.open] == [2]
+        (one,) = clients.connections.open
+        assert len(one._waiting) == 2
+        kept = len(one._partial)
+        writer.write(bytes(1 << 20))
+        for _ in range(100):
+            await asyncio.sleep(0)
+        assert len(one._partial) == kept  # what is not taken any more is not read either
 
     run(body)
 
@@ -182,6 +188,7 @@ def test_a_client_over_its_rate_is_hung_up_on_once_it_has_what_it_asked_before()
         writer.write(b"".join(framed(QUICK, number) for number in range(5)))
         assert {(await answer(reader)).id for _ in range(2)} == {0, 1}
         assert await reader.read() == b""
+        assert clients.counts["limited"] == 1  # the rest was not looked at
 
     run(body, rate=2)
 
