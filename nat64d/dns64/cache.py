@@ -55,6 +55,8 @@ class Cache:
     def put(self, key: Key, reply: Reply) -> None:
         """Keep an answer, if it is good for any time; one that failed takes no place of one that could be used yet."""
         kept = self._entries.get(key)
+        if kept is reply:
+            return
         if reply.expires <= reply.stored or (reply.failed and kept is not None and kept.stale_until > reply.stored):
             return
         self._enter(key, reply)

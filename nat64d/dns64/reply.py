@@ -153,6 +153,13 @@ def reply_to(query: Message, message: Message, now: float, seconds: int | None =
     return reply_of(write(message._replace(edns=None)), message, dnssec, now, seconds)
 
 
+def head_of(query: Message) -> bytes:
+    """Header and question as octets, all that an answer takes over of a query."""
+    question = query.question
+    head = struct.pack("!6H", query.id, query.flags, 1, 0, 0, 0)
+    return head + question.name + struct.pack("!2H", question.type, question.class_)
+
+
 def layout(octets: bytes, question_end: int) -> tuple[list[int], int | None]:
     """(offsets of the TTL fields, where the records end) of a message that `read` took, both without its OPT record;
     None where that is not the last one, and cannot be left out without moving others."""

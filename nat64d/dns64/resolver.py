@@ -19,7 +19,7 @@ from nat64d.dns64.maps import Maps
 from nat64d.dns64.outcome import Counters, Outcome
 from nat64d.dns64.policy import Policy
 from nat64d.dns64.queries import UDP_WITHOUT_EDNS, understood, validates
-from nat64d.dns64.reply import Reply, lifetime, reply_to
+from nat64d.dns64.reply import Reply, head_of, lifetime, reply_to
 from nat64d.dns64.source import PLAIN, Source, key_of
 from nat64d.dns64.synthesis import (
     OTHER,
@@ -147,7 +147,7 @@ class Resolver:
         self.counters.add(how)
         if ready == self._ready():
             self.cache.put(asked.key, reply)
-        return reply.answer(write(query._replace(edns=None)), asked.edns, asked.authentic, now)
+        return reply.answer(head_of(query), asked.edns, asked.authentic, now)
 
     async def _reply(self, query: Message, policy: Policy, tell: Tell | None, links: int = 0) -> tuple[Outcome, Reply]:
         """(how it ended, the answer). `links`: aliases that led here."""
