@@ -70,6 +70,7 @@ replay-generic: $(VENV)/.run  ## the same with code compiled for another process
 
 bench-dns: $(VENV)/.test tools-bench  ## only the name server against unbound, ROUNDS=3 (root)
 	@$(AS_ROOT) $(BIN)/python -m tests.bench.dns --rounds $(ROUNDS)
+	@$(AS_ROOT) $(BIN)/python -m tests.bench.beside --rounds $(ROUNDS)
 
 bench-replay: $(VENV)/.test  ## how fast a million packets replay
 	@$(BIN)/python -m tests.bench.replay

@@ -161,6 +161,14 @@ def measure_core() -> tuple[list[report.Figure], list[report.Figure], str]:
         return core.run(status.update), *mappings.run(status.update)
 
 
+def measure_beside(rounds: int, seconds: float) -> tuple[str, list[str], list[list[str]]]:
+    """What queries cost packets; its module needs this one."""
+    from tests.bench import beside
+
+    with console.status("packets beside queries") as status:
+        return beside.title(rounds, seconds), *beside.cells(beside.compare(rounds, seconds, status.update))
+
+
 def measure_dns(rounds: int, seconds: float) -> list[dns.Row]:
     """The name server beside unbound; nothing, with a sentence, where a program is missing."""
     if reason := dns.obstacle():
@@ -202,6 +210,7 @@ def main(
         tables.append((f"{loading} {report.MAPPINGS}", *report.core_cells(mapped)))
     if served:
         tables.append((dns.title(rounds, seconds), *dns.cells(served)))
+        tables.append(measure_beside(rounds, seconds))
     out = Console(width=max(console.width, report.WIDTH), highlight=False, markup=False)
     out.print(report.sentence(facts), *([report.widest(rows)] if rows else []), sep="\n")
     for title, head, body in tables:

@@ -180,10 +180,20 @@ def questions(measure: Measure, mark: str, seconds: float) -> str:
     return "".join(f"{mark}n{number // len(below)}.{below[number % len(below)]}\n" for number in range(count))
 
 
-def dnsperf(host: Namespace, port: int, file: Path, seconds: float, *more: str) -> str:
-    """What it printed."""
+def start_dnsperf(host: Namespace, port: int, file: Path, seconds: float, *more: str) -> subprocess.Popen[str]:
+    """It runs."""
     command = "taskset", "-c", str(cores()[2]), "dnsperf", "-s", "127.0.0.1", "-p", str(port), "-d", str(file)
-    return host.run(*command, "-T1", "-c8", "-t2", "-l", f"{seconds:g}", *more, timeout=seconds + 20).stdout
+    return host.popen(*command, "-T1", "-c8", "-t2", "-l", f"{seconds:g}", *more, stdout=subprocess.PIPE)
+
+
+def dnsperf(host: Namespace, port: int, file: Path, seconds: float, *more: str) -> str:
+    """What it printed in the end."""
+    process = start_dnsperf(host, port, file, seconds, *more)
+    try:
+        return process.communicate(timeout=seconds + 20)[0]
+    finally:
+        process.kill()
+        process.wait()
 
 
 def measure_one(
@@ -241,9 +251,9 @@ def compare(rounds: int, seconds: float, say: Callable[[str], None]) -> list[Row
     return rows
 
 
-def obstacle() -> str | None:
-    """Why this cannot be measured here, in one sentence."""
-    missing = [program for program in NEEDED if not shutil.which(program)]
+def obstacle(*more: str) -> str | None:
+    """Why this cannot be measured here, in one sentence. `more`: programs that are needed too."""
+    missing = [program for program in (*NEEDED, *more) if not shutil.which(program)]
     return f"{missing[0]} is not installed." if missing else lab.obstacle()
 
 
