@@ -14,9 +14,10 @@ from nat64d.dns64 import cache, synthesis, wire
 from nat64d.dns64.cache import Cache, Key
 from nat64d.dns64.exchange import Asked, Counters, Pending, Query
 from nat64d.dns64.policy import Policy, ranges_for
+from nat64d.dns64.queries import fit
 from nat64d.dns64.race import Answer, Done
 from nat64d.dns64.reply import Reply, reply_of, reply_to
-from nat64d.dns64.resolver import Resolver, fit
+from nat64d.dns64.resolver import Resolver
 from nat64d.dns64.synthesis import Finding
 from tests.fuzz.dns_mutate import mutate
 from tests.fuzz.dns_seeds import Exchange, answers

@@ -8,7 +8,8 @@ import dns.message
 
 from nat64d.dns64 import wire
 from nat64d.dns64.cache import Cache
-from nat64d.dns64.resolver import Resolver, fit
+from nat64d.dns64.queries import fit
+from nat64d.dns64.resolver import Resolver
 from nat64d.dns64.upstream import Upstreams
 from tests.fuzz.dns_answers import POLICY
 from tests.fuzz.dns_mutate import mutate
