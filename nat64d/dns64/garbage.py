@@ -7,10 +7,12 @@ import gc
 
 EVERY = 1.0  # seconds
 THAW = 3600  # sweeps
+YOUNG = 20_000  # objects that are made until the youngest are looked at: most are gone by then
 
 
 def sweep(number: int = 1) -> None:
     """Now, and from now on, as long as the loop runs."""
+    gc.set_threshold(YOUNG, 10, 10)
     if number % THAW == 0:
         gc.unfreeze()
     gc.collect()

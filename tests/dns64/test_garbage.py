@@ -25,7 +25,9 @@ def test_what_lives_is_not_looked_at_again_but_cycles_are_found_at_the_latest_at
         garbage.sweep(garbage.THAW)
         assert late() is None
 
+    usual = gc.get_threshold()
     try:
         asyncio.run(run())
     finally:
         gc.unfreeze()
+        gc.set_threshold(*usual)
