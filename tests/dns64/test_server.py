@@ -1,6 +1,8 @@
 """The sockets of clients on loopback: UDP and TCP, sizes, rates, and who may ask; dnspython is the client."""
 
 import asyncio
+import socket
+import sys
 from collections.abc import Awaitable, Callable
 from ipaddress import ip_address, ip_network
 
@@ -9,6 +11,7 @@ import dns.flags
 import dns.message
 import pytest
 
+from nat64d.dns64 import server as module
 from nat64d.dns64.cache import Cache
 from nat64d.dns64.exchange import Server as Upstream
 from nat64d.dns64.policy import Policy, ranges_for
@@ -119,3 +122,14 @@ def test_what_deserves_no_answer_gets_none_or_formerr(octets: bytes) -> None:
         return await dns.asyncquery.udp(query(), "127.0.0.1", port=port, timeout=5)
 
     assert run(ask).answer
+
+
+@pytest.mark.parametrize(
+    ("local", "index"), [("2001:db8::1", 0), ("fe80::1", 7)], ids=["routed as any packet", "over the same link"]
+)
+def test_a_reply_from_a_link_local_address_goes_over_the_link_the_query_came_by(local: str, index: int) -> None:
+    """RFC 3542 section 6.1; of another address the routing table knows better."""
+    asked = ip_address(local).packed + (7).to_bytes(4, sys.byteorder)
+    level, kind = socket.IPPROTO_IPV6, socket.IPV6_PKTINFO
+    said = ip_address(local).packed + index.to_bytes(4, sys.byteorder)
+    assert module._from((level, kind, asked)) == (level, kind, said)
