@@ -55,8 +55,7 @@ def fit(octets: bytes, query: bytes) -> bytes:
     if len(octets) <= UDP_WITHOUT_EDNS:
         return octets
     message = read(query)
-    room = min(max(message.edns.size, UDP_WITHOUT_EDNS), BUFFER) if message.edns else UDP_WITHOUT_EDNS
-    if len(octets) <= room:
+    if message.edns and len(octets) <= min(message.edns.size, BUFFER):
         return octets
     answer = read(octets)
     edns = answer.edns and answer.edns._replace(options=b"")

@@ -25,6 +25,7 @@ from nat64d.dns64.synthesis import (
     OTHER,
     Finding,
     basis,
+    chain,
     failure,
     look_at,
     stops_at,
@@ -238,7 +239,7 @@ class Resolver:
         on = query._replace(question=query.question._replace(name=end))
         how, reply = await self._reply(on, policy, tell, links + 1)
         answer = reply.message(self._now())
-        sections = (message.sections[0] + answer.sections[0], *answer.sections[1:])
+        sections = (chain(message, message.question.type) + answer.sections[0], *answer.sections[1:])
         return how, reply_to(query, answer._replace(flags=answer.flags & ~AD, sections=sections), self._now())
 
 

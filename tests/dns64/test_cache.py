@@ -69,6 +69,14 @@ def test_no_entry_takes_more_than_is_counted_nor_much_less(records: int) -> None
     assert 0.6 < taken / cache.size < 1
 
 
+def test_rfc9520_a_failure_is_kept_again_when_its_time_is_over() -> None:
+    cache = Cache(10000)
+    cache.put(WWW, kept("SERVFAIL"))
+    cache.put(WWW, kept("SERVFAIL", now=10.0))
+    assert cache.get(WWW, 11.0)
+    assert cache.stale(WWW, 20.0) is None
+
+
 def test_the_same_question_takes_one_place() -> None:
     cache = Cache(10000)
     cache.put(WWW, kept(A))

@@ -97,6 +97,11 @@ def test_aliases_of_ours_that_lead_in_a_circle_come_to_an_end() -> None:
         assert one.asked() == []
 
 
+def test_filter_a_hides_mapped_addresses_too() -> None:
+    with gateway({A: EMPTY, AAAA: HOST}, replace(POLICY, filter_a=True), maps=MAPS, dns46=True) as one:
+        assert one.addresses("A") == []
+
+
 HIDING = replace(POLICY, filter_a=True)
 CHAIN = [f"{WWW} 60 IN CNAME web.example.", "web.example. 60 IN A 192.0.2.1"]
 

@@ -15,7 +15,7 @@ from nat64d.dns64.reply import BUFFER, Reply, reply_of, reply_to
 from nat64d.dns64.resolver import SEEN, Resolver
 from nat64d.dns64.synthesis import synthesise
 from nat64d.dns64.upstream import Upstreams
-from tests.dns64.gateway import CLIENT4, POLICY, WWW
+from tests.dns64.gateway import CLIENT4, POLICY, WWW, gateway, query
 
 QUERY = dns.message.make_query(WWW, "AAAA", use_edns=0, payload=4096).to_wire()
 END = wire.read_question(QUERY).end
@@ -98,3 +98,18 @@ def test_a_query_with_the_records_of_an_answer_is_a_format_error(counts: tuple[i
     assert said is not None
     found = dns.message.from_wire(said)
     assert (found.id, found.rcode()) == (dns.message.from_wire(QUERY).id, dns.rcode.FORMERR)
+
+
+@pytest.mark.parametrize("type_", ["AAAA", "A", "MX"])
+def test_rfc5452_6_what_stands_beside_an_alias_is_not_answered_with_what_it_leads_to(type_: str) -> None:
+    beside = ["bank.example. 60 IN A 203.0.113.66", "bank.example. 60 IN CNAME evil.test.", "evil.test. 60 IN MX 1 x."]
+    table: dict[tuple[str, str], object] = {
+        (WWW, each): [*beside, f"{WWW} 60 IN CNAME a.example.", *beside] for each in ("A", "AAAA", "MX")
+    }
+    end: dict[tuple[str, str], object] = {
+        ("a.example.", "A"): ["a.example. 60 IN A 192.0.2.1"],
+        ("a.example.", "MX"): ["a.example. 60 IN MX 1 a.example."],
+    }
+    with gateway(table | end) as one:
+        found = one.ask(query(type_))
+    assert {rrset.name.to_text() for rrset in found.answer} == {WWW, "a.example."}

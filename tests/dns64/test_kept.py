@@ -9,7 +9,8 @@ import pytest
 
 from nat64d.dns64 import resolver, upstream, wire
 from nat64d.dns64.policy import Policy, ranges_for
-from nat64d.dns64.reply import FAILED_FOR, STALE_FOR, STALE_TTL
+from nat64d.dns64.reply import FAILED_FOR, STALE_FOR, STALE_TTL, reply_of
+from nat64d.dns64.source import Got
 from tests.dns64.gateway import POLICY, WWW, addresses, errors, gateway, query, silent
 from tests.dns64.zone import SOA, reply
 
@@ -90,6 +91,24 @@ def test_a_relayed_answer_is_the_servers_to_the_octet_the_first_time_and_from_th
     assert first == second
     assert first[end:].startswith(came[0][end:-11])
     assert len(first) == len(came[0]) - (0 if options else 11)
+
+
+def test_rfc1035_4_1_1_what_an_authority_said_is_not_said_with_authority() -> None:
+    def answer(octets: bytes, _tcp: bool) -> list[bytes]:
+        made = reply(dns.message.from_wire(octets), [f"{WWW} 60 IN MX 10 mail.example."])
+        made.flags |= dns.flags.AA
+        return [made.to_wire()]
+
+    with gateway({MX: answer}) as one:
+        for _ in range(2):
+            assert not one.ask(query("MX")).flags & dns.flags.AA
+
+
+def test_what_has_just_come_is_as_old_as_it_is() -> None:
+    octets = reply(query("A"), [f"{WWW} 60 IN A 192.0.2.1"]).to_wire()
+    read = wire.read(octets)
+    got = Got(reply_of(octets, read, False, 100.0), read)
+    assert [got.message(now).sections[0][0].ttl for now in (100.0, 100.9, 101.0, 102.5)] == [60, 60, 59, 58]
 
 
 def test_rfc2308_5_a_negative_answer_is_kept_by_its_soa_record() -> None:

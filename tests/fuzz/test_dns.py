@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 
 from nat64d.dns64 import exchange, reply, resolver, synthesis, wire
+from nat64d.dns64 import queries as understanding
 from tests.fuzz import dns as fuzzer
 from tests.fuzz.dns_answers import CLIENT, Answers
 from tests.fuzz.dns_queries import Queries
-from tests.fuzz.dns_seeds import exchange_of
+from tests.fuzz.dns_seeds import answers, exchange_of, queries
 from tests.fuzz.faults import FaultError
 
 MOST = 60_000
@@ -73,6 +74,8 @@ def test_the_same_seed_is_the_same_fuzz_of_dns() -> None:
     first, second, third = (asyncio.run(last(seed, 4000)) for seed in ("7", "7", "8"))
     assert first == second
     assert first != third
+    assert queries() == queries()
+    assert answers() == answers()
 
 
 @pytest.mark.parametrize("name", QUERIES)
@@ -108,7 +111,7 @@ BREAKS: dict[str, tuple[Any, str, Callable[[Any], Any], str]] = {  # where, what
         *(exchange, "same_but_for_case", lambda _: lambda *_: True),
         "instead of nothing",
     ),
-    "an exception": (resolver, "read_query", lambda _: lambda octets: 1 // 0, "ZeroDivisionError"),
+    "an exception": (understanding, "read_query", lambda _: lambda octets: 1 // 0, "ZeroDivisionError"),
     "an answer without its question": (
         resolver,
         "failure",
@@ -121,7 +124,7 @@ BREAKS: dict[str, tuple[Any, str, Callable[[Any], Any], str]] = {  # where, what
     ),
     "TTLs that stay": (reply, "layout", lambda old: lambda *them: ([], old(*them)[1]), "not what was kept"),
     "names that run into numbers": (wire, "bisect_right", lambda _: lambda *_: 1 << 30, "not what was kept"),
-    "no cut": (resolver, "UDP_WITHOUT_EDNS", lambda _: 65535, "larger than a client takes"),
+    "no cut": (understanding, "UDP_WITHOUT_EDNS", lambda _: 65535, "larger than a client takes"),
 }
 
 
