@@ -117,6 +117,7 @@ class NameServer(TypedDict):
 
     server: str
     asked: int
+    answered: int
     failed: int
     seconds: Annotated[float, "until it answers, smoothed"]
     problem: Annotated[str, "why the last question that failed did"]

@@ -110,6 +110,7 @@ QUERIES = (_field("outcome"), _field("queries", number=True), _field("rfc"), _fi
 NAME_SERVERS = (
     _field("server"),
     _field("asked", number=True),
+    _field("answered", number=True),
     _field("failed", number=True),
     Column("MILLISECONDS", lambda row: f"{1000 * row['seconds']:.1f}", number=True),
     Column("LAST FAILURE", lambda row: row["problem"] or EMPTY),

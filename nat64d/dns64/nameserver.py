@@ -61,7 +61,7 @@ class NameServer:
         self.config = config
         self.taken: dict[str, str] = {}  # of what is to be listened at: why that cannot be
         self.failing: dict[str, str] = {}  # of the servers that answer nothing of late: what came instead
-        self._counted: dict[str, tuple[int, int]] = {}  # of each server: how often asked, and how often in vain
+        self._counted: dict[str, tuple[int, int]] = {}  # of each server: questions answered, and asked in vain
         self._wanted = config.dns64.listen
         self._ours: list[str] = []
         self._plan: dict[str, Any] = {"upstream": []}
@@ -141,12 +141,12 @@ class NameServer:
     def _judge(self, servers: dict[str, Any]) -> None:
         """Which servers were asked since the last time, and only in vain; of those not asked nothing new is known."""
         for server, row in servers.items():
-            asked, failed = self._counted.get(server, (0, 0))
-            self._counted[server] = row["asked"], row["failed"]
-            if 0 < row["asked"] - asked <= row["failed"] - failed:
-                self.failing[server] = row["problem"]
-            elif row["asked"] != asked:
+            answered, failed = self._counted.get(server, (0, 0))
+            self._counted[server] = row["answered"], row["failed"]
+            if row["answered"] != answered:
                 self.failing.pop(server, None)
+            elif row["failed"] > failed:
+                self.failing[server] = row["problem"]
         self.failing = {server: why for server, why in self.failing.items() if server in servers}
 
     def _say(self, told: list[str]) -> None:

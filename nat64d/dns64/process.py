@@ -87,6 +87,7 @@ class Process:
             "upstream": {
                 str(one.server): {
                     "asked": one.asked,
+                    "answered": one.answered,
                     "failed": one.failed,
                     "seconds": round(one.seconds, 4),
                     "problem": one.problem,

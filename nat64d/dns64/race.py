@@ -56,7 +56,7 @@ class Upstream:
     def __init__(self, server: Server, counters: Counters) -> None:
         self.server = server
         self.seconds = 0.0  # smoothed
-        self.asked = self.failed = 0
+        self.asked = self.answered = self.failed = 0
         self.problem = ""  # of the last failure
         self.silent = 0  # questions in a row without an answer
         self.probe_at = 0.0
@@ -71,6 +71,7 @@ class Upstream:
 
     def took(self, seconds: float) -> None:
         """It answered. After silence only that counts, so that a server that is back is used again."""
+        self.answered += 1
         self.seconds += (seconds - self.seconds) * (1 if self.silent or not self.seconds else WEIGHT)
         self.silent = 0
 

@@ -47,7 +47,9 @@ class FakeGateway:
         self.warnings: list[str] = []
         self.report: Row | None = {
             "queries": {"synthesised": 7, "cached": 5},
-            "upstream": {"192.0.2.53:53": {"asked": 14, "failed": 1, "seconds": 0.0125, "problem": "no answer"}},
+            "upstream": {
+                "192.0.2.53:53": {"asked": 14, "answered": 12, "failed": 1, "seconds": 0.0125, "problem": "no answer"}
+            },
             "cache": {"entries": 6, "octets": 4096},
         }
 

@@ -160,8 +160,8 @@ def test_counters_without_a_name_server_have_no_table_of_queries(path, gateway):
 
 def test_the_name_servers_that_are_asked(path):
     assert run("dns64", "servers", "--socket", path).stdout == (
-        "SERVER         ASKED  FAILED  MILLISECONDS  LAST FAILURE\n"
-        "192.0.2.53:53     14       1          12.5  no answer\n"
+        "SERVER         ASKED  ANSWERED  FAILED  MILLISECONDS  LAST FAILURE\n"
+        "192.0.2.53:53     14        12       1          12.5  no answer\n"
     )
 
 
