@@ -158,8 +158,8 @@ def test_a_server_that_does_not_answer_is_a_warning_until_it_does(port: int, ups
         await until(lambda: warned(one, 1))
         assert one.warnings() == [f"[dns64] upstream 127.0.0.1:{upstream['port']} does not answer: Connection refused."]
         del one.failing[f"127.0.0.1:{upstream['port']}"]
-        for answered, failed, failing in ((0, 3, True), (0, 3, True), (1, 4, False), (2, 4, False), (2, 5, True)):
-            one._judge({"x": {"answered": answered, "failed": failed, "problem": "no answer"}})
+        for good, bad, failing in ((0, 3, True), (0, 3, True), (1, 4, False), (2, 4, False), (2, 5, True)):
+            one._judge({"x": {"answered": good, "failed": bad, "problem": "no answer"}})
             assert one.failing == ({"x": "no answer"} if failing else {})
 
     async def warned(one: NameServer, number: int) -> bool:
