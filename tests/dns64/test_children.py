@@ -7,42 +7,23 @@ import socket
 from ipaddress import ip_address
 from typing import Any
 
-import dns.asyncquery
-import dns.message
 import pytest
 
 from nat64d.config import Config
 from nat64d.dns64 import children as module
 from nat64d.dns64.children import Children
 from nat64d.dns64.plan import plan, system_servers
+from tests.dns64.asking import addresses_at, free_port
 from tests.dns64.zone import Zone, serve
 
 WWW = "www.example."
 TABLE: dict[tuple[str, str], object] = {(WWW, "A"): [f"{WWW} 60 IN A 192.0.2.1"], (WWW, "AAAA"): "NODATA"}
 
 
-def free_port() -> int:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
-
-
 def planned(upstream: int, port: int, processes: int = 1) -> dict[str, Any]:
     given = {"listen": [f"127.0.0.1:{port}"], "upstream": [f"127.0.0.1:{upstream}"], "processes": processes}
     config = Config.model_validate({"pool6": "64:ff9b::/96", "dns64": given})
     return plan(config, [], [], [])
-
-
-async def ask(port: int) -> list[str]:
-    """The AAAA records a client gets; it asks again while nobody listens yet."""
-    for _ in range(50):
-        try:
-            answer = await dns.asyncquery.udp(dns.message.make_query(WWW, "AAAA"), "127.0.0.1", port=port, timeout=0.5)
-        except (dns.exception.Timeout, OSError):
-            await asyncio.sleep(0.1)
-            continue
-        return [item.to_text() for rrset in answer.answer for item in rrset]
-    raise AssertionError("nobody answers")
 
 
 def run(body: Any, processes: int = 1) -> None:
@@ -64,11 +45,11 @@ def run(body: Any, processes: int = 1) -> None:
 @pytest.mark.parametrize("processes", [1, 2])
 def test_they_answer_and_report_and_synthesise_when_packets_are_translated(processes: int) -> None:
     async def body(some: Children, port: int) -> None:
-        assert await ask(port) == []
+        assert await addresses_at(port, WWW) == []
         some.ready(True)
         report = await some.report()
         assert report["problems"] == []
-        assert await ask(port) == ["64:ff9b::c000:201"]
+        assert await addresses_at(port, WWW) == ["64:ff9b::c000:201"]
         report = await some.report()
         assert report["queries"]["synthesised"] == 1
         assert len(report["upstream"]) == 1
@@ -81,12 +62,12 @@ def test_one_that_dies_is_started_again(monkeypatch: pytest.MonkeyPatch) -> None
 
     async def body(some: Children, port: int) -> None:
         some.ready(True)
-        assert await ask(port) == ["64:ff9b::c000:201"]
+        assert await addresses_at(port, WWW) == ["64:ff9b::c000:201"]
         process = some.children[0]._process
         assert process is not None
         os.kill(process.pid, signal.SIGKILL)
         await process.wait()
-        assert await ask(port) == ["64:ff9b::c000:201"]
+        assert await addresses_at(port, WWW) == ["64:ff9b::c000:201"]
 
     run(body)
 
@@ -97,7 +78,7 @@ def test_one_that_hangs_is_ended_and_started_again(monkeypatch: pytest.MonkeyPat
 
     async def body(some: Children, port: int) -> None:
         some.ready(True)
-        assert await ask(port) == ["64:ff9b::c000:201"]
+        assert await addresses_at(port, WWW) == ["64:ff9b::c000:201"]
         process = some.children[0]._process
         assert process is not None
         os.kill(process.pid, signal.SIGSTOP)
@@ -105,7 +86,7 @@ def test_one_that_hangs_is_ended_and_started_again(monkeypatch: pytest.MonkeyPat
         assert await some.children[0].report() == {}
         monkeypatch.setattr(module, "PATIENCE", 5.0)
         assert await process.wait() == -signal.SIGKILL
-        assert await ask(port) == ["64:ff9b::c000:201"]
+        assert await addresses_at(port, WWW) == ["64:ff9b::c000:201"]
         assert (await some.report())["restarts"] == 1
 
     run(body)
@@ -113,7 +94,7 @@ def test_one_that_hangs_is_ended_and_started_again(monkeypatch: pytest.MonkeyPat
 
 def test_a_taken_port_is_told() -> None:
     async def body(some: Children, port: int) -> None:
-        await ask(port)
+        await addresses_at(port, WWW)
         other = Children(planned(1, port))
         other.start()
         try:

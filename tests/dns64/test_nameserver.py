@@ -7,15 +7,13 @@ from collections.abc import Awaitable, Callable
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import Any
 
-import dns.asyncquery
-import dns.exception
-import dns.message
 import pytest
 
 from nat64d.config import Config
 from nat64d.dns64 import nameserver as module
 from nat64d.dns64.nameserver import Facts, NameServer, facts, planned
 from nat64d.dns64.outcome import EVENTS
+from tests.dns64.asking import addresses_at, free_port
 from tests.dns64.zone import Zone, serve
 
 WWW = "www.example."
@@ -33,17 +31,6 @@ def zone(address: str) -> Zone:
     return Zone({(WWW, "A"): [f"{WWW} 60 IN A {address}"], (WWW, "AAAA"): "NODATA"})
 
 
-async def ask(port: int, patience: int = 50) -> list[str]:
-    for _ in range(patience):
-        try:
-            answer = await dns.asyncquery.udp(dns.message.make_query(WWW, "AAAA"), "127.0.0.1", port=port, timeout=0.3)
-        except (dns.exception.Timeout, OSError):
-            await asyncio.sleep(0.05)
-            continue
-        return [item.to_text() for rrset in answer.answer for item in rrset]
-    raise AssertionError("nobody answers")
-
-
 async def until(condition: Callable[[], Awaitable[bool]]) -> None:
     for _ in range(100):
         if await condition():
@@ -54,9 +41,7 @@ async def until(condition: Callable[[], Awaitable[bool]]) -> None:
 
 @pytest.fixture
 def port() -> int:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
+    return free_port()
 
 
 @pytest.fixture
@@ -114,11 +99,11 @@ def test_synthesis_begins_when_packets_are_translated_and_ends_with_it(port: int
     async def body(one: NameServer) -> None:
         upstream["port"], end = await serve(zone("192.0.2.1"))
         await until(lambda: answered(one, upstream["port"]))
-        assert await ask(port) == []
+        assert await addresses_at(port, WWW) == []
         for ready, expected in [(True, ["64:ff9b::c000:201"]), (False, [])]:
             one.ready(ready)
             assert await answered(one, upstream["port"])  # it has read what was said before
-            assert await ask(port) == expected
+            assert await addresses_at(port, WWW) == expected
         end()
 
     run(configured(port), body)
@@ -137,7 +122,7 @@ def test_another_resolv_conf_is_followed(port: int, upstream: dict[str, int]) ->
         one.ready(True)
         upstream["port"] = first
         await until(lambda: answered(one, first))
-        assert await ask(port) == ["64:ff9b::c000:201"]
+        assert await addresses_at(port, WWW) == ["64:ff9b::c000:201"]
         end()
         upstream["port"] = second
         await until(lambda: answered(one, second))
@@ -154,7 +139,7 @@ def test_a_server_that_does_not_answer_is_a_warning_until_it_does(port: int, ups
         upstream["port"], end = await serve(zone("192.0.2.1"))
         await until(lambda: answered(one, upstream["port"]))
         end()
-        assert await ask(port) == []
+        assert await addresses_at(port, WWW) == []
         await until(lambda: warned(one, 1))
         assert one.warnings() == [f"[dns64] upstream 127.0.0.1:{upstream['port']} does not answer: Connection refused."]
         del one.failing[f"127.0.0.1:{upstream['port']}"]
