@@ -34,6 +34,8 @@ class GatewayCollector(Collector):
         yield InfoMetricFamily("nat64d_build", "The running version.", {"version": status["version"]})
         yield GaugeMetricFamily("nat64d_uptime_seconds", "Seconds since the daemon started.", status["uptime"])
         yield GaugeMetricFamily("nat64d_ready", "1 while packets are being translated.", int(self.gateway.ready()))
+        warnings = "What does not work as configured; `nat64d status` says what."
+        yield GaugeMetricFamily("nat64d_warnings", warnings, len(status["warnings"]))
         yield from self._dns64()
         try:
             yield from (*self._tables(status), *self._counts(), *self._pools())

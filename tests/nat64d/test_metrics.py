@@ -17,6 +17,7 @@ SAMPLES = [
     ("nat64d_build_info", {"version": "1.2.3"}, 1),
     ("nat64d_uptime_seconds", {}, 3723.25),
     ("nat64d_ready", {}, 1),
+    ("nat64d_warnings", {}, 0),
     *(("nat64d_dns64_queries_total", {"outcome": str(o)}, QUERIES.get(str(o), 0)) for o in Outcome),
     ("nat64d_dns64_server_asked_total", {"server": "192.0.2.53:53"}, 14),
     ("nat64d_dns64_server_failed_total", {"server": "192.0.2.53:53"}, 1),
@@ -57,7 +58,7 @@ def test_families_have_help_and_the_right_type(gateway):
     body, _ = Exposition(gateway).render(OPENMETRICS)
     families = {family.name: family for family in parse_openmetrics(body.decode())}
     ours = {name: family for name, family in families.items() if name.startswith("nat64d_")}
-    assert len(ours) == 16
+    assert len(ours) == 17
     assert all(family.documentation.endswith(".") for family in ours.values())
     counters = {"nat64d_packets", "nat64d_events", "nat64d_dns64_queries"}
     counters |= {"nat64d_dns64_server_asked", "nat64d_dns64_server_failed"}
@@ -72,6 +73,7 @@ def test_before_it_is_ready_there_is_only_what_needs_no_tables(gateway):
         "nat64d_build_info",
         "nat64d_uptime_seconds",
         "nat64d_ready",
+        "nat64d_warnings",
     ]
     assert b"\nnat64d_ready 0.0\n" in body
 
