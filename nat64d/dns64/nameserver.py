@@ -9,6 +9,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Any, NamedTuple
 
 from pyroute2 import IPRoute
+from pyroute2.netlink.exceptions import NetlinkError
 
 from nat64d.config import Config
 from nat64d.config.addresses import split_listener
@@ -39,7 +40,10 @@ def facts() -> Facts:
     with IPRoute() as ip:
         found = interface_addresses(ip)
     links = tuple(dict.fromkeys(one.network for one in found))
-    text = RESOLV_CONF.read_text("utf-8", errors="replace") if RESOLV_CONF.exists() else ""
+    try:
+        text = RESOLV_CONF.read_text("utf-8", errors="replace")
+    except OSError:
+        text = ""
     return Facts(links, tuple(one.ip for one in found), text)
 
 
@@ -60,6 +64,7 @@ class NameServer:
         assert config.dns64 is not None
         self.config = config
         self.taken: dict[str, str] = {}  # of what is to be listened at: why that cannot be
+        self.broken: list[str] = []  # of what is to be listened at: what a process says that could not
         self.failing: dict[str, str] = {}  # of the servers that answer nothing of late: what came instead
         self._counted: dict[str, tuple[int, int]] = {}  # of each server: questions answered, and asked in vain
         self._wanted = config.dns64.listen
@@ -122,6 +127,7 @@ class NameServer:
     def warnings(self) -> list[str]:
         """A sentence for each thing that does not work as configured."""
         sentences = [f"[dns64] listen = {where}: {why}." for where, why in self.taken.items()]
+        sentences += [f"[dns64] listen = {problem}." for problem in self.broken]
         sentences += [f"[dns64] upstream {server} does not answer: {why}." for server, why in self.failing.items()]
         if self._children and not self._plan["upstream"]:
             sentences.append(f"[dns64] has nobody to ask: {RESOLV_CONF} names no other name server.")
@@ -130,24 +136,31 @@ class NameServer:
     async def _follow(self) -> None:
         while True:
             await asyncio.sleep(FOLLOW)
-            before, told = self._plan, self.warnings()
-            await self._look()
             assert self._children is not None
-            if self._plan != before:
+            before, told = self._plan, self.warnings()
+            try:
+                await self._look()
+            except (OSError, NetlinkError) as error:
+                log.error("the name server cannot look at this host: %s", error)  # noqa: TRY400
+                continue
+            report = await self._children.report()
+            self.broken = report.get("problems", [])
+            if self._plan != before or self.broken:
                 self._children.use(self._plan)
-            self._judge((await self._children.report()).get("upstream", {}))
+            self._judge(report.get("upstream", {}))
             self._say(told)
 
     def _judge(self, servers: dict[str, Any]) -> None:
         """Which servers were asked since the last time, and only in vain; of those not asked nothing new is known."""
+        failing = {server: why for server, why in self.failing.items() if server in servers}
         for server, row in servers.items():
             answered, failed = self._counted.get(server, (0, 0))
             self._counted[server] = row["answered"], row["failed"]
             if row["answered"] != answered:
-                self.failing.pop(server, None)
+                failing.pop(server, None)
             elif row["failed"] > failed:
-                self.failing[server] = row["problem"]
-        self.failing = {server: why for server, why in self.failing.items() if server in servers}
+                failing[server] = row["problem"]
+        self.failing = failing
 
     def _say(self, told: list[str]) -> None:
         """Log what is new about the warnings, and what is over."""
@@ -160,14 +173,12 @@ class NameServer:
                 log.info("no longer so: %s", sentence)
 
     async def _look(self) -> None:
-        """Plan anew."""
-        for where in self._wanted:
-            if where not in self._ours:
-                why = obstacle(*split_listener(where))
-                self.taken.pop(where, None)
-                if why is None:
-                    self._ours.append(where)
-                else:
-                    self.taken[where] = why
-        found = await asyncio.to_thread(facts)
+        """Plan anew. What is told to other threads is replaced, not changed."""
+        self.taken, found = await asyncio.to_thread(self._see)
+        self._ours += [where for where in self._wanted if where not in self._ours and where not in self.taken]
         self._plan = planned(self.config, found, self._ours)
+
+    def _see(self) -> tuple[dict[str, str], Facts]:
+        """Why it cannot listen where it does not yet, and the host."""
+        obstacles = {where: obstacle(*split_listener(where)) for where in self._wanted if where not in self._ours}
+        return {where: why for where, why in obstacles.items() if why is not None}, facts()

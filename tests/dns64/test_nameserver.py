@@ -175,6 +175,49 @@ def test_a_taken_port_is_named_with_its_holder_and_taken_when_free(port: int, up
         holder.close()
 
 
+def test_what_only_the_process_notices_is_told_and_tried_again(
+    port: int, upstream: dict[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def body(one: NameServer) -> None:
+        await until(lambda: told(one, [f"[dns64] listen = 127.0.0.1:{port}: Address already in use."]))
+        holder.close()
+        await until(lambda: told(one, []))
+        assert (await asyncio.to_thread(one.report))["listening"] == [f"127.0.0.1:{port}"]
+
+    async def told(one: NameServer, sentences: list[str]) -> bool:
+        return one.warnings() == sentences
+
+    monkeypatch.setattr(module, "obstacle", lambda *_: None)
+    holder = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    holder.bind(("127.0.0.1", port))
+    try:
+        run(configured(port), body)
+    finally:
+        holder.close()
+
+
+def test_a_host_that_cannot_be_looked_at_is_looked_at_again(
+    port: int, upstream: dict[str, int], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    looks = []
+
+    def fails_once() -> Facts:
+        looks.append(1)
+        if len(looks) == 2:
+            raise OSError("no buffer space")
+        return Facts(LINKS, ADDRESSES, "")
+
+    async def body(one: NameServer) -> None:
+        await until(looked)
+        assert "the name server cannot look at this host: no buffer space" in caplog.text
+
+    async def looked() -> bool:
+        return len(looks) > 3
+
+    monkeypatch.setattr(module, "facts", fails_once)
+    run(configured(port), body)
+
+
 def test_events_have_a_row_each_also_while_nothing_answers(port: int, upstream: dict[str, int]) -> None:
     async def body(one: NameServer) -> None:
         rows = await asyncio.to_thread(one.events)
