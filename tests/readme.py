@@ -6,6 +6,7 @@ A table lives between `<!-- NAME -->` and `<!-- /NAME -->`; what stands there is
 import re
 import sys
 from collections.abc import Callable, Iterator
+from typing import Any
 
 from tests.architecture import ROOT
 
@@ -37,13 +38,14 @@ def commands() -> str:
 
     from nat64d.cli import app
 
-    group = typer.main.get_command(app)
-    rows = (
-        (f"`nat64d {name}`", command.get_short_help_str(limit=200))
-        for name, command in group.commands.items()
-        if not command.hidden
-    )
-    return table(("Command", "What it does"), rows)
+    def rows(group: Any, above: str) -> Iterator[tuple[str, ...]]:
+        for name, command in group.commands.items():
+            if hasattr(command, "commands"):
+                yield from rows(command, f"{above} {name}")
+            elif not command.hidden:
+                yield f"`{above} {name}`", command.get_short_help_str(limit=200)
+
+    return table(("Command", "What it does"), rows(typer.main.get_command(app), "nat64d"))
 
 
 TABLES: dict[str, Callable[[], str]] = {"verdicts": verdicts, "commands": commands}
