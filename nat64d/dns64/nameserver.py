@@ -22,9 +22,10 @@ from nat64d.dns64.plan import RESOLV_CONF, listeners, non_global, plan, system_s
 
 log = logging.getLogger("nat64d")
 
-# LIMITS, in seconds
-FOLLOW = 5.0  # between two looks at the host
-REPORT = 2.0  # for counters, for who waits in another thread
+# LIMITS
+FOLLOW = 5.0  # seconds between two looks at the host
+REPORT = 2.0  # seconds for counters, for who waits in another thread
+STRANGERS = 16  # refused clients that are logged
 
 
 class Facts(NamedTuple):
@@ -67,6 +68,7 @@ class NameServer:
         self.broken: list[str] = []  # of what is to be listened at: what a process says that could not
         self.failing: dict[str, str] = {}  # of the servers that answer nothing of late: what came instead
         self._counted: dict[str, tuple[int, int]] = {}  # of each server: questions answered, and asked in vain
+        self._strangers: set[str] = set()
         self._wanted = config.dns64.listen
         self._ours: list[str] = []
         self._plan: dict[str, Any] = {"upstream": []}
@@ -148,6 +150,7 @@ class NameServer:
             if self._plan != before or self.broken:
                 self._children.use(self._plan)
             self._judge(report.get("upstream", {}))
+            self._tell_of(report.get("stranger", ""))
             self._say(told)
 
     def _judge(self, servers: dict[str, Any]) -> None:
@@ -161,6 +164,12 @@ class NameServer:
             elif row["failed"] > failed:
                 failing[server] = row["problem"]
         self.failing = failing
+
+    def _tell_of(self, stranger: str) -> None:
+        """Log who was refused, a few times: a network whose prefix is missing in [dns64] clients, most likely."""
+        if stranger and stranger not in self._strangers and len(self._strangers) < STRANGERS:
+            self._strangers.add(stranger)
+            log.warning("the name server refuses %s, which is in no [dns64] clients.", stranger)
 
     def _say(self, told: list[str]) -> None:
         """Log what is new about the warnings, and what is over."""

@@ -41,6 +41,7 @@ class Counters:
     def __init__(self) -> None:
         self.counts: dict[Outcome, int] = {}
         self.unread = 0
+        self.stranger = ""  # the client that was refused last
 
     def add(self, outcome: Outcome) -> None:
         """One more."""

@@ -78,6 +78,7 @@ class Process:
             "problems": self.problems,
             "queries": self.resolver.counters.counts,
             "cache": {"entries": len(cache), "octets": cache.size, "hits": cache.hits, "misses": cache.misses},
+            "stranger": self.resolver.counters.stranger,
             "events": {
                 "dns64_answer_strange": strange.strange,
                 "dns64_answer_mismatched": strange.mismatched,

@@ -35,7 +35,7 @@ from nat64d.dns64.synthesis import (
 )
 from nat64d.dns64.trace import Tell
 from nat64d.dns64.upstream import Upstreams
-from nat64d.dns64.wire import AD, ANY, IN, QR, RA, REFUSED, A, Message, Record, read, write
+from nat64d.dns64.wire import AD, ANY, IN, QR, RA, REFUSED, A, Message, Record, extended_error, read, write
 
 # LIMITS
 DEADLINE = 1.5  # seconds; RFC 6147 section 5.1.3 leaves it to us, resolvers that wait longer lose their clients
@@ -43,6 +43,7 @@ CLIENTS, SEEN = 4096, 16384  # remembered, so that a cached answer costs no read
 MISSING_FOR = 10  # seconds an address that is not made yet may be remembered as missing
 ALIASES = 8  # that are followed by asking again
 HINFO = 13
+_prohibited = extended_error(18)  # RFC 8914 section 4.19
 
 
 class _Asked(NamedTuple):
@@ -99,7 +100,8 @@ class Resolver:
                 return error, None, 0
             if number < 0:
                 self.counters.add(Outcome.REFUSED)
-                return write(failure(query, REFUSED)), None, 0
+                self.counters.stranger = client
+                return write(failure(query, REFUSED, _prohibited)), None, 0
             if len(self._seen) >= SEEN:
                 self._seen.clear()
             asked = self._asked(query, number)

@@ -196,6 +196,19 @@ def test_what_only_the_process_notices_is_told_and_tried_again(
         holder.close()
 
 
+def test_who_is_refused_is_logged_once(port: int, upstream: dict[str, int], caplog: pytest.LogCaptureFixture) -> None:
+    async def body(one: NameServer) -> None:
+        for _ in range(2):
+            assert await addresses_at(port, WWW) == []
+            await until(logged)
+        assert caplog.text.count("refuses") == 1
+
+    async def logged() -> bool:
+        return "the name server refuses 127.0.0.1, which is in no [dns64] clients." in caplog.text
+
+    run(configured(port, clients=["2001:db8::/32"]), body)
+
+
 def test_a_host_that_cannot_be_looked_at_is_looked_at_again(
     port: int, upstream: dict[str, int], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

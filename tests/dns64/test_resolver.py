@@ -326,6 +326,7 @@ def test_no_server_answers_servfail_with_the_reason() -> None:
 
 
 def test_a_stranger_is_refused() -> None:
-    (answer,), zone, _ = resolve(A, query(), policy=Policy((IPv6Network("2001:db8::/32"),), POLICY.ranges))
+    (answer,), zone, _ = resolve(A, query(use_edns=0), policy=Policy((IPv6Network("2001:db8::/32"),), POLICY.ranges))
     assert answer.rcode() == wire.REFUSED
+    assert [option.code for option in answer.options] == [18]  # type: ignore[attr-defined]
     assert zone.asked == []
