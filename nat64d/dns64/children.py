@@ -10,6 +10,7 @@ from typing import Any
 
 log = logging.getLogger("nat64d")
 
+COMMAND = (sys.executable, "-P", "-m", "nat64d.dns64.process")  # -P: nothing is loaded from where the daemon stands
 # LIMITS
 PATIENCE = 5.0  # seconds a process has to open its sockets, or to report
 AGAIN = 1.0  # seconds until one that ended is started again, twice as many each time
@@ -52,7 +53,7 @@ class Child:
     async def _start(self) -> None:
         async with self._reading:
             self._process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "nat64d.dns64.process"),
+                *COMMAND,
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
             )
