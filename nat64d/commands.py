@@ -70,8 +70,11 @@ def counters(
             _print(json.dumps(row) for row in (*packets, *queries, *events))
         else:
             tables = ((text.COUNTERS, packets), (text.QUERIES, queries), (text.EVENTS, events))
-            shown = [text.table(columns, rows) for columns, rows in tables if rows or columns is not text.QUERIES]
-            _print(line for at, lines in enumerate(shown) for line in (*[""][:at], *lines))
+            lines = []
+            for columns, rows in tables:
+                if rows or columns is not text.QUERIES:  # there may be no name server
+                    lines += ["", *text.table(columns, rows)]
+            _print(lines[1:])
 
 
 def sessions(

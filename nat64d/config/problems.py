@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from itertools import pairwise
 from typing import Any, NamedTuple, get_args
 
 from pydantic import BaseModel, ValidationError
@@ -79,8 +80,10 @@ def _key(raw: Mapping[str, Any], path: Path) -> str:
         name = f"[[{name}]]"
     elif rest or isinstance(content, dict):
         name = f"[{name}]"
-    steps = [f" #{step + 1} " if isinstance(step, int) else f".{toml.key(step)}" for step in rest]
-    return f"{name} {''.join(steps).replace(' .', ' ').strip(' .')}".rstrip()
+    for before, step in pairwise((0, *rest)):
+        joint = "." if isinstance(before, str) and isinstance(step, str) else " "
+        name += joint + (f"#{step + 1}" if isinstance(step, int) else toml.key(step))
+    return name
 
 
 def _value(raw: Mapping[str, Any], path: Path) -> str:

@@ -77,7 +77,7 @@ class GatewayCollector(Collector):
         for row in queries(report):
             ended.add_metric((row["outcome"],), row["queries"])
         asked = CounterMetricFamily("nat64d_dns64_server_asked", "Questions to a name server.", labels=("server",))
-        failed = CounterMetricFamily("nat64d_dns64_server_failed", "... that it did not answer.", labels=("server",))
+        failed = CounterMetricFamily("nat64d_dns64_server_failed", "Those not answered.", labels=("server",))
         seconds = GaugeMetricFamily("nat64d_dns64_server_seconds", "Until it answers, smoothed.", labels=("server",))
         for row in name_servers(report):
             for family, key in ((asked, "asked"), (failed, "failed"), (seconds, "seconds")):
