@@ -15,7 +15,7 @@ from nat64d.config import Config
 from nat64d.config.addresses import split_listener
 from nat64d.dataplane.rtnetlink import interface_addresses
 from nat64d.dns64.children import Children
-from nat64d.dns64.exchange import servers_in
+from nat64d.dns64.exchange import DNS, servers_in
 from nat64d.dns64.listening import obstacle
 from nat64d.dns64.outcome import EVENTS
 from nat64d.dns64.plan import RESOLV_CONF, listeners, non_global, plan, system_servers
@@ -52,7 +52,7 @@ def planned(config: Config, found: Facts, listening: Sequence[str]) -> dict[str,
     """The plan of a name server that listens there."""
     own: list[IPv4Address | IPv6Address] = []
     for address, port in map(split_listener, listening):
-        if port == 53:
+        if port == DNS:
             own += [a for a in found.addresses if a.version == address.version] if address.is_unspecified else [address]
     document = plan(config, found.links, non_global(), system_servers(found.resolv, own))
     return {**document, "listen": listeners(listening)}
@@ -71,7 +71,8 @@ class NameServer:
         self._strangers: set[str] = set()
         self._wanted = config.dns64.listen
         self._ours: list[str] = []
-        self._plan: dict[str, Any] = {"upstream": []}
+        self._planned_for: tuple[Config, Facts, tuple[str, ...]] = (config, Facts((), (), ""), ())
+        self._plan = planned(*self._planned_for)
         self._children: Children | None = None
         self._following: asyncio.Task[None] | None = None
         self._loop = asyncio.get_running_loop()
@@ -140,14 +141,10 @@ class NameServer:
             await asyncio.sleep(FOLLOW)
             assert self._children is not None
             before, told = self._plan, self.warnings()
-            try:
-                await self._look()
-            except (OSError, NetlinkError) as error:
-                log.error("the name server cannot look at this host: %s", error)  # noqa: TRY400
-                continue
+            await self._look()
             report = await self._children.report()
             self.broken = report.get("problems", [])
-            if self._plan != before or self.broken:
+            if self._plan is not before or self.broken:
                 self._children.use(self._plan)
             self._judge(report.get("upstream", {}))
             self._tell_of(report.get("stranger", ""))
@@ -182,10 +179,17 @@ class NameServer:
                 log.info("no longer so: %s", sentence)
 
     async def _look(self) -> None:
-        """Plan anew. What is told to other threads is replaced, not changed."""
-        self.taken, found = await asyncio.to_thread(self._see)
+        """Plan anew, if there is anything new: a plan may hold a hundred thousand mappings. What is told to other
+        threads is replaced, not changed."""
+        try:
+            self.taken, found = await asyncio.to_thread(self._see)
+        except (OSError, NetlinkError) as error:
+            log.error("the name server cannot look at this host: %s", error)  # noqa: TRY400
+            return
         self._ours += [where for where in self._wanted if where not in self._ours and where not in self.taken]
-        self._plan = planned(self.config, found, self._ours)
+        seen = (self.config, found, tuple(self._ours))
+        if seen != self._planned_for:
+            self._planned_for, self._plan = seen, planned(*seen)
 
     def _see(self) -> tuple[dict[str, str], Facts]:
         """Why it cannot listen where it does not yet, and the host."""

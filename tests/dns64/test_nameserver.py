@@ -46,10 +46,11 @@ def port() -> int:
 
 @pytest.fixture
 def upstream(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
-    """Whom the plan names, whatever the configuration does: a port of the loopback."""
+    """Whom the plan names, whatever the configuration does: a port of the loopback. Another one is another
+    resolv.conf."""
     chosen = {"port": 9}
     monkeypatch.setattr(module, "FOLLOW", 0.05)
-    monkeypatch.setattr(module, "facts", lambda: Facts(LINKS, ADDRESSES, ""))
+    monkeypatch.setattr(module, "facts", lambda: Facts(LINKS, ADDRESSES, f"# {chosen['port']}"))
     monkeypatch.setattr(module, "planned", lambda *a: planned(*a) | {"upstream": [["127.0.0.1", chosen["port"], None]]})
     return chosen
 
@@ -167,12 +168,9 @@ def test_a_taken_port_is_named_with_its_holder_and_taken_when_free(port: int, up
     async def listens(one: NameServer) -> bool:
         return bool((await asyncio.to_thread(one.report)).get("listening"))
 
-    holder = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    holder.bind(("127.0.0.1", port))
-    try:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as holder:
+        holder.bind(("127.0.0.1", port))
         run(configured(port), body)
-    finally:
-        holder.close()
 
 
 def test_what_only_the_process_notices_is_told_and_tried_again(
@@ -188,12 +186,9 @@ def test_what_only_the_process_notices_is_told_and_tried_again(
         return one.warnings() == sentences
 
     monkeypatch.setattr(module, "obstacle", lambda *_: None)
-    holder = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    holder.bind(("127.0.0.1", port))
-    try:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as holder:
+        holder.bind(("127.0.0.1", port))
         run(configured(port), body)
-    finally:
-        holder.close()
 
 
 def test_who_is_refused_is_logged_once(port: int, upstream: dict[str, int], caplog: pytest.LogCaptureFixture) -> None:
@@ -240,6 +235,32 @@ def test_events_have_a_row_each_also_while_nothing_answers(port: int, upstream: 
     run(configured(port), body)
     rows: list[dict[str, Any]] = asyncio.run(before_it_starts(port))
     assert [row["event"] for row in rows] == list(EVENTS)
+
+
+def test_a_plan_is_made_anew_only_for_something_new(
+    port: int, upstream: dict[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks, plans = [], []
+
+    def seen() -> Facts:
+        looks.append(1)
+        return Facts(LINKS[: 1 + (len(looks) > 4)], ADDRESSES, "")
+
+    def counted(*given: Any) -> dict[str, Any]:
+        plans.append(1)
+        return planned(*given)
+
+    async def body(one: NameServer) -> None:
+        before = len(plans)
+        await until(looked)
+        assert len(plans) == before + 1, "the second link"
+
+    async def looked() -> bool:
+        return len(looks) > 7
+
+    monkeypatch.setattr(module, "facts", seen)
+    monkeypatch.setattr(module, "planned", counted)
+    run(configured(port), body)
 
 
 async def before_it_starts(port: int) -> list[dict[str, Any]]:
