@@ -19,6 +19,7 @@ from nat64d.dns64.nameserver import facts, planned
 from nat64d.dns64.plan import RESOLV_CONF, non_global, plan, system_servers
 from nat64d.dns64.policy import policy_in
 from nat64d.dns64.process import Process
+from nat64d.dns64.reply import BUFFER
 from nat64d.dns64.wire import IN, RD, Edns, Message, Question, name_of, text_of, write
 
 Address = IPv4Address | IPv6Address
@@ -65,9 +66,11 @@ def _question(name: str, type_: str) -> Question:
 async def _asked(config: Config, question: Question, client: Address | None) -> tuple[bytes, list[str]]:
     """The answer, and what was told on the way to it."""
     given = config.dns64 or Dns64()
-    process = Process(planned(config, await asyncio.to_thread(facts), given.listen) | {"cache": 0})
+    document = planned(config, await asyncio.to_thread(facts), given.listen) | {"cache": 0}
+    process = Process(document)
+    process.know(document)
     process.ready = True
-    query = Message(0, RD, question, ([], [], []), Edns(1232, 0, 0, False, b""))
+    query = Message(0, RD, question, ([], [], []), Edns(BUFFER, 0, 0, False, b""))
     told: list[str] = []
     try:
         number = len(given.policy)

@@ -72,6 +72,7 @@ class Connection(Framed):
         if self._connections.admit(self):
             self._rest()
         else:
+            self._resolver.counters.turned_away += 1
             self.abort()
 
     def received(self, octets: bytes) -> None:
@@ -84,7 +85,7 @@ class Connection(Framed):
         answer, query, number = self._resolver.at_once(octets, self.client)
         if answer is not None:
             self._answer(answer)
-        elif query is not None and number is not None:
+        elif query is not None:
             self._waiting.add(asyncio.get_running_loop().create_task(self._resolve(query, number)))
 
     def eof_received(self) -> bool:

@@ -36,11 +36,11 @@ class Outcome(StrEnum):
 
 
 class Counters:
-    """How queries ended, each once; and how many TCP clients were hung up on."""
+    """How queries ended, each once; and how many TCP clients were turned away or hung up on."""
 
     def __init__(self) -> None:
         self.counts: dict[Outcome, int] = {}
-        self.unread = 0
+        self.turned_away = self.unread = 0
         self.stranger = ""  # the client that was refused last
 
     def add(self, outcome: Outcome) -> None:
@@ -53,6 +53,7 @@ EVENTS = {
     "dns64_answer_strange": "Answers of name servers to no question of ours: late ones, or forged (RFC 5452).",
     "dns64_answer_mismatched": "Answers with the ID of a question of ours, to another question (RFC 5452).",
     "dns64_answer_case": "Answers in other letters than the question (0x20): it was asked again by TCP.",
+    "dns64_client_turned_away": "TCP clients that found all connections taken, or all of one client.",
     "dns64_client_unread": "TCP clients that asked and did not read: they were hung up on.",
     "dns64_process_restarted": "A process of the name server ended, and was started again.",
 }

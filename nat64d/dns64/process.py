@@ -21,7 +21,7 @@ from nat64d.dns64.maps import Maps
 from nat64d.dns64.policy import policy_in
 from nat64d.dns64.rates import Rates
 from nat64d.dns64.resolver import Resolver
-from nat64d.dns64.server import Server
+from nat64d.dns64.server import Listener
 from nat64d.dns64.upstream import Upstreams
 
 LINE = 64 << 20  # octets of a plan: a hundred thousand mappings
@@ -36,10 +36,9 @@ class Process:
         self.resolver = Resolver(self.upstreams, Cache(plan["cache"]), lambda: self.ready)
         self._pairs: list[list[str]] = []
         self._maps = Maps([])
-        self.know(plan)
         self.problems: list[str] = []
         self._rates, self._shared = Rates(plan["rate"]), plan["processes"] > 1
-        self._servers: dict[str, Server] = {}
+        self._servers: dict[str, Listener] = {}
 
     def know(self, plan: dict[str, Any]) -> None:
         """Whom to serve, and whom to ask."""
@@ -56,7 +55,7 @@ class Process:
         for text in self._servers.keys() - wanted.keys():
             await self._servers.pop(text).close()
         for text in [text for text in wanted if text not in self._servers]:
-            server = Server(self.resolver, self._rates, self._shared)
+            server = Listener(self.resolver, self._rates, self._shared)
             try:
                 await server.listen(wanted[text].address, wanted[text].port)
             except OSError as error:
@@ -83,6 +82,7 @@ class Process:
                 "dns64_answer_strange": strange.strange,
                 "dns64_answer_mismatched": strange.mismatched,
                 "dns64_answer_case": strange.case,
+                "dns64_client_turned_away": self.resolver.counters.turned_away,
                 "dns64_client_unread": self.resolver.counters.unread,
             },
             "upstream": {

@@ -27,11 +27,11 @@ _ancillary = socket.CMSG_SPACE(20)
 _link_local = b"\xfe\x80"
 
 Ancillary = tuple[int, int, bytes]
-Source = tuple[Any, ...]  # as recvfrom() gives it
-Path = tuple[Source, Ancillary | None]  # where a reply goes, and from which address of ours
+Peer = tuple[Any, ...]  # as recvfrom() gives it
+Path = tuple[Peer, Ancillary | None]  # where a reply goes, and from which address of ours
 
 
-class Server:
+class Listener:
     """Listens at one transport address by UDP and TCP."""
 
     def __init__(self, resolver: Resolver, rates: Rates, shared: bool = False) -> None:
@@ -100,7 +100,7 @@ class Server:
             answer, query, number = self._resolver.at_once(octets, client)
             if answer is not None:
                 self._send(answer, octets, path)
-            elif query is not None and number is not None:
+            elif query is not None:
                 self._run(self._answer(query, number, octets, path))
 
     def _receive(self) -> tuple[bytes, Path]:

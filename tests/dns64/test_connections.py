@@ -14,7 +14,7 @@ from nat64d.dns64.exchange import Server as Upstream
 from nat64d.dns64.policy import Policy, ranges_for
 from nat64d.dns64.rates import Rates
 from nat64d.dns64.resolver import Resolver
-from nat64d.dns64.server import Server
+from nat64d.dns64.server import Listener
 from nat64d.dns64.upstream import Upstreams
 from tests.dns64.zone import Zone, serve
 
@@ -26,8 +26,8 @@ Reader, Writer = asyncio.StreamReader, asyncio.StreamWriter
 class Clients:
     """What a test may do: connections to the server, and a look at its counters."""
 
-    def __init__(self, server: Server, resolver: Resolver) -> None:
-        self._server, self.counts = server, resolver.counters.counts
+    def __init__(self, server: Listener, resolver: Resolver) -> None:
+        self._server, self.counters, self.counts = server, resolver.counters, resolver.counters.counts
         self.connections: Connections = server._connections
         self._writers: list[Writer] = []
 
@@ -72,7 +72,7 @@ def run(body: Callable[[Clients], Awaitable[None]], rate: int = 0) -> None:
         upstreams = Upstreams([Upstream(ip_address("127.0.0.1"), port)])
         resolver = Resolver(upstreams, Cache(1 << 20), lambda: True)
         resolver.use([POLICY])
-        server = Server(resolver, Rates(rate))
+        server = Listener(resolver, Rates(rate))
         await server.listen(ip_address("127.0.0.1"), 0)
         clients = Clients(server, resolver)
         try:
@@ -160,6 +160,7 @@ def test_who_does_not_read_is_hung_up_on_before_his_answers_fill_the_memory(monk
             for one in clients.connections.open:
                 most = max(most, one.transport.get_write_buffer_size())  # type: ignore[union-attr]
         assert 0 < most <= connections.UNREAD + size + 2
+        assert clients.counters.unread == 1
 
     run(body)
 
@@ -208,6 +209,7 @@ def test_one_client_does_not_take_the_connections_of_the_others(monkeypatch: pyt
     async def body(clients: Clients) -> None:
         addresses = ["127.0.0.1"] * 3 + ["127.0.0.2"] * 2
         assert [await asked(clients, address) for address in addresses] == [True, True, False, True, False]
+        assert clients.counters.turned_away == 2
         clients.close()
         await until(lambda: not clients.connections.open)
         assert await asked(clients, "127.0.0.1")

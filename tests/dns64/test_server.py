@@ -17,7 +17,7 @@ from nat64d.dns64.exchange import Server as Upstream
 from nat64d.dns64.policy import Policy, ranges_for
 from nat64d.dns64.rates import Rates
 from nat64d.dns64.resolver import Resolver
-from nat64d.dns64.server import Server
+from nat64d.dns64.server import Listener
 from nat64d.dns64.upstream import Upstreams
 from tests.dns64.zone import Zone, serve
 
@@ -39,7 +39,7 @@ def run(ask: Ask, *, address: str = "127.0.0.1", rate: int = 0, policy: Policy =
         upstreams = Upstreams([Upstream(ip_address("127.0.0.1"), port)])
         resolver = Resolver(upstreams, Cache(100000), lambda: True)
         resolver.use([policy])
-        server = Server(resolver, Rates(rate))
+        server = Listener(resolver, Rates(rate))
         await server.listen(ip_address(address), 0)
         try:
             return await ask(server.port)
