@@ -44,6 +44,7 @@ from nat64d.config.values import (
     whole,
 )
 from nat64d.defaults import SOCKET
+from nat64d.dns64.policy import MAPPED
 
 Protocol = Literal["tcp", "udp", "icmp"]
 Shared = Literal["tcp", "udp", "icmp", "other"]
@@ -290,7 +291,7 @@ class Dns64(Section):
         "system"
     )
     clients: Annotated[Prefixes | Literal["local"], By(either("local", several(prefix, "prefixes", least=1)))] = "local"
-    exclude: Annotated[Prefixes6, By(several(prefix6, "IPv6 prefixes"))] = (IPv6Network("::ffff:0:0/96"),)
+    exclude: Annotated[Prefixes6, By(several(prefix6, "IPv6 prefixes"))] = (MAPPED,)
     exclude_names: Names = ()
     force_names: Names = ()
     ranges: tuple[Dns64Range, ...] = ()

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, Protocol
 
 from nat64d.dns64.wire import HEADER
 
+DNS = 53  # the port
 # LIMITS
 PORTS = 32  # UDP sockets, each with a port of the kernel's choice
 PORT_QUESTIONS = 256  # asked from a port before another one is taken

@@ -5,14 +5,13 @@ from collections.abc import Callable, Iterable, Iterator
 from ipaddress import IPv4Address, IPv6Address, IPv6Network
 from typing import NamedTuple
 
-from nat64d.dns64.exchange import Server
+from nat64d.dns64.exchange import DNS, Server
 from nat64d.dns64.local import IPV4ONLY, TTL, WELL_KNOWN4, reverse4_name
 from nat64d.dns64.policy import Policy, embed
 from nat64d.dns64.wire import text_of
 
 # RFC 8781 section 4.1: seconds of a PREF64 option, a multiple of 8, and the default of a router's own lifetime
 LIFETIME = 1800
-DNS = 53
 
 PRIVATE = "every IPv4 address is written under the prefix, also private and loopback ones (RFC 6052 section 3.1)."
 ONE_PREFIX = "one prefix for all of IPv4: ranges under a prefix of their own are left out."

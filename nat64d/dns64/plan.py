@@ -10,29 +10,24 @@ from ipaddress import (
     IPv6Address,
     IPv6Network,
     ip_address,
-    ip_network,
     summarize_address_range,
 )
 from pathlib import Path
 from typing import Any
 
 from nat64d.config.addresses import split_listener, split_name_server
-from nat64d.config.models import WELL_KNOWN, Config, Dns64
-from nat64d.dns64.exchange import Server
+from nat64d.config.models import PRIVATE4, WELL_KNOWN, Config, Dns64
+from nat64d.dns64.exchange import DNS, Server
 from nat64d.dns64.policy import Policy, Range, ranges_for
 from nat64d.dns64.wire import name_of
 
 Network = IPv4Network | IPv6Network
 # Whom an embedded resolver may serve without being asked to (never the Internet): loopback, RFC 1918, RFC 6598, RFC
 # 4193, link-local.
-LOCAL = tuple(
-    map(
-        ip_network,
-        (
-            *("127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "169.254.0.0/16"),
-            *("::1/128", "fc00::/7", "fe80::/10"),
-        ),
-    )
+LOCAL: tuple[Network, ...] = (
+    IPv4Network("127.0.0.0/8"),
+    *PRIVATE4,
+    *map(IPv6Network, ("::1/128", "fc00::/7", "fe80::/10")),
 )
 RESOLV_CONF = Path("/etc/resolv.conf")
 
@@ -120,4 +115,4 @@ def system_servers(text: str, own: Iterable[IPv4Address | IPv6Address]) -> list[
             except ValueError:
                 continue
     mine = set(own)
-    return [Server(address, 53) for address in dict.fromkeys(addresses) if address not in mine]
+    return [Server(address, DNS) for address in dict.fromkeys(addresses) if address not in mine]

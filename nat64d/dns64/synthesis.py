@@ -2,9 +2,10 @@
 round for A queries of IPv4 clients (DNS46). Pure functions."""
 
 from enum import Enum
+from ipaddress import IPv6Network
 
 from nat64d.dns64.policy import Policy
-from nat64d.dns64.reply import error_codes
+from nat64d.dns64.reply import BUFFER, error_codes
 from nat64d.dns64.wire import (
     AAAA,
     AD,
@@ -66,18 +67,18 @@ def look_at(answer: Message | None, policy: Policy) -> Finding:
     records = [record for record in chain(answer, answer.question.type) if record.type == answer.question.type]
     if not records:
         return Finding.EMPTY
-    excluded = [drops(policy, answer, record) for record in records]
+    excluded = [dropped_by(policy, answer, record) is not None for record in records]
     if all(excluded):
         return Finding.EXCLUDED
     return Finding.FILTER if any(excluded) else Finding.USE
 
 
-def drops(policy: Policy, answer: Message, record: Record) -> bool:
-    """Whether a record of an answer is taken for none."""
+def dropped_by(policy: Policy, answer: Message, record: Record) -> bytes | IPv6Network | None:
+    """The name of force_names, or the prefix of exclude, for which a record of an answer is taken for none."""
     if record.type != AAAA:
-        return False
+        return None
     forced = policy.forces(answer.question.key) or policy.forces(record.name.lower())
-    return forced is not None or policy.excludes(record.data) is not None
+    return forced or policy.excludes(record.data)
 
 
 def chain(answer: Message, type_: int) -> list[Record]:
@@ -119,7 +120,7 @@ def stops_at(answer: Message) -> bytes | None:
 
 def without_excluded(answer: Message, policy: Policy) -> Message:
     """Section 5.1.4: the answer without the AAAA records that are taken for none, nor signatures over the set."""
-    kept = [record for record in answer.sections[0] if not drops(policy, answer, record) and _signed(record) != AAAA]
+    kept = [r for r in answer.sections[0] if dropped_by(policy, answer, r) is None and _signed(r) != AAAA]
     return answer._replace(flags=answer.flags & ~AD, sections=(kept, *answer.sections[1:]))
 
 
@@ -176,6 +177,6 @@ def basis(finding: Finding, other: Message) -> Message | None:
 
 def failure(query: Message, rcode: int = SERVFAIL, options: bytes = b"") -> Message:
     """An answer without records; EDNS only to those who spoke it."""
-    edns = Edns(1232, rcode >> 4, 0, query.edns.dnssec, options) if query.edns else None
+    edns = Edns(BUFFER, rcode >> 4, 0, query.edns.dnssec, options) if query.edns else None
     flags = QR | RA | query.flags & 0x7910 | rcode & RCODE
     return Message(query.id, flags, query.question, ([], [], []), edns)

@@ -1,12 +1,12 @@
 """What a query's way is told in: a sentence for each thing that was asked, got, left out and made, and why."""
 
 from collections.abc import Callable, Iterator
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv4Address, IPv6Address, IPv6Network
 
 from nat64d.dns64 import wire
 from nat64d.dns64.policy import Policy
 from nat64d.dns64.reply import Reply
-from nat64d.dns64.synthesis import OTHER, TTL_WITHOUT_SOA, chain, soa_ttl
+from nat64d.dns64.synthesis import OTHER, TTL_WITHOUT_SOA, chain, dropped_by, soa_ttl
 from nat64d.dns64.wire import AAAA, NOERROR, SOA, A, Message, Question, Record, text_of
 
 Tell = Callable[[str], None]
@@ -79,14 +79,11 @@ def spared(query: Message, policy: Policy, ready: bool) -> str:
 def excluded(answer: Message, policy: Policy) -> Iterator[str]:
     """Each record that is taken for none, and by which rule."""
     for record in chain(answer, AAAA):
-        if record.type != AAAA:
-            continue
-        forced = policy.forces(answer.question.key) or policy.forces(record.name.lower())
-        prefix = policy.excludes(record.data)
-        if forced:
-            yield f"AAAA {_data(record)} is left out: force_names has {text_of(forced)}"
-        elif prefix:
-            yield f"AAAA {_data(record)} is left out: it is in {prefix} (RFC 6147 5.1.4)"
+        match dropped_by(policy, answer, record):
+            case bytes(name):
+                yield f"AAAA {_data(record)} is left out: force_names has {text_of(name)}"
+            case IPv6Network() as prefix:
+                yield f"AAAA {_data(record)} is left out: it is in {prefix} (RFC 6147 5.1.4)"
 
 
 def made(empty: Message | None, other: Message, policy: Policy) -> Iterator[str]:

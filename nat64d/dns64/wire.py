@@ -344,18 +344,6 @@ def ends_with(name: bytes, suffix: bytes) -> bool:
     return at == cut
 
 
-def ttls(octets: bytes, question_end: int) -> list[int]:
-    """The offsets of the TTL fields of all records but OPT, of a message that `read` took."""
-    at, found = question_end, []
-    for _ in range(sum(_header.unpack_from(octets)[3:])):
-        at = skip_name(octets, at)
-        type_, _, _, length = _fixed.unpack_from(octets, at)
-        if type_ != OPT:
-            found.append(at + 4)
-        at += _fixed.size + length
-    return found
-
-
 def least_ttl(records: Iterable[Record], default: int) -> int:
     """The smallest TTL."""
     return min((record.ttl for record in records), default=default)

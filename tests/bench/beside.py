@@ -12,7 +12,6 @@ from statistics import median
 from typing import Annotated, NamedTuple
 
 import typer
-from rich.console import Console
 
 from nat64d.lab import Lab, Namespace
 from tests.bench import dns, paths, report
@@ -107,14 +106,8 @@ def main(
     markdown: Annotated[bool, typer.Option("--markdown", help="Print the table as Markdown.")] = False,
 ) -> None:
     """Forward packets beside DNS load."""
-    console = Console(stderr=True)
-    if reason := dns.obstacle("iperf3"):
-        console.print(reason)
-        raise typer.Exit(2)
-    with console.status("") as status:
-        rows = compare(rounds, seconds, status.update)
-    out = Console(width=max(console.width, report.WIDTH), highlight=False, markup=False)
-    out.print(report.markdown(*cells(rows)) if markdown else report.screen(title(rounds, seconds), *cells(rows)))
+    reason = dns.obstacle("iperf3")
+    dns.show(reason, lambda say: cells(compare(rounds, seconds, say)), title(rounds, seconds), markdown)
 
 
 if __name__ == "__main__":

@@ -73,6 +73,9 @@ forward-zone:
 """
 
 
+Table = tuple[list[str], list[list[str]]]  # head and body
+
+
 class Measure(NamedTuple):
     """One row: the questions, and how many a second (0: as many as are answered)."""
 
@@ -257,7 +260,7 @@ def obstacle(*more: str) -> str | None:
     return f"{missing[0]} is not installed." if missing else lab.obstacle()
 
 
-def cells(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
+def cells(rows: Sequence[Row]) -> Table:
     """Head and body of the table."""
     subjects = list(dict.fromkeys(row.subject for row in rows))
     body = []
@@ -300,16 +303,21 @@ def main(
     markdown: Annotated[bool, typer.Option("--markdown", help="Print the table as Markdown.")] = False,
 ) -> None:
     """Compare the name server with unbound."""
+    show(obstacle(), lambda say: cells(compare(rounds, seconds, say)), title(rounds, seconds), markdown)
+
+
+def show(reason: str | None, measured: Callable[[Callable[[str], None]], Table], heading: str, markdown: bool) -> None:
+    """Measure and print a table, below the machine it comes from; or why that cannot be."""
     console = Console(stderr=True)
-    if reason := obstacle():
+    if reason:
         console.print(reason)
         raise typer.Exit(2)
     facts = report.host()
     with console.status("") as status:
-        rows = compare(rounds, seconds, status.update)
+        table = measured(status.update)
     out = Console(width=max(console.width, report.WIDTH), highlight=False, markup=False)
     out.print(report.sentence(facts))
-    out.print(report.markdown(*cells(rows)) if markdown else report.screen(title(rounds, seconds), *cells(rows)))
+    out.print(report.markdown(*table) if markdown else report.screen(heading, *table))
 
 
 if __name__ == "__main__":

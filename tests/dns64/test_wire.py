@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nat64d.dns64 import wire
+from nat64d.dns64.reply import layout
 from tests.dns64.zone import SOA, reply
 
 LINES = [
@@ -203,7 +204,7 @@ def test_what_lies_behind_a_message_is_not_part_of_it() -> None:
 
 def test_the_ttl_fields_are_those_of_all_records_but_opt() -> None:
     octets = answered(LINES).to_wire()
-    found = [int.from_bytes(octets[at : at + 4], "big") for at in wire.ttls(octets, wire.read_question(octets).end)]
+    found = [int.from_bytes(octets[at : at + 4], "big") for at in layout(octets, wire.read_question(octets).end)[0]]
     assert found == [300, 60, 60, 60, 60, 60, 60]
 
 

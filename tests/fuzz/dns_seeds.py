@@ -11,6 +11,7 @@ import dns.rdatatype
 import dns.update
 
 from nat64d.dns64 import wire
+from nat64d.dns64.reply import layout
 from tests.dns64.zone import SOA, reply
 
 WWW, WEB, APEX = "www.example.", "web.cdn.example.net.", "example."
@@ -55,7 +56,7 @@ def seed_of(octets: bytes) -> Seed:
     """A message that `wire` reads, with its marks; of another one only those of the header."""
     try:
         end = wire.read(octets).question.end
-        fields = [at + step for at in wire.ttls(octets, end) for step in (-4, -2, 0, 4, 6)]
+        fields = [at + step for at in layout(octets, end)[0] for step in (-4, -2, 0, 4, 6)]
     except wire.WireError:
         end, fields = len(octets) - 4, []
     return Seed(
