@@ -71,8 +71,9 @@ class NameServer:
         self._strangers: set[str] = set()
         self._wanted = config.dns64.listen
         self._ours: list[str] = []
-        self._planned_for: tuple[Config, Facts, tuple[str, ...]] = (config, Facts((), (), ""), ())
-        self._plan = planned(*self._planned_for)
+        self._found = Facts((), (), "")
+        self._planned_for: tuple[Config, Facts, tuple[str, ...]] | None = None
+        self._plan: dict[str, Any] = {"upstream": []}
         self._children: Children | None = None
         self._following: asyncio.Task[None] | None = None
         self._loop = asyncio.get_running_loop()
@@ -182,14 +183,13 @@ class NameServer:
         """Plan anew, if there is anything new: a plan may hold a hundred thousand mappings. What is told to other
         threads is replaced, not changed."""
         try:
-            self.taken, found = await asyncio.to_thread(self._see)
+            self.taken, self._found = await asyncio.to_thread(self._see)
         except (OSError, NetlinkError) as error:
             log.error("the name server cannot look at this host: %s", error)  # noqa: TRY400
-            return
         self._ours += [where for where in self._wanted if where not in self._ours and where not in self.taken]
-        seen = (self.config, found, tuple(self._ours))
+        seen = (self.config, self._found, tuple(self._ours))
         if seen != self._planned_for:
-            self._planned_for, self._plan = seen, planned(*seen)
+            self._planned_for, self._plan = seen, await asyncio.to_thread(planned, *seen)
 
     def _see(self) -> tuple[dict[str, str], Facts]:
         """Why it cannot listen where it does not yet, and the host."""

@@ -237,6 +237,20 @@ def test_events_have_a_row_each_also_while_nothing_answers(port: int, upstream: 
     assert [row["event"] for row in rows] == list(EVENTS)
 
 
+def test_a_first_look_that_fails_does_not_keep_it_from_listening(
+    port: int, upstream: dict[str, int], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fails() -> Facts:
+        raise OSError("no buffer space")
+
+    async def body(one: NameServer) -> None:
+        assert one.status()["listening"] == [f"127.0.0.1:{port}"]
+        assert "the name server cannot look at this host: no buffer space" in caplog.text
+
+    monkeypatch.setattr(module, "facts", fails)
+    run(configured(port), body)
+
+
 def test_a_plan_is_made_anew_only_for_something_new(
     port: int, upstream: dict[str, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
