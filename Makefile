@@ -1,19 +1,24 @@
-# Every line of this file also works on a bare Debian 12: .ci/need installs the tools that are missing, pip the packages.
+# Everything here also works on a bare Debian 12: .ci/need installs missing programs, pip the Python packages.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo)
-PYTEST := $(BIN)/pytest -q
-# Seconds for `make fuzz`; packets for `make fuzz-long`; messages for `make fuzz-dns`; rounds for `make bench`; more arguments for `make run` (ARGS='-c /etc/nat64d/nat64d.toml').
+PYTEST := $(BIN)/pytest -q --durations=40
+# Seconds of `make fuzz`, packets of `make fuzz-long`, messages of `make fuzz-dns`, rounds of `make bench`;
+# more arguments of `make run` (ARGS='-c /etc/nat64d/nat64d.toml').
 SECONDS ?= 60
 ROUNDS ?= 3
 PACKETS ?= 1000000
 MESSAGES ?= 10000000
 ARGS ?=
+# How many passes of `make test` run at a time.
+JOBS ?= $(shell nproc)
 
 export PYTHON
 .DEFAULT_GOAL := help
+ifndef SIDE_BY_SIDE
 .NOTPARALLEL:
+endif
 
 ##@ Use
 run: $(VENV)/.run  ## run the gateway on this host (built-in default; ARGS='-c FILE' for a config)
@@ -23,8 +28,26 @@ demo: $(VENV)/.run tools-demo  ## show it without touching the host: everything 
 	$(AS_ROOT) $(BIN)/nat64d demo
 
 ##@ Develop
-test: check test-jit test-nojit test-bounds  ## everything CI runs: check, then the suite three ways
+test: $(VENV)/.test tools-e2e  ## everything CI runs: check, then the suite three ways, JOBS=2 passes at a time
+	@echo "== $(JOBS) passes at a time; each is shown when it ends"
+	@$(MAKE) --no-print-directory --jobs=$(JOBS) --keep-going --output-sync=target SIDE_BY_SIDE=yes $(PASSES)
 	@echo "== all green"
+
+# The longest come first. test-jit, test-rest and e2e wait for `compiled`; test-bounds compiles code of its own, test-nojit none.
+PASSES := compiled test-bounds test-rest test-jit test-nojit e2e check covered
+# The tests that run code of the data plane; all others test code that is plain Python in every pass, and run once (test-rest).
+# Too many packets for plain Python.
+FLOODS := tests/translator/test_error_limits.py tests/test_oracle_shares.py
+# BRANCHES take every branch of translator/, so that in plain Python these alone are measured, which doubles their time.
+BRANCHES := $(filter-out tests/translator/test_jit% $(FLOODS),$(wildcard tests/translator/test_*.py))
+# Random packets, captures, and what explains or replays them.
+TRAFFIC := tests/fuzz/test_fuzz.py $(addprefix tests/test_,case.py engines.py golden.py oracle.py oracle_error_limits.py \
+	oracle_lifetimes.py) $(addprefix tests/nat64d/test_,coalesce.py explain.py explain_live.py explain_walk.py replay.py \
+	replay_captures.py replay_determinism.py replay_history.py)
+BOUNDED := $(BRANCHES) tests/translator/test_error_limits.py tests/fuzz/test_fuzz.py tests/test_golden.py tests/test_oracle.py tests/nat64d/test_coalesce.py
+
+# Compiles what most tests call: in the first of them it would count against the time that a test has.
+WARM := $(BIN)/python -c 'from tests.case import Nat64; Nat64().send(bytes(1)); from nat64d.compiling.beside import complete; complete()'
 
 check: $(VENV)/.test  ## formatter, linter, types
 	@echo "== check: ruff format, ruff, mypy"
@@ -32,22 +55,44 @@ check: $(VENV)/.test  ## formatter, linter, types
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy
 
-test-jit: $(VENV)/.test tools-e2e  ## the suite as it runs in production, with the end-to-end part when root
-	@echo "== suite, compiled"
-	@$(PYTEST)
+compiled: $(VENV)/.test
+	@echo "== data plane, compiled for the suite and the end-to-end part"
+	@$(BIN)/python -m tests.compiled_types
 
-test-nojit: $(VENV)/.test  ## the unit part in plain Python, with branch coverage
-	@echo "== unit part, plain Python"
-	@NUMBA_DISABLE_JIT=1 $(PYTEST) -m "not e2e and not bench and not slow" --ignore=tests/test_architecture.py \
-		--cov --cov-report=term:skip-covered
+test-jit: compiled  ## the tests of the data plane, compiled as in production
+	@echo "== data plane, compiled"
+	@$(WARM)
+	@$(PYTEST) $(BRANCHES) $(TRAFFIC) $(FLOODS)
 
-test-bounds: $(VENV)/.test  ## whatever runs compiled code, with bounds checks
-	@echo "== compiled code, with bounds checks"
-	@NUMBA_BOUNDSCHECK=1 $(PYTEST) tests/translator tests/fuzz tests/test_golden.py tests/test_oracle.py \
-		tests/nat64d/test_coalesce.py tests/nat64d/test_replay*.py
+test-rest: compiled  ## all other tests: of what is plain Python in every pass
+	@echo "== suite without the data plane"
+	@$(WARM)
+	@COVERAGE_FILE=.coverage.rest $(PYTEST) -m "not e2e and not bench and not slow" --cov --cov-report= \
+		$(addprefix --ignore=,$(BRANCHES) $(TRAFFIC) $(FLOODS))
 
-e2e: $(VENV)/.test tools-e2e  ## only the end-to-end part (root)
-	@$(AS_ROOT) $(PYTEST) -m e2e
+e2e: compiled tools-e2e  ## real programs in network namespaces (root)
+	@echo "== end to end"
+	@$(if $(SIDE_BY_SIDE),,$(AS_ROOT)) $(PYTEST) -m "e2e and not slow"
+
+attack: compiled tools-e2e  ## every attack on pools of every size, and a table of what others noticed (root)
+	@$(AS_ROOT) $(PYTEST) -m e2e tests/e2e/attack
+
+test-nojit: $(VENV)/.test  ## the tests of the data plane in plain Python
+	@echo "== data plane, plain Python"
+	@COVERAGE_FILE=.coverage.plain NUMBA_DISABLE_JIT=1 $(PYTEST) --cov --cov-report= $(BRANCHES) \
+		tests/translator/test_error_limits.py::test_what_the_whole_refuses_costs_its_receiver_nothing
+	@NUMBA_DISABLE_JIT=1 $(PYTEST) $(TRAFFIC)
+
+test-bounds: $(VENV)/.test  ## the tests of the data plane, compiled with bounds checks
+	@echo "== data plane, compiled with bounds checks"
+	@NUMBA_BOUNDSCHECK=1 $(WARM)
+	@NUMBA_BOUNDSCHECK=1 $(PYTEST) $(BOUNDED)
+
+covered: test-rest test-nojit  ## test-rest and test-nojit, then their coverage: all of translator/, most of nat64d/
+	@echo "== branches covered"
+	@$(BIN)/coverage combine --quiet --keep .coverage.rest .coverage.plain
+	@$(BIN)/coverage report --include='translator/*' --fail-under=100
+	@$(BIN)/coverage report --include='nat64d/*' --fail-under=80
 
 fuzz: $(VENV)/.test  ## hostile packets for SECONDS=60, plain and with bounds checks
 	@$(BIN)/python -m tests.fuzz --seconds $(SECONDS)
@@ -75,14 +120,14 @@ bench-dns: $(VENV)/.test tools-bench  ## only the name server against unbound, R
 bench-replay: $(VENV)/.test  ## how fast a million packets replay
 	@$(BIN)/python -m tests.bench.replay
 
-readme: $(VENV)/.test  ## write the generated tables of README.md anew
+readme: $(VENV)/.test  ## write the generated tables of README.md and docs/
 	@$(BIN)/python -m tests.readme
 
 side: $(VENV)/.test tools-e2e  ## nat64d's name server, unbound and BIND before one difficult server: writes docs/dns64.md
 	@$(BIN)/python -m tests.dns64.side --write
 
 clean:  ## remove what the other targets made
-	rm -rf $(VENV) build dist .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) build dist .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 help:  ## this list
@@ -115,4 +160,4 @@ tools-e2e:
 tools-bench:
 	@.ci/need iproute2 iperf3 tayga ethtool unbound dnsperf
 
-.PHONY: run demo test check test-jit test-nojit test-bounds e2e fuzz fuzz-dns fuzz-long bench bench-dns replay replay-generic bench-replay readme side clean help tools-demo tools-e2e tools-bench
+.PHONY: run demo test check compiled test-jit test-nojit test-bounds covered e2e attack fuzz fuzz-dns fuzz-long bench bench-dns replay replay-generic bench-replay readme side clean help tools-demo tools-e2e tools-bench

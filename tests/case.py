@@ -26,13 +26,14 @@ nothing is written outside the packet and the headroom its new header needs, and
 checksums in all that comes out (`damaged=True`: but for a packet that came with a wrong one).
 
 Beside cases: `nat64 = Nat64(limits={"sessions": 16})` is the gateway in memory (an Engine); nat64.send(packet, at) ->
-Outcome, nat64.check(step), nat64.events() -> {"BIB_CREATED": 1}, nat64.tables, nat64.worker; nat64.offloaded(header,
+Ended, nat64.check(step), nat64.events() -> {"BIB_CREATED": 1}, nat64.tables, nat64.worker; nat64.offloaded(header,
 packet) -> (verdict, header, packets) for packets with a virtio_net_hdr. The fixture `nat64` is one with CONFIG.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from difflib import unified_diff
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -41,25 +42,37 @@ from scapy.layers.inet import IP, UDP, IPerror
 from scapy.layers.inet6 import IPerror6, IPv6ExtHdrFragment
 from scapy.packet import Packet
 
-from nat64d.config import Config, dump, loads
-from nat64d.engine import POISON, Engine, Outcome
-from tests.packets import CONFIG, GENERATED_ID, whole
+from nat64d.config.load import dump, loads
+from nat64d.config.models import Config
+from nat64d.offline.engine import POISON, Ended, Engine
+from tests.engines import Engines
+from tests.packets import CONFIG, whole
 from translator.packet.virtio import VNET_HEADER
-from translator.pipeline import HEADROOM, SLOT, process
+from translator.pipeline import receive
+from translator.tables.gateway import HEADROOM, SLOT, Gateway, new_worker
 from translator.verdict import Event, Verdict
 
 Sent = Packet | bytes
 CANARY = 64  # octets around each buffer of the engine
 BEGIN = 1_000_000.0  # seconds: the gateway has been up for a while when a test begins
 DONE = (Verdict.TRANSLATED, Verdict.HAIRPINNED)
+KNOWN: dict[str, Engines] = {}  # by the changes to CONFIG
 
 
 def config_of(**changes: Any) -> Config:
     """CONFIG with sections changed: tables key by key, lists as a whole; None leaves a key out."""
-    merged = dict(CONFIG)
-    for name, change in changes.items():
-        merged[name] = present(CONFIG.get(name, {}) | change) if isinstance(change, dict) else change
-    return loads(dump(Config.model_validate(present(merged))))
+    return engines_of(**changes).config
+
+
+def engines_of(**changes: Any) -> Engines:
+    """Engines of config_of(): kept, as most tests ask for a configuration that another test has asked for."""
+    wanted = repr(changes)
+    if wanted not in KNOWN:
+        merged = dict(CONFIG)
+        for name, change in changes.items():
+            merged[name] = present(CONFIG.get(name, {}) | change) if isinstance(change, dict) else change
+        KNOWN[wanted] = Engines(loads(dump(Config.model_validate(present(merged)))))
+    return KNOWN[wanted]
 
 
 def present(keys: dict[str, Any]) -> dict[str, Any]:
@@ -77,22 +90,23 @@ class Nat64(Engine):
     """The engine, watched: every packet it is sent is checked for what must hold whatever the packet."""
 
     def __init__(self, **changes: Any) -> None:
-        super().__init__(config_of(**changes))
-        self.engine_settings = self.settings
-        self.settings = replace(self.settings, identifications=np.full(65536, GENERATED_ID, np.int32))
+        engines = engines_of(**changes)
+        self.config, self.engine_settings = engines.config, engines.settings
         self.around_slot, self.slot = guarded()
         self.around_answer, answer = guarded()
-        self.worker = replace(self.worker, answer=answer)
+        worker = replace(new_worker(0), answer=answer)
+        self.gateway = Gateway(engines.predictable, engines.tables(), worker)
         self.written_at = HEADROOM
 
-    def send(self, packet: Sent, at: float = 0.0, damaged: bool = False) -> Outcome:
+    def send(self, packet: Sent, at: float = 0.0, damaged: bool = False) -> Ended:
         """Translate a packet `at` seconds after the test began."""
+        octets = bytes(packet)
         before, kept = self.worker.counters.copy(), self.worker.events[Event.FRAGMENTS_RELEASED]
         self.around_answer.fill(POISON)
         self.written_at = HEADROOM
-        outcome = super().send(bytes(packet), BEGIN + at)
+        outcome = super().send(octets, BEGIN + at)
         self._check_counters(before, outcome)
-        self._check_memory(bytes(packet), outcome, self.worker.events[Event.FRAGMENTS_RELEASED] - kept)
+        self._check_memory(octets, outcome, self.worker.events[Event.FRAGMENTS_RELEASED] - kept)
         for out in outcome.due:
             check_checksums(out)
         for out in [*outcome.packets, *filter(None, [outcome.answer])]:
@@ -106,11 +120,15 @@ class Nat64(Engine):
         self.around_slot.fill(POISON)
         self.slot[HEADROOM - VNET_HEADER :][: len(frame)] = frame
         end, now = HEADROOM + len(frame) - VNET_HEADER, round((BEGIN + at) * 1000)
-        out = process(self.settings, self.tables, self.worker, now, self.slot, HEADROOM, end)
+        out = receive(self.gateway, now, self.slot, HEADROOM, end)
         assert (self.around_slot[CANARY + end :] == POISON).all(), "wrote behind the packet"
-        return Verdict(out.verdict), bytes(self.slot[out.at - VNET_HEADER : out.at]), self._packets(out)
+        return (
+            Verdict(out.verdict),
+            bytes(self.slot[out.at - VNET_HEADER : out.at]),
+            [] if out.answer else self.outputs(out, now),
+        )
 
-    def check(self, step: "Step") -> Outcome:
+    def check(self, step: "Step") -> Ended:
         """Send a step's packet and compare everything it says."""
         outcome = self.send(step.sent, step.at, step.damaged)
         assert outcome.verdict == step.verdict, (
@@ -128,17 +146,18 @@ class Nat64(Engine):
         counts = self.worker.events + self.tables.events
         return {event.name: int(counts[event]) for event in Event if counts[event]}
 
-    def _packets(self, outcome: Any) -> list[bytes]:
+    def octets_of(self, output: Any) -> bytes:
+        outcome = output.outcome
         if outcome.end > outcome.at:
             self.written_at = min(self.written_at, outcome.at)
-        return super()._packets(outcome)
+        return super().octets_of(output)
 
-    def _check_counters(self, before: np.ndarray, outcome: Outcome) -> None:
+    def _check_counters(self, before: np.ndarray, outcome: Ended) -> None:
         counted = [(row, Verdict(verdict)) for row, verdict in np.argwhere(self.worker.counters != before).tolist()]
         assert counted == [(("6to4", "4to6").index(outcome.direction), outcome.verdict)]
         assert (self.worker.counters - before).sum() == 1
 
-    def _check_memory(self, packet: bytes, outcome: Outcome, released: int) -> None:
+    def _check_memory(self, packet: bytes, outcome: Ended, released: int) -> None:
         """The canaries, the slot outside the packet and the headroom it used, and all of a dropped packet. `released`:
         so many kept fragments came into the slot after it, or with it as one packet."""
         end = HEADROOM + len(packet)
@@ -146,7 +165,10 @@ class Nat64(Engine):
         last = CANARY + (SLOT if released else end)
         untouched = [self.around_slot[:first], self.around_slot[last:]]
         longest = max(len(out) for out in [*outcome.packets, outcome.answer or b"", *outcome.due, b""])
-        untouched += [self.around_answer[: CANARY + HEADROOM], self.around_answer[CANARY + HEADROOM + longest :]]
+        untouched += [
+            self.around_answer[: CANARY + HEADROOM - VNET_HEADER],
+            self.around_answer[CANARY + HEADROOM + longest :],
+        ]
         assert all((octets == POISON).all() for octets in untouched), f"wrote outside of {shown(packet)}"
         if not outcome.packets and not released:
             assert bytes(self.slot[HEADROOM:end]) == packet, f"dropped, yet written into: {shown(packet)}"
@@ -210,6 +232,7 @@ def compare(got: Sequence[bytes], wanted: Sequence[Sent]) -> None:
     pytest.fail(f"{len(got)} packets for {len(octets)}:\n{difference or hexes}", pytrace=False)
 
 
+@lru_cache(4096)  # a packet that is right stays right, and many tests send one again and again
 def check_checksums(octets: bytes) -> None:
     """scapy, asked to compute every checksum of a packet and of the whole one it quotes, comes to the same octets."""
     __tracebackhide__ = True

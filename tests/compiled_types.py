@@ -1,19 +1,27 @@
 """Compiles everything as the daemon does; prints what was missed, what became a float, and a wrong FUNCTIONS.
 
 A float in the data plane is an accident of type unification (signed with unsigned), and loses the low bits of a 64-bit
-word. Run with an empty compile cache: what comes from the cache has no types to look at.
+word. Code that comes from the compile cache has no types to look at, so the cache is emptied first and filled again:
+the suite then runs from it. The findings are kept in the cache too, and printed from there until a source changes.
 """
 
+import hashlib
 import importlib
 import pkgutil
+import shutil
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
+import numba
 from numba.core.dispatcher import Dispatcher
 
 import translator
-from nat64d.daemon import compile_all
-from nat64d.progress import FUNCTIONS
+from nat64d.compiling.beside import Part, complete
+from nat64d.compiling.entries import compile_part
+from nat64d.compiling.progress import FUNCTIONS
+from tests.architecture import ROOT
+from translator.jit.cache import cache_directory
 
 
 def dispatchers() -> dict[str, Dispatcher]:
@@ -29,24 +37,44 @@ def dispatchers() -> dict[str, Dispatcher]:
 def findings(name: str, dispatcher: Dispatcher) -> Iterator[str]:
     """What is wrong with one function."""
     if not dispatcher.overloads:
-        yield f"{name}: compile_all() does not reach it, the first packet would wait for the compiler"
+        yield f"{name}: compile_part() does not reach it, the first packet would wait for the compiler"
     for overload in dispatcher.overloads.values():
         for variable, kind in overload.type_annotation.typemap.items():
             if "float" in str(kind):
                 yield f"{name}: {variable} is {kind}"
 
 
-def main() -> int:
-    """Print the findings; nothing printed and 0 means good."""
-    compiled = len(compile_all())
-    if abs(compiled - FUNCTIONS) > 10:
-        print(f"nat64d/progress.py: FUNCTIONS is {FUNCTIONS}, a cold start compiles {compiled}")
+def sources() -> str:
+    """A digest of all that the findings depend on, apart from what names the cache's directory."""
+    digest = hashlib.sha256(f"{numba.__version__} {ROOT}".encode())
+    for file in sorted([*(ROOT / "nat64d").rglob("*.py"), *(ROOT / "translator").rglob("*.py"), Path(__file__)]):
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
+def compiled() -> Iterator[str]:
+    """The findings on everything, compiled now."""
+    count = len(compile_part(Part.EVERYTHING))
+    if abs(count - FUNCTIONS) > 10:
+        yield f"nat64d/compiling/progress.py: FUNCTIONS is {FUNCTIONS}, a cold start compiles {count}"
     functions = dispatchers()
     if not functions:
-        print("no compiled function found in translator/")
+        yield "no compiled function found in translator/"
     for name, dispatcher in functions.items():
-        for line in findings(name, dispatcher):
-            print(line)
+        yield from findings(name, dispatcher)
+
+
+def main() -> int:
+    """Print the findings; nothing printed means good."""
+    kept = cache_directory() / "findings"
+    digest = sources()
+    known, *lines = kept.read_text("utf-8").splitlines() if kept.exists() else [""]
+    if known != digest:
+        shutil.rmtree(cache_directory(), ignore_errors=True)
+        lines = list(compiled())
+        complete()
+        kept.write_text("\n".join([digest, *lines]), "utf-8")
+    print("\n".join(lines), end="\n" if lines else "")
     return 0
 
 

@@ -1,5 +1,7 @@
-"""What every test has around it: hypothesis profiles, and no silent skips in CI."""
+"""What every test has around it: hypothesis profiles, memory that is quick to get, and no silent skips in CI."""
 
+import ctypes
+import gc
 import os
 import re
 
@@ -9,14 +11,29 @@ from hypothesis import HealthCheck, settings
 # A skip that CI accepts: the reason it gives (a regular expression) and why that is right there.
 ALLOWED_SKIPS: dict[str, str] = {
     "the copy is made by compiled code": "in plain Python there is no other thread that would have to be kept away",
+    "plain Python adds without the compiler": "what is tested is the code that the compiler makes of a sum",
+    "nothing is compiled in plain Python": "what is tested is what becomes machine code, and where it is kept",
 }
 
 IN_PLAIN_PYTHON = os.environ.get("NUMBA_DISABLE_JIT", "0") == "1"
+WITH_BOUNDS_CHECKS = os.environ.get("NUMBA_BOUNDSCHECK", "0") == "1"
 
 # The first example of a property may have to compile what it tests: neither a deadline nor "too slow" means anything.
 settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
 settings.register_profile("plain-python", settings.get_profile("suite"), max_examples=30)
-settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "plain-python" if IN_PLAIN_PYTHON else "suite"))
+settings.register_profile("bounds", settings.get_profile("suite"), max_examples=50)
+PROFILE = "plain-python" if IN_PLAIN_PYTHON else "bounds" if WITH_BOUNDS_CHECKS else "suite"
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", PROFILE))
+
+# Otherwise glibc makes tables from those of the test before, and clears 20 MB that fresh pages have as zeros.
+M_MMAP_THRESHOLD, MIB = -3, 1 << 20
+ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, MIB)
+
+
+def pytest_collection_finish() -> None:
+    """What the modules hold stays: the collector need not look through it again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_configure(config: pytest.Config) -> None:

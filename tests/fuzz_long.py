@@ -22,8 +22,8 @@ from typing import Any, NamedTuple
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from nat64d.config import loads
-from nat64d.engine import Engine
+from nat64d.config.load import loads
+from nat64d.offline.engine import Engine
 from tests.reference.comparison import Comparison, DisagreementError
 from tests.reference.configured import Scope
 from tests.reference.settings import CONFIGS, SCOPE

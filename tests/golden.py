@@ -1,6 +1,6 @@
-"""Golden captures: `python -m tests.golden` replays every one of pcaps/ and compares the result byte for byte.
+"""Golden captures: `python -m tests.golden` replays each capture in pcaps/ and compares the result octet for octet.
 
-With `--write` the captures are made anew from tests/scenarios/, and only if the outcome is what the scenarios say.
+With `--write` it writes the captures again from tests/scenarios/, but only if every scenario is met.
 """
 
 import argparse
@@ -10,10 +10,10 @@ from pathlib import Path
 
 from scapy.layers.inet import IP
 
-from nat64d.config import load, loads
-from nat64d.replay.capture import Packet, Reader, Writer
-from nat64d.replay.compare import Comparison, Output, differing_fields
-from nat64d.replay.replay import Ended, Replay
+from nat64d.config.load import load, loads
+from nat64d.offline.capture import Packet, Reader, Writer
+from nat64d.offline.compare import Comparison, Output, differing_fields
+from nat64d.offline.replay import Ended, Replay
 from tests.scenarios import (
     PCAPS,
     STANDARD,
@@ -25,6 +25,7 @@ from tests.scenarios import (
     conversations,
     datagrams,
     errors,
+    foreign,
     fragments,
     hairpinned,
     headers,
@@ -34,11 +35,26 @@ from tests.scenarios import (
     pools,
     quoted,
     reassembly,
+    shares,
     tcp,
 )
 
 SESSIONS = (conversations, tcp, datagrams, pools, hairpinned)
-ROOMS = (*SESSIONS, mappings, addresses, headers, options, mtus, fragments, reassembly, errors, about, quoted)
+ROOMS = (
+    *SESSIONS,
+    mappings,
+    addresses,
+    headers,
+    options,
+    mtus,
+    fragments,
+    reassembly,
+    shares,
+    errors,
+    about,
+    quoted,
+    foreign,
+)
 SCENARIOS: list[Scenario] = [scenario for room in ROOMS for scenario in room.SCENARIOS]
 BEGIN = 1_700_000_000 * 10**9  # when the first packet of each capture is sent, in nanoseconds
 
@@ -48,11 +64,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.golden", description=__doc__)
     parser.add_argument("--write", action="store_true", help="make pcaps/ anew from tests/scenarios/")
     if parser.parse_args().write:
-        problems = [problem for scenario in SCENARIOS for problem in objections(scenario)]
+        problems = [problem for scenario in SCENARIOS for problem in objections(scenario, run(scenario))]
         if not problems:
             write_all()
     else:
-        problems = [problem for capture in captures() for problem in differences(capture)]
+        problems = [problem for capture in captures() for problem in differences(capture, replayed(capture))]
     for problem in problems:
         print(problem)
     print(f"{len(captures())} golden captures, {len(problems)} differences")
@@ -76,9 +92,15 @@ def config_of(capture: Path) -> Path:
 
 
 def replayed(capture: Path) -> list[Ended]:
-    """What becomes of a capture's packets."""
+    """How each packet of a capture ends."""
     with Reader(capture) as reader:
         return [ended for chunk in Replay(load(config_of(capture))).run(reader) for ended in chunk]
+
+
+def run(scenario: Scenario) -> list[Ended]:
+    """How each packet of a scenario ends; needs none of its files."""
+    replay = Replay(loads(scenario.config or STANDARD, scenario.name))
+    return [ended for chunk in replay.run(packets(scenario)) for ended in chunk]
 
 
 def verdicts(ends: list[Ended]) -> str:
@@ -86,9 +108,8 @@ def verdicts(ends: list[Ended]) -> str:
     return "".join(f"{ended.verdict.name.lower()}\n" for ended in ends)
 
 
-def differences(capture: Path) -> list[str]:
-    """In what the replay differs from the files kept; empty when in nothing."""
-    ends = replayed(capture)
+def differences(capture: Path, ends: list[Ended]) -> list[str]:
+    """How the replay of a capture differs from the packets and verdicts kept beside it; empty if it does not."""
     found: list[str] = []
     with Reader(beside(capture, ".expected.pcap")) as golden:
         comparison = Comparison(golden, lambda text: found.append(f"{capture.name}: {text}"))
@@ -111,17 +132,15 @@ def packets(scenario: Scenario) -> list[Packet]:
     return sent
 
 
-def objections(scenario: Scenario) -> Iterator[str]:
-    """In what the translator differs from a scenario."""
-    replay = Replay(loads(scenario.config or STANDARD, scenario.name))
-    ends = [ended for chunk in replay.run(packets(scenario)) for ended in chunk]
+def objections(scenario: Scenario, ends: list[Ended]) -> Iterator[str]:
+    """How the outcome differs from what the scenario demands."""
     for step, ended in zip(scenario.steps, ends, strict=True):
         for problem in step_objections(step, ended):
             yield f"{scenario.name}, #{ended.number}: {problem}"
 
 
 def step_objections(step: Step, ended: Ended) -> Iterator[str]:
-    """In what the end of one packet differs from what has to come of it."""
+    """How the outcome of one packet differs from what its step demands."""
     if ended.verdict.name.lower() != step.verdict:
         yield f"verdict {ended.verdict.name.lower()}, expected {step.verdict}"
     got, wanted = (*ended.due, *ended.outputs), (*step.due, *step.out)
@@ -142,7 +161,7 @@ def as_octets(packet: Sent, got: bytes) -> bytes:
 
 
 def write_all() -> None:
-    """Write every scenario's files, and remove those of none."""
+    """Write every scenario's files and remove all others. The caller has seen that no scenario is objected to."""
     for file in (*PCAPS.glob("*.pcap"), *PCAPS.glob("*.verdicts"), *PCAPS.glob("*.toml")):
         if file.name != "nat64d.toml":
             file.unlink()
@@ -171,15 +190,17 @@ def page() -> str:
 PAGE = """\
 # Golden captures
 
-Each `NAME.pcap` goes through the translator, by its own clock and without secret, and must become `NAME.expected.pcap`
-to the octet, with the verdicts of `NAME.verdicts`, a line a packet. The configuration is `NAME.toml` where there is
-one, else `nat64d.toml`.
+Each `NAME.pcap` is replayed with the capture's own timestamps as the clock and a fixed secret. The output must equal
+`NAME.expected.pcap` octet for octet, and `NAME.verdicts` has the verdict of each packet, one per line. The
+configuration is `NAME.toml` if that file exists, otherwise `nat64d.toml`.
 
     make replay                                                                     all of them
     nat64d replay NAME.pcap -c nat64d.toml --expect NAME.expected.pcap              one of them
 
-`tests/scenarios/` holds what is sent and what has to come of it, written by hand from the RFCs;
-`python -m tests.golden --write` makes these files from it, this page too.
+The scenarios in `tests/scenarios/` are written by hand from the RFCs: every packet sent, every packet expected, every
+verdict. `python -m tests.golden --write` makes the files of this directory, this page included. Inputs, verdicts and
+configurations are copies of the scenarios; each `NAME.expected.pcap` is recorded from the translator after its output
+was compared with the scenario. Recording adds one thing that a scenario may leave open: the IPv4 Identification.
 
 | Capture | What it shows |
 |---|---|

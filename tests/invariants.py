@@ -5,34 +5,31 @@ It reads the arrays as they lie and finds nothing by the product's own lookups; 
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
-from itertools import pairwise
+from functools import partial
 from typing import Any
 
 import numpy as np
 
+from tests.kept_fragments import check_fragments
+from tests.shares import check_inbound, check_subscribers, check_uses
+from translator.packet.addresses import TransportAddress, address4, address6
 from translator.packet.fields import ICMP, TCP, UDP
 from translator.session import bib as bibs
-from translator.session import hosts, sessions
-from translator.session.reassembly import REFUSED
+from translator.session import hosts, port_shares, sessions, subscribers
+from translator.session.pool4 import COUNT_OF
+from translator.session.simultaneous_open import count_of
 from translator.session.tcp_state import State
-from translator.tables import (
-    BIBS,
-    HEIGHT,
-    HOSTS,
-    NEVER_USED,
-    NONE,
-    PORTS,
-    SESSIONS,
-    SYN_OCTETS,
-    SYNS,
-    WHEEL,
-    Settings,
-    Tables,
-)
+from translator.tables.gateway import Gateway, new_worker
+from translator.tables.layout import NONE, PORTS, SYN_OCTETS, SYNS, WHEEL
+from translator.tables.settings import Settings
+from translator.tables.tables import BIBS, HEIGHT, HOSTS, NEVER_USED, SESSIONS, SUBSCRIBERS, USES, Tables
 from translator.verdict import Event
 
 Row = Any  # a record of one of the tables
 PROTOCOLS = (TCP, UDP, ICMP)  # in the order of the bitmaps of a pool row
+
+
+WORKER = new_worker(0)
 
 
 def check(tables: Tables, settings: Settings, monotonic: bool = True) -> None:
@@ -42,14 +39,19 @@ def check(tables: Tables, settings: Settings, monotonic: bool = True) -> None:
         SESSIONS: check_records(tables, SESSIONS, tables.sessions, "session"),
         BIBS: check_records(tables, BIBS, tables.bibs, "BIB entry"),
         HOSTS: check_records(tables, HOSTS, tables.hosts, "host"),
+        SUBSCRIBERS: check_records(tables, SUBSCRIBERS, tables.subscribers, "subscriber"),
+        USES: check_records(tables, USES, tables.uses, "use"),
     }
     check_indexes(tables, settings, living)
     check_bib_lists(tables, living)
     check_sessions(tables, settings, living[SESSIONS])
     check_wheel(tables, living[SESSIONS], monotonic)
+    check_inbound(tables, living[BIBS])
     check_hosts(tables, settings, living)
+    check_subscribers(tables, settings, living)
     check_ports(tables, settings, living[BIBS])
-    check_syns(tables, monotonic)
+    check_uses(tables, living)
+    check_syns(tables, settings, monotonic)
     check_events(tables, living)
     check_fragments(tables)
 
@@ -68,7 +70,13 @@ def check_records(tables: Tables, kind: int, rows: np.ndarray, name: str) -> lis
 
 def check_indexes(tables: Tables, settings: Settings, living: dict[int, list[int]]) -> None:
     """Each index has each live record once, under its hash and within reach, and nothing else; keys are unique."""
-    s, t = settings, tables
+    t, gateway = tables, Gateway(settings, tables, WORKER)
+
+    def to6(row: Row) -> TransportAddress:
+        return address6(row.host6_hi, row.host6_lo, row.host6_port)
+
+    def to4(row: Row) -> TransportAddress:
+        return address4(row.mapped4, row.mapped4_port)
 
     def bib6(row: Row) -> tuple[int, ...]:
         return row.protocol, row.host6_hi, row.host6_lo, row.host6_port
@@ -76,8 +84,12 @@ def check_indexes(tables: Tables, settings: Settings, living: dict[int, list[int
     def bib4(row: Row) -> tuple[int, ...]:
         return row.protocol, row.mapped4, row.mapped4_port
 
-    check_index(t.bibs6, t.bibs, living[BIBS], bib6, lambda row: bibs.hash6(s, *bib6(row)), "bibs6")
-    check_index(t.bibs4, t.bibs, living[BIBS], bib4, lambda row: bibs.hash4(s, *bib4(row)), "bibs4")
+    check_index(
+        t.bibs6, t.bibs, living[BIBS], bib6, lambda row: bibs.bib_hash6(gateway, row.protocol, to6(row)), "bibs6"
+    )
+    check_index(
+        t.bibs4, t.bibs, living[BIBS], bib4, lambda row: bibs.bib_hash4(gateway, row.protocol, to4(row)), "bibs4"
+    )
 
     def session6(row: Row) -> tuple[int, ...]:
         return *bib6(row), row.host4, row.host4_port
@@ -86,13 +98,33 @@ def check_indexes(tables: Tables, settings: Settings, living: dict[int, list[int
         return *bib4(row), row.host4, row.host4_port
 
     active = living[SESSIONS]
-    check_index(t.sessions6, t.sessions, active, session6, lambda row: sessions.hash6(s, *session6(row)), "sessions6")
-    check_index(t.sessions4, t.sessions, active, session4, lambda row: sessions.hash4(s, *session4(row)), "sessions4")
+    hash6, hash4 = partial(sessions.row_hash6, gateway), partial(sessions.row_hash4, gateway)
+    check_index(t.sessions6, t.sessions, active, session6, hash6, "sessions6")
+    check_index(t.sessions4, t.sessions, active, session4, hash4, "sessions4")
 
     def host6(row: Row) -> tuple[int, ...]:
         return row.host6_hi, row.host6_lo
 
-    check_index(t.hosts6, t.hosts, living[HOSTS], host6, lambda row: hosts.host_hash(s, *host6(row)), "hosts6")
+    check_index(t.hosts6, t.hosts, living[HOSTS], host6, lambda row: hosts.host_hash(gateway, *host6(row)), "hosts6")
+
+    check_share_indexes(t, gateway, living)
+
+
+def check_share_indexes(t: Tables, gateway: Gateway, living: dict[int, list[int]]) -> None:
+    """As check_indexes, of what subscribers.py and port_shares.py find."""
+
+    def host6(row: Row) -> tuple[int, ...]:
+        return row.host6_hi, row.host6_lo
+
+    def prefix(row: Row) -> int:
+        return subscribers.subscriber_hash(gateway, *host6(row))
+
+    check_index(t.subscribers6, t.subscribers, living[SUBSCRIBERS], host6, prefix, "subscribers6")
+
+    def use(row: Row) -> tuple[int, ...]:
+        return row.subscriber, row.slot
+
+    check_index(t.uses_of, t.uses, living[USES], use, lambda row: port_shares.use_hash(gateway, *use(row)), "uses_of")
 
 
 def check_index(
@@ -156,7 +188,7 @@ def check_sessions(tables: Tables, settings: Settings, living: list[int]) -> Non
         other = settings.other_protocols and 0 < row.protocol < 256
         assert row.protocol in PROTOCOLS or other, f"session {session}: protocol {row.protocol}"
         assert row.protocol in PROTOCOLS or row.host6_port == row.host4_port == 0, f"session {session}: has ports"
-        states = range(State.V4_INIT, len(State)) if row.protocol == TCP else (State.NONE,)
+        states = range(State.V4_INIT, len(State)) if row.protocol == TCP else (State.NONE, State.V4_INIT, State.V6_INIT)
         assert row.state in states, f"session {session}: protocol {row.protocol} in state {row.state}"
         assert row.protocol != ICMP or row.host4_port == 0, f"session {session}: ICMP with port {row.host4_port}"
 
@@ -193,15 +225,35 @@ def check_hosts(tables: Tables, settings: Settings, living: dict[int, list[int]]
             f"host {host}: has a BIB entry of another address"
         )
         assert row.bibs == len(own), f"host {host}: counts {row.bibs} BIB entries of {len(own)}"
-        total = sum(int(entry.sessions) for entry in own)
+        total = sum(int(entry.sessions - entry.inbound) for entry in own)
         assert row.sessions == total, f"host {host}: counts {row.sessions} sessions of {total}"
-        assert row.mapped4 != 0 or all(entry.static for entry in own), f"host {host}: mapped, but not paired"
-        assert row.mapped4 in (0, *settings.pool.address), f"host {host}: paired with an address outside pool4"
+        check_pairing(settings, host, row, [entry for entry in own if not entry.static])
         limit = settings.per_host_sessions
         assert limit == 0 or total <= limit, f"host {host}: {total} sessions, allowed are {limit}"
-        dynamic = sum(1 for entry in own if not entry.static)
+        dynamic = [int(entry.protocol) for entry in own if not entry.static]
+        ports = [dynamic.count(protocol) for protocol in PROTOCOLS]
+        counted = [row.tcp, row.udp, row.icmp, row.other]
+        assert counted == [*ports, len(dynamic) - sum(ports)], f"host {host}: counts {counted} dynamic entries"
         limit = settings.per_host_ports
-        assert limit == 0 or dynamic <= limit, f"host {host}: {dynamic} ports, allowed are {limit}"
+        assert limit == 0 or max(ports) <= limit, f"host {host}: {max(ports)} ports, allowed are {limit}"
+
+
+def check_pairing(settings: Settings, host: int, row: Any, dynamic: list[Any]) -> None:
+    """A host is paired while it has dynamic mappings, and with strict pairing it has no other address."""
+    assert row.mapped4 in (0, *settings.pool.address), f"host {host}: paired with an address outside pool4"
+    assert row.mapped4 != 0 or not dynamic, f"host {host}: mapped, but not paired"
+    assert row.mapped4 == 0 or dynamic, f"host {host}: paired, but not mapped"
+    others = [entry for entry in dynamic if entry.mapped4 != row.mapped4]
+    assert settings.strict_pairing == 0 or not any(serves_too(settings, row, entry) for entry in others), (
+        f"host {host}: has a second address"
+    )
+
+
+def serves_too(settings: Settings, host: Any, entry: Any) -> bool:
+    """Whether the address a host is paired with would have done for an entry with another one."""
+    rows = settings.pool[settings.pool.address == host.mapped4]
+    names = {TCP: "tcp", UDP: "udp", ICMP: "icmp"}
+    return any(row[names.get(int(entry.protocol), "other")] for row in rows)
 
 
 def check_ports(tables: Tables, settings: Settings, living: list[int]) -> None:
@@ -223,10 +275,51 @@ def check_ports(tables: Tables, settings: Settings, living: list[int]) -> None:
         assert not taken[slot] & ports, f"slot {slot}: ports {taken[slot] & ports} in use and in quarantine"
         taken[slot] |= ports
     for slot in range(len(tables.ports_used)):
-        bits = np.flatnonzero(np.unpackbits(tables.ports_used[slot], bitorder="little")).tolist()
+        numbers = numbers_in(tables.ports_used[slot], tables.ports_full[slot])
+        bits = [number % 32768 * 2 + number // 32768 for number in numbers]  # the even ports come first
         assert set(bits) == taken[slot], f"slot {slot}: ports {bits} are marked, in use are {sorted(taken[slot])}"
-        assert tables.ports_count[slot] == len(bits), f"slot {slot}: counts {tables.ports_count[slot]} of {len(bits)}"
         assert 0 <= tables.ports_next[slot] < PORTS, f"slot {slot}: next_ephemeral {tables.ports_next[slot]}"
+    check_free_ports(tables, settings, taken)
+
+
+def ports_taken(tables: Tables, *slots: int) -> int:
+    """How many ports are marked, in all bitmaps or in some."""
+    used = tables.ports_used[list(slots)] if slots else tables.ports_used
+    return int(np.bitwise_count(used.view(np.uint64)).sum())
+
+
+def check_free_ports(tables: Tables, settings: Settings, taken: dict[int, set[int]]) -> None:
+    """The free ports of each kind are counted, and the bitmaps of the rows say which row has none of what."""
+    lacking = np.ones((4, 6, len(settings.pool)), bool)
+    for at, row in enumerate(settings.pool):
+        for number, name in enumerate(("tcp", "udp", "icmp")):
+            slot = at * 3 + number
+            free = [len(own) if row[name] else 0 for own in kinds_of(row.port_first, row.port_last)]
+            for port in taken[slot]:
+                free[port % 2 + (2 if port >= 1024 else 0)] -= 1
+            counted = tables.ports_free[slot].tolist()
+            assert counted == free, f"slot {slot}: counts {counted} free ports, there are {free}"
+            lacking[number, :4, at] = np.array(free) == 0
+            lacking[number, 4, at] = tables.quarantine_of[slot, COUNT_OF] == 0
+        lacking[:, 5, at] = [not row[name] for name in ("tcp", "udp", "icmp", "other")]
+    for number, what in np.ndindex(4, 6):
+        numbers = numbers_in(tables.rows_lacking[number, what], tables.rows_full[number, what])
+        said = [at for at in numbers if at < len(settings.pool)]
+        true = np.flatnonzero(lacking[number, what]).tolist()
+        assert said == true or (number == 3 and what < 5), f"rows {said} lack {number, what}, it should be {true}"
+
+
+def kinds_of(first: int, last: int) -> list[range]:
+    """The ports of a range, even and odd below 1024, even and odd above."""
+    halves = (first, min(last, 1023)), (max(first, 1024), last)
+    return [range(low + (low + odd) % 2, high + 1, 2) for low, high in halves for odd in (0, 1)]
+
+
+def numbers_in(words: np.ndarray, full: np.ndarray) -> list[int]:
+    """The numbers in a bitmap of two levels, which agree."""
+    said = np.unpackbits(full.view(np.uint8), bitorder="little")[: len(words)]
+    assert said.tolist() == (words == -1).astype(int).tolist(), "a bitmap whose levels differ"
+    return np.flatnonzero(np.unpackbits(words.view(np.uint8), bitorder="little")).tolist()
 
 
 def check_quarantine(tables: Tables) -> dict[int, set[int]]:
@@ -251,19 +344,29 @@ def check_quarantine(tables: Tables) -> dict[int, set[int]]:
     return {slot: set(own) for slot, own in ports.items()}
 
 
-def check_syns(tables: Tables, monotonic: bool) -> None:
-    """The ring of waiting SYNs: its oldest one waits, all are in the order of their times, none is there twice."""
+def check_syns(tables: Tables, settings: Settings, monotonic: bool) -> None:
+    """The ring of waiting SYNs: all are in the order of their times, none is there twice, the index and the counts of
+    prefixes have what is in it."""
     oldest, number = map(int, tables.syns_at)
     assert 0 <= oldest <= number <= oldest + SYNS, f"SYNs: from {oldest} to {number} are more than {SYNS}"
-    waiting = [n % SYNS for n in range(oldest, number) if tables.syns[n % SYNS].live]
-    assert np.flatnonzero(tables.syns.live).tolist() == sorted(waiting), f"SYNs: live outside of {oldest} to {number}"
-    assert oldest == number or tables.syns[oldest % SYNS].live, f"SYNs: the oldest, {oldest}, is gone"
+    ring = [n % SYNS for n in range(oldest, number)]
+    times = [int(tables.syns[n].expires) for n in ring]
+    waiting = [n for n in ring if tables.syns[n].live]
     rows = [tables.syns[n] for n in waiting]
-    times = [int(row.expires) for row in rows]
     assert times == sorted(times) or not monotonic, f"SYNs: not in the order of their times, {times}"
-    keys = [(row.mapped4, row.mapped4_port, row.host4, row.host4_port) for row in rows]
-    assert len(set(keys)) == len(keys), "SYNs: one waits twice"
     assert all(0 < row.length <= SYN_OCTETS for row in rows), "SYNs: one without octets, or with too many"
+
+    def hash_of(row: Row) -> int:
+        return sessions.session_hash4(
+            Gateway(settings, tables, WORKER), TCP, bibs.mapped4_of(row), sessions.host4_of(row)
+        )
+
+    def key_of(row: Row) -> tuple[int, ...]:
+        return row.mapped4, row.mapped4_port, row.host4, row.host4_port
+
+    check_index(tables.syns4, tables.syns, sorted(waiting), key_of, hash_of, "syns4")
+    counts = Counter(count_of(settings, sessions.host4_of(row)) for row in rows)
+    assert tables.syns_of.tolist() == [counts[k] for k in range(len(tables.syns_of))], "SYNs: miscounted by prefix"
 
 
 def check_events(tables: Tables, living: dict[int, list[int]]) -> None:
@@ -272,45 +375,3 @@ def check_events(tables: Tables, living: dict[int, list[int]]) -> None:
     for kind, created, ended in pairs:
         left = tables.events[created] - tables.events[ended]
         assert left == len(living[kind]), f"{created.name} - {ended.name} = {left}, live are {len(living[kind])}"
-
-
-def check_fragments(tables: Tables) -> list[int]:
-    """The rings hold the newest fragments, each in one piece; the datagrams' lists lead through those that are kept for
-    them, in the order they came. Returns the numbers of these."""
-    oldest, following, head = tables.stored_at.tolist()
-    capacity, size = len(tables.stored_octets), len(tables.stored)
-    assert 0 <= oldest <= following <= oldest + size, f"fragments {oldest} to {following} in {size} records"
-    end = 0
-    for number in range(oldest, following):
-        one = tables.stored[number % size]
-        assert one.position >= end, f"fragment {number}: begins at {one.position}, before {end}"
-        assert one.position % capacity + one.octets <= capacity, f"fragment {number}: does not lie in one piece"
-        assert one.header + one.length == one.octets, f"fragment {number}: {one.octets} octets"
-        end = int(one.position) + int(one.octets)
-    assert oldest == following or head == end, f"the head is at {head}, the last fragment ends at {end}"
-    assert oldest == following or head - tables.stored[oldest % size].position <= capacity, "the ring ran over itself"
-    found = [number for at in np.flatnonzero(tables.fragments["count"]).tolist() for number in kept(tables, at)]
-    assert all(oldest <= number < following for number in found), f"lists name {sorted(found)}, which are forgotten"
-    return sorted(found)
-
-
-def kept(tables: Tables, at: int) -> list[int]:
-    """The numbers of a datagram's kept fragments."""
-    row, found = tables.fragments[at], []
-    number = int(row.oldest)
-    while number != NONE and len(found) <= row.count:
-        found.append(number)
-        number = int(tables.stored[number % len(tables.stored)].next)
-    ones = [tables.stored[number % len(tables.stored)] for number in found]
-    assert len(found) == row.count, f"datagram {at}: counts {row.count} fragments, lists {found}"
-    assert found == sorted(set(found)), f"datagram {at}: lists {found}, not as they came"
-    assert found[-1] == row.newest, f"datagram {at}: lists {found}, the newest is {row.newest}"
-    assert all(one.datagram == at for one in ones), f"datagram {at}: has fragments of another"
-    received = sum(int(one.length) for one in ones)
-    assert received == row.received, f"datagram {at}: counts {row.received} octets, has {received}"
-    edges = sorted((int(one.offset), int(one.offset + one.length)) for one in ones)
-    assert edges[-1][1] <= row.reach, f"datagram {at}: reaches {edges[-1][1]}, says {row.reach}"
-    disjoint = all(before[1] <= after[0] for before, after in pairwise(edges))
-    assert disjoint or row.overlaps, f"datagram {at}: fragments {edges} overlap"
-    assert row.stage != REFUSED, f"datagram {at}: refused, yet fragments are kept"
-    return found

@@ -1,12 +1,13 @@
-"""The generated tables of README.md, each made from the one place that knows; `python -m tests.readme` writes them.
+"""The generated tables of README.md and docs/, each made from its source; `python -m tests.readme` writes them.
 
-A table lives between `<!-- NAME -->` and `<!-- /NAME -->`; what stands there is replaced, the rest is left alone.
+A table stands between `<!-- NAME -->` and `<!-- /NAME -->`. Only the text between the two is replaced.
 """
 
 import re
 import sys
 from collections.abc import Callable, Iterator
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from tests.architecture import ROOT
 
@@ -29,14 +30,14 @@ def verdicts() -> str:
             source = verdict.section.replace("LIMITS", "")
             yield f"`{verdict.name.lower()}`", f"RFC {source}" if source else "ours", answer, verdict.help
 
-    return table(("Verdict", "Rule", "The sender is told", "Meaning"), rows())
+    return table(("Verdict", "Rule", "ICMP error to the sender", "Meaning"), rows())
 
 
 def commands() -> str:
-    """Every command with the sentence its --help begins with."""
+    """Every command with the first sentence of its --help."""
     import typer.main
 
-    from nat64d.cli import app
+    from nat64d.cli.app import app
 
     def rows(group: Any, above: str) -> Iterator[tuple[str, ...]]:
         for name, command in group.commands.items():
@@ -48,24 +49,44 @@ def commands() -> str:
     return table(("Command", "What it does"), rows(typer.main.get_command(app), "nat64d"))
 
 
-TABLES: dict[str, Callable[[], str]] = {"verdicts": verdicts, "commands": commands}
+def matrices() -> str:
+    """Every matrix in tests/ by its title."""
+
+    def rows() -> Iterator[tuple[str, ...]]:
+        for file in (*sorted((ROOT / "tests").glob("rfc*.md")), ROOT / "tests/peers.md"):
+            title = file.read_text("utf-8").splitlines()[0].removeprefix("# ")
+            yield title, f"[{file.name}](../tests/{file.name})"
+
+    return table(("Source", "Matrix"), rows())
+
+
+class Table(NamedTuple):
+    """A generated table: the page it stands in, and the function that makes it."""
+
+    page: Path
+    make: Callable[[], str]
+
+
+TABLES = {
+    "commands": Table(README, commands),
+    "verdicts": Table(ROOT / "docs/verdicts.md", verdicts),
+    "matrices": Table(ROOT / "docs/matrices.md", matrices),
+}
 
 
 def fill(page: str, name: str, text: str) -> str:
-    """`page` with `text` between the markers `name`. Raises LookupError when it does not have them exactly once."""
+    """`page` with `text` between the markers `name`. Raises LookupError unless it has them exactly once."""
     pattern = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
     page, count = pattern.subn(lambda match: f"{match[1]}{text}\n{match[2]}", page)
     if count != 1:
-        raise LookupError(f"README.md has {count} places marked <!-- {name} -->, expected 1")
+        raise LookupError(f"the page has {count} places marked <!-- {name} -->, expected 1")
     return page
 
 
 def main() -> int:
-    """Write every generated table into README.md."""
-    page = README.read_text("utf-8")
-    for name, make in TABLES.items():
-        page = fill(page, name, make())
-    README.write_text(page, "utf-8")
+    """Write every generated table into its page."""
+    for name, (page, make) in TABLES.items():
+        page.write_text(fill(page.read_text("utf-8"), name, make()), "utf-8")
     return 0
 
 

@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 from scapy.layers.inet import ICMP, IP, TCP, UDP
 from scapy.layers.inet6 import ICMPv6EchoReply, ICMPv6EchoRequest, IPv6
 
-from nat64d.engine import Outcome
-from nat64d.settings import address6
+from nat64d.config.settings import address6
+from nat64d.offline.engine import Ended
 from tests import invariants
 from tests.case import BEGIN, Nat64
 from tests.packets import HOST4, HOST4_PORT, HOST6, POOL6, in6
@@ -73,7 +73,7 @@ class Sessions(Nat64):
         """Every one of tests/invariants.py."""
         invariants.check(self.tables, self.settings, self.monotonic)
 
-    def say(self, packet: bytes) -> Outcome:
+    def say(self, packet: bytes) -> Ended:
         """Send a packet now."""
         outcome = self.send(packet, self.now)
         self.check_invariants()
@@ -81,7 +81,7 @@ class Sessions(Nat64):
 
     def from6(
         self, protocol: str, port: int, to: Address4 = (HOST4, HOST4_PORT), flags: str | int = "SYN", host: str = HOST6
-    ) -> Outcome:
+    ) -> Ended:
         """A packet of an IPv6 host; `port` is the identifier of a ping, which has no other."""
         src, dst = IPv6Address(host), IPv6Address(in6(to[0]))
         number = fields.ICMPV6 if protocol == "icmp" else NUMBERS[protocol]
@@ -89,7 +89,7 @@ class Sessions(Nat64):
 
     def from4(
         self, protocol: str, to: Address4, peer: Address4 = (HOST4, HOST4_PORT), flags: str | int = "SYN-ACK"
-    ) -> Outcome:
+    ) -> Ended:
         """A packet of an IPv4 host to a mapped4."""
         src, dst = IPv4Address(peer[0]), IPv4Address(to[0])
         return self.say(make.ipv4(src, dst, NUMBERS[protocol], _segment(protocol, 8, peer[1], to[1], flags)))

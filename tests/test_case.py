@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from scapy.layers.inet import UDP
 
-from nat64d.engine import Outcome
+from nat64d.offline.engine import Ended
 from tests.case import CANARY, Case, Nat64, Step, check_checksums, compare
 from tests.packets import (
     FROM_HOST6,
@@ -20,7 +20,7 @@ from tests.packets import (
     seen4,
     seen6,
 )
-from translator.pipeline import HEADROOM, SLOT
+from translator.tables.gateway import HEADROOM, SLOT
 from translator.verdict import Verdict
 
 SENT = from4() / UDP(**TO_MAPPED) / b"x"
@@ -63,8 +63,8 @@ class Faulty(Nat64):
         super().__init__()
         self.fault = fault
 
-    def _packets(self, outcome: Any) -> list[bytes]:
-        packets = super()._packets(outcome)
+    def outputs(self, outcome: Any, now: int) -> list[bytes]:
+        packets = super().outputs(outcome, now)
         places = {
             "before_the_slot": (self.around_slot, 0),
             "in_the_headroom": (self.around_slot, CANARY + 3),
@@ -97,7 +97,7 @@ def test_a_fault_of_the_gateway_is_found(fault):
 
 
 def test_a_dropped_packet_must_be_left_as_it_was():
-    assert isinstance(Faulty("none").send(LATE), Outcome)
+    assert isinstance(Faulty("none").send(LATE), Ended)
     with pytest.raises(FAILED, match="dropped, yet written into"):
         Faulty("in_a_dropped_packet").send(LATE)
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scapy.layers.inet import ICMP, IP, TCP, UDP
 from scapy.layers.inet6 import ICMPv6DestUnreach, ICMPv6PacketTooBig, ICMPv6TimeExceeded, IPv6, IPv6ExtHdrFragment
 
-from nat64d.config import loads
+from nat64d.config.load import loads
 from tests.reference import packets as make
 from tests.reference.addresses import embed
 from tests.reference.icmp import Message as Error
@@ -88,8 +88,8 @@ def test_choices_are_paired_unique_and_endpoint_independent(oracle: Oracle) -> N
     assert send(
         H1, 5000, IPv4Address("198.51.100.3"), "192.0.2.1", 4002
     )  # RFC 6146 5.2: the same mapping for every peer
-    assert "paired" in send(H1, 5002, H2, "192.0.2.2", 4004)[0]
-    assert "in use" in send(other6, 5000, H2, "192.0.2.1", 4000)[0]
+    assert "no other (RFC 7857 4)" in send(H1, 5002, H2, "192.0.2.2", 4004)[0]
+    assert "an unanswered entry had it" in send(other6, 5000, H2, "192.0.2.1", 4000)[0]
 
 
 @given(st.binary(min_size=0, max_size=60), st.integers(0, 65535), st.integers(0, 65535))
@@ -251,6 +251,45 @@ def test_rfc6146_3_4_a_protocol_nat64_does_not_carry(oracle: Oracle) -> None:
     assert expected.answer[20:22] == bytes([3, 2])
 
 
+def test_rfc6146_3_6_an_error_sent_elsewhere_than_to_the_end_of_the_session_is_of_none(bound: Oracle) -> None:
+    quote = bytes(IP(src=str(T), dst=str(H2), ttl=1, id=9) / UDP(sport=4000, dport=53))
+    error = make.error(11, 0, quote)
+    router, other = IPv4Address("198.51.100.1"), IPv4Address("192.0.2.2")
+    assert bound.send(make.ipv4(router, other, ICMP4, error), 1.0, []).verdicts == {"NO_SESSION"}
+    assert bound.send(make.ipv4(router, T, ICMP4, error), 1.0, []).verdict_group == "translated"
+
+
+def test_rfc6146_3_8_a_syn_to_nobody_behind_us_is_answered_in_ipv6() -> None:
+    oracle = Oracle(loads(CONFIG), bound=lambda protocol, host6: (T, 4000))
+    nobody = embed(POOL6, IPv4Address("192.0.2.2"))
+    syn = bytes(IPv6(src=str(H1), dst=str(nobody)) / TCP(sport=1500, dport=80, flags="S"))
+    assert oracle.send(syn, 0.0, []).verdicts == {"SYN_HELD"}
+    assert oracle.expire(5.9) == []
+    (answer,) = oracle.expire(6.0)
+    assert answer == bytes(IPv6(src=str(nobody), dst=str(H1), hlim=64) / ICMPv6DestUnreach(code=4) / syn)
+
+
+def test_rfc6877_a_source_that_is_not_of_the_clat_is_prohibited() -> None:
+    oracle = Oracle(loads('[clat]\nipv6 = "2001:db8:1::464"\nplat = "2001:db8:64::/96"\n'))
+    expected = oracle.send(make.ipv4(IPv4Address("192.168.7.2"), H2, UDP_, make.udp(5000, 53)), 0.0, [])
+    assert expected.verdicts == {"CLAT_SOURCE"}
+    assert expected.answer is not None
+    assert expected.answer[20:22] == bytes([3, 13])
+    own = make.ipv4(IPv4Address("192.0.0.1"), H2, UDP_, make.udp(5000, 53))
+    assert oracle.send(own, 0.0, []).verdict_group == "translated"
+
+
+@pytest.mark.parametrize("address", ["0.1.2.3", "127.0.0.1", "169.254.1.1", "224.0.0.1", "240.0.0.1"])
+def test_rfc3927_2_7_rfc1812_5_3_7_nobody_reaches_an_address_that_is_never_forwarded(
+    oracle: Oracle, address: str
+) -> None:
+    packet = make.ipv6(H1, embed(POOL6, IPv4Address(address)), UDP_, make.udp(5000, 53))
+    expected = oracle.send(packet, 0.0, [])
+    assert expected.verdicts - {"DENIED_ADDRESS"} == {"NOT_UNICAST"}, "denylist4 has some of them, too"
+    assert expected.answer is not None
+    assert expected.answer[40:42] == bytes([1, 1])
+
+
 def test_no_error_about_an_error(oracle: Oracle) -> None:
     error = bytes(IPv6(src=str(H1), dst=str(H2_IN_6), hlim=1) / ICMPv6DestUnreach() / IPv6() / UDP())
     assert oracle.send(error, 0.0, []).answer is None
@@ -263,3 +302,14 @@ def test_the_oracle_shares_no_code_with_the_translator() -> None:
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
             assert not [name for name in names if name.split(".")[0] in {"translator", "nat64d"}], path
+
+
+def test_rfc2827_3_a_forged_source_is_nobody_s(oracle: Oracle) -> None:
+    query = make.udp(5000, 53)
+    for source, to in ((T, IPv4Address("192.0.2.2")), (T, H2), (H2, H2)):
+        expected = oracle.send(make.ipv4(source, to, UDP_, query, ttl=1), 0.0, [])
+        assert "FORGED_SOURCE" in expected.verdicts
+        assert expected.must_drop
+    for host6 in (H1, H2_IN_6):
+        assert "FORGED_SOURCE" in oracle.send(make.ipv6(host6, host6, UDP_, query), 0.0, []).verdicts
+    assert "FORGED_SOURCE" not in oracle.send(make.ipv4(H2, T, UDP_, query), 0.0, []).verdicts

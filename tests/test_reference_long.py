@@ -4,8 +4,8 @@ import dataclasses
 import re
 from ipaddress import IPv6Address
 
-from nat64d.config import loads
-from nat64d.engine import Engine
+from nat64d.config.load import loads
+from nat64d.offline.engine import Engine
 from tests import fuzz_long
 from tests.reference import packets as make
 from tests.reference.comparison import Comparison

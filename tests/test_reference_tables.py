@@ -108,16 +108,17 @@ TCP_STEPS = [
     (State.V4_INIT, True, SYN, State.ESTABLISHED, Timer.TCP_EST),
     (State.V4_INIT, False, SYN, State.V4_INIT, Timer.KEEP),
     (State.V6_INIT, False, SYN | ACK, State.ESTABLISHED, Timer.TCP_EST),
-    (State.V6_INIT, True, SYN, State.V6_INIT, Timer.TCP_TRANS),
+    (State.V6_INIT, True, SYN, State.V6_INIT, Timer.TCP_OPENING),
     (State.V6_INIT, False, RST, State.V6_INIT, Timer.KEEP),
     (State.ESTABLISHED, True, ACK, State.ESTABLISHED, Timer.TCP_EST),
     (State.ESTABLISHED, True, FIN | ACK, State.V6_FIN_RCV, Timer.KEEP),
     (State.ESTABLISHED, False, FIN, State.V4_FIN_RCV, Timer.KEEP),
     (State.ESTABLISHED, False, RST, State.TRANS, Timer.TCP_TRANS),
-    (State.V4_FIN_RCV, True, FIN, State.V4_FIN_V6_FIN_RCV, Timer.TCP_TRANS),
+    (State.V4_FIN_RCV, True, FIN, State.V4_FIN_V6_FIN_RCV, Timer.TCP_CLOSING),
     (State.V4_FIN_RCV, False, FIN, State.V4_FIN_RCV, Timer.TCP_EST),
-    (State.V4_FIN_RCV, True, RST, State.V4_FIN_RCV, Timer.TCP_EST),
-    (State.V6_FIN_RCV, False, FIN, State.V4_FIN_V6_FIN_RCV, Timer.TCP_TRANS),
+    (State.V4_FIN_RCV, True, RST, State.V4_FIN_RCV, Timer.KEEP),
+    (State.V4_FIN_RCV, False, RST, State.V4_FIN_RCV, Timer.TCP_EST),
+    (State.V6_FIN_RCV, False, FIN, State.V4_FIN_V6_FIN_RCV, Timer.TCP_CLOSING),
     (State.V4_FIN_V6_FIN_RCV, True, SYN, State.V4_FIN_V6_FIN_RCV, Timer.KEEP),
     (State.TRANS, True, ACK, State.ESTABLISHED, Timer.TCP_EST),
     (State.TRANS, False, FIN, State.ESTABLISHED, Timer.TCP_EST),
@@ -179,15 +180,37 @@ def test_rfc7915_4_2_errors(kind: int, code: int, word: int, mapped: tuple[int, 
 )
 def test_rfc7915_5_2_errors(kind: int, code: int, word: int, mapped: tuple[int, int, int] | None) -> None:
     quoted = read(bytes(IPv6(src=str(H2_IN_6), dst=str(H1)) / UDP()))
-    new = map_6to4(Error(kind, code, word.to_bytes(4), b""), quoted, NextHop())
+    new = map_6to4(Error(kind, code, word.to_bytes(4), b""), quoted, NextHop(), PLATEAUS)
     assert (new and (new.type, new.code, int.from_bytes(new.second_word))) == mapped
 
 
 def test_rfc7915_5_2_too_big_about_a_fragment_is_8_less() -> None:
     quoted = read(bytes(IPv6(src=str(H2_IN_6), dst=str(H1)) / IPv6ExtHdrFragment(m=1) / UDP()))
-    new = map_6to4(Error(2, 0, (1400).to_bytes(4), b""), quoted, NextHop())
+    new = map_6to4(Error(2, 0, (1400).to_bytes(4), b""), quoted, NextHop(), PLATEAUS)
     assert new is not None
     assert int.from_bytes(new.second_word) == 1372
+
+
+@pytest.mark.parametrize(
+    ("mtu", "payload", "path", "told"),
+    [
+        (1280, 1460, NextHop(), 1260),
+        (1279, 1460, NextHop(), 1259),
+        (88, 1460, NextHop(), 68),
+        (87, 1460, NextHop(), 68),
+        (1, 1460, NextHop(), 68),
+        (100_000, 1460, NextHop(mtu4=70_000, mtu6=99_000), 65535),
+        (0, 1460, NextHop(), 1006),  # 1492 is not below 1480
+        (0, 1473, NextHop(mtu4=9000, mtu6=9000), 1492),
+        (0, 60, NextHop(), 68),
+        (0, 8, NextHop(), 68),  # no plateau is below 28
+    ],
+)
+def test_rfc1191_an_mtu_that_no_ipv4_link_has_is_not_told(mtu: int, payload: int, path: NextHop, told: int) -> None:
+    quoted = read(make.ipv6(H2_IN_6, H1, UDP_, make.udp(53, 5000, bytes(payload - 8))))
+    new = map_6to4(Error(2, 0, mtu.to_bytes(4), b""), quoted, path, PLATEAUS)
+    assert new is not None
+    assert int.from_bytes(new.second_word) == told
 
 
 @pytest.mark.parametrize(

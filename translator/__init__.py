@@ -1,4 +1,5 @@
-"""The pure half: octets and arrays in, octets and a verdict out. No clock, no socket, no logging, no randomness.
+"""The data plane: octets and arrays in, octets and a verdict out. No clock, no socket, no logging, no randomness.
 
-Read `pipeline.py` first; `verdict.py` lists every way a packet can end, `tables.py` what is remembered between packets.
+Read `pipeline` first; what time alone brings about is in `clock`. `verdict` lists every way a packet can end; `explain`
+is the way of a packet, recorded.
 """

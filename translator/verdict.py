@@ -1,8 +1,8 @@
-"""Every way a packet can end: one row each. Counters, metrics, logs, replay, explain and the README table are made from
+"""Every way a packet can end, one row each. Counters, metrics, logs, replay, explain and docs/verdicts.md are made from
 these rows.
 
-Numbers are stable (they appear in replay files); gaps are left by group. `answer` is a meaning: `packet/icmp_error.py`
-maps it to type and code per family. A row is the only text about its drop.
+Numbers never change (replay files refer to them); each group leaves a gap for new ones. `answer` says what the sender
+is told; `packet/icmp_error.py` maps it to an ICMP type and code of either IP version.
 """
 
 from enum import IntEnum
@@ -12,7 +12,7 @@ DEBUG, INFO, WARNING = 10, 20, 30  # the numbers of the standard log levels
 
 
 class Answer(IntEnum):
-    """What the sender of a dropped packet is told, whatever its family."""
+    """What the sender of a dropped packet is told; the ICMP type and code follow from it and the IP version."""
 
     NONE = 0
     TIME_EXCEEDED = 1
@@ -24,15 +24,24 @@ class Answer(IntEnum):
     PROTOCOL_UNREACHABLE = 7
 
 
+class Ask(IntEnum):
+    """Who has to be asked before a packet's verdict is final. Internal: no packet ends in one of these."""
+
+    NOBODY = 0  # the verdict is final
+    SESSIONS = 1  # no static mapping: BIB and sessions decide
+    FRAGMENTS = 2  # a fragment that cannot be looked up alone: the memory of its datagram decides
+    HELD_SYNS = 3  # a SYN from IPv4 that matches no session: it may wait for a simultaneous open
+
+
 class Direction(IntEnum):
-    """Where a packet came from and would go; a hairpinned one counts as 6to4."""
+    """The direction of translation; a hairpinned packet counts as 6to4."""
 
     SIX_TO_FOUR = 0
     FOUR_TO_SIX = 1
 
     @property
     def label(self) -> str:
-        """The direction in text and metrics."""
+        """The name of the direction in text and metrics: "6to4" or "4to6"."""
         return ("6to4", "4to6")[self]
 
 
@@ -44,61 +53,105 @@ class Verdict(IntEnum):
     level: int
     help: str
 
-    CONTINUE = 0, "", Answer.NONE, DEBUG, "Internal: no decision yet."
-    TRANSLATED = 1, "7915", Answer.NONE, DEBUG, "Translated and written to the TUN device."
-    HAIRPINNED = 2, "6146 3.8", Answer.NONE, DEBUG, "Translated; both ends are IPv6 hosts behind us."
+    # Two lines a row.
+    # fmt: off
+    CONTINUE = (0, "", Answer.NONE, DEBUG,
+        "Internal: no decision yet.")
+    TRANSLATED = (1, "7915", Answer.NONE, DEBUG,
+        "Translated to the other IP version.")
+    HAIRPINNED = (2, "6146 3.8", Answer.NONE, DEBUG,
+        "Translated and sent back to IPv6: both ends are IPv6 hosts behind this gateway.")
     # Not a packet we can read.
-    NOT_IP = 10, "8200 3", Answer.NONE, INFO, "First octet is neither IP version 4 nor 6."
-    TRUNCATED = 11, "7915 4.1", Answer.NONE, INFO, "Shorter than the headers or lengths it claims."
-    BAD_LENGTH = 12, "791 3.1", Answer.NONE, INFO, "A length field contradicts the headers."
-    HEADER_CHECKSUM = 13, "791 3.1", Answer.NONE, INFO, "The IPv4 header checksum is wrong."
-    ICMP_CHECKSUM = 14, "7915 4.3", Answer.NONE, INFO, "The checksum of an ICMP error is wrong."
-    EXTENSION_HEADERS = 15, "7915 5.1.1", Answer.NONE, INFO, "Extension headers in a fragment, or too many of them."
+    NOT_IP = (10, "8200 3", Answer.NONE, INFO,
+        "The first octet is neither IP version 4 nor 6.")
+    TRUNCATED = (11, "7915 4.1", Answer.NONE, INFO,
+        "The packet is shorter than its headers or length fields say.")
+    BAD_LENGTH = (12, "791 3.1", Answer.NONE, INFO,
+        "A length field contradicts another one or the size of the headers.")
+    HEADER_CHECKSUM = (13, "791 3.1", Answer.NONE, INFO,
+        "The IPv4 header checksum is wrong.")
+    ICMP_CHECKSUM = (14, "7915 4.3", Answer.NONE, INFO,
+        "The checksum of an ICMP error is wrong.")
+    EXTENSION_HEADERS = (15, "7915 5.1.1", Answer.NONE, INFO,
+        "Too many IPv6 extension headers, or one after the Fragment header of a fragment.")
     # RFC 7915 says no.
-    HOP_LIMIT_EXPIRED = 20, "7915 4.1", Answer.TIME_EXCEEDED, DEBUG, "TTL or Hop Limit was 0 or 1 on arrival."
-    SOURCE_ROUTED = 21, "7915 4.1", Answer.SOURCE_ROUTE_FAILED, INFO, "An IPv4 source route option has not expired."
-    ROUTING_HEADER = 22, "7915 5.1", Answer.PARAMETER_PROBLEM, INFO, "A Routing header has segments left."
-    ZERO_UDP_CHECKSUM = 23, "7915 4.5", Answer.NONE, INFO, "A UDP checksum of zero, and none could be calculated."
-    TOO_BIG = 24, "7915 4.1", Answer.PACKET_TOO_BIG, DEBUG, "Larger than the next MTU and not to be fragmented."
-    ICMP_TYPE = (
-        25,
-        "7915 4.2",
-        Answer.NONE,
-        DEBUG,
-        "An ICMP type or code without counterpart in the other family; IGMP.",
-    )
-    ERROR_IN_ERROR = 26, "7915 4.2", Answer.NONE, DEBUG, "An ICMP error that quotes another ICMP error."
-    FRAGMENTED_ICMP = 27, "7915 4.3", Answer.NONE, INFO, "A fragment of an ICMP message."
-    PROTOCOL = (
-        28,
-        "6146 3.4",
-        Answer.PROTOCOL_UNREACHABLE,
-        INFO,
-        "Stateful NAT64 carries TCP, UDP and ICMP; pool4 may allow others.",
-    )
-    QUOTED_PACKET = 29, "7915 4.3", Answer.NONE, INFO, "The packet quoted in an ICMP error cannot be read."
+    HOP_LIMIT_EXPIRED = (20, "7915 4.1", Answer.TIME_EXCEEDED, DEBUG,
+        "The TTL or Hop Limit was 0 or 1 on arrival.")
+    SOURCE_ROUTED = (21, "7915 4.1", Answer.SOURCE_ROUTE_FAILED, INFO,
+        "An IPv4 source route option with hops left to visit.")
+    ROUTING_HEADER = (22, "7915 5.1", Answer.PARAMETER_PROBLEM, INFO,
+        "An IPv6 Routing header with segments left.")
+    ZERO_UDP_CHECKSUM = (23, "7915 4.5", Answer.NONE, INFO,
+        "UDP over IPv4 without a checksum: dropped by udp_zero_checksum, or a fragment that cannot be given one.")
+    TOO_BIG = (24, "7915 4.1", Answer.PACKET_TOO_BIG, DEBUG,
+        "Larger than the MTU of the next hop, and must not be fragmented.")
+    ICMP_TYPE = (25, "7915 4.2", Answer.NONE, DEBUG,
+        "An ICMP type or code that the other IP version does not have, or IGMP.")
+    ERROR_IN_ERROR = (26, "7915 4.2", Answer.NONE, DEBUG,
+        "An ICMP error that quotes another ICMP error.")
+    FRAGMENTED_ICMP = (27, "7915 4.3", Answer.NONE, INFO,
+        "A fragment of an ICMP message that cannot be reassembled here.")
+    PROTOCOL = (28, "6146 3.4", Answer.PROTOCOL_UNREACHABLE, INFO,
+        'Neither TCP, UDP nor ICMP; [[pool4]] protocols = ["other"] lets other protocols pass.')
+    QUOTED_PACKET = (29, "7915 4.3", Answer.NONE, INFO,
+        "The packet quoted in an ICMP error cannot be read, or is a fragment without ports.")
     # Addresses.
-    NOT_OUR_PREFIX = 40, "6146 3.5", Answer.NONE, DEBUG, "The IPv6 destination is in no pool6 prefix."
-    SOURCE_IN_POOL6 = 41, "6146 3.5", Answer.NONE, INFO, "The IPv6 source is inside pool6: a loop or a forgery."
-    NON_GLOBAL_ADDRESS = 42, "6052 3.1", Answer.ADDRESS_UNREACHABLE, INFO, "Non-global IPv4, well-known prefix."
-    NOT_UNICAST = 43, "6146 3.4", Answer.NONE, DEBUG, "Source or destination is no unicast address."
-    DENIED_ADDRESS = 44, "LIMITS", Answer.PROHIBITED, INFO, "The IPv4 address is on denylist4."
-    NO_MAPPING = 45, "7757 3.3", Answer.ADDRESS_UNREACHABLE, INFO, "An address with neither [[eam]] nor pool6 for it."
+    NOT_OUR_PREFIX = (40, "6146 3.5", Answer.NONE, DEBUG,
+        "The IPv6 destination is not in pool6.")
+    SOURCE_IN_POOL6 = (41, "6146 3.5", Answer.NONE, INFO,
+        "The IPv6 source is in pool6: a routing loop or a spoofed address.")
+    NON_GLOBAL_ADDRESS = (42, "6052 3.1", Answer.PROHIBITED, INFO,
+        "A private or other non-global IPv4 address under 64:ff9b::/96 (strict_well_known_prefix).")
+    NOT_UNICAST = (43, "1812 5.3.7", Answer.PROHIBITED, DEBUG,
+        "The source or destination is never forwarded: multicast, loopback, link-local, unspecified or reserved.")
+    DENIED_ADDRESS = (44, "LIMITS", Answer.PROHIBITED, INFO,
+        "The IPv4 address is in [translation] denylist4.")
+    NO_MAPPING = (45, "7757 3.3", Answer.PROHIBITED, INFO,
+        "An address that neither an [[eam]] row nor pool6 covers.")
+    CLAT_SOURCE = (46, "6877 2", Answer.PROHIBITED, INFO,
+        "The IPv4 source is not in [clat] ipv4.")
+    FORGED_SOURCE = (47, "2827 3", Answer.NONE, INFO,
+        "The source is an address of pool4 or [[forward]], or the destination itself: forged (LAND), or a loop.")
     # Stateful NAT64.
-    NO_BIB_ENTRY = 50, "6146 3.5", Answer.ADDRESS_UNREACHABLE, DEBUG, "Nobody inside uses this address."
-    NO_SESSION = 51, "6146 3.5", Answer.NONE, DEBUG, "TCP, or an ICMP error, of no session; it may open none."
-    FILTERED_ADF = 52, "6146 3.5", Answer.NONE, INFO, "Address-dependent filtering: unknown IPv4 peer."
-    FILTERED_INBOUND_TCP = 53, "6146 3.5.2.2", Answer.NONE, INFO, "drop_inbound_tcp: a TCP connection from outside."
-    FILTERED_ICMP_INFO = 54, "LIMITS", Answer.NONE, INFO, "drop_icmp_info: an ICMP echo."
-    POOL4_EXHAUSTED = 55, "6146 3.5", Answer.ADDRESS_UNREACHABLE, WARNING, "No free IPv4 transport address in pool4."
-    NO_POOL4 = 56, "6146 3.5", Answer.PROHIBITED, WARNING, "No pool4 serves this IPv6 host and protocol."
-    SESSION_TABLE_FULL = 57, "LIMITS", Answer.ADDRESS_UNREACHABLE, WARNING, "Table full: raise [limits] sessions."
-    HOST_SESSIONS = 58, "6888 REQ-5", Answer.ADDRESS_UNREACHABLE, INFO, "The host is at [limits] per_host_sessions."
-    HOST_PORTS = 59, "6888 REQ-4", Answer.ADDRESS_UNREACHABLE, INFO, "The host is at [limits] per_host_ports."
-    FRAGMENT_UNKNOWN = 60, "6146 3.4", Answer.NONE, DEBUG, "A later fragment; its first one was not seen."
-    SYN_HELD = 61, "6146 3.5.2.2", Answer.NONE, DEBUG, "A SYN from IPv4; it waits for the one of an IPv6 host."
-    HELD = 62, "6146 3.4", Answer.NONE, DEBUG, "Kept until the fragments come that it cannot go without."
-    FRAGMENT_OVERLAP = 63, "5722 3", Answer.NONE, INFO, "Fragments of a datagram overlap: all of it is discarded."
+    NO_BIB_ENTRY = (50, "6146 3.5", Answer.ADDRESS_UNREACHABLE, DEBUG,
+        "No IPv6 host uses this IPv4 address and port: there is no BIB entry.")
+    NO_SESSION = (51, "6146 3.5", Answer.NONE, DEBUG,
+        "A TCP segment or ICMP error that matches no session and cannot open one.")
+    FILTERED_ADF = (52, "6146 3.5", Answer.NONE, INFO,
+        "[filtering] address_dependent: the IPv6 host has not sent to this IPv4 address.")
+    FILTERED_INBOUND_TCP = (53, "6146 3.5.2.2", Answer.NONE, INFO,
+        "[filtering] drop_inbound_tcp: a TCP connection opened from IPv4.")
+    FILTERED_ICMP_INFO = (54, "LIMITS", Answer.NONE, INFO,
+        "[filtering] drop_icmp_info: an ICMP echo request or reply.")
+    POOL4_EXHAUSTED = (55, "6146 3.5", Answer.ADDRESS_UNREACHABLE, WARNING,
+        "No free IPv4 address and port in the [[pool4]] of this IPv6 host.")
+    NO_POOL4 = (56, "6146 3.5", Answer.PROHIBITED, WARNING,
+        "No [[pool4]] serves this IPv6 host and protocol.")
+    SESSION_TABLE_FULL = (57, "LIMITS", Answer.ADDRESS_UNREACHABLE, WARNING,
+        "The session table is full: raise [limits] sessions.")
+    HOST_SESSIONS = (58, "6888 REQ-5", Answer.ADDRESS_UNREACHABLE, INFO,
+        "The IPv6 host has reached [limits] per_host_sessions.")
+    HOST_PORTS = (59, "6888 REQ-4", Answer.ADDRESS_UNREACHABLE, INFO,
+        "The IPv6 host has reached [limits] per_host_ports.")
+    PAIRED_FULL = (67, "7857 4", Answer.ADDRESS_UNREACHABLE, WARNING,
+        "The IPv4 address this IPv6 host is paired with has no free port; see [limits] pairing.")
+    HOST_RATE = (68, "6888 REQ-5", Answer.ADDRESS_UNREACHABLE, INFO,
+        "The IPv6 host has opened [limits] per_host_rate sessions within a second.")
+    SUBSCRIBER_SESSIONS = (64, "6888 REQ-5", Answer.ADDRESS_UNREACHABLE, INFO,
+        "The IPv6 host, or its whole [limits] subscriber prefix, has its share of the session table.")
+    SUBSCRIBER_PORTS = (65, "6888 REQ-4", Answer.ADDRESS_UNREACHABLE, INFO,
+        "The IPv6 host, or its whole [limits] subscriber prefix, has its share of the ports of its IPv4 address.")
+    INBOUND_SESSIONS = (66, "6146 3.5.2.2", Answer.ADDRESS_UNREACHABLE, INFO,
+        "A TCP connection opened from IPv4, while those opened so have their share of the session table.")
+    FRAGMENT_UNKNOWN = (60, "6146 3.4", Answer.NONE, DEBUG,
+        "A later fragment of a datagram whose first fragment has not been seen.")
+    SYN_HELD = (61, "6146 3.5.2.2", Answer.NONE, DEBUG,
+        "A TCP SYN from IPv4, kept in case an IPv6 host opens the same connection (simultaneous open).")
+    HELD = (62, "6146 3.4", Answer.NONE, DEBUG,
+        "A fragment, kept until the other fragments it needs arrive.")
+    FRAGMENT_OVERLAP = (63, "5722 3", Answer.NONE, INFO,
+        "The fragments of a datagram overlap: all of them are discarded.")
+    # fmt: on
 
     def __new__(cls, number: int, section: str, answer: Answer, level: int, help: str) -> Self:
         """A member that carries its row."""
@@ -109,24 +162,42 @@ class Verdict(IntEnum):
 
 
 class Event(IntEnum):
-    """What happened beside the end of a packet; counted in the same way."""
+    """What is counted besides the verdict of each packet: number and help."""
 
     help: str
 
-    BIB_CREATED = 0, "BIB entries opened."
-    BIB_ENDED = 1, "BIB entries ended."
+    BIB_CREATED = 0, "BIB entries created."
+    BIB_ENDED = 1, "BIB entries removed."
     SESSION_CREATED = 2, "Sessions opened."
     SESSION_ENDED = 3, "Sessions ended."
     ANSWER_SENT = 4, "ICMP errors sent for dropped packets."
-    ANSWER_LIMITED = 5, "ICMP errors not sent: [limits] icmp_errors_per_second."
-    ANSWER_UNDUE = 6, "ICMP errors not sent: none may be sent about such a packet (RFC 1122 3.2.2, RFC 4443 2.4)."
+    ANSWER_LIMITED = (
+        5,
+        "ICMP errors, packet too big apart, not sent because a limit was reached ([limits] icmp_errors_per_second).",
+    )
+    ANSWER_FORBIDDEN = (
+        6,
+        "ICMP errors not sent because none may be sent about such a packet (RFC 1122 3.2.2, RFC 4443 2.4).",
+    )
     FRAGMENTS_SENT = 7, "IPv6 fragments written for IPv4 packets without DF."
     SUPERFRAMES = 8, "GSO super-frames translated in one piece."
     COALESCED = 9, "UDP datagrams written as part of a super-frame."
-    WRITE_FAILED = 10, "Packets the TUN device did not take."
-    PROBE_SENT = 11, "TCP segments sent to ask whether a silent connection is still there (RFC 6146 3.5.2.2)."
-    FRAGMENTS_RELEASED = 12, "Kept fragments that went on, alone or as part of their datagram."
-    RST_IGNORED = 13, "TCP RSTs out of their connection's window: passed, but not believed ([filtering] check_rst)."
+    WRITE_FAILED = 10, "Packets that the TUN device did not accept."
+    PROBE_SENT = 11, "TCP segments sent to find out whether a silent connection still exists (RFC 6146 3.5.2.2)."
+    FRAGMENTS_RELEASED = 12, "Kept fragments that were sent on, alone or as part of their datagram."
+    RST_IGNORED = (
+        13,
+        "TCP RSTs outside their connection's window: forwarded, but the session stays open ([filtering] check_rst).",
+    )
+    TOO_BIG_LIMITED = 14, "Packet too big, or fragmentation needed, not sent because a limit was reached."
+    UNPINNED = (
+        15,
+        "Packets of a mapping that passed without a session: those opened from IPv4 have their share of the table.",
+    )
+    PORT_DISPLACED = (
+        16,
+        "Mappings that nobody had answered and that ended so that another flow could have their port.",
+    )
 
     def __new__(cls, number: int, help: str) -> Self:
         """A member that carries its row."""

@@ -1,253 +1,271 @@
-"""Readers (see values.py) of addresses, prefixes, ranges and transport addresses.
+"""Types of addresses, prefixes, ranges and transport addresses, for models.py. values.py explains the descriptions.
 
-`split_` functions take text apart and raise ValueError as readers do; the reader of the same thing returns the text as
-given, so that the configuration can be shown back in the words of its author.
+What has no type of its own stays the text that it is, so that the configuration can be shown in the words of its
+author. `split_` functions take such text apart; they raise ValueError.
 """
 
 import re
 from collections.abc import Callable
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
-from typing import TypeVar
+from ipaddress import (
+    IPv4Address,
+    IPv4Network,
+    IPv6Address,
+    IPv6Network,
+    ip_address,
+    ip_network,
+    summarize_address_range,
+)
+from typing import Annotated, Generic, NamedTuple, TypeVar
 
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from nat64d.config.errors import ExpectedError
 from nat64d.config.values import interface_name
+from translator.static.arithmetic import LENGTHS
+from translator.static.blocks import LINK_LOCAL4, NO_HOSTS4, NO_HOSTS6
 
-T = TypeVar("T")
-Network = TypeVar("Network", IPv4Network, IPv6Network)
+Address = TypeVar("Address", IPv4Address, IPv6Address)
+Parsed = TypeVar("Parsed", IPv4Address, IPv6Address, IPv4Network, IPv6Network)
 
-RFC6052_LENGTHS = (32, 40, 48, 56, 64, 96)
 INTERFACE = "interface:"
-
-# What several readers expect.
-UNICAST4 = "unicast addresses, outside 0.0.0.0/8, 127.0.0.0/8 and 224.0.0.0/3"
-UNICAST6 = "unicast addresses, outside ::/64, fe80::/10 and ff00::/8"
-RANGE4 = 'a prefix such as "192.0.2.0/28" or a range such as "192.0.2.1-192.0.2.9"'
-PORTS = 'ports such as "1024-65535", each from 1 to 65535'
-TRANSPORT4 = 'an address and a port from 1 to 65535 such as "192.0.2.1:80"'
-TRANSPORT6 = 'an address in brackets and a port from 1 to 65535 such as "[2001:db8::1]:80"'
-SERVERS = "name servers"
-NAME_SERVER = 'a name server such as "2001:db8::53", "[2001:db8::53]:53" or "tls://[2001:db8::53]:853#dns.example"'
-LISTENER = 'an address and a port such as "127.0.0.1:6464" or "[::1]:6464"'
-
-# No IPv6 host, no translation prefix: unspecified, loopback, IPv4-mapped and -compatible; link-local; multicast.
-_NO_HOSTS6 = tuple(IPv6Network(prefix) for prefix in ("::/64", "fe80::/10", "ff00::/8"))
-
-_PLAIN = re.compile(r"[0-9a-fA-F:.]+(/[0-9]+)?")
+DNS, DNS_OVER_TLS = 53, 853  # ports
 
 
-def address4(value: object) -> IPv4Address:
-    """An IPv4 address that a host beyond a router can have."""
-    address = _parse(IPv4Address, value, "an IPv4 address such as 192.0.2.1")
-    if not _is_host4(address.packed[0]):
-        raise ValueError(UNICAST4)
-    return address
+def plain(value: object) -> object:
+    """Text without what ipaddress would take too: zones (%eth0), netmasks, numbers, octets."""
+    if not isinstance(value, str) or not re.fullmatch(r"[0-9a-fA-F:.]+(/[0-9]+)?", value):
+        raise ValueError
+    return value
 
 
-def address6(value: object) -> IPv6Address:
-    """An IPv6 address that a host beyond a router can have."""
-    address = _parse(IPv6Address, value, "an IPv6 address such as 2001:db8::1")
-    if any(address in prefix for prefix in _NO_HOSTS6):
-        raise ValueError(UNICAST6)
-    return address
+def host_bits(text: str, version: int) -> str:
+    """What is expected instead of a prefix with bits beyond its length; "" if this is no prefix of this version."""
+    try:
+        prefix = ip_network(text, strict=False)
+    except ValueError:
+        return ""
+    return f"zeros beyond the prefix length, as in {prefix}" if prefix.version == version else ""
 
 
-def prefix4(value: object) -> IPv4Network:
-    """An IPv4 prefix with zero host bits; a bare address is a /32."""
-    return _prefix(IPv4Network, value, "an IPv4 prefix such as 192.0.2.0/24")
+def of_hosts(value: Parsed) -> Parsed:
+    """Addresses that hosts can have (RFC 1122 section 3.2.1.3, RFC 4291)."""
+    network = ip_network(value)
+    if any(network.overlaps(block) for block in (NO_HOSTS4 if network.version == 4 else NO_HOSTS6)):
+        outside = "0.0.0.0/8, 127.0.0.0/8 and 224.0.0.0/3" if network.version == 4 else "::/64, fe80::/10 and ff00::/8"
+        raise ExpectedError(f"unicast addresses, outside {outside}")
+    return value
 
 
-def prefix6(value: object) -> IPv6Network:
-    """An IPv6 prefix with zero host bits; a bare address is a /128."""
-    return _prefix(IPv6Network, value, "an IPv6 prefix such as 2001:db8::/32")
-
-
-def hosts4(value: object) -> IPv4Network:
-    """A prefix of IPv4 addresses that hosts beyond a router can have."""
-    prefix = prefix4(value)
-    if not all(_is_host4(octet) for octet in range(prefix[0].packed[0], prefix[-1].packed[0] + 1)):
-        raise ValueError(UNICAST4)
+def routable4(prefix: IPv4Network) -> IPv4Network:
+    """Addresses that hosts beyond a router can have: packets from link-local ones are not forwarded (RFC 3927 section
+    2.7)."""
+    if of_hosts(prefix).overlaps(LINK_LOCAL4):
+        raise ExpectedError(f"addresses outside {LINK_LOCAL4}, whose packets routers drop (RFC 3927 section 2.7)")
     return prefix
 
 
-def hosts6(value: object) -> IPv6Network:
-    """A prefix of IPv6 addresses that hosts beyond a router can have."""
-    prefix = prefix6(value)
-    if any(prefix.overlaps(other) for other in _NO_HOSTS6):
-        raise ValueError(UNICAST6)
-    return prefix
-
-
-def translation_prefix(value: object) -> IPv6Network:
+def translation_prefix(prefix: IPv6Network) -> IPv6Network:
     """A prefix for IPv4-embedded IPv6 addresses (RFC 6052 section 2.2): one of six lengths, bits 64 to 71 zero."""
-    prefix = _prefix(IPv6Network, value, "an IPv6 prefix such as 64:ff9b::/96")
-    if prefix.prefixlen not in RFC6052_LENGTHS:
-        raise ValueError("a prefix length of 32, 40, 48, 56, 64 or 96 (RFC 6052 section 2.2)")
+    if prefix.prefixlen not in LENGTHS:
+        raise ExpectedError("a prefix length of 32, 40, 48, 56, 64 or 96 (RFC 6052 section 2.2)")
     if prefix.network_address.packed[8]:
-        raise ValueError("a prefix whose bits 64 to 71 are zero (RFC 6052 section 2.2)")
-    if any(prefix.overlaps(other) for other in _NO_HOSTS6):
-        raise ValueError(UNICAST6)
-    return prefix
-
-
-def ipv4_range(value: object) -> str:
-    """The addresses of a pool: prefix, address, "first-last" or "interface:NAME"."""
-    if isinstance(value, str) and value.startswith(INTERFACE):
-        return INTERFACE + interface_name(value.removeprefix(INTERFACE))
-    return _as_given(split_ipv4_range, value, RANGE4)
+        raise ExpectedError("a prefix whose bits 64 to 71 are zero (RFC 6052 section 2.2)")
+    return of_hosts(prefix)
 
 
 def split_ipv4_range(text: str) -> tuple[IPv4Address, IPv4Address]:
     """First and last address of a prefix, an address or "first-last"."""
     first_text, dash, last_text = text.partition("-")
     if dash:
-        first, last = _parse(IPv4Address, first_text, RANGE4), _parse(IPv4Address, last_text, RANGE4)
+        first, last = _address4(first_text), _address4(last_text)
     else:
-        prefix = _prefix(IPv4Network, text, RANGE4)
+        prefix = _network4(text)
         first, last = prefix[0], prefix[-1]
     if first > last:
-        raise ValueError("a range whose first address is not above its last")
-    if not all(_is_host4(octet) for octet in range(first.packed[0], last.packed[0] + 1)):
-        raise ValueError(UNICAST4)
+        raise ExpectedError("a range whose first address is not above its last")
     return first, last
 
 
-def port_range(value: object) -> str:
-    """Ports, or ICMP query identifiers: "first-last" or one number."""
-    return _as_given(split_port_range, value, PORTS)
+def _pool_addresses(text: str) -> str:
+    """The addresses of a pool: prefix, address, "first-last" or "interface:NAME"."""
+    if text.startswith(INTERFACE):
+        return INTERFACE + interface_name(text.removeprefix(INTERFACE))
+    for network in summarize_address_range(*split_ipv4_range(text)):
+        of_hosts(network)
+    return text
 
 
 def split_port_range(text: str) -> tuple[int, int]:
     """First and last port of "first-last" or of one number."""
     first_text, dash, last_text = text.partition("-")
-    first = _port(first_text, PORTS)
-    last = _port(last_text, PORTS) if dash else first
+    first = _port(first_text)
+    last = _port(last_text) if dash else first
     if first > last:
-        raise ValueError("a range whose first port is not above its last")
+        raise ExpectedError("a range whose first port is not above its last")
     return first, last
 
 
-def transport4(value: object) -> str:
-    """An IPv4 transport address: "192.0.2.1:80"."""
-    return _as_given(split_transport4, value, TRANSPORT4)
+class Ports(NamedTuple, Generic[Address]):
+    """An address with some of its ports (for ICMP: query identifiers), the last included."""
+
+    address: Address
+    first: int
+    last: int
+
+    @property
+    def size(self) -> int:
+        """How many ports."""
+        return self.last - self.first + 1
 
 
-def split_transport4(text: str) -> tuple[IPv4Address, int]:
-    """Address and port of "192.0.2.1:80"."""
-    address, _, port = text.rpartition(":")
-    _parse(IPv4Address, address, TRANSPORT4)
-    return address4(address), _port(port, TRANSPORT4)
+def split_transport4(text: str) -> Ports[IPv4Address]:
+    """Address and ports of "192.0.2.1:80" or "192.0.2.1:1000-1999"."""
+    address, _, ports = text.rpartition(":")
+    return Ports(of_hosts(_address4(address)), *split_port_range(ports))
 
 
-def transport6(value: object) -> str:
-    """An IPv6 transport address: "[2001:db8::1]:80"."""
-    return _as_given(split_transport6, value, TRANSPORT6)
-
-
-def split_transport6(text: str) -> tuple[IPv6Address, int]:
-    """Address and port of "[2001:db8::1]:80"."""
-    match = re.fullmatch(r"\[(.+)]:(.+)", text)
-    if not match:
-        raise ValueError(TRANSPORT6)
-    _parse(IPv6Address, match[1], TRANSPORT6)
-    return address6(match[1]), _port(match[2], TRANSPORT6)
-
-
-def listener(value: object) -> str:
-    """Where a server of ours listens: address and port of either family, loopback and unspecified included."""
-    return _as_given(split_listener, value, LISTENER)
+def split_transport6(text: str) -> Ports[IPv6Address]:
+    """Address and ports of "[2001:db8::1]:80" or "[2001:db8::1]:1000-1999"."""
+    address, _, ports = text.rpartition(":")
+    if not address.startswith("[") or not address.endswith("]"):
+        raise ValueError
+    return Ports(of_hosts(_address6(address[1:-1])), *split_port_range(ports))
 
 
 def split_listener(text: str) -> tuple[IPv4Address | IPv6Address, int]:
-    """Its address and its port."""
-    match = re.fullmatch(r"(?:\[(?P<six>[^]]+)]|(?P<four>[^:]+)):(?P<port>.+)", text)
-    if not match:
-        raise ValueError(LISTENER)
-    kind: Callable[[str], IPv4Address | IPv6Address] = IPv6Address if match["six"] else IPv4Address
-    return _parse(kind, match["six"] or match["four"], LISTENER), _port(match["port"], LISTENER)
-
-
-def prefix(value: object) -> IPv4Network | IPv6Network:
-    """A prefix of either family with zero host bits; a bare address is itself alone."""
-    expected = "a prefix such as 2001:db8::/32 or 192.0.2.0/24"
-    if isinstance(value, str) and ":" in value:
-        return _prefix(IPv6Network, value, expected)
-    return _prefix(IPv4Network, value, expected)
-
-
-def name_server(value: object) -> str:
-    """Where a name server answers, port 53 unless one is given; "tls://…#name" by TLS (RFC 7858), at port 853."""
-    return _as_given(split_name_server, value, NAME_SERVER)
+    """Address and port of "127.0.0.1:53" or "[::1]:53"; loopback and unspecified addresses included."""
+    address, _, port = text.rpartition(":")
+    if address.startswith("[") and address.endswith("]"):
+        return _address6(address[1:-1]), _port(port)
+    return _address4(address), _port(port)
 
 
 def split_name_server(text: str) -> tuple[IPv4Address | IPv6Address, int, str | None]:
-    """Address, port and the name in its certificate, None for plain DNS."""
+    """Address, port (53, or 853 for DNS over TLS, RFC 7858) and the name in its certificate, None for plain DNS."""
+    if (bare := _bare(text)) is not None:
+        return bare, DNS, None
     match = re.fullmatch(
-        r"(?P<tls>tls://)?(?P<host>\[[^]]+](?=:|#|$)|[^]#[]+?)(?::(?P<port>\d+))?(?:#(?P<name>\S+))?", text
+        r"(?P<tls>tls://)?(?:\[(?P<six>[^]]+)]|(?P<four>[^]:#[]+))(?::(?P<port>\d+))?(?:#(?P<name>\S+))?", text
     )
-    bare = _address(text)
-    if bare is not None:
-        return bare, 53, None
     if not match or bool(match["tls"]) != bool(match["name"]):
-        raise ValueError(NAME_SERVER)
-    address = _address(match["host"].strip("[]"))
-    if address is None or match["host"].startswith("[") != (address.version == 6):
-        raise ValueError(NAME_SERVER)
-    name = domain(match["name"]) if match["name"] else None
-    return address, _port(match["port"], NAME_SERVER) if match["port"] else 853 if match["tls"] else 53, name
+        raise ValueError
+    address = _address6(match["six"]) if match["six"] else _address4(match["four"])
+    usual = DNS_OVER_TLS if match["tls"] else DNS
+    return address, _port(match["port"]) if match["port"] else usual, domain(match["name"]) if match["name"] else None
 
 
-def domain(value: object) -> str:
+def domain(text: str) -> str:
     """A domain name in ASCII; without the final dot."""
-    if (
-        not isinstance(value, str)
-        or len(value) > 253
-        or not re.fullmatch(r"(?:[!-\-/-~]{1,63}\.)*[!-\-/-~]{1,63}\.?", value)
-    ):
-        raise ValueError("a domain name such as example.org")
-    return value.removesuffix(".")
+    if len(text) > 253 or not re.fullmatch(r"(?:[!-\-/-~]{1,63}\.)*[!-\-/-~]{1,63}\.?", text):
+        raise ValueError
+    return text.removesuffix(".")
 
 
-def _address(text: str) -> IPv4Address | IPv6Address | None:
-    """An address of either family, or None."""
+def _address4(text: str) -> IPv4Address:
+    plain(text)
+    return IPv4Address(text)
+
+
+def _address6(text: str) -> IPv6Address:
+    plain(text)
+    return IPv6Address(text)
+
+
+def _network4(text: str) -> IPv4Network:
+    plain(text)
     try:
-        return ip_address(text) if "%" not in text else None
+        return IPv4Network(text)
+    except ValueError:
+        raise ExpectedError(host_bits(text, 4)) from None
+
+
+def _port(text: str) -> int:
+    """A decimal number from 1 to 65535."""
+    if not re.fullmatch(r"[1-9][0-9]{0,4}", text) or int(text) > 65535:
+        raise ValueError
+    return int(text)
+
+
+def _bare(text: str) -> IPv4Address | IPv6Address | None:
+    """An address of either family with nothing around it, or None."""
+    try:
+        plain(text)
+        return ip_address(text)
     except ValueError:
         return None
 
 
-def _is_host4(octet: int) -> bool:
-    """Whether addresses of this first octet are neither "this network", loopback, multicast nor reserved (RFC 6890)."""
-    return octet not in (0, 127) and octet < 224
+def as_given(split: Callable[[str], object]) -> AfterValidator:
+    """Text that `split` can take apart, but left whole."""
+
+    def check(text: str) -> str:
+        split(text)
+        return text
+
+    return AfterValidator(check)
 
 
-def _port(text: str, expected: str) -> int:
-    """A decimal number from 1 to 65535."""
-    if not re.fullmatch(r"[1-9][0-9]{0,4}", text) or int(text) > 65535:
-        raise ValueError(expected)
-    return int(text)
-
-
-def _as_given(split: Callable[[str], object], value: object, expected: str) -> str:
-    """Text that `split` can take apart."""
-    if isinstance(value, str):
-        split(value)
-        return value
-    raise ValueError(expected)
-
-
-def _parse(kind: Callable[[str], T], value: object, expected: str) -> T:
-    """What `kind` of ipaddress makes of text, without the zones (%eth0) and spelled-out netmasks it would take too."""
-    if not isinstance(value, str) or not _PLAIN.fullmatch(value):
-        raise ValueError(expected)
-    try:
-        return kind(value)
-    except ValueError:
-        raise ValueError(expected) from None
-
-
-def _prefix(kind: type[Network], value: object, expected: str) -> Network:
-    """A network with zero host bits; a stray host bit is told apart from nonsense, with the prefix probably meant."""
-    try:
-        return _parse(kind, value, expected)
-    except ValueError:
-        prefix = _parse(lambda text: kind(text, strict=False), value, expected)
-        raise ValueError(f"zeros beyond the prefix length, as in {prefix}") from None
+Prefix4 = Annotated[IPv4Network, BeforeValidator(plain), Field(description="an IPv4 prefix such as 192.0.2.0/24")]
+Prefix6 = Annotated[IPv6Network, BeforeValidator(plain), Field(description="an IPv6 prefix such as 2001:db8::/32")]
+Prefix = Annotated[
+    IPv4Network | IPv6Network,
+    BeforeValidator(plain),
+    Field(description="a prefix such as 2001:db8::/32 or 192.0.2.0/24"),
+]
+Routable4 = Annotated[Prefix4, AfterValidator(routable4)]
+Hosts6 = Annotated[Prefix6, AfterValidator(of_hosts)]
+Host4 = Annotated[
+    IPv4Address,
+    BeforeValidator(plain),
+    AfterValidator(of_hosts),
+    Field(description="an IPv4 address such as 192.0.2.1"),
+]
+Host6 = Annotated[
+    IPv6Address,
+    BeforeValidator(plain),
+    AfterValidator(of_hosts),
+    Field(description="an IPv6 address such as 2001:db8::1"),
+]
+TranslationPrefix = Annotated[
+    IPv6Network,
+    BeforeValidator(plain),
+    AfterValidator(translation_prefix),
+    Field(description="an IPv6 prefix such as 64:ff9b::/96"),
+]
+PoolAddresses = Annotated[
+    str,
+    AfterValidator(_pool_addresses),
+    Field(description='a prefix such as "192.0.2.0/28" or a range such as "192.0.2.1-192.0.2.9"'),
+]
+PortRange = Annotated[
+    str, as_given(split_port_range), Field(description='ports such as "1024-65535", each from 1 to 65535')
+]
+Transport4 = Annotated[
+    str,
+    as_given(split_transport4),
+    Field(
+        description="an address and a port from 1 to 65535, or a range of ports, "
+        'such as "192.0.2.1:80" or "192.0.2.1:80-89"'
+    ),
+]
+Transport6 = Annotated[
+    str,
+    as_given(split_transport6),
+    Field(
+        description='an address in brackets and a port from 1 to 65535, or a range of ports, such as "[2001:db8::1]:80"'
+    ),
+]
+Listener = Annotated[
+    str,
+    as_given(split_listener),
+    Field(description='an address and a port such as "127.0.0.1:6464" or "[::1]:6464"'),
+]
+NameServer = Annotated[
+    str,
+    as_given(split_name_server),
+    Field(
+        description='a name server such as "2001:db8::53", "[2001:db8::53]:53" '
+        'or "tls://[2001:db8::53]:853#dns.example"'
+    ),
+]
+Domain = Annotated[str, AfterValidator(domain), Field(description="a domain name such as example.org")]

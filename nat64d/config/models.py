@@ -1,69 +1,52 @@
 """The configuration: one frozen model a section, one attribute a key, named as in the TOML file.
 
-Each value is read by a reader of values.py or addresses.py, so that every complaint is in plain words.
+values.py and addresses.py have the types that pydantic does not.
 """
 
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
+from netaddr import IPRange, IPSet
 from pydantic import BaseModel, ConfigDict, Field
-from pydantic import PlainValidator as By
 
 from nat64d.config.addresses import (
-    SERVERS,
-    address4,
-    address6,
-    domain,
-    hosts4,
-    hosts6,
-    ipv4_range,
-    listener,
-    name_server,
-    port_range,
-    prefix,
-    prefix4,
-    prefix6,
+    INTERFACE,
+    Domain,
+    Host4,
+    Host6,
+    Hosts6,
+    Listener,
+    NameServer,
+    PoolAddresses,
+    PortRange,
+    Ports,
+    Prefix,
+    Prefix4,
+    Prefix6,
+    Routable4,
+    TranslationPrefix,
+    Transport4,
+    Transport6,
     split_ipv4_range,
     split_port_range,
     split_transport4,
     split_transport6,
-    translation_prefix,
-    transport4,
-    transport6,
 )
-from nat64d.config.values import (
-    absolute_path,
-    choice,
-    either,
-    flag,
-    interface_name,
-    label,
-    plateaus,
-    several,
-    socket_file,
-    whole,
-)
-from nat64d.defaults import SOCKET
-from nat64d.dns64.policy import MAPPED
+from nat64d.config.defaults import SOCKET
+from nat64d.config.values import AbsolutePath, Flag, InterfaceName, Plateaus, SocketFile, Unique, listed, whole
+from translator.static.blocks import LINK_LOCAL4, MAPPED, METADATA4
 
 Protocol = Literal["tcp", "udp", "icmp"]
+Protocols = Annotated[tuple[Protocol, ...], Field(min_length=1, description="a list of them"), Unique]
 Shared = Literal["tcp", "udp", "icmp", "other"]
-SHARED = choice("tcp", "udp", "icmp", "other")
-Flag = Annotated[bool, By(flag)]
+PortRanges = Annotated[tuple[PortRange, ...], listed("ports"), Unique]
+Domains = Annotated[tuple[Domain, ...], listed("domain names"), Unique]
+Prefixes = Annotated[tuple[Prefix, ...], listed("prefixes", 1), Unique]
+Prefixes6 = Annotated[tuple[Prefix6, ...], listed("IPv6 prefixes"), Unique]
 
 DAY = 86400
+DENIED4 = (LINK_LOCAL4, *METADATA4)
 PLATEAUS = (65535, 32000, 17914, 8166, 4352, 2002, 1492, 1006, 508, 296, 68)  # RFC 1191 section 7
-
-WELL_KNOWN = IPv6Network("64:ff9b::/96")  # RFC 6052 section 2.1
-PRIVATE4 = tuple(  # RFC 1918, RFC 6598 (shared), RFC 3927 (link-local)
-    IPv4Network(prefix)
-    for prefix in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "169.254.0.0/16")
-)
-
-
-def required() -> Any:
-    """A key without a default: when it is absent its reader gets None, and says what it expected."""
-    return Field(default=None, validate_default=True)
 
 
 class Section(BaseModel):
@@ -78,87 +61,56 @@ class Pool4(Section):
     For ICMP a port is a query identifier.
     """
 
-    addresses: Annotated[str, By(ipv4_range)] = required()
-    ports: Annotated[str, By(port_range)] = "1024-65535"
-    protocols: Annotated[tuple[Shared, ...], By(several(SHARED, "protocols", least=1))] = ("tcp", "udp", "icmp")
-    source: Annotated[IPv6Network | None, By(prefix6)] = None
+    addresses: PoolAddresses
+    ports: PortRange = "1024-65535"
+    protocols: Annotated[tuple[Shared, ...], listed("protocols", 1), Unique] = ("tcp", "udp", "icmp")
+    source: Prefix6 | None = None
 
     @property
-    def first(self) -> IPv4Address:
-        """The lowest address."""
-        return split_ipv4_range(self.addresses)[0]
+    def interface(self) -> bool:
+        """Whether the addresses are to be those of an interface."""
+        return self.addresses.startswith(INTERFACE)
 
     @property
-    def last(self) -> IPv4Address:
-        """The highest address, itself included."""
-        return split_ipv4_range(self.addresses)[1]
+    def range(self) -> IPRange:
+        """The addresses, unless they are those of an interface."""
+        return IPRange(*map(int, split_ipv4_range(self.addresses)))
 
     @property
-    def port_first(self) -> int:
-        """The lowest port."""
-        return split_port_range(self.ports)[0]
-
-    @property
-    def port_last(self) -> int:
-        """The highest port, itself included."""
-        return split_port_range(self.ports)[1]
+    def port_range(self) -> tuple[int, int]:
+        """The lowest port and the highest one."""
+        return split_port_range(self.ports)
 
 
 class Eam(Section):
     """A stateless mapping between an IPv4 and an IPv6 prefix (RFC 7757)."""
 
-    ipv4: Annotated[IPv4Network, By(prefix4)] = required()
-    ipv6: Annotated[IPv6Network, By(prefix6)] = required()
+    ipv4: Prefix4
+    ipv6: Prefix6
 
 
 class Forward(Section):
-    """A static BIB entry (RFC 6146 section 3.1): packets to `ipv4` reach the IPv6 host at `ipv6`."""
+    """Static BIB entries (RFC 6146 section 3.1), one for each protocol and port: packets to `ipv4` reach the IPv6 host
+    at `ipv6`, the first port of the one to the first of the other and so on."""
 
-    protocol: Annotated[Protocol, By(choice("tcp", "udp", "icmp"))] = required()
-    ipv4: Annotated[str, By(transport4)] = required()
-    ipv6: Annotated[str, By(transport6)] = required()
-
-    @property
-    def address4(self) -> IPv4Address:
-        """The address of `ipv4`."""
-        return split_transport4(self.ipv4)[0]
+    protocol: Protocol | Protocols
+    ipv4: Transport4
+    ipv6: Transport6
 
     @property
-    def port4(self) -> int:
-        """The port, or ICMP query identifier, of `ipv4`."""
-        return split_transport4(self.ipv4)[1]
+    def protocols(self) -> tuple[Protocol, ...]:
+        """`protocol`, always as a tuple."""
+        return (self.protocol,) if isinstance(self.protocol, str) else self.protocol
 
     @property
-    def address6(self) -> IPv6Address:
-        """The address of `ipv6`."""
-        return split_transport6(self.ipv6)[0]
+    def end4(self) -> Ports[IPv4Address]:
+        """`ipv4` taken apart."""
+        return split_transport4(self.ipv4)
 
     @property
-    def port6(self) -> int:
-        """The port, or ICMP query identifier, of `ipv6`."""
-        return split_transport6(self.ipv6)[1]
-
-
-class Health(Section):
-    """How the endpoints of a service are probed: seconds, and probes in a row until one counts as up or down."""
-
-    tcp: Flag = True
-    interval: Annotated[int, By(whole(1, 3600))] = 5
-    timeout: Annotated[int, By(whole(1, 3600))] = 2
-    rise: Annotated[int, By(whole(1, 100))] = 2
-    fall: Annotated[int, By(whole(1, 100))] = 3
-
-
-class Service(Section):
-    """A transport address spread over IPv6 endpoints."""
-
-    name: Annotated[str, By(label)] = required()
-    protocol: Annotated[Literal["tcp", "udp"], By(choice("tcp", "udp"))] = required()
-    ipv4: Annotated[str, By(transport4)] = required()
-    ipv6: Annotated[str | None, By(transport6)] = None
-    endpoints: Annotated[tuple[str, ...], By(several(transport6, "transport addresses"))] = required()
-    affinity: Annotated[Literal["none", "client"], By(choice("none", "client"))] = "none"
-    health: Health | None = None
+    def end6(self) -> Ports[IPv6Address]:
+        """`ipv6` taken apart."""
+        return split_transport6(self.ipv6)
 
 
 class Clat(Eam):
@@ -167,20 +119,20 @@ class Clat(Eam):
     `plat`: that NAT64's prefix; "discover" asks the network's resolver for it (RFC 7050).
     """
 
-    ipv4: Annotated[IPv4Network, By(hosts4)] = IPv4Network("192.0.0.1")  # RFC 7335
-    ipv6: Annotated[IPv6Network, By(hosts6)] = required()
-    plat: Annotated[IPv6Network | Literal["discover"], By(either("discover", translation_prefix))] = "discover"
+    ipv4: Routable4 = IPv4Network("192.0.0.1")  # RFC 7335
+    ipv6: Hosts6
+    plat: Literal["discover"] | TranslationPrefix = "discover"
 
 
 class Tun(Section):
     """The device: `mtu` in octets; `ipv4` and `ipv6` are the translator's own addresses."""
 
-    name: Annotated[str, By(interface_name)] = "nat64"
-    mtu: Annotated[int, By(whole(1280, 65535, "RFC 8200 section 5"))] = 1500
-    queues: Annotated[int | Literal["auto"], By(either("auto", whole(1, 256)))] = "auto"
+    name: InterfaceName = "nat64"
+    mtu: Annotated[int, whole(1280, 65535, "RFC 8200 section 5")] = 1500
+    queues: Literal["auto"] | Annotated[int, whole(1, 256)] = "auto"
     offload: Flag = True
-    ipv4: Annotated[IPv4Address | None, By(address4)] = None
-    ipv6: Annotated[IPv6Address, By(address6)] = IPv6Address("fd6e:6174:3634::1")
+    ipv4: Host4 | None = None
+    ipv6: Host6 = IPv6Address("fd6e:6174:3634::1")
 
 
 class Host(Section):
@@ -188,31 +140,36 @@ class Host(Section):
 
     routes: Flag = True
     sysctls: Flag = True
-    masquerade: Annotated[str, By(either("auto", either("off", interface_name)))] = "off"
+    masquerade: Literal["auto", "off"] | InterfaceName = "off"
 
 
 class Timeouts(Section):
-    """Lifetimes in seconds (RFC 6146 section 4), never below what the RFCs ask for."""
+    """Lifetimes in seconds (RFC 6146 section 4, RFC 7857 section 2.1), never below what the RFCs ask for."""
 
-    udp: Annotated[int, By(whole(120, 14 * DAY, "RFC 6146 section 4, UDP_MIN"))] = 300
-    tcp_established: Annotated[int, By(whole(7440, 14 * DAY, "RFC 5382 REQ-5, 2 hours 4 minutes"))] = 7440
-    tcp_transitory: Annotated[int, By(whole(240, 14 * DAY, "RFC 5382 REQ-5, 4 minutes"))] = 240
-    tcp_incoming_syn: Annotated[int, By(whole(6, 60, "RFC 5382 REQ-4, 6 seconds"))] = 6
-    icmp: Annotated[int, By(whole(60, 14 * DAY, "RFC 5508 REQ-2, 60 seconds"))] = 60
-    fragment: Annotated[int, By(whole(2, 60, "RFC 6146 section 4, FRAGMENT_MIN"))] = 10
+    udp: Annotated[int, whole(120, 14 * DAY, "RFC 6146 section 4, UDP_MIN")] = 300
+    tcp_established: Annotated[int, whole(7440, 14 * DAY, "RFC 5382 REQ-5, 2 hours 4 minutes")] = 7440
+    tcp_opening: Annotated[int, whole(6, 14 * DAY, "RFC 7857 section 2.1")] = 240
+    tcp_closing: Annotated[int, whole(240, 14 * DAY, "RFC 5382 REQ-5, 4 minutes")] = 240
+    tcp_transitory: Annotated[int, whole(240, 14 * DAY, "RFC 5382 REQ-5, 4 minutes")] = 240
+    tcp_incoming_syn: Annotated[int, whole(6, 60, "RFC 5382 REQ-4, 6 seconds")] = 6
+    icmp: Annotated[int, whole(60, 14 * DAY, "RFC 5508 REQ-2, 60 seconds")] = 60
+    fragment: Annotated[int, whole(2, 60, "RFC 6146 section 4, FRAGMENT_MIN")] = 10
 
 
 class Limits(Section):
-    """Capacities; a `per_host_` limit or block of 0 is none, `fragments_memory` is in octets; 0 keeps no fragments, and
-    sends no ICMP errors."""
+    """Capacities; `subscriber` is the length of the IPv6 prefix that has one share of sessions and ports; a `per_host_`
+    limit or block of 0 is none, `fragments_memory` is in octets; 0 keeps no fragments, and sends no ICMP errors."""
 
-    sessions: Annotated[int, By(whole(16, 16777216))] = 1048576
-    per_host_sessions: Annotated[int, By(whole(0, 16777216))] = 0
-    per_host_ports: Annotated[int, By(whole(0, 65535))] = 0
-    port_block: Annotated[int, By(whole(0, 65535))] = 0
-    port_quarantine: Annotated[int, By(whole(0, DAY, "RFC 6888 REQ-8"))] = 120
-    fragments_memory: Annotated[int, By(whole(0, 1 << 30))] = 16777216
-    icmp_errors_per_second: Annotated[int, By(whole(0, 1000000))] = 100
+    sessions: Annotated[int, whole(16, 16777216)] = 1048576
+    subscriber: Annotated[int, whole(48, 128, "the length of a prefix")] = 64
+    per_host_sessions: Annotated[int, whole(0, 16777216)] = 0
+    per_host_ports: Annotated[int, whole(0, 65535)] = 0
+    per_host_rate: Annotated[int, whole(0, 1000000)] = 0
+    pairing: Literal["strict", "soft"] = "strict"
+    port_block: Annotated[int, whole(0, 65535)] = 0
+    port_quarantine: Annotated[int, whole(0, DAY, "RFC 6888 REQ-8")] = 120
+    fragments_memory: Annotated[int, whole(0, 1 << 30)] = 16777216
+    icmp_errors_per_second: Annotated[int, whole(0, 1000000)] = 100
 
 
 class Filtering(Section):
@@ -225,25 +182,16 @@ class Filtering(Section):
     rst_during_fin: Flag = False
 
 
-Mtu4 = Annotated[int | Literal["auto"], By(either("auto", whole(68, 65535, "RFC 791")))]
-Mtu6 = Annotated[int | Literal["auto"], By(either("auto", whole(1280, 65535, "RFC 8200 section 5")))]
-Prefixes = tuple[IPv4Network | IPv6Network, ...]
-Prefixes6 = tuple[IPv6Network, ...]
-Names = Annotated[tuple[str, ...], By(several(domain, "domain names"))]
-Prefixes4 = Annotated[tuple[IPv4Network, ...], By(several(prefix4, "IPv4 prefixes"))]
-ZeroChecksum = Literal["calculate", "drop", "forward"]
-EamHairpin = Literal["intrinsic", "simple", "off"]
-
-
-Ports = Annotated[tuple[str, ...], By(several(port_range, "ports"))]
+Mtu4 = Literal["auto"] | Annotated[int, whole(68, 65535, "RFC 791")]
+Mtu6 = Literal["auto"] | Annotated[int, whole(1280, 65535, "RFC 8200 section 5")]
 
 
 class ZeroChecksumPorts(Section):
     """Destination ports of UDP datagrams without checksum for which `udp_zero_checksum` does not hold, but this."""
 
-    calculate: Ports = ()
-    drop: Ports = ()
-    forward: Ports = ()
+    calculate: PortRanges = ()
+    drop: PortRanges = ()
+    forward: PortRanges = ()
 
 
 class Translation(Section):
@@ -251,33 +199,33 @@ class Translation(Section):
 
     mtu4: Mtu4 = "auto"
     mtu6: Mtu6 = "auto"
-    lowest_ipv6_mtu: Annotated[int, By(whole(1280, 65535, "RFC 8200 section 5"))] = 1280
-    udp_zero_checksum: Annotated[ZeroChecksum, By(choice("calculate", "drop", "forward"))] = "calculate"
+    lowest_ipv6_mtu: Annotated[int, whole(1280, 65535, "RFC 8200 section 5")] = 1280
+    udp_zero_checksum: Literal["calculate", "drop", "forward"] = "calculate"
     udp_zero_checksum_ports: ZeroChecksumPorts = ZeroChecksumPorts()
-    traffic_class: Annotated[int | Literal["copy"], By(either("copy", whole(0, 255)))] = "copy"
-    mtu_plateaus: Annotated[tuple[int, ...], By(plateaus)] = PLATEAUS
-    rfc6791_ipv4: Annotated[tuple[IPv4Network, ...], By(several(hosts4, "IPv4 prefixes"))] = ()
-    rfc6791_ipv6: Annotated[IPv6Network | None, By(hosts6)] = None
-    eam_hairpin: Annotated[EamHairpin, By(choice("intrinsic", "simple", "off"))] = "intrinsic"
+    traffic_class: Literal["copy"] | Annotated[int, whole(0, 255)] = "copy"
+    mtu_plateaus: Plateaus = PLATEAUS
+    rfc6791_ipv4: Annotated[tuple[Routable4, ...], listed("IPv4 prefixes"), Unique] = ()
+    rfc6791_ipv6: Hosts6 | None = None
+    eam_hairpin: Literal["intrinsic", "simple", "off"] = "intrinsic"
     clamp_mss: Flag = False
-    denylist4: Prefixes4 = ()
+    denylist4: Annotated[tuple[Prefix4, ...], listed("IPv4 prefixes"), Unique] = DENIED4
 
 
 class Dns64Range(Section):
     """IPv4 addresses that are written under a prefix of their own; without `pool6` they are not written at all."""
 
-    ipv4: Annotated[IPv4Network, By(prefix4)] = required()
-    pool6: Annotated[IPv6Network | None, By(translation_prefix)] = None
+    ipv4: Prefix4
+    pool6: TranslationPrefix | None = None
 
 
 class Dns64Policy(Section):
     """What some clients get instead: the first policy that has the client decides."""
 
-    clients: Annotated[Prefixes, By(several(prefix, "prefixes", least=1))] = required()
-    pool6: Annotated[IPv6Network | None, By(translation_prefix)] = None
+    clients: Prefixes
+    pool6: TranslationPrefix | None = None
     synthesise: Flag = True
     filter_a: Flag = False
-    exclude: Annotated[Prefixes6 | None, By(several(prefix6, "IPv6 prefixes"))] = None
+    exclude: Prefixes6 | None = None
 
 
 class Dns64(Section):
@@ -286,53 +234,51 @@ class Dns64(Section):
     `cache` is in octets, `rate` in queries a second and client (0: no limit), `processes` share the sockets.
     """
 
-    listen: Annotated[tuple[str, ...], By(several(listener, "transport addresses", least=1))] = ("[::]:53",)
-    upstream: Annotated[tuple[str, ...] | Literal["system"], By(either("system", several(name_server, SERVERS, 1)))] = (
-        "system"
-    )
-    clients: Annotated[Prefixes | Literal["local"], By(either("local", several(prefix, "prefixes", least=1)))] = "local"
-    exclude: Annotated[Prefixes6, By(several(prefix6, "IPv6 prefixes"))] = (MAPPED,)
-    exclude_names: Names = ()
-    force_names: Names = ()
+    listen: Annotated[tuple[Listener, ...], listed("transport addresses", 1), Unique] = ("[::]:53",)
+    upstream: Literal["system"] | Annotated[tuple[NameServer, ...], listed("name servers", 1), Unique] = "system"
+    clients: Literal["local"] | Prefixes = "local"
+    exclude: Prefixes6 = (MAPPED,)
+    exclude_names: Domains = ()
+    force_names: Domains = ()
     ranges: tuple[Dns64Range, ...] = ()
     policy: tuple[Dns64Policy, ...] = ()
     dns46: Flag = False
-    cache: Annotated[int, By(whole(0, 1 << 34))] = 64 << 20
-    rate: Annotated[int, By(whole(0, 1000000))] = 1000
-    processes: Annotated[int, By(whole(1, 64))] = 1
+    cache: Annotated[int, whole(0, 1 << 34)] = 64 << 20
+    rate: Annotated[int, whole(0, 1000000)] = 1000
+    processes: Annotated[int, whole(1, 64)] = 1
 
 
 class Api(Section):
-    """The control socket, and the read-only HTTP listener ("" = none)."""
+    """The control socket, and the read-only HTTP listener ("" = none) with further names it answers to."""
 
-    socket: Annotated[str, By(socket_file)] = SOCKET
-    http: Annotated[str, By(either("", listener))] = "127.0.0.1:6464"
+    socket: SocketFile = SOCKET
+    http: Literal[""] | Listener = "127.0.0.1:6464"
+    hosts: Domains = ()
 
 
 class State(Section):
     """Whether sessions outlive the daemon, and where."""
 
-    file: Annotated[str, By(absolute_path)] = "/run/nat64d/state"
+    file: AbsolutePath = "/run/nat64d/state"
     keep: Flag = False
 
 
 class Log(Section):
     """What is logged, and how."""
 
-    level: Annotated[str, By(choice("debug", "info", "warning", "error"))] = "info"
-    sessions: Annotated[str, By(choice("off", "sessions", "port-blocks"))] = "off"
-    format: Annotated[Literal["text", "json"], By(choice("text", "json"))] = "text"
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    sessions: Literal["off", "sessions", "port-blocks"] = "off"
+    format: Literal["text", "json"] = "text"
 
 
 class Config(Section):
     """The whole file."""
 
-    pool6: Annotated[IPv6Network | None, By(translation_prefix)] = None
+    pool6: TranslationPrefix | None = None
     strict_well_known_prefix: Flag = True
     pool4: tuple[Pool4, ...] = ()
     eam: tuple[Eam, ...] = ()
     forward: tuple[Forward, ...] = ()
-    service: tuple[Service, ...] = ()
     clat: Clat | None = None
     tun: Tun = Tun()
     host: Host = Host()
@@ -349,6 +295,21 @@ class Config(Section):
     def mappings(self) -> tuple[Eam, ...]:
         """Whatever has an address in both families without sessions."""
         return (*self.eam, self.clat) if self.clat else self.eam
+
+    @property
+    def pool4_addresses(self) -> IPSet:
+        """The addresses that hosts share."""
+        return IPSet(pool.range for pool in self.pool4 if not pool.interface)
+
+    @property
+    def shared4(self) -> IPSet:
+        """The addresses of [[pool4]] and [[forward]]: they stand for IPv6 hosts."""
+        return self.pool4_addresses | IPSet(str(forward.end4.address) for forward in self.forward)
+
+    @property
+    def denied4(self) -> IPSet:
+        """The addresses of denylist4 that nothing is translated to or from."""
+        return IPSet(map(str, self.translation.denylist4)) - self.shared4
 
     def with_plat(self, plat: IPv6Network) -> "Config":
         """The same, now that the prefix of the provider's NAT64 is known."""

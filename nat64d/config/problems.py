@@ -1,76 +1,54 @@
-"""What is wrong with a configuration file, said so that the reader can mend it."""
+"""Mistakes of a configuration file in words: place, value, and what to write instead."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from difflib import get_close_matches
 from itertools import pairwise
-from typing import Any, NamedTuple, get_args
+from typing import Any, NamedTuple, get_origin
 
 from pydantic import BaseModel, ValidationError
 
 from nat64d.config import toml
+from nat64d.config.errors import Problem
+from nat64d.config.expected import Path, expected, hints, model_in, refusals
 from nat64d.config.models import Config
 
-Path = tuple[str | int, ...]  # ("pool4", 1, "ports") is the key `ports` of the second [[pool4]]
-
 SHOWN = 80  # characters of a value
+UNSUPPORTED = "not supported by this version; remove it"
+LATER = {"service"}  # sections that will come
 ABSENT = "(absent)"
 
 
-@dataclass(frozen=True)
-class Problem:
-    """One complaint: where, what stands there (nothing for a whole table), and what was expected instead."""
-
-    file: str
-    key: str
-    value: str
-    expected: str
-
-    def __str__(self) -> str:
-        """One line."""
-        place = f"{self.key} = {self.value}" if self.value else self.key
-        return f"{self.file}: {place}: expected {self.expected}" if place else f"{self.file}: expected {self.expected}"
-
-
-class ConfigError(Exception):
-    """A configuration that cannot be used, with everything that is wrong with it, in the order of the file."""
-
-    def __init__(self, problems: Sequence[Problem]) -> None:
-        super().__init__("\n".join(map(str, problems)))
-        self.problems = list(problems)
-
-
 class Finding(NamedTuple):
-    """A problem before it is put into words: the path of a key, and what was expected there."""
+    """A mistake before its place is put into words: the path of a key, and "expected true or false"."""
 
     path: Path
-    expected: str
+    complaint: str
 
 
 def findings(error: ValidationError) -> Iterator[Finding]:
-    """What pydantic objects to, in our words."""
-    for item in error.errors(include_url=False):
-        path = item["loc"]
+    """What pydantic objects to, a finding a key."""
+    for refusal in refusals(error):
+        path, item = refusal.path, refusal.item
         match item["type"]:
-            case "value_error":
-                yield Finding(path, str(item["ctx"]["error"]))
             case "extra_forbidden":
-                yield Finding(path, _nearest(path))
-            case "tuple_type":
-                yield Finding(path, f"a list of tables, [[{path[-1]}]]")
+                yield Finding(path, _unknown(path, item["input"]))
+            case "tuple_type" if model_in(refusal.hint):
+                yield Finding(path, f"expected a list of tables, [[{path[-1]}]]")
+            case "model_type" if len(path) == 1:
+                yield Finding(path, f"expected a table, [{path[-1]}]")
             case _:
-                yield Finding(path, f"a table, [{path[-1]}]" if len(path) == 1 else "a table")
+                yield Finding(path, f"expected {expected(refusal)}")
 
 
 def problems(file: str, raw: Mapping[str, Any], found: Iterable[Finding]) -> list[Problem]:
     """Findings in words, sorted as the file is."""
     ordered = sorted(found, key=lambda finding: _position(raw, finding.path))
-    return [Problem(file, _key(raw, path), _value(raw, path), expected) for path, expected in ordered]
+    return [Problem(file, _key(raw, path), _value(raw, path), complaint) for path, complaint in ordered]
 
 
 def _key(raw: Mapping[str, Any], path: Path) -> str:
-    """A path as the file spells it: `pool6`, `[tun] mtu`, `[[pool4]] #2 ports`, `[[service]] #1 health.rise`,
-    `[dns64] ranges #1 pool6`."""
+    """A path as the file spells it: `pool6`, `[tun] mtu`, `[[pool4]] #2 ports`, `[dns64] ranges #1 pool6`,
+    `[translation] udp_zero_checksum_ports.drop`."""
     section, *rest = path
     name = toml.key(str(section))
     content = raw.get(str(section))
@@ -118,24 +96,27 @@ def _position(raw: Mapping[str, Any], path: Path) -> tuple[int, ...]:
     return tuple(places)
 
 
-def _nearest(path: Path) -> str:
-    """What to write instead of an unknown key: the known key most like it, or the section it belongs to."""
+def _unknown(path: Path, value: object) -> str:
+    """What to write instead of an unknown key: the key most like it, the section it belongs to, or a list."""
     name, known = str(path[-1]), list(_model(path[:-1]).model_fields)
+    if len(path) == 1 and name in LATER:
+        return UNSUPPORTED
+    what = "unknown section" if len(path) == 1 and (isinstance(value, dict) or _is_rows(value)) else "unknown key"
     close = [key for key in known if key.startswith(name)] or get_close_matches(name, known, n=1)
     if close:
-        return f"a known key; the nearest is {close[0]}"
+        return f"{what}; did you mean {close[0]}?"
     homes = [home for home, model in _homes().items() if name in model.model_fields]
     if homes:
-        return f"a known key; {name} belongs {' or '.join(homes)}"
-    return f"a known key, one of {', '.join(known)}"
+        return f"{what}; {name} belongs {' or '.join(homes)}"
+    return f"{what}; known here: {', '.join(known)}"
 
 
 def _homes() -> dict[str, type[BaseModel]]:
     """The tables of the file, by the words for where their keys belong."""
     homes: dict[str, type[BaseModel]] = {"above the first section": Config}
-    for name, field in Config.model_fields.items():
-        if model := _inner(field.annotation):
-            homes[f"in [[{name}]]" if field.default == () else f"in [{name}]"] = model
+    for name, hint in hints(Config).items():
+        if model := model_in(hint):
+            homes[f"in [[{name}]]" if get_origin(hint) is tuple else f"in [{name}]"] = model
     return homes
 
 
@@ -144,13 +125,5 @@ def _model(path: Path) -> type[BaseModel]:
     model: type[BaseModel] = Config
     for step in path:
         if isinstance(step, str):
-            model = _inner(model.model_fields[step].annotation) or model
+            model = model_in(hints(model)[step]) or model
     return model
-
-
-def _inner(annotation: object) -> type[BaseModel] | None:
-    """The model in a field's type: T itself, or that of `tuple[T, ...]` or `T | None`."""
-    for kind in (annotation, *get_args(annotation)):
-        if isinstance(kind, type) and issubclass(kind, BaseModel):
-            return kind
-    return None

@@ -1,42 +1,60 @@
-"""What is allowed and yet probably not meant."""
+"""What is allowed but probably not intended."""
 
 from collections.abc import Iterator
 
-from nat64d.config.models import PRIVATE4, WELL_KNOWN, Config
+from netaddr import IPSet
 
-OPEN = 8  # bits: who lets so wide a prefix ask, lets strangers ask
+from nat64d.config.addresses import split_listener
+from nat64d.config.models import Config
+from translator.static.blocks import PRIVATE4, RFC1918, SHARED4, WELL_KNOWN
+
+OPEN = 8  # bits: a client prefix shorter than this includes strangers
 
 
 def warnings(config: Config) -> list[str]:
-    """A sentence each."""
-    return [*_pools(config), *_rfc6791(config), *_stateless(config), *_dns64(config)]
+    """One sentence for each doubtful setting."""
+    found = (_pools, _rfc6791, _private, _stateless, _dns64, _api)
+    return [sentence for find in found for sentence in find(config)]
 
 
 def _pools(config: Config) -> Iterator[str]:
     masquerade = config.host.masquerade
     for pool in config.pool4:
         row = f'[[pool4]] addresses = "{pool.addresses}"'
-        private = any(prefix[0] <= pool.last and pool.first <= prefix[-1] for prefix in PRIVATE4)
+        private = not IPSet(pool.range).isdisjoint(IPSet(map(str, PRIVATE4)))
         if private and masquerade == "off":
-            yield f'{row} is private and [host] masquerade = "off": only a further NAT lets answers return.'
+            yield f'{row} is private, but [host] masquerade = "off": without another NAT no answers come back.'
         if not private and masquerade != "off":
-            yield f'{row} is public, yet [host] masquerade = "{masquerade}" hides it behind this host.'
+            yield f'{row} is public, but [host] masquerade = "{masquerade}" replaces it with an address of this host.'
 
 
 def _rfc6791(config: Config) -> Iterator[str]:
     for prefix in config.translation.rfc6791_ipv4:
         if any(prefix.overlaps(private) for private in PRIVATE4):
             yield (
-                f"[translation] rfc6791_ipv4 has private addresses, {prefix}: networks that filter them will miss ICMP "
-                "errors (RFC 6791 section 3.1)."
+                f"[translation] rfc6791_ipv4 has private addresses, {prefix}: networks that filter such sources do not "
+                "get these ICMP errors (RFC 6791 section 3.1)."
             )
+
+
+def _private(config: Config) -> Iterator[str]:
+    """RFC 6052 section 3.1 keeps private addresses from the well-known prefix only."""
+    if config.pool6 is None or config.clat or not (config.pool4 or config.forward or config.eam):
+        return
+    denied = IPSet(map(str, config.translation.denylist4))
+    reached = [str(block) for block in (*RFC1918, SHARED4) if not IPSet([str(block)]).issubset(denied)]
+    if reached and not (config.pool6 == WELL_KNOWN and config.strict_well_known_prefix):
+        yield (
+            f"pool6 = {config.pool6} also stands for private addresses, so IPv6 hosts reach what this host reaches in "
+            f"{', '.join(reached)}. Add to [translation] denylist4 what they must not reach."
+        )
 
 
 def _stateless(config: Config) -> Iterator[str]:
     if config.pool6 == WELL_KNOWN and not (config.pool4 or config.forward or config.mappings):
         yield (
-            f"pool6 is {WELL_KNOWN} and there is nothing else: IPv6 hosts would need addresses under it, which "
-            "they should not have (RFC 6052 section 3.1). Take a prefix of your own."
+            f"pool6 is {WELL_KNOWN} and there is no [[pool4]], [[forward]] or [[eam]]: IPv6 hosts would need addresses "
+            "under this prefix, which RFC 6052 section 3.1 advises against. Use a prefix of your own."
         )
 
 
@@ -47,6 +65,14 @@ def _dns64(config: Config) -> Iterator[str]:
     for prefix in (*policies, *(config.dns64.clients if config.dns64.clients != "local" else ())):
         if prefix.prefixlen < OPEN:
             yield (
-                f"[dns64] lets {prefix} ask: an open resolver is soon part of attacks on others (RFC 5358). "
-                "Name the prefixes of your own hosts."
+                f"[dns64] answers clients in {prefix}: open resolvers are used for attacks on others (RFC 5358). "
+                "List the prefixes of your own hosts."
             )
+
+
+def _api(config: Config) -> Iterator[str]:
+    if config.api.http and not split_listener(config.api.http)[0].is_loopback:
+        yield (
+            f'[api] http = "{config.api.http}": other hosts can read /metrics, without password or encryption. Let '
+            "only those through your firewall that collect metrics, or use 127.0.0.1."
+        )

@@ -1,7 +1,11 @@
 """The daemon's HTTP interface: JSON on a unix socket, and a read-only listener for monitoring.
 
-One table, ROUTES, is what is served and what the OpenAPI document describes.  Listings are JSON Lines, written while a
-thread advances the Gateway's iterator a thousand rows at a time: neither memory nor the event loop feels their length.
+The two share nothing that a client of the listener could use up: each has connections (connections.py) and threads of
+its own.
+
+The table ROUTES defines what is served and is the source of the OpenAPI document. Listings are JSON Lines: a thread
+advances the Gateway's iterator a thousand rows at a time, so that a long listing needs little memory and does not block
+the event loop.
 """
 
 import asyncio
@@ -9,14 +13,22 @@ import json
 import logging
 import os
 from collections.abc import Awaitable, Callable, Generator, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
+from typing import Any
 
 from aiohttp import web
 
 from nat64d import __version__
-from nat64d.control import gateway as shapes
-from nat64d.control.gateway import (
+from nat64d.control import rows as shapes
+from nat64d.control.connections import Bounds, Connections, Site, control_bounds, marked, monitoring_bounds
+from nat64d.control.faults import Fault, Faults
+from nat64d.control.hosts import Hosts
+from nat64d.control.metrics import Exposition, Scrapes
+from nat64d.control.openapi import JSON, JSONL, Route, document
+from nat64d.control.rows import (
     BIB_FILTERS,
     SESSION_FILTERS,
     BusyError,
@@ -28,12 +40,13 @@ from nat64d.control.gateway import (
     Row,
     parse_filters,
 )
-from nat64d.control.metrics import Exposition
-from nat64d.control.openapi import JSON, JSONL, Route, document
 from nat64d.control.unixsocket import UnixSocket
 
 CHUNK = 1000  # rows encoded by a thread at a time
-SHUTDOWN = 0.5  # seconds a listing may go on after close()
+SHUTDOWN = 0.5  # seconds a listing may continue after close()
+MISDIRECTED = 421  # RFC 9110 section 15.5.20
+# LIMITS
+THREADS_OF_CONTROL = 8  # requests that the gateway works on at once; the monitoring listener has one thread
 
 log = logging.getLogger("nat64d.api")
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -42,30 +55,42 @@ _encode = json.JSONEncoder(separators=(",", ":")).encode
 
 @dataclass
 class Server:
-    """What `serve` started."""
+    """A running API server, as `serve` returns it."""
 
     socket: UnixSocket
-    http: str = ""  # where monitoring is answered, with the port the system gave for 0; "" = not
+    http: str = ""  # "host:port" of the monitoring listener, with the real port if 0 was asked for; "": there is none
     warnings: list[str] = field(default_factory=list)  # sentences for the operator, already logged
     runners: list[web.AppRunner] = field(default_factory=list)
+    threads: list[ThreadPoolExecutor] = field(default_factory=list)  # where the handlers ask the gateway
 
     async def close(self) -> None:
-        """Stop answering, break off what is still being listed, remove the socket file.  May be called twice."""
+        """Stop serving, abort listings in progress, remove the socket file. May be called more than once."""
         self.socket.remove()
         for runner in self.runners:
             await runner.cleanup()
         self.runners.clear()
+        for threads in self.threads:
+            threads.shutdown(wait=False, cancel_futures=True)
+        self.threads.clear()
         self.socket.listening.close()
 
 
 GATEWAY = web.AppKey("GATEWAY", Gateway)
-EXPOSITION = web.AppKey("EXPOSITION", Exposition)
+SCRAPES = web.AppKey("SCRAPES", Scrapes)
 SERVER = web.AppKey("SERVER", Server)
+THREADS = web.AppKey("THREADS", ThreadPoolExecutor)
+HOSTS = web.AppKey("HOSTS", Hosts)
+FAULTS = web.AppKey("FAULTS", Faults)
+
+
+async def _in_thread(request: web.Request, function: Callable[..., Any], *arguments: object) -> Any:
+    """Call a function of the gateway in a thread of the listener that the request came through."""
+    return await asyncio.get_running_loop().run_in_executor(request.app[THREADS], partial(function, *arguments))
 
 
 async def _status(request: web.Request) -> web.StreamResponse:
     server = request.app[SERVER]
-    status = dict(await asyncio.to_thread(request.app[GATEWAY].status))
+    status = dict(await _in_thread(request, request.app[GATEWAY].status))
     warnings = [*status.pop("warnings"), *server.warnings]
     return web.json_response({**status, "http": server.http or None, "warnings": warnings})
 
@@ -79,20 +104,19 @@ async def _healthz(_: web.Request) -> web.StreamResponse:
 
 
 async def _readyz(request: web.Request) -> web.StreamResponse:
-    if not await asyncio.to_thread(request.app[GATEWAY].ready):
+    if not await _in_thread(request, request.app[GATEWAY].ready):
         raise NotReadyError("not ready yet")
     return web.Response(text="ready\n")
 
 
 async def _metrics(request: web.Request) -> web.StreamResponse:
-    accept = request.headers.get("Accept", "")
-    body, content_type = await asyncio.to_thread(request.app[EXPOSITION].render, accept)
+    body, content_type = await request.app[SCRAPES].answer(request.headers.get("Accept", ""))
     return web.Response(body=body, headers={"Content-Type": content_type})
 
 
 async def _explain(request: web.Request) -> web.StreamResponse:
     packet = await request.read()
-    return web.json_response(await asyncio.to_thread(request.app[GATEWAY].explain, packet))
+    return web.json_response(await _in_thread(request, request.app[GATEWAY].explain, packet))
 
 
 def _chunks(rows: Iterable[Row], limit: int | None) -> Generator[bytes, None, None]:
@@ -108,24 +132,25 @@ def _listing(
     rows: Callable[[Gateway, Filters], Iterable[Row]],
     allowed: tuple[str, ...] = (),
 ) -> Route:
-    """The route that answers with these rows as JSON Lines."""
+    """A route that answers with JSON Lines: `rows` yields them, each is a TypedDict of type `row`, and requests may
+    carry the filters `allowed`."""
 
     async def handler(request: web.Request) -> web.StreamResponse:
         filters = parse_filters(request.query.items(), allowed)
-        chunks = _chunks(await asyncio.to_thread(rows, request.app[GATEWAY], filters), filters.limit)
-        chunk = await asyncio.to_thread(next, chunks, b"")  # before the headers are sent: it may still be a 503
+        chunks = _chunks(await _in_thread(request, rows, request.app[GATEWAY], filters), filters.limit)
+        chunk = await _in_thread(request, next, chunks, b"")  # before the headers are sent: it may still be a 503
         response = web.StreamResponse(headers={"Content-Type": JSONL})
         transport = request.transport
         await response.prepare(request)
         try:
             while chunk:
                 await response.write(chunk)
-                chunk = await asyncio.to_thread(next, chunks, b"")
+                chunk = await _in_thread(request, next, chunks, b"")
             await response.write_eof()
         except ConnectionError:
-            await asyncio.to_thread(chunks.close)  # the reader has left, as `head` does: so may the gateway's iterator
+            await _in_thread(request, chunks.close)  # the reader closed the connection, as `head` does
         except asyncio.CancelledError:
-            if transport:  # the daemon stops, and cannot wait for a reader that does not read
+            if transport:  # the daemon is stopping and does not wait for a slow reader
                 transport.abort()
             raise
         return response
@@ -134,7 +159,7 @@ def _listing(
 
 
 ROUTES = (
-    Route("/v1/status", "The daemon at a glance.", _status, JSON, shapes.Status),
+    Route("/v1/status", "State, limits and warnings of the daemon.", _status, JSON, shapes.Status),
     _listing(
         "/v1/counters",
         "Packets by direction and verdict, zeros included.",
@@ -143,7 +168,7 @@ ROUTES = (
     ),
     _listing(
         "/v1/events",
-        "What happened beside the end of a packet, zeros included.",
+        "What is counted besides the verdicts of packets, zeros included.",
         shapes.Event,
         lambda gateway, _: gateway.events(),
     ),
@@ -164,34 +189,45 @@ ROUTES = (
     _listing("/v1/pools", "How much of each pool4 is in use.", shapes.Pool, lambda gateway, _: gateway.pools()),
     _listing(
         "/v1/dns64/queries",
-        "DNS queries by how they ended, zeros included; nothing without [dns64].",
+        "DNS queries by outcome, zeros included; empty without [dns64].",
         shapes.Query,
         lambda gateway, _: shapes.queries(gateway.dns64()),
     ),
     _listing(
         "/v1/dns64/servers",
-        "The name servers that [dns64] asks.",
+        "The upstream name servers of [dns64].",
         shapes.NameServer,
         lambda gateway, _: shapes.name_servers(gateway.dns64()),
     ),
     Route(
         "/v1/explain",
-        "What would become of a packet now, and why; nothing is changed.",
+        "What nat64d would do with a packet now, and why; nothing is changed.",
         _explain,
         JSON,
         shapes.Explanation,
         body="The octets of one IP packet.",
     ),
     Route("/v1/openapi.json", "This document.", _openapi, JSON),
-    Route("/metrics", "Everything counted, for Prometheus.", _metrics, public=True),
-    Route("/healthz", "200 while the daemon answers at all.", _healthz, public=True),
-    Route("/readyz", "200 while packets are translated, 503 before.", _readyz, public=True),
+    Route("/metrics", "All counters and gauges, for Prometheus.", _metrics, public=True),
+    Route("/healthz", "200 while the daemon runs.", _healthz, public=True),
+    Route("/readyz", "200 while packets are translated, otherwise 503.", _readyz, public=True),
 )
+
+
+def _checked(route: Route) -> Handler:
+    """The handler of a route, behind a check that the request has no parameter that it does not know."""
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        parse_filters(request.query.items(), route.filters)
+        return await route.handler(request)
+
+    return handler
 
 
 @web.middleware
 async def _errors(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Every refusal is the same JSON object, unless rows are already on the way: then aiohttp logs why and hangs up."""
+    """Turn every error into the same JSON object; once rows have been sent, aiohttp logs it and closes the connection
+    instead."""
     try:
         return await handler(request)
     except FilterError as error:
@@ -208,48 +244,83 @@ async def _errors(request: web.Request, handler: Handler) -> web.StreamResponse:
         if request.writer.output_size:
             raise
         log.exception("%s %s", request.method, request.path)
-        status, sentence = 500, f"{request.method} {request.path}: a fault in the daemon; its log says more"
+        status, sentence = 500, f"{request.method} {request.path}: internal error; see the log of the daemon"
     return web.json_response({"error": sentence}, status=status)
 
 
-async def _start(server: Server, gateway: Gateway, routes: Iterable[Route]) -> web.AppRunner:
-    """A runner of these routes, closed with the server; it listens nowhere yet."""
-    app = web.Application(middlewares=[_errors])
-    app[GATEWAY], app[EXPOSITION], app[SERVER] = gateway, Exposition(gateway), server
-    app.add_routes([web.route(route.method, route.path, route.handler) for route in routes])
+@web.middleware
+async def _own_hosts(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Refuse what was asked of another name than this listener's."""
+    version = request.version.major, request.version.minor
+    refusal = request.app[HOSTS].refusal(request.headers.getall("Host", []), version)
+    if refusal is None:
+        return await handler(request)
+    if refusal[0] == MISDIRECTED:
+        request.app[FAULTS].note(Fault.FOREIGN_HOST, request.remote or "")
+    return web.json_response({"error": refusal[1]}, status=refusal[0])
+
+
+@dataclass(frozen=True)
+class _Listener:
+    """What one of the two listeners has for itself; `hosts`: the names it answers to, None = to any."""
+
+    faults: Faults
+    bounds: Bounds
+    threads: int
+    hosts: Hosts | None = None
+
+
+async def _start(server: Server, gateway: Gateway, routes: Iterable[Route], listener: _Listener, **where: Any) -> None:
+    """Serve these routes where asyncio's create_server is told to listen; `server.close` ends it. Raises OSError,
+    ValueError, OverflowError."""
+    app = web.Application(middlewares=[marked, *([_own_hosts] if listener.hosts else []), _errors])
+    threads = ThreadPoolExecutor(listener.threads, "api")
+    server.threads.append(threads)
+    app[GATEWAY], app[SERVER], app[THREADS], app[FAULTS] = gateway, server, threads, listener.faults
+    app[SCRAPES] = Scrapes(Exposition(gateway), threads)
+    if listener.hosts:
+        app[HOSTS] = listener.hosts
+    app.add_routes([web.route(route.method, route.path, _checked(route)) for route in routes])
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN)
     server.runners.append(runner)
     await runner.setup()
-    return runner
+    await Site(runner, Connections(listener.bounds, listener.faults), **where).start()
 
 
-async def serve(gateway: Gateway, socket_path: str, http: str) -> Server:
-    """Answer the whole API on a unix socket and, unless `http` ("host:port") is "", the public routes there.
+async def serve(gateway: Gateway, socket_path: str, http: str, hosts: Iterable[str] = ()) -> Server:
+    """Serve the whole API on a unix socket and, if `http` ("host:port") is not "", the public routes there, to requests
+    for its own names and `hosts`.
 
-    Raises SocketError when the control socket cannot be had: without it nobody could tell what the gateway does, and a
-    second daemon may be running.  A taken http port is a warning, in the log and in the status: a gateway that
-    translates unmeasured is worth more than one that does not start, and whoever scrapes it notices the failure.
+    Raises SocketError if the control socket cannot be opened: the gateway could not be operated, and another daemon may
+    be running. A `http` address that is in use is only a warning, in the log and in the status: translating without
+    metrics is better than not translating, and the scrape that fails tells the operator.
     """
     server = Server(await asyncio.to_thread(UnixSocket, socket_path))
-    await web.SockSite(await _start(server, gateway, ROUTES), server.socket.listening).start()
+    loop = asyncio.get_running_loop()
+    control = _Listener(Faults(f"[api] socket {socket_path}", log, loop), control_bounds(), THREADS_OF_CONTROL)
+    await _start(server, gateway, ROUTES, control, sock=server.socket.listening)
     if http:
         try:
-            server.http = await _monitoring(server, gateway, http)
+            server.http = await _monitoring(server, gateway, http, hosts)
         except (OSError, ValueError, OverflowError) as error:
-            server.warnings.append(f"[api] http = {http}: {_reason(error)}; running without metrics until restarted")
+            server.warnings.append(f"[api] http = {http}: {_reason(error)}; no metrics until nat64d is restarted.")
             log.warning(server.warnings[-1])
     return server
 
 
-async def _monitoring(server: Server, gateway: Gateway, http: str) -> str:
-    """Serve the public routes; the address as bound.  Raises OSError, ValueError or OverflowError."""
+async def _monitoring(server: Server, gateway: Gateway, http: str, hosts: Iterable[str]) -> str:
+    """Serve the public routes at `http`; returns the address with the real port. Raises OSError, ValueError,
+    OverflowError."""
     host, _, port = http.rpartition(":")
-    runner = await _start(server, gateway, (route for route in ROUTES if route.public))
-    await web.TCPSite(runner, host.strip("[]") or None, int(port)).start()
-    return f"{host}:{runner.addresses[0][1]}"
+    address = host.strip("[]")
+    faults = Faults(f"[api] http {http}", log, asyncio.get_running_loop())
+    listener = _Listener(faults, monitoring_bounds(), 1, Hosts(address, hosts))
+    routes = [route for route in ROUTES if route.public]
+    await _start(server, gateway, routes, listener, host=address or None, port=int(port))
+    return f"{host}:{server.runners[-1].addresses[0][1]}"
 
 
 def _reason(error: Exception) -> str:
-    """The system's own words; asyncio wraps them in its own."""
+    """The text of an error of the operating system, without what asyncio adds."""
     number = error.errno if isinstance(error, OSError) else None
     return os.strerror(number).lower() if number and number > 0 else str(error)

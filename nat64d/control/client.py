@@ -1,4 +1,4 @@
-"""The commands' end of the API: HTTP over the unix socket, with the standard library only to start at once."""
+"""The client of the API: HTTP over the unix socket, with the standard library only, so that commands start at once."""
 
 import json
 import socket
@@ -9,17 +9,17 @@ from http.client import HTTPConnection, HTTPException, HTTPResponse
 from typing import Any
 from urllib.parse import urlencode
 
-TIMEOUT = 10.0  # seconds without an octet until the daemon counts as gone
-POLL = 0.1  # seconds between two looks while waiting for readiness
+TIMEOUT = 10.0  # seconds without data after which the daemon counts as gone
+POLL = 0.1  # seconds between two questions while waiting for readiness
 BLOCK = 1 << 16  # octets read at once
 
 
 class DaemonUnreachableError(Exception):
-    """Nobody answers on the socket, or not yet, or not to the end; its text is one sentence: socket, what, remedy."""
+    """No daemon answers on the socket, or it is not ready, or it stopped half way; its text names socket and remedy."""
 
 
 class RequestRefusedError(Exception):
-    """The daemon understood and said no; its text is the daemon's own sentence."""
+    """The daemon refused the request; its text is the daemon's sentence."""
 
 
 class _UnixConnection(HTTPConnection):
@@ -30,33 +30,35 @@ class _UnixConnection(HTTPConnection):
         self._path = path
 
     def connect(self) -> None:
-        """Raises OSError when nobody listens."""
+        """Connect to the socket; raises OSError when no process listens there."""
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.sock.settimeout(self.timeout)
         self.sock.connect(self._path)
 
 
 class Client:
-    """One daemon, named by its socket.  Every method raises DaemonUnreachableError and RequestRefusedError."""
+    """The API of the daemon that listens on a socket. Every method raises DaemonUnreachableError and
+    RequestRefusedError."""
 
     def __init__(self, socket_path: str, timeout: float = TIMEOUT) -> None:
         self.socket_path = socket_path
         self.timeout = timeout
 
     def document(self, path: str) -> dict[str, Any]:
-        """The JSON object at a path of the API."""
+        """GET a path of the API; returns the JSON object."""
         with self._answer(path, {}) as response:
             document: dict[str, Any] = json.loads(response.read())
         return document
 
     def posted(self, path: str, octets: bytes) -> dict[str, Any]:
-        """The JSON object that a path of the API answers to these octets."""
+        """POST octets to a path of the API; returns the JSON object it answers with."""
         with self._answer(path, {}, octets) as response:
             document: dict[str, Any] = json.loads(response.read())
         return document
 
     def lines(self, path: str, filters: Mapping[str, str]) -> Iterator[bytes]:
-        """The rows of a listing as they arrive, each a line of JSON without its end.  A listing that ends is whole."""
+        """The rows of a listing as they arrive, each a line of JSON without line end. The listing is complete if the
+        iterator ends without an exception."""
         with self._answer(path, filters) as response:
             rest = b""
             while block := response.read1(BLOCK):
@@ -64,11 +66,11 @@ class Client:
                 yield from lines
 
     def rows(self, path: str, filters: Mapping[str, str]) -> Iterator[dict[str, Any]]:
-        """The rows of a listing as they arrive."""
+        """The rows of a listing as they arrive, parsed."""
         return map(json.loads, self.lines(path, filters))
 
     def wait_until_ready(self, seconds: float) -> dict[str, Any]:
-        """The status, as soon as the daemon is ready.  Raises DaemonUnreachableError if it is not in time."""
+        """Wait until the daemon is ready and return its status; raises DaemonUnreachableError after `seconds`."""
         deadline = time.monotonic() + seconds
         patient = Client(self.socket_path, min(self.timeout, max(seconds, POLL)))
         while True:
@@ -87,7 +89,8 @@ class Client:
 
     @contextmanager
     def _answer(self, path: str, filters: Mapping[str, str], body: bytes | None = None) -> Iterator[HTTPResponse]:
-        """One request and its answer; whatever goes wrong while it is being read becomes one of the two exceptions."""
+        """Send a request and yield its response; errors, also those while it is read, become one of the two
+        exceptions."""
         connection = _UnixConnection(self.socket_path, self.timeout)
         try:
             target = f"{path}?{urlencode(filters)}" if filters else path
@@ -103,7 +106,7 @@ class Client:
 
 
 def _refusal(socket_path: str, response: HTTPResponse) -> DaemonUnreachableError | RequestRefusedError:
-    """What an answer other than 200 means; 503 is a daemon still starting.  Raises ValueError when not a daemon's."""
+    """The exception for a response other than 200: 503 means not ready yet. Raises ValueError if it is not nat64d's."""
     answer = json.loads(response.read())
     if not isinstance(answer, dict) or "error" not in answer:
         raise ValueError
@@ -116,16 +119,16 @@ def _refusal(socket_path: str, response: HTTPResponse) -> DaemonUnreachableError
 
 
 def _explain(error: Exception) -> str:
-    """What happened, and what to do about it."""
+    """What happened and what the operator can do about it, for the errors of `_answer`."""
     match error:
         case FileNotFoundError() | ConnectionRefusedError():
-            return "no daemon answers here; start it, or name its socket with --socket or its file with -c"
+            return "no daemon answers here; start it, or give its socket with --socket or its configuration with -c"
         case PermissionError():
-            return "permission denied; use sudo, or become a member of the socket's group"
+            return "permission denied; use sudo, or join the group of the socket"
         case TimeoutError():
             return "the daemon does not answer in time; see its log"
         case HTTPException() | ConnectionError():
-            return "the daemon went away before its answer was complete; see its log"
+            return "the daemon stopped before its answer was complete; see its log"
         case OSError():
-            return f"{error.strerror or error}; name another socket with --socket or its file with -c"
-    return "something else than nat64d answers here; name its socket with --socket or its file with -c"
+            return f"{error.strerror or error}; give another socket with --socket or a configuration with -c"
+    return "another program than nat64d answers here; give the socket with --socket or a configuration with -c"

@@ -1,4 +1,4 @@
-"""The OpenAPI 3.1 document, made from the table the API is served from and from the TypedDicts of its rows."""
+"""The OpenAPI 3.1 document, generated from the routes of the API and the TypedDicts of its rows."""
 
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 
 from aiohttp import web
 
-from nat64d.control.gateway import FILTERS
+from nat64d.control.rows import FILTERS
 
 JSON, JSONL, TEXT, OCTETS = "application/json", "application/jsonl", "text/plain", "application/octet-stream"
 
@@ -19,34 +19,34 @@ _TYPES = {str: "string", int: "integer", float: "number", bool: "boolean", NoneT
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One path of the API: how it is answered, and all that is said about it.  Nothing of it changes the gateway: what
-    takes no body is read (GET), what takes one is asked about it (POST)."""
+    """One path of the API: its handler and its description. No route changes the gateway; one with a `body` is POST,
+    all others are GET."""
 
     path: str
     summary: str
     handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
     media: str = TEXT
-    row: type | None = None  # TypedDict of the object, or of each line, that is answered
+    row: type | None = None  # TypedDict of the object, or of each line, in the response
     filters: tuple[str, ...] = ()
-    public: bool = False  # also on the monitoring listener
-    body: str = ""  # what has to be posted; its media type is OCTETS
+    public: bool = False  # also served on the monitoring listener
+    body: str = ""  # description of the request body, of media type OCTETS; "": there is none
 
     @property
     def method(self) -> str:
-        """How it is asked."""
+        """The HTTP method: GET or POST."""
         return "POST" if self.body else "GET"
 
 
 def document(routes: Iterable[Route], version: str) -> Schema:
-    """The OpenAPI document of these routes."""
+    """The OpenAPI document that describes these routes, as a JSON object."""
     routes = list(routes)
     return {
         "openapi": "3.1.0",
         "info": {
             "title": "nat64d",
             "version": version,
-            "summary": "What a running nat64d can be asked.",
-            "description": "application/jsonl is one JSON object a line; the schema given for it is that of a line.",
+            "summary": "State, listings and explanations of a running nat64d.",
+            "description": "application/jsonl is one JSON object per line; its schema is that of one line.",
         },
         "paths": {route.path: {route.method.lower(): _operation(route)} for route in routes},
         "components": {
@@ -101,7 +101,7 @@ def _operation(route: Route) -> Schema:
         "responses": {
             "200": {"description": route.summary, "content": {route.media: {"schema": answer}}},
             "default": {
-                "description": "Why not: 400 a filter is not understood, 429 one at a time, 503 not ready yet.",
+                "description": "Refused: 400 invalid filter, 429 another such request is running, 503 not ready.",
                 "content": {JSON: {"schema": {"$ref": "#/components/schemas/Error"}}},
             },
         },

@@ -1,21 +1,21 @@
-"""The control socket in the file system: found free or refused, mode 0660, gone when the daemon is."""
+"""The control socket in the file system: mode 0660, one daemon each, removed when the daemon stops."""
 
 import contextlib
 import socket
 import stat
 from pathlib import Path
 
-PROBE = 1.0  # seconds the owner of an existing socket has to accept a connection
+PROBE = 1.0  # seconds that another daemon has to accept a connection on an existing socket
 
 
 class SocketError(Exception):
-    """The socket cannot be had; its text is one sentence naming the path."""
+    """The socket cannot be opened; its text is one sentence that names the path."""
 
 
 class UnixSocket:
-    """A listening stream socket at `path`, its directory made if need be.  Raises SocketError.
+    """A listening stream socket at `path`; its directory is created if it does not exist. Raises SocketError.
 
-    What a dead daemon left behind is removed; a socket that still answers, and a file that is none, are left alone.
+    The socket of a dead daemon is replaced. A socket that still answers, or a file that is not a socket, is an error.
     """
 
     def __init__(self, path: str) -> None:
@@ -25,11 +25,11 @@ class UnixSocket:
             self._remove_stale()
             self.listening = self._listen()
         except OSError as error:
-            raise SocketError(f"{path}: cannot make the control socket: {error.strerror or error}") from error
+            raise SocketError(f"{path}: cannot create the control socket: {error.strerror or error}") from error
         self._inode = self.path.stat().st_ino
 
     def remove(self) -> None:
-        """Remove the file, unless it has become another daemon's.  To be called before `listening` is closed."""
+        """Remove the file unless it belongs to another daemon by now. Call it before closing `listening`."""
         with contextlib.suppress(FileNotFoundError):
             if self.path.stat().st_ino == self._inode:
                 self.path.unlink()
@@ -37,7 +37,7 @@ class UnixSocket:
     def _make_directory(self) -> None:
         if not self.path.parent.is_dir():
             self.path.parent.mkdir(parents=True)
-            self.path.parent.chmod(0o755)  # whatever the umask
+            self.path.parent.chmod(0o755)  # independent of the umask
 
     def _remove_stale(self) -> None:
         try:
@@ -45,7 +45,7 @@ class UnixSocket:
         except FileNotFoundError:
             return
         if not stat.S_ISSOCK(mode):
-            raise SocketError(f"{self.path}: exists and is not a socket; remove it or name another in [api] socket")
+            raise SocketError(f"{self.path}: exists and is not a socket; remove it or set another [api] socket")
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
             probe.settimeout(PROBE)
             try:
@@ -54,14 +54,14 @@ class UnixSocket:
                 self.path.unlink()
                 return
             except (TimeoutError, BlockingIOError):
-                pass  # somebody holds it, however slowly
-        raise SocketError(f"{self.path}: another nat64d answers here; stop it or name another in [api] socket")
+                pass  # another process holds the socket, even if it is slow
+        raise SocketError(f"{self.path}: another nat64d is running; stop it or set another [api] socket")
 
     def _listen(self) -> socket.socket:
         listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             listening.bind(str(self.path))
-            self.path.chmod(0o660)  # before listen: nobody could connect so far
+            self.path.chmod(0o660)  # before listen, while no one can connect yet
             listening.listen()
         except OSError:
             listening.close()

@@ -1,5 +1,5 @@
-"""Where packets come from and go to: the TUN device, the worker's loop, and what the host needs around them.
+"""Where packets come from and go to.
 
-tun.py opens the device; host.py prepares the host and puts it back, by means of rtnetlink.py (links, addresses,
-routes), sysctl.py (kernel parameters), nft.py (masquerade) and journal.py (what was there before).
+`tun` opens the device, `worker` is the loop of one queue, `coalesce` joins outgoing datagrams to super-frames,
+`snapshot` copies the tables of a running gateway.
 """

@@ -8,7 +8,8 @@ finished by us is verified before it is replaced: a datagram that came in damage
 
 import numpy as np
 
-from translator.compile import hot, jit
+from translator.jit.compile import hot, jit
+from translator.jit.reference import by_reference
 from translator.packet.checksum import checksum, fold, sum_octets
 from translator.packet.fields import (
     IPV4_CHECKSUM_AT,
@@ -34,15 +35,14 @@ from translator.packet.fields import (
     u64,
     version,
 )
-from translator.packet.parse import LARGEST, is_fragment, parse
-from translator.packet.virtio import GSO_NONE, GSO_UDP, NEEDS_CSUM, VNET_HEADER, decode, encode
-from translator.pipeline import HEADROOM, SLOT
-from translator.reference import by_reference
+from translator.packet.parse import LARGEST_PACKET, is_fragment, parse
+from translator.packet.virtio import GSO_NONE, GSO_UDP, NEEDS_CSUM, VNET_HEADER, Offload, decode, encode
+from translator.tables.gateway import HEADROOM, SLOT
 from translator.verdict import Verdict
 
 # LIMITS
 SEGMENTS = 64  # UDP_MAX_SEGMENTS of Linux before 6.6
-LARGEST_DATAGRAM = 1500  # a larger one does not cost less in company
+LARGEST_TO_JOIN = 1500  # joining larger ones saves nothing
 
 END, PAYLOAD, COUNT = 0, 1, 2  # words of Pending.state
 
@@ -63,8 +63,12 @@ def new_pending(enabled: bool) -> Pending:
 
 @jit()
 def payload_of(p, at, end):
-    """Payload octets of a datagram that may be joined with others, 0 of anything else."""
-    if end == at or end - at > LARGEST_DATAGRAM:
+    """Payload octets of a datagram that may be joined with others; 0 of anything else.
+
+    Not joined: other protocols, fragments, super-frames, lengths that differ; and what has no checksum or a wrong one,
+    for in a super-frame each datagram gets a right one.
+    """
+    if end == at or end - at > LARGEST_TO_JOIN:
         return 0
     view, offload = parse(p, at, end), decode(p, at)
     if view.verdict != Verdict.CONTINUE or view.protocol != UDP or is_fragment(view) or view.has_fragment_header:
@@ -82,7 +86,7 @@ def payload_of(p, at, end):
 
 @jit()
 def pseudo_sum(p, at, l4, size):
-    """The sum of a UDP pseudo-header; a packet of ours has its addresses right before the transport header."""
+    """The sum of a UDP pseudo-header; an output has its addresses right before the transport header."""
     addresses = IPV4_SOURCE_AT if version(p, at) == 4 else IPV6_SOURCE_AT
     return sum_octets(p, at + addresses, l4) + size + UDP
 
@@ -112,12 +116,12 @@ def same_flow(p, at, q, q_at):
 
 @jit()
 def joins(pending, p, at, end, payload):
-    """Append a datagram of `payload` octets to the pending ones if it is of their flow, size and fits; whether it
-    was."""
+    """Append a datagram of `payload` octets to the pending ones if it is of their flow and size, and fits; returns
+    whether it was appended."""
     state = pending.state
     if state[COUNT] == 0 or payload != state[PAYLOAD] or state[COUNT] >= SEGMENTS:
         return False
-    if state[END] + payload > HEADROOM + LARGEST or not same_flow(pending.slot, HEADROOM, p, at):
+    if state[END] + payload > HEADROOM + LARGEST_PACKET or not same_flow(pending.slot, HEADROOM, p, at):
         return False
     copy(pending.slot, state[END], p, end - payload, payload)
     state[END] += payload
@@ -149,6 +153,6 @@ def seal(pending):
         else:
             put_u16(p, HEADROOM + IPV6_LENGTH_AT, size)
         l4 -= HEADROOM
-        encode(p, HEADROOM, NEEDS_CSUM, GSO_UDP, l4 + UDP_HEADER, pending.state[PAYLOAD], l4, UDP_CHECKSUM_AT)
+        encode(p, HEADROOM, Offload(NEEDS_CSUM, GSO_UDP, pending.state[PAYLOAD], l4, UDP_CHECKSUM_AT), l4 + UDP_HEADER)
     pending.state[COUNT] = 0
     return end

@@ -2,7 +2,7 @@
 
 Copying a million sessions takes as long as some hundred thousand packets, and half a copy is none. So the process forks
 under the lock, which takes 4 to 10 ms however many sessions there are: the child has the tables as they are, the
-kernel copies a page when somebody writes to it, and the packets go on. The child writes to the file what is not zero,
+kernel copies a page when it is written to, and translation goes on. The child writes to the file what is not zero,
 and ends. In the child of a process with threads only async-signal-safe functions may be called; this compiled code
 calls no others, and the interpreter never wakes up in it.
 """
@@ -20,9 +20,9 @@ import numpy as np
 from numba import types
 
 from nat64d.dataplane.worker import monotonic
-from translator.compile import jit
-from translator.lock import acquire, release
-from translator.tables import Tables
+from translator.jit.compile import jit
+from translator.jit.lock import acquire, release
+from translator.tables.tables import Tables
 
 # LIMITS
 BLOCK = 4096  # octets; a block of zeros is a hole in the file
@@ -59,7 +59,7 @@ class Snapshot(NamedTuple):
         """The tables, for the caller to change as he likes: the file stays as it is."""
         memory = mmap.mmap(self.fd, self.size, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ | mmap.PROT_WRITE)
         tables = Tables(**{part.name: _array(memory, part) for part in self.parts})
-        tables.lock[:] = 0  # whoever made the copy held it
+        tables.lock[:] = 0  # the thread that made the copy held it
         return tables
 
 

@@ -1,7 +1,7 @@
-"""The TUN device: a descriptor per queue, a virtio_net_hdr before every packet, offloads as far as the kernel has them.
+"""The TUN device: a descriptor per queue, a virtio_net_hdr before every packet, the offloads that the kernel supports.
 
-With offloads the kernel hands over, and takes, segments of up to 64 KiB whose checksum is still to be finished; the
-header in front says so (Linux: Documentation/networking/tuntap.rst, include/uapi/linux/virtio_net.h).
+With offloads, segments of up to 64 KiB with an unfinished checksum are exchanged with the kernel; the virtio_net_hdr
+says so (Linux: Documentation/networking/tuntap.rst, include/uapi/linux/virtio_net.h).
 """
 
 import errno
@@ -11,12 +11,13 @@ import socket
 import struct
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import pytun
 from pyroute2 import IPRoute
 
-from nat64d.dataplane.rtnetlink import Device, find_device
+from nat64d.host.rtnetlink import Device, find_device
+from translator.packet.virtio import VNET_HEADER
 
 if TYPE_CHECKING:
     from nat64d.config.models import Tun as TunConfig
@@ -26,9 +27,9 @@ TUNSETOFFLOAD = 0x400454D0
 TUNSETVNETHDRSZ = 0x400454D8
 FLAGS = pytun.IFF_TUN | pytun.IFF_NO_PI | pytun.IFF_VNET_HDR
 
-VNET_HEADER = 10  # octets; with 12 there is a count of merged buffers, which TUN devices do not use
+MOST_QUEUES = 8  # of "auto": all queues share the lock of the session tables, which more threads would wait for
 
-# TUN_F_*: names and bits of what is asked for together, each on top of what was granted before.
+# TUN_F_*: names and bits that are requested together, each in addition to what was granted before.
 OFFLOADS = (
     (("csum",), 0x01),  # all others need it
     (("tso4",), 0x02),
@@ -39,52 +40,51 @@ OFFLOADS = (
 
 
 class TunError(Exception):
-    """The device cannot be had; one sentence that names it and says what to do."""
+    """The device cannot be opened; its text is one sentence that names it and says what to do."""
 
 
 @dataclass
 class Tun:
-    """An open device, and the claim to its name."""
+    """An open device, and the lock on its name."""
 
     name: str
     fds: list[int]  # a non-blocking descriptor per queue
     offloads: list[str]  # names of what the kernel granted, see OFFLOADS
-    created: bool  # False: it was there before, and stays when we close it
-    vnet_header: int  # octets in front of every packet read and written
+    created: bool  # False: a persistent device that existed before and stays when closed
     _held: ExitStack = field(repr=False)
 
     def close(self) -> None:
-        """Close the queues, with which a device of our making goes, and let others have the name; may be repeated."""
+        """Close the queues and release the name; a device that `open_tun` created disappears. May be called again."""
         self.fds = []
         self._held.close()
 
 
 def open_tun(config: "TunConfig") -> Tun:
-    """Open the device of `[tun]`, or make it; raises TunError.
+    """Open the device of `[tun]`, or create it; raises TunError.
 
-    Like all of pyroute2's blocking calls this wants a thread without a running event loop.
+    Call it from a thread without a running event loop (a rule of pyroute2's blocking calls).
     """
     name = config.name
-    queues = 1 if config.queues == "auto" else config.queues
     with ExitStack() as held:
         held.enter_context(_lock(name))
-        existing = _existing(name, queues)
+        existing = _existing(name, config.queues)
+        queues = _automatic(existing) if config.queues == "auto" else config.queues
         multi_queue = existing.multi_queue if existing else queues > 1
         fds = [_open_queue(name, multi_queue, held) for _ in range(queues)]
         fcntl.ioctl(fds[0], TUNSETVNETHDRSZ, struct.pack("i", VNET_HEADER))
-        if existing:  # or the next program to open it would get segments it never asked for
+        if existing:  # otherwise the next program that opens it would get segments it did not request
             held.callback(_set_offloads, fds[0], 0)
         offloads = _negotiate(fds[0]) if config.offload else []
         if not offloads:
             _set_offloads(fds[0], 0)
-        return Tun(name, fds, offloads, existing is None, VNET_HEADER, held.pop_all())
+        return Tun(name, fds, offloads, existing is None, held.pop_all())
 
 
 def _lock(name: str) -> socket.socket:
-    """Claim the name against other nat64d in this network namespace.
+    """Lock the name against other nat64d processes in this network namespace; raises TunError.
 
-    A second process could attach to a device of several queues and take part of the packets, unnoticed. Abstract socket
-    names belong to the network namespace, as devices do, and to the process: kill -9 gives them back.
+    A second process could attach to a multi-queue device and silently take part of the packets. Abstract socket names
+    belong to the network namespace, as devices do, and are released when the process ends, even by kill -9.
     """
     lock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     try:
@@ -94,14 +94,22 @@ def _lock(name: str) -> socket.socket:
         if error.errno != errno.EADDRINUSE:
             raise
         raise TunError(
-            f"TUN device {name} is served by another nat64d of this network namespace: "
+            f"TUN device {name} is used by another nat64d in this network namespace: "
             "stop that one, or choose another [tun] name."
         ) from None
     return lock
 
 
-def _existing(name: str, queues: int) -> Device | None:
-    """The device of that name, None if there is none; raises TunError if it is not one we can attach `queues` to."""
+def _automatic(existing: Device | None) -> int:
+    """A queue for each CPU that this process may use, MOST_QUEUES at most, and no more than an existing device takes.
+
+    The kernel keeps both directions of a flow on one queue, so more of them change nothing for a single flow.
+    """
+    return min(len(os.sched_getaffinity(0)), MOST_QUEUES) if existing is None or existing.multi_queue else 1
+
+
+def _existing(name: str, queues: int | Literal["auto"]) -> Device | None:
+    """The device of that name, or None; raises TunError if `queues` queues cannot be attached to it."""
     with IPRoute() as ip:
         device = find_device(ip, name)
     if device is None:
@@ -109,12 +117,12 @@ def _existing(name: str, queues: int) -> Device | None:
     if device.kind != "tun":
         what = f"a {device.kind}" if device.kind else "another kind of"
         raise TunError(f"{name} is {what} device, not a TUN device: remove it, or choose another [tun] name.")
-    if queues > 1 and not device.multi_queue:
+    if queues != "auto" and queues > 1 and not device.multi_queue:
         raise TunError(
-            f"TUN device {name} exists with a single queue: set [tun] queues to 1, or make it again with "
+            f"TUN device {name} exists with a single queue: set [tun] queues to 1, or create it again with "
             f"'ip tuntap del dev {name} mode tun' and 'ip tuntap add dev {name} mode tun multi_queue'."
         )
-    if device.queues:  # of several: the kernel would let us in beside the other program
+    if device.queues:  # a multi-queue device: the kernel would admit a second program
         raise _refusal(name, errno.EBUSY)
     return device
 
@@ -125,15 +133,15 @@ def _open_queue(name: str, multi_queue: bool, held: ExitStack) -> int:
         device = pytun.TunTapDevice(name=name, flags=FLAGS | (pytun.IFF_MULTI_QUEUE if multi_queue else 0))
     except pytun.Error as error:
         raise _refusal(name, error.errno, str(error)) from None
-    held.callback(device.close)  # also keeps the object, whose end would close the descriptor
+    held.callback(device.close)  # also keeps the object alive; deleting it would close the descriptor
     fd: int = device.fileno()
-    os.set_inheritable(fd, False)  # a child that kept it would keep the device
+    os.set_inheritable(fd, False)  # a child process must not keep the device open
     os.set_blocking(fd, False)
     return fd
 
 
 def _negotiate(fd: int) -> list[str]:
-    """Ask for one offload after the other, keep what is granted, return the names."""
+    """Request the offloads one after the other; returns the names of those that the kernel grants."""
     granted, names = 0, list[str]()
     for together, bits in OFFLOADS:
         try:
@@ -152,18 +160,18 @@ def _set_offloads(fd: int, bits: int) -> None:
 
 
 def _refusal(name: str, code: int | None, text: str = "") -> TunError:
-    """What the kernel's refusal means to the operator."""
+    """The error for the operator when the kernel refuses to open the device."""
     match code:
         case errno.ENOENT | errno.ENODEV | errno.ENXIO:
-            mend = "there is no /dev/net/tun: run 'modprobe tun', or give this container the device /dev/net/tun"
+            why = "there is no /dev/net/tun: run 'modprobe tun', or pass the device /dev/net/tun to this container"
         case errno.EPERM | errno.EACCES:
-            mend = "no permission: run as root, or with CAP_NET_ADMIN and access to /dev/net/tun"
+            why = "no permission: run as root, or with CAP_NET_ADMIN and access to /dev/net/tun"
         case errno.EBUSY:
-            mend = "another program has it open: stop that one, or choose another [tun] name"
+            why = "another program has it open: stop that one, or choose another [tun] name"
         case errno.E2BIG:
-            mend = "the kernel has no more queues to give: lower [tun] queues"
+            why = "the kernel has no more queues: lower [tun] queues"
         case errno.EINVAL:
-            mend = "the kernel takes neither its name nor its kind: choose another [tun] name"
+            why = "the kernel accepts neither its name nor its kind: choose another [tun] name"
         case _:
-            mend = f"{os.strerror(code) if code else text}: choose another [tun] name"
-    return TunError(f"TUN device {name} cannot be opened, {mend}.")
+            why = f"{os.strerror(code) if code else text}: choose another [tun] name"
+    return TunError(f"TUN device {name} cannot be opened, {why}.")

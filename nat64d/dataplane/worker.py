@@ -14,13 +14,14 @@ import numpy as np
 from numba import types
 
 from nat64d.dataplane.coalesce import COUNT, begin, joins, new_pending, payload_of, seal
-from nat64d.dataplane.tun import VNET_HEADER
-from translator.compile import int64, jit
-from translator.datagrams import DATAGRAM
-from translator.packet.fragments import cut
-from translator.packet.virtio import clear
-from translator.pipeline import HEADROOM, SLOT, Worker, new_worker, process, released, tick
-from translator.tables import Settings, Tables
+from translator.clock import tick
+from translator.jit.compile import int64, jit
+from translator.jit.reference import by_reference
+from translator.packet.virtio import VNET_HEADER, clear
+from translator.pipeline import buffer_of, first_output, next_output, receive
+from translator.tables.gateway import HEADROOM, SLOT, Gateway, Worker, new_worker
+from translator.tables.settings import Settings
+from translator.tables.tables import Tables
 from translator.verdict import Event
 
 # LIMITS
@@ -56,25 +57,6 @@ def put(fd, worker, p, at, end):
 
 
 @jit()
-def send(fd, worker, p, outcome):
-    """Write what one packet became: itself, its fragments, or an ICMP error to its sender."""
-    if outcome.piece > 0:
-        k = 0
-        size = cut(p, outcome.at, outcome.end, outcome.piece, k, worker.answer, HEADROOM)
-        while size > 0:
-            clear(worker.answer, HEADROOM)
-            put(fd, worker, worker.answer, HEADROOM, HEADROOM + size)
-            worker.events[int64(Event.FRAGMENTS_SENT)] += 1
-            k += 1
-            size = cut(p, outcome.at, outcome.end, outcome.piece, k, worker.answer, HEADROOM)
-    elif outcome.end > outcome.at:
-        put(fd, worker, p, outcome.at, outcome.end)
-    elif outcome.answer > 0:
-        clear(worker.answer, HEADROOM)
-        put(fd, worker, worker.answer, HEADROOM, HEADROOM + outcome.answer)
-
-
-@jit()
 def flush(fd, worker, pending):
     """Write the datagrams joined so far."""
     count = pending.state[COUNT]
@@ -85,35 +67,37 @@ def flush(fd, worker, pending):
 
 
 @jit()
-def take_batch(settings, tables, worker, pending, now, fd, slot):
+def take_batch(gateway, pending, now, fd, slot):
     """Translate up to BATCH packets; returns how many there were."""
-    count = BATCH
+    worker, count = gateway.worker, BATCH
     for n in range(BATCH):
         size = _read(fd, slot.ctypes.data + HEADROOM - VNET_HEADER, SLOT - HEADROOM + VNET_HEADER)
         if size < VNET_HEADER:
             count = n
             break
-        outcome = process(settings, tables, worker, now, slot, HEADROOM, HEADROOM + size - VNET_HEADER)
-        alone = outcome.piece > 0 or not pending.enabled
+        outcome = receive(gateway, now, slot, HEADROOM, HEADROOM + size - VNET_HEADER)
+        alone = outcome.fragment_payload > 0 or not pending.enabled
         payload = 0 if alone else payload_of(slot, outcome.at, outcome.end)
         if payload > 0 and joins(pending, slot, outcome.at, outcome.end, payload):
             continue
         flush(fd, worker, pending)
         if payload > 0:
             begin(pending, slot, outcome.at, outcome.end, payload)
-        else:
-            send(fd, worker, slot, outcome)
-        while worker.state[DATAGRAM] != 0:
-            send(fd, worker, slot, released(settings, tables, worker, now, slot))
+            continue
+        output = first_output(gateway, slot, outcome)
+        while output.end > output.at:
+            put(fd, worker, buffer_of(worker.answer, slot, output), output.at, output.end)
+            output = next_output(gateway, now, slot, output)
     flush(fd, worker, pending)
     return count
 
 
 @jit()
-def keep_time(settings, tables, worker, now, fd):
+def keep_time(gateway, now, fd):
     """End what is over and send what is due, a batch of it at most; returns whether there is more."""
+    worker = gateway.worker
     for _ in range(BATCH):
-        looked_at, size = tick(settings, tables, worker, now, EXPIRE)
+        looked_at, size = tick(gateway, now, EXPIRE)
         if size == 0:
             return looked_at == EXPIRE
         clear(worker.answer, HEADROOM)
@@ -122,23 +106,29 @@ def keep_time(settings, tables, worker, now, fd):
 
 
 @jit()
-def run(settings, tables, worker, pending, fd, control, slot, polls, clock):
-    """Serve one queue until the stop word is set (returns 0) or the device is gone (returns its poll events).
-
-    `control` int64[8], `slot` uint8[SLOT], `clock` int64[2]; `polls` int32[4]: two struct pollfd, the queue and the
-    wake descriptor.
-    """
-    expiry = 0
-    while control[STOP] == 0:
-        now = monotonic(clock)
-        if worker.number == 0 and now >= expiry:
-            expiry = now if keep_time(settings, tables, worker, now, fd) else (now // 1000 + 1) * 1000
-        if take_batch(settings, tables, worker, pending, now, fd, slot) == 0:
+def run(gateway, pending, fd, scratch):
+    """Serve one queue until the stop word is set (returns 0) or the device is gone (returns its poll events)."""
+    expiry, polls = 0, scratch.polls
+    while scratch.control[STOP] == 0:
+        now = monotonic(scratch.clock)
+        if gateway.worker.number == 0 and now >= expiry:
+            expiry = now if keep_time(gateway, now, fd) else (now // 1000 + 1) * 1000
+        if take_batch(gateway, pending, now, fd, scratch.slot) == 0:
             _poll(polls.ctypes.data, 2, 0 if expiry == now else IDLE)
             events = polls[1] >> 16
             if events & (POLLERR | POLLHUP | POLLNVAL):
                 return events
     return 0
+
+
+@by_reference
+class Scratch:
+    """What the loop of one queue works with."""
+
+    control: np.ndarray  # int64[8]; see STOP
+    slot: np.ndarray  # uint8[SLOT]: the packet at hand
+    polls: np.ndarray  # int32[4]: two struct pollfd, the queue and the wake descriptor
+    clock: np.ndarray  # int64[2]: a struct timespec
 
 
 class Queue:
@@ -149,24 +139,25 @@ class Queue:
         self.worker: Worker = new_worker(number)
         self.failure: str | None = None
         self._pending = new_pending(coalesces)
-        self._control = np.zeros(8, np.int64)
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        self._slot = np.zeros(SLOT, np.uint8)
-        self._polls = np.array([fd, POLLIN, self._wake, POLLIN], np.int32)
+        self._scratch = Scratch(
+            control=np.zeros(8, np.int64),
+            slot=np.zeros(SLOT, np.uint8),
+            polls=np.array([fd, POLLIN, self._wake, POLLIN], np.int32),
+            clock=np.zeros(2, np.int64),
+        )
         self._thread: threading.Thread | None = None
 
     def serve(self, settings: Settings, tables: Tables) -> int:
         """Run the loop in this thread."""
-        clock = np.zeros(2, np.int64)
-        own = (self.worker, self._pending, self.fd, self._control, self._slot, self._polls, clock)
-        reason: int = run(settings, tables, *own)
+        reason: int = run(Gateway(settings, tables, self.worker), self._pending, self.fd, self._scratch)
         return reason
 
     def compile(self, settings: Settings, tables: Tables) -> None:
         """Compile the loop, or load it from the cache, by running it with the stop word set."""
-        self._control[STOP] = 1
+        self._scratch.control[STOP] = 1
         self.serve(settings, tables)
-        self._control[STOP] = 0
+        self._scratch.control[STOP] = 0
 
     def start(self, settings: Settings, tables: Tables) -> None:
         """Serve the queue in a thread of its own."""
@@ -177,7 +168,7 @@ class Queue:
                 reason = self.serve(settings, tables)
                 if reason:
                     self.failure = f"{name} is gone (poll events {reason:#x})"
-            except Exception as error:  # whatever it is, nobody else would tell
+            except Exception as error:  # of any kind: nothing else would report it
                 self.failure = f"{name} is no longer served: {error!r}"
                 raise
 
@@ -186,7 +177,7 @@ class Queue:
 
     def stop(self) -> None:
         """End the loop and wait for it; may be repeated."""
-        self._control[STOP] = 1
+        self._scratch.control[STOP] = 1
         if self._thread is not None:
             os.eventfd_write(self._wake, 1)
             self._thread.join()

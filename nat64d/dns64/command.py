@@ -11,35 +11,35 @@ import dns.rcode
 import dns.rdatatype
 import typer
 
-from nat64d.config import Config, ConfigError, load
-from nat64d.config.models import Dns64
-from nat64d.dns64.exchange import Server, servers_in
-from nat64d.dns64.export import PROGRAMS, Wish
-from nat64d.dns64.nameserver import facts, planned
-from nat64d.dns64.plan import RESOLV_CONF, non_global, plan, system_servers
-from nat64d.dns64.policy import policy_in
-from nat64d.dns64.process import Process
-from nat64d.dns64.reply import BUFFER
-from nat64d.dns64.wire import IN, RD, Edns, Message, Question, name_of, text_of, write
+from nat64d.config.defaults import BUILT_IN
+from nat64d.config.errors import ConfigError, Problem
+from nat64d.config.load import load
+from nat64d.config.models import Config, Dns64
+from nat64d.config.problems import ABSENT
+from nat64d.dns64.export import PROGRAMS, Intent
+from nat64d.dns64.message.reply import BUFFER
+from nat64d.dns64.message.wire import IN, RD, Edns, Message, Question, name_of, text_of, write
+from nat64d.dns64.rules.policy import policy_in
+from nat64d.dns64.service.plan import RESOLV_CONF, plan, system_servers
+from nat64d.dns64.service.process import Process
+from nat64d.dns64.service.supervisor import facts, planned
+from nat64d.dns64.upstreams.exchange import ServerAddress, server_addresses
+from nat64d.exitcode import ExitCode
 
 Address = IPv4Address | IPv6Address
-GOOD, WRONG, USAGE = 0, 1, 2
 
 
-def trace(name: str, type_: str, client: str | None, path: Path | None, as_json: bool) -> int:
-    """Ask as a client of this configuration would, and tell each step; 0 if there is an answer, 1 if it failed."""
+def trace(name: str, type_: str, client: str | None, path: Path | None, as_json: bool) -> ExitCode:
+    """Ask as a client of this configuration would, and print each step; WRONG if the query fails. Raises
+    ConfigError."""
+    config = load(path)
     try:
-        config = load(path)
         question = _question(name, type_)
         address = ip_address(client) if client else None
-    except ConfigError as error:
-        for problem in error.problems:
-            typer.echo(str(problem), err=True)
-        return USAGE
     except (ValueError, dns.exception.DNSException):
         given = " ".join(filter(None, (name, type_, client)))
         typer.echo(f"{given}: expected a domain name or an address, a type such as AAAA, a client's address", err=True)
-        return USAGE
+        return ExitCode.USAGE
     octets, told = asyncio.run(_asked(config, question, address))
     answer = dns.message.from_wire(octets)
     records = [line for rrset in answer.answer for line in rrset.to_text().splitlines()]
@@ -51,11 +51,11 @@ def trace(name: str, type_: str, client: str | None, path: Path | None, as_json:
     else:
         for line in (*told, f"answer: {rcode}", *(f"  {record}" for record in records)):
             typer.echo(line)
-    return GOOD if rcode in {"NOERROR", "NXDOMAIN"} else WRONG
+    return ExitCode.GOOD if rcode in {"NOERROR", "NXDOMAIN"} else ExitCode.WRONG
 
 
 def _question(name: str, type_: str) -> Question:
-    """What is asked: PTR of an address, AAAA of a name, unless a type is given. Raises ValueError, DNSException."""
+    """The question: PTR for an address, AAAA for a name, unless a type is given. Raises ValueError, DNSException."""
     try:
         name, usual = ip_address(name).reverse_pointer, "PTR"
     except ValueError:
@@ -64,7 +64,7 @@ def _question(name: str, type_: str) -> Question:
 
 
 async def _asked(config: Config, question: Question, client: Address | None) -> tuple[bytes, list[str]]:
-    """The answer, and what was told on the way to it."""
+    """The answer, and the sentences of the trace."""
     given = config.dns64 or Dns64()
     document = planned(config, await asyncio.to_thread(facts), given.listen) | {"cache": 0}
     process = Process(document)
@@ -84,35 +84,35 @@ async def _asked(config: Config, question: Question, client: Address | None) -> 
         await process.close()
 
 
-def export(program: str, path: Path | None) -> int:
-    """Print the configuration of another program on standard output, and what it does not say on standard error."""
+def export(program: str, path: Path | None) -> ExitCode:
+    """Print the configuration for another program, and on standard error what it cannot express. Raises ConfigError."""
     if program not in PROGRAMS:
         typer.echo(f"{program}: expected one of {', '.join(PROGRAMS)}", err=True)
-        return USAGE
-    try:
-        config = load(path)
-    except ConfigError as error:
-        for problem in error.problems:
-            typer.echo(str(problem), err=True)
-        return USAGE
+        return ExitCode.USAGE
+    config = load(path)
     if config.pool6 is None:
-        typer.echo("pool6 (absent): expected a prefix: without one there is nothing to say", err=True)
-        return WRONG
-    text, losses = PROGRAMS[program](wish_of(config))
+        raise ConfigError(
+            [
+                Problem(
+                    str(path or BUILT_IN), "pool6", ABSENT, "expected a prefix: without one there is nothing to export"
+                )
+            ]
+        )
+    text, losses = PROGRAMS[program](intent_of(config))
     typer.echo(text, nl=False)
     for loss in losses:
         typer.echo(f"{program}: {loss}", err=True)
-    return GOOD
+    return ExitCode.GOOD
 
 
-def wish_of(config: Config) -> Wish:
-    """What [dns64] and pool6 ask for: what the name server is told, but for the links of this host."""
-    document = plan(config, [], non_global(), _system())
+def intent_of(config: Config) -> Intent:
+    """What is to be exported: the name server's plan, without what depends on the links of this host."""
+    document = plan(config, [], _system())
     policies = tuple(policy_in(each) for each in document["policies"])
-    listen = tuple((place.address, place.port) for place in servers_in(document["listen"]))
-    upstream = tuple(servers_in(document["upstream"]))
-    return Wish(policies, listen, upstream, bool(document["maps"]), document["dns46"])
+    listen = tuple((place.address, place.port) for place in server_addresses(document["listen"]))
+    upstream = tuple(server_addresses(document["upstream"]))
+    return Intent(policies, listen, upstream, bool(document["maps"]), document["dns46"])
 
 
-def _system() -> list[Server]:
+def _system() -> list[ServerAddress]:
     return system_servers(RESOLV_CONF.read_text("utf-8"), []) if RESOLV_CONF.exists() else []

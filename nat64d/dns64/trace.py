@@ -1,42 +1,45 @@
-"""What a query's way is told in: a sentence for each thing that was asked, got, left out and made, and why."""
+"""The sentences of `nat64d dns64 trace`: what was asked, answered, excluded and synthesised, and why."""
 
 from collections.abc import Callable, Iterator
 from ipaddress import IPv4Address, IPv6Address, IPv6Network
 
-from nat64d.dns64 import wire
-from nat64d.dns64.policy import Policy
-from nat64d.dns64.reply import Reply
-from nat64d.dns64.synthesis import OTHER, TTL_WITHOUT_SOA, chain, dropped_by, soa_ttl
-from nat64d.dns64.wire import AAAA, NOERROR, SOA, A, Message, Question, Record, text_of
+from nat64d.dns64.message import wire
+from nat64d.dns64.message.reply import Reply
+from nat64d.dns64.message.wire import AAAA, NOERROR, SOA, A, Message, Question, Record, text_of
+from nat64d.dns64.rules.policy import Policy
+from nat64d.dns64.rules.synthesis import OTHER, TTL_WITHOUT_SOA, chain, dropped_by, soa_ttl
 
 Tell = Callable[[str], None]
 
 _TYPES = {
     getattr(wire, name): name
-    for name in ("A", "NS", "CNAME", "SOA", "PTR", "MX", "TXT", "AAAA", "SRV", "DNAME", "RRSIG", "NSEC", "NSEC3", "ANY")
+    for name in (
+        *("A", "NS", "CNAME", "SOA", "PTR", "MX", "TXT", "AAAA", "SRV", "DNAME", "RRSIG", "NSEC", "NSEC3"),
+        *("SVCB", "HTTPS", "ANY"),
+    )
 }
 _RCODES = ("NOERROR", "FORMERR", "SERVFAIL", "NXDOMAIN", "NOTIMP", "REFUSED")
 
 
 def type_text(type_: int) -> str:
-    """RFC 3597 section 5 for those without a name here."""
+    """The name of a record type; TYPEn for others (RFC 3597 section 5)."""
     return _TYPES.get(type_, f"TYPE{type_}")
 
 
 def question_text(question: Question) -> str:
-    """Name and type."""
+    """Name and type of a question."""
     return f"{text_of(question.name)} {type_text(question.type)}"
 
 
 def policy_text(policy: Policy, number: int) -> str:
-    """Which policy is the client's."""
+    """Which policy applies to the client."""
     makes = " and ".join(type_text(type_) for type_ in (AAAA, A) if policy.makes(type_)) or "nothing"
     clients = ", ".join(map(str, policy.clients[:3])) + (", ..." if len(policy.clients) > 3 else "")
     return f"policy {number + 1}, of clients {clients}: synthesises {makes}"
 
 
 def answer_text(answer: Message) -> str:
-    """An answer in short."""
+    """RCODE and records of an answer on one line."""
     rcode = _RCODES[answer.rcode] if answer.rcode < len(_RCODES) else f"error {answer.rcode}"
     records = ", ".join(map(_record, answer.sections[0])) or "no records"
     negative = "".join(f", SOA record of {soa.ttl} s" for soa in answer.sections[1] if soa.type == SOA)
@@ -58,12 +61,12 @@ def _data(record: Record) -> str:
 
 
 def cached(question: Question, reply: Reply, now: float) -> str:
-    """An answer that was there."""
+    """An answer was in the cache."""
     return f"{question_text(question)}: in the cache for {int(now - reply.stored)} s: {answer_text(reply.message(now))}"
 
 
 def spared(query: Message, policy: Policy, ready: bool) -> str:
-    """Why nothing is made for a query for addresses."""
+    """Why nothing is synthesised for an A or AAAA query."""
     name = policy.spares(query.question.key)
     if not policy.makes(query.question.type):
         why = "the policy says so"
@@ -72,22 +75,22 @@ def spared(query: Message, policy: Policy, ready: bool) -> str:
     elif not ready:
         why = "packets are not being translated"
     else:
-        why = "the client validates itself: DO and CD (RFC 6147 5.5)"
+        why = "the client validates for itself: it sets DO and CD (RFC 6147 5.5)"
     return f"nothing is synthesised: {why}"
 
 
 def excluded(answer: Message, policy: Policy) -> Iterator[str]:
-    """Each record that is taken for none, and by which rule."""
+    """Each record that is ignored, and the rule for it."""
     for record in chain(answer, AAAA):
         match dropped_by(policy, answer, record):
             case bytes(name):
-                yield f"AAAA {_data(record)} is left out: force_names has {text_of(name)}"
+                yield f"AAAA {_data(record)} is ignored: force_names has {text_of(name)}"
             case IPv6Network() as prefix:
-                yield f"AAAA {_data(record)} is left out: it is in {prefix} (RFC 6147 5.1.4)"
+                yield f"AAAA {_data(record)} is ignored: it is in {prefix} (RFC 6147 5.1.4)"
 
 
 def made(empty: Message | None, other: Message, policy: Policy) -> Iterator[str]:
-    """Each address of the other family, what it becomes and by which row; and for how long."""
+    """What each address of the other family becomes, by which rule, and the TTL."""
     source, limit = other.question.type, soa_ttl(empty)
     for record in chain(other, source) if other.rcode == NOERROR else []:
         if record.type != source:

@@ -18,8 +18,8 @@ import typer
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from nat64d import lab
-from nat64d.lab import Lab
+from nat64d.cli import lab
+from nat64d.cli.lab import Lab
 from tests.bench import dns, paths, report
 from tests.bench.paths import Hosts, MissingError, Way, entered
 from tests.bench.traffic import (

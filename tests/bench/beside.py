@@ -13,7 +13,7 @@ from typing import Annotated, NamedTuple
 
 import typer
 
-from nat64d.lab import Lab, Namespace
+from nat64d.cli.lab import Lab, Namespace
 from tests.bench import dns, paths, report
 from tests.bench.bench import MEASURES, Measure, run_one
 from tests.bench.traffic import Sample

@@ -1,4 +1,4 @@
-"""Nanoseconds a packet of the translator core: a compiled loop over `pipeline.process`, no TUN, no Python in between.
+"""Nanoseconds a packet of the translator core: a compiled loop over `pipeline.receive`, no TUN, no Python in between.
 
 A million sessions are opened first. Packets are laid into a batch of slots as a worker's reads would, then translated;
 only the translation is timed. A measurement in which one packet was not translated is an error.
@@ -13,16 +13,17 @@ import numpy as np
 from numba import types
 from rich.console import Console
 
-from nat64d.config import loads
-from nat64d.settings import settings_of, tables_of, words
+from nat64d.config.load import loads
+from nat64d.config.settings import settings_of, tables_of, words
 from tests.bench import report
 from tests.bench.decks import ACK, SYN, Deck, from_host4, from_host6, unreachable
 from tests.bench.paths import CLIENT6, NAT64D_POOL6
-from translator.compile import jit
+from translator.jit.compile import jit
 from translator.packet.fields import TCP, UDP, copy
 from translator.packet.virtio import VNET_HEADER
-from translator.pipeline import HEADROOM, SLOT, Worker, new_worker, process
-from translator.tables import SESSION, Settings, Tables
+from translator.pipeline import receive
+from translator.tables.gateway import HEADROOM, SLOT, Gateway, new_worker
+from translator.tables.layout import SESSION
 from translator.verdict import Verdict
 
 SESSIONS = 1_000_000
@@ -48,9 +49,7 @@ _clock_gettime = types.ExternalFunction("clock_gettime", types.int32(types.int32
 class Bed(NamedTuple):
     """What every measurement works on."""
 
-    settings: Settings
-    tables: Tables
-    worker: Worker
+    gateway: Gateway
     slots: np.ndarray  # uint8[BATCH, SLOT]
 
 
@@ -64,9 +63,7 @@ def nanoseconds(clock: np.ndarray) -> int:
 @jit()
 def play(
     clock: np.ndarray,
-    settings: Settings,
-    tables: Tables,
-    worker: Worker,
+    gateway: Gateway,
     slots: np.ndarray,
     octets: np.ndarray,
     length: int,
@@ -80,19 +77,19 @@ def play(
             copy(slots[k], HEADROOM - VNET_HEADER, octets[order[first + k]], 0, octets.shape[1])
         start = nanoseconds(clock)
         for k in range(size):
-            process(settings, tables, worker, NOW, slots[k], HEADROOM, HEADROOM + length)
+            receive(gateway, NOW, slots[k], HEADROOM, HEADROOM + length)
         spent += nanoseconds(clock) - start
     return spent
 
 
-def measure(bed: Bed, deck: Deck, order: np.ndarray) -> float:
-    """Nanoseconds a packet. RuntimeError when a packet met another verdict than TRANSLATED."""
-    before = bed.worker.counters.copy()
+def measure(bed: Bed, deck: Deck, order: np.ndarray, verdict: Verdict = Verdict.TRANSLATED) -> float:
+    """Nanoseconds a packet. RuntimeError when a packet met another verdict than this one."""
+    before = bed.gateway.worker.counters.copy()
     spent: int = play(np.zeros(2, np.int64), *bed, deck.octets, deck.length, order)
-    counted = (bed.worker.counters - before).sum(axis=0)
-    if counted[Verdict.TRANSLATED] != len(order):
-        ends = ", ".join(f"{counted[verdict]} {verdict.name}" for verdict in Verdict if counted[verdict])
-        raise RuntimeError(f"{len(order)} packets should have been translated: {ends}")
+    counted = (bed.gateway.worker.counters - before).sum(axis=0)
+    if counted[verdict] != len(order):
+        ends = ", ".join(f"{counted[other]} {other.name}" for other in Verdict if counted[other])
+        raise RuntimeError(f"{len(order)} packets should have been {verdict.name}: {ends}")
     return spent / len(order)
 
 
@@ -100,17 +97,17 @@ def strangers(count: int, first_port: int) -> np.ndarray:
     """Sessions that could be: PER_HOST of each IPv6 host, from `first_port` on, to some hundred IPv4 servers."""
     rows, number = np.zeros(count, SESSION), np.arange(count)
     hi, lo = words(CLIENT6)
-    rows["host6_hi"], rows["host6_lo"] = hi, lo + number // PER_HOST
+    rows["host6_hi"], rows["host6_lo"] = hi + number // PER_HOST, lo  # each host of another subscriber
     rows["host6_port"] = first_port + number % PER_HOST
     rows["host4"], rows["host4_port"] = 0xCB007101 + number % 199, 53
     return rows
 
 
 def lay(new: int) -> Bed:
-    """Empty tables with room for SESSIONS and `new` more."""
-    config = loads(CONFIG.format(pool6=NAT64D_POOL6, sessions=SESSIONS + new), "bench")
+    """Empty tables with room for SESSIONS and `new` more, and as much again: nobody comes near his share."""
+    config = loads(CONFIG.format(pool6=NAT64D_POOL6, sessions=2 * (SESSIONS + new)), "bench")
     settings = settings_of(config, bytes(range(16)))
-    return Bed(settings, tables_of(config, settings), new_worker(0), np.zeros((BATCH, SLOT), np.uint8))
+    return Bed(Gateway(settings, tables_of(config, settings), new_worker(0)), np.zeros((BATCH, SLOT), np.uint8))
 
 
 def open_sessions(bed: Bed) -> tuple[np.ndarray, np.ndarray]:
@@ -118,9 +115,9 @@ def open_sessions(bed: Bed) -> tuple[np.ndarray, np.ndarray]:
     udp, tcp = SESSIONS - ACTIVE, strangers(ACTIVE, 2000)
     measure(bed, from_host6(strangers(udp, 1024), UDP), np.arange(udp))
     measure(bed, from_host6(tcp, TCP, SYN), np.arange(ACTIVE))
-    opened = bed.tables.sessions[udp:SESSIONS]
+    opened = bed.gateway.tables.sessions[udp:SESSIONS]
     measure(bed, from_host4(opened, TCP, SYN | ACK), np.arange(ACTIVE))
-    return bed.tables.sessions[:udp], opened
+    return bed.gateway.tables.sessions[:udp], opened
 
 
 Hand = tuple[Deck, np.ndarray]  # packets, and the order they come in

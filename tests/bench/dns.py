@@ -1,6 +1,6 @@
 """The name server beside Debian's unbound: the same questions, the same server behind them, one core each in turn.
 
-    dnsperf ──► nat64d.dns64.process ──► unbound that answers from its configuration
+    dnsperf ──► nat64d.dns64.service.process ──► unbound that answers from its configuration
             └─► unbound, "dns64 iterator" ──┘
 
 All of it on the loopback of one namespace. `python -m tests.bench.dns` prints only this table.
@@ -23,10 +23,10 @@ from typing import Annotated, NamedTuple
 import typer
 from rich.console import Console
 
-from nat64d import lab
+from nat64d.cli import lab
+from nat64d.cli.lab import Lab, LabError, Namespace
 from nat64d.config.models import Config, Dns64
-from nat64d.dns64.plan import plan
-from nat64d.lab import Lab, LabError, Namespace
+from nat64d.dns64.service.plan import plan
 from tests.bench import report
 from tests.bench.traffic import process_cpu
 
@@ -154,8 +154,8 @@ def _running(host: Namespace, directory: Path, name: str, text: str, core: int) 
 def nat64d(host: Namespace, directory: Path) -> Iterator[Subject]:
     """nat64d's name server as the daemon starts it; a limit of the rate is kept, but one that is never met."""
     dns64 = Dns64(listen=(f"127.0.0.1:{PORTS['nat64d']}",), upstream=(f"127.0.0.1:{UPSTREAM}",), rate=1_000_000)
-    document = plan(Config(pool6=PREFIX, dns64=dns64), (), (), [])
-    command = "taskset", "-c", str(cores()[0]), sys.executable, "-m", "nat64d.dns64.process"
+    document = plan(Config(pool6=PREFIX, dns64=dns64), (), [])
+    command = "taskset", "-c", str(cores()[0]), sys.executable, "-m", "nat64d.dns64.service.process"
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     with (directory / "nat64d.log").open("w") as log:
         process = host.popen(*command, stderr=log, **pipes)

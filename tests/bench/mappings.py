@@ -12,15 +12,16 @@ from ipaddress import IPv4Address, IPv6Address
 import numpy as np
 from rich.console import Console
 
-from nat64d.config import Config, loads
-from nat64d.settings import settings_of, tables_of, words
+from nat64d.config.load import loads
+from nat64d.config.models import Config
+from nat64d.config.settings import settings_of, tables_of, words
 from tests.bench import report
 from tests.bench.core import BATCH, PLAYED, ROUNDS, Bed, Hand, busy, measure
 from tests.bench.decks import from_host4, from_host6
 from tests.bench.paths import NAT64D_POOL6
 from translator.packet.fields import UDP
-from translator.pipeline import SLOT, new_worker
-from translator.tables import SESSION
+from translator.tables.gateway import SLOT, Gateway, new_worker
+from translator.tables.layout import SESSION
 
 FEW, MANY = 10, 100_000
 FIRST4, FIRST6 = IPv4Address("11.0.0.0"), IPv6Address("2001:db8:e::")
@@ -62,7 +63,7 @@ def any_host(rows: np.ndarray, six_to_four: bool, rng: np.random.Generator) -> H
 def lay(config: Config) -> Bed:
     """The translator in front of those hosts."""
     settings = settings_of(config, bytes(range(16)))
-    return Bed(settings, tables_of(config, settings), new_worker(0), np.zeros((BATCH, SLOT), np.uint8))
+    return Bed(Gateway(settings, tables_of(config, settings), new_worker(0)), np.zeros((BATCH, SLOT), np.uint8))
 
 
 def run(say: Callable[[str], None], rounds: int = ROUNDS) -> tuple[list[report.Figure], str]:

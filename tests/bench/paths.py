@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 from pyroute2 import netns
 
-from nat64d.lab import Lab, Namespace
+from nat64d.cli.lab import Lab, Namespace
 from tests.bench.traffic import ETHERNET, IPV4, IPV6, UDP, Address, Cpu, process_cpu
 
 CLIENT6, SERVER6 = IPv6Address("2001:db8:1::2"), IPv6Address("2001:db8:2::2")

@@ -16,9 +16,9 @@ import numpy as np
 import typer
 from rich.console import Console
 
-from nat64d.config import load
-from nat64d.replay.capture import SECOND, Packet, Writer
-from nat64d.replay.replay import Replay, main
+from nat64d.config.load import load
+from nat64d.offline.capture import SECOND, Packet, Writer
+from nat64d.offline.replay import Replay, main
 from tests.bench.core import CONFIG, strangers
 from tests.bench.decks import from_host4, from_host6
 from tests.bench.paths import NAT64D_POOL6
@@ -38,7 +38,7 @@ def octets(config: Path, count: int) -> Iterator[bytes]:
     replay = Replay(load(config))
     for _ in replay.run((BEGIN, query) for query in queries):
         pass
-    opened = replay.tables.sessions[: len(rows)].view(np.ndarray)
+    opened = replay.gateway.tables.sessions[: len(rows)].view(np.ndarray)
     answers = [row[VNET_HEADER:].tobytes() for row in from_host4(opened, UDP).octets]
     yield from queries
     for number in range(count - len(queries)):

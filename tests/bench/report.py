@@ -17,6 +17,7 @@ from tests.bench.traffic import Sample
 
 WIDTH = 112  # columns that the table of all three ways needs
 CORE = "The core in memory, a million sessions in the table; medians"
+FILLS = "A new host's first packet, whatever an attacker has taken; medians"
 MAPPINGS = "The core in memory, explicit mappings without sessions; medians"
 
 
@@ -155,6 +156,15 @@ def core_cells(figures: Iterable[Figure]) -> tuple[list[str], list[list[str]]]:
     """Head and body of the core's table."""
     body = [[f.name, f"{f.median:.0f}", f"{f.low:.0f}–{f.high:.0f}", f"{1e3 / f.median:.1f}"] for f in figures]
     return ["", "ns a packet", "lowest–highest", "million packets/s"], body
+
+
+def fill_cells(figures: Sequence[Figure], at_rest: Sequence[float]) -> tuple[list[str], list[list[str]]]:
+    """Head and body of the table of fills; `at_rest`: what each is to be compared with."""
+    body = [
+        [f.name, f"{f.median:.0f}", f"{f.low:.0f}–{f.high:.0f}", f"{f.median / rest:.2f}"]
+        for f, rest in zip(figures, at_rest, strict=True)
+    ]
+    return ["", "ns a packet", "lowest–highest", "÷ at rest"], body
 
 
 def screen(title: str, head: Sequence[str], body: Iterable[Sequence[str]]) -> Table:

@@ -3,8 +3,6 @@
 A socket and an open /proc file stay in the namespace they were made in, so one process drives both ends.
 """
 
-import ctypes
-import errno
 import json
 import os
 import socket
@@ -15,14 +13,15 @@ from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 from typing import NamedTuple
 
-from nat64d.lab import Namespace
+import numpy as np
 
-BATCH = 64  # datagrams per sendmmsg
+from nat64d.cli.lab import Namespace
+from tests.sendmmsg import BATCH, Deck
+
 ETHERNET, IPV6, IPV4, UDP = 14, 40, 20, 8  # octets of header
 WARM_UP = 0.3  # seconds of load before counting begins
 SETTLE = 0.2  # seconds for queues to empty before the sockets close, lest ICMP errors meet the next measurement
 PORT = 5300
-SURVIVABLE = {errno.ENOBUFS, errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.EAGAIN}  # a datagram lost, not the run
 
 Address = IPv4Address | IPv6Address
 Cpu = Callable[[], float]  # seconds of CPU a translator has used so far
@@ -60,51 +59,20 @@ def datagrams(octets: int, frames: int, header: int, payload: int) -> float:
     return (octets - frames * header) / payload
 
 
-class _Iovec(ctypes.Structure):
-    _fields_ = [("base", ctypes.c_void_p), ("length", ctypes.c_size_t)]
-
-
-class _Msghdr(ctypes.Structure):
-    _fields_ = [
-        ("name", ctypes.c_void_p),
-        ("name_length", ctypes.c_uint32),
-        ("iov", ctypes.POINTER(_Iovec)),
-        ("iov_length", ctypes.c_size_t),
-        ("control", ctypes.c_void_p),
-        ("control_length", ctypes.c_size_t),
-        ("flags", ctypes.c_int),
-    ]
-
-
-class _Mmsghdr(ctypes.Structure):
-    _fields_ = [("header", _Msghdr), ("sent", ctypes.c_uint)]
-
-
-_libc = ctypes.CDLL(None, use_errno=True)
-
-
 class Generator:
     """Sends the same datagram over connected UDP sockets, BATCH a system call, one socket after the other; no GSO."""
 
     def __init__(self, sockets: Sequence[socket.socket], payload: int) -> None:
         self._descriptors = [s.fileno() for s in sockets]
-        self._buffer = ctypes.create_string_buffer(payload)
-        self._iovec = _Iovec(ctypes.addressof(self._buffer), payload)
-        message = _Msghdr(None, 0, ctypes.pointer(self._iovec), 1, None, 0, 0)
-        self._messages = (_Mmsghdr * BATCH)(*[_Mmsghdr(message, 0)] * BATCH)
+        self._deck = Deck(np.zeros((BATCH, payload), np.uint8))
 
     def run(self, seconds: float) -> int:
         """Send for so long, as fast as it goes; returns how many the kernel took. OSError."""
         start = time.monotonic()
         sent = turn = 0
         while time.monotonic() - start < seconds:
-            descriptor = self._descriptors[turn % len(self._descriptors)]
+            sent += self._deck.send(self._descriptors[turn % len(self._descriptors)])
             turn += 1
-            done = _libc.sendmmsg(descriptor, self._messages, BATCH, 0)
-            if done >= 0:
-                sent += done
-            elif (number := ctypes.get_errno()) not in SURVIVABLE:
-                raise OSError(number, os.strerror(number))
         return sent
 
 

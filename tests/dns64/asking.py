@@ -1,4 +1,4 @@
-"""Asking, from both sides: servers through `Upstreams.ask` as a coroutine, and the name server as a client does."""
+"""Asking: upstream servers, by `Upstreams.ask` as a coroutine; and the name server, as a client."""
 
 import asyncio
 import socket
@@ -7,22 +7,24 @@ import dns.asyncquery
 import dns.exception
 import dns.message
 
-from nat64d.dns64.race import Answer
-from nat64d.dns64.upstream import Upstreams
-from nat64d.dns64.wire import IN, A, Question, name_of
+from nat64d.dns64.message.wire import IN, A, Question, name_of
+from nat64d.dns64.upstreams.race import ServerAnswer
+from nat64d.dns64.upstreams.upstream import Upstreams
 
 
 class UnansweredError(Exception):
-    """Why there is no answer."""
+    """The question got no answer; the text says why."""
 
 
-async def asked(upstreams: Upstreams, question: Question | str) -> Answer:
-    """The answer; to a name, that about its A records. Raises UnansweredError."""
+async def asked(upstreams: Upstreams, question: Question | str) -> ServerAnswer:
+    """The answer to a question, or about the A records of a name. Raises UnansweredError."""
     if isinstance(question, str):
         question = Question(name_of(question), A, IN, 0)
-    found: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+    found: asyncio.Future[ServerAnswer] = asyncio.get_running_loop().create_future()
 
-    def done(answer: Answer | None, problem: str) -> None:
+    def done(answer: ServerAnswer | None, problem: str) -> None:
+        if found.done():  # too late
+            return
         if answer is None:
             found.set_exception(UnansweredError(problem))
         else:
@@ -33,7 +35,7 @@ async def asked(upstreams: Upstreams, question: Question | str) -> Answer:
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 that is free by UDP and by TCP."""
+    """A port of 127.0.0.1 that is free by UDP and TCP."""
     for _ in range(100):
         with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as one, socket.socket(type=socket.SOCK_DGRAM) as other:
             one.bind(("127.0.0.1", 0))
@@ -47,7 +49,7 @@ def free_port() -> int:
 
 
 async def addresses_at(port: int, name: str) -> list[str]:
-    """The AAAA records a client gets at a port of 127.0.0.1; it asks again while nobody listens yet."""
+    """The AAAA records that a client gets at a port of 127.0.0.1; it repeats its query until somebody answers."""
     query = dns.message.make_query(name, "AAAA")
     for _ in range(100):
         try:

@@ -1,4 +1,5 @@
-"""A resolver with a scripted server behind it, asked as a client would; its clock stands still but when it is moved."""
+"""A resolver with a scripted upstream server, asked as a client would. The resolver's clock moves only when a test
+moves it."""
 
 import asyncio
 from collections.abc import Callable, Iterator
@@ -7,13 +8,14 @@ from ipaddress import IPv4Address, IPv6Network, ip_network
 
 import dns.message
 
-from nat64d.dns64.cache import Cache
-from nat64d.dns64.exchange import Server
-from nat64d.dns64.maps import Maps
-from nat64d.dns64.policy import Policy, ranges_for
+from nat64d.dns64.message.wire import Message
 from nat64d.dns64.resolver import Resolver
-from nat64d.dns64.upstream import Upstreams
-from nat64d.dns64.wire import Message
+from nat64d.dns64.rules.maps import Maps
+from nat64d.dns64.rules.policy import Policy, ranges_for
+from nat64d.dns64.upstreams.cache import Cache
+from nat64d.dns64.upstreams.exchange import ServerAddress
+from nat64d.dns64.upstreams.upstream import Upstreams
+from tests.dns64.clock import Loop
 from tests.dns64.zone import Zone, serve
 
 ADDRESS = IPv4Address("127.0.0.1")
@@ -24,7 +26,7 @@ WWW = "www.example."
 
 
 class Gateway:
-    """`zone` is what the server says, `ready` whether packets are translated."""
+    """`zone` is the upstream server's script, `ready` whether packets are translated, `clock` the time."""
 
     def __init__(self, zone: Zone, upstreams: Upstreams, runner: asyncio.Runner) -> None:
         self.zone = zone
@@ -37,15 +39,37 @@ class Gateway:
     def ask(
         self, query: dns.message.Message, client: str = CLIENT4, tell: Callable[[str], None] | None = None
     ) -> dns.message.Message:
-        """What a client is answered."""
+        """The answer to a client's query."""
         return dns.message.from_wire(self.octets(query, client, tell))
 
     def octets(
         self, query: dns.message.Message, client: str = CLIENT4, tell: Callable[[str], None] | None = None
     ) -> bytes:
-        """The same as it came."""
+        """The answer to a client's query, as octets."""
 
         return self._runner.run(self._octets(query, client, tell))
+
+    def octets_of(self, octets: bytes) -> bytes:
+        """The answer that octets of a client get at once."""
+
+        async def answered() -> bytes:
+            answer, _, _ = self.resolver.at_once(octets, CLIENT4)
+            assert answer is not None
+            return answer
+
+        return self._runner.run(answered())
+
+    def answer_late(self, octets: bytes) -> None:
+        """Let the upstream server send an answer to a question that is still waiting for one."""
+
+        async def take() -> None:
+            (server,) = self.upstreams.all
+            assert server.datagrams is not None
+            (port,) = [port for port in server.datagrams._open.values() if port.waiting]
+            (number,) = port.waiting
+            port.take(number.to_bytes(2, "big") + octets[2:])
+
+        self._runner.run(take())
 
     async def _octets(
         self, query: dns.message.Message, client: str, tell: Callable[[str], None] | None = None
@@ -57,7 +81,7 @@ class Gateway:
         return answer
 
     def together(self, queries: list[dns.message.Message]) -> list[dns.message.Message]:
-        """What queries are answered that come at the same time."""
+        """The answers to queries that arrive at the same time."""
 
         async def all_of() -> list[bytes]:
             return await asyncio.gather(*(self._octets(query, CLIENT4) for query in queries))
@@ -65,7 +89,7 @@ class Gateway:
         return [dns.message.from_wire(octets) for octets in self._runner.run(all_of())]
 
     def at_once(self, query: dns.message.Message) -> tuple[bytes | None, Message | None, int]:
-        """The first half of a query's way."""
+        """What `Resolver.at_once` returns for a query."""
 
         async def begun() -> tuple[bytes | None, Message | None, int]:
             return self.resolver.at_once(query.to_wire(), CLIENT4)
@@ -73,7 +97,7 @@ class Gateway:
         return self._runner.run(begun())
 
     def resolve(self, query: Message, number: int) -> dns.message.Message:
-        """The second half."""
+        """What `Resolver.resolve` answers."""
         return dns.message.from_wire(self._runner.run(self.resolver.resolve(query, number)))
 
     def addresses(self, type_: str = "AAAA", name: str = WWW, client: str = CLIENT4) -> list[str]:
@@ -81,7 +105,7 @@ class Gateway:
         return addresses(self.ask(query(type_, name), client))
 
     def asked(self) -> list[tuple[str, str]]:
-        """What the server was asked since the last time."""
+        """The questions that the upstream server got since the last call."""
         asked, self.zone.asked = sorted(self.zone.asked), []
         return asked
 
@@ -94,11 +118,11 @@ class Gateway:
 def gateway(
     table: dict[tuple[str, str], object], *policies: Policy, maps: Maps | None = None, dns46: bool = False
 ) -> Iterator[Gateway]:
-    """A gateway of these policies (none: an ordinary one) before a server that says what the table says."""
-    with asyncio.Runner() as runner:
+    """A gateway with these policies (without any: an ordinary one) and an upstream server with this table."""
+    with asyncio.Runner(loop_factory=Loop) as runner:
         zone = Zone(dict(table))
         port, end = runner.run(serve(zone))
-        upstreams = Upstreams([Server(ADDRESS, port)])
+        upstreams = Upstreams([ServerAddress(ADDRESS, port)])
         one = Gateway(zone, upstreams, runner)
         one.resolver.use(policies or [POLICY], maps, dns46)
         try:
@@ -114,14 +138,14 @@ def gateway(
 
 
 def query(type_: str = "AAAA", name: str = WWW, flags: int = 0, **options: object) -> dns.message.Message:
-    """As dnspython makes it; with more header bits."""
+    """A query as dnspython makes it, with more header bits."""
     made = dns.message.make_query(name, type_, **options)  # type: ignore[arg-type]
     made.flags |= flags
     return made
 
 
 def addresses(answer: dns.message.Message) -> list[str]:
-    """Those of the answer section."""
+    """The addresses in the answer section."""
     return sorted(item.address for rrset in answer.answer for item in rrset if hasattr(item, "address"))
 
 
@@ -131,5 +155,5 @@ def errors(answer: dns.message.Message) -> list[int]:
 
 
 def silent(_octets: bytes, _tcp: bool) -> list[bytes]:
-    """What a server says that says nothing."""
+    """Never answers: for the table of a zone."""
     return []

@@ -1,13 +1,13 @@
-"""Answers kept and given again: memory is bounded, what went longest unasked goes first, stale ones help out."""
+"""The cache: memory is bounded, the answer that was asked for longest ago goes first, expired answers may be used."""
 
 import tracemalloc
 
 import dns.message
 import pytest
 
-from nat64d.dns64 import wire
-from nat64d.dns64.cache import Cache, Key
-from nat64d.dns64.reply import STALE_FOR, STALE_TTL, Reply, reply_of
+from nat64d.dns64.message import wire
+from nat64d.dns64.message.reply import STALE_FOR, STALE_TTL, Reply, reply_of
+from nat64d.dns64.upstreams.cache import Cache, Key
 from tests.dns64.zone import reply
 
 
@@ -57,7 +57,7 @@ def test_memory_is_bounded_and_what_was_wanted_longest_ago_goes_first() -> None:
 
 
 @pytest.mark.parametrize("records", [1, 12])
-def test_no_entry_takes_more_than_is_counted_nor_much_less(records: int) -> None:
+def test_the_objects_of_an_entry_take_less_than_is_counted_for_it(records: int) -> None:
     cache, names = Cache(1 << 30), [f"n{number}.example." for number in range(1000)]
     said = [f"example. 60 IN A 192.0.2.{at}" for at in range(records)]
     answers = [reply(dns.message.from_wire(query(name)), list(said)).to_wire() for name in names]
@@ -66,7 +66,7 @@ def test_no_entry_takes_more_than_is_counted_nor_much_less(records: int) -> None
         cache.put(key(name), reply_of(answer, wire.read(answer), False, float(len(cache))))
     taken, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert 0.6 < taken / cache.size < 1
+    assert 0.5 < taken / cache.size < 0.95  # the rest is what the allocator leaves unused
 
 
 def test_rfc9520_a_failure_is_kept_again_when_its_time_is_over() -> None:

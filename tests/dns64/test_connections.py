@@ -1,4 +1,4 @@
-"""TCP clients on loopback: patient ones are answered, those that take and do not give are bounded."""
+"""TCP clients on the loopback: well-behaved ones are answered, and no client can take more than its share."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -7,15 +7,16 @@ from ipaddress import ip_address, ip_network
 import dns.message
 import pytest
 
-from nat64d.dns64 import connections
-from nat64d.dns64.cache import Cache
-from nat64d.dns64.connections import Connections
-from nat64d.dns64.exchange import Server as Upstream
-from nat64d.dns64.policy import Policy, ranges_for
-from nat64d.dns64.rates import Rates
+from nat64d.dns64.clients import connections
+from nat64d.dns64.clients.connections import Connections
+from nat64d.dns64.clients.listener import Desk, Listener
+from nat64d.dns64.clients.rates import Rates
 from nat64d.dns64.resolver import Resolver
-from nat64d.dns64.server import Listener
-from nat64d.dns64.upstream import Upstreams
+from nat64d.dns64.rules.policy import Policy, ranges_for
+from nat64d.dns64.upstreams.cache import Cache
+from nat64d.dns64.upstreams.exchange import ServerAddress as Upstream
+from nat64d.dns64.upstreams.upstream import Upstreams
+from tests.dns64 import clock
 from tests.dns64.zone import Zone, serve
 
 POLICY = Policy((ip_network("127.0.0.0/8"),), ranges_for(ip_network("64:ff9b::/96"), [], None))
@@ -24,11 +25,11 @@ Reader, Writer = asyncio.StreamReader, asyncio.StreamWriter
 
 
 class Clients:
-    """What a test may do: connections to the server, and a look at its counters."""
+    """Connections to the server, and its counters."""
 
     def __init__(self, server: Listener, resolver: Resolver) -> None:
         self._server, self.counters, self.counts = server, resolver.counters, resolver.counters.counts
-        self.connections: Connections = server._connections
+        self.connections: Connections = server._desk.connections
         self._writers: list[Writer] = []
 
     async def connect(self, address: str = "127.0.0.1") -> tuple[Reader, Writer]:
@@ -60,7 +61,8 @@ async def until(happened: Callable[[], bool]) -> None:
 
 
 def run(body: Callable[[Clients], Awaitable[None]], rate: int = 0) -> None:
-    """`body` beside a server in front of a quick, a big and a slow name; the last is never answered."""
+    """Run `body` with a server for three names: one with a small and one with a large answer, and one that is never
+    answered."""
     lines: dict[tuple[str, str], object] = {
         (QUICK, "A"): [f"{QUICK} 60 IN A 192.0.2.1"],
         (BIG, "TXT"): [f'{BIG} 60 IN TXT "{number} {"x" * 250}"' for number in range(200)],
@@ -72,11 +74,11 @@ def run(body: Callable[[Clients], Awaitable[None]], rate: int = 0) -> None:
         upstreams = Upstreams([Upstream(ip_address("127.0.0.1"), port)])
         resolver = Resolver(upstreams, Cache(1 << 20), lambda: True)
         resolver.use([POLICY])
-        server = Listener(resolver, Rates(rate))
+        server = Listener(Desk(resolver, Rates(rate)))
         await server.listen(ip_address("127.0.0.1"), 0)
         clients = Clients(server, resolver)
         try:
-            await asyncio.wait_for(body(clients), 10)
+            await body(clients)
         finally:
             clients.close()
             await server.close()
@@ -84,7 +86,7 @@ def run(body: Callable[[Clients], Awaitable[None]], rate: int = 0) -> None:
             end()
             await asyncio.sleep(0.02)
 
-    asyncio.run(inside())
+    clock.run(inside())
 
 
 def test_rfc7766_6_2_1_1_answers_do_not_wait_for_one_another() -> None:
@@ -107,7 +109,7 @@ def test_queries_that_come_in_pieces_are_put_together() -> None:
     run(body)
 
 
-def test_who_ends_his_half_of_the_connection_still_gets_his_answers_and_then_the_end() -> None:
+def test_a_client_that_ends_its_half_of_the_connection_still_gets_its_answers() -> None:
     async def body(clients: Clients) -> None:
         reader, writer = await clients.connect()
         writer.write(framed(QUICK, 1) + framed(QUICK, 2))
@@ -120,9 +122,7 @@ def test_who_ends_his_half_of_the_connection_still_gets_his_answers_and_then_the
 
 
 @pytest.mark.parametrize("octets", [b"", b"\0", b"\0\x20", framed(QUICK)[:-1]])
-def test_who_says_nothing_or_never_ends_a_query_is_hung_up_on(octets: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connections, "IDLE", 0.05)
-
+def test_a_client_that_sends_nothing_or_never_ends_a_query_is_disconnected(octets: bytes) -> None:
     async def body(clients: Clients) -> None:
         reader, writer = await clients.connect()
         writer.write(octets)
@@ -133,19 +133,21 @@ def test_who_says_nothing_or_never_ends_a_query_is_hung_up_on(octets: bytes, mon
     run(body)
 
 
-def test_who_waits_for_an_answer_may_be_silent(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connections, "IDLE", 0.02)
+def test_a_client_that_waits_for_an_answer_may_be_silent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "IDLE", 0.5)
 
     async def body(clients: Clients) -> None:
         _, writer = await clients.connect()
         writer.write(framed(SLOW))
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(3)
         assert len(clients.connections.open) == 1
 
     run(body)
 
 
-def test_who_does_not_read_is_hung_up_on_before_his_answers_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_client_that_does_not_read_is_disconnected_before_its_answers_fill_the_memory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(connections, "QUESTIONS", 1 << 20)
 
     async def body(clients: Clients) -> None:
@@ -183,7 +185,7 @@ def test_a_connection_has_so_many_questions_at_a_time(monkeypatch: pytest.Monkey
     run(body)
 
 
-def test_a_client_over_its_rate_is_hung_up_on_once_it_has_what_it_asked_before() -> None:
+def test_a_client_over_its_rate_is_disconnected_after_the_answers_to_its_earlier_queries() -> None:
     async def body(clients: Clients) -> None:
         reader, writer = await clients.connect()
         writer.write(b"".join(framed(QUICK, number) for number in range(5)))
@@ -194,24 +196,57 @@ def test_a_client_over_its_rate_is_hung_up_on_once_it_has_what_it_asked_before()
     run(body, rate=2)
 
 
-def test_one_client_does_not_take_the_connections_of_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connections, "SUBSCRIBER_CONNECTIONS", 2)
-    monkeypatch.setattr(connections, "CONNECTIONS", 3)
+def test_a_query_longer_than_any_need_be_is_not_waited_for() -> None:
+    async def body(clients: Clients) -> None:
+        reader, writer = await clients.connect()
+        writer.write((connections.QUERY_OCTETS + 1).to_bytes(2, "big") + bytes(100))
+        with pytest.raises((EOFError, OSError)):
+            await answer(reader)
+        assert clients.counters.overlong == 1
+        reader, writer = await clients.connect()
+        writer.write(connections.QUERY_OCTETS.to_bytes(2, "big") + bytes(connections.QUERY_OCTETS))
+        assert (await answer(reader)).rcode() == dns.rcode.FORMERR
 
-    async def asked(clients: Clients, address: str) -> bool:
-        reader, writer = await clients.connect(address)
-        try:
-            writer.write(framed(QUICK))
-            return (await answer(reader)).id == 1
-        except (EOFError, OSError):
-            return False
+    run(body)
+
+
+async def got(clients: Clients, address: str) -> bool:
+    """Whether a client gets an answer over a new connection, which it leaves open."""
+    reader, writer = await clients.connect(address)
+    try:
+        writer.write(framed(QUICK))
+        return (await answer(reader)).id == 1
+    except (EOFError, OSError):
+        return False
+
+
+def test_a_client_that_is_alone_may_have_all_connections(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "CONNECTIONS", 5)
 
     async def body(clients: Clients) -> None:
-        addresses = ["127.0.0.1"] * 3 + ["127.0.0.2"] * 2
-        assert [await asked(clients, address) for address in addresses] == [True, True, False, True, False]
-        assert clients.counters.turned_away == 2
-        clients.close()
-        await until(lambda: not clients.connections.open)
-        assert await asked(clients, "127.0.0.1")
+        assert all([await got(clients, "127.0.0.1") for _ in range(8)])
+        assert len(clients.connections.open) == 5
+        assert (clients.counters.displaced, clients.counters.turned_away) == (3, 0)
+
+    run(body)
+
+
+def test_where_all_answers_are_due_a_client_with_no_more_than_others_is_turned_away(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(connections, "CONNECTIONS", 3)
+
+    async def body(clients: Clients) -> None:
+        for host in (1, 1, 2):
+            _, writer = await clients.connect(f"127.0.0.{host}")
+            writer.write(framed(SLOW))
+        await until(lambda: sum(one.is_busy for one in clients.connections.open) == 3)
+        assert await got(clients, "127.0.0.3"), "the first has two"
+        assert {one.client for one in clients.connections.open} == {"127.0.0.1", "127.0.0.2", "127.0.0.3"}
+        for one in clients.connections.open:
+            if one.client == "127.0.0.3" and one.transport:
+                one.received(dns.message.make_query(SLOW, "A").to_wire())
+        assert not await got(clients, "127.0.0.4")
+        assert (clients.counters.displaced, clients.counters.turned_away) == (1, 1)
 
     run(body)

@@ -1,12 +1,19 @@
 """RFC 6147 section 5.5 and what the bits and options of a query do (RFC 4035, RFC 6840, RFC 6891, RFC 8914)."""
 
+import errno
+import os
 import struct
+from ipaddress import IPv4Address
 
 import dns.flags
 import dns.message
 import pytest
 
-from nat64d.dns64 import wire
+from nat64d.dns64.message import wire
+from nat64d.dns64.rules.queries import understood
+from nat64d.dns64.upstreams.exchange import ServerAddress
+from nat64d.dns64.upstreams.race import Upstream
+from tests.dns64.asking import free_port
 from tests.dns64.gateway import WWW, addresses, errors, gateway, query
 from tests.dns64.zone import SOA, reply
 
@@ -62,13 +69,13 @@ def test_rfc6147_5_5_do_and_cd_go_to_the_server_that_validates() -> None:
     assert asked == [(dns.flags.DO, 0), (0, dns.flags.CD)]
 
 
-def test_rfc6147_5_5_nothing_is_made_where_the_server_found_the_aaaa_answer_forged() -> None:
+def test_rfc6147_5_5_nothing_is_synthesised_if_validation_of_the_aaaa_answer_failed() -> None:
     with gateway({A: [f"{WWW} 60 IN A 192.0.2.1"], AAAA: authentic([], 6)}) as one:
         answer = one.ask(query(use_edns=0))
     assert (answer.rcode(), errors(answer)) == (wire.SERVFAIL, [6])
 
 
-def test_rfc6147_5_5_nor_where_it_found_the_a_answer_forged() -> None:
+def test_rfc6147_5_5_nor_if_validation_of_the_a_answer_failed() -> None:
     with gateway({A: authentic([], 6), AAAA: EMPTY}) as one:
         answer = one.ask(query(use_edns=0))
     assert (answer.rcode(), errors(answer)) == (wire.SERVFAIL, [6])
@@ -83,13 +90,13 @@ def test_rfc6147_5_5_nor_where_it_found_the_a_answer_forged() -> None:
         (0, {"want_dnssec": True}, True),
     ],
 )
-def test_rfc6840_5_8_ad_is_for_who_set_do_or_ad(flags: int, options: dict, expected: bool) -> None:
+def test_rfc6840_5_8_ad_is_for_clients_that_set_do_or_ad(flags: int, options: dict, expected: bool) -> None:
     with gateway({MX: authentic([f"{WWW} 60 IN MX 10 mail.example."])}) as one:
         for _ in range(2):
             assert bool(one.ask(query("MX", flags=flags, **options)).flags & dns.flags.AD) is expected
 
 
-def test_rfc6891_6_1_1_an_opt_record_is_for_who_sent_one() -> None:
+def test_rfc6891_6_1_1_an_opt_record_is_for_clients_that_sent_one() -> None:
     with gateway({MX: [f"{WWW} 60 IN MX 10 mail.example."], A: "SERVFAIL"}) as one:
         for type_ in ("MX", "MX", "A", "TXT", "ANY"):
             assert one.ask(query(type_)).edns == -1
@@ -114,10 +121,103 @@ def test_rfc6891_6_1_2_and_rfc7871_options_are_ignored_and_go_no_further() -> No
     assert (answer.rcode(), len(answer.options), seen) == (wire.NOERROR, 0, [0])
 
 
+def test_rfc6891_6_1_4_other_flags_are_ignored_and_none_is_set() -> None:
+    seen: list[int] = []
+
+    def note(octets: bytes, _tcp: bool) -> list[bytes]:
+        got = dns.message.from_wire(octets)
+        seen.append(got.ednsflags)
+        return [reply(got, [f"{WWW} 60 IN MX 10 mail.example."]).to_wire()]
+
+    with gateway({MX: note}) as one:
+        answer = one.ask(query("MX", use_edns=0, ednsflags=0x7FFF))
+    assert (answer.rcode(), answer.ednsflags, seen) == (wire.NOERROR, 0, [0])
+
+
+def test_rfc6891_6_2_3_what_we_say_we_can_receive_goes_unfragmented() -> None:
+    sizes: list[int] = []
+
+    def note(octets: bytes, _tcp: bool) -> list[bytes]:
+        got = dns.message.from_wire(octets)
+        sizes.append(got.payload)
+        return [reply(got, "NODATA").to_wire()]
+
+    with gateway({MX: note}) as one:
+        one.ask(query("MX", use_edns=0, payload=4096))
+    assert sizes == [1232]
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_rfc6891_6_1_1_the_opt_record_may_be_anywhere_beside_a_signature(first: bool) -> None:
+    signature = b"\0" + struct.pack("!HHIH", 250, 255, 0, 0)
+    asked, records = query("ANY").to_wire(), [OPT + bytes(6), signature]
+    octets = asked[:10] + b"\0\2" + asked[12:] + b"".join(records if first else reversed(records))
+    message, error = understood(octets)
+    assert error is None
+    assert message is not None
+    assert message.edns is not None
+
+
+def test_rfc6147_5_4_the_header_of_a_synthetic_answer_is_that_of_a_recursive_server() -> None:
+    with gateway({A: authentic([f"{WWW} 60 IN A 192.0.2.1"]), AAAA: authentic(EMPTY)}) as one:
+        for flags in (dns.flags.RD, 0):
+            asked = query(flags=flags)
+            asked.flags = dns.flags.Flag(flags)
+            answer = one.ask(asked)
+            assert addresses(answer) == MADE
+            assert int(answer.flags) == dns.flags.QR | dns.flags.RA | flags
+
+
 def test_rfc6891_6_1_3_a_later_version_is_answered_badvers() -> None:
     with gateway({}) as one:
         answer = one.ask(query(use_edns=1))
     assert (answer.rcode(), answer.edns) == (wire.BADVERS, 0)
+
+
+OPT = b"\0" + struct.pack("!HH", wire.OPT, 1232)
+BROKEN = {
+    "an option longer than the record": OPT + bytes(4) + b"\0\5\0\x0f\0\x08x",
+    "an option without a length": OPT + bytes(4) + b"\0\2\0\x0f",
+    "a name that is not the root": b"\1x\0" + OPT[1:] + bytes(6),
+    "a record that is cut off": OPT + bytes(4) + b"\0\4\0",
+    "two of them": (OPT + bytes(6)) * 2,
+}
+
+
+@pytest.mark.parametrize("do", [False, True])
+@pytest.mark.parametrize("name", BROKEN)
+def test_rfc6891_7_a_broken_opt_record_is_a_format_error_with_question_and_opt_record(name: str, do: bool) -> None:
+    octets = BROKEN[name].replace(OPT[1:] + bytes(4), OPT[1:] + struct.pack("!I", wire.DO * do), 1)
+    asked = query(id=77).to_wire()
+    asked = asked[:10] + bytes([0, 1 + (name == "two of them")]) + asked[12:] + octets
+    with gateway({}) as one:
+        answer = one.octets_of(asked)
+    found = dns.message.from_wire(answer)
+    assert (found.id, found.rcode(), found.edns) == (77, wire.FORMERR, 0)
+    assert found.question == query().question
+    assert bool(found.ednsflags & dns.flags.DO) is do
+    assert [len(section) for section in (found.answer, found.authority, found.additional)] == [0, 0, 0]
+
+
+def test_rfc6891_7_a_broken_query_without_an_opt_record_gets_none() -> None:
+    asked = query().to_wire()
+    with gateway({}) as one:
+        found = dns.message.from_wire(one.octets_of(asked[:10] + b"\0\1" + asked[12:] + b"\0\0\1"))
+    assert (found.rcode(), found.edns, found.question) == (wire.FORMERR, -1, query().question)
+
+
+def test_rfc6891_6_1_3_a_later_version_may_have_options_of_another_form() -> None:
+    asked = query().to_wire()
+    with gateway({}) as one:
+        later = OPT + bytes([0, 1, 0, 0]) + b"\0\1x"
+        found = dns.message.from_wire(one.octets_of(asked[:10] + b"\0\1" + asked[12:] + later))
+    assert (found.rcode(), found.edns, found.question) == (wire.BADVERS, 0, query().question)
+
+
+@pytest.mark.parametrize("octets", [bytes(8), b"\0\2" + bytes(6)], ids=["no question", "two questions"])
+def test_rfc1035_4_1_1_a_query_without_a_question_to_repeat_gets_a_header(octets: bytes) -> None:
+    with gateway({}) as one:
+        assert one.octets_of(b"\0\1\1\0" + octets) == b"\0\1\x81\x81" + bytes(8)
 
 
 @pytest.mark.parametrize("type_", ["TKEY", "TSIG", "IXFR", "AXFR", "MAILB"])
@@ -127,19 +227,34 @@ def test_what_a_server_is_asked_for_itself_is_not_forwarded(type_: str) -> None:
         assert one.asked() == []
 
 
-def test_rfc8914_the_errors_of_the_server_are_given_on_to_who_speaks_edns() -> None:
+def test_rfc8914_the_errors_of_the_server_are_passed_on_to_clients_with_edns() -> None:
     with gateway({MX: authentic([], 6)}) as one:
         for _ in range(2):
             assert errors(one.ask(query("MX", use_edns=0))) == [6]
             assert one.ask(query("MX")).edns == -1
 
 
-def test_rfc8914_4_23_that_no_server_answers_is_told_and_by_whom() -> None:
+def test_rfc8914_4_23_the_error_says_that_no_server_is_configured() -> None:
     with gateway({}) as one:
         one.upstreams.all.pop().close()
         answer = one.ask(query("MX", use_edns=0))
     (option,) = answer.options
     assert (option.code, option.text) == (22, "no server is configured")  # type: ignore[attr-defined]
+
+
+def test_rfc8914_4_23_the_error_says_what_came_of_which_server_in_few_words() -> None:
+    with gateway({}) as one:
+        one.upstreams.all.pop().close()
+        servers = [ServerAddress(IPv4Address(f"127.0.0.{number}"), free_port()) for number in range(1, 9)]
+        one.upstreams.all += [Upstream(server, one.upstreams.counters) for server in servers]
+        answer = one.ask(query("MX", use_edns=0))
+    (option,) = answer.options
+    said = option.text  # type: ignore[attr-defined]
+    assert option.code == 22  # type: ignore[attr-defined]
+    first, rest = said.split("; ", 1)
+    assert first in [f"{server}: {os.strerror(errno.ECONNREFUSED)}" for server in servers]
+    assert rest.startswith("127.0.0.")
+    assert len(said) <= 120
 
 
 def test_rfc3597_an_unknown_type_is_relayed() -> None:

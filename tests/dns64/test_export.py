@@ -1,4 +1,4 @@
-"""The same DNS64 in the words of other programs: what is said, what is owned up to, and what their checkers say."""
+"""The configurations for other programs: their content, the reported losses, and what the programs' checkers say."""
 
 import re
 import subprocess
@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from nat64d.config import Config
+from nat64d.config.models import Config
 from nat64d.dns64 import export
-from nat64d.dns64.command import wish_of
+from nat64d.dns64.command import intent_of
 from nat64d.dns64.export import PROGRAMS, Export
 from tests.dns64.side import programs
 
@@ -36,17 +36,17 @@ policy = [
     { clients = ["fd00:2::/32"], pool6 = "2001:db8:64::/96", exclude = [] },
 ]
 """
-WISHES = {"plain": PLAIN, "full": FULL}
+INTENTS = {"plain": PLAIN, "full": FULL}
 
 
-def said(program: str, wish: str) -> Export:
-    return PROGRAMS[program](wish_of(Config.model_validate(tomllib.loads(WISHES[wish]))))
+def said(program: str, intent: str) -> Export:
+    return PROGRAMS[program](intent_of(Config.model_validate(tomllib.loads(INTENTS[intent]))))
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
-@pytest.mark.parametrize(("wish", "prefix"), [("plain", "2001:db8:64::/96"), ("full", "64:ff9b::/96")])
-def test_each_program_is_told_the_prefix(program: str, wish: str, prefix: str) -> None:
-    assert prefix in said(program, wish).text
+@pytest.mark.parametrize(("intent", "prefix"), [("plain", "2001:db8:64::/96"), ("full", "64:ff9b::/96")])
+def test_each_program_is_told_the_prefix(program: str, intent: str, prefix: str) -> None:
+    assert prefix in said(program, intent).text
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_each_program_is_told_the_prefix(program: str, wish: str, prefix: str) -
         ("coredns", ["forward . [2001:db8::53]:53 [2001:db8::54]:5353\n"]),
     ],
 )
-def test_the_servers_are_written_as_the_program_likes(program: str, lines: list[str]) -> None:
+def test_the_servers_are_written_in_the_syntax_of_the_program(program: str, lines: list[str]) -> None:
     text = said(program, "plain").text
     assert [line for line in lines if line not in text] == []
 
@@ -76,8 +76,8 @@ def test_the_servers_are_written_as_the_program_likes(program: str, lines: list[
 )
 def test_it_listens_where_nat64d_does(listen: list[str], unbound: list[str], bind: list[str], coredns: str) -> None:
     config = {"pool6": "64:ff9b::/96", "dns64": {"upstream": ["2001:db8::53"], "listen": listen}}
-    wish = wish_of(Config.model_validate(config))
-    text = {program: export(wish).text for program, export in PROGRAMS.items()}
+    intent = intent_of(Config.model_validate(config))
+    text = {program: export(intent).text for program, export in PROGRAMS.items()}
     assert re.findall(r"interface: (\S+)", text["unbound"]) == unbound
     assert re.findall(r"(listen-on.*)", text["bind"]) == bind
     assert coredns in text["coredns"]
@@ -92,10 +92,10 @@ def test_it_listens_where_nat64d_does(listen: list[str], unbound: list[str], bin
             "without TLS",
         ),
         ("bind", ["forwarders { 2001:db8::53; 192.0.2.53; };"], export.NO_TLS),
-        ("coredns", ["tls://[2001:db8::54]:853 {", "tls_servername dns.example"], "under one name, dns.example"),
+        ("coredns", ["tls://[2001:db8::54]:853 {", "tls_servername dns.example"], "one TLS name, dns.example"),
     ],
 )
-def test_servers_asked_by_tls_are_said_or_lost(program: str, lines: list[str], loss: str) -> None:
+def test_tls_servers_are_exported_or_reported_as_lost(program: str, lines: list[str], loss: str) -> None:
     text, losses = said(program, "full")
     assert [line for line in lines if line not in text] == []
     assert any(loss in sentence for sentence in losses)
@@ -135,7 +135,7 @@ LOST = {
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
-def test_what_a_program_cannot_say_is_told_if_it_was_wished(program: str) -> None:
+def test_what_a_program_cannot_express_is_reported_if_it_was_configured(program: str) -> None:
     assert [loss for loss in LOST[program] if loss not in said(program, "full").losses] == []
     needless = [loss for loss in LOST[program] if loss in said(program, "plain").losses and loss != export.PRIVATE]
     assert needless == []
@@ -144,7 +144,7 @@ def test_what_a_program_cannot_say_is_told_if_it_was_wished(program: str) -> Non
 @pytest.mark.parametrize("pool6", ["64:ff9b::/96", "2001:db8:64::/96"])
 def test_the_well_known_prefix_carries_no_private_address(pool6: str) -> None:
     config = {"pool6": pool6, "dns64": {"upstream": ["2001:db8::53"]}}
-    refused = [str(row.ipv4) for row in wish_of(Config.model_validate(config)).base.ranges if row.pool6 is None]
+    refused = [str(row.ipv4) for row in intent_of(Config.model_validate(config)).base.ranges if row.pool6 is None]
     assert ("10.0.0.0/8" in refused) is (pool6 == "64:ff9b::/96")
 
 
@@ -153,9 +153,9 @@ CHECKERS = {"unbound": ("unbound-checkconf",), "bind": ("named-checkconf",), "ra
 
 @pytest.mark.e2e
 @pytest.mark.parametrize("program", CHECKERS)
-@pytest.mark.parametrize("wish", WISHES)
-def test_the_text_passes_the_checker_of_its_program(program: str, wish: str, tmp_path: Path) -> None:
-    text = said(program, wish).text
+@pytest.mark.parametrize("intent", INTENTS)
+def test_the_text_passes_the_checker_of_its_program(program: str, intent: str, tmp_path: Path) -> None:
+    text = said(program, intent).text
     if program == "radvd" and radvd_version() < (2, 20):  # as the export says; the rest it has to take
         text = re.sub(r"    nat64prefix.*?};\n", "", text, flags=re.DOTALL)
     assert checked(program, text, tmp_path) == ""
@@ -163,7 +163,7 @@ def test_the_text_passes_the_checker_of_its_program(program: str, wish: str, tmp
 
 
 def checked(program: str, text: str, directory: Path) -> str:
-    """What the checker says; empty when it is content. Skips where it is not installed."""
+    """The output of the program's checker, empty if it accepts the text. Skips if it is not installed."""
     name, *options = CHECKERS[program]
     path = programs.path_of(name)
     if path is None:

@@ -1,10 +1,10 @@
-"""What the cycle collector is spared, and what it still finds."""
+"""The garbage collector ignores old objects, and still finds cycles."""
 
 import asyncio
 import gc
 import weakref
 
-from nat64d.dns64 import garbage
+from nat64d.dns64.service import process
 
 
 class Circle:
@@ -16,13 +16,13 @@ def test_what_lives_is_not_looked_at_again_but_cycles_are_found_at_the_latest_at
     async def run() -> None:
         kept, dropped = Circle(), weakref.ref(Circle())
         late = weakref.ref(kept)
-        garbage.sweep()
+        process.sweep()
         assert dropped() is None
         assert not any(one is kept for one in gc.get_objects())
         del kept
-        garbage.sweep(2)
+        process.sweep(2)
         assert late() is not None
-        garbage.sweep(garbage.THAW)
+        process.sweep(process.THAW)
         assert late() is None
 
     usual = gc.get_threshold()

@@ -1,4 +1,4 @@
-"""Messages that are well-formed and meant badly: what is too large, too many, or a number beyond its range."""
+"""Well-formed messages that do harm: too large, too many, or with numbers out of range."""
 
 import asyncio
 import struct
@@ -8,13 +8,13 @@ import dns.message
 import dns.rcode
 import pytest
 
-from nat64d.dns64 import wire
-from nat64d.dns64.cache import Cache
-from nat64d.dns64.queries import fit
-from nat64d.dns64.reply import BUFFER, Reply, reply_of, reply_to
-from nat64d.dns64.resolver import SEEN, Resolver
-from nat64d.dns64.synthesis import synthesise
-from nat64d.dns64.upstream import Upstreams
+from nat64d.dns64.message import wire
+from nat64d.dns64.message.reply import BUFFER, Reply, reply_of, reply_to
+from nat64d.dns64.resolver import KNOWN_QUERIES, Resolver
+from nat64d.dns64.rules.queries import fit
+from nat64d.dns64.rules.synthesis import synthesise
+from nat64d.dns64.upstreams.cache import Cache
+from nat64d.dns64.upstreams.upstream import Upstreams
 from tests.dns64.gateway import CLIENT4, POLICY, WWW, gateway, query
 
 QUERY = dns.message.make_query(WWW, "AAAA", use_edns=0, payload=4096).to_wire()
@@ -35,7 +35,7 @@ def kept(octets: bytes) -> Reply:
 
 def given(one: Reply, now: float = 0.0) -> dns.message.Message:
     octets = one.answer(QUERY, True, False, now)
-    assert len(octets) <= wire.LARGEST
+    assert len(octets) <= wire.MESSAGE_OCTETS
     return dns.message.from_wire(octets)
 
 
@@ -55,6 +55,28 @@ def test_an_answer_without_room_for_our_opt_record_is_an_error(size: int, rcode:
     assert given(kept(octets)).rcode() == rcode
 
 
+def test_rfc8914_3_extended_errors_are_left_out_before_records() -> None:
+    """... and TC says that something is (section 3); a larger answer is cut as ever."""
+    for size, whole in ((1190, True), (1300, False)):
+        record = (b"\xc0\x0c", 65280, 60, bytes(size - len(answer(wire.TXT, (b"\xc0\x0c", 65280, 60, b""))) - 11))
+        octets = answer(wire.TXT, record, opt=struct.pack("!HHH", wire.EDE, 62, 3) + b"x" * 60)
+        cut = fit(kept(octets).answer(QUERY, True, False, 0.0), QUERY)
+        found = dns.message.from_wire(cut)
+        assert (found.flags & dns.flags.TC, bool(found.answer), found.options) == (dns.flags.TC, whole, ())
+        assert found.edns == 0
+        assert len(cut) <= BUFFER
+
+
+@pytest.mark.parametrize("payload", [0, 100, 511, 512])
+def test_rfc6891_6_2_3_a_size_below_512_is_512_for_what_is_left_out_too(payload: int) -> None:
+    asked = dns.message.make_query(WWW, "AAAA", use_edns=0, payload=payload).to_wire()
+    record = (b"\xc0\x0c", 65280, 60, bytes(500 - len(answer(wire.TXT, (b"\xc0\x0c", 65280, 60, b""))) - 11))
+    octets = answer(wire.TXT, record, opt=struct.pack("!HHH", wire.EDE, 62, 3) + b"x" * 60)
+    cut = fit(kept(octets).answer(asked, True, False, 0.0), asked)
+    found = dns.message.from_wire(cut)
+    assert (len(cut), bool(found.answer), found.options) == (500, True, ())
+
+
 def test_rfc8914_a_long_explanation_is_not_sent_where_there_is_no_room() -> None:
     octets = answer(wire.AAAA, opt=struct.pack("!HHH", wire.EDE, 2002, 9) + b"x" * 2000)
     one = kept(octets)
@@ -64,15 +86,21 @@ def test_rfc8914_a_long_explanation_is_not_sent_where_there_is_no_room() -> None
     assert dns.message.from_wire(cut).flags & dns.flags.TC
 
 
-def test_rfc2181_8_a_ttl_beyond_31_bits_is_none_and_stays_it() -> None:
-    octets = answer(wire.AAAA, (b"\xc0\x0c", wire.AAAA, 60, bytes(16)), (b"\0", wire.TXT, 0x80000001, b"\1x"))
+@pytest.mark.parametrize("ttl", [604801, 1 << 31, 0x80000001, 0xFFFFFFFF])
+def test_rfc8767_4_a_ttl_with_the_highest_bit_set_is_positive_and_capped_at_seven_days(ttl: int) -> None:
+    octets = answer(wire.AAAA, (b"\xc0\x0c", wire.AAAA, 60, bytes(16)), (b"\0", wire.TXT, ttl, b"\1x"))
     message = wire.read(octets)
     records = message.sections[wire.ANSWER]
-    assert [record.ttl for record in records] == [60, 0]
+    assert [record.ttl for record in records] == [60, 604800]
     one = reply_of(octets, message, False, 0.0)
-    for age in (1.0, 2.0, 59.0):
-        aged = wire.read(one.answer(QUERY, True, False, age))
-        assert [record.ttl for record in aged.sections[wire.ANSWER]] == [60 - age, 0]
+    for age in (0, 1, 2, 59):
+        aged = dns.message.from_wire(one.answer(QUERY, True, False, float(age)))
+        assert [rrset.ttl for rrset in aged.answer] == [60 - age, 604800 - age]
+
+
+def test_rfc8767_4_a_ttl_of_seven_days_stays_as_it_is() -> None:
+    octets = answer(wire.AAAA, (b"\xc0\x0c", wire.AAAA, 604800, bytes(16)))
+    assert dns.message.from_wire(kept(octets).answer(QUERY, True, False, 0.0)).answer[0].ttl == 604800
 
 
 def resolved(*queries: bytes) -> tuple[list[bytes | None], Resolver]:
@@ -85,10 +113,10 @@ def resolved(*queries: bytes) -> tuple[list[bytes | None], Resolver]:
 
 
 def test_queries_that_are_remembered_are_small_and_few() -> None:
-    _, one = resolved(*(QUERY + struct.pack("!H", k) for k in range(SEEN + 10)))
-    assert 0 < len(one._seen) <= SEEN
+    _, one = resolved(*(QUERY + struct.pack("!H", k) for k in range(KNOWN_QUERIES + 10)))
+    assert 0 < len(one._known_queries) <= KNOWN_QUERIES
     _, one = resolved(*(QUERY + struct.pack("!H", k) + bytes(60000) for k in range(10)))
-    assert len(one._seen) == 0
+    assert len(one._known_queries) == 0
 
 
 @pytest.mark.parametrize("counts", [(1, 0, 0), (0, 1, 0), (0, 0, 3)])

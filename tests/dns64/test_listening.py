@@ -1,4 +1,4 @@
-"""Whether a port is free, as the kernel sees it, and who has it."""
+"""Whether a port is free, and which program holds it."""
 
 import os
 import socket
@@ -7,15 +7,15 @@ from ipaddress import ip_address
 
 import pytest
 
-from nat64d.dns64 import listening
-from nat64d.dns64.listening import holder, obstacle
+from nat64d.dns64.service import listening
+from nat64d.dns64.service.listening import holder, obstacle
 
 ME = f"(process {os.getpid()})"
 
 
 @pytest.fixture(params=[("127.0.0.1", "udp"), ("127.0.0.1", "tcp"), ("::1", "udp"), ("::1", "tcp"), ("::", "udp")])
 def taken(request: pytest.FixtureRequest) -> Iterator[tuple[str, str, int]]:
-    """(address, protocol, port) that this test holds."""
+    """(address, protocol, port) of a socket that this test opened."""
     address, protocol = request.param
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     with socket.socket(family, socket.SOCK_DGRAM if protocol == "udp" else socket.SOCK_STREAM) as one:
@@ -48,7 +48,7 @@ def test_a_program_whose_files_are_hidden_is_named_by_its_user(
     assert holder(ip_address(address), port, protocol).startswith("a program of the user ")
 
 
-def test_a_port_that_nobody_has_any_more_has_no_name() -> None:
+def test_the_holder_of_a_port_that_is_free_again_is_not_named() -> None:
     assert holder(ip_address("127.0.0.1"), 1, "udp") == "another program"
 
 
@@ -60,5 +60,5 @@ def test_a_free_port_is_free_and_stays_so() -> None:
     assert obstacle(ip_address("127.0.0.1"), port) is None
 
 
-def test_an_address_of_another_host_is_told() -> None:
+def test_an_address_of_another_host_is_reported() -> None:
     assert obstacle(ip_address("192.0.2.1"), 5353) == "this host has no address 192.0.2.1"

@@ -1,4 +1,5 @@
-"""Names of our own: ipv4only.arpa (RFC 7050, RFC 8880), and reverse names under the prefix (RFC 6147 section 5.3)."""
+"""Names that are answered locally: ipv4only.arpa (RFC 7050, RFC 8880), and reverse names under the prefix (RFC 6147
+section 5.3.1)."""
 
 from dataclasses import replace
 from ipaddress import IPv4Network, IPv6Network
@@ -7,9 +8,10 @@ import dns.message
 import dns.reversename
 import pytest
 
-from nat64d.dns64 import local, wire
-from nat64d.dns64.maps import Maps
-from nat64d.dns64.policy import Policy, ranges_for
+from nat64d.dns64.message import wire
+from nat64d.dns64.rules import local
+from nat64d.dns64.rules.maps import Maps
+from nat64d.dns64.rules.policy import Policy, ranges_for
 
 POOL6 = IPv6Network("2001:db8:64::/96")
 POLICY = Policy((IPv6Network("::/0"),), ranges_for(POOL6, [IPv4Network("10.0.0.0/8")], None))
@@ -33,8 +35,7 @@ def texts(name: str, type_: str) -> set[str]:
     [
         ("A", {"192.0.0.170", "192.0.0.171"}),
         ("AAAA", {"2001:db8:64::c000:aa", "2001:db8:64::c000:ab"}),
-        ("TXT", set()),
-        ("MX", set()),
+        *((type_, set()) for type_ in ("TXT", "MX", "SOA", "NS", "CNAME", "HTTPS", "DNSKEY", "TYPE65280", "ANY")),
     ],
 )
 def test_rfc8880_7_1_ipv4only_arpa_is_answered_here_whatever_the_type(type_: str, expected: set[str]) -> None:
@@ -44,26 +45,50 @@ def test_rfc8880_7_1_ipv4only_arpa_is_answered_here_whatever_the_type(type_: str
 def test_rfc2308_an_answer_without_data_says_how_long() -> None:
     answer = ask("ipv4only.arpa", "TXT")
     assert answer is not None
-    assert answer.authority[0].rdtype == wire.SOA
+    (soa,) = answer.authority
+    assert soa.ttl == soa[0].minimum > 0
 
 
-@pytest.mark.parametrize("name", ["ipv4only.arpa.", "170.0.0.192.in-addr.arpa.", "171.0.0.192.in-addr.arpa."])
+REVERSE = dns.reversename.from_address("2001:db8:64::c000:aa").to_text()
+
+
+@pytest.mark.parametrize("name", ["ipv4only.arpa.", REVERSE])
 def test_rfc2308_3_what_has_no_data_names_its_own_zone(name: str) -> None:
     answer = ask(name, "TXT")
     assert answer is not None
     assert (answer.answer, answer.authority[0].name.to_text()) == ([], name)
 
 
-@pytest.mark.parametrize(("type_", "expected"), [("SOA", wire.SOA), ("NS", wire.NS)])
-def test_ipv4only_arpa_is_a_zone(type_: str, expected: int) -> None:
+@pytest.mark.parametrize("type_", ["A", "AAAA"])
+def test_rfc7050_4_the_records_of_ipv4only_arpa_hold_an_hour_at_least(type_: str) -> None:
     answer = ask("ipv4only.arpa", type_)
     assert answer is not None
-    assert [rrset.rdtype for rrset in answer.answer] == [expected]
+    assert answer.answer[0].ttl >= 3600
 
 
-@pytest.mark.parametrize("name", ["ipv4only.arpa.", "170.0.0.192.in-addr.arpa."])
-def test_rfc4035_3_1_4_1_ds_is_asked_of_the_parent_zone(name: str) -> None:
-    assert ask(name, "DS") is None
+@pytest.mark.parametrize("type_", ["SOA", "NS", "TXT", "ANY"])
+def test_rfc8880_7_1_a_negative_answer_is_no_error(type_: str) -> None:
+    answer = ask("ipv4only.arpa", type_)
+    assert answer is not None
+    assert (answer.rcode(), answer.answer) == (wire.NOERROR, [])
+    assert [rrset.rdtype for rrset in answer.authority] == [wire.SOA]
+
+
+def test_rfc8880_7_1_ds_is_resolved_as_usual() -> None:
+    assert ask("ipv4only.arpa", "DS") is None
+
+
+def test_rfc8880_7_1_ds_of_a_name_below_does_not_exist() -> None:
+    answer = ask("www.ipv4only.arpa", "DS")
+    assert answer is not None
+    assert answer.rcode() == wire.NXDOMAIN
+
+
+@pytest.mark.parametrize("name", ["ipv4only.arpa", "www.ipv4only.arpa"])
+@pytest.mark.parametrize("type_", ["A", "AAAA", "TXT", "DS"])
+def test_rfc8880_7_1_a_resolver_without_a_prefix_does_not_treat_the_name_specially(type_: str, name: str) -> None:
+    query = wire.read(dns.message.make_query(name, type_).to_wire())
+    assert local.answer(query.question, replace(POLICY, ranges=(), synthesise=False), MAPS, True) is None
 
 
 def test_rfc7050_5_without_synthesis_there_is_no_prefix_to_find() -> None:
@@ -75,20 +100,35 @@ def test_rfc7050_5_without_synthesis_there_is_no_prefix_to_find() -> None:
         assert [record.ttl for record in answer.sections[1]] == [seconds]
 
 
-def test_nothing_is_below_ipv4only_arpa() -> None:
+def test_rfc8880_7_1_no_name_exists_below_ipv4only_arpa() -> None:
     answer = ask("www.ipv4only.arpa", "AAAA")
     assert answer is not None
-    assert answer.rcode() == wire.NXDOMAIN
+    assert (answer.rcode(), answer.answer) == (wire.NXDOMAIN, [])
+    assert [(rrset.name.to_text(), rrset.rdtype) for rrset in answer.authority] == [("ipv4only.arpa.", wire.SOA)]
 
 
-@pytest.mark.parametrize("address", ["192.0.0.170", "192.0.0.171", "2001:db8:64::c000:aa", "2001:db8:64::c000:ab"])
-def test_rfc8880_7_2_the_well_known_addresses_have_a_name(address: str) -> None:
+@pytest.mark.parametrize("name", ["170.0.0.192.in-addr.arpa.", "171.0.0.192.in-addr.arpa."])
+@pytest.mark.parametrize("type_", ["PTR", "TXT", "DS"])
+def test_rfc8880_7_2_the_reverse_names_of_the_ipv4_addresses_are_resolved_as_any_other(name: str, type_: str) -> None:
+    assert ask(name, type_) is None
+    assert ask(f"x.{name}", type_) is None
+
+
+@pytest.mark.parametrize("address", ["2001:db8:64::c000:aa", "2001:db8:64::c000:ab"])
+def test_rfc8880_7_2_1_the_reverse_names_of_the_synthetic_addresses_are_answered_at_once(address: str) -> None:
     assert texts(dns.reversename.from_address(address).to_text(), "PTR") == {"ipv4only.arpa."}
 
 
 def test_rfc6147_5_3_1_a_reverse_name_under_the_prefix_is_an_alias_of_the_ipv4_one() -> None:
     name = dns.reversename.from_address("2001:db8:64::c000:201").to_text()
     assert texts(name, "PTR") == {"1.2.0.192.in-addr.arpa."}
+
+
+def test_rfc6147_5_3_1_a_reverse_name_under_the_well_known_prefix_is_one_too_whatever_the_prefix() -> None:
+    name = dns.reversename.from_address("64:ff9b::c000:201").to_text()
+    assert texts(name, "PTR") == {"1.2.0.192.in-addr.arpa."}
+    query = wire.read(dns.message.make_query(name, "PTR").to_wire())
+    assert local.answer(query.question, replace(POLICY, ranges=()), None, True) is None
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nat64d.dns64.maps import BITS4, BITS6, Maps, Row
+from nat64d.dns64.rules.maps import BITS4, BITS6, Maps, Row
 
 PAIRS = [  # RFC 7757 appendix B, and a host within a prefix
     ("192.0.2.1/32", "2001:db8:aaaa::/128"),

@@ -1,4 +1,4 @@
-"""The name server as the daemon has it: ports that are taken, a host that changes, counters for other threads."""
+"""The name server as the daemon uses it: ports that are taken, a host that changes, counters for other threads."""
 
 import asyncio
 import os
@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from nat64d.config import Config
-from nat64d.dns64 import nameserver as module
-from nat64d.dns64.nameserver import Facts, NameServer, facts, planned
-from nat64d.dns64.outcome import EVENTS
+from nat64d.config.models import Config
+from nat64d.dns64.message.endings import EVENTS
+from nat64d.dns64.service import supervisor as module
+from nat64d.dns64.service.supervisor import Facts, NameServer, facts, planned
 from tests.dns64.asking import addresses_at, free_port
 from tests.dns64.zone import Zone, serve
 
@@ -46,8 +46,7 @@ def port() -> int:
 
 @pytest.fixture
 def upstream(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
-    """Whom the plan names, whatever the configuration does: a port of the loopback. Another one is another
-    resolv.conf."""
+    """The upstream server of every plan: a port of the loopback. Changing it acts like another resolv.conf."""
     chosen = {"port": 9}
     monkeypatch.setattr(module, "FOLLOW", 0.05)
     monkeypatch.setattr(module, "facts", lambda: Facts(LINKS, ADDRESSES, f"# {chosen['port']}"))
@@ -86,7 +85,7 @@ def test_the_host_names_its_links_and_itself() -> None:
 def test_the_servers_of_the_system_are_asked_but_not_itself(listening: list[str], expected: list[str]) -> None:
     config = Config.model_validate({"pool6": "64:ff9b::/96", "dns64": {}})
     document = planned(config, Facts(LINKS, ADDRESSES, RESOLV), listening)
-    assert list(map(str, module.servers_in(document["upstream"]))) == expected
+    assert list(map(str, module.server_addresses(document["upstream"]))) == expected
 
 
 def test_local_clients_are_those_on_our_links_too() -> None:
@@ -111,7 +110,7 @@ def test_synthesis_begins_when_packets_are_translated_and_ends_with_it(port: int
 
 
 async def answered(one: NameServer, port: int) -> bool:
-    """Whether the process has come to know this upstream."""
+    """Whether the process has adopted this upstream server."""
     report = await asyncio.to_thread(one.report)
     return f"127.0.0.1:{port}" in report.get("upstream", {})
 
@@ -142,7 +141,9 @@ def test_a_server_that_does_not_answer_is_a_warning_until_it_does(port: int, ups
         end()
         assert await addresses_at(port, WWW) == []
         await until(lambda: warned(one, 1))
-        assert one.warnings() == [f"[dns64] upstream 127.0.0.1:{upstream['port']} does not answer: Connection refused."]
+        assert one.warnings() == [
+            f"[dns64] upstream server 127.0.0.1:{upstream['port']} does not answer: Connection refused."
+        ]
         del one.failing[f"127.0.0.1:{upstream['port']}"]
         for good, bad, failing in ((0, 3, True), (0, 3, True), (1, 4, False), (2, 4, False), (2, 5, True)):
             one._judge({"x": {"answered": good, "failed": bad, "problem": "no answer"}})
@@ -191,15 +192,15 @@ def test_what_only_the_process_notices_is_told_and_tried_again(
         run(configured(port), body)
 
 
-def test_who_is_refused_is_logged_once(port: int, upstream: dict[str, int], caplog: pytest.LogCaptureFixture) -> None:
+def test_a_refused_client_is_logged_once(port: int, upstream: dict[str, int], caplog: pytest.LogCaptureFixture) -> None:
     async def body(one: NameServer) -> None:
         for _ in range(2):
             assert await addresses_at(port, WWW) == []
             await until(logged)
-        assert caplog.text.count("refuses") == 1
+        assert caplog.text.count("refused") == 1
 
     async def logged() -> bool:
-        return "the name server refuses 127.0.0.1, which is in no [dns64] clients." in caplog.text
+        return "Name server: refused 127.0.0.1, which is in no prefix of [dns64] clients." in caplog.text
 
     run(configured(port, clients=["2001:db8::/32"]), body)
 
@@ -217,7 +218,7 @@ def test_a_host_that_cannot_be_looked_at_is_looked_at_again(
 
     async def body(one: NameServer) -> None:
         await until(looked)
-        assert "the name server cannot look at this host: no buffer space" in caplog.text
+        assert "Name server: cannot read the addresses of this host: no buffer space" in caplog.text
 
     async def looked() -> bool:
         return len(looks) > 3
@@ -245,7 +246,7 @@ def test_a_first_look_that_fails_does_not_keep_it_from_listening(
 
     async def body(one: NameServer) -> None:
         assert one.status()["listening"] == [f"127.0.0.1:{port}"]
-        assert "the name server cannot look at this host: no buffer space" in caplog.text
+        assert "Name server: cannot read the addresses of this host: no buffer space" in caplog.text
 
     monkeypatch.setattr(module, "facts", fails)
     run(configured(port), body)
@@ -281,9 +282,9 @@ async def before_it_starts(port: int) -> list[dict[str, Any]]:
     return NameServer(configured(port)).events()
 
 
-def test_nobody_to_ask_is_a_warning(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_upstream_server_is_a_warning(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
     async def body(one: NameServer) -> None:
-        assert one.warnings() == ["[dns64] has nobody to ask: /etc/resolv.conf names no other name server."]
+        assert one.warnings() == ["[dns64] has no upstream server: /etc/resolv.conf lists only this host, or none."]
 
     monkeypatch.setattr(module, "facts", lambda: Facts(LINKS, ADDRESSES, "nameserver nonsense\n"))
     run(configured(port, upstream="system"), body)

@@ -1,4 +1,4 @@
-"""An answer as it is kept and given: as it came, but for what is the client's own."""
+"""A cached answer and what clients get of it: the same octets, except for what belongs to each client."""
 
 import struct
 
@@ -9,8 +9,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nat64d.dns64 import wire
-from nat64d.dns64.reply import FAILED_FOR, LONGEST, LONGEST_NEGATIVE, Reply, error_codes, layout, lifetime, reply_of
+from nat64d.dns64.message import wire
+from nat64d.dns64.message.reply import (
+    FAILED_FOR,
+    LONGEST,
+    LONGEST_NEGATIVE,
+    STALE_FOR,
+    STALE_TTL,
+    Reply,
+    error_codes,
+    layout,
+    lifetime,
+    reply_of,
+)
 from tests.dns64.zone import SOA, reply
 
 WWW = "www.example."
@@ -58,7 +69,7 @@ def test_the_octets_of_the_records_are_as_they_came_with_edns_and_without() -> N
     ("options", "authentic"),
     [({}, False), ({"use_edns": 0}, False), ({"want_dnssec": True}, True), ({"flags": dns.flags.AD}, True)],
 )
-def test_rfc6840_5_7_and_5_8_ad_is_for_who_asked_for_it(options: dict[str, object], authentic: bool) -> None:
+def test_rfc6840_5_7_and_5_8_ad_is_for_clients_that_asked_for_it(options: dict[str, object], authentic: bool) -> None:
     octets = bytearray(came(A))
     octets[3] |= wire.AD
     found = given_to(kept(bytes(octets)), ask(**options))
@@ -91,12 +102,12 @@ def test_rfc6891_6_1_1_options_stay_with_us_but_what_the_server_says_of_errors()
     assert [(option.otype, option.code, option.text) for option in found.options] == [(15, 6, "why")]  # type: ignore[attr-defined]
 
 
-def test_rfc8914_2_an_error_without_a_code_is_none() -> None:
-    octets = options(came(A), (15, b"\0"), (15, b"\0\6"))
-    assert error_codes(wire.read(octets)) == [6]
+def test_rfc8914_3_all_errors_of_an_answer_are_taken_but_one_without_a_code() -> None:
+    octets = options(came(A), (15, b"\0"), (15, b"\0\6"), (15, b"\0\3x"))
+    assert error_codes(wire.read(octets)) == [6, 3]
     given = wire.read(kept(octets).answer(ask(use_edns=0).to_wire(), True, False, 0.0))
     assert given.edns
-    assert given.edns.options == bytes.fromhex("000f00020006")
+    assert given.edns.options == bytes.fromhex("000f00020006 000f0003000378")
 
 
 def test_an_opt_record_before_another_one_goes_all_the_same() -> None:
@@ -110,17 +121,18 @@ def test_an_opt_record_before_another_one_goes_all_the_same() -> None:
     assert given_to(kept(moved), ask()).edns == -1
 
 
-def test_what_hangs_behind_the_records_is_not_given_on() -> None:
+def test_octets_behind_the_records_are_not_passed_on() -> None:
     octets = came(A)
     assert kept(octets + b"more").octets == kept(octets).octets
 
 
-def test_an_error_that_only_edns_can_say_is_a_failure() -> None:
+def test_an_error_that_only_edns_can_express_becomes_servfail() -> None:
     octets = bytearray(came("REFUSED"))
     octets[-6] = 1  # of the OPT record's TTL: BADVERS and beyond
     one = kept(bytes(octets))
     assert one.failed
-    assert given_to(one, ask()).rcode() == wire.SERVFAIL
+    for query in (ask(), ask(use_edns=0)):
+        assert given_to(one, query).rcode() == wire.SERVFAIL
 
 
 def test_rfc8767_4_and_rfc8914_4_4_a_stale_answer_says_so_once() -> None:
@@ -146,7 +158,11 @@ def test_rfc8914_4_20_a_stale_name_error_has_a_code_of_its_own() -> None:
         ([f"example. 50 IN SOA {SOA}"], 50),
         (["example. 99999 IN SOA ns.example. a.example. 1 1 1 1 99999"], LONGEST_NEGATIVE),
         ([f"{WWW} 20 IN CNAME web.example.", f"example. 300 IN SOA {SOA}"], 20),
+        (["NXDOMAIN", f"{WWW} 20 IN CNAME web.example.", f"example. 300 IN SOA {SOA}"], 20),
         ([f"{WWW} 20 IN CNAME web.example."], 0),  # RFC 2308 section 5: without a SOA record it is not kept
+        ([], 0),
+        (["NXDOMAIN"], 0),
+        (["NXDOMAIN", "AUTHORITY", "example. 300 IN NS ns.example."], 0),
         ("NXDOMAIN", 120),
         ("SERVFAIL", FAILED_FOR),
         ("REFUSED", FAILED_FOR),
@@ -158,6 +174,15 @@ def test_rfc2308_how_long_an_answer_may_be_kept(said: object, seconds: int) -> N
     assert kept(octets, 7.0).expires == 7.0 + seconds
 
 
+def test_how_long_anything_may_be_kept_is_within_what_the_rfcs_allow() -> None:
+    assert 0 < LONGEST_NEGATIVE <= min(LONGEST, 3 * 3600)  # RFC 2308 section 5
+    assert LONGEST <= wire.LONGEST_TTL == 7 * 86400  # RFC 8767 section 4
+    assert 86400 <= STALE_FOR <= 3 * 86400  # RFC 8767 section 5
+    assert 1 <= FAILED_FOR <= 300  # RFC 9520 section 3.2
+    assert STALE_TTL == 30  # RFC 8767 sections 4 and 5
+    assert (LONGEST_NEGATIVE, FAILED_FOR, STALE_FOR) == (900, 5, 86400)  # as docs/limits.md says
+
+
 def test_a_truncated_answer_is_not_kept_and_not_given_as_one() -> None:
     octets = bytearray(came(A))
     octets[2] |= wire.TC >> 8
@@ -167,7 +192,7 @@ def test_a_truncated_answer_is_not_kept_and_not_given_as_one() -> None:
 
 
 @given(
-    st.lists(st.integers(1, (1 << 31) - 1), min_size=1, max_size=6),
+    st.lists(st.integers(1, 2 * wire.LONGEST_TTL), min_size=1, max_size=6),
     st.floats(0, 1e6),
     st.floats(0, LONGEST, exclude_max=True),
 )
@@ -176,4 +201,5 @@ def test_rfc1035_7_4_every_ttl_falls_by_the_whole_seconds_gone_by(ttls: list[int
     one = reply_of(octets, wire.read(octets), False, stored, LONGEST)
     found = wire.read(one.answer(octets, True, False, stored + age))
     gone = int(stored + age - stored)
-    assert sorted(record.ttl for record in found.sections[0]) == sorted(max(ttl - gone, 0) for ttl in ttls)
+    most = wire.LONGEST_TTL
+    assert sorted(record.ttl for record in found.sections[0]) == sorted(max(min(ttl, most) - gone, 0) for ttl in ttls)

@@ -1,4 +1,4 @@
-"""A query's whole way against a scripted server on loopback, read by dnspython as a client would."""
+"""The whole way of a query, with a scripted upstream server on the loopback; dnspython reads the answers."""
 
 import asyncio
 from collections.abc import Callable
@@ -9,22 +9,22 @@ import dns.flags
 import dns.message
 import pytest
 
-from nat64d.dns64 import resolver as module
-from nat64d.dns64 import wire
-from nat64d.dns64.cache import Cache
-from nat64d.dns64.exchange import Server
-from nat64d.dns64.maps import Maps
-from nat64d.dns64.policy import Policy, ranges_for
-from nat64d.dns64.queries import fit
+from nat64d.dns64.message import wire
 from nat64d.dns64.resolver import ALIASES, Resolver
-from nat64d.dns64.source import NO_REACHABLE_AUTHORITY
-from nat64d.dns64.upstream import Upstreams
+from nat64d.dns64.rules.maps import Maps
+from nat64d.dns64.rules.policy import Policy, ranges_for
+from nat64d.dns64.rules.queries import fit
+from nat64d.dns64.upstreams.cache import Cache
+from nat64d.dns64.upstreams.exchange import ServerAddress
+from nat64d.dns64.upstreams.upstream import NO_REACHABLE_AUTHORITY, Upstreams
+from tests.dns64 import clock
 from tests.dns64.zone import Zone, reply, serve
 
 POLICY = Policy((IPv6Network("::/0"),), ranges_for(IPv6Network("64:ff9b::/96"), [], None))
 CLIENTS4 = Policy((IPv4Network("127.0.0.0/8"),), POLICY.ranges)
 CLIENT = IPv4Address("127.0.0.1")
 WWW = "www.example."
+REVERSE = "a.a.0.0.0.0.0.c.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.b.9.f.f.4.6.0.0.ip6.arpa."
 
 
 def silent(_octets: bytes, _tcp: bool) -> list[bytes]:
@@ -32,7 +32,7 @@ def silent(_octets: bytes, _tcp: bool) -> list[bytes]:
 
 
 def by_tcp(lines: list[str]) -> Callable[[bytes, bool], list[bytes]]:
-    """Truncated by UDP, whole by TCP."""
+    """An answer that is truncated by UDP and complete by TCP."""
 
     def answer(octets: bytes, tcp: bool) -> list[bytes]:
         query = dns.message.from_wire(octets)
@@ -45,7 +45,7 @@ def by_tcp(lines: list[str]) -> Callable[[bytes, bool], list[bytes]]:
 
 
 def forged(change: Callable[[bytes], bytes]) -> Callable[[bytes, bool], list[bytes]]:
-    """A forged answer in front of the right one."""
+    """A forged answer, followed by the right one."""
 
     def answer(octets: bytes, _tcp: bool) -> list[bytes]:
         query = dns.message.from_wire(octets)
@@ -63,12 +63,12 @@ def resolve(
     told: list[str] | None = None,
     maps: Maps | None = None,
 ) -> tuple[list[dns.message.Message], Zone, Resolver]:
-    """What each query in turn is answered."""
+    """The answers to queries, one after the other."""
 
     async def run() -> tuple[list[dns.message.Message], Zone, Resolver]:
         zone = Zone(table)
         port, end = await serve(zone)
-        upstreams = Upstreams([Server(CLIENT, port)])
+        upstreams = Upstreams([ServerAddress(CLIENT, port)])
         one = Resolver(upstreams, Cache(100000), lambda: ready)
         one.use([policy], maps, dns46=maps is not None)
         answers = []
@@ -87,7 +87,7 @@ def resolve(
             await asyncio.sleep(0.01)  # transports close in the loop's next turns
         return answers, zone, one
 
-    return asyncio.run(run())
+    return clock.run(run())
 
 
 def query(type_: str = "AAAA", name: str = WWW, **options: object) -> dns.message.Message:
@@ -121,6 +121,16 @@ def test_rfc6147_5_1_an_aaaa_query(aaaa: object, rcode: str, expected: list[str]
     assert addresses(answer) == expected
 
 
+def test_rfc6147_5_4_the_question_of_a_synthetic_answer_is_the_clients_to_the_letter() -> None:
+    names = ["wWw.eXample.", "WWW.example."]  # the second one gets the answer to the first, from the cache
+    answers, _, one = resolve({**A, (WWW, "AAAA"): "NODATA"}, *(query(name=name) for name in names))
+    assert [addresses(answer) for answer in answers] == [MADE, MADE]
+    assert [[rrset.to_text() for rrset in answer.question] for answer in answers] == [
+        [f"{name} IN AAAA"] for name in names
+    ]
+    assert one.counters.counts == {"synthesised": 1, "cached": 1}
+
+
 def test_rfc6147_5_1_5_an_alias_with_aaaa_records_at_its_end_is_used_as_it_came() -> None:
     lines = ["example. 60 IN DNAME example.net.", f"{WWW} 60 IN CNAME www.example.net."]
     lines.append("www.example.net. 60 IN AAAA 2001:db8::1")
@@ -138,7 +148,7 @@ def test_rfc6147_5_3_3_other_types_are_relayed(type_: str) -> None:
 
 
 @pytest.mark.parametrize("type_", ["A", "AAAA", "TXT", "NS", "SOA", "ANY"])
-@pytest.mark.parametrize("name", ["ipv4only.arpa.", "www.ipv4only.arpa.", "170.0.0.192.in-addr.arpa."])
+@pytest.mark.parametrize("name", ["ipv4only.arpa.", "www.ipv4only.arpa.", REVERSE])
 def test_rfc8880_7_no_server_is_asked_for_names_of_ours(name: str, type_: str) -> None:
     (answer,), zone, _ = resolve({}, query(type_, name))
     assert zone.asked == []
@@ -188,25 +198,29 @@ def test_rfc6891_6_2_3_and_6_2_5_an_answer_is_cut_to_what_the_client_takes(
     assert (read.edns is not None) is (payload is not None)
 
 
-def test_rfc6147_5_1_3_a_silent_aaaa_costs_no_more_than_the_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "DEADLINE", 0.05)
-    (answer,), _, _ = resolve({**A, (WWW, "AAAA"): silent}, query())
-    assert addresses(answer) == MADE
+@pytest.mark.parametrize(
+    ("a", "rcode", "expected"),
+    [(A[WWW, "A"], wire.NOERROR, MADE), ("NXDOMAIN", wire.NXDOMAIN, []), (silent, wire.SERVFAIL, [])],
+)
+def test_rfc6147_5_1_3_a_silent_aaaa_counts_as_an_error(a: object, rcode: int, expected: list[str]) -> None:
+    (answer,), _, _ = resolve({(WWW, "A"): a, (WWW, "AAAA"): silent}, query())
+    assert (answer.rcode(), addresses(answer)) == (rcode, expected)
 
 
 def test_rfc6147_5_1_8_a_and_aaaa_are_asked_side_by_side() -> None:
-    _, zone, _ = resolve({**A, (WWW, "AAAA"): "NODATA"}, query())
+    (answer,), zone, _ = resolve({**A, (WWW, "AAAA"): [f"{WWW} 60 IN AAAA 2001:db8::1"]}, query())
+    assert addresses(answer) == ["2001:db8::1"]
     assert sorted(zone.asked) == [(WWW, "A"), (WWW, "AAAA")]
 
 
-def test_rfc6147_5_5_who_validates_himself_gets_no_synthetic_answer() -> None:
+def test_rfc6147_5_5_clients_that_validate_for_themselves_get_no_synthetic_answer() -> None:
     asked = query(want_dnssec=True)
     asked.flags |= dns.flags.CD
     (answer,), _, _ = resolve({**A, (WWW, "AAAA"): "NODATA"}, asked)
     assert addresses(answer) == []
 
 
-def test_what_is_missing_while_nothing_is_translated_is_soon_forgotten() -> None:
+def test_answers_without_synthesis_are_cached_for_seconds_while_nothing_is_translated() -> None:
     lines = [f"{WWW} 60 IN AAAA 2001:db8::1"]
     for aaaa, seconds in (("NODATA", 10), (lines, 60)):
         (answer,), _, _ = resolve({**A, (WWW, "AAAA"): aaaa}, query(), ready=False)
@@ -221,7 +235,7 @@ def test_nothing_is_synthesised_while_nothing_is_translated() -> None:
     assert zone.asked == [(WWW, "AAAA")]
 
 
-def test_a_synthetic_answer_says_so_to_who_speaks_edns() -> None:
+def test_a_synthetic_answer_says_so_to_clients_with_edns() -> None:
     (answer,), _, _ = resolve({**A, (WWW, "AAAA"): "NODATA"}, query(use_edns=0))
     assert [(option.otype, option.code) for option in answer.options] == [(15, 29)]  # type: ignore[attr-defined]
 
@@ -239,7 +253,7 @@ def test_a_synthetic_answer_says_so_to_who_speaks_edns() -> None:
 def test_rfc5452_a_forged_answer_is_counted_and_the_right_one_waited_for(change: Callable[[bytes], bytes]) -> None:
     (answer,), _, one = resolve({(WWW, "AAAA"): forged(change)}, query())
     assert addresses(answer) == ["2001:db8::1"]
-    counters = one._source._upstreams.counters
+    counters = one._upstreams._upstreams.counters
     assert counters.strange + counters.mismatched >= 1
 
 
@@ -250,7 +264,7 @@ def test_0x20_an_answer_in_other_letters_is_asked_for_again_by_tcp() -> None:
 
     (answer,), _, one = resolve({(WWW, "AAAA"): flattened}, query())
     assert addresses(answer) in (["2001:db8::1"], ["2001:db8::2"])
-    assert one._source._upstreams.counters.case + (addresses(answer) == ["2001:db8::1"]) == 1
+    assert one._upstreams._upstreams.counters.case + (addresses(answer) == ["2001:db8::1"]) == 1
 
 
 def test_a_second_query_is_answered_from_the_cache() -> None:
@@ -268,7 +282,7 @@ def test_rfc6147_5_3_1_a_reverse_name_is_followed() -> None:
 
 
 def links(count: int, *types: str) -> dict[tuple[str, str], object]:
-    """Aliases, each an answer of its own."""
+    """A chain of aliases, each in an answer of its own."""
     names = [WWW, *(f"n{number}.example." for number in range(count))]
     return {(a, type_): [f"{a} 60 IN CNAME {b}"] for a, b in pairwise(names) for type_ in types}
 
@@ -320,12 +334,12 @@ def test_no_server_answers_servfail_with_the_reason() -> None:
         one.use([CLIENTS4])
         return await one.resolve(wire.read(query(use_edns=0).to_wire()), 0)
 
-    answer = dns.message.from_wire(asyncio.run(run()))
+    answer = dns.message.from_wire(clock.run(run()))
     assert answer.rcode() == wire.SERVFAIL
     assert answer.options[0].code == NO_REACHABLE_AUTHORITY  # type: ignore[attr-defined]
 
 
-def test_a_stranger_is_refused() -> None:
+def test_a_client_that_may_not_query_is_refused() -> None:
     (answer,), zone, _ = resolve(A, query(use_edns=0), policy=Policy((IPv6Network("2001:db8::/32"),), POLICY.ranges))
     assert answer.rcode() == wire.REFUSED
     assert [option.code for option in answer.options] == [18]  # type: ignore[attr-defined]

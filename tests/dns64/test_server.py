@@ -1,4 +1,4 @@
-"""The sockets of clients on loopback: UDP and TCP, sizes, rates, and who may ask; dnspython is the client."""
+"""The client-facing sockets on the loopback: UDP and TCP, sizes, rates, refused clients; dnspython is the client."""
 
 import asyncio
 import socket
@@ -11,14 +11,15 @@ import dns.flags
 import dns.message
 import pytest
 
-from nat64d.dns64 import server as module
-from nat64d.dns64.cache import Cache
-from nat64d.dns64.exchange import Server as Upstream
-from nat64d.dns64.policy import Policy, ranges_for
-from nat64d.dns64.rates import Rates
+from nat64d.dns64.clients import listener as module
+from nat64d.dns64.clients.listener import Desk, Listener
+from nat64d.dns64.clients.rates import Rates
 from nat64d.dns64.resolver import Resolver
-from nat64d.dns64.server import Listener
-from nat64d.dns64.upstream import Upstreams
+from nat64d.dns64.rules.policy import Policy, ranges_for
+from nat64d.dns64.upstreams.cache import Cache
+from nat64d.dns64.upstreams.exchange import ServerAddress as Upstream
+from nat64d.dns64.upstreams.upstream import Upstreams
+from tests.dns64 import clock
 from tests.dns64.zone import Zone, serve
 
 POLICY = Policy((ip_network("127.0.0.0/8"), ip_network("::1/128")), ranges_for(ip_network("64:ff9b::/96"), [], None))
@@ -26,20 +27,21 @@ WWW = "www.example."
 TABLE: dict[tuple[str, str], object] = {
     (WWW, "A"): [f"{WWW} 60 IN A 192.0.2.1"],
     (WWW, "AAAA"): "NODATA",
+    ("middle.example.", "TXT"): [f'middle.example. 60 IN TXT "{number} {"x" * 200}"' for number in range(4)],
     ("big.example.", "TXT"): [f'big.example. 60 IN TXT "{number} {"x" * 200}"' for number in range(10)],
 }
 Ask = Callable[[int], Awaitable[dns.message.Message]]
 
 
 def run(ask: Ask, *, address: str = "127.0.0.1", rate: int = 0, policy: Policy = POLICY) -> dns.message.Message:
-    """What a client is answered by a server in front of the table."""
+    """What a client of a server with this table gets."""
 
     async def body() -> dns.message.Message:
         port, end = await serve(Zone(TABLE))
         upstreams = Upstreams([Upstream(ip_address("127.0.0.1"), port)])
         resolver = Resolver(upstreams, Cache(100000), lambda: True)
         resolver.use([policy])
-        server = Listener(resolver, Rates(rate))
+        server = Listener(Desk(resolver, Rates(rate)))
         await server.listen(ip_address(address), 0)
         try:
             return await ask(server.port)
@@ -49,7 +51,7 @@ def run(ask: Ask, *, address: str = "127.0.0.1", rate: int = 0, policy: Policy =
             end()
             await asyncio.sleep(0.01)
 
-    return asyncio.run(body())
+    return clock.run(body())
 
 
 def query(name: str = WWW, type_: str = "AAAA", **options: object) -> dns.message.Message:
@@ -76,32 +78,51 @@ def test_rfc2181_9_an_answer_that_does_not_fit_is_cut_and_says_so(payload: int, 
     assert bool(answer.answer) is whole
 
 
+def test_rfc6891_6_2_3_the_size_that_a_client_takes_holds_for_one_query() -> None:
+    async def ask(port: int) -> dns.message.Message:
+        for payload in (0, 1232, 0, 600, 1232):
+            asked = query("middle.example.", "TXT", payload=payload or None, use_edns=0 if payload else -1)
+            answer = await dns.asyncquery.udp(asked, "127.0.0.1", port=port, timeout=5)
+            assert bool(answer.answer) is (payload == 1232)
+        return answer
+
+    run(ask)
+
+
 def test_rfc7766_by_tcp_it_is_whole() -> None:
     answer = run(lambda port: dns.asyncquery.tcp(query("big.example.", "TXT"), "127.0.0.1", port=port, timeout=5))
     assert len(answer.answer[0]) == 10
 
 
-def test_a_client_beyond_its_rate_is_not_answered() -> None:
+def test_rfc7766_5_a_client_beyond_its_rate_by_udp_is_sent_to_tcp_where_it_has_another() -> None:
     async def ask(port: int) -> dns.message.Message:
         await dns.asyncquery.udp(query(), "127.0.0.1", port=port, timeout=5)
-        with pytest.raises(dns.exception.Timeout):
-            await dns.asyncquery.udp(query(), "127.0.0.1", port=port, timeout=0.2)
+        cut = await dns.asyncquery.udp(query(), "127.0.0.1", port=port, timeout=5)
+        assert cut.flags & dns.flags.TC
+        assert not cut.answer
+        assert cut.question == query().question
+        return await dns.asyncquery.tcp(query(), "127.0.0.1", port=port, timeout=5)
+
+    assert run(ask, rate=1).answer
+
+
+@pytest.mark.parametrize("octets", [b"\0" * 12, b"\0\1\x80\0" + bytes(8)])
+def test_what_is_no_query_is_not_answered_beyond_the_rate(octets: bytes) -> None:
+    async def ask(port: int) -> dns.message.Message:
+        await dns.asyncquery.udp(query(), "127.0.0.1", port=port, timeout=5)
+        with socket.socket(type=socket.SOCK_DGRAM) as client:
+            client.setblocking(False)
+            client.connect(("127.0.0.1", port))
+            client.send(octets)
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(asyncio.get_running_loop().sock_recv(client, 512), 0.2)
         return query()
 
     run(ask, rate=1)
 
 
-def test_rates_are_refilled_second_by_second_and_kept_for_few_clients() -> None:
-    rates, client = Rates(2), "192.0.2.1"
-    assert [rates.allows(client, 0.0) for _ in range(3)] == [True, True, False]
-    assert [rates.allows(client, 0.5) for _ in range(2)] == [True, False]
-    assert rates.allows("192.0.2.2", 0.5)
-    neighbours = ["2001:db8::1", "2001:db8::2", "2001:db8::3"]
-    assert [rates.allows(address, 1.0) for address in neighbours] == [True, True, False]
-
-
 @pytest.mark.parametrize("octets", [b"", b"\0" * 5, b"\0\1\x80\0" + bytes(8), b"\xff" * 40])
-def test_what_deserves_no_answer_gets_none_or_formerr(octets: bytes) -> None:
+def test_octets_that_are_no_query_get_no_answer_or_formerr(octets: bytes) -> None:
     async def ask(port: int) -> dns.message.Message:
         loop = asyncio.get_running_loop()
         got: asyncio.Future[bytes] = loop.create_future()

@@ -1,4 +1,4 @@
-"""RFC 6147 sections 5.1 to 5.5 on answers: what is made of an AAAA and an A answer."""
+"""RFC 6147 sections 5.1 to 5.5 as pure functions: what an AAAA and an A answer become."""
 
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from itertools import pairwise
@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nat64d.dns64 import wire
-from nat64d.dns64.maps import Maps
-from nat64d.dns64.policy import MAPPED, NO_HOSTS4, Policy, Range, embed, extract, ranges_for
-from nat64d.dns64.synthesis import (
+from nat64d.dns64.message import wire
+from nat64d.dns64.rules.maps import Maps
+from nat64d.dns64.rules.policy import MAPPED, NOT_BEYOND_A_ROUTER4, Policy, Range, embed, extract, ranges_for
+from nat64d.dns64.rules.synthesis import (
     ALIASES,
     NOT_VALID,
     SYNTHESISED,
@@ -63,7 +63,7 @@ def test_rfc6147_5_1_what_an_aaaa_answer_says_about_synthesis(said: object, find
     assert look_at(answer("AAAA", said), POLICY) is finding
 
 
-def test_rfc6147_5_1_3_no_answer_is_taken_for_an_empty_one() -> None:
+def test_rfc6147_5_1_3_no_answer_counts_as_an_empty_one() -> None:
     assert look_at(None, POLICY) is Finding.FAILED
 
 
@@ -167,8 +167,18 @@ def test_rfc1034_5_3_3_an_answer_stops_at_an_alias(said: object, target: str | N
     assert stops_at(answer("AAAA", said)) == (wire.name_of(target) if target else None)
 
 
+@pytest.mark.parametrize("soa", [[f"example. 120 IN SOA {SOA}"], []], ids=["SOA", ""])
+@pytest.mark.parametrize("ns", [["example. 120 IN NS ns.example."], []], ids=["NS", ""])
+@pytest.mark.parametrize("alias", [[ALIAS], []], ids=["CNAME", ""])
+def test_rfc2308_2_1_a_name_error_is_one_whatever_stands_beside_it(
+    alias: list[str], ns: list[str], soa: list[str]
+) -> None:
+    said = answer("AAAA", ["NXDOMAIN", *alias, "AUTHORITY", *ns, *soa])
+    assert (look_at(said, POLICY), stops_at(said)) == (Finding.ABSENT, None)
+
+
 @pytest.mark.parametrize("type_", ["CNAME", "ANY"])
-def test_who_asks_for_the_alias_has_it(type_: str) -> None:
+def test_a_query_for_cname_is_answered_by_the_alias(type_: str) -> None:
     assert stops_at(answer(type_, [ALIAS])) is None
 
 
@@ -251,7 +261,7 @@ def test_a_name_that_is_spared_is_so_as_the_target_of_an_alias_too() -> None:
 
 
 @pytest.mark.parametrize("code", [1, *NOT_VALID])
-def test_rfc6147_5_5_what_the_server_found_forged_is_not_taken_for_empty(code: int) -> None:
+def test_rfc6147_5_5_an_answer_that_failed_validation_does_not_count_as_empty(code: int) -> None:
     forged = answer("AAAA", "SERVFAIL")
     assert forged.edns
     forged = forged._replace(edns=forged.edns._replace(options=wire.extended_error(code)))
@@ -356,7 +366,7 @@ def test_no_record_is_made_but_under_a_prefix_of_the_policy_nor_private_under_th
         made = IPv6Address(record.data)
         assert any(made in row.pool6 for row in policy.ranges if row.pool6)
         if made in POOL6 and not any(row.pool6 and row.pool6.overlaps(POOL6) for row in before):
-            assert not any(IPv4Address(record.data[-4:]) in network for network in (*PRIVATE, *NO_HOSTS4))
+            assert not any(IPv4Address(record.data[-4:]) in network for network in (*PRIVATE, *NOT_BEYOND_A_ROUTER4))
 
 
 @pytest.mark.parametrize(

@@ -1,17 +1,18 @@
-"""Which server is asked when, on loopback: dead ones, those that are back, and what is bounded."""
+"""Which upstream server is asked when, on the loopback: silent and recovered servers, and limits."""
 
 import asyncio
 import errno
-import time
 from collections.abc import Awaitable, Callable
 from ipaddress import ip_address
 
 import dns.message
 import pytest
 
-from nat64d.dns64 import exchange, race, upstream
-from nat64d.dns64.exchange import Server
-from nat64d.dns64.upstream import Upstreams
+from nat64d.dns64.message.wire import IN, A, Question, name_of
+from nat64d.dns64.upstreams import exchange, race, upstream
+from nat64d.dns64.upstreams.exchange import ServerAddress
+from nat64d.dns64.upstreams.upstream import Upstreams
+from tests.dns64 import clock
 from tests.dns64.asking import UnansweredError, asked
 from tests.dns64.zone import Zone, reply, serve
 
@@ -26,14 +27,14 @@ def silent(_octets: bytes, _tcp: bool) -> list[bytes]:
 
 
 def with_servers(body: Body, *said: object) -> Upstreams:
-    """`body` beside as many servers as there are things to say to an A query for WWW."""
+    """Run `body` with a server for each of these answers to an A query for WWW."""
 
     async def run() -> Upstreams:
         zones = [Zone({(f"{WWW}.", "A"): each}) for each in said]
         opened = [await serve(zone) for zone in zones]
-        upstreams = Upstreams([Server(LOCALHOST, port) for port, _ in opened])
+        upstreams = Upstreams([ServerAddress(LOCALHOST, port) for port, _ in opened])
         try:
-            await asyncio.wait_for(body(upstreams, zones), 10)
+            await body(upstreams, zones)
         finally:
             upstreams.close()
             for _, end in opened:
@@ -41,13 +42,7 @@ def with_servers(body: Body, *said: object) -> Upstreams:
             await asyncio.sleep(0.01)
         return upstreams
 
-    return asyncio.run(run())
-
-
-@pytest.fixture(autouse=True)
-def _hurry(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in {"PATIENCE": 0.05, "AGAIN": (0.05, 0.1), "DEADLINE": 0.4, "DOWN_DEADLINE": 0.05}.items():
-        monkeypatch.setattr(race, name, value)
+    return clock.run(run())
 
 
 def test_a_dead_server_costs_its_patience_once_and_the_other_is_asked_first_then() -> None:
@@ -61,18 +56,18 @@ def test_a_dead_server_costs_its_patience_once_and_the_other_is_asked_first_then
     assert upstreams.ranked()[0] is upstreams.all[1]
 
 
-def test_a_server_that_is_back_is_found_by_a_probe_and_used_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(race, "PROBE", 0.02)
-
+def test_a_server_that_has_recovered_is_found_by_a_probe_and_used_again() -> None:
     async def body(upstreams: Upstreams, zones: list[Zone]) -> None:
         dead = upstreams.all[0]
         while dead.silent < race.DOWN:
             await asked(upstreams, WWW)
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(1)
         zones[0].table[f"{WWW}.", "A"] = LIVES
-        while dead.silent:
+        begin = asyncio.get_running_loop().time()
+        while dead.silent and asyncio.get_running_loop().time() - begin < 2 * race.PROBE:
             await asked(upstreams, WWW)
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(1)
+        assert not dead.silent
         assert dead.seconds < race.LEAST_PATIENCE
 
     with_servers(body, silent, LIVES)
@@ -93,15 +88,26 @@ def test_a_lost_datagram_is_sent_again() -> None:
     with_servers(body, silent)
 
 
-def test_when_all_are_silent_the_client_hears_so_at_the_deadline_and_sooner_when_they_are_known_to_be_down() -> None:
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_rfc9520_3_1_a_server_is_asked_the_same_three_times_at_most(count: int) -> None:
+    async def body(upstreams: Upstreams, zones: list[Zone]) -> None:
+        with pytest.raises(UnansweredError):
+            await asked(upstreams, WWW)
+        await asyncio.sleep(2 * race.DEADLINE)
+        assert all(1 <= len(zone.asked) <= 3 for zone in zones)
+
+    with_servers(body, *[silent] * count)
+
+
+def test_when_all_servers_are_silent_the_client_gets_an_error_at_the_deadline_and_sooner_when_they_are_down() -> None:
     async def body(upstreams: Upstreams, zones: list[Zone]) -> None:
         took = []
         while len(took) < 8:
-            begin = time.monotonic()
+            begin = asyncio.get_running_loop().time()
             with pytest.raises(UnansweredError, match="no answer in time"):
                 await asked(upstreams, WWW)
-            took.append(time.monotonic() - begin)
-        assert took[0] >= race.DEADLINE
+            took.append(asyncio.get_running_loop().time() - begin)
+        assert race.DEADLINE <= took[0] < race.DEADLINE + 1
         assert took[-1] < race.DEADLINE / 2
         for zone in zones:
             zone.table[f"{WWW}.", "A"] = LIVES
@@ -110,23 +116,49 @@ def test_when_all_are_silent_the_client_hears_so_at_the_deadline_and_sooner_when
     with_servers(body, silent, silent)
 
 
-def test_a_server_that_answers_late_is_measured_though_the_client_was_told_that_nobody_did() -> None:
-    class Late(asyncio.DatagramProtocol):
-        def connection_made(self, transport: asyncio.BaseTransport) -> None:
-            self.transport = transport
+class Late(asyncio.DatagramProtocol):
+    """A server that takes its time."""
 
-        def datagram_received(self, data: bytes, addr: object) -> None:
-            answer = reply(dns.message.from_wire(data), list(LIVES)).to_wire()
-            asyncio.get_running_loop().call_later(0.1, self.transport.sendto, answer, addr)  # type: ignore[attr-defined]
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport
 
+    def datagram_received(self, data: bytes, addr: object) -> None:
+        answer = reply(dns.message.from_wire(data), list(LIVES)).to_wire()
+        asyncio.get_running_loop().call_later(2 * race.DOWN_DEADLINE, self.transport.sendto, answer, addr)  # type: ignore[attr-defined]
+
+
+async def late_server() -> tuple[ServerAddress, asyncio.BaseTransport]:
+    transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(Late, ("127.0.0.1", 0))
+    return ServerAddress(LOCALHOST, transport.get_extra_info("sockname")[1]), transport
+
+
+def test_rfc2308_7_1_after_a_failure_another_server_has_a_second_and_its_answer_counts_when_it_comes() -> None:
     async def body(upstreams: Upstreams, _zones: list[Zone]) -> None:
-        transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(Late, ("127.0.0.1", 0))
-        upstreams.replace([Server(LOCALHOST, transport.get_extra_info("sockname")[1])])
+        server, transport = await late_server()
+        upstreams.replace([upstreams.all[0].server, server])
+        begin, got = asyncio.get_running_loop().time(), []
+
+        def done(answer: race.ServerAnswer | None, _problem: str) -> None:
+            assert answer is not None
+            got.append((answer.message.rcode, round(asyncio.get_running_loop().time() - begin)))
+
+        upstreams.ask(Question(name_of(WWW), A, IN, 0), False, False, done)
+        await asyncio.sleep(race.DEADLINE)
+        assert got == [(2, 1), (0, 2)]
+        transport.close()
+
+    with_servers(body, "SERVFAIL")
+
+
+def test_a_late_answer_is_measured_although_the_client_already_got_an_error() -> None:
+    async def body(upstreams: Upstreams, _zones: list[Zone]) -> None:
+        server, transport = await late_server()
+        upstreams.replace([server])
         (one,) = upstreams.all
         one.silent = race.DOWN
         with pytest.raises(UnansweredError):
             await asked(upstreams, WWW)
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(2 * race.DOWN_DEADLINE)
         assert not one.silent
         await asked(upstreams, WWW)
         transport.close()
@@ -144,24 +176,38 @@ def test_an_error_is_given_only_if_no_other_server_has_an_answer() -> None:
     with_servers(body, "SERVFAIL", LIVES)
 
 
-def test_where_nobody_listens_the_next_is_asked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(race, "PATIENCE", 10)
+@pytest.mark.parametrize("down", [False, True])
+@pytest.mark.parametrize("count", [1, 4, 11])
+def test_a_server_that_works_is_asked_in_time_however_many_are_silent(count: int, down: bool) -> None:
+    async def body(upstreams: Upstreams, zones: list[Zone]) -> None:
+        for each in upstreams.all:
+            each.silent, each.seconds = race.DOWN * down, 9.0 * down
+        begin = asyncio.get_running_loop().time()
+        assert (await asked(upstreams, WWW)).message.rcode == 0
+        assert asyncio.get_running_loop().time() - begin < (race.DOWN_DEADLINE if down else race.DEADLINE)
+        assert [len(zone.asked) for zone in zones] == [1] * (count + 1)
 
+    with_servers(body, *[silent] * count, LIVES)
+
+
+def test_if_a_port_is_closed_the_next_server_is_asked_at_once() -> None:
     async def body(upstreams: Upstreams, _zones: list[Zone]) -> None:
+        begin = asyncio.get_running_loop().time()
         port, end = await serve(Zone({}))
         end()
-        upstreams.replace([Server(LOCALHOST, port), upstreams.all[0].server])
+        upstreams.replace([ServerAddress(LOCALHOST, port), upstreams.all[0].server])
         await asked(upstreams, WWW)
-        upstreams.replace([Server(LOCALHOST, port)])
+        upstreams.replace([ServerAddress(LOCALHOST, port)])
         with pytest.raises(UnansweredError, match="refused"):
             await asked(upstreams, WWW)
         assert "refused" in upstreams.all[0].problem
+        assert asyncio.get_running_loop().time() - begin < race.FIRST_PATIENCE
 
     with_servers(body, LIVES)
 
 
 @pytest.mark.parametrize("number", [errno.EAGAIN, errno.ENOBUFS])
-def test_a_question_that_the_kernel_has_no_room_for_is_as_good_as_lost(number: int) -> None:
+def test_a_question_that_the_kernel_cannot_queue_counts_as_lost(number: int) -> None:
     class Full:
         def __init__(self, real: object) -> None:
             self.real = real
@@ -188,13 +234,17 @@ def test_a_question_that_the_kernel_has_no_room_for_is_as_good_as_lost(number: i
     with_servers(body, LIVES)
 
 
-def test_questions_on_their_way_are_bounded_and_end(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_questions_on_their_way_are_bounded_and_the_oldest_gives_way(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(upstream, "QUESTIONS", 3)
 
     async def body(upstreams: Upstreams, _zones: list[Zone]) -> None:
         asking = [asyncio.ensure_future(asked(upstreams, WWW)) for _ in range(4)]
         ended = await asyncio.gather(*asking, return_exceptions=True)
-        assert ["too many" in str(each) for each in ended] == [False, False, False, True]
+        assert ["too many" in str(each) for each in ended] == [True, False, False, False]
+        assert upstreams.displaced == 1
+        assert (
+            upstreams.all[0].silent == 9
+        )  # three questions were repeated; the one given up says nothing about the server
         await asyncio.sleep(race.DEADLINE)
         assert upstreams.on_their_way == 0
         datagrams = upstreams.all[0].datagrams

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nat64d.dns64 import wire
-from nat64d.dns64.reply import layout
+from nat64d.dns64.message import wire
+from nat64d.dns64.message.reply import layout
 from tests.dns64.zone import SOA, reply
 
 LINES = [
@@ -43,7 +43,7 @@ def test_a_name_there_and_back(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["a..b", "x" * 64, ".".join(["x" * 63] * 4)])
-def test_no_name(text: str) -> None:
+def test_text_that_is_no_name_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="a domain name"):
         wire.name_of(text)
 
@@ -85,6 +85,7 @@ HOSTILE = {
     "a name runs out of the message": QUESTION[:14],
     "longer than 255 octets": QUESTION[:12] + b"\1a" * 200,
     "a label of unknown kind": QUESTION[:12] + b"\x80" + QUESTION[13:],
+    "of unknown kind": QUESTION[:12] + b"\x41" + QUESTION[13:],  # a binary label (RFC 6891 section 5)
     "a pointer in the question": QUESTION[:12] + b"\5\1a\0xx\xc0\x0d" + QUESTION[15:],
     "a record is cut off": answer(b"\0\0\1\0\1\0\0\0\0\0"),
     "the data of a record is cut off": answer(b"\0\0\1\0\1\0\0\0\0\0\4"),
@@ -102,9 +103,11 @@ HOSTILE = {
     "longer or shorter than its type": answer(record(b"\0", wire.CNAME, b"\1a\0x")),
     "longer or shorter": answer(record(b"\0", wire.CNAME, b""), record(b"\0", wire.A, bytes(4))),
     "shorter than its": answer(record(b"\0", wire.SOA, b"\0\0" + bytes(19))),
-    "a name made of numbers": answer(record(b"\0", wire.A, bytes(4)), record(b"\xc0\x18", wire.A, bytes(4))),
-    "made of numbers": answer(b"\0" + struct.pack("!HHIH", wire.CNAME, 1, 0x01610000, 2) + b"\xc0\x18"),
-    "a name that runs into itself": answer(record(b"\xc0\x12", wire.TXT, bytes(20))),
+    "a name that reaches into a TTL field": answer(
+        record(b"\0", wire.A, bytes(4)), record(b"\xc0\x18", wire.A, bytes(4))
+    ),
+    "reaches into a TTL": answer(b"\0" + struct.pack("!HHIH", wire.CNAME, 1, 0x01610000, 2) + b"\xc0\x18"),
+    "a name that overlaps itself": answer(record(b"\xc0\x12", wire.TXT, bytes(20))),
     "more compressed names": leaning(CHAIN, 2),
 }
 
@@ -212,5 +215,5 @@ def test_the_ttl_fields_are_those_of_all_records_but_opt() -> None:
     ("name", "suffix", "below"),
     [("a.example", "example", True), ("example", "example", True), ("badexample", "example", False), ("x", ".", True)],
 )
-def test_below(name: str, suffix: str, below: bool) -> None:
+def test_a_name_is_at_or_below_another(name: str, suffix: str, below: bool) -> None:
     assert wire.ends_with(wire.name_of(name), wire.name_of(suffix)) is below

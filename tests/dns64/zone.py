@@ -1,5 +1,5 @@
-"""A scripted server for tests: what it says to each name is a line of a table; made with dnspython, so that what is
-read here was written by somebody else."""
+"""A scripted upstream server: its answer to each question is in a table. It uses dnspython, so that the product reads
+what other code wrote."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -9,11 +9,13 @@ import dns.message
 import dns.rcode
 import dns.rrset
 
+AUTHORITY = "AUTHORITY"
 SOA = "ns.example. admin.example. 1 3600 600 86400 120"
 
 
 class Zone:
-    """Answers by (name, type): lines of zone file text, an rcode, or a function of the query that makes the octets."""
+    """Answers by (name, type): lines of a zone file, an RCODE, or a function from the octets of a query to those of
+    answers."""
 
     def __init__(self, table: dict[tuple[str, str], object]) -> None:
         self.table = table
@@ -38,21 +40,28 @@ class Zone:
 
 
 def reply(query: dns.message.Message, said: object) -> dns.message.Message:
-    """An answer of lines ("name ttl IN type data"), or an rcode's name, or NODATA."""
+    """An answer with these lines ("name ttl IN type data"), with an RCODE, or without data (NODATA). A first line of
+    one word is the RCODE, a SOA record at the end is in the authority section, as is all behind a line AUTHORITY."""
     answer = dns.message.make_response(query, recursion_available=True)
     if query.edns >= 0:
         answer.use_edns(0, query.ednsflags, 1232)
     lines = list(said) if isinstance(said, list) else []
-    if said in ("NXDOMAIN", "NODATA") or (lines and "SOA" in lines[-1]):
-        text = lines.pop() if lines else f"example. 300 IN SOA {SOA}"
-        name, ttl, class_, type_, data = text.split(None, 4)
-        answer.authority.append(dns.rrset.from_text(name, int(ttl), class_, type_, data))
     if isinstance(said, str) and said != "NODATA":
         answer.set_rcode(dns.rcode.from_text(said))
+    elif lines and " " not in lines[0] and lines[0] != AUTHORITY:
+        answer.set_rcode(dns.rcode.from_text(lines.pop(0)))
+    if said in ("NXDOMAIN", "NODATA"):
+        lines = [AUTHORITY, f"example. 300 IN SOA {SOA}"]
+    elif lines and " SOA " in lines[-1] and AUTHORITY not in lines:
+        lines.insert(-1, AUTHORITY)
+    section = answer.answer
     for line in lines:
+        if line == AUTHORITY:
+            section = answer.authority
+            continue
         name, ttl, class_, type_, data = line.split(None, 4)
         rrset = dns.rrset.from_text(name, int(ttl), class_, type_, data)
-        match = answer.find_rrset(answer.answer, rrset.name, rrset.rdclass, rrset.rdtype, rrset.covers, create=True)
+        match = answer.find_rrset(section, rrset.name, rrset.rdclass, rrset.rdtype, rrset.covers, create=True)
         match.update(rrset)
     return answer
 
@@ -70,7 +79,7 @@ class _Datagrams(asyncio.DatagramProtocol):
 
 
 async def serve(zone: Zone, addresses: Sequence[str] = ("127.0.0.1",)) -> tuple[int, Callable[[], None]]:
-    """Serve a zone at one port of these addresses, by UDP and TCP: (port, how to end it)."""
+    """Serve a zone on one port of these addresses by UDP and TCP: (port, function that stops it)."""
     for patience in reversed(range(20)):
         try:
             return await _serve(zone, addresses)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from nat64d.lab import Lab, obstacle
+from nat64d.cli.lab import Lab, obstacle
 from tests.e2e.topology import CLIENT6B, SERVER4, Daemon, Topology, random_file, serve
 
 TOOLS = ("curl", "ping", "traceroute", "ethtool", "nft", "unbound", "dig")

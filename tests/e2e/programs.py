@@ -74,9 +74,10 @@ def http(address: str, port: str, directory: str) -> None:
 
 def tcp_echo(address: str, port: str) -> None:
     async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while line := await reader.readline():
-            writer.write(line)
-            await writer.drain()
+        with suppress(ConnectionError):
+            while line := await reader.readline():
+                writer.write(line)
+                await writer.drain()
         writer.close()
 
     async def serve() -> None:

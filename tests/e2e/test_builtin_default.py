@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from nat64d import lab
-from nat64d.lab import Lab, Namespace
+from nat64d.cli import lab
+from nat64d.cli.lab import Lab, Namespace
 from tests.e2e.topology import Daemon, embed, run, serve, traces
 
 pytestmark = pytest.mark.e2e

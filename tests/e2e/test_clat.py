@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from nat64d.lab import Lab, Namespace
+from nat64d.cli.lab import Lab, Namespace
 from tests.e2e.topology import Daemon, embed, random_file, run, serve, sha256, traces
 
 pytestmark = pytest.mark.e2e
@@ -97,10 +97,10 @@ def begin_discovery(daemon: Daemon, resolver: Namespace) -> None:
     daemon.launch()
     missed = "waiting for the prefix of the provider's NAT64: no answer about ipv4only.arpa."
     wait_for(daemon, lambda: missed in daemon.said())
-    assert json.loads(daemon.ask("status", "--json").stdout)["state"].startswith("asking for the prefix")
+    assert json.loads(daemon.ask("status", "--json").stdout)["state"].startswith("waiting for the prefix")
     serve(resolver, "dns64", RESOLVER, "53", embed("192.0.0.170"), embed("192.0.0.171"))
     wait_for(daemon, lambda: daemon.ask("status").returncode == 0, 120)
-    assert "prefix of the provider's NAT64: 64:ff9b::/96, for 300 s" in daemon.said()
+    assert "The provider's NAT64 prefix is 64:ff9b::/96, for 300 s" in daemon.said()
 
 
 def wait_for(daemon: Daemon, condition: Callable[[], bool], seconds: float = 30.0) -> None:

@@ -4,7 +4,7 @@ from itertools import permutations
 
 import pytest
 
-from nat64d.lab import Namespace
+from nat64d.cli.lab import Namespace
 from tests.e2e.test_traffic import received
 from tests.e2e.topology import FORWARD4, SERVER4, Daemon, Topology, embed, run
 

@@ -11,13 +11,13 @@ import json
 import os
 import signal
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from nat64d.lab import NAT64D, Lab, Namespace
+from nat64d.cli.lab import NAT64D, Lab, Namespace
+from tests.e2e.nameserver import unbound, wait_for
 from tests.e2e.topology import Daemon, serve
 
 pytestmark = pytest.mark.e2e
@@ -45,14 +45,6 @@ dns46 = true
 """
 CLAT = '[clat]\nipv6 = "2001:db8:2::464"\n'
 WORLD = f"""
-server:
-  interface: {SERVER4}
-  access-control: 0.0.0.0/0 allow
-  do-daemonize: no
-  use-syslog: no
-  chroot: ""
-  username: ""
-  pidfile: ""
   local-zone: "." static
   local-data: ". 60 IN SOA ns. admin. 1 3600 600 86400 60"
   local-data: "v4.example. 300 IN A {SERVER4}"
@@ -60,28 +52,7 @@ server:
   local-data: "private.example. 300 IN A 127.0.0.1"
   local-data-ptr: "{SERVER4} 300 v4.example."
   local-data-ptr: "{MAPPED6} 300 v6.example."
-remote-control:
-  control-enable: no
 """
-
-
-def unbound(host: Namespace, directory: Path, config: str) -> subprocess.Popen[str]:
-    """Debian's unbound, once it answers."""
-    file = directory / "unbound.conf"
-    file.write_text(config)
-    log = directory / "unbound.log"
-    with log.open("w") as output:
-        process = host.popen("unbound", "-d", "-p", "-c", str(file), stdout=output, stderr=subprocess.STDOUT)
-    wait_for(lambda: "start of service" in log.read_text(), log)
-    return process
-
-
-def wait_for(condition: Callable[[], bool], log: Path, seconds: float = 30.0) -> None:
-    """Fail, with what a log says, unless it comes true in time."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, log.read_text()
-        time.sleep(0.1)
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +73,7 @@ def network(namespaces: None, tmp_path_factory: pytest.TempPathFactory) -> Itera
         server.use_resolver("203.0.113.1", world)
         serve(server, "http", SERVER4, "80", str(world))
         serve(client, "http", MAPPED6, "80", str(world))
-        unbound(server, world, WORLD)
+        unbound(server, world, SERVER4, WORLD)
         yield {host.name: host for host in lab.namespaces}
 
 
@@ -158,7 +129,7 @@ def test_the_prefix_is_found_by_a_clat(
 
 
 def test_who_is_on_no_link_of_ours_is_refused(network: dict[str, Namespace], nat64d: Daemon) -> None:
-    network["client6"].ip("address", "add", "2001:db8:99::1/128", "dev", "lo")
+    network["client6"].add_address("2001:db8:99::1/128", "lo")
     network["gateway"].route("2001:db8:99::1", "2001:db8:1::2")
     said = network["client6"].run("dig", "-b", "2001:db8:99::1", f"@{RESOLVER}", "+tries=1", "AAAA", "v4.example")
     assert "status: REFUSED" in said.stdout
@@ -194,7 +165,7 @@ def test_where_the_port_is_taken_it_says_by_whom_and_listens_when_it_is_free(
     network: dict[str, Namespace], tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     customer = network["customer"]
-    other = unbound(customer, tmp_path, WORLD.replace(f"interface: {SERVER4}", "interface: ::"))
+    other = unbound(customer, tmp_path, "::", WORLD)
     config = 'pool6 = "2001:db8:64::/96"\n[dns64]\nupstream = ["2001:db8:2::1"]\n'
     daemon = Daemon(customer, tmp_path_factory.mktemp("taken"), config).start()
     try:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from nat64d.lab import Lab, Namespace
+from nat64d.cli.lab import Lab, Namespace
 from tests.e2e.topology import Daemon, embed, random_file, run, serve, sha256
 
 pytestmark = pytest.mark.e2e

@@ -11,7 +11,7 @@ from scapy.layers.inet import IP, UDP
 from scapy.layers.inet6 import IPv6
 from scapy.packet import Packet, Raw
 
-from nat64d.lab import Namespace
+from nat64d.cli.lab import Namespace
 from tests.e2e.topology import (
     CLIENT6A,
     FORWARD4,

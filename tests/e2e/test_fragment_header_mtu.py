@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from nat64d.lab import Lab
+from nat64d.cli.lab import Lab
 from tests.e2e.topology import CLIENT6B, CONFIG, FORWARD4, Daemon, Topology, learnt, run, serve
 
 pytestmark = pytest.mark.e2e

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from nat64d import demo, lab
-from nat64d.lab import NETNS, Lab, LabError
+from nat64d.cli import demo, lab
+from nat64d.cli.lab import NETNS, Lab, LabError
 
 pytestmark = pytest.mark.e2e
 
 KILLED = """
 import os, signal, subprocess
-from nat64d.lab import Lab
+from nat64d.cli.lab import Lab
 with Lab("killed") as lab:
     host = lab.namespace("host")
     program = host.popen("sh", "-c", "echo up; exec sleep 60", stdout=subprocess.PIPE)
@@ -71,9 +71,9 @@ def test_everything_is_taken_down_on_an_exception() -> None:
 def test_failures_are_one_sentence() -> None:
     with Lab("failing") as failing:
         host = failing.namespace("host")
-        with pytest.raises(LabError, match=r"^`.* false` failed with 1: nothing said$"):
+        with pytest.raises(LabError, match=r"^`.* false` failed with 1: no output$"):
             host.run("false")
-        with pytest.raises(LabError, match=r"^`.* sleep 5` was not done after 0.1 s\.$"):
+        with pytest.raises(LabError, match=r"^`.* sleep 5` did not finish within 0.1 s\.$"):
             host.run("sleep", "5", timeout=0.1)
 
 
@@ -103,5 +103,5 @@ def test_the_demonstration_wants_a_tun_device(
     monkeypatch.setattr(lab, "TUN", tmp_path / "tun")
     assert demo.main() == 1
     complaint = capsys.readouterr().err
-    assert complaint.startswith(f"nat64d demo: {tmp_path / 'tun'} is missing: ")
+    assert complaint.startswith(f"nat64d demo: {tmp_path / 'tun'} does not exist: ")
     assert complaint.count("\n") == 1

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from nat64d.lab import Lab
+from nat64d.cli.lab import Lab
 from tests.e2e.topology import CLIENT6B, CONFIG, FORWARD4, SERVER4, Daemon, Topology, embed, run, serve
 
 pytestmark = pytest.mark.e2e

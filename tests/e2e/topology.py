@@ -24,8 +24,8 @@ from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 from typing import Any
 
-from nat64d import lab
-from nat64d.lab import Lab, Namespace
+from nat64d.cli import lab
+from nat64d.cli.lab import Lab, Namespace
 
 CLIENT6A, CLIENT6B = "2001:db8:a::10", "2001:db8:b::10"
 ROUTER6, GATEWAY6 = "2001:db8:a::1", "2001:db8:6::2"  # as client6a sees them
@@ -166,7 +166,7 @@ def hear(program: subprocess.Popen[str], timeout: float = 20.0) -> str:
     return program.stdout.readline().strip()
 
 
-def tell(program: subprocess.Popen[str], *words: str | int) -> None:
+def tell(program: subprocess.Popen[str], *words: str | float) -> None:
     """Give an interactive program a line."""
     assert program.stdin is not None
     program.stdin.write(json.dumps(words) + "\n")

@@ -4,21 +4,28 @@ that are a message; what is made of it lies under our prefixes and comes from wh
 Most messages go through the functions one after the other, some the whole way of a query through a resolver.
 """
 
+import contextlib
+import itertools
 from collections import Counter
 from ipaddress import IPv4Network, IPv6Network
 from random import Random
 
+import dns.exception
 import dns.message
+import dns.rdata
 
-from nat64d.dns64 import cache, synthesis, wire
-from nat64d.dns64.cache import Cache, Key
-from nat64d.dns64.exchange import Asked, Counters, Pending, Query
-from nat64d.dns64.policy import Policy, ranges_for
-from nat64d.dns64.queries import fit
-from nat64d.dns64.race import Answer, Done
-from nat64d.dns64.reply import Reply, reply_of, reply_to
+from nat64d.dns64.message import wire
+from nat64d.dns64.message.reply import Reply, reply_of, reply_to
 from nat64d.dns64.resolver import Resolver
-from nat64d.dns64.synthesis import Finding
+from nat64d.dns64.rules import synthesis
+from nat64d.dns64.rules.filter_a import without_ipv4
+from nat64d.dns64.rules.policy import Policy, ranges_for
+from nat64d.dns64.rules.queries import fit
+from nat64d.dns64.rules.synthesis import Finding
+from nat64d.dns64.upstreams import cache
+from nat64d.dns64.upstreams.cache import Cache, Key
+from nat64d.dns64.upstreams.exchange import Asked, Pending, Query, StrayCounters
+from nat64d.dns64.upstreams.race import Done, ServerAnswer
 from tests.fuzz.dns_mutate import mutate
 from tests.fuzz.dns_seeds import Exchange, answers
 
@@ -39,7 +46,7 @@ class Answers:
     def __init__(self, rng: Random) -> None:
         self.rng, self.exchanges = rng, answers()
         self.seeds = [one.answer for one in self.exchanges]
-        self.wholes = [Answer.to(query_of(one), one.answer.octets).message for one in self.exchanges]
+        self.wholes = [ServerAnswer.to(query_of(one), one.answer.octets).message for one in self.exchanges]
         self.ends: Counter[str] = Counter()
         self.query, self.octets = b"", b""  # of the message that is being judged
         self.cache = Cache(CAPACITY)
@@ -63,14 +70,14 @@ class Answers:
             else:
                 self.judge(exchange, octets, k % SAMPLE == 1)
         for each in (self.cache, self.resolver.cache):
-            assert each.size == sum(map(cache._cost, each._entries.values())), "the size of the cache"
+            assert each.size == sum(cache._cost(*entry) for entry in each._entries.items()), "the size of the cache"
             assert each.size <= CAPACITY, "a cache too large"
 
     def judge(self, exchange: Exchange, octets: bytes, sample: bool) -> None:
         """One message, through the functions."""
         self.ends[judge_taken(exchange, octets)] += 1
         try:
-            answer = Answer.to(query_of(exchange), octets)
+            answer = ServerAnswer.to(query_of(exchange), octets)
         except wire.WireError:
             self.ends["refused"] += 1
             return
@@ -85,6 +92,7 @@ class Answers:
         assert len(cut) <= exchange.room, "larger than a client takes"
         judge_octets(cut, exchange.query, sample)
         self.judge_made(message, exchange, sample)
+        self.judge_hidden(message)
 
     def judge_kept(self, exchange: Exchange, reply: Reply, message: wire.Message, sample: bool) -> None:
         """Kept and given again: the same records, with TTLs that fell."""
@@ -100,6 +108,16 @@ class Answers:
         kept = self.cache.find(key, reply.stored + age) is reply
         assert kept == (age < reply.expires - reply.stored), "kept too long or not long enough"
         self.ends["kept"] += kept
+
+    def judge_hidden(self, message: wire.Message) -> None:
+        """Without IPv4 addresses, for clients that must not see any."""
+        for record in itertools.chain(*without_ipv4(message).sections):
+            assert record.class_ != wire.IN or record.type != wire.A, "an A record that is not hidden"
+            if record.class_ == wire.IN and record.type in {wire.SVCB, wire.HTTPS}:
+                self.ends["hidden"] += 1
+                with contextlib.suppress(dns.exception.DNSException, ValueError):
+                    found = dns.rdata.from_wire(record.class_, record.type, record.data, 0, len(record.data))
+                    assert "ipv4hint" not in found.to_text(), "a hint that is not hidden"
 
     def judge_made(self, message: wire.Message, exchange: Exchange, sample: bool) -> None:
         """What becomes of an answer beside another one, as the empty and as the full one."""
@@ -131,7 +149,7 @@ class Answers:
         try:
             end = wire.read_question(octets).end
             octets = octets[:2] + b"\x80" + octets[3 : wire.HEADER] + asked[wire.HEADER :] + octets[end:]
-            answer = Answer.to(Query(asked, len(asked)), octets)
+            answer = ServerAnswer.to(Query(asked, len(asked)), octets)
         except wire.WireError as error:
             done(None, str(error))
         else:
@@ -184,7 +202,7 @@ def query_of(exchange: Exchange) -> Query:
 
 def judge_taken(exchange: Exchange, octets: bytes) -> str:
     """Whether a datagram is taken for the answer: RFC 5452 section 9.1 in other words than the product's."""
-    box, counters = _Mailbox(), Counters()
+    box, counters = _Mailbox(), StrayCounters()
     pending = Pending(counters)
     asked = exchange.query[wire.HEADER : exchange.question.end]
     pending.waiting[int.from_bytes(exchange.query[:2], "big")] = Asked(b"", asked, box)
@@ -210,7 +228,7 @@ def judge_octets(octets: bytes, query: bytes, sample: bool) -> None:
     assert octets[2] & 0x80, "not an answer"
     end = wire.read_question(query).end
     assert octets[wire.HEADER : end] == query[wire.HEADER : end], "another question"
-    assert len(octets) <= wire.LARGEST, "larger than a message"
+    assert len(octets) <= wire.MESSAGE_OCTETS, "larger than a message"
     if sample:
         dns.message.from_wire(octets, continue_on_error=True)
 

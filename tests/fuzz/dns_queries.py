@@ -6,11 +6,11 @@ from random import Random
 
 import dns.message
 
-from nat64d.dns64 import wire
-from nat64d.dns64.cache import Cache
-from nat64d.dns64.queries import fit
+from nat64d.dns64.message import wire
 from nat64d.dns64.resolver import Resolver
-from nat64d.dns64.upstream import Upstreams
+from nat64d.dns64.rules.queries import fit
+from nat64d.dns64.upstreams.cache import Cache
+from nat64d.dns64.upstreams.upstream import Upstreams
 from tests.fuzz.dns_answers import POLICY
 from tests.fuzz.dns_mutate import mutate
 from tests.fuzz.dns_seeds import queries

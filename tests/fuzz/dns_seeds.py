@@ -10,8 +10,8 @@ import dns.opcode
 import dns.rdatatype
 import dns.update
 
-from nat64d.dns64 import wire
-from nat64d.dns64.reply import layout
+from nat64d.dns64.message import wire
+from nat64d.dns64.message.reply import layout
 from tests.dns64.zone import SOA, reply
 
 WWW, WEB, APEX = "www.example.", "web.cdn.example.net.", "example."
@@ -127,6 +127,7 @@ ANSWERS: tuple[tuple[str, str, object], ...] = (
     (APEX, "NAPTR", [f'{APEX} 60 IN NAPTR 1 2 "u" "sip" "!^.*$!x!" naptr.{APEX}']),
     (APEX, "RP", [f"{APEX} 60 IN RP mail.{APEX} text.{APEX}"]),
     (WWW, "HTTPS", [f"{WWW} 60 IN HTTPS 1 . alpn=h2 ipv4hint=192.0.2.1"]),
+    (WWW, "SVCB", [f"{WWW} 60 IN SVCB 2 web.example. mandatory=alpn,ipv4hint alpn=h2 ipv4hint=192.0.2.1,192.0.2.2"]),
     ("1.2.0.192.in-addr.arpa.", "PTR", [f"1.2.0.192.in-addr.arpa. 60 IN PTR {WWW}"]),
 )
 

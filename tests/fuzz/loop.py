@@ -9,10 +9,11 @@ What a packet looks like is worked out here anew, with none of the product's rea
 
 from enum import IntEnum
 
-from translator.compile import int64, jit, uint64
-from translator.datagrams import DATAGRAM
+from translator.clock import tick
+from translator.jit.compile import int64, jit, uint64
 from translator.packet.fragments import cut
-from translator.pipeline import HEADROOM, SLOT, process, released, tick
+from translator.pipeline import first_output, next_output, receive
+from translator.tables.gateway import HEADROOM, SLOT
 from translator.verdict import Event, Verdict
 
 POISON = 0xA5
@@ -128,7 +129,7 @@ def overwrite(rng, draft, size):
 def splice(rng, octets, starts, draft, size):
     """The first octets of another seed somewhere in draft[:size]."""
     other, at = draw(rng, len(starts) - 1), draw(rng, size)
-    for k in range(min(draw(rng, starts[other + 1] - starts[other]), size - at)):
+    for k in range(min(draw(rng, starts[other + 1] - starts[other] + 1), size - at)):  # a seed may be empty
         draft[at + k] = octets[starts[other] + k]
 
 
@@ -299,7 +300,7 @@ def judge_pieces(slot, at, end, piece, answer):
     """The IPv6 fragments of [at, end): (fault, longest)."""
     done, longest = 0, 0
     for k in range(64):
-        length = cut(slot, at, end, piece, k, answer, HEADROOM)
+        length = cut(slot, at, end, piece, k, answer)
         if length == 0:
             return (Fault.NONE if done == end - at - 48 else Fault.FRAGMENTS), longest
         if length > 1280 or not is_sound(answer, HEADROOM, HEADROOM + length):
@@ -350,8 +351,8 @@ def judge(draft, size, header, around_slot, slot, around_answer, answer, outcome
         fault = Fault.NONE if is_sound(slot, outcome.at, outcome.end) else Fault.HEADER
     else:
         fault = judge_output(draft, size, header, slot, outcome.at, outcome.end)
-    if fault == Fault.NONE and outcome.piece > 0:
-        fault, longest = judge_pieces(slot, outcome.at, outcome.end, outcome.piece, answer)
+    if fault == Fault.NONE and outcome.fragment_payload > 0:
+        fault, longest = judge_pieces(slot, outcome.at, outcome.end, outcome.fragment_payload, answer)
         state[LONGEST] = max(state[LONGEST], longest)
     return fault
 
@@ -368,29 +369,32 @@ def keep(rng, header, slot, at, end, samples, state):
 
 
 @jit()
-def rounds(settings, tables, worker, rng, octets, starts, buffers, ends, state, count):
+def rounds(gateway, rng, octets, starts, buffers, ends, state, count):
     """`count` packets; ends early with the first Fault. `ends` int64[direction, verdict] counts how they ended."""
     draft, header, around_slot, slot, around_answer, samples = buffers
+    worker = gateway.worker
     for _ in range(count):
         size = mutate(rng, octets, starts, draft)
         state[SIZE] = size
         lay(rng, draft, size, header, slot)
         state[NOW] += draw(rng, 20) if draw(rng, 4096) else draw(rng, 400_000)
         if draw(rng, 64) == 0:
-            _, due = tick(settings, tables, worker, state[NOW], 16)
+            _, due = tick(gateway, state[NOW], 16)
             state[LONGEST] = max(state[LONGEST], due)
         state[DONE] += 1
         before = worker.events[int64(Event.FRAGMENTS_RELEASED)]
-        outcome = process(settings, tables, worker, state[NOW], slot, HEADROOM, HEADROOM + size)
+        outcome = receive(gateway, state[NOW], slot, HEADROOM, HEADROOM + size)
         ends[outcome.direction, int64(outcome.verdict)] += 1
         kept = worker.events[int64(Event.FRAGMENTS_RELEASED)] != before
-        while True:
-            fault = judge(draft, size, header, around_slot, slot, around_answer, worker.answer, outcome, state, kept)
-            if fault != Fault.NONE:
-                return fault
-            if outcome.end > outcome.at:
-                keep(rng, header, slot, outcome.at, outcome.end, samples, state)
-            if worker.state[DATAGRAM] == 0:
-                break
-            kept, outcome = True, released(settings, tables, worker, state[NOW], slot)
+        fault = judge(draft, size, header, around_slot, slot, around_answer, worker.answer, outcome, state, kept)
+        output = first_output(gateway, slot, outcome)
+        while fault == Fault.NONE and output.end > output.at:
+            if output.number == 0 and output.outcome.end > output.outcome.at:
+                keep(rng, header, slot, output.outcome.at, output.outcome.end, samples, state)
+            output = next_output(gateway, state[NOW], slot, output)
+            if output.end > output.at and output.number == 0:
+                one = output.outcome
+                fault = judge(draft, size, header, around_slot, slot, around_answer, worker.answer, one, state, True)
+        if fault != Fault.NONE:
+            return fault
     return Fault.NONE

@@ -4,14 +4,14 @@ import struct
 import time
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from scapy.layers.inet import UDP
 from scapy.packet import Raw
 
-from nat64d.settings import settings_of, tables_of
+from nat64d.config.settings import settings_of, tables_of
 from tests import invariants
 from tests.case import config_of
 from tests.fuzz import loop
@@ -19,8 +19,8 @@ from tests.fuzz.faults import FaultError
 from tests.fuzz.loop import DONE, GUARD, KEPT, LARGEST, LONGEST, NOW, POISON, SAMPLE, SAMPLES, SIZE, STATE, Fault
 from tests.fuzz.seeds import STATIC4, seeds
 from tests.packets import HOST6, NEIGHBOUR6, whole
-from translator.compile import COMPILED
-from translator.pipeline import HEADROOM, SLOT, Worker, new_worker
+from translator.jit.compile import COMPILED
+from translator.tables.gateway import HEADROOM, SLOT, Gateway, new_worker
 from translator.verdict import Verdict
 
 ROUND = 50_000 if COMPILED else 100
@@ -56,6 +56,13 @@ WORLDS: dict[str, dict[str, Any]] = {
     },
     "mappings beside sessions": {"eam": MAPPINGS},
     "mappings only": {"eam": MAPPINGS, "pool4": [], "forward": []},
+    "customer side": {
+        "clat": {**MAPPINGS[0], "plat": "2001:d8:64:ff00::/64"},
+        "pool6": "2001:d8:64:ff00::/64",
+        "pool4": [],
+        "forward": [],
+        "eam": [],
+    },
 }
 
 
@@ -69,15 +76,14 @@ class World:
     def __post_init__(self) -> None:
         config = config_of(**TINY | self.changes)
         assert config.pool6 is not None
-        self.settings = settings_of(config, bytes(range(16)))
-        self.tables = tables_of(config, self.settings)
+        settings = settings_of(config, bytes(range(16)))
         packets = seeds(config.pool6)
         self.octets = np.frombuffer(b"".join(packets), np.uint8)
         self.starts = np.cumsum([0, *map(len, packets)])
         self.around_slot, slot = guarded()
         self.around_answer, answer = guarded()
         worker = new_worker(0)
-        self.worker = Worker(worker.number, worker.counters, worker.events, worker.state, answer)
+        self.gateway = Gateway(settings, tables_of(config, settings), replace(worker, answer=answer))
         self.draft, self.header = np.zeros(LARGEST, np.uint8), np.zeros(loop.VNET, np.uint8)
         self.samples = np.zeros((SAMPLES, SAMPLE + 2), np.uint8)
         self.buffers = self.draft, self.header, self.around_slot, slot, self.around_answer, self.samples
@@ -90,7 +96,7 @@ class World:
         self.around_answer.fill(POISON)
         self.state[[KEPT, LONGEST]] = 0
         try:
-            everything = self.settings, self.tables, self.worker, rng, self.octets, self.starts
+            everything = self.gateway, rng, self.octets, self.starts
             fault = Fault(loop.rounds(*everything, self.buffers, self.ends, self.state, count))
             assert fault == Fault.NONE, fault.name
             self.look()
@@ -99,13 +105,13 @@ class World:
 
     def look(self) -> None:
         """Counters, buffers beyond what was written, tables, and some of the packets with scapy."""
-        assert (self.worker.counters == self.ends).all(), Fault.COUNTERS.name
+        assert (self.gateway.worker.counters == self.ends).all(), Fault.COUNTERS.name
         written = GUARD + HEADROOM + int(self.state[LONGEST])
         dirty = np.flatnonzero(self.around_answer != POISON)
-        outside = dirty[(dirty < GUARD + HEADROOM) | (dirty >= written)] - GUARD - HEADROOM
+        outside = dirty[(dirty < GUARD + HEADROOM - loop.VNET) | (dirty >= written)] - GUARD - HEADROOM
         assert not len(outside), f"{Fault.ANSWER_CANARY.name} at {outside[0]}..{outside[-1]} of {written}"
         assert (self.around_slot[-GUARD:] == POISON).all(), Fault.SLOT_CANARY.name
-        invariants.check(self.tables, self.settings)
+        invariants.check(self.gateway.tables, self.gateway.settings)
         for row in self.samples[: self.state[KEPT]]:
             octets = bytes(row[2 : 2 + int(row[0]) * 256 + int(row[1])])
             p, end = np.frombuffer(octets, np.uint8), len(octets)

@@ -8,8 +8,11 @@ from typing import Any
 
 import pytest
 
-from nat64d.dns64 import exchange, reply, resolver, synthesis, wire
-from nat64d.dns64 import queries as understanding
+from nat64d.dns64 import resolver
+from nat64d.dns64.message import reply, wire
+from nat64d.dns64.rules import filter_a, synthesis
+from nat64d.dns64.rules import queries as understanding
+from nat64d.dns64.upstreams import exchange
 from tests.fuzz import dns as fuzzer
 from tests.fuzz.dns_answers import CLIENT, Answers
 from tests.fuzz.dns_queries import Queries
@@ -66,7 +69,14 @@ def test_fuzz_dns() -> None:
     assert done == MOST
     for end in ("queries: answered", "queries: asked", "answers: answered", "answers: refused", "answers: kept"):
         assert ends[end] > MOST / 20, end
-    for end in ("queries: dropped", "answers: made", "answers: not taken", "answers: filtered", "answers: whole way"):
+    for end in (
+        "queries: dropped",
+        "answers: made",
+        "answers: not taken",
+        "answers: filtered",
+        "answers: whole way",
+        "answers: hidden",
+    ):
         assert ends[end] > 50, end
 
 
@@ -124,6 +134,7 @@ BREAKS: dict[str, tuple[Any, str, Callable[[Any], Any], str]] = {  # where, what
     ),
     "TTLs that stay": (reply, "layout", lambda old: lambda *them: ([], old(*them)[1]), "not what was kept"),
     "names that run into numbers": (wire, "bisect_right", lambda _: lambda *_: 1 << 30, "not what was kept"),
+    "hints that stay": (filter_a, "IPV4HINT", lambda _: 6, "a hint that is not hidden"),
     "no cut": (understanding, "UDP_WITHOUT_EDNS", lambda _: 65535, "larger than a client takes"),
 }
 

@@ -28,7 +28,9 @@ from tests.packets import (
     ping6,
     seen6,
 )
-from translator.pipeline import HEADROOM, Outcome
+from translator.pipeline import Outcome
+from translator.tables.gateway import HEADROOM
+from translator.tables.layout import NONE
 from translator.verdict import Verdict
 
 SEED = 20
@@ -51,7 +53,7 @@ def test_same_seed_is_the_same_fuzz():
 
 def test_fault_names_the_packet_and_the_seed():
     world = World("plain", {})
-    world.worker.counters[0, Verdict.TRANSLATED] = 7
+    world.gateway.worker.counters[0, Verdict.TRANSLATED] = 7
     with pytest.raises(FaultError, match=r"AssertionError COUNTERS; plain: packet 3 at \d+ ms, [0-9a-f]{20} [0-9a-f]*"):
         world.round(np.array([1], np.uint64), 3)
 
@@ -145,7 +147,7 @@ def translated(data: bytes = b"data") -> Scene:
     """HOST4 to HOST6."""
     sent, got = bytes(from4() / UDP(**TO_MAPPED) / data), bytes(seen6() / UDP(**TO_HOST6) / data)
     end = HEADROOM + len(sent)
-    scene = Scene(sent, Outcome(Verdict.TRANSLATED, 1, end - len(got), end, 0, 0))
+    scene = Scene(sent, Outcome(Verdict.TRANSLATED, 1, end - len(got), end, 0, 0, NONE))
     scene.put(got, end - len(got))
     return scene
 
@@ -155,7 +157,7 @@ def cut_up() -> Scene:
     sent = bytes(from4() / UDP(**TO_MAPPED) / payload(3000))
     got = bytes(fragment_of(seen6() / UDP(**TO_HOST6) / payload(3000), 0, 65535))
     end = HEADROOM + len(sent)
-    scene = Scene(sent, Outcome(Verdict.TRANSLATED, 1, end - len(got), end, 1232, 0))
+    scene = Scene(sent, Outcome(Verdict.TRANSLATED, 1, end - len(got), end, 1232, 0, NONE))
     scene.put(got, end - len(got))
     return scene
 
@@ -163,7 +165,7 @@ def cut_up() -> Scene:
 def dropped(sent: Packet = from4(ttl=1) / UDP(**TO_MAPPED)) -> Scene:  # noqa: B008  # nobody changes it
     """Time exceeded, and its sender told."""
     sent, answer = bytes(sent), bytes(answer4(sent, 11, 0))
-    scene = Scene(sent, Outcome(Verdict.HOP_LIMIT_EXPIRED, 1, 0, 0, 0, len(answer)))
+    scene = Scene(sent, Outcome(Verdict.HOP_LIMIT_EXPIRED, 1, 0, 0, 0, len(answer), NONE))
     scene.put(sent, HEADROOM)
     scene.answer[HEADROOM : HEADROOM + len(answer)] = np.frombuffer(answer, np.uint8)
     return scene
@@ -215,8 +217,8 @@ SPOILT = [
     (translated, lambda scene: flip("slot", scene.outcome.at)(scene), Fault.HEADER),
     (translated, lambda scene: flip("slot", end_of(scene) - 1)(scene), Fault.CHECKSUM),
     (translated, promise, Fault.OFFLOAD),
-    (cut_up, lambda scene: scene.change(piece=1240), Fault.FRAGMENTS),
-    (cut_up, lambda scene: scene.change(piece=8), Fault.FRAGMENTS),
+    (cut_up, lambda scene: scene.change(fragment_payload=1240), Fault.FRAGMENTS),
+    (cut_up, lambda scene: scene.change(fragment_payload=8), Fault.FRAGMENTS),
     (dropped, flip("answer", HEADROOM + 30), Fault.ANSWER),
     (dropped, flip("answer", HEADROOM + 10), Fault.ANSWER),
     (dropped, lambda scene: scene.change(answer=scene.outcome.answer - 1), Fault.ANSWER),

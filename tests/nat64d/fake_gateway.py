@@ -9,7 +9,7 @@ from ipaddress import ip_address
 from pathlib import Path
 
 from nat64d.control.api import Server, serve
-from nat64d.control.gateway import (
+from nat64d.control.rows import (
     Bib,
     Counter,
     Event,

@@ -17,10 +17,11 @@ from typing import Any
 
 import pytest
 
-from nat64d.config import DEFAULT, Config, loads
+from nat64d.config.load import DEFAULT, loads
+from nat64d.config.models import Config
 from nat64d.config.models import Tun as TunConfig
-from nat64d.dataplane.host import Host
 from nat64d.dataplane.tun import Tun, open_tun
+from nat64d.host.host import Host
 from tests.nat64d.netns import Namespace, fresh_namespace, ip, run
 from tests.nat64d.netns import sysctl as parameter
 
@@ -31,8 +32,8 @@ SERVER, GATEWAY = "192.0.2.1", "192.0.2.2"
 HOLDER = """
 import logging, sys, time
 from pathlib import Path
-from nat64d.config import load
-from nat64d.dataplane.host import Host
+from nat64d.config.load import load
+from nat64d.host.host import Host
 from nat64d.dataplane.tun import open_tun
 config = load(Path(sys.argv[1]))
 tun = open_tun(config.tun)

@@ -11,22 +11,12 @@ from itertools import islice
 import pytest
 
 from nat64d.control import api, openapi
-from nat64d.control import gateway as shapes
+from nat64d.control import rows as shapes
 from nat64d.control.client import Client, DaemonUnreachableError, RequestRefusedError
-from nat64d.control.gateway import BIB_FILTERS, SESSION_FILTERS, FilterError, Filters, parse_filters
-from tests.nat64d.fake_gateway import FakeGateway, serving, session
+from nat64d.control.rows import BIB_FILTERS, SESSION_FILTERS, FilterError, Filters, parse_filters
+from tests.nat64d.fake_gateway import serving, session
 
 LISTINGS = {"counters": 3, "events": 2, "sessions": 2, "bib": 1, "pools": 2}
-
-
-@pytest.fixture
-def gateway():
-    return FakeGateway()
-
-
-@pytest.fixture
-def path(tmp_path):
-    return tmp_path / "run" / "api.sock"
 
 
 @pytest.fixture
@@ -131,13 +121,30 @@ REFUSED = [
     ("sessions", "host6=192.0.2.1", "host6=192.0.2.1: expected an IPv6 address or prefix"),
     ("sessions", "host4=2001:db8::1", "host4=2001:db8::1: expected an IPv4 address or prefix"),
     ("sessions", "mapped4=192.0.2.0/33", "mapped4=192.0.2.0/33: expected an IPv4 address or prefix"),
-    ("sessions", "limit=0", "limit=0: expected a whole number from 1 up"),
-    ("sessions", "limit=1_0", "limit=1_0: expected a whole number from 1 up"),
-    ("sessions", "limit=-1", "limit=-1: expected a whole number from 1 up"),
+    ("sessions", "limit=0", "limit=0: expected a whole number from 1 to 1000000000"),
+    ("sessions", "limit=1_0", "limit=1_0: expected a whole number from 1 to 1000000000"),
+    ("sessions", "limit=-1", "limit=-1: expected a whole number from 1 to 1000000000"),
+    ("sessions", f"limit=1{'0' * 32}", f"limit=1{'0' * 32}: expected a whole number from 1 to 1000000000"),
+    ("sessions", "limit=1000000001", "limit=1000000001: expected a whole number from 1 to 1000000000"),
+    ("sessions", f"limit={'9' * 5000}", f"limit={'9' * 73}…: expected a whole number from 1 to 1000000000"),
+    ("sessions", "limit=%D9%A1", "limit=\u0661: expected a whole number from 1 to 1000000000"),
+    ("sessions", "limit=", "limit=: expected a whole number from 1 to 1000000000"),
+    ("sessions", "limit", "limit=: expected a whole number from 1 to 1000000000"),
+    ("sessions", "limit=%0a%1b%5b2J", "limit=\ufffd\ufffd[2J: expected a whole number from 1 to 1000000000"),
+    ("sessions", "protocol=256", "protocol=256: expected tcp, udp, icmp or a number below 256"),
+    ("sessions", f"protocol={'9' * 5000}", f"protocol={'9' * 70}…: expected tcp, udp, icmp or a number below 256"),
+    ("sessions", "host6=", "host6=: expected an IPv6 address or prefix"),
+    ("sessions", "host6=fe80::1%25eth0%ff", "host6=fe80::1%eth0\ufffd: expected an IPv6 address or prefix"),
+    ("sessions", "host6=::/129", "host6=::/129: expected an IPv6 address or prefix"),
+    ("sessions", "host4=192.0.2.1/255.0.255.0", "host4=192.0.2.1/255.0.255.0: expected an IPv4 address or prefix"),
+    ("sessions", "host4=5", "host4=5: expected an IPv4 address or prefix"),
+    ("sessions", "=", "=: unknown filter, expected protocol, host6, host4, mapped4, limit"),
+    ("status", "limit=1", "limit=1: unknown filter, expected none"),
+    ("openapi.json", "x", "x=: unknown filter, expected none"),
     ("sessions", "protocol=tcp&protocol=udp", "protocol=udp: given twice"),
-    ("sessions", "state=x", "state=x: no such filter here, expected protocol, host6, host4, mapped4, limit"),
-    ("bib", "host4=192.0.2.1", "host4=192.0.2.1: no such filter here, expected protocol, host6, mapped4, limit"),
-    ("pools", "limit=1", "limit=1: no such filter here, expected none"),
+    ("sessions", "state=x", "state=x: unknown filter, expected protocol, host6, host4, mapped4, limit"),
+    ("bib", "host4=192.0.2.1", "host4=192.0.2.1: unknown filter, expected protocol, host6, mapped4, limit"),
+    ("pools", "limit=1", "limit=1: unknown filter, expected none"),
 ]
 
 
@@ -175,14 +182,14 @@ def test_before_it_is_ready_only_health_and_status_answer(gateway, server, path)
 
 def test_a_fault_before_the_first_row_is_500_in_json(client, gateway, caplog):
     gateway.session_rows = lambda: (1 / 0 for _ in range(1))
-    with pytest.raises(RequestRefusedError, match=r"^GET /v1/sessions: a fault in the daemon; its log says more$"):
+    with pytest.raises(RequestRefusedError, match=r"^GET /v1/sessions: internal error; see the log of the daemon$"):
         list(client.lines("/v1/sessions", {}))
     assert "ZeroDivisionError" in caplog.text
 
 
 def test_a_fault_after_the_first_rows_breaks_the_listing_off(client, gateway, caplog):
     gateway.session_rows = lambda: (session(60000 // (2000 - number)) for number in range(2001))
-    with pytest.raises(DaemonUnreachableError, match=r"went away before its answer was complete"):
+    with pytest.raises(DaemonUnreachableError, match=r"stopped before its answer was complete"):
         list(client.lines("/v1/sessions", {}))
     assert "ZeroDivisionError" in caplog.text
 
@@ -262,7 +269,7 @@ def test_a_stop_breaks_listings_off_and_the_reader_learns_it(gateway, path):
     with serving(gateway, path):
         lines = Client(str(path)).lines("/v1/sessions", {})
         next(lines)
-    with pytest.raises(DaemonUnreachableError, match=r"went away before its answer was complete; see its log$"):
+    with pytest.raises(DaemonUnreachableError, match=r"stopped before its answer was complete; see its log$"):
         list(lines)
 
 

@@ -14,16 +14,6 @@ from tests.nat64d.fake_gateway import FakeGateway, serving
 
 
 @pytest.fixture
-def gateway():
-    return FakeGateway()
-
-
-@pytest.fixture
-def path(tmp_path):
-    return tmp_path / "run" / "api.sock"
-
-
-@pytest.fixture
 def server(gateway, path):
     with serving(gateway, path, "127.0.0.1:0") as server:
         yield server
@@ -79,9 +69,9 @@ def test_the_socket_of_a_dead_daemon_is_taken_over(gateway, path):
 
 
 def test_the_socket_of_a_live_daemon_is_refused(server, path):
-    with pytest.raises(SocketError, match=r"another nat64d answers here") as refused, serving(FakeGateway(), path):
+    with pytest.raises(SocketError, match=r"another nat64d is running") as refused, serving(FakeGateway(), path):
         pass
-    assert str(refused.value) == f"{path}: another nat64d answers here; stop it or name another in [api] socket"
+    assert str(refused.value) == f"{path}: another nat64d is running; stop it or set another [api] socket"
     assert Client(str(path)).document("/v1/status")["state"] == "ready"
 
 
@@ -91,7 +81,7 @@ def test_the_socket_of_a_daemon_too_busy_to_accept_is_refused(gateway, path):
         busy.bind(str(path))
         busy.listen(0)
         waiting.connect(str(path))
-        with pytest.raises(SocketError, match="another nat64d answers here"), serving(gateway, path):
+        with pytest.raises(SocketError, match="another nat64d is running"), serving(gateway, path):
             pass
     assert path.exists()
 
@@ -108,7 +98,7 @@ def test_an_impossible_path_is_one_sentence(gateway, tmp_path):
     for impossible in (tmp_path / ("x" * 200), tmp_path / "file" / "api.sock"):
         (tmp_path / "file").touch()
         with (
-            pytest.raises(SocketError, match="cannot make the control socket: ") as refused,
+            pytest.raises(SocketError, match="cannot create the control socket: ") as refused,
             serving(gateway, impossible),
         ):
             pass
@@ -129,7 +119,7 @@ def test_a_taken_http_port_is_a_warning(gateway, path, caplog):
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         with serving(gateway, path, address) as server:
             status = Client(str(path)).document("/v1/status")
-    warning = f"[api] http = {address}: address already in use; running without metrics until restarted"
+    warning = f"[api] http = {address}: address already in use; no metrics until nat64d is restarted."
     assert (server.http, server.warnings) == ("", [warning])
     assert (status["http"], status["warnings"]) == (None, [warning])
     assert warning in caplog.text

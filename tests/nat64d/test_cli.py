@@ -11,10 +11,12 @@ import pytest
 from typer.testing import CliRunner
 
 import nat64d
-from nat64d import defaults
-from nat64d.cli import app
-from nat64d.config import dump, load
+from nat64d.cli.app import app
+from nat64d.config import defaults
+from nat64d.config.errors import Problem
+from nat64d.config.load import dump, load
 from nat64d.config.warnings import warnings
+from nat64d.host import checks
 from tests.nat64d.fake_gateway import FakeGateway, serving, session
 
 ROOT = Path(__file__).parents[2]
@@ -138,7 +140,7 @@ def test_counters_are_those_that_counted(path):
         "\n"
         "OUTCOME      QUERIES  RFC         HELP\n"
         "cached             5  1035 7.4    Answered from the cache.\n"
-        "synthesised        7  6147 5.1.7  AAAA records made from A records, or the other way round (dns46).\n"
+        "synthesised        7  6147 5.1.7  Answered with AAAA records made from A records, or A from AAAA (dns46).\n"
         "\n"
         "EVENT        COUNT  HELP\n"
         "bib_created      1  BIB entries opened.\n"
@@ -268,7 +270,7 @@ def stub(monkeypatch):
 
 
 def test_run_hands_on_the_file_and_the_exit_code(stub, tmp_path, monkeypatch):
-    calls = stub("nat64d.daemon")
+    calls = stub("nat64d.gateway.run")
     assert run("run", "-c", tmp_path / "x.toml").exit_code == 7
     monkeypatch.setattr(defaults, "CONFIG_FILE", tmp_path / "none.toml")
     assert run("run").exit_code == 7
@@ -278,7 +280,7 @@ def test_run_hands_on_the_file_and_the_exit_code(stub, tmp_path, monkeypatch):
 
 
 def test_replay_hands_on_everything(stub, tmp_path):
-    calls = stub("nat64d.replay.replay")
+    calls = stub("nat64d.offline.replay")
     first, second, golden = tmp_path / "in.pcap", tmp_path / "in.pcap1", tmp_path / "golden.pcap"
     assert run("replay", first).exit_code == 7
     assert run("replay", first, second, "-c", "x.toml", "-o", "out.pcap", "--expect", golden, "--json").exit_code == 7
@@ -289,38 +291,52 @@ def test_replay_hands_on_everything(stub, tmp_path):
 
 
 def test_demo(stub):
-    calls = stub("nat64d.demo")
+    calls = stub("nat64d.cli.demo")
     assert run("demo").exit_code == 7
     assert calls == [()]
 
 
 def test_check_prints_what_is_in_effect_and_it_loads_back(tmp_path):
     config = tmp_path / "nat64d.toml"
-    config.write_text('pool6 = "2001:db8:64::/96"\n[[pool4]]\naddresses = "192.0.2.1"\n')
-    result = run("check", "-c", config)
+    config.write_text('pool6 = "64:ff9b::/96"\n[[pool4]]\naddresses = "192.0.2.1"\n')
+    result = run("check", "--file-only", "-c", config)
     assert (result.exit_code, result.stderr) == (0, "")
-    assert 'pool6 = "2001:db8:64::/96"' in result.stdout
+    assert 'pool6 = "64:ff9b::/96"' in result.stdout
     config.write_text(result.stdout)
-    assert run("check", "-c", config).stdout == result.stdout
+    assert run("check", "--file-only", "-c", config).stdout == result.stdout
 
 
-def test_check_warns_and_is_content(tmp_path):
+def test_check_exits_with_0_when_there_are_only_warnings(tmp_path):
     config = tmp_path / "nat64d.toml"
-    config.write_text('pool6 = "2001:db8:64::/96"\n[[pool4]]\naddresses = "10.0.0.1"\n')
-    result = run("check", "-c", config)
+    config.write_text('pool6 = "64:ff9b::/96"\n[[pool4]]\naddresses = "10.0.0.1"\n')
+    result = run("check", "--file-only", "-c", config)
     assert (result.exit_code, result.stdout) == (0, dump(load(config)))
     assert result.stderr == "".join(f"warning: {warning}\n" for warning in warnings(load(config)))
     assert result.stderr.count("\n") == 1
 
 
-def test_check_tells_all_problems_one_a_line(tmp_path):
+def test_check_prints_every_mistake_on_a_line_and_exits_with_2(tmp_path):
     config = tmp_path / "nat64d.toml"
     config.write_text('pool6 = "2001:db8::/95"\n[[pool4]]\naddresses = "x"\n[timeouts]\nudp = -1\n')
-    result = run("check", "-c", config)
-    assert (result.exit_code, result.stdout) == (1, "")
+    result = run("check", "--file-only", "-c", config)
+    assert (result.exit_code, result.stdout) == (2, "")
     lines = result.stderr.splitlines()
     assert len(lines) == 3
     assert all(line.startswith(f"{config}: ") for line in lines)
+    assert run("check", "-c", config).stderr == result.stderr
+
+
+HOST_PROBLEM = Problem("x.toml", "[host] masquerade", '"wan0"', "expected an interface")
+
+
+def test_check_looks_at_this_host_too_and_exits_with_1_if_the_file_does_not_fit(tmp_path, monkeypatch):
+    config = tmp_path / "nat64d.toml"
+    config.write_text('pool6 = "64:ff9b::/96"\n[[pool4]]\naddresses = "192.0.2.1"\n')
+    monkeypatch.setattr(checks, "check_host", lambda effective, file: checks.Report([HOST_PROBLEM], [HOST_PROBLEM]))
+    result = run("check", "-c", config)
+    assert (result.exit_code, result.stdout) == (1, dump(load(config)))
+    assert result.stderr == f"warning: {HOST_PROBLEM}\n{HOST_PROBLEM}\n"
+    assert run("check", "--file-only", "-c", config).stderr == ""
 
 
 def test_version():
@@ -331,7 +347,7 @@ def test_no_command_is_usage_and_help_names_the_exit_codes():
     assert run().exit_code == 2
     result = run("-h")
     assert result.exit_code == 0
-    assert "Exit codes: 0 good, 1 found something wrong, 2 usage, 3 daemon not" in result.stdout
+    assert "Exit codes: 0 good, 1 found something wrong, 2 wrong usage or configuration," in result.stdout
 
 
 # As processes.
@@ -340,7 +356,7 @@ def test_no_command_is_usage_and_help_names_the_exit_codes():
 @pytest.mark.parametrize("words", ASKING, ids=lambda words: words[0])
 def test_asking_imports_nothing_heavy(words, path):
     code = (
-        "import sys; from nat64d.cli import app\n"
+        "import sys; from nat64d.cli.app import app\n"
         "assert 'pydantic' not in sys.modules  # typer may bring it when it runs\n"
         f"app([*{words}, '--socket', '{path}'], standalone_mode=False)\n"
         f"sys.exit(' '.join(m for m in {HEAVY} if m in sys.modules) or 0)"

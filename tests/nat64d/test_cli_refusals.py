@@ -1,17 +1,29 @@
 """How commands refuse: one sentence on standard error, and the exit code that says whose fault it is."""
 
+import re
 import socket
 import threading
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
-from nat64d.cli import app
-from nat64d.control.gateway import BusyError
+from nat64d.cli.app import app
+from nat64d.control.rows import BusyError
+from nat64d.exitcode import ExitCode
 from tests.nat64d.fake_gateway import FakeGateway, serving
 
+ROOT = Path(__file__).parents[2]
 PACKET = "2001:db8::1 > 64:ff9b::192.0.2.1 udp 5000 53"
 ASKING = (("status",), ("counters",), ("sessions",), ("bib",), ("pools",), ("explain", PACKET, "--live"))
+CONFIGURED = (
+    ("run",),
+    ("check",),
+    ("replay", ROOT / "pcaps/ping_from_ipv6.pcap"),
+    ("explain", PACKET),
+    ("dns64", "trace", "www.example"),
+    ("export", "bind"),
+)
 
 
 @pytest.fixture
@@ -29,13 +41,39 @@ def run(*arguments):
     return CliRunner().invoke(app, [str(argument) for argument in arguments], prog_name="nat64d")
 
 
+@pytest.mark.parametrize("words", CONFIGURED, ids=lambda words: words[0])
+def test_a_wrong_configuration_is_2_and_a_line_for_each_mistake(words, tmp_path):
+    file = tmp_path / "wrong.toml"
+    file.write_text('pool6 = "2001:db8::/95"\npool7 = "2001:db8::/96"\n[tun]\nmtu = 9\n')
+    result = run(*words, "-c", file)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert re.findall(r"^(.*): (\S+ ?\S*) = ", result.stderr, re.MULTILINE) == [
+        (str(file), "pool6"),
+        (str(file), "pool7"),
+        (str(file), "[tun] mtu"),
+    ]
+
+
+@pytest.mark.parametrize("words", CONFIGURED, ids=lambda words: words[0])
+def test_a_configuration_that_cannot_be_read_is_2(words, tmp_path):
+    result = run(*words, "-c", tmp_path / "none.toml")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr == f"{tmp_path}/none.toml: expected a readable file: No such file or directory\n"
+
+
+def test_systemd_does_not_restart_what_a_restart_cannot_help():
+    unit = (ROOT / "config/systemd/nat64d.service").read_text("utf-8")
+    (codes,) = re.findall("^RestartPreventExitStatus=(.*)$", unit, re.MULTILINE)
+    assert codes.split() == [str(int(ExitCode.USAGE))]
+
+
 @pytest.mark.parametrize("words", ASKING, ids=lambda words: words[0])
 def test_nobody_on_the_socket_is_3_and_one_sentence(words, tmp_path):
     result = run(*words, "--socket", tmp_path / "none.sock")
     assert (result.exit_code, result.stdout) == (3, "")
     assert result.stderr == (
         f"nat64d: {tmp_path}/none.sock: no daemon answers here; "
-        "start it, or name its socket with --socket or its file with -c\n"
+        "start it, or give its socket with --socket or its configuration with -c\n"
     )
 
 
@@ -44,7 +82,7 @@ def test_an_impossible_socket_is_3(name, why, tmp_path):
     (tmp_path / "file").touch()
     result = run("status", "--socket", tmp_path / name)
     assert result.exit_code == 3
-    assert f"{name}: {why}; name another socket with --socket or its file with -c" in result.stderr
+    assert f"{name}: {why}; give another socket with --socket or a configuration with -c" in result.stderr
 
 
 def test_a_socket_of_others_is_3_and_says_whose_member_to_be(tmp_path, monkeypatch):
@@ -54,7 +92,7 @@ def test_a_socket_of_others_is_3_and_says_whose_member_to_be(tmp_path, monkeypat
     monkeypatch.setattr("nat64d.control.client._UnixConnection.connect", refuse)
     result = run("status", "--socket", tmp_path / "api.sock")
     assert result.exit_code == 3
-    assert result.stderr.endswith("api.sock: permission denied; use sudo, or become a member of the socket's group\n")
+    assert result.stderr.endswith("api.sock: permission denied; use sudo, or join the group of the socket\n")
 
 
 def test_a_socket_that_only_listens_is_3(tmp_path, monkeypatch):
@@ -86,7 +124,7 @@ def test_a_stranger_on_the_socket_is_3(answer, tmp_path):
         result = run("status", "--socket", tmp_path / "api.sock")
         thread.join(10)
     assert result.exit_code == 3
-    assert "api.sock: something else than nat64d answers here; " in result.stderr
+    assert "api.sock: another program than nat64d answers here; " in result.stderr
 
 
 def test_a_daemon_still_starting_is_3_for_listings(path, gateway):
@@ -97,19 +135,19 @@ def test_a_daemon_still_starting_is_3_for_listings(path, gateway):
 
 def test_a_packet_that_cannot_be_explained_now_is_1(path, gateway):
     def busy(_):
-        raise BusyError("another packet is being explained: try again when it is")
+        raise BusyError("another explain request is running; try again in a moment")
 
     gateway.explain = busy
     result = run("explain", PACKET, "--live", "--socket", path)
     assert (result.exit_code, result.stdout) == (1, "")
-    assert result.stderr == "nat64d: another packet is being explained: try again when it is\n"
+    assert result.stderr == "nat64d: another explain request is running; try again in a moment\n"
 
 
 def test_a_fault_in_the_daemon_is_1(path, gateway):
     gateway.pools = lambda: 1 / 0
     result = run("pools", "--socket", path)
     assert result.exit_code == 1
-    assert result.stderr == "nat64d: GET /v1/pools: a fault in the daemon; its log says more\n"
+    assert result.stderr == "nat64d: GET /v1/pools: internal error; see the log of the daemon\n"
 
 
 @pytest.mark.parametrize(
@@ -122,10 +160,10 @@ def test_a_fault_in_the_daemon_is_1(path, gateway):
         (("sessions", "--limit", "0"), "--limit"),
         (("status", "--wait", "-1"), "--wait"),
         (("sessions", "-c", "/nowhere.toml"), "/nowhere.toml"),
-        (("pools", "-c", __file__, "--socket", "/x"), "-c and --socket may name two daemons; give one of them"),
+        (("pools", "-c", __file__, "--socket", "/x"), "-c and --socket both name a daemon; give only one of them"),
         (("replay",), "IN.pcap"),
         (("explain", PACKET, "--socket", "/x"), "--socket names a running daemon; give --live with it"),
-        (("explain", PACKET, "--live", "-c", __file__, "--socket", "/x"), "-c and --socket may name two daemons"),
+        (("explain", PACKET, "--live", "-c", __file__, "--socket", "/x"), "-c and --socket both name a daemon"),
         (("explain", "hello", "--live"), "'hello' is no packet: expected 'SOURCE > DESTINATION udp"),
         (("explain", "/nowhere.pcap:1", "--live"), "/nowhere.pcap does not exist: expected "),
         (("frobnicate",), "frobnicate"),

@@ -10,7 +10,7 @@ from scapy.layers.inet6 import IPv6, IPv6ExtHdrFragment
 
 from nat64d.dataplane.coalesce import COUNT, SEGMENTS, begin, joins, new_pending, payload_of, seal
 from translator.packet.virtio import GSO_UDP, NEEDS_CSUM, VNET_HEADER, clear
-from translator.pipeline import HEADROOM, SLOT
+from translator.tables.gateway import HEADROOM, SLOT
 
 FAMILIES = {
     4: lambda: IP(src="192.0.2.1", dst="198.51.100.7", flags="DF", ttl=63, id=7),

@@ -12,9 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
-from nat64d import defaults
-from nat64d.config import Config, ConfigError, dump, load, loads
-from nat64d.config.models import Clat, Dns64, Eam, Forward, Health, Pool4, Section, Service, ZeroChecksumPorts
+from nat64d.config import defaults
+from nat64d.config.errors import ConfigError
+from nat64d.config.load import dump, load, loads
+from nat64d.config.models import Clat, Config, Dns64, Eam, Forward, Pool4, Section, ZeroChecksumPorts
 from nat64d.config.warnings import warnings
 
 ROOT = Path(__file__).parents[2]
@@ -31,7 +32,7 @@ addresses = "192.0.2.1/32"
 def test_the_built_in_default_masquerades_a_private_pool():
     config = load(None)
     assert config.pool6 == IPv6Network("64:ff9b::/96")
-    assert [(str(pool.first), str(pool.last)) for pool in config.pool4] == [("169.254.64.0", "169.254.64.15")]
+    assert [str(pool.range) for pool in config.pool4] == ["169.254.64.0-169.254.64.15"]
     assert config.host.masquerade == "auto"
     assert config.tun.ipv4 == IPv4Address("169.254.64.254")
     assert warnings(config) == []
@@ -48,11 +49,11 @@ def test_a_file_with_its_own_pool_is_not_masqueraded_and_has_no_address_of_its_o
 def test_pool4_in_numbers():
     config = loads(MINIMAL + "[[pool4]]\naddresses = '198.51.100.1-198.51.100.9'\nports = '80'\nprotocols = ['udp']\n")
     whole, part = config.pool4
-    assert (whole.first, whole.last) == (IPv4Address("192.0.2.1"), IPv4Address("192.0.2.1"))
-    assert (whole.port_first, whole.port_last, whole.protocols) == (1024, 65535, ("tcp", "udp", "icmp"))
+    assert str(whole.range) == "192.0.2.1-192.0.2.1"
+    assert (whole.port_range, whole.protocols) == ((1024, 65535), ("tcp", "udp", "icmp"))
     assert whole.source is None
-    assert (part.first, part.last) == (IPv4Address("198.51.100.1"), IPv4Address("198.51.100.9"))
-    assert (part.port_first, part.port_last, part.protocols) == (80, 80, ("udp",))
+    assert str(part.range) == "198.51.100.1-198.51.100.9"
+    assert (part.port_range, part.protocols) == ((80, 80), ("udp",))
 
 
 def test_the_customer_side_in_numbers():
@@ -74,8 +75,19 @@ def test_the_prefix_of_the_provider_is_discovered_unless_it_is_given():
 def test_forward_in_numbers():
     row = "[[forward]]\nprotocol = 'icmp'\nipv4 = '192.0.2.2:7'\nipv6 = '[2001:db8::1]:65535'\n"
     (entry,) = loads(MINIMAL + row).forward
-    assert (entry.protocol, entry.address4, entry.port4) == ("icmp", IPv4Address("192.0.2.2"), 7)
-    assert (entry.address6, entry.port6) == (IPv6Address("2001:db8::1"), 65535)
+    assert (entry.protocol, entry.protocols) == ("icmp", ("icmp",))
+    assert entry.end4 == (IPv4Address("192.0.2.2"), 7, 7)
+    assert entry.end6 == (IPv6Address("2001:db8::1"), 65535, 65535)
+
+
+def test_forward_of_ranges_and_protocols_in_numbers():
+    row = "[[forward]]\nprotocol = ['tcp', 'udp']\nipv4 = '192.0.2.2:10000-20000'\nipv6 = '[2001:db8::1]:1-10001'\n"
+    config = loads(MINIMAL + row)
+    (entry,) = config.forward
+    assert entry.protocols == ("tcp", "udp")
+    assert (entry.end4.first, entry.end4.last, entry.end4.size) == (10000, 20000, 10001)
+    assert (entry.end6.first, entry.end6.last, entry.end6.size) == (1, 10001, 10001)
+    assert loads(dump(config)) == config
 
 
 @pytest.mark.parametrize(
@@ -131,8 +143,8 @@ def test_pools_may_share_an_address_by_port_and_a_port_by_protocol():
     assert len(loads('pool6 = "64:ff9b::/96"\n' + text).pool4) == 3
 
 
-def test_4096_pool4_addresses_are_accepted():
-    assert loads(MINIMAL.replace("192.0.2.1/32", "198.18.0.0/20")).pool4[0].last == IPv4Address("198.18.15.255")
+def test_rfc6888_req_3_65536_pool4_addresses_are_accepted():
+    assert loads(MINIMAL.replace("192.0.2.1/32", "198.18.0.0/16")).pool4[0].range.size == 65536
 
 
 def test_a_forward_may_lie_in_pool4_and_differ_from_another_by_protocol_only():
@@ -151,13 +163,13 @@ def test_a_configuration_cannot_be_changed():
 WARNED = [
     ("192.0.2.1", "off", ""),
     ("10.1.0.0/24", "auto", ""),
-    ("10.1.0.0/24", "off", 'is private and [host] masquerade = "off": only a further NAT lets answers return.'),
+    ("10.1.0.0/24", "off", 'is private, but [host] masquerade = "off": without another NAT no answers come back.'),
     (
         "100.63.255.0-100.64.0.0",
         "off",
-        'is private and [host] masquerade = "off": only a further NAT lets answers return.',
+        'is private, but [host] masquerade = "off": without another NAT no answers come back.',
     ),
-    ("192.0.2.1", "eth0", 'is public, yet [host] masquerade = "eth0" hides it behind this host.'),
+    ("192.0.2.1", "eth0", 'is public, but [host] masquerade = "eth0" replaces it with an address of this host.'),
 ]
 
 
@@ -167,6 +179,36 @@ def test_what_is_probably_not_meant_is_said(addresses, masquerade, expected):
     assert warnings(loads(text)) == ([f'[[pool4]] addresses = "{addresses}" {expected}'] if expected else [])
 
 
+PRIVATE = ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10"]
+
+
+@pytest.mark.parametrize(
+    ("pool6", "more", "reached"),
+    [
+        ("64:ff9b::/96", "", []),
+        ("64:ff9b::/96", "strict_well_known_prefix = false\n", PRIVATE),
+        ("2001:db8:64::/96", "", PRIVATE),
+        ("64:ff9b:1::/96", f"translation.denylist4 = {PRIVATE[:2]}\n", PRIVATE[2:]),
+        ("64:ff9b:1::/96", "translation.denylist4 = ['10.0.0.0/9', '10.128.0.0/10']\n", PRIVATE),
+        ("64:ff9b:1::/96", f"translation.denylist4 = {PRIVATE}\n", []),
+        ("64:ff9b:1::/96", "translation.denylist4 = ['0.0.0.0/1', '128.0.0.0/1']\n", []),
+    ],
+)
+def test_rfc6052_3_1_private_addresses_under_another_prefix_raise_a_warning(pool6, more, reached):
+    expected = (
+        f"pool6 = {pool6} also stands for private addresses, so IPv6 hosts reach what this host reaches in "
+        f"{', '.join(reached)}. Add to [translation] denylist4 what they must not reach."
+    )
+    assert warnings(loads(more + MINIMAL.replace("64:ff9b::/96", pool6))) == ([expected] if reached else [])
+
+
+@pytest.mark.parametrize(
+    "text", ["[dns64]\nlisten = ['[::1]:53']\n", '[clat]\nipv6 = "2001:db8:1::464"\nplat = "2001:db8:64::/96"\n']
+)
+def test_who_carries_no_packets_to_private_addresses_is_not_warned_of_them(text):
+    assert not any("private" in warning for warning in warnings(loads(f'pool6 = "2001:db8:64::/96"\n{text}')))
+
+
 @pytest.mark.parametrize(
     ("prefix", "private"),
     [("203.0.113.0/24", False), ("10.9.0.0/24", True), ("100.127.255.0/24", True), ("172.32.0.0/24", False)],
@@ -174,8 +216,8 @@ def test_what_is_probably_not_meant_is_said(addresses, masquerade, expected):
 def test_rfc6791_3_1_private_sources_of_errors_raise_a_warning(prefix, private):
     told = warnings(loads(f'{MINIMAL}[translation]\nrfc6791_ipv4 = ["203.0.113.99", "{prefix}"]\n'))
     expected = (
-        f"[translation] rfc6791_ipv4 has private addresses, {prefix}: networks that filter them will miss ICMP errors "
-        "(RFC 6791 section 3.1)."
+        f"[translation] rfc6791_ipv4 has private addresses, {prefix}: networks that filter such sources do not get "
+        "these ICMP errors (RFC 6791 section 3.1)."
     )
     assert told == ([expected] if private else [])
 
@@ -195,6 +237,17 @@ def test_a_name_server_for_everybody_is_warned_of(clients, told):
     sentences = warnings(loads(f"{MINIMAL}[dns64]\nclients = {clients}\n"))
     assert len(sentences) == told
     assert all("open resolver" in sentence for sentence in sentences)
+
+
+@pytest.mark.parametrize(
+    ("http", "told"),
+    [("127.0.0.1:6464", 0), ("127.9.9.9:1", 0), ("[::1]:6464", 0), ("", 0), ("[::]:6464", 1), ("192.0.2.1:6464", 1)],
+)
+def test_a_monitoring_listener_for_other_hosts_is_warned_of(http, told):
+    sentences = warnings(loads(f'{MINIMAL}[api]\nhttp = "{http}"\n'))
+    assert [sentence.startswith(f'[api] http = "{http}": other hosts can read') for sentence in sentences] == [
+        True
+    ] * told
 
 
 def test_the_reference_holds_nothing_but_defaults():
@@ -217,7 +270,7 @@ def test_the_reference_has_every_key_with_a_comment_above():
 
 def tables() -> dict[str, type[BaseModel]]:
     """The sections of the file; those of absent features have no default to ask."""
-    rows: dict[str, type[BaseModel]] = {"pool4": Pool4, "eam": Eam, "forward": Forward, "service": Service}
+    rows: dict[str, type[BaseModel]] = {"pool4": Pool4, "eam": Eam, "forward": Forward}
     defaults = {name: field.default for name, field in Config.model_fields.items()}
     present = {name: type(default) for name, default in defaults.items() if isinstance(default, Section)}
     return rows | present | {"clat": Clat, "dns64": Dns64}
@@ -227,15 +280,11 @@ def keys_without_table() -> set[str]:
     return set(Config.model_fields) - set(tables())
 
 
-def test_the_reference_with_every_line_in_force_wants_only_what_is_not_supported_yet():
+def test_the_reference_with_every_line_in_force_contradicts_itself_in_clat_only():
     text = all_of_the_reference()
-    assert set(tomllib.loads(text)["service"][0]["health"]) == set(Health.model_fields)
     with pytest.raises(ConfigError) as caught:
         loads(text)
-    complaints = [problem for problem in caught.value.problems if problem.key not in {"[clat]", "pool6"}]
-    assert {problem.expected.partition(": ")[2] for problem in complaints} == {"not supported yet"}
-    assert len(complaints) == 1
-    assert len(caught.value.problems) == 3, "a customer side has no sessions, and the prefix of the provider"
+    assert [problem.key for problem in caught.value.problems] == ["pool6", "[clat]"], "a customer side has no sessions"
 
 
 def all_of_the_reference() -> str:
@@ -291,20 +340,19 @@ def test_what_is_dumped_loads_to_an_equal_configuration(first, ports, sections):
 def test_every_key_can_be_dumped():
     config = Config.model_validate(tomllib.loads(all_of_the_reference()))
     assert Config.model_validate(tomllib.loads(dump(config))) == config
-    assert "health = { tcp = true, interval = 5, timeout = 2, rise = 2, fall = 3 }" in dump(config)
 
 
 def test_a_dump_reads_like_a_file():
     lines = dump(load(None)).splitlines()
-    assert lines[:7] == [
+    assert lines[:6] == [
         'pool6 = "64:ff9b::/96"',
         "strict_well_known_prefix = true",
         "",
         "[[pool4]]",
         'addresses = "169.254.64.0/28"',
         'ports = "1024-65535"',
-        'protocols = ["tcp", "udp", "icmp"]',
     ]
+    assert "eam = []" not in lines, "no rows, no table"
 
 
 # Where clients look
@@ -331,7 +379,7 @@ def test_a_file_without_a_usable_socket_leaves_the_default(tmp_path, text):
 @pytest.mark.parametrize(
     ("module", "unwanted"),
     [
-        ("nat64d.defaults", ["pydantic", "numba", "numpy", "aiohttp"]),
+        ("nat64d.config.defaults", ["pydantic", "numba", "numpy", "aiohttp"]),
         ("nat64d.config", ["numba", "numpy", "aiohttp", "rich"]),
     ],
 )

@@ -6,7 +6,9 @@ from ipaddress import IPv4Network, IPv6Network
 
 import pytest
 
-from nat64d.config import Config, ConfigError, dump, loads
+from nat64d.config.errors import ConfigError
+from nat64d.config.load import dump, loads
+from nat64d.config.models import Config
 from nat64d.config.warnings import warnings
 
 POOL6 = 'pool6 = "64:ff9b::/96"\n'
@@ -63,36 +65,36 @@ def test_what_is_left_out_is_left_out(text):
     config = loads(text)
     assert isinstance(config, Config)
     alone = text == POOL6
-    assert [warning.startswith("pool6 is 64:ff9b::/96 and there is nothing") for warning in warnings(config)] == (
+    assert [warning.startswith("pool6 is 64:ff9b::/96 and there is no [[pool4]]") for warning in warnings(config)] == (
         [True] if alone else []
     ), "RFC 6052 section 3.1: no host of ours has an address under it"
     assert (len(config.pool4), len(config.eam)) == (text.count("[[pool4]]"), text.count("[[eam]]"))
 
 
-ONE_ROW = "expected a prefix with one [[eam]]"
+TAKEN = "expected a prefix that is not mapped yet; an earlier row maps"
 OUTSIDE_POOL6 = "expected IPv6 hosts outside pool6, 64:ff9b::/96"
 REFUSED = {
     "rfc7757_3_2_fewer_suffix_bits_in_ipv6_than_in_ipv4": (
         eam("198.51.100.0/24", "2001:db8:1::/121"),
-        ['[[eam]] #1 ipv6 = "2001:db8:1::/121": expected at least 8 bits behind the prefix, not 7'],
+        ['[[eam]] #1 ipv6 = "2001:db8:1::/121": expected at least 8 host bits, as many as ipv4 has, not 7'],
     ),
     "one_ipv6_address_for_many": (
         eam("0.0.0.0/0", "2001:db8::1"),
-        ['[[eam]] #1 ipv6 = "2001:db8::1": expected at least 32 bits behind the prefix, not 0'],
+        ['[[eam]] #1 ipv6 = "2001:db8::1": expected at least 32 host bits, as many as ipv4 has, not 0'],
     ),
     "rfc7757_5_an_ipv4_prefix_twice": (
         eam("198.51.100.10", "2001:db8:1::10") + eam("198.51.100.10/32", "2001:db8:1::11"),
-        [f'[[eam]] #2 ipv4 = "198.51.100.10/32": {ONE_ROW}; 198.51.100.10/32 has an earlier one'],
+        [f'[[eam]] #2 ipv4 = "198.51.100.10/32": {TAKEN} 198.51.100.10/32'],
     ),
     "rfc7757_5_an_ipv6_prefix_twice": (
         eam("198.51.100.10", "2001:db8:1::10") + eam("198.51.100.11", "2001:db8:1::10"),
-        [f'[[eam]] #2 ipv6 = "2001:db8:1::10": {ONE_ROW}; 2001:db8:1::10/128 has an earlier one'],
+        [f'[[eam]] #2 ipv6 = "2001:db8:1::10": {TAKEN} 2001:db8:1::10/128'],
     ),
     "the_same_row_twice": (
         eam("198.51.100.10", "2001:db8:1::10") * 2,
         [
-            f'[[eam]] #2 ipv4 = "198.51.100.10": {ONE_ROW}; 198.51.100.10/32 has an earlier one',
-            f'[[eam]] #2 ipv6 = "2001:db8:1::10": {ONE_ROW}; 2001:db8:1::10/128 has an earlier one',
+            f'[[eam]] #2 ipv4 = "198.51.100.10": {TAKEN} 198.51.100.10/32',
+            f'[[eam]] #2 ipv6 = "2001:db8:1::10": {TAKEN} 2001:db8:1::10/128',
         ],
     ),
     "in_pool6": (
@@ -124,13 +126,13 @@ REFUSED = {
     ),
     "a_key_of_another_section": (
         eam("198.51.100.10", "2001:db8:1::10") + 'protocol = "tcp"\n',
-        ['[[eam]] #1 protocol = "tcp": expected a known key; protocol belongs in [[forward]] or in [[service]]'],
+        ['[[eam]] #1 protocol = "tcp": unknown key; protocol belongs in [[forward]]'],
     ),
     "only_the_last_of_three_rows": (
         eam("198.51.100.10", "2001:db8:1::10")
         + eam("198.51.100.11", "2001:db8:1::11")
         + eam("198.51.100.0/24", "2001:db8:2::/128"),
-        ['[[eam]] #3 ipv6 = "2001:db8:2::/128": expected at least 8 bits behind the prefix, not 0'],
+        ['[[eam]] #3 ipv6 = "2001:db8:2::/128": expected at least 8 host bits, as many as ipv4 has, not 0'],
     ),
 }
 
@@ -142,7 +144,7 @@ def test_rows_that_are_refused_and_the_words_for_it(text, expected):
 
 def test_rfc7757_4_2_1_simple_hairpinning_needs_the_prefix():
     text = eam("198.51.100.10", "2001:db8:1::10") + '[translation]\neam_hairpin = "simple"\n'
-    expected = '"off" without pool6: "simple" writes every IPv4 source under it'
+    expected = '"intrinsic" or "off" without pool6: "simple" writes every IPv4 source under it'
     assert complaints(text) == [f'[translation] eam_hairpin = "simple": expected {expected}']
     assert loads(POOL6 + text).translation.eam_hairpin == "simple"
 

@@ -1,4 +1,5 @@
-"""RFC 7050: what prefix an answer means, what is done without one, when it is asked for again; without a network."""
+"""RFC 7050: which prefix an answer means, when the question is repeated, and what happens without an answer; without a
+network."""
 
 import asyncio
 import socket
@@ -14,36 +15,29 @@ import dns.resolver
 import dns.rrset
 import pytest
 
-from nat64d import daemon
-from nat64d.config import loads
-from nat64d.discovery import (
-    NAME,
-    WELL_KNOWN,
-    Answer,
+from nat64d.config.load import loads
+from nat64d.gateway import host_resolver
+from nat64d.gateway import run as daemon
+from nat64d.gateway.clat_prefix import (
+    Addresses,
     DiscoveryError,
     Found,
     ask,
-    ask_resolver,
     change_of,
     discover,
     prefixes_in,
 )
-from nat64d.live import Live
-from translator.static.rfc6052 import LENGTHS, OCTETS
+from nat64d.gateway.host_resolver import HostResolver
+from nat64d.gateway.state import Live
+from tests.reference import addresses as reference
 
+NAME, WELL_KNOWN = "ipv4only.arpa.", (IPv4Address("192.0.0.170"), IPv4Address("192.0.0.171"))
 WKP, OTHER = IPv6Network("64:ff9b::/96"), IPv6Network("2001:db8:122:344::/64")
 
 
 def embedded(prefix: str | IPv6Network, *addresses: str | IPv4Address) -> list[IPv6Address]:
     """The addresses a DNS64 makes of IPv4 ones, those of the well-known name unless told."""
-    network = IPv6Network(prefix)
-    made = []
-    for address in map(IPv4Address, addresses or WELL_KNOWN):
-        octets = bytearray(network[0].packed)
-        for at, octet in zip(OCTETS[LENGTHS.index(network.prefixlen)], address.packed, strict=True):
-            octets[at] = octet
-        made.append(IPv6Address(bytes(octets)))
-    return made
+    return [reference.embed(IPv6Network(prefix), IPv4Address(address)) for address in addresses or WELL_KNOWN]
 
 
 @pytest.mark.parametrize(
@@ -68,8 +62,9 @@ def test_rfc7050_3_a_prefix_that_holds_one_of_the_addresses_itself(prefix):
     assert prefixes_in(embedded(prefix)) == (IPv6Network(prefix),)
 
 
-def test_rfc7050_3_an_address_that_leaves_a_choice_says_nothing():
-    assert prefixes_in(embedded("2001:db8:c000:aa::/96", WELL_KNOWN[0])) == ()
+@pytest.mark.parametrize("prefix", ["2001:db8:c000:aa::/96", "2001:dbc0:0:aa00::/96"])
+def test_rfc7050_3_an_address_that_holds_the_well_known_one_twice_shows_no_prefix_alone(prefix):
+    assert prefixes_in(embedded(prefix, WELL_KNOWN[0])) == ()
 
 
 @pytest.mark.parametrize(
@@ -88,52 +83,86 @@ def test_rfc7050_3_what_is_no_prefix(address):
 class Network:
     """A resolver that gives these answers one after the other, and a clock that only notes how long was waited."""
 
-    def __init__(self, *answers: Answer | str) -> None:
+    def __init__(self, *answers: Addresses | str) -> None:
         self.answers = list(answers)
-        self.slept: list[float] = []
+        self.waited = [0.0]  # seconds before each question
         self.said: list[str] = []
+        self.other_network_after = float("inf")  # seconds of waiting
 
-    async def resolve(self) -> Answer:
+    async def ask(self) -> Addresses:
+        self.waited.append(0)
         answer = self.answers.pop(0)
         if isinstance(answer, str):
             raise DiscoveryError(answer)
         return answer
 
     async def sleep(self, seconds: float) -> None:
-        self.slept.append(seconds)
+        self.waited[-1] += seconds
+
+    def servers(self) -> list[str]:
+        return ["::1" if sum(self.waited) < self.other_network_after else "::2"]
+
+    def change(self, ttl: int) -> IPv6Network:
+        """The prefix that takes the place of WKP, which holds for so many seconds."""
+        return asyncio.run(change_of(WKP, ttl, self, self.said.append, self.sleep))
+
+    def found(self) -> Found:
+        """The first prefix there is."""
+        return asyncio.run(discover(self, self.said.append, self.sleep))
 
 
-def answer(*prefixes: IPv6Network, ttl: int = 300) -> Answer:
-    return Answer(tuple(address for prefix in prefixes for address in embedded(prefix)), ttl)
+def answer(*prefixes: IPv6Network, ttl: int = 300) -> Addresses:
+    return Addresses(tuple(address for prefix in prefixes for address in embedded(prefix)), ttl)
 
 
-NO_DNS64 = Answer((), 0)
+NO_DNS64 = Addresses((), 0)
+ODD = IPv6Address("2001:db8::1")
 
 
 def test_rfc7050_3_without_an_answer_it_is_asked_again_ever_more_slowly():
-    network = Network("no answer", NO_DNS64, *["no answer"] * 6, Answer((IPv6Address("2001:db8::1"),), 9), answer(WKP))
-    found = asyncio.run(discover(network.resolve, network.said.append, network.sleep))
-    assert found == Found((WKP,), 300)
-    assert network.slept == [1, 2, 4, 8, 16, 32, 60, 60, 60]
+    network = Network("no answer", NO_DNS64, *["no answer"] * 6, Addresses((ODD,), 9), answer(WKP))
+    assert network.found() == Found((WKP,), 300)
+    assert network.waited[:-1] == [0, 1, 2, 4, 8, 16, 32, 60, 60, 60]
     waiting = "waiting for the prefix of the provider's NAT64: "
     assert network.said[:2] + network.said[-1:] == [
-        f"{waiting}no answer",
-        f"{waiting}the resolver knows no IPv6 address of ipv4only.arpa., so it does no DNS64",
-        f"{waiting}no NAT64 prefix in 2001:db8::1, the addresses of ipv4only.arpa.",
+        f"{waiting}no answer; asking again in 1 s",
+        f"{waiting}the resolver knows no IPv6 address of ipv4only.arpa., so it is no DNS64; asking again in 2 s",
+        f"{waiting}no NAT64 prefix in 2001:db8::1, the addresses of ipv4only.arpa.; asking again in 60 s",
     ]
 
 
-@pytest.mark.parametrize(("ttl", "kept"), [(0, 60), (59, 60), (61, 61), (86400, 86400), (2**31 - 1, 86400)])
-def test_rfc7050_3_an_answer_is_good_for_its_ttl_within_reason(ttl, kept):
-    assert asyncio.run(ask(Network(answer(WKP, ttl=ttl)).resolve)) == Found((WKP,), kept)
+@pytest.mark.parametrize("useless", [(), (ODD,)], ids=["negative", "no_prefix"])
+@pytest.mark.parametrize(("ttl", "waited"), [(900, 900), (86400, 86400), (2**31, 86400), (0, 1)])
+def test_rfc7050_3_the_ttl_of_a_negative_answer_is_obeyed(useless, ttl, waited):
+    network = Network(Addresses(useless, ttl), answer(WKP))
+    assert network.found() == Found((WKP,), 300)
+    assert network.waited[:-1] == [0, waited]
 
 
-def test_rfc7050_3_the_prefix_is_asked_for_again_when_the_ttl_is_over():
+@pytest.mark.parametrize(("ttl", "kept"), [(0, 0), (59, 59), (86400, 86400), (2**31 - 1, 86400)])
+def test_rfc7050_3_an_answer_holds_for_its_ttl_and_a_day_at_most(ttl, kept):
+    assert asyncio.run(ask(Network(answer(WKP, ttl=ttl)))) == Found((WKP,), kept)
+
+
+@pytest.mark.parametrize(("ttl", "waited"), [(0, 10), (15, 10), (21, 11), (300, 290), (86400, 86390)])
+def test_rfc7050_3_the_question_is_repeated_ten_seconds_before_the_ttl_ends(ttl, waited):
+    network = Network(answer(OTHER))
+    assert network.change(ttl) == OTHER
+    assert network.waited[:-1] == [waited]
+
+
+def test_rfc7050_3_no_answer_is_no_change_nor_is_another_prefix_beside_ours():
     network = Network(answer(WKP, ttl=100), "no answer", answer(OTHER, WKP, ttl=200), NO_DNS64, answer(OTHER))
-    other = asyncio.run(change_of(WKP, 300, network.resolve, network.said.append, network.sleep))
-    assert other == OTHER
-    assert network.slept == [300, 100, 1, 200, 1], "no answer is no change, nor is a second prefix beside ours"
+    assert network.change(300) == OTHER
+    assert network.waited[:-1] == [290, 90, 1, 190, 1]
     assert network.answers == []
+
+
+def test_in_another_network_no_ttl_is_waited_for():
+    network = Network(Addresses((), 86400), answer(WKP))
+    network.other_network_after = 25
+    assert network.found() == Found((WKP,), 300)
+    assert network.waited[:-1] == [0, 30]
 
 
 # The resolver of the host
@@ -176,6 +205,10 @@ records: dict[str, list[str]] = {}
 def reply(query: dns.message.Message) -> dns.message.Message:
     response = dns.message.make_response(query)
     response.flags |= dns.flags.RA
+    if records.get("SOA"):
+        ttl, minimum = records["SOA"]
+        soa = f"ns.arpa. admin.arpa. 1 1 1 1 {minimum}"
+        response.authority.append(dns.rrset.from_text("arpa.", int(ttl), "IN", "SOA", soa))
     if "rcode" in records:
         response.set_rcode(dns.rcode.from_text(records["rcode"][0]))
     elif records["AAAA"]:
@@ -186,19 +219,21 @@ def reply(query: dns.message.Message) -> dns.message.Message:
 def test_rfc7050_3_the_question_asks_for_synthesis(queries):
     records.clear()
     records["AAAA"] = [str(address) for address in embedded(WKP)]
-    addresses, ttl = asyncio.run(ask_resolver())
+    addresses, ttl = asyncio.run(HostResolver().ask())
     assert (sorted(addresses), ttl) == (embedded(WKP), 77)
     (query,) = queries
     assert query.question[0].to_text() == f"{NAME} IN AAAA"
     assert not query.flags & dns.flags.CD
+    assert not query.ednsflags & dns.flags.DO  # RFC 8880 section 7.1: the answer is not validated
     assert query.flags & dns.flags.RD
 
 
-@pytest.mark.parametrize("told", [{"AAAA": []}, {"rcode": ["NXDOMAIN"]}], ids=["no_data", "nxdomain"])
-def test_rfc7050_3_no_address_means_no_dns64(queries, told):
+@pytest.mark.parametrize("said", [{"AAAA": []}, {"rcode": ["NXDOMAIN"]}], ids=["no_data", "nxdomain"])
+@pytest.mark.parametrize(("soa", "ttl"), [([], 0), (["120", "900"], 120), (["900", "120"], 120)])
+def test_rfc7050_3_no_address_means_no_dns64_for_the_ttl_of_the_answer(queries, said, soa, ttl):
     records.clear()
-    records.update(told)
-    assert asyncio.run(ask_resolver()) == NO_DNS64
+    records.update(said | {"SOA": soa})
+    assert asyncio.run(HostResolver().ask()) == Addresses((), ttl)
 
 
 @pytest.mark.parametrize("rcode", ["SERVFAIL", "REFUSED"])
@@ -206,16 +241,32 @@ def test_a_resolver_that_fails_is_a_sentence(queries, rcode):
     records.clear()
     records["rcode"] = [rcode]
     with pytest.raises(DiscoveryError, match=rf"no answer about ipv4only\.arpa\. .*{rcode}"):
-        asyncio.run(ask_resolver())
+        asyncio.run(HostResolver().ask())
 
 
-def test_a_host_without_resolver_is_a_sentence(monkeypatch):
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (dns.resolver.NoResolverConfiguration, "/etc/resolv.conf names no server"),
+        (ValueError, "/etc/resolv.conf has a line that cannot be understood"),
+        (dns.resolver.LifetimeTimeout(timeout=1.0, errors=[]), "no server of /etc/resolv.conf answered within "),
+    ],
+)
+def test_a_host_without_resolver_is_a_sentence(monkeypatch, error, reason):
     def unconfigured() -> None:
-        raise dns.resolver.NoResolverConfiguration
+        raise error
 
     monkeypatch.setattr(dns.asyncresolver, "Resolver", unconfigured)
-    with pytest.raises(DiscoveryError, match=r"no answer about ipv4only\.arpa\."):
-        asyncio.run(ask_resolver())
+    with pytest.raises(DiscoveryError, match=rf"no answer about ipv4only\.arpa\. \({reason}"):
+        asyncio.run(HostResolver().ask())
+    assert HostResolver().servers() == ()
+
+
+def test_the_name_servers_of_the_host_are_those_of_resolv_conf(monkeypatch, tmp_path):
+    (tmp_path / "resolv.conf").write_text("nameserver 192.0.2.53\nnameserver 2001:db8::53\n")
+    real = dns.asyncresolver.Resolver
+    monkeypatch.setattr(dns.asyncresolver, "Resolver", lambda: real(tmp_path / "resolv.conf"))
+    assert HostResolver().servers() == ["192.0.2.53", "2001:db8::53"]
 
 
 # The daemon
@@ -244,37 +295,38 @@ async def find(live: Live, notes: Notes, stopped: bool = False) -> bool:
 
 def test_the_daemon_says_what_it_waits_for_and_takes_the_first_prefix(monkeypatch, caplog):
     caplog.set_level("INFO")
-    monkeypatch.setattr("nat64d.discovery.FIRST_PAUSE", 0)
-    monkeypatch.setattr(daemon, "ask_resolver", Network("no answer", answer(OTHER, WKP)).resolve)
+    monkeypatch.setattr("nat64d.gateway.clat_prefix.FIRST_PAUSE", 0)
+    monkeypatch.setattr(host_resolver, "HostResolver", lambda: Network("no answer", answer(OTHER, WKP)))
     live, notes = Live(loads(CLAT)), Notes()
     assert asyncio.run(find(live, notes))
     assert live.config.pool6 == OTHER
-    assert notes.lines == [
-        "STATUS=waiting for the prefix of the provider's NAT64: no answer",
-        "EXTEND_TIMEOUT_USEC=120000000",
-    ]
+    assert notes.lines == ["STATUS=discovering the provider's NAT64 prefix", "EXTEND_TIMEOUT_USEC=60000000"]
+    assert live.state == "waiting for the prefix of the provider's NAT64: no answer; asking again in 0 s"
     said = [record.getMessage() for record in caplog.records]
-    assert said[-2:] == [f"prefix of the provider's NAT64: {OTHER}, for 300 s", f"not used: {WKP}"]
+    assert said[-2:] == [
+        f"The provider's NAT64 prefix is {OTHER}, for 300 s",
+        f"The provider has more NAT64 prefixes, which are not used: {WKP}",
+    ]
 
 
 def test_the_daemon_asks_nobody_for_a_prefix_it_was_given(monkeypatch):
-    monkeypatch.setattr(daemon, "ask_resolver", Network().resolve)
+    monkeypatch.setattr(host_resolver, "HostResolver", Network)
     live, notes = Live(loads(f'{CLAT}plat = "{WKP}"\n')), Notes()
     assert not asyncio.run(find(live, notes))
     assert (live.config.pool6, notes.lines) == (WKP, [])
 
 
 def test_the_daemon_can_be_stopped_while_it_waits(monkeypatch):
-    monkeypatch.setattr(daemon, "ask_resolver", Network("no answer").resolve)
+    monkeypatch.setattr(host_resolver, "HostResolver", lambda: Network("no answer"))
     live = Live(loads(CLAT))
     assert not asyncio.run(find(live, Notes(), stopped=True))
     assert live.config.pool6 is None
 
 
 def test_an_address_inside_the_prefix_is_refused(monkeypatch):
-    monkeypatch.setattr(daemon, "ask_resolver", Network(answer(OTHER)).resolve)
+    monkeypatch.setattr(host_resolver, "HostResolver", lambda: Network(answer(OTHER)))
     live = Live(loads(CLAT.replace("2001:db8:1::464", str(embedded(OTHER, "192.0.2.1")[0]))))
-    with pytest.raises(DiscoveryError, match=f"is in the prefix of the provider's NAT64, {OTHER}"):
+    with pytest.raises(DiscoveryError, match=f"is inside the provider's NAT64 prefix {OTHER}: choose"):
         asyncio.run(find(live, Notes()))
 
 
@@ -282,7 +334,9 @@ def test_another_prefix_ends_the_daemon_so_that_it_is_started_anew():
     async def watch() -> str | None:
         change = asyncio.get_running_loop().create_future()
         change.set_result(OTHER)
-        return await daemon._watch(Live(loads(CLAT)), asyncio.Event(), change)
+        return await daemon._watch(Live(loads(f'{CLAT}plat = "{WKP}"\n')), asyncio.Event(), change)
 
-    sentence = f"the prefix of the provider's NAT64 is {OTHER} now: to be started anew with it"
-    assert asyncio.run(watch()) == sentence
+    assert asyncio.run(watch()) == (
+        f"The provider's NAT64 prefix changed from {WKP} to {OTHER}; exiting (code 1) so that the service manager "
+        "restarts nat64d with the new one."
+    )

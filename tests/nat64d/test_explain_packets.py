@@ -7,9 +7,9 @@ from scapy.layers.inet import ICMP, IP, TCP, UDP
 from scapy.layers.inet6 import ICMPv6EchoReply, ICMPv6EchoRequest, IPv6, IPv6ExtHdrFragment
 from scapy.packet import Packet, Raw
 
-from nat64d.replay import explain as explaining
-from nat64d.replay.capture import CaptureError
-from nat64d.replay.packet_text import PacketError, packets
+from nat64d.explain import command as explaining
+from nat64d.explain.packet_text import PacketError, packets
+from nat64d.offline.capture import CaptureError
 from tests.scenarios import PCAPS
 
 CONFIG = PCAPS / "nat64d.toml"
@@ -91,7 +91,7 @@ REFUSED = {
     ENDS6 + "udp 1 2 len 65528": "a payload of 65536 octets: expected a len that leaves at most 65535",
     ENDS6 + "udp 1 2 df": "'df' in IPv6: expected it in IPv4 only",
     "none.pcap:1": "none.pcap does not exist: expected 'SOURCE > DESTINATION udp",
-    f"{PCAPS}/README.md:1": "README.md is no capture: expected pcap or pcapng",
+    f"{PCAPS}/README.md:1": "README.md is not a capture: expected pcap or pcapng",
     f"{PCAPS}:1": "cannot be read: Is a directory",
     f"{PCAPS}/hairpin_udp.pcap:0": "hairpin_udp.pcap:0 is no packet: expected a number from 1 on",
     f"{PCAPS}/hairpin_udp.pcap:99": "hairpin_udp.pcap:99 is no packet: expected a number up to ",

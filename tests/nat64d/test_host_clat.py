@@ -5,9 +5,10 @@ from collections.abc import Callable
 
 import pytest
 
-from nat64d.config import Config, loads
-from nat64d.dataplane.host import Host, HostError
+from nat64d.config.load import loads
+from nat64d.config.models import Config
 from nat64d.dataplane.tun import open_tun
+from nat64d.host.host import Host, HostError
 from tests.nat64d.hosts import GATEWAY, LOG, addresses, fixtures, gateway, journal, killed_gateway
 from tests.nat64d.netns import ip, snapshot
 from tests.nat64d.netns import sysctl as parameter
@@ -33,9 +34,9 @@ def clat(tmp_path) -> Configure:
 @pytest.fixture
 def uplink(server):
     """The uplink has IPv6 as well."""
-    ip("address", "add", "2001:db8:1::2/64", "dev", "eth0")
+    ip("address", "add", "2001:db8:1::2/64", "dev", "eth0", "nodad")
     with server:
-        ip("address", "add", f"{NEIGHBOUR6}/64", "dev", "far0")
+        ip("address", "add", f"{NEIGHBOUR6}/64", "dev", "far0", "nodad")
     assert wait_for(lambda: "local 2001:db8:1::2 " in ip("-6", "route", "show", "table", "local"))  # a moment later
     return server
 
@@ -74,7 +75,7 @@ def test_native_ipv4_is_preferred_while_it_is_there(uplink, clat):
     ip("route", "del", "default")
     ip("route", "add", "default", "via", "192.0.2.1", "metric", "20600")
     with gateway(clat()) as (_, _, lines):
-        assert any(line.endswith("; the one by eth0 is preferred") for line in lines)
+        assert any(line.endswith("; the one through eth0 takes precedence") for line in lines)
         assert "dev eth0" in way("198.51.100.1")
         ip("route", "del", "default", "via", "192.0.2.1", "metric", "20600")
         assert "dev nat64" in way("198.51.100.1")
@@ -89,13 +90,14 @@ def test_the_mtu_of_the_route_is_that_of_the_device_less_the_longer_header(names
 
 def test_the_ipv6_address_leads_to_the_device_and_the_provider_s_prefix_does_not(uplink, clat):
     with gateway(clat()):
-        assert f"{CLAT6} dev nat64" in ip("-6", "route", "show", "proto", "64")
+        ours = ip("-6", "route", "show", "proto", "64").splitlines()
+        assert [line.split()[:3] for line in ours] == [[CLAT6, "dev", "nat64"]]
         assert "64:ff9b::" not in ip("-6", "route", "show", "table", "all")
 
 
 def test_a_neighbour_finds_the_ipv6_address(uplink, clat):
     with gateway(clat()) as (_, _, lines):
-        assert f"neighbour discovery on eth0 is answered for {CLAT6}" in lines
+        assert f"Neighbour discovery for {CLAT6} is answered on eth0" in lines
         mac = ip("-brief", "link", "show", "eth0").split()[2]
         with uplink:
             probe = ("-6", "neighbour", "get", CLAT6, "dev", "far0")
@@ -113,8 +115,8 @@ def test_an_address_behind_a_router_needs_no_neighbour(uplink, clat):
 
 def test_without_sysctls_the_command_is_said(uplink, clat):
     with gateway(clat("[host]\nsysctls = false\n")) as (_, _, lines):
-        mend = "sysctl -w net.ipv6.conf.eth0.proxy_ndp=1"
-        assert f"nobody on eth0 will find {CLAT6}: '{mend}' mends it" in lines
+        remedy = "sysctl -w net.ipv6.conf.eth0.proxy_ndp=1"
+        assert f"Hosts on eth0 cannot resolve {CLAT6} (neighbour discovery): run '{remedy}'" in lines
         assert parameter("net/ipv6/conf/eth0/proxy_ndp") == "0"
 
 
@@ -131,11 +133,39 @@ def test_a_network_behind_this_host_keeps_its_addresses(uplink, clat):
         assert "2001:db8:4::/64 dev nat64" in ip("-6", "route", "show", "proto", "64")
 
 
+def test_rfc7756_3_2_this_host_is_a_router_for_the_network_behind_it(uplink, clat):
+    assert parameter("net/ipv4/ip_forward") == "0"
+    with gateway(clat(ipv4="192.168.7.0/24", ipv6="2001:db8:4::/64")):
+        assert parameter("net/ipv4/ip_forward") == "1"
+        ip("route", "del", "default", "via", "192.0.2.1")
+        ip("link", "add", "lan0", "type", "veth", "peer", "name", "node0")
+        ip("address", "add", "192.168.7.1/24", "dev", "lan0")
+        ip("link", "set", "lan0", "up")
+        assert "dev nat64" in ip("route", "get", "198.51.100.1", "from", "192.168.7.9", "iif", "lan0")
+
+
 def test_an_address_that_the_host_has_stays_where_it_is(uplink, clat):
     with gateway(clat(ipv4=GATEWAY)):
         assert addresses("nat64") == ["fd6e:6174:3634::1/128"]
         ip("route", "del", "default", "via", "192.0.2.1")
         assert f"dev nat64 src {GATEWAY}" in way("198.51.100.1")
+
+
+@pytest.mark.parametrize("other", ["192.0.0.1", "192.0.0.2", "192.0.0.7"])
+def test_rfc7335_4_a_second_user_of_the_block_is_refused(uplink, clat, other):
+    ip("address", "add", f"{other}/32", "dev", "eth0")
+    assert refusal(clat()) == (
+        f"[clat] ipv4 = 192.0.0.1: eth0 has {other}, and only one program of a host may use 192.0.0.0/29 (RFC 7335): "
+        "stop that one, or choose a private address."
+    )
+    with gateway(clat(ipv4="10.9.9.1")):
+        assert "10.9.9.1/32" in addresses("nat64")
+
+
+def test_rfc7335_4_what_lies_beside_the_block_is_no_second_user(uplink, clat):
+    ip("address", "add", "192.0.0.8/32", "dev", "eth0")
+    with gateway(clat()):
+        assert "192.0.0.1/32" in addresses("nat64")
 
 
 @pytest.mark.parametrize("prepare", ["nothing", "everything_is_there"])
@@ -176,13 +206,13 @@ def refusal(config: Config) -> str:
 
 
 def test_an_ipv6_address_of_this_host_is_refused(uplink, clat):
-    sentence = "[clat] ipv6 = 2001:db8:1::2 is an address of this host: choose one that nobody has."
+    sentence = "[clat] ipv6 = 2001:db8:1::2 is an address of this host: choose an unused one."
     assert refusal(clat(ipv6="2001:db8:1::2")) == sentence
 
 
 def test_a_default_route_of_the_same_metric_is_not_replaced(uplink, clat):
     ip("route", "add", "default", "via", "192.0.2.1", "metric", "65536")
-    assert refusal(clat()).startswith("There is an IPv4 default route of metric 65536 already: remove it, or set")
+    assert refusal(clat()).startswith("There is already an IPv4 default route with metric 65536: remove it, or set")
 
 
 def test_rfc7757_a_row_of_all_ipv4_stands_for_the_internet_and_not_for_this_host(server, tmp_path):

@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from nat64d.config import Config
+from nat64d.config.models import Config
 from tests.nat64d.hosts import fixtures, gateway, journal
 from tests.nat64d.netns import snapshot
 from tests.nat64d.netns import sysctl as parameter
@@ -45,7 +45,7 @@ def test_a_journal_of_another_user_does_not(namespace, config, caplog):
     with gateway(config):
         pass
     assert parameter("net/ipv4/ip_forward") == "1"
-    assert "is not ours" in caplog.text
+    assert "belongs to another user" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def test_a_journal_that_is_a_link_is_not_followed(namespace, config, tmp_path, c
     with gateway(config):
         pass
     assert (tmp_path / "elsewhere").read_text() == "precious"
-    assert "is not read" in caplog.text
+    assert "Cannot read" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -98,4 +98,4 @@ def test_a_line_of_the_journal_that_makes_no_sense_is_said(namespace, config, ca
     leave_journal(config, ["address", "not an address", None])
     with gateway(config):
         pass
-    assert "could not put back address not an address" in caplog.text
+    assert "Could not undo the change of address not an address" in caplog.text

@@ -2,8 +2,9 @@
 
 import pytest
 
-from nat64d.config import loads
-from nat64d.dataplane import nft
+from nat64d.config.load import loads
+from nat64d.host import nft
+from nat64d.host.checks import check_host
 from tests.nat64d.hosts import SERVER, fixtures, gateway, rules
 from tests.nat64d.netns import ip, run
 
@@ -19,7 +20,7 @@ def test_masquerade_is_a_table_of_our_own(server, config):
         assert "table ip nat64d_nat64" in run("nft", "list", "tables")
         assert "type nat hook postrouting priority srcnat; policy accept;" in run("nft", "list", "ruleset")
         assert host.masquerade == ["eth0"]
-        assert "masquerade: 169.254.64.0/28, 169.254.64.254/32 behind the address of eth0" in lines
+        assert "Masquerade: 169.254.64.0/28, 169.254.64.254/32 behind the address of eth0" in lines
     assert host.masquerade == []
     assert run("nft", "list", "ruleset") == ""
 
@@ -58,8 +59,9 @@ def test_other_tables_are_left_alone(server, config):
 
 def test_without_a_default_route_there_is_no_masquerade(server, config):
     ip("route", "del", "default")
-    with gateway(config) as (_, host, lines):
-        assert "no IPv4 default route: running without masquerade" in lines
+    (warning,) = check_host(config, "x.toml").warnings
+    assert warning.complaint.startswith("expected an IPv4 default route; without one nothing is masqueraded.")
+    with gateway(config) as (_, host, _lines):
         assert host.masquerade == []
         assert rules() == []
 

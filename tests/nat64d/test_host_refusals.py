@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from nat64d.config import Config, loads
-from nat64d.dataplane import nft
-from nat64d.dataplane.host import Host, HostError
+from nat64d.config.models import Config
 from nat64d.dataplane.tun import open_tun
-from tests.nat64d.hosts import GATEWAY, HOLDER, LOG, fixtures, gateway
+from nat64d.host import nft
+from nat64d.host.host import Host, HostError
+from tests.nat64d.hosts import HOLDER, LOG, fixtures
 from tests.nat64d.netns import ip, snapshot
 from tests.nat64d.netns import sysctl as parameter
 
@@ -32,18 +32,13 @@ def refusal(config: Config) -> str:
 
 def test_a_route_of_somebody_else_is_not_replaced(server, config):
     ip("-6", "route", "add", "64:ff9b::/96", "dev", "eth0")
-    assert refusal(config).startswith("A route for 64:ff9b::/96 leads to eth0 already: remove it, or")
+    assert refusal(config).startswith("There is already a route for 64:ff9b::/96, which leads to eth0: remove it, or")
 
 
 def test_a_black_hole_of_somebody_else_is_not_replaced(server, config):
     ip("route", "add", "blackhole", "169.254.64.0/28")
-    assert refusal(config).startswith("A route for 169.254.64.0/28 leads nowhere already: remove it, or")
-
-
-def test_an_address_of_the_host_in_the_pool_is_said(server, text):
-    config = loads(text.replace("169.254.64.0/28", f"{GATEWAY}/32"))
-    with gateway(config) as (_, _, lines):
-        assert any(line.startswith(f"{GATEWAY} is an address of this host (eth0)") for line in lines)
+    sentence = "There is already a route for 169.254.64.0/28, which discards packets: remove it, or"
+    assert refusal(config).startswith(sentence)
 
 
 def test_a_kernel_without_nftables_is_said(server, config, monkeypatch, caplog):
@@ -55,7 +50,7 @@ def test_a_kernel_without_nftables_is_said(server, config, monkeypatch, caplog):
 
 
 def test_a_device_that_is_not_there_is_said(namespace, config):
-    with pytest.raises(HostError, match="TUN device nat64 is not there"):
+    with pytest.raises(HostError, match="TUN device nat64 does not exist"):
         Host(config, "nat64", LOG).setup()
 
 
@@ -84,9 +79,9 @@ def test_a_read_only_proc_sys_is_said_with_the_command_to_paste(namespace, text,
     before = snapshot()
     done = in_read_only_proc_sys(tmp_path / "nat64d.toml")
     assert done.stderr.splitlines()[-1] == (
-        "nat64d.dataplane.host.HostError: Cannot set net.ipv6.conf.default.accept_ra to 2 (Read-only file system): run "
+        "nat64d.host.host.HostError: Cannot set net.ipv6.conf.default.accept_ra to 2 (Read-only file system): run "
         "'sysctl -w net.ipv6.conf.default.accept_ra=2 net.ipv6.conf.all.forwarding=1 net.ipv4.ip_forward=1' "
-        "where it is allowed, then start again."
+        "where that is permitted, then start nat64d again."
     )
     assert snapshot() == before
 
@@ -108,5 +103,5 @@ def test_without_the_capability_the_sentence_says_so(namespace, text, tmp_path):
     command = [*drop, sys.executable, "-c", HOLDER, str(tmp_path / "nat64d.toml")]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
     assert done.stderr.splitlines()[-1] == (
-        "nat64d.dataplane.host.HostError: No permission to set up nat64: run as root or with CAP_NET_ADMIN."
+        "nat64d.host.host.HostError: No permission to set up nat64: run as root or with CAP_NET_ADMIN."
     )

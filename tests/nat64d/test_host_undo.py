@@ -6,11 +6,11 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from pyroute2.netlink.exceptions import NetlinkError
 
-from nat64d.config import loads
-from nat64d.dataplane import host as module
-from nat64d.dataplane import nft, rtnetlink, sysctl
-from nat64d.dataplane.host import Host, HostError
+from nat64d.config.load import loads
 from nat64d.dataplane.tun import open_tun
+from nat64d.host import host as module
+from nat64d.host import nft, rtnetlink, sysctl
+from nat64d.host.host import Host, HostError
 from tests.nat64d.hosts import (
     LOG,
     existing_device,
@@ -78,7 +78,7 @@ def test_undo_says_what_it_cannot_put_back_and_goes_on(server, config, caplog, m
     with gateway(config):
         monkeypatch.setattr(module.sysctl, "restore", refuse)
     assert [record.getMessage() for record in caplog.records] == [
-        "could not put back sysctl net/ipv4/ip_forward: Permission denied"
+        "Could not undo the change of sysctl net/ipv4/ip_forward: Permission denied"
     ]
     monkeypatch.undo()
     parameter("net/ipv4/ip_forward", 0)

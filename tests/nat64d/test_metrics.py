@@ -7,7 +7,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse_classic
 
 from nat64d.control.metrics import Exposition
-from nat64d.dns64.outcome import Outcome
+from nat64d.dns64.message.endings import Ending
 from tests.nat64d.fake_gateway import FakeGateway, serving
 
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
@@ -18,7 +18,7 @@ SAMPLES = [
     ("nat64d_uptime_seconds", {}, 3723.25),
     ("nat64d_ready", {}, 1),
     ("nat64d_warnings", {}, 0),
-    *(("nat64d_dns64_queries_total", {"outcome": str(o)}, QUERIES.get(str(o), 0)) for o in Outcome),
+    *(("nat64d_dns64_queries_total", {"outcome": str(o)}, QUERIES.get(str(o), 0)) for o in Ending),
     ("nat64d_dns64_server_asked_total", {"server": "192.0.2.53:53"}, 14),
     ("nat64d_dns64_server_failed_total", {"server": "192.0.2.53:53"}, 1),
     ("nat64d_dns64_server_seconds", {"server": "192.0.2.53:53"}, 0.0125),

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from nat64d.replay.capture import SECOND, CaptureError, Reader
-from nat64d.replay.replay import main
+from nat64d.offline.capture import SECOND, CaptureError, Reader
+from nat64d.offline.replay import main
 from tests.nat64d.test_replay_captures import (
     FOUR,
     SIX,
@@ -36,8 +36,8 @@ def file(tmp_path: Path) -> Path:
 
 NG = section() + interface(101) + enhanced(0, 0, SIX)
 BAD_CAPTURES = {
-    "nothing": (b"", "is no capture: expected pcap or pcapng"),
-    "text": (b"hello world\n", "is no capture: expected pcap or pcapng"),
+    "nothing": (b"", "is not a capture: expected pcap or pcapng"),
+    "text": (b"hello world\n", "is not a capture: expected pcap or pcapng"),
     "a part of the file header": (header(101)[:23], "is cut off: it ends within a record, at octet 23"),
     "a part of a record header": (header(101) + b"\0" * 15, "is cut off: it ends within a record, at octet 39"),
     "no packet": (header(101) + record(SIX)[:16], "is cut off: it ends within a record, at octet 40"),
@@ -46,20 +46,22 @@ BAD_CAPTURES = {
         f"is cut off: it ends within a record, at octet {39 + len(SIX)}",
     ),
     "a giant": (header(101) + b"\xff" * 16, "is damaged: a record of 4294967295 octets at octet 40"),
-    "wireless": (header(105) + record(SIX), "has link type 105: expected one of 0, 1, 12, 101, "),
+    "wireless": (
+        header(105) + record(SIX),
+        "has link type 105, IEEE802_11 (wireless), which nat64d does not read: capture on ",
+    ),
     "a part of a block": (NG[:-4], f"is cut off: it ends within a record, at octet {len(NG) - 4}"),
     "a block without its second length": (NG[:-4] + b"\1\2\3\4", f"is damaged at octet {len(NG)}"),
     "no byte order": (section()[:8] + b"abcd" + section()[12:], "is damaged at octet "),
-    "a tiny block": (NG + struct.pack("<II", 6, 8), f"is damaged: a record of -4 octets at octet {len(NG) + 8}"),
     "a packet of no interface": (section() + enhanced(0, 0, SIX), "is damaged at octet "),
     "a simple packet of no interface": (section() + simple(SIX), "is damaged at octet "),
     "more packet than block": (section() + interface(101) + enhanced(0, 0, SIX, size=99), "is damaged at octet "),
     "an interface of two octets": (section() + block(1, b""), "is damaged at octet "),
     "an option without value": (section() + interface(101, (9, b"")), "is damaged at octet "),
-    "half a magic": (header(101)[:3], "is no capture: expected pcap or pcapng"),
-    "compressed": (b"\x1f\x8b\x08\x00" + bytes(100), "is no capture: expected pcap or pcapng"),
-    "snoop": (b"snoop\0\0\0" + bytes(100), "is no capture: expected pcap or pcapng"),
-    "the magic of another record header": (header(101, 0xA1B2CD34), "is no capture: expected pcap or pcapng"),
+    "half a magic": (header(101)[:3], "is not a capture: expected pcap or pcapng"),
+    "compressed": (b"\x1f\x8b\x08\x00" + bytes(100), "is not a capture: expected pcap or pcapng"),
+    "snoop": (b"snoop\0\0\0" + bytes(100), "is not a capture: expected pcap or pcapng"),
+    "the magic of another record header": (header(101, 0xA1B2CD34), "is not a capture: expected pcap or pcapng"),
     "the magic alone": (header(101)[:4], "is cut off: it ends within a record, at octet 4"),
     "an archaic version": (
         struct.pack("<IHHiIII", 0xA1B2C3D4, 1, 2, 0, 0, 65535, 101),
@@ -77,19 +79,13 @@ BAD_CAPTURES = {
         header(101) + struct.pack("<IIII", 1, 0, 1 << 31, 1 << 31),
         "is damaged: a record of 2147483648 octets at octet 40",
     ),
-    "a part of the second packet": (
-        header(101) + record(SIX) + record(FOUR)[:-3],
-        f"is cut off: it ends within a record, at octet {24 + 16 + len(SIX) + 16 + len(FOUR) - 3}",
+    "USB": (
+        header(189) + record(SIX),
+        "has link type 189, USB_LINUX, which nat64d does not read: it carries no IP packets",
     ),
-    "USB": (header(189) + record(SIX), "has link type 189: expected one of 0, 1, 12, 101, "),
-    "PPP over pcapng": (section() + interface(9) + enhanced(0, 0, SIX), "has link type 9: expected one of "),
-    "a block above all memory": (NG + struct.pack("<II", 6, 0xFFFFFFF0), "is damaged: a record of 4294967268 octets"),
-    "a block of no octets": (NG + bytes(8), "is damaged: a record of -12 octets at octet "),
-    "a packet before its section": (enhanced(0, 0, SIX), "is no capture: expected pcap or pcapng"),
-    "the packet of an interface of the section before": (
-        NG + section() + enhanced(0, 0, SIX),
-        "is damaged at octet ",
-    ),
+    "FDDI over pcapng": (section() + interface(10) + enhanced(0, 0, SIX), "has link type 10, FDDI, which nat64d "),
+    "one without a name": (header(147) + record(SIX), "has link type 147, which nat64d does not read: cut its header"),
+    "a packet before its section": (enhanced(0, 0, SIX), "is not a capture: expected pcap or pcapng"),
     "an old packet of no interface": (section() + block(2, bytes(20)), "is damaged at octet "),
     "an old packet larger than its block": (
         section() + interface(101) + block(2, struct.pack("<HHIIII", 0, 0, 0, 0, 99, 99) + SIX),
@@ -98,6 +94,59 @@ BAD_CAPTURES = {
     "a packet block of four octets": (section() + interface(101) + block(6, b"abcd"), "is damaged at octet "),
     "a clock offset of four octets": (section() + interface(101, (14, b"abcd")), "is damaged at octet "),
 }
+
+
+# A packet can be read, then no more.
+BROKEN_CAPTURES = {
+    "a tiny block": (NG + struct.pack("<II", 6, 8), f"is damaged: a record of -4 octets at octet {len(NG) + 8}"),
+    "a part of the second packet": (
+        header(101) + record(SIX) + record(FOUR)[:-3],
+        f"is cut off: it ends within a record, at octet {24 + 16 + len(SIX) + 16 + len(FOUR) - 3}",
+    ),
+    "a block above all memory": (NG + struct.pack("<II", 6, 0xFFFFFFF0), "is damaged: a record of 4294967268 octets"),
+    "a block of no octets": (NG + bytes(8), "is damaged: a record of -12 octets at octet "),
+    "the packet of an interface of the section before": (
+        NG + section() + enhanced(0, 0, SIX),
+        "is damaged at octet ",
+    ),
+    "another link type": (
+        section() + interface(101) + interface(10) + enhanced(0, 0, SIX) + enhanced(1, 0, SIX),
+        "has link type 10, FDDI, which nat64d does not read: ",
+    ),
+}
+
+
+@pytest.mark.parametrize(("octets", "sentence"), BROKEN_CAPTURES.values(), ids=list(BROKEN_CAPTURES))
+def test_a_capture_that_breaks_off_has_totals_a_sentence_and_1(file, capsys, octets, sentence):
+    file.write_bytes(octets)
+    output = file.with_name("out.pcap")
+    assert main([file], CONFIG, output, None, False) == 1
+    told = capsys.readouterr()
+    assert told.err.startswith(f"nat64d: {file} {sentence}")
+    assert told.err.endswith("; packets before that: 1\n")
+    assert told.err.count("\n") == 1
+    assert told.out.splitlines()[1].split()[:2] == ["translated", "1"]
+    assert len(read(output)) == 1
+    assert main([file], CONFIG, None, None, True) == 1
+    assert capsys.readouterr().out.endswith('{"totals": {"translated": 1}}\n')
+    assert main([PING], CONFIG, None, file, False) == 2
+
+
+def test_after_a_capture_that_is_cut_off_the_next_one_follows(file, capsys):
+    file.write_bytes(header(101) + record(SIX) + record(SIX)[:-3])
+    second = write(file.with_name("second.pcap"), [(2 * SECOND, SIX)])
+    assert main([file, second], CONFIG, None, None, False) == 1
+    told = capsys.readouterr()
+    assert told.out.splitlines()[1].split()[:2] == ["translated", "2"]
+    sentence = f"is cut off: it ends within a record, at octet {24 + 32 + 2 * len(SIX) - 3}"
+    assert told.err == f"nat64d: {file} {sentence}; packets before that: 1\n"
+
+
+def test_after_a_capture_that_is_damaged_nothing_follows(file, capsys):
+    file.write_bytes(header(101) + record(SIX) + b"\xff" * 16)
+    second = write(file.with_name("second.pcap"), [(2 * SECOND, SIX)])
+    assert main([file, second], CONFIG, None, None, False) == 1
+    assert capsys.readouterr().out.splitlines()[1].split()[:2] == ["translated", "1"]
 
 
 @pytest.mark.parametrize(("octets", "sentence"), BAD_CAPTURES.values(), ids=list(BAD_CAPTURES))
@@ -116,8 +165,8 @@ def test_a_bad_capture_is_one_sentence_and_2(file, capsys, octets, sentence):
         (PCAPS, "cannot be read: Is a directory"),
         (PCAPS / "none.pcap", "cannot be read: No such file or directory"),
         (PING / "none.pcap", "cannot be read: Not a directory"),
-        (Path("/dev/null"), "is no capture: expected pcap or pcapng"),
-        (Path("/dev/zero"), "is no capture: expected pcap or pcapng"),
+        (Path("/dev/null"), "is not a capture: expected pcap or pcapng"),
+        (Path("/dev/zero"), "is not a capture: expected pcap or pcapng"),
     ],
     ids=str,
 )
@@ -142,13 +191,14 @@ def test_a_pipe_is_a_capture_like_any_other(file, capsys):
     assert capsys.readouterr().err.endswith(": the same\n")
 
 
-def test_a_pipe_that_breaks_off_is_one_sentence_and_2(file, capsys):
+def test_a_pipe_that_breaks_off_has_totals_and_1(file, capsys):
     octets = PING.read_bytes()[:-1]
     writer = through_a_pipe(file, octets)
-    assert main([file], CONFIG, None, None, False) == 2
+    assert main([file], CONFIG, None, None, False) == 1
     writer.join(10)
-    sentence = f"is cut off: it ends within a record, at octet {len(octets)}"
-    assert capsys.readouterr().err == f"nat64d: {file} {sentence}\n"
+    told = capsys.readouterr()
+    assert told.err.startswith(f"nat64d: {file} is cut off: it ends within a record, at octet {len(octets)}; ")
+    assert told.out.startswith("VERDICT ")
 
 
 # Odd, and read.

@@ -7,9 +7,11 @@ import pytest
 from scapy.layers.inet import IP, UDP
 from scapy.layers.inet6 import IPv6
 from scapy.layers.l2 import Dot1Q, Ether
+from scapy.layers.ppp import HDLC, PPP, PPPoE
 from scapy.utils import RawPcapNgWriter, RawPcapReader, RawPcapWriter
 
-from nat64d.replay.capture import LATEST, LINK_TYPES, SECOND, Reader, Writer
+from nat64d.offline.capture import LATEST, SECOND, Reader, Writer
+from nat64d.offline.link_types import LINK_TYPES, NAMES, unreadable
 
 SIX = bytes(IPv6(src="2001:db8:1::10", dst="64:ff9b::198.51.100.7") / UDP(sport=5000, dport=53) / b"query")
 FOUR = bytes(IP(src="198.51.100.7", dst="203.0.113.1") / UDP(sport=53, dport=40000) / b"answer")
@@ -40,6 +42,12 @@ def record(frame: bytes, seconds: int = 1, fraction: int = 0, length: int | None
     return struct.pack(order + "IIII", seconds, fraction, len(frame), length or len(frame)) + frame
 
 
+def nflog(order: str, *attributes: tuple[int, bytes]) -> bytes:
+    """A netfilter log message (linux/netfilter/nfnetlink_log.h)."""
+    padded = (struct.pack(order + "HH", 4 + len(v), kind) + v + bytes(-len(v) % 4) for kind, v in attributes)
+    return b"\x0a\0\0\0" + b"".join(padded)
+
+
 ETHERNET = bytes.fromhex("020000000001 020000000002")
 FRAMES = [
     (101, SIX, SIX),
@@ -68,6 +76,33 @@ FRAMES = [
     (0, b"\x07\0\0\0" + SIX, b""),
     (108, b"\0\0\0\x18" + SIX, SIX),
     (108, b"\0\0\0\x02" + FOUR, FOUR),
+    (1, bytes(Ether() / PPPoE(sessionid=7) / PPP() / IPv6(SIX)), SIX),
+    (1, bytes(Ether() / Dot1Q(vlan=7) / PPPoE(sessionid=7) / PPP() / IP(FOUR)), FOUR),
+    (1, bytes(Ether() / PPPoE(sessionid=7) / PPP(proto=0xC021) / (b"\x09\0" * 4)), b""),
+    (1, ETHERNET + b"\x88\x64", b""),
+    (9, bytes(PPP(proto=0x57)) + SIX, SIX),
+    (9, bytes(HDLC() / PPP(proto=0x21)) + FOUR, FOUR),
+    (9, b"\x57" + SIX, SIX),
+    (9, b"\xff\x03\x21" + FOUR, FOUR),
+    (9, bytes(PPP(proto=0xC021)) + SIX, b""),
+    (9, b"", b""),
+    (14, FOUR, FOUR),
+    (50, bytes(HDLC() / PPP(proto=0x57)) + SIX, SIX),
+    (50, b"\x0f\0\x08\0" + FOUR, FOUR),
+    (51, bytes(PPPoE(sessionid=7) / PPP(proto=0x21)) + FOUR, FOUR),
+    (104, b"\x8f\0\x86\xdd" + SIX, SIX),
+    (104, b"\x0f\0\x80\x35" + SIX, b""),
+    (109, struct.pack("<III", 24, 1, 2) + SIX, SIX),
+    (109, struct.pack(">III", 2, 1, 2) + FOUR, FOUR),
+    (109, struct.pack("<III", 7, 1, 2) + FOUR, b""),
+    (138, bytes(16) + b"\x08\0" + FOUR, FOUR),
+    (204, b"\1\xff\x03\0\x57" + SIX, SIX),
+    (205, b"\0\x0f\0\x08\0" + FOUR, FOUR),
+    (239, nflog("<", (10, b"prefix\0"), (9, SIX)), SIX),
+    (239, nflog(">", (5, b"\0\0\0\1"), (9, FOUR)), FOUR),
+    (239, nflog("<", (10, b"none\0")), b""),
+    (239, nflog("<") + b"\xff\xff\x09\0", b""),
+    (239, b"\x02", b""),
 ]
 
 
@@ -79,6 +114,17 @@ def test_the_packet_is_found_behind_its_link_header(file, link_type, frame, pack
 
 def test_every_link_type_has_a_case():
     assert {link_type & 0xFFFF for link_type, *_ in FRAMES} == set(LINK_TYPES)
+
+
+@pytest.mark.parametrize("number", [*NAMES, 147, 65535])
+def test_a_link_type_that_is_not_read_is_refused_by_name_with_a_remedy(number):
+    assert number not in LINK_TYPES
+    sentence = unreadable(number)
+    assert sentence.startswith(
+        f"has link type {number}, {NAMES[number]}," if number in NAMES else f"has link type {number},"
+    )
+    assert "which nat64d does not read: " in sentence
+    assert "capture on the " in sentence or "tcpdump" in sentence
 
 
 @pytest.mark.parametrize("order", "<>")

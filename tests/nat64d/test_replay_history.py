@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from nat64d.replay import replay as replaying
-from nat64d.replay.capture import SECOND, CaptureError, Packet
-from nat64d.replay.history import OVERLAP, History
-from nat64d.replay.replay import main
+from nat64d.offline import replay as replaying
+from nat64d.offline.capture import SECOND, CaptureError, Packet
+from nat64d.offline.history import OVERLAP, History
+from nat64d.offline.replay import main
 from tests import golden
 from tests.nat64d.test_replay import FOUR, SIX, read, write
 from tests.scenarios import PCAPS

@@ -2,7 +2,7 @@
 
 import pytest
 
-from nat64d.control import text
+from nat64d.control import output as text
 
 
 @pytest.mark.parametrize(

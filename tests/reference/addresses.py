@@ -16,12 +16,14 @@ NON_GLOBAL = [
         *("192.0.0.0/24", "192.168.0.0/16", "198.18.0.0/15", "224.0.0.0/4", "240.0.0.0/4"),
     )
 ]
-# Listed in RFC 5735 section 3 as well, but RFC 6052 2.4 itself writes a documentation address under the well-known
-# prefix, and 192.88.99.0/24 was global until RFC 7526 retired it: either treatment will do.
-DEBATABLE = [IPv4Network(text) for text in ["192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24", "192.88.99.0/24"]]
+# The documentation blocks (192.0.2.0/24 and its like) and 192.88.99.0/24 are listed in RFC 5735 section 3 as well. They
+# pass: RFC 6052 2.4 itself writes a documentation address under the well-known prefix, and RFC 7526 only retired 6to4.
 
-# RFC 1812 5.3.7, RFC 1122 3.2.1.3: "this" network, loopback, multicast, broadcast.
-ILLEGAL_SOURCES = [IPv4Network(text) for text in ("0.0.0.0/8", "127.0.0.0/8", "224.0.0.0/4", "255.255.255.255/32")]
+# What no router forwards, whatever the prefix: RFC 6890 ("Forwardable: False"), RFC 1812 5.3.7 ("this" network,
+# loopback, multicast, class E, broadcast), RFC 3927 2.7 (link-local).
+NEVER_FORWARDED = [
+    IPv4Network(text) for text in ("0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/4", "240.0.0.0/4")
+]
 
 
 def bits(address: IPv4Address | IPv6Address) -> str:
@@ -53,18 +55,14 @@ def is_non_global(address: IPv4Address) -> bool:
     return any(address in network for network in NON_GLOBAL)
 
 
-def is_debatable(address: IPv4Address) -> bool:
-    return any(address in network for network in DEBATABLE)
-
-
-def is_illegal_source4(address: IPv4Address) -> bool:
-    """RFC 1812 5.3.7: sources a router does not forward: "this" network, loopback, multicast, broadcast."""
-    return any(address in network for network in ILLEGAL_SOURCES)
+def is_forwardable(address: IPv4Address) -> bool:
+    """Whether routers forward packets to and from this address."""
+    return not any(address in network for network in NEVER_FORWARDED)
 
 
 def is_illegal_source6(address: IPv6Address) -> bool:
-    """RFC 7915 5.1 ("::1, etc."), RFC 4291 2.5.2, 2.5.3, 2.7."""
-    return address.is_unspecified or address.is_loopback or address.is_multicast
+    """RFC 7915 5.1 ("::1, etc."), RFC 4291 2.5.2, 2.5.3, 2.5.6 (routers do not forward link-local ones), 2.7."""
+    return address.is_unspecified or address.is_loopback or address.is_multicast or address.is_link_local
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address, IPv6Network
 
+from tests.reference.displacement import objections_to
+from tests.reference.rates import Rates
+from tests.reference.shares import is_within, prefix_of
 from tests.reference.tcp import State, Window
 
 Host6 = tuple[IPv6Address, int]
@@ -41,6 +44,8 @@ class Session:
     host4: Host4
     expires: float
     state: State = State.ESTABLISHED
+    from_outside: bool = False
+    is_answered: bool = False  # the side that did not open it has sent something; of TCP the state tells
     windows: dict[bool, Window] = field(default_factory=lambda: {True: Window(), False: Window()})  # from_v6
 
 
@@ -56,7 +61,13 @@ class Entry:
     mapped4: Host4 | None
     static: bool = False
     over: float = 0  # when its last session ended
+    is_answered: bool = False  # something has come to it from outside
     sessions: dict[Host4, Session] = field(default_factory=dict)
+
+    @property
+    def outbound(self) -> int:
+        """Sessions its host opened; those of a configured entry are there for who comes from outside."""
+        return 0 if self.static else sum(not session.from_outside for session in self.sessions.values())
 
 
 class Quarantine:
@@ -86,12 +97,24 @@ class Quarantine:
 class Bibs:
     """The three BIBs and session tables of RFC 6146 3.1 and 3.2."""
 
-    def __init__(self, pools: list[Pool], static: list[Entry], quarantine: float = 0) -> None:
+    def __init__(
+        self,
+        pools: list[Pool],
+        static: list[Entry],
+        quarantine: float = 0,
+        *,
+        is_strict: bool = False,
+        subscriber: int = 64,
+    ) -> None:
         self.pools = pools
+        self.is_strict = is_strict  # pairing, RFC 7857 4
+        self.subscriber = subscriber  # the length of its prefix
         self.quarantine = Quarantine(quarantine)
+        self.rates = Rates()
         self.by_host6: dict[tuple[str, Host6], Entry] = {}
         # The addresses a host has had since it has bindings: one that gave way for want of ports stays its own.
         self.paired: dict[IPv6Address, set[IPv4Address]] = {}
+        self.first: dict[IPv6Address, IPv4Address] = {}  # the one of them that it had first
         self.by_mapped4: dict[tuple[str, Host4], Entry] = {}
         for entry in static:
             self.add(entry)
@@ -102,6 +125,7 @@ class Bibs:
             self.by_mapped4[entry.protocol, entry.mapped4] = entry
             if not entry.static:
                 self.paired.setdefault(entry.host6[0], set()).add(entry.mapped4[0])
+                self.first.setdefault(entry.host6[0], entry.mapped4[0])
 
     now = 0.0
 
@@ -128,6 +152,8 @@ class Bibs:
                     del self.by_mapped4[entry.protocol, entry.mapped4]
         hosts = {entry.host6[0] for entry in self.by_host6.values() if not entry.static}
         self.paired = {host: addresses for host, addresses in self.paired.items() if host in hosts}
+        self.first = {host: address for host, address in self.first.items() if host in hosts}
+        self.rates.forget({entry.host6[0] for entry in self.by_host6.values()})
         return probed
 
     def ends(self, tcp_trans: float) -> Iterator[float]:
@@ -175,9 +201,47 @@ class Bibs:
                     if (protocol, (candidate, port)) not in self.by_mapped4:
                         yield candidate, port
 
-    def is_exhausted(self, protocol: str, pools: list[Pool]) -> bool:
-        """No transport address is left for a new entry."""
-        return next(self.free(protocol, pools), None) is None
+    def is_exhausted(self, protocol: str, pools: list[Pool], address: IPv4Address | None = None) -> bool:
+        """No transport address is left for a new entry, of all or of one address."""
+        return next(self.free(protocol, pools, address), None) is None
+
+    def may_take(self, protocol: str, host: IPv6Address, pool: Pool, address: IPv4Address, spare: int = 0) -> bool:
+        """RFC 6888 REQ-4: whether the host has less than its share of the ports of this address. What counts as its
+        own is what it has of the protocol, but no more than its subscriber has here. `spare` ports count as free.
+        """
+        if protocol not in CARRIED:
+            return True
+        known = [entry for (name, _), entry in self.by_mapped4.items() if name == protocol]
+        taken = [entry for entry in known if entry.mapped4[0] == address and pool.holds(*entry.mapped4)]  # type: ignore[index,misc]
+        subscriber = prefix_of(host, self.subscriber)
+        of_subscriber = sum(not entry.static and entry.host6[0] in subscriber for entry in taken)
+        of_host = sum(not entry.static and entry.host6[0] == host for entry in known)
+        free = pool.port_last - pool.port_first + 1 - len(taken) + spare
+        return is_within(free, of_subscriber, min(of_host, of_subscriber), self.subscriber)
+
+    def displace(self, entry: Entry) -> None:
+        """It ends before its time, and what it had is another's at once."""
+        assert entry.mapped4 is not None
+        del self.by_host6[entry.protocol, entry.host6]
+        del self.by_mapped4[entry.protocol, entry.mapped4]
+        host = entry.host6[0]
+        if all(one.static for one in self.entries(host)):
+            self.paired.pop(host, None)
+            self.first.pop(host, None)
+        if not self.entries(host):
+            self.rates.forget({other.host6[0] for other in self.by_host6.values()})
+
+    def is_at_its_share(self, protocol: str, pools: list[Pool], host: IPv6Address, only: IPv4Address | None) -> bool:
+        """There are ports, but none for this host."""
+        rows = [(pool, address) for pool in pools for address in pool.addresses() if only in (None, address)]
+        return not any(self.may_take(protocol, host, *row) for row in rows)
+
+    def only_address(self, pools: list[Pool], host: IPv6Address) -> IPv4Address | None:
+        """RFC 7857 4, RFC 6888 REQ-2: the address that all mappings of a host are to have, if it has one yet and these
+        pools, which serve it, hold it.
+        """
+        first = self.first.get(host) if self.is_strict else None
+        return first if first is not None and any(pool.first <= first <= pool.last for pool in pools) else None
 
     def _has_free(
         self, protocol: str, pools: list[Pool], address: IPv4Address | None = None, among: range = ALL_PORTS
@@ -196,13 +260,22 @@ class Bibs:
             pool.first <= chosen[0] <= pool.last if protocol not in CARRIED else pool.holds(*chosen) for pool in pools
         ):
             return [f"{where}: not in the pool4 of this host (RFC 6146 3.5.1.1)"]
-        if (protocol, chosen) in self.by_mapped4:
-            return [f"{where}: in use by another entry of the same BIB (RFC 6146 3.5.1.1)"]
-        found = []
+        given, displaced = pools, self.by_mapped4.get((protocol, chosen))
+        found = [f"{where}: {why}" for why in objections_to(self, displaced, host6[0])] if displaced is not None else []
+
+        def open_at(address: IPv4Address) -> list[Pool]:
+            return [pool for pool in given if self.may_take(protocol, host6[0], pool, address)]
+
+        pools = open_at(chosen[0])
+        if protocol in CARRIED and displaced is None and not any(pool.holds(*chosen) for pool in pools):
+            found.append(f"{where}: of this address the host has its share (RFC 6888 REQ-4)")
         if self.quarantine.holds(protocol, chosen, self.now) and self._has_free(protocol, pools, chosen[0]):
             found.append(f"{where}: it was somebody else's {self.quarantine.lifetime} s ago (RFC 6888 REQ-8)")
+        only = self.only_address(given, host6[0])
+        if only is not None and chosen[0] != only:
+            found.append(f"{where}: the host has {only} and no other (RFC 7857 4)")
         paired = self.paired.get(host6[0], set())
-        if chosen[0] not in paired and any(self._has_free(protocol, pools, address) for address in paired):
+        if chosen[0] not in paired and any(self._has_free(protocol, open_at(one), one) for one in paired):
             found.append(f"{where}: the host already has {sorted(map(str, paired))} (RFC 6146 3.5.1.1, paired pooling)")
         if protocol not in ("tcp", "udp"):
             return found

@@ -3,17 +3,10 @@ RFC 1812 5.3.7.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Network
 
-from tests.reference.addresses import (
-    WELL_KNOWN_PREFIX,
-    extract,
-    is_debatable,
-    is_illegal_source4,
-    is_illegal_source6,
-    is_non_global,
-)
+from tests.reference.addresses import WELL_KNOWN_PREFIX, is_forwardable, is_illegal_source6, is_non_global
 from tests.reference.icmp import is_error
 from tests.reference.outcome import Refusal
 from tests.reference.reading import (
@@ -24,8 +17,6 @@ from tests.reference.reading import (
     ICMP,
     ICMPV6,
     IGMP,
-    NO_NEXT_HEADER,
-    OTHER_EXTENSIONS,
     ROUTING,
     SKIPPED,
     TCP,
@@ -52,35 +43,42 @@ class Rules:
     drop_icmp_info: bool = False
     reassembles: bool = False  # RFC 6146 3.4: a fragment waits until its datagram is whole
 
-
-# Protocol numbers that mean something else in the other family, or nothing without the header before: RFC 7915 copies
-# them by the letter, which makes a packet that nobody sent.
-FOREIGN = {
-    4: (HOP_BY_HOP, ROUTING, FRAGMENT, DESTINATION_OPTIONS, *OTHER_EXTENSIONS, NO_NEXT_HEADER, ICMPV6),
-    6: (ICMP, IGMP, NO_NEXT_HEADER),
-}
+    def forbids(self, address: IPv4Address) -> bool:
+        """RFC 6052 3.1: the address is not to stand under this prefix."""
+        return self.strict_well_known_prefix and self.pool6 == WELL_KNOWN_PREFIX and is_non_global(address)
 
 
-def check(
-    packet: Packet, rules: Rules, embedded: Sequence[tuple[IPv4Address, bool]], quoted: Sequence[IPv4Address] = ()
-) -> list[Refusal]:
-    """All of them, in no order.
+@dataclass(frozen=True)
+class End:
+    """The IPv4 address that one end of a packet has, or is given."""
 
-    `embedded`: the IPv4 addresses that stand, or would stand, under pool6, and whether they are our own hosts';
-    `quoted`: those of the packet in an ICMP error.
-    """
+    address: IPv4Address
+    embedded: bool  # it stands, or would stand, under pool6
+    is_ours: bool  # it is of pool4 or [[forward]]
+    is_source: bool = False
+    is_quoted: bool = False  # it is one of the packet in an ICMP error
+
+
+# Protocol numbers that mean something else in the other family: RFC 7915 copies them by the letter, which would make a
+# packet that nobody sent. They are refused (README, Limits).
+FOREIGN = {4: (HOP_BY_HOP, ROUTING, FRAGMENT, DESTINATION_OPTIONS, ICMPV6), 6: (ICMP, IGMP)}
+
+
+def check(packet: Packet, rules: Rules, ends: Sequence[End]) -> list[Refusal]:
+    """All of them, in no order."""
     found = list(packet.refusals)
     if packet.hop_limit <= 1:  # 7915 4.1, 5.1
         found.append(Refusal("7915 4.1", ("HOP_LIMIT_EXPIRED",), "TIME_EXCEEDED", must_answer=True))
     found += check_transport(packet, rules)
-    found += check_ipv6(packet, rules) if packet.family == 6 else check_ipv4(packet, rules)
-    in_error = packet.family == 4 and packet.protocol == ICMP and is_error(packet)
-    for host4, is_ours in (*embedded, *((one, False) for one in quoted)):
-        judged = check_host4(host4, rules, is_ours)
-        # RFC 6052 3.1 and RFC 7915 4.1 contradict each other about sources, and neither speaks of quoted addresses.
-        if (in_error and host4 == packet.source) or host4 in quoted:
-            judged = [replace(one, permitted=True) for one in judged]
-        found += judged
+    if packet.family == 6:
+        found += check_ipv6(packet, rules)
+    # RFC 7915 4.1: an ICMPv4 error is translated even from an illegal source, for troubleshooting. A fragment that
+    # waits may be one of such an error.
+    excused = rules.reassembles if packet.is_fragment else is_error(packet)
+    excused = excused and packet.family == 4 and packet.protocol == ICMP
+    for end in ends:
+        if not (excused and end.is_source and not end.is_quoted):
+            found += check_end(end, packet.family, rules)
     return found
 
 
@@ -89,7 +87,7 @@ def check_transport(packet: Packet, rules: Rules) -> list[Refusal]:
     size = len(packet.payload)
     if packet.protocol == packet.icmp_protocol:
         return check_icmp(packet, rules)
-    empty = [] if packet.is_first or size else [Refusal("791 3.2", UNREADABLE, permitted=True)]
+    empty = [] if packet.is_first or size else [Refusal("791 3.2", UNREADABLE)]
     if packet.protocol not in LEAST:
         if packet.family == 6 and packet.protocol in (*SKIPPED, FRAGMENT):  # behind a Fragment Header: refused already
             return []
@@ -97,48 +95,46 @@ def check_transport(packet: Packet, rules: Rules) -> list[Refusal]:
             return empty + check_protocol(packet)
         if rules.others and packet.protocol not in (*FOREIGN[packet.family], AH):
             return empty
-        return [*empty, Refusal("6146 3.4", ("PROTOCOL",), "PROTOCOL_UNREACHABLE", must_answer=size > 0)]
+        return [*empty, Refusal("6146 3.4", ("PROTOCOL",), "PROTOCOL_UNREACHABLE", must_answer=True)]
     if not packet.is_first:
         return empty
     if size < LEAST[packet.protocol]:  # 6146 3.4: the header may be required to be whole, also in a first fragment
-        return [Refusal("6146 3.4", UNREADABLE, permitted=not rules.stateful)]
+        return [Refusal("6146 3.4", UNREADABLE)]
     if packet.protocol == UDP:
         return check_udp(packet, rules)
     header = (packet.payload[12] >> 4) * 4
-    return [] if 20 <= header <= size else [Refusal("793 3.1", UNREADABLE, permitted=True)]
+    return [] if 20 <= header <= size else [Refusal("793 3.1", UNREADABLE)]
 
 
 def check_protocol(packet: Packet, verdicts: tuple[str, ...] = ("PROTOCOL",)) -> list[Refusal]:
-    """Whether a protocol that the translator does not know may be refused all the same; RFC 7915 4.2: IGMP has to."""
+    """Whether a protocol that the translator does not know is refused all the same; RFC 7915 4.2: IGMP has to be."""
     if packet.family == 4 and packet.protocol == IGMP:
         return [Refusal("7915 4.2", (*verdicts, "ICMP_TYPE"))]
     if packet.protocol not in FOREIGN[packet.family]:
         return []
-    return [Refusal("7915 4.1", verdicts, "PROTOCOL_UNREACHABLE", permitted=True)]
+    return [Refusal("7915 4.1", verdicts, "PROTOCOL_UNREACHABLE")]
 
 
 def check_udp(packet: Packet, rules: Rules) -> list[Refusal]:
-    """RFC 7915 4.5, RFC 6146 3.4: datagrams without a checksum; lengths that disagree are left open."""
+    """RFC 7915 4.5, RFC 6146 3.4: datagrams without a checksum; RFC 768: lengths that disagree."""
     found = []
     length = int.from_bytes(packet.payload[4:6])
     if length < 8 or (length > len(packet.payload) and not packet.is_fragment):
-        found.append(Refusal("768", UNREADABLE, permitted=True))
+        found.append(Refusal("768", UNREADABLE))
     what = rules.zero_checksums.of(packet)
     if packet.payload[6:8] != b"\0\0" or what == "forward":
         return found
     uncountable = packet.is_fragment and not rules.reassembles
-    if packet.family == 6:  # RFC 8200 8.1: illegal; RFC 7915 does not know it
-        found.append(Refusal("8200 8.1", ("ZERO_UDP_CHECKSUM",), permitted=not uncountable))
-    elif what == "drop" or uncountable:
+    if what == "drop" or uncountable:  # RFC 8200 8.1: illegal in IPv6, which RFC 7915 does not know
         found.append(Refusal("7915 4.5", ("ZERO_UDP_CHECKSUM",)))
     return found
 
 
 def check_icmp(packet: Packet, rules: Rules) -> list[Refusal]:
-    """RFC 7915 4.2 and 5.2: types; 4.3: a broken error must not leave mended."""
+    """RFC 7915 4.2 and 5.2: types; 4.3: a broken error must not leave repaired."""
     if packet.is_fragment and rules.reassembles:
         least = 8 if packet.is_first else 1
-        return [Refusal("792", UNREADABLE, permitted=True)] if len(packet.payload) < least else []
+        return [Refusal("792", UNREADABLE)] if len(packet.payload) < least else []
     if packet.is_fragment:
         return [Refusal("7915 4.2", ("FRAGMENTED_ICMP",))]
     if len(packet.payload) < 8:
@@ -146,8 +142,7 @@ def check_icmp(packet: Packet, rules: Rules) -> list[Refusal]:
     pseudo = pseudo_header(packet.source, packet.destination, packet.protocol, packet.declared)
     sound = ones_complement_sum(pseudo + packet.payload) == 0xFFFF
     if (packet.family, packet.payload[0]) in ECHO_TYPES:
-        filtered = [Refusal("6146 3.5.3", ("FILTERED_ICMP_INFO",))] if rules.drop_icmp_info else []
-        return filtered if sound else [*filtered, Refusal("7915 5", ("ICMP_CHECKSUM",), permitted=True)]
+        return [Refusal("6146 3.5.3", ("FILTERED_ICMP_INFO",))] if rules.drop_icmp_info else []
     found = [] if sound else [Refusal("7915 4.3", ("ICMP_CHECKSUM",))]
     if not is_error(packet):
         found.append(Refusal("7915 4.2", ("ICMP_TYPE",)))
@@ -160,47 +155,25 @@ def check_ipv6(packet: Packet, rules: Rules) -> list[Refusal]:
     source, destination = packet.source, packet.destination
     if is_illegal_source6(source):  # type: ignore[arg-type]
         found.append(Refusal("7915 5.1", ("NOT_UNICAST",)))
-    elif source.is_link_local:  # RFC 4291 2.5.6: routers must not forward it; RFC 7915 does not name it
-        found.append(Refusal("4291 2.5.6", ("NOT_UNICAST",), permitted=True))
     pool6 = rules.pool6
     if rules.stateful and pool6 is not None and source in pool6:
         found.append(Refusal("6146 3.5", ("SOURCE_IN_POOL6",)))
-    if destination.is_multicast:
-        found.append(Refusal("4291 2.7", ("NOT_OUR_PREFIX", "NOT_UNICAST", "NO_MAPPING")))
-    elif destination.is_link_local or is_illegal_source6(destination):  # type: ignore[arg-type]
-        found.append(Refusal("4291 2.5", ("NOT_UNICAST", "NOT_OUR_PREFIX"), permitted=True))
+    if is_illegal_source6(destination):  # type: ignore[arg-type]
+        found.append(Refusal("4291 2.5.6", ("NOT_UNICAST",)))
     elif rules.stateful and (pool6 is None or destination not in pool6):  # stateless: RFC 7757 may know it
-        found.append(Refusal("6146 3.5", ("NOT_OUR_PREFIX", "NOT_UNICAST")))
-    if pool6 is None or destination not in pool6:
-        return found
-    host4 = extract(pool6, destination)  # type: ignore[arg-type]
-    if is_illegal_source4(host4):  # no host has it: RFC 1122 3.2.1.3
-        found.append(Refusal("1812 5.3.7", ("NOT_UNICAST", "NON_GLOBAL_ADDRESS"), "ADDRESS_UNREACHABLE"))
-    elif host4.is_reserved:
-        found.append(Refusal("1812 5.3.7", ("NOT_UNICAST", "NON_GLOBAL_ADDRESS"), permitted=True))
+        found.append(Refusal("6146 3.5", ("NOT_OUR_PREFIX",)))
     return found
 
 
-def check_ipv4(packet: Packet, rules: Rules) -> list[Refusal]:
-    """RFC 7915 4.1: illegal sources, which an ICMP error may have."""
+def check_end(end: End, family: int, rules: Rules) -> list[Refusal]:
+    """RFC 1812 5.3.7, RFC 3927 2.7, RFC 6052 3.1, and the operator's deny list."""
     found = []
-    in_error = packet.protocol == packet.icmp_protocol and is_error(packet)
-    if is_illegal_source4(packet.source) or packet.source.is_reserved:  # type: ignore[arg-type]
-        permitted = in_error or not is_illegal_source4(packet.source)  # type: ignore[arg-type]
-        found.append(Refusal("7915 4.1", ("NOT_UNICAST",), permitted=permitted))
-    if is_illegal_source4(packet.destination) or packet.destination.is_reserved:  # type: ignore[arg-type]
-        found.append(Refusal("6146 3.5", ("NOT_UNICAST", "NO_BIB_ENTRY")))
-    return found
-
-
-def check_host4(host4: IPv4Address, rules: Rules, is_ours: bool) -> list[Refusal]:
-    """RFC 6052 3.1, and the operator's deny list."""
-    found = []
-    if rules.strict_well_known_prefix and rules.pool6 == WELL_KNOWN_PREFIX:
-        if is_debatable(host4) or (is_ours and is_non_global(host4)):
-            found.append(Refusal("6052 3.1", ("NON_GLOBAL_ADDRESS",), "ADDRESS_UNREACHABLE", permitted=True))
-        elif is_non_global(host4):
-            found.append(Refusal("6052 3.1", ("NON_GLOBAL_ADDRESS",), "ADDRESS_UNREACHABLE"))
-    if any(host4 in network for network in rules.denylist4):
+    if not is_forwardable(end.address) and not end.is_ours:
+        # RFC 7915 5.4: an IPv6 packet is answered; 5.1 does not ask for that where the source is the illegal one.
+        due = family == 6 and not end.is_source
+        found.append(Refusal("3927 2.7", ("NOT_UNICAST",), "PROHIBITED", must_answer=due))
+    elif end.embedded and rules.forbids(end.address) and not end.is_ours:
+        found.append(Refusal("6052 3.1", ("NON_GLOBAL_ADDRESS",), "PROHIBITED", must_answer=True))
+    if any(end.address in network for network in rules.denylist4) and not end.is_ours:
         found.append(Refusal("LIMITS", ("DENIED_ADDRESS",), "PROHIBITED"))
     return found

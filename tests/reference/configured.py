@@ -1,6 +1,7 @@
 """What the oracle takes from a `nat64d.config.Config` (it only reads attributes), and what it is told to expect."""
 
 from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Network
 from typing import Any
 
 from tests.reference import errors, headers
@@ -25,12 +26,29 @@ class Scope:
 
 
 def pool_of(row: Any) -> Pool:
-    return Pool(row.first, row.last, row.port_first, row.port_last, tuple(row.protocols), row.source)
+    first, last = IPv4Address(row.range.first), IPv4Address(row.range.last)
+    return Pool(first, last, *row.port_range, tuple(row.protocols), row.source)
 
 
-def entry_of(row: Any) -> Entry:
-    """RFC 6146 3.1: a manually configured BIB entry."""
-    return Entry(row.protocol, (row.address6, row.port6), (row.address4, row.port4), static=True)
+def entries_of(config: Any) -> list[Entry]:
+    """RFC 6146 3.1: manually configured BIB entries."""
+    ends = ((protocol, row.end4, row.end6) for row in config.forward for protocol in row.protocols)
+    return [
+        Entry(protocol, (end6.address, end6.first + k), (end4.address, end4.first + k), static=True)
+        for protocol, end4, end6 in ends
+        for k in range(end4.size)
+    ]
+
+
+def bibs_of(config: Any) -> Bibs:
+    """The tables, with what is configured in them."""
+    return Bibs(
+        [pool_of(row) for row in config.pool4],
+        entries_of(config),
+        config.limits.port_quarantine,
+        is_strict=config.limits.pairing == "strict",
+        subscriber=config.limits.subscriber,
+    )
 
 
 def policy_of(config: Any) -> Policy:
@@ -41,13 +59,17 @@ def policy_of(config: Any) -> Policy:
             "icmp": times.icmp,
             "TCP_EST": times.tcp_established,
             "TCP_TRANS": times.tcp_transitory,
+            "TCP_OPENING": times.tcp_opening,
+            "TCP_CLOSING": times.tcp_closing,
             "TCP_INCOMING_SYN": times.tcp_incoming_syn,
         },
         address_dependent=config.filtering.address_dependent,
         drop_inbound_tcp=config.filtering.drop_inbound_tcp,
         sessions=config.limits.sessions,
+        subscriber=config.limits.subscriber,
         per_host_sessions=config.limits.per_host_sessions,
         per_host_ports=config.limits.per_host_ports,
+        per_host_rate=config.limits.per_host_rate,
         check_rst=config.filtering.check_rst,
         rst_during_fin=config.filtering.rst_during_fin,
     )
@@ -64,12 +86,22 @@ def stateless_of(config: Any, path: headers.Path, scope: Scope, bibs: Bibs) -> S
         hairpin=translation.eam_hairpin,
         zero_checksums=zero_checksums_of(config),
         rfc6791_ipv4=tuple(translation.rfc6791_ipv4),
+        rfc6791_ipv6=stand_in_of(config),
         own4=config.tun.ipv4 or errors.DUMMY_IPV4,
+        strict=config.strict_well_known_prefix,
+        is_customer=config.clat is not None,
         extensions=scope.extensions,
         quotes_later_fragments=scope.quotes_later_fragments,
         has_state=bool(config.pool4 or config.forward),
         is_ours=bibs.is_ours,
     )
+
+
+def stand_in_of(config: Any) -> IPv6Network:
+    """Which addresses IPv4 routers get that have none of their own."""
+    if config.translation.rfc6791_ipv6 is not None:
+        return config.translation.rfc6791_ipv6  # type: ignore[no-any-return]
+    return IPv6Network(config.clat.ipv6[0] if config.clat else config.tun.ipv6)
 
 
 def zero_checksums_of(config: Any) -> ZeroChecksums:

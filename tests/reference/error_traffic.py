@@ -8,8 +8,11 @@ from tests.reference.bib import Entry, Host4
 from tests.reference.icmp import EXTENSIBLE, LEAST_DATAGRAM, LENGTH_AT, WORD
 from tests.reference.reading import ICMP, ICMPV6
 from tests.reference.segments import data, segment
-from tests.reference.world import PROTOCOLS, World, coin, one_in, peer_of
+from tests.reference.world import NOBODYS, PROTOCOLS, SPECIAL, World, coin, one_in, peer_of
 
+# Around what no link has below (68, 1280) and what the other family makes of it (20 or 28 less or more).
+MTUS = (0, 0, 1, 48, 67, 68, 87, 88, 95, 96, 576, 1000, 1259, 1260, 1279, 1280, 1300, 1400, 1480, 1500, 65535, 100000)
+LENGTHS = (0, 0, 600, 1006, 1007, 1300, 1492, 1493, 1512, 2002, 2003, 9000)  # around plateaus (RFC 1191 7)
 OBJECT = b"\x20\x00\x9e\x8e\x00\x08\x01\x01\x00\x3e\x81\x01"  # RFC 4884 7 and 8, RFC 4950: a label stack entry
 
 
@@ -19,31 +22,96 @@ def icmp_error(rng: Random, world: World) -> bytes:
     return error_from_ipv4(rng, world, entry) if coin(rng) else error_from_ipv6(rng, world, entry)
 
 
-def error_from_ipv4(rng: Random, world: World, entry: Entry) -> bytes:
-    quoted = quoted_in_ipv4(rng, world, entry)
-    kind = rng.choice((3, 3, 3, 11, 12, 4, 5))
-    code = rng.randint(0, 16) if kind == 3 else rng.randint(0, 3)
-    word = rng.choice((0, 1, 68, 576, 1259, 1260, 1280, 1480, 1500, 65535))
-    if kind == 12:
-        word = rng.randint(0, 21) << 24
+def too_big(rng: Random, world: World) -> bytes:
+    """A router cannot pass a packet on: of an MTU that no link may have, as often as not, or of 0."""
+    entry, mtu = rng.choice(world.targets), rng.choice((0, rng.choice(MTUS), rng.choice(MTUS)))
+    if coin(rng):
+        quoted = longer(rng, quoted_in_ipv4(rng, world, entry), 2)
+        return error_from_ipv4(rng, world, entry, 3, 4, mtu, quoted)
+    quoted = quoted_in_ipv6(rng, world, entry, target_of(rng, world) if one_in(rng, 3) else None)
+    return error_from_ipv6(rng, world, entry, 2, 0, mtu, longer(rng, quoted, 4))
+
+
+def longer(rng: Random, quoted: bytes, at: int) -> bytes:
+    """The packet with a length field that says more, mostly: who quotes it leaves octets out."""
+    length = max(int.from_bytes(quoted[at : at + 2]), rng.choice(LENGTHS))
+    return quoted[:at] + length.to_bytes(2) + quoted[at + 2 :]
+
+
+def hairpinned_error(rng: Random, world: World) -> bytes:
+    """From an IPv6 host or router, about a packet of another IPv6 host, that knows it by its IPv4 address."""
+    kind, code = rng.choice(((1, 0), (1, 4), (2, 0), (3, 0), (4, 0), (4, 1)))
+    word = rng.choice(MTUS) if kind == 2 else rng.randrange(42)
+    entry = rng.choice(world.targets)
+    return error_from_ipv6(
+        rng, world, entry, kind, code, word, quoted_in_ipv6(rng, world, entry, target_of(rng, world))
+    )
+
+
+def foreign_error(rng: Random, world: World) -> bytes:
+    """For one host, about the packet of another one, or of nobody."""
+    here, there = target_of(rng, world), target_of(rng, world)
+    if one_in(rng, 3):
+        there = NOBODYS, 5000
+    entry = rng.choice(world.targets)
+    if coin(rng):
+        quoted = bytearray(quoted_in_ipv4(rng, world, entry))
+        quoted[12:16] = there[0].packed
+        body = make.error(*rng.choice(((3, 1), (3, 3), (3, 4), (11, 0))), bytes(quoted), rng.choice(MTUS).to_bytes(4))
+        return make.ipv4(rng.choice((*world.routers4, *world.hosts4)), here[0], ICMP, body)
+    about = quoted_in_ipv6(rng, world, entry, there if coin(rng) else None)
+    body = make.error(*rng.choice(((1, 0), (1, 4), (2, 0), (3, 0))), about, rng.choice(MTUS).to_bytes(4))
+    to = rng.choice((here[0], *world.hosts4))
+    return make.ipv6(rng.choice((*world.routers6, entry.host6[0])), world.seen_from_ipv6(to), ICMPV6, body)
+
+
+def target_of(rng: Random, world: World) -> Host4:
+    """The IPv4 side of an IPv6 host."""
+    return rng.choice(world.targets).mapped4 or (IPv4Address("192.0.2.1"), 0)
+
+
+def error_from_ipv4(
+    rng: Random,
+    world: World,
+    entry: Entry,
+    kind: int = 0,
+    code: int = 0,
+    word: int | None = None,
+    quoted: bytes | None = None,
+) -> bytes:
+    """About a packet of `entry`; of any kind, unless one is given."""
+    quoted = quoted or quoted_in_ipv4(rng, world, entry)
+    if not kind:
+        kind = rng.choice((3, 3, 3, 11, 12, 4, 5))
+        code = rng.randint(0, 16) if kind == 3 else rng.randint(0, 3)
+    if word is None:
+        word = rng.randint(0, 21) << 24 if kind == 12 else rng.choice(MTUS)
     here = entry.mapped4 or (IPv4Address("192.0.2.1"), 0)
     target = IPv4Address(quoted[16:20])
-    source = rng.choice((*world.routers4, *world.hosts4, IPv4Address("127.0.0.1"), target))
+    special = rng.choice(SPECIAL)
+    source = rng.choice((*world.routers4, *world.hosts4, special, special, target, target_of(rng, world)[0]))
     body = make.error(kind, code, quoted, word.to_bytes(4))
     if world.extensions and kind in EXTENSIBLE[4] and coin(rng):
         body = with_extension(rng, body, 4)
     return make.ipv4(source, here[0], ICMP, body, tos=rng.choice((0, 0xC0)))
 
 
-def error_from_ipv6(rng: Random, world: World, entry: Entry) -> bytes:
-    quoted = quoted_in_ipv6(rng, world, entry)
-    kind = rng.choice((1, 1, 2, 3, 4, 4, 100))
-    code = rng.randint(0, 7) if kind == 1 else rng.randint(0, 3)
-    word = 0
-    if kind == 2:
-        word = rng.choice((0, 1260, 1280, 1400, 1500, 65535, 100000))
-    if kind == 4:
-        word = rng.choice((*range(42), 0x06000000))
+def error_from_ipv6(
+    rng: Random,
+    world: World,
+    entry: Entry,
+    kind: int = 0,
+    code: int = 0,
+    word: int | None = None,
+    quoted: bytes | None = None,
+) -> bytes:
+    """About a packet for `entry`; of any kind, unless one is given."""
+    quoted = quoted or quoted_in_ipv6(rng, world, entry)
+    if not kind:
+        kind = rng.choice((1, 1, 2, 3, 4, 4, 100))
+        code = rng.randint(0, 7) if kind == 1 else rng.randint(0, 3)
+    if word is None:
+        word = rng.choice(MTUS) if kind == 2 else rng.choice((*range(42), 0x06000000)) if kind == 4 else 0
     source = rng.choice((*world.routers6, entry.host6[0]))
     body = make.error(kind, code, quoted, word.to_bytes(4))
     if world.extensions and kind in EXTENSIBLE[6] and coin(rng):
@@ -83,9 +151,9 @@ def quoted_in_ipv4(rng: Random, world: World, entry: Entry) -> bytes:
     return packet[: 20 + len(options) + room(rng)]
 
 
-def quoted_in_ipv6(rng: Random, world: World, entry: Entry) -> bytes:
+def quoted_in_ipv6(rng: Random, world: World, entry: Entry, known: Host4 | None = None) -> bytes:
     """What an IPv6 router, or the host itself, has seen of the traffic on its way in."""
-    peer, port = peer_for(rng, world, entry)
+    peer, port = known or peer_for(rng, world, entry)
     host6, port6 = entry.host6
     offset, more = 8 if one_in(rng, 6) else 0, one_in(rng, 10)
     chain = rng.choice(((), (), (), (make.fragment_header(offset, more, 0x10007),), (make.options_header(60),)))

@@ -1,8 +1,8 @@
 """ICMP errors the translator sends itself: RFC 7915 4.4 and 5.4, RFC 792, 1812, 4443; and when none may be sent."""
 
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv4Address, IPv6Address, IPv6Network
 
-from tests.reference.addresses import is_illegal_source4, is_illegal_source6
+from tests.reference.addresses import is_forwardable, is_illegal_source6
 from tests.reference.headers import IPV4, ipv6_header, with_header_checksum
 from tests.reference.icmp import is_error
 from tests.reference.outcome import Expected
@@ -21,6 +21,7 @@ MESSAGES: dict[str, tuple[tuple[int, int] | None, tuple[int, int] | None]] = {
     "PROTOCOL_UNREACHABLE": ((3, 2), (1, 4)),  # RFC 6146 3.4
 }
 DUMMY_IPV4 = IPv4Address("192.0.0.8")  # RFC 7600: when there is no address of our own
+DUMMY_IPV6 = IPv6Network("100::/128")  # RFC 6666
 REDIRECT = 137  # RFC 4861; RFC 4443 2.4 (e.2)
 
 
@@ -45,8 +46,8 @@ def is_due(packet: Packet) -> bool:
     """
     if not packet.is_first or packet.destination.is_multicast:
         return False
-    illegal = is_illegal_source4 if packet.family == 4 else is_illegal_source6
-    if illegal(packet.source):  # type: ignore[arg-type]
+    source = packet.source
+    if not is_forwardable(source) if isinstance(source, IPv4Address) else is_illegal_source6(source):
         return False
     if packet.protocol != packet.icmp_protocol:
         return True

@@ -87,14 +87,27 @@ def packet_too_big_mtu(mtu: int, total_length: int, path: Path, plateaus: list[i
     return max(1280, min(mtu + 20, path.mtu6, path.mtu4 + 20))
 
 
-def map_6to4(message: Message, quoted: Packet, path: Path) -> Message | None:
+def fragmentation_needed_mtu(mtu: int, quoted: Packet, path: Path, plateaus: list[int]) -> int:
+    """RFC 7915 5.2, type 2, "taking into account whether or not the packet in error includes a Fragment Header".
+
+    An MTU of 0 says as little as that of a router before RFC 1191: the greatest plateau below the length that the
+    quoted packet had in IPv4. Nobody's MTU is below 68 (RFC 791, RFC 1191 3).
+    """
+    if mtu == 0:
+        mtu = max((plateau for plateau in plateaus if plateau < quoted.declared + 20), default=0) + 20
+    elif quoted.has_fragment_header:
+        mtu -= 8
+    return max(68, min(mtu - 20, path.mtu4, path.mtu6 - 20, 65535))
+
+
+def map_6to4(message: Message, quoted: Packet, path: Path, plateaus: list[int]) -> Message | None:
     """RFC 7915 5.2: type, code and second word; None: silently dropped."""
     number = int.from_bytes(message.second_word)
     if message.type == 1 and message.code in UNREACHABLE_6TO4:
         return Message(3, UNREACHABLE_6TO4[message.code], bytes(4), b"")
-    if message.type == 2:  # "taking into account whether or not the packet in error includes a Fragment Header"
-        mtu = min(number - (28 if quoted.has_fragment_header else 20), path.mtu4, path.mtu6 - 20)
-        return Message(3, 4, b"\0\0" + max(0, mtu).to_bytes(2), b"")
+    if message.type == 2:
+        mtu = fragmentation_needed_mtu(number, quoted, path, plateaus)
+        return Message(3, 4, b"\0\0" + mtu.to_bytes(2), b"")
     if message.type == 3:
         return Message(11, message.code, bytes(4), b"")
     if message.type == 4 and message.code == 0:

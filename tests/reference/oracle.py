@@ -9,10 +9,10 @@ from ipaddress import IPv4Address
 from typing import Any
 
 from tests.reference import errors, headers
-from tests.reference.addresses import Eamt, embed, extract
-from tests.reference.bib import Bibs, Host4, Host6
-from tests.reference.checks import Rules
-from tests.reference.configured import Scope, entry_of, path_of, policy_of, pool_of, stateless_of, zero_checksums_of
+from tests.reference.addresses import embed, extract
+from tests.reference.bib import Host4, Host6
+from tests.reference.checks import End, Rules
+from tests.reference.configured import Scope, bibs_of, path_of, policy_of, stateless_of, zero_checksums_of
 from tests.reference.fragments import FragmentMemory
 from tests.reference.outcome import Expected, Refusal
 from tests.reference.quoting import ErrorTranslator
@@ -35,9 +35,8 @@ class Oracle:
         self.scope = scope or Scope()
         self.pool6 = config.pool6
         self.own = config.tun.ipv4, config.tun.ipv6
-        self.rfc6791_ipv6 = config.translation.rfc6791_ipv6
-        quarantine = config.limits.port_quarantine
-        self.bibs = Bibs([pool_of(row) for row in config.pool4], [entry_of(row) for row in config.forward], quarantine)
+        self.sends_errors = config.limits.icmp_errors_per_second > 0
+        self.bibs = bibs_of(config)
         self.policy = policy_of(config)
         self.rules = Rules(
             pool6=config.pool6,
@@ -62,6 +61,7 @@ class Oracle:
             self.rules.others,
             self.scope.errors_need_session,
             self.returns,
+            self.stateless,
         )
 
     def returns(self, address: IPv4Address) -> bool:
@@ -69,34 +69,46 @@ class Oracle:
         return self.bibs.is_ours(address) or (self.stateless.hairpin == "intrinsic" and self.has_row(address))
 
     def has_row(self, address: IPv4Address) -> bool:
-        return self.stateless.eamt.to_ipv6(address) is not None
+        return self.stateless.has_row(address)
 
-    def embedded(self, packet: Packet, static: bool) -> list[tuple[IPv4Address, bool]]:
-        """The IPv4 addresses that pool6 stands for in this packet, and whether they are our own hosts'."""
-        ends: list[Any] = [packet.source] if packet.family == 4 and not (static and self.has_row(packet.source)) else []
-        if packet.family == 4 and not self.is_stateful and not self.has_row(packet.destination):
-            ends.append(packet.destination)
-        if packet.family == 6 and self.pool6 is not None:
-            candidates = (packet.destination, packet.source) if static else (packet.destination,)
-            inside = [one for one in candidates if one in self.pool6]
-            rows = self.stateless.eamt if static else Eamt([])
-            ends = [extract(self.pool6, one) for one in inside if rows.to_ipv4(one) is None]
-        return [(one, self.returns(one)) for one in ends]
+    def ends(self, packet: Packet, static: bool) -> list[End]:
+        """The IPv4 addresses that a packet has, or that RFC 7757 or RFC 6052 give it."""
+        if isinstance(packet.source, IPv4Address) and isinstance(packet.destination, IPv4Address):
+            source, destination = packet.source, packet.destination
+            by_row = static and self.has_row(source)
+            return [
+                End(source, not by_row, self.bibs.is_ours(source), is_source=True),
+                End(destination, static and not self.has_row(destination), self.bibs.is_ours(destination)),
+            ]
+        there, here = self.stateless.to_ipv4(packet.destination), self.stateless.to_ipv4(packet.source)
+        if not static:
+            inside = there is not None and packet.destination in self.pool6
+            address = extract(self.pool6, packet.destination) if inside else None
+            return [] if address is None else [End(address, True, self.bibs.is_ours(address))]
+        found = [] if there is None else [End(there.address, there.embedded, self.bibs.is_ours(there.address))]
+        if here is not None:
+            found.append(End(here.address, here.embedded, self.bibs.is_ours(here.address), is_source=True))
+        return found
 
     def expire(self, at: float) -> list[bytes]:
         """Let `at` seconds come; returns the packets of our own that are due."""
         self.fragments.expire(at)
         if self.reassembly is not None:
             self.reassembly.expire(at)
-        refused = [self._refusal(one) for one in self.syns.expire(at, self.bibs)]
+        refused = [self._refusal(one) for one in self.syns.expire(at)]
         probed = self.bibs.expire(at, self.policy.lifetimes["TCP_TRANS"])
         return refused + [
             headers.probe(embed(self.pool6, host4), port, *entry.host6) for entry, (host4, port) in probed
         ]
 
     def _refusal(self, waiting: Waiting) -> bytes:
-        """RFC 6146 3.5.2.2: port unreachable, from the address that the SYN went to."""
-        return errors.build_icmpv4(read(waiting.packet, quoted=True), waiting.mapped4[0], (3, 3), 0)
+        """RFC 6146 3.5.2.2: port unreachable, from the address that the SYN went to; RFC 6146 3.8: to an IPv6 host of
+        ours in its own family.
+        """
+        syn = read(waiting.packet, quoted=True)
+        if syn.family == 6:
+            return errors.build_icmpv6(syn, embed(self.pool6, waiting.mapped4[0]), (1, 4), 0)
+        return errors.build_icmpv4(syn, waiting.mapped4[0], (3, 3), 0)
 
     def is_doubtful(self, at: float) -> bool:
         """Something ends in this second. The RFCs count timeouts in seconds: it may be over already, or not yet."""
@@ -118,7 +130,8 @@ class Oracle:
             expected, packet = self.reassembly.send(packet, at, observed, verdict)
         else:
             expected = self.translate(packet, at, observed, verdict)
-        errors.fill_answers(expected, packet, *self.own)
+        if self.sends_errors:
+            errors.fill_answers(expected, packet, *self.own)
         expected.due = due
         return expected
 

@@ -6,6 +6,7 @@ an IPv6 router has no IPv4 address, there the mapped address stands in, by that 
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address, IPv6Network
 
 from tests.reference.addresses import embed, extract
@@ -13,8 +14,8 @@ from tests.reference.bib import Bibs, Entry
 from tests.reference.headers import Path, quote_ipv4, quote_ipv6, write_ipv4, write_ipv6
 from tests.reference.icmp import SIZE_LIMIT, UNLIMITED, Message, assemble, is_error, map_4to6, map_6to4, read_message
 from tests.reference.outcome import Refusal
-from tests.reference.reading import ICMP, ICMPV6, TCP, UDP, Address, Packet, UnreadableError, read
-from tests.reference.stateless import Back, Half
+from tests.reference.reading import ICMP, ICMPV6, TCP, UDP, Packet, UnreadableError, read
+from tests.reference.stateless import Back, Half, Stateless
 from tests.reference.transport import ECHO_TYPES, checksum, name_of, ports, rewrite, with_checksum
 
 QUOTE = Refusal("6146 3.4", ("QUOTED_PACKET",))
@@ -23,11 +24,14 @@ NOT_FOUND = Refusal("6146 3.6", ("NO_BIB_ENTRY", "NO_SESSION"))
 
 
 ELSEWHERE = Refusal("6146 3.4", ("QUOTED_PACKET", "NOT_OUR_PREFIX", "NO_SESSION", "NO_BIB_ENTRY"))
+# RFC 6146 3.6 and RFC 5508 REQ-4 send an error to the host whose packet it quotes, supposing that it was sent there: an
+# error for one host that quotes another one's packet is a forgery.
+FOREIGN = Refusal("6146 3.6", ("NO_SESSION",))
 
 
 class ErrorTranslator:
     """Looks bindings up in `bibs`. `needs_session`: as `Scope` in oracle.py says; `returns`: which IPv4 addresses are
-    IPv6 hosts of ours."""
+    IPv6 hosts of ours; `stateless` knows what routers are called."""
 
     def __init__(
         self,
@@ -39,6 +43,7 @@ class ErrorTranslator:
         others: bool,
         needs_session: bool,
         returns: Callable[[IPv4Address], bool],
+        stateless: Stateless,
     ) -> None:
         self.bibs = bibs
         self.pool6 = pool6
@@ -48,12 +53,13 @@ class ErrorTranslator:
         self.others = others
         self.needs_session = needs_session
         self.returns = returns
+        self.stateless = stateless
 
-    def to_ipv4(self, packet: Packet, _observed: list[bytes]) -> Half:
+    def to_ipv4(self, packet: Packet, observed: list[bytes]) -> Half:
         """An ICMPv6 error half way; one that returns is an IPv6 host's of ours (RFC 6146 3.8)."""
         message = read_message(packet, self.extensions)
         quoted, refusals = self._quoted(packet, message)
-        new = map_6to4(message, quoted or packet, self.path)
+        new = map_6to4(message, quoted or packet, self.path, self.plateaus)
         if new is None:
             refusals.append(UNMAPPED)
         if quoted is None:
@@ -70,29 +76,27 @@ class ErrorTranslator:
         if new is None:
             return Half([*refusals, NOT_FOUND] if returns else refusals)
         if packet.destination != quoted.source:
-            refusals.append(Refusal("6146 3.7", ("QUOTED_PACKET", "NO_SESSION", "NO_BIB_ENTRY"), permitted=True))
-        return Half(refusals, self._write_ipv4(packet, message, new, quoted, entry, returns), returns)
+            refusals.append(FOREIGN)
+        source = entry.mapped4[0]
+        if packet.source != quoted.destination:
+            source = self.stateless.source4(packet, observed, source)
+        extension = b"" if returns else message.extension
+        return Half(
+            refusals, self._write_ipv4(packet, replace(new, extension=extension), quoted, entry, source), returns
+        )
 
-    def _write_ipv4(
-        self, packet: Packet, message: Message, new: Message, quoted: Packet, entry: Entry, hairpin: bool
-    ) -> bytes:
+    def _write_ipv4(self, packet: Packet, new: Message, quoted: Packet, entry: Entry, source: IPv4Address) -> bytes:
         host4, pair = extract(self.pool6, quoted.source), transport_ports(quoted)  # type: ignore[arg-type]
         assert entry.mapped4 is not None
         mapped4, port4 = entry.mapped4
         protocol, payload = rewrite(quoted, host4, mapped4, (port4 if entry.protocol == "icmp" else pair[0], port4))
         quote = quote_ipv4(quoted, host4, mapped4, protocol, payload, self.path)
-        extension = b"" if hairpin else message.extension
-        body = assemble(4, new, quote, extension, UNLIMITED if hairpin else SIZE_LIMIT[4])
-        body = with_checksum(body, ICMP, checksum(mapped4, host4, ICMP, body))
-        return write_ipv4(packet, mapped4, host4, ICMP, body, max(0, packet.hop_limit - 1), self.path)
+        body = assemble(4, new, quote, new.extension, UNLIMITED if self.returns(host4) else SIZE_LIMIT[4])
+        body = with_checksum(body, ICMP, checksum(source, host4, ICMP, body))
+        return write_ipv4(packet, source, host4, ICMP, body, max(0, packet.hop_limit - 1), self.path)
 
-    def to_ipv6(
-        self, packet: Packet, hop_limit: int, own: IPv6Address | None = None, back: Back | None = None
-    ) -> tuple[list[Refusal], list[bytes]]:
-        """An ICMPv4 error; `own` stands in for a source that is not to be written under pool6.
-
-        `back`: what a hairpinned one had on the way in.
-        """
+    def to_ipv6(self, packet: Packet, hop_limit: int, back: Back | None = None) -> tuple[list[Refusal], list[bytes]]:
+        """An ICMPv4 error. `back`: what a hairpinned one had on the way in."""
         message = read_message(packet, self.extensions)
         quoted, refusals = self._quoted(packet, message)
         new = map_4to6(message, quoted or packet, self.path, self.plateaus)
@@ -108,14 +112,14 @@ class ErrorTranslator:
         if new is None:
             return refusals, []
         if packet.destination != quoted.source:
-            refusals.append(Refusal("6146 3.7", ("QUOTED_PACKET", "NO_SESSION", "NO_BIB_ENTRY"), permitted=True))
+            refusals.append(FOREIGN)
         host6, port6 = entry.host6
         peer = embed(self.pool6, quoted.destination)  # type: ignore[arg-type]
         if back is not None and back.identification is not None:
             quoted.identification = back.identification
         protocol, payload = rewrite(quoted, host6, peer, (port6, port6 if entry.protocol == "icmp" else pair[1]))
         quote = quote_ipv6(quoted, host6, peer, protocol, payload, self.path)
-        source = own or embed(self.pool6, packet.source)  # type: ignore[arg-type]
+        source = self.stateless.source6(packet.source, by_eam=packet.source != quoted.destination)  # type: ignore[arg-type]
         body = assemble(6, new, quote, back.extension if back else message.extension, SIZE_LIMIT[6])
         body = with_checksum(body, ICMPV6, checksum(source, host6, ICMPV6, body))
         written = write_ipv6(packet, source, host6, ICMPV6, body, max(0, hop_limit), self.path)
@@ -146,13 +150,9 @@ class ErrorTranslator:
                 return None, [Refusal("6146 3.4", ("QUOTED_PACKET", "ICMP_TYPE", "ERROR_IN_ERROR"))]
         if ports(quoted) is None:
             return None, [QUOTE]
-        refusals = []
-        if len(octets) < 8:  # RFC 792 promises 8; less names the tuple, but is no ICMP error as it should be
-            refusals.append(Refusal("792", ("QUOTED_PACKET",), permitted=True))
-        if quoted.is_fragment and quoted.protocol == quoted.icmp_protocol:
-            # its tuple can be told (6146 3.4), its checksum cannot be made right (7915 4.2)
-            refusals.append(Refusal("7915 4.3", ("QUOTED_PACKET", "FRAGMENTED_ICMP"), permitted=True))
-        return quoted, refusals
+        if len(octets) < 8 and quoted.protocol in (TCP, UDP, quoted.icmp_protocol):  # RFC 792 promises 8
+            return None, [QUOTE]
+        return quoted, []
 
 
 def transport_ports(quoted: Packet) -> tuple[int, int]:
@@ -161,13 +161,14 @@ def transport_ports(quoted: Packet) -> tuple[int, int]:
     return pair
 
 
-def as_it_was(message: Message, router: Address | None, packet: bytes) -> bytes:
-    """The hairpinned error with type, code and word as they came, not as the way there and back leaves them.
-
-    From a `router` it keeps its source as well: that needs no IPv4 address here.
+def as_it_was(message: Message, packet: bytes) -> bytes:
+    """The hairpinned error with type, code and pointer as they came, not as the way there and back leaves them; an MTU
+    as well, but never below the least of IPv6 (RFC 7915 4.2, RFC 8201 4).
     """
     word = message.second_word if message.type in (2, 4) else packet[44:48]
+    if message.type == 2:
+        word = max(1280, int.from_bytes(word)).to_bytes(4)
     body = bytes([message.type, message.code, 0, 0]) + word + packet[48:]
-    source, destination = router or IPv6Address(packet[8:24]), IPv6Address(packet[24:40])
+    source, destination = IPv6Address(packet[8:24]), IPv6Address(packet[24:40])
     body = with_checksum(body, ICMPV6, checksum(source, destination, ICMPV6, body))
-    return packet[:8] + source.packed + packet[24:40] + body
+    return packet[:40] + body

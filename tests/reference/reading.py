@@ -16,6 +16,7 @@ HOP_BY_HOP, ROUTING, FRAGMENT, DESTINATION_OPTIONS = 0, 43, 44, 60
 SKIPPED = (HOP_BY_HOP, ROUTING, DESTINATION_OPTIONS)  # RFC 7915 5.1, "Protocol"
 OTHER_EXTENSIONS = (AH, 135, 139, 140)  # extension headers to RFC 7045, but none that RFC 7915 skips
 NO_NEXT_HEADER = 59
+MOST_EXTENSIONS = 8  # ours
 LSRR, SSRR, END_OF_OPTIONS, NO_OPERATION = 131, 137, 0, 1
 
 Address = IPv4Address | IPv6Address
@@ -128,8 +129,7 @@ def read_ipv4_options(packet: Packet, options: bytes) -> None:
             at += 1
             continue
         length = options[at + 1] if at + 1 < len(options) else 0
-        if length < 2 or at + length > len(options):
-            packet.refusals.append(Refusal("791 3.1", UNREADABLE, permitted=True))
+        if length < 2 or at + length > len(options):  # nonsense, which is ignored like any option
             return
         if options[at] in (LSRR, SSRR):
             pointer = options[at + 2] if length > 2 else 0
@@ -156,7 +156,12 @@ def read_ipv6(octets: bytes, quoted: bool) -> Packet:
         declared=length,
         raw=octets[: 40 + length],
     )
+    count = 0
     while packet.protocol in (*SKIPPED, FRAGMENT):
+        count += 1
+        if count > MOST_EXTENSIONS:
+            packet.refusals.append(Refusal("LIMITS", ("EXTENSION_HEADERS", "ROUTING_HEADER")))
+            return packet
         if packet.has_fragment_header:
             packet.refusals.append(behind_fragment_header(packet))
             if packet.is_fragment:

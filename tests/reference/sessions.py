@@ -7,24 +7,28 @@ touched the tables, the RFCs do not say.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from ipaddress import IPv4Address, IPv6Address
 
-from tests.reference.bib import Bibs, Entry, Host4, Host6, Session
+from tests.reference.bib import CARRIED, Bibs, Entry, Host4, Host6, Session
+from tests.reference.displacement import has_to_give_way
 from tests.reference.outcome import Refusal
+from tests.reference.shares import may_be_opened, may_open, shortened
 from tests.reference.tcp import RST, SYN, Segment, State, Timer, step
-from tests.reference.waiting import WaitingSyns
 
 
 @dataclass(frozen=True)
 class Policy:
     """Lifetimes (RFC 6146 section 4), security policy and capacities, from the configuration."""
 
-    lifetimes: dict[str, float]  # udp, icmp, TCP_EST, TCP_TRANS, TCP_INCOMING_SYN
+    lifetimes: dict[str, float]  # udp, icmp, and those of Timer by their names
     address_dependent: bool = False
     drop_inbound_tcp: bool = False
     sessions: int = 1 << 20
+    subscriber: int = 64  # the length of its prefix
     per_host_sessions: int = 0
     per_host_ports: int = 0
+    per_host_rate: int = 0
     check_rst: bool = False  # RFC 7857 2
     rst_during_fin: bool = False
 
@@ -55,9 +59,7 @@ class Passage:
     session: Session | None = None  # that the packet belongs to
 
 
-def from_ipv6(
-    bibs: Bibs, syns: WaitingSyns, policy: Policy, now: float, incoming: Tuple, chosen: Host4 | None
-) -> Passage:
+def from_ipv6(bibs: Bibs, policy: Policy, now: float, incoming: Tuple, chosen: Host4 | None) -> Passage:
     """3.5.1, 3.5.2, 3.5.3 for a packet from an IPv6 host; `chosen` is what the translator took as (T,t), if it sent
     something.
     """
@@ -73,18 +75,17 @@ def from_ipv6(
         bibs.add(entry)
     if entry and incoming.destination in entry.sessions:
         session = entry.sessions[incoming.destination]
-        return Passage([], entry, [refresh(policy, now, session, incoming)], complaints, session)
+        return Passage([], entry, [refresh(bibs, policy, now, session, incoming)], complaints, session)
     opens = incoming.segment is None or incoming.segment.sign == SYN
     if not opens and entry is None:  # 3.5.2.2 CLOSED, any other packet
         return Passage([Refusal("6146 3.5.2.2", ("NO_SESSION", "NO_BIB_ENTRY"))])
     if not opens:
         return Passage([], entry, [], complaints)
-    return opened_by_ipv6(bibs, syns, policy, now, incoming, entry, chosen)
+    return opened_by_ipv6(bibs, policy, now, incoming, entry, chosen)
 
 
 def opened_by_ipv6(
     bibs: Bibs,
-    syns: WaitingSyns,
     policy: Policy,
     now: float,
     incoming: Tuple,
@@ -93,20 +94,22 @@ def opened_by_ipv6(
 ) -> Passage:
     """A new session, and a BIB entry where there is none."""
     host6: Host6 = incoming.source  # type: ignore[assignment]
-    refusals, complaints = room_for_session(bibs, policy, host6), []
-    created = []
-    session = Session(incoming.destination, now + first_lifetime(policy, incoming), State.V6_INIT)
-    met = syns.met_by(bibs, host6, incoming.destination, entry) if incoming.protocol == "tcp" else None
-    if met is not None:  # 3.5.2.2: state V4_INIT, event V6 SYN
-        session = Session(incoming.destination, now + policy.lifetimes["TCP_EST"], State.ESTABLISHED)
-        created.append(lambda: syns.forget(met))
+    is_static, complaints = entry is not None and entry.static, []
+    if is_static and not may_be_opened(bibs, policy.sessions, entry, policy.subscriber):  # type: ignore[arg-type]
+        return Passage([], entry)  # its mapping is configured, so it needs no session
+    refusals = [] if is_static else room_for_session(bibs, policy, host6)
+    if policy.per_host_rate and not is_static and not bibs.rates.has_token(host6[0], policy.per_host_rate, now):
+        refusals.append(Refusal("6888 REQ-5 b", ("HOST_RATE",), "ADDRESS_UNREACHABLE"))
+    created = [] if is_static else [lambda: bibs.rates.take(host6[0], policy.per_host_rate, now)]
+    session = Session(incoming.destination, round(now + first_lifetime(bibs, policy, incoming), 3), State.V6_INIT)
     if entry is None:
-        refusals += room_for_binding(bibs, policy, incoming.protocol, host6)
-        if met is not None and chosen is not None and chosen != met.mapped4:
-            complaints = [f"{chosen}: a SYN waits at {met.mapped4} (RFC 6146 3.5.2.2)"]
-        elif met is None and chosen is not None:
+        displaced = bibs.by_mapped4.get((incoming.protocol, chosen)) if chosen is not None else None
+        refusals += room_for_binding(bibs, policy, incoming.protocol, host6, displaced)
+        if chosen is not None:
             complaints = bibs.broken_rules(incoming.protocol, host6, chosen)
         entry = Entry(incoming.protocol, host6, chosen)
+        if displaced is not None and not displaced.static:
+            created.insert(0, lambda: bibs.displace(displaced))
         created.append(lambda: bibs.add(entry))
     created.append(lambda: entry.sessions.__setitem__(incoming.destination, session))
     return Passage(refusals, entry, created, complaints, session)
@@ -115,23 +118,35 @@ def opened_by_ipv6(
 def room_for_session(bibs: Bibs, policy: Policy, host6: Host6) -> list[Refusal]:
     """ "If resources and policy permit": capacities of the configuration (RFC 6888 REQ-5)."""
     found = []
-    if policy.per_host_sessions and bibs.count(host6[0]) >= policy.per_host_sessions:
+    own = sum(entry.outbound for entry in bibs.entries(host6[0]))
+    if policy.per_host_sessions and own >= policy.per_host_sessions:
         found.append(Refusal("6888 REQ-5", ("HOST_SESSIONS",), "ADDRESS_UNREACHABLE"))
+    if not may_open(bibs, policy.sessions, host6[0], policy.subscriber):
+        found.append(Refusal("6888 REQ-5", ("SUBSCRIBER_SESSIONS",), "ADDRESS_UNREACHABLE"))
     if bibs.count() >= policy.sessions:
         found.append(Refusal("6146 3.5", ("SESSION_TABLE_FULL",), "ADDRESS_UNREACHABLE"))
     return found
 
 
-def room_for_binding(bibs: Bibs, policy: Policy, protocol: str, host6: Host6) -> list[Refusal]:
-    """3.5.1.1, last paragraph, and RFC 6888 REQ-4."""
+def room_for_binding(bibs: Bibs, policy: Policy, protocol: str, host6: Host6, displaced: Entry | None) -> list[Refusal]:
+    """3.5.1.1, last paragraph, and RFC 6888 REQ-4; `displaced` ends for the sake of the new binding."""
+    found = []
+    own = [entry for entry in bibs.entries(host6[0]) if entry.protocol == protocol and not entry.static]
+    if policy.per_host_ports and protocol in CARRIED and len(own) >= policy.per_host_ports:
+        found.append(Refusal("6888 REQ-4", ("HOST_PORTS",), "ADDRESS_UNREACHABLE"))
     pools = bibs.pools_of(protocol, host6[0])
     if not pools:
-        return [Refusal("6146 3.5.1.1", ("NO_POOL4",), "PROHIBITED")]
-    if bibs.is_exhausted(protocol, pools):
-        return [Refusal("6146 3.5.1.1", ("POOL4_EXHAUSTED",), "ADDRESS_UNREACHABLE", must_answer=True)]
-    if policy.per_host_ports and len(bibs.entries(host6[0])) >= policy.per_host_ports:
-        return [Refusal("6888 REQ-4", ("HOST_PORTS",), "ADDRESS_UNREACHABLE")]
-    return []
+        return [*found, Refusal("6146 3.5.1.1", ("NO_POOL4",), "PROHIBITED")]
+    only = bibs.only_address(pools, host6[0])
+    if displaced is not None or has_to_give_way(bibs, protocol, host6[0]):
+        return found
+    if bibs.is_exhausted(protocol, pools, only):
+        others = only is not None and len({address for pool in pools for address in pool.addresses()}) > 1
+        verdict, source = ("PAIRED_FULL", "7857 4") if others else ("POOL4_EXHAUSTED", "6146 3.5.1.1")
+        found.append(Refusal(source, (verdict,), "ADDRESS_UNREACHABLE", must_answer=True))
+    elif bibs.is_at_its_share(protocol, pools, host6[0], only):
+        found.append(Refusal("6888 REQ-4", ("SUBSCRIBER_PORTS",), "ADDRESS_UNREACHABLE", must_answer=True))
+    return found
 
 
 def from_ipv4(bibs: Bibs, policy: Policy, now: float, incoming: Tuple, keep: Callable[[], None] | None) -> Passage:
@@ -147,9 +162,10 @@ def from_ipv4(bibs: Bibs, policy: Policy, now: float, incoming: Tuple, keep: Cal
         return Passage([without_binding(incoming)] if keep is None else [HELD], None, [keep] if keep else [])
     if incoming.is_error:
         return Passage([], entry)
+    hear = partial(note_answer, entry, peer)
     if peer in entry.sessions:
         session = entry.sessions[peer]
-        return Passage([], entry, [refresh(policy, now, session, incoming)], session=session)
+        return Passage([], entry, [refresh(bibs, policy, now, session, incoming), hear], session=session)
     refusals = []
     known = any(host4[0] == peer[0] for host4 in entry.sessions)
     if policy.address_dependent and not known and keep is not None:
@@ -157,15 +173,28 @@ def from_ipv4(bibs: Bibs, policy: Policy, now: float, incoming: Tuple, keep: Cal
     if policy.address_dependent and not known:
         refusals.append(Refusal("6146 3.5", ("FILTERED_ADF",), "PROHIBITED"))
     if incoming.segment is not None and incoming.segment.sign != SYN:  # 3.5.2.2 CLOSED, any other packet
-        return Passage(refusals, entry)
+        return Passage(refusals, entry, [hear])
     if incoming.segment is not None and policy.drop_inbound_tcp:
         refusals.append(Refusal("6146 3.5.2.2", ("FILTERED_INBOUND_TCP",)))
-    refusals += room_for_session(bibs, policy, entry.host6)
-    session = Session(peer, now + first_lifetime(policy, incoming), State.V4_INIT)
-    return Passage(refusals, entry, [lambda: entry.sessions.__setitem__(peer, session)], session=session)
+    if not may_be_opened(bibs, policy.sessions, entry, policy.subscriber):
+        if incoming.segment is not None and not entry.static:
+            verdict = "SESSION_TABLE_FULL" if bibs.count() >= policy.sessions else "INBOUND_SESSIONS"
+            refusals.append(Refusal("6146 3.5.2.2", (verdict,), "ADDRESS_UNREACHABLE"))
+        return Passage(refusals, entry, [hear])  # RFC 4787 REQ-8: endpoint-independent filtering lets it pass
+    session = Session(peer, round(now + first_lifetime(bibs, policy, incoming), 3), State.V4_INIT, from_outside=True)
+    return Passage(refusals, entry, [lambda: entry.sessions.__setitem__(peer, session), hear], session=session)
 
 
 HELD = Refusal("6146 3.5.2.2", ("SYN_HELD",))
+
+
+def note_answer(entry: Entry, peer: Host4) -> None:
+    """Something came for it from outside. What leaves a session of a host as unanswered as it was (a RST) does not
+    count.
+    """
+    session = entry.sessions.get(peer)
+    waits = session is not None and session.state in (State.V4_INIT, State.V6_INIT) and not session.is_answered
+    entry.is_answered = entry.is_answered or not waits or (session is not None and session.from_outside)
 
 
 def without_binding(incoming: Tuple) -> Refusal:
@@ -176,23 +205,37 @@ def without_binding(incoming: Tuple) -> Refusal:
     return Refusal("6146 3.5", ("NO_BIB_ENTRY", "NO_SESSION"), answer)
 
 
-def first_lifetime(policy: Policy, incoming: Tuple) -> float:
-    """3.5.1, 3.5.3: the protocol's; 3.5.2.2: TCP_TRANS from CLOSED on either side."""
-    return policy.lifetimes["TCP_TRANS"] if incoming.protocol == "tcp" else policy.lifetime_of(incoming.protocol)
+def first_lifetime(bibs: Bibs, policy: Policy, incoming: Tuple) -> float:
+    """3.5.1, 3.5.3: the protocol's; 3.5.2.2: TCP_TRANS from CLOSED on either side, which is that of RFC 7857 2.1."""
+    own = policy.lifetimes["TCP_OPENING"] if incoming.protocol == "tcp" else policy.lifetime_of(incoming.protocol)
+    return shortened(own, policy.sessions, bibs.count() + 1)
 
 
-def refresh(policy: Policy, now: float, session: Session, incoming: Tuple) -> Callable[[], None]:
-    """A packet of an existing session: 3.5.1 and 3.5.3 reset the timer, 3.5.2.2 steps the state machine."""
+def refresh(bibs: Bibs, policy: Policy, now: float, session: Session, incoming: Tuple) -> Callable[[], None]:
+    """A packet of an existing session: 3.5.1 and 3.5.3 reset the timer, 3.5.2.2 steps the state machine. As long as
+    one side only has sent, the time is that of a first packet, and is never taken away.
+    """
+
+    def prolong(lifetime: float) -> None:
+        short = shortened(lifetime, policy.sessions, bibs.count())
+        session.expires = max(session.expires, round(now + short, 3))
 
     def change() -> None:
         if incoming.segment is None:
-            session.expires = now + policy.lifetime_of(incoming.protocol)
+            lifetime, from_v4 = policy.lifetime_of(incoming.protocol), incoming.source[0].version == 4
+            session.is_answered = session.is_answered or from_v4 != session.from_outside
+            if not session.is_answered:
+                prolong(lifetime)
+            else:
+                session.expires = now + lifetime
             return
         segment, timer = incoming.segment, Timer.KEEP
         believed = not policy.check_rst or session.windows[segment.from_v6].believes(segment.sequence)
         if segment.sign != RST or believed:
             session.state, timer = step(session.state, segment, policy.rst_during_fin)
-        if timer is not Timer.KEEP:
+        if timer is Timer.TCP_OPENING:
+            prolong(policy.lifetimes["TCP_OPENING"])
+        elif timer is not Timer.KEEP:
             session.expires = now + policy.lifetimes[timer.name]
 
     return change

@@ -15,6 +15,7 @@ CONFIGS = {
     "the well-known prefix over a private pool": """
         pool6 = "64:ff9b::/96"
         pool4 = [{ addresses = "169.254.64.0/30" }]
+        translation = { rfc6791_ipv6 = "2001:db8:6791::/64" }
         limits = { sessions = 64, icmp_errors_per_second = 1000000 }
     """,
     "eight ports, small MTUs, zero checksums dropped": """
@@ -22,6 +23,22 @@ CONFIGS = {
         pool4 = [{ addresses = "192.0.2.1", ports = "1020-1027" }]
         translation = { mtu4 = 1400, mtu6 = 1400, lowest_ipv6_mtu = 1300, udp_zero_checksum = "drop" }
         limits = { sessions = 64, icmp_errors_per_second = 1000000 }
+    """,
+    "two addresses of one port, a host has one of them": """
+        pool6 = "2001:db8:64::/96"
+        pool4 = [{ addresses = "192.0.2.1-192.0.2.2", ports = "1024-1024" }]
+        limits = { sessions = 64, icmp_errors_per_second = 1000000 }
+    """,
+    "two addresses of one port, soft pairing, a session a second": """
+        pool6 = "2001:db8:64::/96"
+        pool4 = [{ addresses = "192.0.2.1-192.0.2.2", ports = "1024-1024" }]
+        limits = { sessions = 64, icmp_errors_per_second = 1000000, per_host_rate = 1, pairing = "soft" }
+    """,
+    "one port a host and protocol": """
+        pool6 = "2001:db8:64::/96"
+        pool4 = [{ addresses = "192.0.2.1-192.0.2.2" }]
+        forward = [{ protocol = "udp", ipv4 = "192.0.2.77:53", ipv6 = "[2001:db8:6::2]:5001" }]
+        limits = { sessions = 64, icmp_errors_per_second = 1000000, per_host_ports = 1 }
     """,
     "address-dependent filtering, traffic class set, zero checksums forwarded": """
         pool6 = "3fff:64::/32"
@@ -51,6 +68,7 @@ CONFIGS = {
         pool6 = "2001:db8:64::/96"
         pool4 = [{ addresses = "192.0.2.1-192.0.2.2", protocols = ["tcp", "udp", "icmp", "other"] }]
         filtering = { check_rst = true, rst_during_fin = true }
+        timeouts = { tcp_opening = 30, tcp_closing = 300, tcp_transitory = 270 }
         limits = { sessions = 64, icmp_errors_per_second = 1000000 }
     """,
     "tenants by source prefix, denied addresses": """
@@ -59,7 +77,7 @@ CONFIGS = {
             { addresses = "192.0.2.1", protocols = ["udp", "tcp"] },
             { addresses = "192.0.2.2", source = "2001:db8:6::2/128" },
         ]
-        translation = { denylist4 = ["9.9.9.9/32"] }
+        translation = { denylist4 = ["9.9.9.9/32", "192.0.2.1/32"] }
         limits = { sessions = 64, icmp_errors_per_second = 1000000 }
     """,
     "no state: the prefix alone, zero checksums calculated": """
@@ -96,6 +114,20 @@ CONFIGS = {
         clat = { ipv6 = "2001:db8:c::464", plat = "64:ff9b::/96" }
         limits = { sessions = 64, icmp_errors_per_second = 1000000 }
     """,
+    "the customer side of a network, a prefix of its own": """
+        clat = { ipv4 = "192.168.7.0/29", ipv6 = "2001:db8:c::/125", plat = "2001:db8:64::/96" }
+        translation = { mtu6 = 1400 }
+        limits = { sessions = 64, icmp_errors_per_second = 1000000 }
+    """,
+    "no state: rows and nothing else, routers hidden": """
+        eam = [
+            { ipv4 = "192.0.2.16/28", ipv6 = "2001:db8:e::/124" },
+            { ipv4 = "8.8.8.8", ipv6 = "2001:db8:8::8" },
+            { ipv4 = "9.9.9.0/24", ipv6 = "2001:db8:9::/120" },
+        ]
+        translation = { rfc6791_ipv6 = "2001:db8:6791::/64" }
+        limits = { sessions = 64, icmp_errors_per_second = 1000000 }
+    """,
     "no state: simple hairpins": """
         pool6 = "2001:db8:64::/48"
         eam = [{ ipv4 = "192.0.2.16/28", ipv6 = "2001:db8:e::/124" }, { ipv4 = "203.0.113.8", ipv6 = "2001:db8:f::8" }]
@@ -109,7 +141,7 @@ CONFIGS = {
             { ipv4 = "192.0.2.16/29", ipv6 = "2001:db8:e::/125" },
             { ipv4 = "198.51.100.0/24", ipv6 = "2001:db8:f::/96" },
         ]
-        translation = { mtu4 = 1400, mtu6 = 1400 }
+        translation = { mtu4 = 1400, mtu6 = 1400, rfc6791_ipv4 = ["203.0.113.128/29"] }
         limits = { sessions = 64, icmp_errors_per_second = 1000000 }
     """,
     "sessions and rows under the well-known prefix, a forward to a neighbour": """

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
-from tests.reference.addresses import Eamt, embed, extract, is_illegal_source4
+from tests.reference.addresses import WELL_KNOWN_PREFIX, Eamt, embed, extract, is_non_global
 from tests.reference.checks import check_protocol
-from tests.reference.errors import DUMMY_IPV4
+from tests.reference.errors import DUMMY_IPV4, DUMMY_IPV6
 from tests.reference.headers import Path, quote_ipv4, quote_ipv6, write_ipv4, write_ipv6
 from tests.reference.icmp import SIZE_LIMIT, UNLIMITED, Message, assemble, is_error, map_4to6, map_6to4, read_message
 from tests.reference.outcome import Refusal
@@ -29,8 +29,13 @@ from tests.reference.transport import (
 QUOTE = Refusal("7915 4.3", ("QUOTED_PACKET",))
 NESTED = Refusal("7915 4.3", ("ERROR_IN_ERROR", "QUOTED_PACKET"))
 UNMAPPED = Refusal("7915 4.2", ("ICMP_TYPE",))
-NOT_FOUND = Refusal("6146 3.6", ("NO_BIB_ENTRY", "NO_SESSION", "PROTOCOL", "QUOTED_PACKET"))
-NO_ADDRESS = Refusal("7757 3.3", ("NO_MAPPING", "NOT_OUR_PREFIX", "NO_BIB_ENTRY"), "ADDRESS_UNREACHABLE")
+NOT_FOUND = Refusal(
+    "6146 3.6",
+    ("NO_BIB_ENTRY", "NO_SESSION", "PROTOCOL", "QUOTED_PACKET", "NON_GLOBAL_ADDRESS", "CLAT_SOURCE"),
+)  # whatever the way back says of a message that cannot go there
+NO_ADDRESS = Refusal("7757 3.3", ("NO_MAPPING",), "PROHIBITED", must_answer=True)  # RFC 7915 4.4, 5.4
+NOT_STATIC = Refusal("6146 3.5", ("NO_SESSION",))  # with state beside, an address without a row has no static mapping
+CUSTOMER = Refusal("6877 2", ("CLAT_SOURCE",), "PROHIBITED", must_answer=True)
 
 
 @dataclass(frozen=True)
@@ -74,7 +79,10 @@ class Stateless:
     hairpin: str = "intrinsic"
     zero_checksums: ZeroChecksums = CALCULATED
     rfc6791_ipv4: tuple[IPv4Network, ...] = ()
+    rfc6791_ipv6: IPv6Network = DUMMY_IPV6
     own4: IPv4Address = DUMMY_IPV4
+    strict: bool = True  # RFC 6052 3.1
+    is_customer: bool = False  # RFC 6877: a CLAT; IPv4 hosts without a row are none of its own
     extensions: bool = True  # RFC 4884
     quotes_later_fragments: bool = True
     has_state: bool = False  # a translator with state beside it
@@ -96,27 +104,46 @@ class Stateless:
             return Mapped6(extract(self.pool6, address), embedded=True)
         return None
 
+    def source6(self, router: IPv4Address, by_eam: bool = True) -> IPv6Address:
+        """The source of an ICMPv4 error in IPv6 (RFC 7915 4.1: be it illegal), RFC 6791 where it has none of its own or
+        one that RFC 6052 3.1 forbids.
+        """
+        row = self.eamt.to_ipv6(router) if by_eam else None
+        strange = self.is_customer and not self.has_row(router)
+        forbidden = self.strict and self.pool6 == WELL_KNOWN_PREFIX and is_non_global(router)
+        if row is None and not strange and self.pool6 and (not forbidden or self.is_ours(router)):
+            return embed(self.pool6, router)
+        return row or self.rfc6791_ipv6[int(router) % min(self.rfc6791_ipv6.num_addresses, 1 << 32)]
+
     def serves(self, packet: Packet) -> bool:
         """Whether a translator that has state as well leaves this packet to its mappings: its IPv6 host has one.
 
-        Of an ICMP error that is the host whose packet it quotes, or to whom that packet went (RFC 6146 3.4).
+        Of an ICMP error that is the host whose packet it quotes, or to whom that packet went (RFC 6146 3.4); of one
+        that quotes nobody's packet the host it is for.
         """
         inside = packet.destination if packet.family == 4 else packet.source
         if packet.protocol == packet.icmp_protocol and not packet.is_fragment and is_error(packet):
             try:
                 quoted = read(read_message(packet, self.extensions).quoted, quoted=True)
             except UnreadableError:
-                pass
-            else:
-                inside = quoted.source if packet.family == 4 else quoted.destination
-        if isinstance(inside, IPv4Address):
-            return self.eamt.to_ipv6(inside) is not None
-        return self.eamt.to_ipv4(inside) is not None
+                return self.has_row(inside)
+            if isinstance(quoted.source, IPv4Address) and packet.family == 4:
+                foreign = not self.is_ours(quoted.source) and self.has_row(inside)
+                return foreign or self.has_row(quoted.source)
+            return self.has_row(quoted.destination)
+        return self.has_row(inside)
+
+    def has_row(self, address: IPv4Address | IPv6Address) -> bool:
+        if isinstance(address, IPv4Address):
+            return self.eamt.to_ipv6(address) is not None
+        return self.eamt.to_ipv4(address) is not None
 
     def from_ipv4(self, packet: Packet, hairpinned: bool = False) -> tuple[list[Refusal], list[bytes]]:
         """RFC 7915 section 4. A hairpinned packet has its hop limit counted down already (RFC 7757 4.2.2)."""
         hop_limit = packet.hop_limit - (0 if hairpinned else 1)
         simple = hairpinned or self.hairpin == "simple"
+        if self.is_customer and not self.has_row(packet.source):
+            return [CUSTOMER], []
         source = self.to_ipv6(packet.source, by_eam=not simple)  # type: ignore[arg-type]
         destination = self.to_ipv6(packet.destination)  # type: ignore[arg-type]
         if source is None or destination is None:
@@ -126,13 +153,8 @@ class Stateless:
             payload = calculate_udp(payload, source, destination)
         return [], write_ipv6(packet, source, destination, protocol, payload, max(0, hop_limit), self.path)
 
-    def error_from_ipv4(
-        self, packet: Packet, own: IPv6Address | None = None, back: Back | None = None
-    ) -> tuple[list[Refusal], list[bytes]]:
-        """RFC 7915 4.2, 4.3; RFC 7757 4.2.1 rules 2 and 3. `own` stands in for a source not to be written under pool6.
-
-        `back`: what a hairpinned one had on the way in.
-        """
+    def error_from_ipv4(self, packet: Packet, back: Back | None = None) -> tuple[list[Refusal], list[bytes]]:
+        """RFC 7915 4.2, 4.3; RFC 7757 4.2.1 rules 2 and 3. `back`: what a hairpinned one had on the way in."""
         hop_limit = packet.hop_limit - (0 if back else 1)
         simple = back is not None or self.hairpin == "simple"
         message = read_message(packet, self.extensions)
@@ -142,12 +164,16 @@ class Stateless:
             refusals.append(UNMAPPED)
         if quoted is None:
             return refusals, []
+        if self.has_state and not self.has_row(packet.destination):
+            refusals.append(NOT_STATIC)
+        if self.is_customer and not self.has_row(quoted.destination):
+            refusals.append(CUSTOMER)
         from_its_target = packet.source == quoted.destination
-        source = own or self.to_ipv6(packet.source, by_eam=not (simple and from_its_target))  # type: ignore[arg-type]
+        source = self.source6(packet.source, by_eam=not (simple and from_its_target))  # type: ignore[arg-type]
         destination = self.to_ipv6(packet.destination)  # type: ignore[arg-type]
         inner_source = self.to_ipv6(quoted.source)  # type: ignore[arg-type]
         inner_destination = self.to_ipv6(quoted.destination, by_eam=not simple)  # type: ignore[arg-type]
-        if source is None or destination is None or inner_source is None or inner_destination is None:
+        if destination is None or inner_source is None or inner_destination is None:
             return [*refusals, NO_ADDRESS], []
         if new is None:
             return refusals, []
@@ -164,19 +190,18 @@ class Stateless:
         source, destination = self.to_ipv4(packet.source), self.to_ipv4(packet.destination)  # type: ignore[arg-type]
         if source is None or destination is None:
             return Half([NO_ADDRESS])
-        refusals = odd_addresses(source, destination)
         protocol, payload = rewrite(packet, source.address, destination.address, None)
         if needs_udp_checksum(packet, self.zero_checksums):
             payload = calculate_udp(payload, source.address, destination.address)
         ttl = max(0, packet.hop_limit - 1)
         written = write_ipv4(packet, source.address, destination.address, protocol, payload, ttl, self.path)
-        return Half(refusals, written, self._returns(destination))
+        return Half([], written, self._returns(destination))
 
     def error_from_ipv6(self, packet: Packet, observed: list[bytes]) -> Half:
         """RFC 7915 5.2, 5.3, and condition set B of RFC 7757 4.2.2."""
         message = read_message(packet, self.extensions)
         quoted, refusals = self._quoted(packet, message)
-        new = map_6to4(message, quoted or packet, self.path)
+        new = map_6to4(message, quoted or packet, self.path, list(self.plateaus))
         if new is None:
             refusals.append(UNMAPPED)
         if quoted is None:
@@ -187,12 +212,9 @@ class Stateless:
         if destination is None or inner_source is None or inner_destination is None:
             return Half([*refusals, NO_ADDRESS])
         returns = self._returns(inner_source)
-        refusals += odd_addresses(inner_source, inner_destination)
-        router = self.to_ipv4(packet.source)  # type: ignore[arg-type]
-        refusals += [] if router is None else odd_addresses(router)
         if new is None:
             return Half([*refusals, *([NOT_FOUND] if returns else [])])
-        source = self._error_source(packet, observed, inner_destination.address)
+        source = self.source4(packet, observed, inner_destination.address)
         protocol, payload = rewrite(quoted, inner_source.address, inner_destination.address, None)
         quote = quote_ipv4(quoted, inner_source.address, inner_destination.address, protocol, payload, self.path)
         extension = b"" if returns else message.extension
@@ -208,24 +230,16 @@ class Stateless:
         by_row = self.hairpin == "intrinsic" and self.eamt.to_ipv6(mapped.address) is not None
         return by_row or self.is_ours(mapped.address)
 
-    def _error_source(self, packet: Packet, observed: list[bytes], target: IPv4Address) -> IPv4Address:
-        """RFC 7915 6; an untranslatable source gets any address of the RFC 6791 pool, or our own without one.
-
-        With state beside, the address of the error's target is as good (RFC 6146 3.7).
+    def source4(self, packet: Packet, observed: list[bytes], target: IPv4Address) -> IPv4Address:
+        """RFC 7915 6; an untranslatable source gets any address of the RFC 6791 pool. Without one it is our own, or
+        with state beside that of the error's target (RFC 6146 3.7).
         """
         mapped = self.to_ipv4(packet.source)  # type: ignore[arg-type]
         if mapped is not None:
             return mapped.address
-        seen = None
-        if observed and observed[0][0] >> 4 == 4:
-            seen = IPv4Address(observed[0][12:16])
-        elif observed and self.pool6 is not None and IPv6Address(observed[0][8:24]) in self.pool6:
-            seen = extract(self.pool6, IPv6Address(observed[0][8:24]))
-        if seen is not None and any(seen in network for network in self.rfc6791_ipv4):
-            return seen
-        if seen == target and self.has_state and not self.rfc6791_ipv4:
-            return target
-        return self.rfc6791_ipv4[0][0] if self.rfc6791_ipv4 else self.own4
+        if not self.rfc6791_ipv4:
+            return target if self.has_state else self.own4
+        return seen_in(observed, self.pool6, self.rfc6791_ipv4) or self.rfc6791_ipv4[0][0]
 
     def _quoted(self, packet: Packet, message: Message) -> tuple[Packet | None, list[Refusal]]:
         """RFC 7915 4.3: one embedded header, of the same family; else why not."""
@@ -236,10 +250,6 @@ class Stateless:
         if quoted.family != packet.family:
             return None, [QUOTE]
         refusals = []
-        if any(isinstance(one, IPv4Address) and is_odd(one) for one in (quoted.source, quoted.destination)):
-            refusals.append(Refusal("1812 5.3.7", ("NOT_UNICAST", "QUOTED_PACKET"), permitted=True))
-        if packet.destination != quoted.source:
-            refusals.append(Refusal("6146 3.7", ("QUOTED_PACKET", "NO_MAPPING"), permitted=True))
         if not quoted.is_first:
             refusals += check_protocol(quoted, ("QUOTED_PACKET", "PROTOCOL"))
             return (quoted, refusals) if self.quotes_later_fragments else (None, [QUOTE])
@@ -258,18 +268,16 @@ def transport_of(quoted: Packet) -> list[Refusal]:
     if is_icmp and (quoted.family, quoted.payload[0]) not in ECHO_TYPES:
         return [Refusal("7915 4.3", ("QUOTED_PACKET", "ICMP_TYPE", "ERROR_IN_ERROR"))]
     refusals = [] if known else check_protocol(quoted, ("QUOTED_PACKET", "PROTOCOL"))
-    if is_icmp and quoted.is_fragment:  # its checksum cannot be made right (7915 4.2)
-        refusals.append(Refusal("7915 4.3", ("QUOTED_PACKET", "FRAGMENTED_ICMP"), permitted=True))
-    if len(quoted.payload) < 8 and (known or quoted.is_cut or not quoted.payload):  # RFC 792 promises 8
-        refusals.append(Refusal("792", ("QUOTED_PACKET",), permitted=True))
+    if len(quoted.payload) < 8 and known:  # RFC 792 promises 8
+        refusals.append(QUOTE)
     return refusals
 
 
-def odd_addresses(*mapped: Mapped6) -> list[Refusal]:
-    """RFC 1812 5.3.7: what a row makes of an address may be one that no IPv4 host has."""
-    odd = any(is_odd(one.address) for one in mapped)
-    return [Refusal("1812 5.3.7", ("NOT_UNICAST", "NON_GLOBAL_ADDRESS"), permitted=True)] if odd else []
-
-
-def is_odd(address: IPv4Address) -> bool:
-    return is_illegal_source4(address) or address.is_reserved
+def seen_in(observed: list[bytes], pool6: IPv6Network | None, networks: tuple[IPv4Network, ...]) -> IPv4Address | None:
+    """The source of the packet sent, which stands under pool6 if it is IPv6, if it is of those networks."""
+    seen = None
+    if observed and observed[0][0] >> 4 == 4:
+        seen = IPv4Address(observed[0][12:16])
+    elif observed and pool6 is not None and IPv6Address(observed[0][8:24]) in pool6:
+        seen = extract(pool6, IPv6Address(observed[0][8:24]))
+    return seen if seen is not None and any(seen in network for network in networks) else None

@@ -24,6 +24,8 @@ class Timer(Enum):
     KEEP = auto()
     TCP_EST = auto()
     TCP_TRANS = auto()
+    TCP_OPENING = auto()  # RFC 7857 2.1: of "partially open" connections
+    TCP_CLOSING = auto()  # and of "closing" ones
 
 
 @dataclass(frozen=True)
@@ -98,7 +100,7 @@ def step(state: State, segment: Segment, rst_during_fin: bool = False) -> tuple[
         if segment.has(SYN, from_v6=False):  # with or without ACK
             return State.ESTABLISHED, Timer.TCP_EST
         if segment.has(SYN, from_v6=True):
-            return state, Timer.TCP_TRANS
+            return state, Timer.TCP_OPENING
         return state, Timer.KEEP
     if state is State.ESTABLISHED:
         if segment.sign == FIN:  # no lifetime is named
@@ -116,7 +118,9 @@ def step(state: State, segment: Segment, rst_during_fin: bool = False) -> tuple[
 def step_half_closed(state: State, segment: Segment, rst_during_fin: bool) -> tuple[State, Timer]:
     """One end has sent its FIN."""
     if segment.has(FIN, from_v6=state is State.V4_FIN_RCV):
-        return State.V4_FIN_V6_FIN_RCV, Timer.TCP_TRANS
+        return State.V4_FIN_V6_FIN_RCV, Timer.TCP_CLOSING
     if rst_during_fin and segment.sign == RST:
         return State.TRANS, Timer.TCP_TRANS
+    if segment.has(RST, from_v6=True):  # RFC 7857 7.1: an outbound RST does not refresh
+        return state, Timer.KEEP
     return state, Timer.TCP_EST

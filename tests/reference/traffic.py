@@ -6,10 +6,10 @@ from ipaddress import IPv4Address, IPv6Address
 from random import Random
 
 from tests.reference import packets as make
-from tests.reference.error_traffic import icmp_error
+from tests.reference.error_traffic import foreign_error, hairpinned_error, icmp_error, too_big
 from tests.reference.reading import DESTINATION_OPTIONS, FRAGMENT, HOP_BY_HOP, ICMP, ICMPV6, ROUTING, TCP, UDP
 from tests.reference.segments import data, numbers, segment
-from tests.reference.world import ELSEWHERE, PORTS, PROTOCOLS, World, coin, one_in, peer_of
+from tests.reference.world import ELSEWHERE, PORTS, PROTOCOLS, SPECIAL, World, coin, one_in, peer_of
 
 # Sums of these never meet a timeout exactly, where RFC 6146 does not say which of two things happens first.
 PAUSES = (0.013,) * 12 + (
@@ -73,11 +73,15 @@ def fields4(rng: Random) -> dict[str, object]:
 
 
 def destination6(rng: Random, world: World) -> tuple[IPv6Address, int]:
-    """An IPv4 host; a mapped address (hairpin); beside the mapped ones; a row's own IPv6 side; nobody's address."""
+    """An IPv4 host; a mapped address (hairpin), at times another port of it; beside the mapped ones; a row's own IPv6
+    side; nobody's address.
+    """
     peer, port = rng.choice(world.hosts4), rng.choice(PORTS)
     if world.targets and one_in(rng, 3 if world.rows else 6):
         target = rng.choice(world.targets)
         peer, port = target.mapped4 or (peer, port)
+        if one_in(rng, 3):
+            port = rng.choice(PORTS)
         if world.rows and one_in(rng, 6):
             return target.host6
         if world.rows and one_in(rng, 6):
@@ -104,7 +108,7 @@ def from_ipv6(rng: Random, world: World) -> bytes:
 
 def from_ipv4(rng: Random, world: World) -> bytes:
     """A packet of an IPv4 host, to a mapping if there is one, to its neighbourhood sometimes."""
-    entry = rng.choice(world.targets) if world.targets else None
+    entry = rng.choice(world.mapped if world.mapped and one_in(rng, 3) else world.targets) if world.targets else None
     mapped4, port = (entry and entry.mapped4) or (IPv4Address("192.0.2.1"), 2000)
     protocol = entry.protocol if entry else rng.choice(("udp", "tcp", "icmp"))
     number = PROTOCOLS[protocol] if protocol in PROTOCOLS else 0 if protocol == "icmp" else int(protocol)
@@ -113,7 +117,8 @@ def from_ipv4(rng: Random, world: World) -> bytes:
     if world.rows and one_in(rng, 10):
         mapped4 = IPv4Address((int(mapped4) + rng.choice((-1, 1))) % (1 << 32))
     source, source_port = peer_of(rng, world, entry)
-    if world.rows and one_in(rng, 5):  # an IPv4 host with an address of its own in IPv6, RFC 6877
+    # an IPv4 host with an address of its own in IPv6, RFC 6877
+    if world.rows and (not one_in(rng, 3) if world.is_customer else one_in(rng, 5)):
         source, source_port, mapped4, port = mapped4, port, source, source_port
     fields = fields4(rng)
     if protocol == "icmp":
@@ -125,35 +130,38 @@ def from_ipv4(rng: Random, world: World) -> bytes:
 
 
 def other_protocol(rng: Random, world: World) -> bytes:
-    """GRE, ESP, SCTP, AH, ICMP of the wrong family, no next header."""
-    protocol = rng.choice((47, 50, 132, 51, 59, 2, 41, 253))
-    payload = bytes(rng.randint(0, 24))
+    """GRE, ESP, SCTP, AH and its like, ICMP of the wrong family, no next header; headers alone; fragments from IPv6."""
+    protocol = rng.choice((47, 50, 132, 51, 51, 135, 139, 140, 59, 59, 2, 41, 253))
+    payload = bytes(0 if one_in(rng, 3) else rng.randint(0, 24))
     if coin(rng):
-        protocol = rng.choice((protocol, ICMP))
+        protocol = rng.choice((protocol, protocol, ICMP, UDP, TCP, ICMPV6))
         destination, _ = destination6(rng, world)
-        return make.ipv6(rng.choice(world.hosts6), destination, protocol, payload or b"\0", covered=False)
+        fragment = make.fragment_header(rng.choice((0, 8, 1232)), coin(rng), 1)
+        extensions = () if protocol in (UDP, TCP, ICMPV6) else rng.choice(((), (), (fragment,)))
+        return make.ipv6(rng.choice(world.hosts6), destination, protocol, payload, extensions=extensions, covered=False)
     mapped4 = rng.choice(world.rows).mapped4 if world.rows and coin(rng) else None
-    protocol = rng.choice((protocol, ICMPV6))
+    protocol = rng.choice((protocol, protocol, ICMPV6, UDP, TCP, ICMP))
     there = mapped4[0] if mapped4 else IPv4Address("192.0.2.1")
     return make.ipv4(rng.choice(world.hosts4), there, protocol, payload, covered=False)
 
 
 def odd_address(rng: Random, world: World) -> bytes:
-    """Sources and destinations that no packet should have, RFC 1812 5.3.7, RFC 6052 3.1, RFC 6146 3.5."""
-    payload = make.udp(5000, 53, b"x")
+    """Sources and destinations that no packet should have, RFC 1812 5.3.7, RFC 3927 2.7, RFC 6052 3.1, RFC 6146 3.5,
+    and hosts that nothing maps.
+    """
+    payload, odd = make.udp(5000, 53, b"x"), rng.choice(SPECIAL)
     if coin(rng):
-        texts = ("0.0.0.0", "127.0.0.1", "224.0.0.1", "255.255.255.255", "10.0.0.1", "192.0.2.9", "169.254.1.1")
-        odd = IPv4Address(rng.choice(texts))
         target = rng.choice(world.targets).mapped4 if world.targets else None
         mapped4, port = target or (IPv4Address("192.0.2.1"), 2000)
-        ends = [world.hosts4[0], odd] if one_in(rng, 5) else [odd, mapped4]
-        return make.ipv4(*ends, UDP, make.udp(53, port, b"x"))
-    inside = [world.seen_from_ipv6(IPv4Address(text)) for text in ("127.0.0.1", "224.0.0.1", "10.1.2.3", "0.0.0.0")]
-    outside = [IPv6Address(text) for text in ("::1", "::", "ff02::1", "fe80::1")]
+        ends = (odd, mapped4), (odd, mapped4), (mapped4, odd), (world.hosts4[0], odd), (mapped4, mapped4)
+        source, destination = rng.choice(ends)
+        return make.ipv4(source, destination, UDP, make.udp(rng.choice((53, port)), port, b"x"))
+    outside = *(IPv6Address(text) for text in ("::1", "::", "ff02::1", "fe80::1")), ELSEWHERE, ELSEWHERE
+    embedded = world.seen_from_ipv6(odd)
     if coin(rng):
-        return make.ipv6(rng.choice(world.hosts6), rng.choice([*inside, *outside, ELSEWHERE]), UDP, payload)
-    source = rng.choice([*outside, inside[2], ELSEWHERE])
-    return make.ipv6(source, destination6(rng, world)[0], UDP, payload)
+        return make.ipv6(rng.choice(world.hosts6), rng.choice((embedded, rng.choice(outside))), UDP, payload)
+    there, _ = destination6(rng, world)
+    return make.ipv6(there if one_in(rng, 6) else rng.choice((embedded, *outside)), there, UDP, payload)
 
 
 def damaged(rng: Random, packet: bytes) -> bytes:
@@ -168,8 +176,8 @@ def damaged(rng: Random, packet: bytes) -> bytes:
 
 
 Kind = Callable[[Random, World], bytes]
-PLAIN: tuple[Kind, ...] = (from_ipv6,) * 8 + (from_ipv4,) * 8 + (other_protocol, odd_address)
-WITH_ERRORS: tuple[Kind, ...] = PLAIN + (icmp_error,) * 6
+PLAIN: tuple[Kind, ...] = (from_ipv6,) * 8 + (from_ipv4,) * 8 + (other_protocol,) * 2 + (odd_address,) * 3
+WITH_ERRORS: tuple[Kind, ...] = PLAIN + (icmp_error,) * 5 + (too_big, foreign_error, hairpinned_error) * 2
 
 
 def packets(rng: Random, world: World) -> list[bytes]:

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import struct
 from dataclasses import replace
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv4Address
 from typing import TYPE_CHECKING
 
 from tests.reference import headers
-from tests.reference.addresses import embed, extract, is_illegal_source4, is_non_global
+from tests.reference.addresses import embed, extract
 from tests.reference.bib import CARRIED, Host4, Host6, Session
-from tests.reference.checks import check
+from tests.reference.checks import End, check, check_end
 from tests.reference.fragments import Ports
 from tests.reference.icmp import is_error, read_message
 from tests.reference.outcome import Expected, Refusal
 from tests.reference.quoting import as_it_was
-from tests.reference.reading import ICMP, TCP, UDP, UNREADABLE, Packet, UnreadableError, read
+from tests.reference.reading import ICMP, TCP, UDP, UNREADABLE, Address, Packet, UnreadableError, read
 from tests.reference.sessions import HELD, Passage, Tuple, from_ipv4, from_ipv6
 from tests.reference.stateless import NO_ADDRESS, Back
-from tests.reference.tcp import Segment, watch
+from tests.reference.tcp import SYN, Segment, watch
 from tests.reference.transport import calculate_udp, name_of, needs_udp_checksum, ports, rewrite
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 NOT_KNOWN = IPv4Address(0), 0
 PROTOCOLS = (TCP, UDP, ICMP)
+FORGED = Refusal("2827 3", ("FORGED_SOURCE",))
 
 
 class Trip:
@@ -43,24 +44,49 @@ class Trip:
         self.watched: list[tuple[Session, Segment]] = []
         self.static = not oracle.is_stateful or oracle.stateless.serves(packet)
         rules = replace(oracle.rules, stateful=not self.static, reassembles=waits)
-        embedded = oracle.embedded(packet, self.static)
-        self.expected = Expected(check(packet, rules, embedded, self._quoted_hosts()))
+        ends = oracle.ends(packet, self.static) + self._quoted_ends()
+        self.expected = Expected(check(packet, rules, ends))
+        if self._is_forged(waits):
+            self.expected.refusals.append(FORGED)
 
     @property
     def is_error(self) -> bool:
         return self.packet.protocol == self.packet.icmp_protocol and is_error(self.packet)
 
-    def _quoted_hosts(self) -> list[IPv4Address]:
-        """Those of the packet in an ICMP error that a row or pool6 stands for."""
+    def _is_forged(self, waits: bool) -> bool:
+        """RFC 2827 3: it is not from where it says. What IPv6 hosts of ours send one another never is IPv4 (RFC 6146
+        3.8, RFC 7757 4.2.2), unless the network has to bring back what goes to a host with a mapping (RFC 7757 4.2.1).
+        """
+        source, destination, oracle = self.packet.source, self.packet.destination, self.oracle
+        mode = oracle.stateless.hairpin
+        if source == destination:
+            return self.packet.family == 6 or mode != "simple" or not oracle.has_row(destination)  # type: ignore[arg-type]
+        if not isinstance(source, IPv4Address):
+            return False
+        if oracle.bibs.is_ours(source):
+            return mode == "intrinsic" or not oracle.has_row(destination)  # type: ignore[arg-type]
+        if self.static or mode != "intrinsic" or waits or not self.packet.is_first:
+            return False
         if not self.is_error:
+            return oracle.has_row(source)
+        try:
+            quoted = read(read_message(self.packet, oracle.scope.extensions).quoted, quoted=True)
+        except UnreadableError:
+            return False
+        return isinstance(quoted.destination, IPv4Address) and oracle.has_row(quoted.destination)
+
+    def _quoted_ends(self) -> list[End]:
+        """Those of the packet in an ICMP error."""
+        if not self.is_error or self.packet.is_fragment:
             return []
         try:
             quoted = read(read_message(self.packet, self.oracle.scope.extensions).quoted, quoted=True)
         except UnreadableError:
             return []
-        ends = [quoted.source, quoted.destination]
-        mapped = [self.oracle.stateless.to_ipv4(one) if isinstance(one, IPv6Address) else one for one in ends]
-        return [one if isinstance(one, IPv4Address) else one.address for one in mapped if one is not None]
+        if quoted.family != self.packet.family:
+            return []
+        reply = replace(quoted, source=quoted.destination, destination=quoted.source)
+        return [replace(one, is_quoted=True) for one in self.oracle.ends(reply, self.static)]
 
     def from_ipv6(self) -> Expected:
         """RFC 6146 3.4 to 3.8 for an IPv6 packet; without state for a host that has a mapping (RFC 7757)."""
@@ -114,7 +140,7 @@ class Trip:
             return
         incoming = tuple_of(packet, pair, host4)
         chosen = self._chosen(incoming.protocol, incoming.source)  # type: ignore[arg-type]
-        passage = from_ipv6(oracle.bibs, oracle.syns, oracle.policy, self.at, incoming, chosen)
+        passage = from_ipv6(oracle.bibs, oracle.policy, self.at, incoming, chosen)
         if not self._settle(passage) or passage.entry is None:
             return
         mapped4 = passage.entry.mapped4 or NOT_KNOWN
@@ -141,6 +167,7 @@ class Trip:
         message = read_message(packet, oracle.scope.extensions)
         quoted = read(message.quoted, quoted=True)
         arriving, direct = read(half.packet), oracle.scope.hairpins_directly
+        self._check_hairpinned(read(read_message(arriving, oracle.scope.extensions).quoted, quoted=True).destination)
         if direct:
             arriving.dont_fragment = True
         back = Back(message.extension, quoted.identification if direct else None)
@@ -150,8 +177,7 @@ class Trip:
             refusals, packets = oracle.errors.to_ipv6(arriving, arriving.hop_limit, back=back)
         self.expected.refusals += refusals
         if direct:
-            router = packet.source if packet.source != quoted.destination else None
-            packets = [as_it_was(message, router, one) for one in packets]
+            packets = [as_it_was(message, one) for one in packets]
         self.expected.packets = packets
 
     def from_ipv4(self) -> Expected:
@@ -162,9 +188,9 @@ class Trip:
             return self.expected
         if self.is_error:
             if self.static:
-                refusals, packets = oracle.stateless.error_from_ipv4(packet, self._stand_in())
+                refusals, packets = oracle.stateless.error_from_ipv4(packet)
             else:
-                refusals, packets = oracle.errors.to_ipv6(packet, packet.hop_limit - 1, self._stand_in())
+                refusals, packets = oracle.errors.to_ipv6(packet, packet.hop_limit - 1)
             self.expected.refusals += refusals
             self.expected.packets = packets
             return self.expected
@@ -182,6 +208,8 @@ class Trip:
         """
         oracle = self.oracle
         hairpin = packet is not self.packet
+        if hairpin:
+            self._check_hairpinned(packet.source)
         if self.static if not hairpin else oracle.has_row(packet.destination):  # type: ignore[arg-type]
             refusals, self.expected.packets = oracle.stateless.from_ipv4(packet, hairpinned=hairpin)
             self.expected.refusals += refusals + self._too_big(packet)
@@ -192,9 +220,10 @@ class Trip:
         if pair is None and (pair := self._ports()) is None:
             return
         incoming = tuple_of(packet, pair, packet.destination)  # type: ignore[arg-type]
-        may_wait = not hairpin and packet.is_first and not self.expected.must_drop
+        may_wait = packet.is_first and not self.expected.must_drop
         may_wait = may_wait and oracle.bibs.is_ours(packet.destination)  # type: ignore[arg-type]
-        keep = (lambda: self._keep(incoming)) if may_wait and not oracle.syns.is_full else None
+        may_wait = may_wait and oracle.syns.has_room(incoming.source)  # type: ignore[arg-type]
+        keep = (lambda: self._keep(incoming)) if may_wait else None
         passage = from_ipv4(oracle.bibs, oracle.policy, self.at, incoming, keep)
         if not self._settle(passage) or passage.entry is None:
             return
@@ -213,6 +242,11 @@ class Trip:
         if hairpin and self.static:
             self._remember(pair)
 
+    def _check_hairpinned(self, host4: Address) -> None:
+        """The IPv4 address of a host of ours, which is going to stand under pool6."""
+        end = End(host4, True, self.oracle.bibs.is_ours(host4), is_source=True)  # type: ignore[arg-type]
+        self.expected.refusals += check_end(end, self.packet.family, self.oracle.rules)
+
     def _too_big(self, packet: Packet) -> list[Refusal]:
         """RFC 7915 4.1; the sender of a hairpin is told the MTU as it is on its own side."""
         found = headers.too_big_for_ipv6(packet, self.oracle.path)
@@ -230,15 +264,6 @@ class Trip:
         ttl = max(0, packet.hop_limit - 1)
         return headers.write_ipv4(packet, source, host4, protocol, payload, ttl, self.oracle.path)
 
-    def _stand_in(self) -> IPv6Address | None:
-        """RFC 7915 4.1 writes an illegal source of an error under pool6, RFC 6052 3.1 forbids some: ours is as good, or
-        the operator's prefix with the source in its last bits.
-        """
-        source, prefix = self.packet.source, self.oracle.rfc6791_ipv6
-        own = prefix[int(source) % min(prefix.num_addresses, 1 << 32)] if prefix else self.oracle.own[1]
-        odd = is_illegal_source4(source) or is_non_global(source)  # type: ignore[arg-type]
-        return own if odd and self.observed and self.observed[0][8:24] == own.packed else None
-
     def _is_readable(self) -> bool:
         """Whether the transport header can be used: without it there is no tuple."""
         hopeless = {*UNREADABLE, "PROTOCOL", "FRAGMENTED_ICMP", "ICMP_TYPE", "EXTENSION_HEADERS"}
@@ -254,16 +279,19 @@ class Trip:
         return known
 
     def _chosen(self, protocol: str, host6: Host6) -> Host4 | None:
-        """The IPv4 transport address the implementation gave to this host: seen in what it sent, else in its BIB."""
+        """The IPv4 transport address the implementation gave to this host: seen in what it sent (under pool6, if that
+        came back at once), else in its BIB.
+        """
         sent = read(self.observed[0]) if self.observed else None
-        pair = ports(sent) if sent is not None and sent.family == 4 and sent.is_first else None
-        if sent is None or pair is None:
+        pair = ports(sent) if sent is not None and sent.is_first else None
+        if sent is None or pair is None or (sent.family == 6 and protocol == "icmp"):  # one identifier: its reader's
             return self.oracle.bound(protocol, host6)
-        return sent.source, pair[0]  # type: ignore[return-value]
+        source = sent.source if sent.family == 4 else extract(self.oracle.pool6, sent.source)  # type: ignore[arg-type]
+        return source, pair[0]  # type: ignore[return-value]
 
     def _settle(self, passage: Passage) -> bool:
         """Take over what 3.5 says; whether there is anything to build."""
-        if self.verdict == "SYN_HELD" and not self.expected.must_drop and HELD in passage.refusals:
+        if HELD in passage.refusals and not self.expected.must_drop and not self._was_refused():
             for keep in passage.actions:
                 keep()
         self.expected.refusals += passage.refusals
@@ -283,6 +311,12 @@ class Trip:
             return
         for change in passage.actions:
             change()
+        if incoming.segment is not None and incoming.segment.sign == SYN and passage.entry is not None:
+            from6 = incoming.segment.from_v6
+            self.oracle.syns.meet(
+                incoming.destination if from6 else incoming.source,  # type: ignore[arg-type]
+                passage.entry.mapped4,
+            )
         if passage.session is not None and incoming.segment is not None:
             self.watched.append((passage.session, incoming.segment))
 

@@ -21,6 +21,16 @@ HOSTS6 = IPv6Address("2001:db8:6::1"), IPv6Address("2001:db8:6::2")
 HOSTS4 = IPv4Address("8.8.8.8"), IPv4Address("9.9.9.9")
 TRANSLATABLE = IPv4Address("203.0.113.50")  # an IPv6 host that has its address from pool6, RFC 6052 2.1
 ELSEWHERE = IPv6Address("2001:db8:ffff::1")  # neither pool6 nor any row has it
+NOBODYS = IPv4Address("10.1.2.3")  # no host of these worlds has it
+# RFC 6890: what is not forwarded, not global, or for documentation only.
+SPECIAL = tuple(
+    IPv4Address(text)
+    for text in (
+        *("0.0.0.0", "0.1.2.3", "127.0.0.1", "169.254.1.1", "169.254.64.9", "224.0.0.1", "240.0.0.1"),
+        *("255.255.255.255", "10.0.0.1", "100.64.0.1", "172.16.0.1", "192.0.0.1", "192.168.7.2", "198.18.0.1"),
+        *("192.0.2.9", "198.51.100.9", "203.0.113.9", "192.88.99.1"),
+    )
+)
 
 
 @dataclass(frozen=True)
@@ -36,6 +46,7 @@ class World:
     rows: tuple[Entry, ...] = ()
     mapped: list[Entry] = field(default_factory=list)
     extensions: bool = False  # RFC 4884 in ICMP errors
+    is_customer: bool = False  # RFC 6877: its IPv4 hosts are those with a row
 
     @property
     def targets(self) -> list[Entry]:
@@ -75,6 +86,7 @@ def world_of(config: Any, extensions: bool) -> World:
         eamt=eamt,
         rows=tuple(entries),
         extensions=extensions,
+        is_customer=config.clat is not None,
     )
 
 
@@ -103,7 +115,7 @@ def peer_of(rng: Random, world: World, entry: Entry | None) -> Host4:
     """Who talks to this mapping: the peer of one of its sessions, a host of the world, another mapping."""
     if entry is not None and entry.sessions and coin(rng):
         return rng.choice(sorted(entry.sessions))
-    if world.rows and one_in(rng, 4):
+    if world.targets and one_in(rng, 4 if world.rows else 12):
         target = rng.choice(world.targets)
         if target.mapped4 is not None:
             return target.mapped4

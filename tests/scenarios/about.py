@@ -87,7 +87,7 @@ CALL6 = IPv6(src=ELSEWHERE6, dst=OTHER6, hlim=60) / UDP(sport=33000, dport=5353)
 SCENARIOS = [
     Scenario(
         "errors_about_tcp",
-        "Whole or of 8 octets: ports and sequence number are the sender's own.",
+        "Whole or 8 octets: ports and sequence number are those of the sender.",
         [
             *HANDSHAKE,
             to_host(to_server4(TCP_OUT4, ttl=1), to_server6(TCP_OUT6, hlim=1)),
@@ -98,7 +98,7 @@ SCENARIOS = [
     ),
     Scenario(
         "errors_about_udp",
-        "Whole or of 8 octets, and with everything in between.",
+        "Whole, 8 octets, and every length in between.",
         [
             OPEN,
             *(to_host(QUOTED_QUERY4, QUOTED_QUERY6, size, size + 20) for size in (33, 32, 31, 29, 28)),
@@ -107,7 +107,7 @@ SCENARIOS = [
     ),
     Scenario(
         "errors_about_echoes_and_their_replies",
-        "The identifier is the sender's own, for requests and for replies, in both directions.",
+        "The identifier is that of the sender, for requests and replies, in both directions.",
         [
             *PINGED,
             to_host(to_server4(PING4, ttl=1), to_server6(PING6, hlim=1)),
@@ -118,7 +118,7 @@ SCENARIOS = [
     ),
     Scenario(
         "errors_about_what_nobody_sent",
-        "Ports or identifiers without a mapping: whoever made it up is not helped (RFC 6146 3.5).",
+        "Ports or identifiers without a mapping: dropped (RFC 6146 3.5).",
         [
             OPEN,
             drops("no_session", error4(EXPIRED4, bytes(to_server4(UDP(sport=9, dport=53) / b"x")))),
@@ -129,7 +129,7 @@ SCENARIOS = [
     ),
     Scenario(
         "errors_about_inbound_connections",
-        "What came in through a [[forward]] and could not be delivered.",
+        "A packet that came in through a [[forward]] and could not be delivered.",
         [
             passes(
                 IP(src=OTHER4, dst=MAPPED4) / UDP(sport=33000, dport=53) / b"query",
@@ -143,17 +143,17 @@ SCENARIOS = [
     ),
     Scenario(
         "quoted_ipv4_options",
-        "A router that quotes a header with options: left out of the quote, as of any packet.",
+        "A router quotes a header with options: they are left out of the quote, as of any packet.",
         [OPEN, to_host(OPTIONS, to_server6(QUERY6, hlim=9))],
     ),
     Scenario(
         "quoted_ipv6_extension_headers",
-        "Left out of the quote, as of any packet.",
+        "They are left out of the quote, as of any packet.",
         [OPEN, to_server(HEADERS6, QUOTED_ANSWER4)],
     ),
     Scenario(
         "quoted_hop_limits",
-        "The hop limit of a quoted packet is what it was where it failed: it is neither checked nor lowered.",
+        "The hop limit of a quoted packet is neither checked nor decremented.",
         [
             OPEN,
             *(to_host(to_server4(QUERY4, ttl=hops), to_server6(QUERY6, hlim=hops)) for hops in (0, 1, 255)),
@@ -183,7 +183,7 @@ SCENARIOS = [
     ),
     Scenario(
         "errors_keep_the_session_neither_alive_nor_dead",
-        "RFC 6146 3.5: an error, of whatever kind, changes no state and no lifetime.",
+        "RFC 6146 3.5: an ICMP error changes neither state nor lifetime.",
         [
             asks(),
             passes(
@@ -196,7 +196,7 @@ SCENARIOS = [
     ),
     Scenario(
         "pointers_at_the_edges_of_fields",
-        "RFC 7915 figures 3 and 6: every octet of either header, and the first behind it.",
+        "RFC 7915 figures 3 and 6: every octet of either header, and the first after it.",
         [
             OPEN,
             *(

@@ -106,7 +106,7 @@ source = "2001:db8:2::/48"
 SCENARIOS = [
     Scenario(
         "udp_there_and_back",
-        "A query and its answer; Traffic Class is copied, Flow Label is not; a second query uses the same mapping.",
+        "A query and its reply. Traffic Class is copied, Flow Label is not. A second query uses the same mapping.",
         [
             passes(
                 to_server6(UDP(sport=5000, dport=53) / b"query", tc=0xB9, fl=0x12345),
@@ -122,7 +122,7 @@ SCENARIOS = [
     ),
     Scenario(
         "udp_mapping_is_endpoint_independent",
-        "One port of a host keeps one mapping whomever it sends to, and a third host may use it (RFC 4787).",
+        "One port of a host keeps one mapping whatever it sends to, and a third host may use it (RFC 4787).",
         [
             asks(),
             passes(
@@ -137,12 +137,12 @@ SCENARIOS = [
     ),
     Scenario(
         "udp_session_ends_after_300_seconds",
-        "Packets of either side keep it; once it is over, its BIB entry is gone.",
+        "Packets of either side keep the session alive. When it ends, its BIB entry is removed.",
         [asks(), answers(after=299), answers(after=299), asks(after=299), unsolicited(after=301)],
     ),
     Scenario(
         "udp_nobody_asked_for",
-        "A datagram without BIB entry is answered with host unreachable; one to another address of nobody as well.",
+        "A datagram without a BIB entry is answered with host unreachable, inside and outside the pool.",
         [
             unsolicited(),
             drops(
@@ -154,7 +154,7 @@ SCENARIOS = [
     ),
     Scenario(
         "tcp_from_handshake_to_both_fins",
-        "Open, data, close; four minutes after the second FIN the connection is forgotten.",
+        "Open, data, close. Four minutes after the second FIN the session ends.",
         [
             *HANDSHAKE,
             out("PA", 101, 901, b"GET /"),
@@ -168,7 +168,7 @@ SCENARIOS = [
     ),
     Scenario(
         "tcp_established_lives_7440_seconds",
-        "Any segment of either side starts the time anew. Then the IPv6 host is asked, and has 240 s to say something.",
+        "Every segment of either side restarts the timer. Then the IPv6 host is probed and has 240 s to answer.",
         [
             *HANDSHAKE,
             out("A", 101, 901, after=7439),
@@ -179,7 +179,7 @@ SCENARIOS = [
     ),
     Scenario(
         "tcp_half_open_lives_240_seconds",
-        "A SYN that is not answered in four minutes; a second SYN starts the time anew.",
+        "A SYN without a reply for four minutes. A second SYN restarts the timer.",
         [
             out("S", 100, 0),
             out("S", 100, 0, after=239),
@@ -192,7 +192,7 @@ SCENARIOS = [
     ),
     Scenario(
         "tcp_reset_leaves_240_seconds",
-        "After a RST the connection is kept for four minutes; a segment that shows it alive establishes it again.",
+        "After a RST the session is kept for four minutes. Another segment establishes it again.",
         [
             *HANDSHAKE,
             back("R", 901, 0),
@@ -205,7 +205,7 @@ SCENARIOS = [
     ),
     Scenario(
         "tcp_without_a_session",
-        "From IPv6 only a SYN opens a connection.",
+        "From IPv6, only a SYN opens a session.",
         [
             drops("no_session", to_server6(TCP(sport=5000, dport=80, flags="A", seq=1, ack=1))),
             drops("no_session", to_server6(TCP(sport=5000, dport=80, flags="R", seq=1))),
@@ -213,7 +213,7 @@ SCENARIOS = [
     ),
     Scenario(
         "tcp_syn_from_outside_waits_6_seconds",
-        "A SYN that nobody expects is kept for a simultaneous open; port unreachable after 6 s (RFC 5382 REQ-4).",
+        "An unexpected SYN is kept for a simultaneous open, and answered after 6 s: port unreachable (RFC 5382 REQ-4).",
         [
             drops("syn_held", LONELY),
             drops("syn_held", LONELY, after=3),
@@ -222,7 +222,7 @@ SCENARIOS = [
     ),
     Scenario(
         "tcp_simultaneous_open",
-        "Two hosts that dial each other meet: the IPv6 host gets the transport address that was dialled.",
+        "Two hosts connect to each other at once: a SYN that waits establishes nothing, the next one does.",
         [
             drops("syn_held", to_host4(TCP(sport=80, dport=MAPPED_PORT, flags="S", seq=900))),
             out("S", 100, 0),
@@ -254,7 +254,7 @@ SCENARIOS = [
     ),
     Scenario(
         "tcp_from_outside_is_dropped_when_asked",
-        "[filtering] drop_inbound_tcp: answers pass, a connection opened by a third host does not.",
+        "[filtering] drop_inbound_tcp: replies pass, a connection opened by a third host does not.",
         [
             *HANDSHAKE,
             back("A", 901, 101),
@@ -264,7 +264,7 @@ SCENARIOS = [
     ),
     Scenario(
         "ping_from_ipv6",
-        "Echo and its reply, the identifier translated as a port; after 60 seconds the session is over.",
+        "Echo request and reply; the identifier is translated like a port. After 60 seconds the session ends.",
         [
             passes(to_server6(PING6), to_server4(PING4)),
             passes(to_host4(PONG4), to_host6(PONG6)),
@@ -275,7 +275,7 @@ SCENARIOS = [
     ),
     Scenario(
         "ping_from_ipv4",
-        "Echo to the identifier of a [[forward]], and its reply; another identifier is answered with host unreachable.",
+        "Echo request to the identifier of a [[forward]], and its reply. Another identifier: host unreachable.",
         [
             passes(
                 IP(src=OTHER4, dst=MAPPED4) / FORWARDED_PING,
@@ -299,7 +299,7 @@ SCENARIOS = [
     ),
     Scenario(
         "address_dependent_filtering",
-        "Who was sent to may answer from any port, a stranger may not, and is told nothing.",
+        "A host that was sent to may send back from any port. Another host is dropped without an answer.",
         [
             asks(),
             passes(
@@ -312,7 +312,7 @@ SCENARIOS = [
     ),
     Scenario(
         "hairpin_udp",
-        "Two IPv6 hosts speak through the pool address: each sees the other under pool6, one hop away; an error too.",
+        "Two IPv6 hosts talk through the pool address: each sees the other under pool6, one hop away. Errors too.",
         [
             hairpins(
                 IPv6(src=HOST6, dst=MAPPED6) / UDP(sport=5000, dport=53) / b"query",
@@ -338,7 +338,7 @@ SCENARIOS = [
     ),
     Scenario(
         "pool_is_exhausted",
-        "The one port is taken: address unreachable; it is free again when its session has ended.",
+        "The only port is in use: address unreachable. It is free again when its session ends.",
         [
             asks(),
             drops(
@@ -359,7 +359,7 @@ SCENARIOS = [
     ),
     Scenario(
         "a_host_has_its_fill_of_sessions",
-        "[limits] per_host_sessions: one more is refused, the one that is there goes on.",
+        "[limits] per_host_sessions: another session is refused, the existing one continues.",
         [
             asks(),
             drops(
@@ -376,7 +376,7 @@ SCENARIOS = [
     ),
     Scenario(
         "the_source_prefix_chooses_the_pool",
-        "[[pool4]] source: two tenants, two addresses; whom no pool serves is told that it is prohibited.",
+        "[[pool4]] source: two tenants, two addresses. A host without a pool is told: prohibited.",
         [
             asks(),
             passes(

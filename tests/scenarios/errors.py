@@ -18,6 +18,7 @@ from tests.scenarios import (
     HOST6,
     MAPPED4,
     MAPPED_PORT,
+    OTHER6,
     OWN6,
     POOL6,
     ROUTER4,
@@ -30,6 +31,7 @@ from tests.scenarios import (
     drops,
     passes,
     tell4,
+    tell6,
     to_host4,
     to_host6,
     to_server4,
@@ -111,10 +113,13 @@ SYN6, SYN4 = (TCP(sport=port, dport=80, flags="S", seq=100) for port in (5000, M
 PING6 = ICMPv6EchoRequest(id=5000, seq=1, data=b"ping")
 PING4 = ICMP(type=8, id=MAPPED_PORT, seq=1) / b"ping"
 
+LATE6, BIG6 = to_server6(UDP(sport=5000, dport=53), hlim=1), to_server6(UDP(sport=5000, dport=53) / Raw(bytes(1400)))
+ELSE6 = IPv6(src=OTHER6, dst=SERVER6, hlim=1) / UDP(sport=5000, dport=53)
+
 SCENARIOS = [
     Scenario(
         "port_unreachable_from_ipv4",
-        "Type 3 code 3 becomes 1/4; the quoted packet is HOST6's own again, checksum too, also if 8 octets of it came.",
+        "3/3 becomes 1/4. The quoted packet is HOST6's own again with its checksum, also if only 8 octets are quoted.",
         [
             OPEN,
             passes(
@@ -129,7 +134,7 @@ SCENARIOS = [
     ),
     Scenario(
         "port_unreachable_from_ipv6",
-        "Type 1 code 4 becomes 3/3, from the mapped address, quoting what SERVER4 sent.",
+        "1/4 becomes 3/3, from the mapped address, quoting what SERVER4 sent.",
         [
             OPEN,
             passes(error6(ICMPv6DestUnreach(code=4), source=HOST6), to_server4(unreachable4(3) / QUOTED_ANSWER4)),
@@ -164,7 +169,7 @@ SCENARIOS = [
     ),
     Scenario(
         "time_exceeded_from_routers",
-        "What traceroute lives on, in both directions; the code stays.",
+        "What traceroute needs, in both directions. The code does not change.",
         [
             OPEN,
             inwards(ICMP(type=11, code=0), ICMPv6TimeExceeded(code=0)),
@@ -175,7 +180,7 @@ SCENARIOS = [
     ),
     Scenario(
         "routers_with_addresses_that_do_not_travel",
-        "A private IPv4 router under the well-known prefix: our own address; an IPv6 router: one of rfc6791_ipv4.",
+        "A private IPv4 router under the well-known prefix: our own address. An IPv6 router: one of rfc6791_ipv4.",
         [
             OPEN,
             passes(
@@ -191,7 +196,7 @@ SCENARIOS = [
     ),
     Scenario(
         "fragmentation_needed_becomes_packet_too_big",
-        "20 more, never below 1280; an MTU of 0 is guessed: the plateau below the quoted length (RFC 1191).",
+        "20 more, never below 1280. For an MTU of 0, the plateau below the quoted length (RFC 1191).",
         [
             OPEN,
             needs_fragmentation(LARGE4, 1400, LARGE6, 1420),
@@ -203,7 +208,7 @@ SCENARIOS = [
     ),
     Scenario(
         "packet_too_big_becomes_fragmentation_needed",
-        "20 less; 28 less if the quoted packet has a Fragment header, which the IPv4 packet has none of.",
+        "20 less; 28 less if the quoted packet has a Fragment header, which IPv4 does not have.",
         [
             OPEN,
             outwards(ICMPv6PacketTooBig(mtu=1400), unreachable4(4, 1380)),
@@ -214,7 +219,7 @@ SCENARIOS = [
     ),
     Scenario(
         "parameter_problem_from_ipv4",
-        "The pointer goes to the same field of the other header, or the error is dropped (RFC 7915 figure 3).",
+        "The pointer moves to the same field of the other header, or the error is dropped (RFC 7915 figure 3).",
         [
             OPEN,
             *(
@@ -228,7 +233,7 @@ SCENARIOS = [
     ),
     Scenario(
         "parameter_problem_from_ipv6",
-        "The other way (figure 6); an unknown Next Header is protocol unreachable, an unknown option is dropped.",
+        "The other way (figure 6). An unknown Next Header is protocol unreachable, an unknown option is dropped.",
         [
             OPEN,
             *(
@@ -242,7 +247,7 @@ SCENARIOS = [
     ),
     Scenario(
         "errors_about_tcp_and_ping",
-        "The quoted port, sequence number and identifier are the host's own again.",
+        "The quoted port, sequence number and identifier are those of the host.",
         [
             passes(to_server6(SYN6), to_server4(SYN4)),
             passes(
@@ -258,7 +263,7 @@ SCENARIOS = [
     ),
     Scenario(
         "a_long_quoted_packet_is_shortened",
-        "An ICMPv4 error has 576 octets at most, an ICMPv6 error 1280; the lengths in the quoted headers stay true.",
+        "An ICMPv4 error has at most 576 octets, an ICMPv6 error 1280. Lengths in the quoted headers stay true.",
         [
             OPEN,
             passes(
@@ -273,7 +278,7 @@ SCENARIOS = [
     ),
     Scenario(
         "errors_that_cannot_pass",
-        "About an error, of nobody, with a wrong checksum, quoting nothing readable; types without counterpart.",
+        "About an error, of an unknown packet, with a wrong checksum, with an unreadable quote, of an unknown type.",
         [
             OPEN,
             drops("error_in_error", error4(unreachable4(1), bytes(to_server4(unreachable4(3) / QUOTED_ANSWER4)))),
@@ -301,7 +306,7 @@ SCENARIOS = [
     ),
     Scenario(
         "no_error_about_an_error",
-        "RFC 1122 3.2.2, RFC 4443 2.4: an expired error or later fragment is dropped in silence.",
+        "RFC 1122 3.2.2, RFC 4443 2.4: an expired error or later fragment is dropped without an answer.",
         [
             OPEN,
             drops("hop_limit_expired", to_host4(unreachable4(1) / QUOTED_QUERY4, src=ROUTER4, ttl=1)),
@@ -311,7 +316,7 @@ SCENARIOS = [
     ),
     Scenario(
         "our_errors_are_limited",
-        "[limits] icmp_errors_per_second = 2: the third is not sent, a second later there are two again.",
+        "[limits] icmp_errors_per_second = 2: the third is not sent; a second later two more are.",
         [
             *(drops("no_bib_entry", to_host4(ANSWER4), tell4(to_host4(ANSWER4), 3, 1)) for _ in range(2)),
             drops("no_bib_entry", to_host4(ANSWER4)),
@@ -320,5 +325,18 @@ SCENARIOS = [
             drops("no_bib_entry", to_host4(ANSWER4)),
         ],
         STANDARD + "\n[limits]\nicmp_errors_per_second = 2\n",
+    ),
+    Scenario(
+        "packet_too_big_is_limited_apart",
+        "Errors of other kinds use up no packet too big, and one receiver gets a tenth of a kind (at least three).",
+        [
+            *(drops("hop_limit_expired", LATE6, tell6(LATE6, ICMPv6TimeExceeded())) for _ in range(3)),
+            drops("hop_limit_expired", LATE6),
+            *(drops("hop_limit_expired", ELSE6, tell6(ELSE6, ICMPv6TimeExceeded(), to=OTHER6)) for _ in range(3)),
+            drops("hop_limit_expired", ELSE6),
+            drops("too_big", BIG6, tell6(BIG6, ICMPv6PacketTooBig(mtu=1320))),
+            drops("too_big", BIG6, tell6(BIG6, ICMPv6PacketTooBig(mtu=1320))),
+        ],
+        STANDARD + "\n[translation]\nmtu4 = 1300\n[limits]\nicmp_errors_per_second = 6\n",
     ),
 ]

@@ -95,17 +95,17 @@ NO_MEMORY = STANDARD + "\n[limits]\nfragments_memory = 0\n"
 SCENARIOS = [
     Scenario(
         "ipv4_fragments_to_ipv6",
-        "Each gets a Fragment header with its offset, and the Identification; the checksum stands in the first one.",
+        "Each gets a Fragment header with its offset and the Identification. The first one has the checksum.",
         [OPEN, again(1408, 0, 800, (0, 800)), again(1408, 800, 1408, (800, 1408))],
     ),
     Scenario(
         "ipv4_fragments_with_df",
-        "DF and MF together: fragments all the same.",
+        "DF and MF together: treated as fragments.",
         [OPEN, again(1408, 0, 800, (0, 800), flags="DF"), again(1408, 800, 1408, (800, 1408), flags="DF")],
     ),
     Scenario(
         "ipv6_fragments_to_ipv4",
-        "DF clear, the low half of the Identification; the first one opens the session.",
+        "DF clear, the low half of the Identification. The first one opens the session.",
         [
             passes(out6(QUERY_LONG6, 0, 800), out4(QUERY_LONG4, 0, 800)),
             passes(out6(QUERY_LONG6, 800, 1408), out4(QUERY_LONG4, 800, 1408)),
@@ -113,7 +113,7 @@ SCENARIOS = [
     ),
     Scenario(
         "an_atomic_fragment",
-        "A Fragment header on a whole packet (RFC 6946): an IPv4 packet with DF clear, however large.",
+        "A Fragment header on a whole packet (RFC 6946): an IPv4 packet with DF clear, whatever its size.",
         [
             passes(out6(query(100)[0], 0, 100), out4(query(100)[1], 0, 100)),
             passes(out6(QUERY_LONG6, 0, 1408), out4(QUERY_LONG4, 0, 1408)),
@@ -121,7 +121,7 @@ SCENARIOS = [
     ),
     Scenario(
         "ipv4_without_df_is_cut_to_1280_octets",
-        "IPv4 of 1260 octets passes whole, of 1261 in two fragments; the largest in 54.",
+        "IPv4 of 1260 octets passes whole, 1261 in two fragments, the largest packet in 54.",
         [
             OPEN,
             cut(1260),
@@ -132,7 +132,8 @@ SCENARIOS = [
     ),
     Scenario(
         "an_ipv4_fragment_is_cut_again",
-        "One of 1232 octets fits, one of 1400 does not: its parts carry on its offset, and say more as it did.",
+        "One of 1232 octets fits, one of 1400 is split: the parts continue its offset and keep its "
+        "More Fragments flag.",
         [
             OPEN,
             again(1608, 0, 1232, (0, 1232)),
@@ -143,7 +144,7 @@ SCENARIOS = [
     ),
     Scenario(
         "a_fragment_too_big_for_the_ipv6_path",
-        "mtu6 = 1500: DF and MF, 1476 octets; it needs a Fragment header, so 28 less is told.",
+        "mtu6 = 1500: DF and MF, 1476 octets. With its Fragment header it is too big; the answer is 28 less.",
         [
             OPEN,
             again(2912, 0, 1448, (0, 1448), flags="DF"),
@@ -153,7 +154,7 @@ SCENARIOS = [
     ),
     Scenario(
         "a_later_fragment_without_its_first",
-        "fragments_memory = 0: dropped until the first one has come, and ten seconds after it; so is one of another.",
+        "fragments_memory = 0: dropped before the first fragment, and again ten seconds after it. Others too.",
         [
             OPEN,
             drops("fragment_unknown", part4(LONG4, 800, 1408)),
@@ -167,7 +168,7 @@ SCENARIOS = [
     ),
     Scenario(
         "fragments_that_cannot_pass",
-        "Without a whole TCP header, or with extension headers; with no memory, of ICMP and UDP without checksum.",
+        "Without a whole TCP header, or with extension headers; without memory, of ICMP and of UDP without checksum.",
         [
             OPEN,
             drops("fragmented_icmp", out6(HALF_PING6, 0, 40, protocol=58)),

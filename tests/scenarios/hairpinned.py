@@ -66,15 +66,15 @@ def tcp_back(flags: str, after: float = 0.001, **more: int) -> Step:
     return back(sent, got, after)
 
 
-def error(message: Any, hlim: int = 60, source: str = OTHER6) -> Step:
+def error(message: Any, hlim: int = 60, source: str = OTHER6, seen: Any = None) -> Step:
     """An error about QUERY where OTHER6 should have got it: HOST6 hears of the packet it sent.
 
-    A router on the way shows its own address, as it would to an IPv6 host: there is no need of another one.
+    A router on the way has no IPv4 address: it shows that of the host behind it (RFC 6146 3.7).
     """
     return hairpins(
         IPv6(src=source, dst=MAPPED6) / message / bytes(IPv6(src=MAPPED6, dst=OTHER6, hlim=hlim) / ASKED),
-        IPv6(src=MAPPED6 if source == OTHER6 else source, dst=HOST6, hlim=63)
-        / message
+        IPv6(src=MAPPED6, dst=HOST6, hlim=63)
+        / (seen or message)
         / bytes(IPv6(src=HOST6, dst=MAPPED6, hlim=hlim) / QUERY),
     )
 
@@ -96,7 +96,8 @@ STRANGER = IPv6(src=OTHER6, dst=MAPPED6) / UDP(sport=5353, dport=MAPPED_PORT) / 
 SCENARIOS = [
     Scenario(
         "hairpin_tcp",
-        "A connection from one host to the [[forward]] of the other, opened and closed: two sessions, one each way.",
+        "A connection from one host to the [[forward]] of another, opened and closed: two "
+        "sessions, one for each direction.",
         [
             tcp_call("S", seq=100),
             tcp_back("SA", seq=900, ack=101),
@@ -109,7 +110,7 @@ SCENARIOS = [
     ),
     Scenario(
         "hairpin_ping",
-        "An echo has one identifier, that of its sender: a ping of the pool's address comes back, and is answered.",
+        "An echo has one identifier, that of its sender: a ping to the address of the pool comes back and is answered.",
         [
             hairpins(
                 IPv6(src=HOST6, dst=MAPPED6) / kind(id=9, seq=1, data=b"ping"),
@@ -120,7 +121,7 @@ SCENARIOS = [
     ),
     Scenario(
         "hairpin_hop_limits",
-        "One hop, not two (RFC 7757 4.2.2); on the last one the sender is told.",
+        "One hop is subtracted, not two (RFC 7757 4.2.2). At zero the sender is told.",
         [
             call(QUERY, ASKED, hlim=2),
             call(QUERY, ASKED, hlim=255),
@@ -129,25 +130,35 @@ SCENARIOS = [
     ),
     Scenario(
         "hairpin_to_nobody",
-        "A port of the pool that no host has: address unreachable for UDP, for TCP nothing.",
+        "A pool port that is not mapped: address unreachable for UDP; a SYN waits six seconds for a simultaneous open.",
         [
             drops("no_bib_entry", TO_NOBODY, tell6(TO_NOBODY, ICMPv6DestUnreach(code=3))),
-            drops("no_session", SYN_TO_NOBODY),
+            drops("syn_held", SYN_TO_NOBODY),
+            Step(
+                TO_NOBODY,
+                "no_bib_entry",
+                (tell6(TO_NOBODY, ICMPv6DestUnreach(code=3)),),
+                after=6.1,
+                due=(IPv6(src=MAPPED6, dst=HOST6) / ICMPv6DestUnreach(code=4) / bytes(SYN_TO_NOBODY),),
+            ),
         ],
     ),
     Scenario(
         "hairpin_errors",
-        "Unreachable, too big, expired on the way: what is quoted is the sender's own packet, and the MTU stays.",
+        "Unreachable, too big, time exceeded: the quoted packet is that of the sender. The MTU does not change, but is "
+        "at least 1280.",
         [
             call(QUERY, ASKED),
             error(ICMPv6DestUnreach(code=4)),
             error(ICMPv6PacketTooBig(mtu=1400)),
+            error(ICMPv6PacketTooBig(mtu=1200), seen=ICMPv6PacketTooBig(mtu=1280)),
+            error(ICMPv6PacketTooBig(mtu=0), source=ROUTER6, seen=ICMPv6PacketTooBig(mtu=1280)),
             error(ICMPv6TimeExceeded(), hlim=1, source=ROUTER6),
         ],
     ),
     Scenario(
         "hairpin_fragments",
-        "A datagram in two fragments: both go where the first one went, with their Fragment headers.",
+        "A datagram in two fragments: both go to the destination of the first, with their Fragment headers.",
         [
             call(fragment(SENT, 0, 504), fragment(GOT, 0, 504)),
             call(fragment(SENT, 504, len(SENT)), fragment(GOT, 504, len(GOT))),
@@ -155,7 +166,7 @@ SCENARIOS = [
     ),
     Scenario(
         "hairpin_to_oneself",
-        "A host that dials its own transport address hears itself.",
+        "A host that connects to its own transport address reaches itself.",
         [
             passes(to_server6(QUERY), to_server4(UDP(sport=MAPPED_PORT, dport=53) / b"query")),
             hairpins(
@@ -166,7 +177,7 @@ SCENARIOS = [
     ),
     Scenario(
         "hairpin_address_dependent_filtering",
-        "Hosts behind us are filtered by the address the other one knows them by, as all are.",
+        "Address-dependent filtering also applies between hosts behind the gateway, to their IPv4 addresses.",
         [
             passes(to_server6(QUERY), to_server4(UDP(sport=MAPPED_PORT, dport=53) / b"query")),
             drops("filtered_adf", STRANGER),

@@ -80,12 +80,12 @@ WIDE6, FITTING6 = sized(1401)[0], sized(1400)
 SCENARIOS = [
     Scenario(
         "df_is_set_above_1260_octets",
-        "IPv4 of 1260 octets has DF clear, so that 1280 octets of IPv6 pass any path; of 1261 octets has it set.",
+        "IPv4 of 1260 octets has DF clear, as 1280 octets of IPv6 pass every path. IPv4 of 1261 octets has DF set.",
         [sized_out(1259, 0), sized_out(1260, 0), sized_out(1261, "DF"), sized_out(1480, "DF")],
     ),
     Scenario(
         "hop_limit_expires",
-        "0 or 1 is answered with time exceeded in the family it came in; 2 leaves as 1.",
+        "0 or 1 is answered with time exceeded, in the IP version of the packet. 2 leaves as 1.",
         [
             passes(to_server6(QUERY6, hlim=2), to_server4(QUERY4, ttl=1)),
             passes(to_host4(ANSWER4, ttl=2), to_host6(ANSWER6, hlim=1)),
@@ -101,7 +101,7 @@ SCENARIOS = [
     ),
     Scenario(
         "too_big_for_the_ipv6_path",
-        "mtu6 = 1500: IPv4 of 1480 octets with DF passes, of 1481 is told 1480; the answer has 576 octets.",
+        "mtu6 = 1500: IPv4 of 1480 octets with DF passes, for 1481 the answer is 1480 and has 576 octets.",
         [
             OPEN,
             passes(NARROW[0], NARROW[1]),
@@ -111,7 +111,7 @@ SCENARIOS = [
     ),
     Scenario(
         "too_big_for_the_ipv4_path",
-        "mtu4 = 1400: IPv6 of 1420 octets passes, of 1421 is told 1420; the answer has 1280 octets.",
+        "mtu4 = 1400: IPv6 of 1420 octets passes, for 1421 the answer is 1420 and has 1280 octets.",
         [
             passes(to_server6(FITTING6[0]), to_server4(FITTING6[1], flags="DF")),
             drops("too_big", to_server6(WIDE6), tell6(to_server6(WIDE6), ICMPv6PacketTooBig(mtu=1420))),
@@ -120,7 +120,7 @@ SCENARIOS = [
     ),
     Scenario(
         "an_ipv4_path_below_1260_octets",
-        "mtu4 = 1000: 1280 octets of IPv6 pass with DF clear, for routers to split; more are told 1280, never less.",
+        "mtu4 = 1000: 1280 octets of IPv6 pass with DF clear, for routers to fragment. Larger ones are told 1280.",
         [
             sized_out(1260, 0),
             drops(
@@ -131,7 +131,7 @@ SCENARIOS = [
     ),
     Scenario(
         "ipv4_options",
-        "Ignored and left out; an expired source route as well; one that is not is answered with source route failed.",
+        "Options and used-up source routes are left out. A source route with hops left: source route failed.",
         [
             OPEN,
             passes(to_host4(ANSWER4, options=[IPOption_RR(routers=[ROUTER4]), IPOption_NOP()]), to_host6(ANSWER6)),
@@ -147,7 +147,7 @@ SCENARIOS = [
     ),
     Scenario(
         "ipv6_extension_headers",
-        "Hop-by-hop and destination options are skipped, so is a routing header with no segments left.",
+        "Hop-by-hop and destination options, and a Routing header without segments left, are skipped.",
         [
             passes(to_server6(IPv6ExtHdrHopByHop(options=PadN(optdata=b"\0" * 4)) / QUERY6), to_server4(QUERY4)),
             passes(to_server6(IPv6ExtHdrDestOpt(options=PadN(optdata=b"\0" * 12)) / QUERY6), to_server4(QUERY4)),
@@ -164,7 +164,7 @@ SCENARIOS = [
     ),
     Scenario(
         "ipv6_routing_header",
-        "With segments left: parameter problem that points at Segments Left, also behind another extension header.",
+        "With segments left: parameter problem that points at Segments Left, also after another extension header.",
         [
             *(
                 drops("routing_header", sent, tell6(sent, ICMPv6ParamProblem(code=0, ptr=pointer)))
@@ -177,7 +177,7 @@ SCENARIOS = [
     ),
     Scenario(
         "other_protocols",
-        "Neither TCP nor UDP nor ICMP: port unreachable to IPv6 (RFC 6146 3.4), protocol unreachable to IPv4.",
+        "Neither TCP nor UDP nor ICMP: port unreachable for IPv6 (RFC 6146 3.4), protocol unreachable for IPv4.",
         [
             drops(
                 "protocol",
@@ -193,7 +193,7 @@ SCENARIOS = [
     ),
     Scenario(
         "udp_without_checksum",
-        "IPv4 UDP with a checksum of zero gets one, calculated over the whole datagram.",
+        "UDP over IPv4 with a checksum of zero gets one, calculated over the whole datagram.",
         [
             OPEN,
             passes(to_host4(UDP(sport=53, dport=MAPPED_PORT, chksum=0) / b"answer"), to_host6(ANSWER6)),
@@ -201,7 +201,7 @@ SCENARIOS = [
     ),
     Scenario(
         "udp_without_checksum_by_port",
-        "[translation] udp_zero_checksum_ports: one port is dropped, one passes as it is, another gets a checksum.",
+        "[translation] udp_zero_checksum_ports: one port is dropped, one passes unchanged, one gets a checksum.",
         [
             OPEN,
             drops("zero_udp_checksum", to_server6(UDP(sport=5000, dport=53, chksum=0) / b"query")),
@@ -233,7 +233,7 @@ SCENARIOS = [
     ),
     Scenario(
         "a_damaged_transport_checksum_stays_damaged",
-        "Checksums are updated, not made anew: what arrived wrong by one leaves wrong by one.",
+        "Checksums are updated, not recalculated: one that is off by one stays off by one.",
         [
             passes(off_by_one(to_server6(QUERY6)), off_by_one(to_server4(QUERY4))),
             passes(off_by_one(to_host4(ANSWER4)), off_by_one(to_host6(ANSWER6))),
@@ -241,7 +241,7 @@ SCENARIOS = [
     ),
     Scenario(
         "truncated_packets",
-        "Cut within the network header, the transport header, the payload; octets behind the packet are left out.",
+        "Cut in the network header, the transport header, the payload. Octets after the packet are left out.",
         [
             OPEN,
             *(drops("truncated", bytes(to_server6(QUERY6))[:size]) for size in (1, 39, 40, 47, 52)),
@@ -253,7 +253,7 @@ SCENARIOS = [
     ),
     Scenario(
         "packets_that_contradict_themselves",
-        "A version that is none, wrong header and packet lengths, a wrong IPv4 header checksum.",
+        "An unknown version, wrong header and packet lengths, a wrong IPv4 header checksum.",
         [
             drops("not_ip", b"\x00" * 40),
             drops("not_ip", b"\x50" + bytes(to_server6(QUERY6))[1:]),

@@ -103,8 +103,8 @@ def translatable(prefix: str, host6: str, server6: str) -> Scenario:
 PING6, PONG6 = ICMPv6EchoRequest(id=7, seq=1, data=b"ping"), ICMPv6EchoReply(id=7, seq=1, data=b"ping")
 PING4, PONG4 = ICMP(type=8, id=7, seq=1) / b"ping", ICMP(type=0, id=7, seq=1) / b"ping"
 CLAT6 = "2001:db8:1::464"
-STRANGER6 = IPv6(src="2001:db8:9::9", dst=SERVER6) / QUERY
-STRANGER4 = IP(src=SERVER4, dst=EAM4) / ANSWER
+STRANGER6, LOST6 = IPv6(src="2001:db8:9::9", dst=SERVER6) / QUERY, IPv6(src=HOST6, dst="2001:db8:9::9") / QUERY
+STRANGER4, FOREIGN4 = IP(src=SERVER4, dst=EAM4) / ANSWER, IP(src="192.168.7.2", dst=SERVER4) / QUERY
 ALL_MAPPED = eam((EAM4, HOST6), ("198.51.100.0/24", "2001:db8:c6::/120")) + OWN
 
 SCENARIOS = [
@@ -117,7 +117,7 @@ SCENARIOS = [
     translatable("3fff:64:64:64::/96", "3fff:64:64:64::192.0.2.33", "3fff:64:64:64::198.51.100.7"),
     Scenario(
         "siit_ping_both_ways",
-        "Without sessions the identifier stays, and either side may begin.",
+        "Without sessions the identifier does not change, and either side may begin.",
         [
             passes(out6(PING6), out4(PING4)),
             passes(in4(PONG4), in6(PONG6)),
@@ -128,7 +128,7 @@ SCENARIOS = [
     ),
     Scenario(
         "siit_tcp_from_either_side",
-        "Without sessions there is no state: a segment of any kind passes, the ports stay.",
+        "Without sessions there is no state: any segment passes, and ports do not change.",
         [
             passes(in4(TCP(sport=80, dport=5000, flags="S")), in6(TCP(sport=80, dport=5000, flags="S"))),
             passes(
@@ -139,28 +139,40 @@ SCENARIOS = [
         SIIT,
     ),
     carries("siit_carries_gre", "GRE (47).", 47, bytes.fromhex("0000 0800 4500 0014") + b"inner packet"),
-    carries("siit_carries_esp", "IPsec ESP (50): what is signed begins behind the IP header.", 50, bytes(range(32))),
-    carries("siit_carries_sctp", "SCTP (132): its checksum covers no IP address.", 132, bytes.fromhex("1388 0050") * 7),
+    carries(
+        "siit_carries_esp", "IPsec ESP (50): the authenticated part begins after the IP header.", 50, bytes(range(32))
+    ),
+    carries(
+        "siit_carries_sctp",
+        "SCTP (132): its checksum does not cover IP addresses.",
+        132,
+        bytes.fromhex("1388 0050") * 7,
+    ),
+    carries("siit_carries_no_next_header", "No Next Header (59) is copied like any protocol.", 59, b"octets"),
+    carries("siit_carries_a_header_alone", "A packet without payload, in both directions.", 253, b""),
     Scenario(
         "siit_sources_without_a_mapping",
-        "A host with neither a mapping nor an address under the prefix: address unreachable.",
-        [drops("no_mapping", STRANGER6, tell6(STRANGER6, ICMPv6DestUnreach(code=3), to="2001:db8:9::9"))],
+        "A source or a destination with neither a mapping nor an address under the prefix: prohibited.",
+        [
+            drops("no_mapping", STRANGER6, tell6(STRANGER6, ICMPv6DestUnreach(code=1), to="2001:db8:9::9")),
+            drops("no_mapping", LOST6, tell6(LOST6, ICMPv6DestUnreach(code=1))),
+        ],
         SIIT,
     ),
     Scenario(
         "eam_without_a_prefix",
-        "All of IPv4 that is spoken to is mapped; who is not is told host unreachable.",
+        "All IPv4 addresses in use are mapped. For others the answer is: prohibited.",
         [
             passes(out6(QUERY, dst="2001:db8:c6::7"), out4(QUERY)),
             passes(in4(ANSWER), in6(ANSWER, src="2001:db8:c6::7")),
-            drops("no_mapping", in4(ANSWER, src=ROUTER4), tell4(in4(ANSWER, src=ROUTER4), 3, 1, to=ROUTER4)),
-            drops("not_our_prefix", out6(QUERY)),
+            drops("no_mapping", in4(ANSWER, src=ROUTER4), tell4(in4(ANSWER, src=ROUTER4), 3, 13, to=ROUTER4)),
+            drops("no_mapping", out6(QUERY), tell6(out6(QUERY), ICMPv6DestUnreach(code=1))),
         ],
         ALL_MAPPED,
     ),
     Scenario(
         "eam_longest_prefix_wins",
-        "RFC 7757 3.3: of overlapping rows the longest counts, in each direction by that direction's prefix.",
+        "RFC 7757 3.3: of overlapping rows the longest prefix wins, in each direction that of the source side.",
         [
             *seen_as("2001:db8:a::17", "203.0.113.17"),
             *seen_as("2001:db8:f::2", "203.0.113.18"),
@@ -178,7 +190,7 @@ SCENARIOS = [
     ),
     Scenario(
         "eam_suffixes_of_unequal_length",
-        "RFC 7757 3.3: the IPv4 suffix stands right behind the IPv6 prefix; what follows is zero, or ignored.",
+        "RFC 7757 3.3: the IPv4 suffix follows the IPv6 prefix; the bits after it are zero, or ignored.",
         [
             *seen_as("2001:db8:f:0:2000::", "203.0.113.18"),
             passes(out6(QUERY, src="2001:db8:f:0:2abc::1"), out4(QUERY, src="203.0.113.18")),
@@ -189,7 +201,7 @@ SCENARIOS = [
     ),
     Scenario(
         "eam_beside_sessions",
-        "One instance: a mapped host keeps its own address and ports, another one shares the pool's.",
+        "One gateway: a mapped host keeps its address and ports, another host shares the pool.",
         [
             passes(in4(UDP(sport=9, dport=53) / b"query"), in6(UDP(sport=9, dport=53) / b"query")),
             passes(out6(QUERY), out4(QUERY)),
@@ -201,7 +213,7 @@ SCENARIOS = [
     ),
     Scenario(
         "eam_hairpin_with_a_host_that_has_sessions",
-        "A mapped host and one behind the pool: each sees the other's IPv4 address under pool6.",
+        "A mapped host and a host of the pool: each sees the IPv4 address of the other under pool6.",
         [
             hairpins(
                 out6(QUERY, src=CUSTOMER6, dst=EAM_IN6),
@@ -216,7 +228,7 @@ SCENARIOS = [
     ),
     Scenario(
         "eam_hairpin_intrinsic",
-        "RFC 7757 4.2.2: between two mapped hosts a packet turns round inside, one hop away; so do errors.",
+        "RFC 7757 4.2.2: a packet between two mapped hosts is sent straight back, one hop away. Errors too.",
         [
             hairpins(out6(QUERY, dst=NEIGHBOUR_IN6), in6(QUERY, src=EAM_IN6, dst=NEIGHBOUR6)),
             hairpins(out6(ANSWER, src=NEIGHBOUR6, dst=EAM_IN6), in6(ANSWER, src=NEIGHBOUR_IN6)),
@@ -234,7 +246,7 @@ SCENARIOS = [
     ),
     Scenario(
         "eam_hairpin_simple",
-        "RFC 7757 4.2.1: it leaves as IPv4, and when the network brings it back its source is written under pool6.",
+        "RFC 7757 4.2.1: it leaves as IPv4; when the network returns it, its source is translated with pool6.",
         [
             passes(out6(QUERY, dst=NEIGHBOUR_IN6), out4(QUERY, dst=NEIGHBOUR4)),
             passes(out4(QUERY, dst=NEIGHBOUR4), in6(QUERY, src=EAM_IN6, dst=NEIGHBOUR6, hlim=62)),
@@ -244,7 +256,7 @@ SCENARIOS = [
     ),
     Scenario(
         "eam_hairpin_off",
-        "The network brings it back, and its source is the mapped host's own address: it would be answered directly.",
+        "The network returns it, and its source is the address of the mapped host: replies would bypass the gateway.",
         [
             passes(out6(QUERY, dst=NEIGHBOUR_IN6), out4(QUERY, dst=NEIGHBOUR4)),
             passes(out4(QUERY, dst=NEIGHBOUR4), in6(QUERY, src=HOST6, dst=NEIGHBOUR6, hlim=62)),
@@ -253,7 +265,7 @@ SCENARIOS = [
     ),
     Scenario(
         "eam_errors_quote_the_hosts_own_packets",
-        "Addresses are restored in what an error quotes; ports were never changed.",
+        "Addresses in the quoted packet are translated back; ports never changed.",
         [
             passes(
                 in4(ICMP(type=3, code=3) / bytes(out4(QUERY, ttl=60))),
@@ -272,7 +284,7 @@ SCENARIOS = [
     ),
     Scenario(
         "siit_routers_without_an_address",
-        "RFC 6791: an error of an IPv6 router that has no IPv4 address comes from one of rfc6791_ipv4, else from us.",
+        "RFC 6791: an error of an IPv6 router without an IPv4 address gets a source of rfc6791_ipv4.",
         [
             passes(
                 out6(ICMPv6TimeExceeded() / bytes(in6(ANSWER, hlim=1)), src=ROUTER6),
@@ -283,7 +295,7 @@ SCENARIOS = [
     ),
     Scenario(
         "siit_routers_without_an_address_and_without_a_pool",
-        "The same where rfc6791_ipv4 is empty: the translator's own address.",
+        "The same with an empty rfc6791_ipv4: the translator's own address.",
         [
             passes(
                 out6(ICMPv6TimeExceeded() / bytes(in6(ANSWER, hlim=1)), src=ROUTER6),
@@ -294,7 +306,7 @@ SCENARIOS = [
     ),
     Scenario(
         "clat_of_one_host",
-        "[clat] (RFC 6877, RFC 7335): an IPv4 program at 192.0.0.1, one IPv6 address, the provider's prefix.",
+        "[clat] (RFC 6877, RFC 7335): an IPv4 program at 192.0.0.1, one IPv6 address, the prefix of the provider.",
         [
             passes(out4(QUERY, src="192.0.0.1", ttl=64), out6(QUERY, src=CLAT6, hlim=63)),
             passes(in6(ANSWER, dst=CLAT6, hlim=64), in4(ANSWER, dst="192.0.0.1", ttl=63)),
@@ -308,7 +320,7 @@ SCENARIOS = [
     ),
     Scenario(
         "clat_of_a_network",
-        "[clat] with prefixes: each private address behind it has an IPv6 address of its own.",
+        "[clat] with prefixes: each private address has its own IPv6 address.",
         [
             passes(out4(QUERY, src=f"192.168.7.{k}", ttl=64), out6(QUERY, src=f"2001:db8:4::{k:x}", hlim=63))
             for k in (1, 9, 254)
@@ -316,8 +328,14 @@ SCENARIOS = [
         f'[clat]\nipv4 = "192.168.7.0/24"\nipv6 = "2001:db8:4::/120"\nplat = "64:ff9b::/96"\n{OWN}',
     ),
     Scenario(
+        "clat_sources_of_others",
+        "A source outside [clat] ipv4: under the provider's prefix its NAT64 would take the packet for a loop.",
+        [drops("clat_source", FOREIGN4, tell4(FOREIGN4, 3, 13, to="192.168.7.2"))],
+        f'[clat]\nipv6 = "{CLAT6}"\nplat = "64:ff9b::/96"\n{OWN}',
+    ),
+    Scenario(
         "siit_fragments_in_any_order",
-        "Without sessions nobody has to know the ports: a later fragment passes before its first.",
+        "Without sessions ports are not needed: a later fragment may pass before the first.",
         [
             passes(
                 in4(Raw(bytes(ANSWER / bytes(8))[8:]), proto=17, id=0x1234, frag=1),
@@ -334,7 +352,7 @@ SCENARIOS = [
     ),
     Scenario(
         "siit_what_has_no_counterpart",
-        "IGMP, fragments of ICMP, a first fragment without a UDP checksum: no stateless translator can do them.",
+        "IGMP, fragments of ICMP, a first fragment without UDP checksum: cannot be translated without state.",
         [
             drops("icmp_type", in4(Raw(b"\x16" + bytes(7)), proto=2)),
             drops("fragmented_icmp", in4(Raw(bytes(PING4)), proto=1, id=9, flags="MF")),

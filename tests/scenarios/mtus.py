@@ -20,7 +20,7 @@ from tests.scenarios import (
     to_server4,
     to_server6,
 )
-from tests.scenarios.errors import OPEN, needs_fragmentation, outwards, unreachable4
+from tests.scenarios.errors import FULL4, FULL6, OPEN, error6, needs_fragmentation, outwards, unreachable4
 from tests.scenarios.fragments import answer, cut, data, part4, part6
 
 LINKS = "\n[translation]\nmtu4 = {}\nmtu6 = {}\n"
@@ -84,7 +84,7 @@ def refused6(octets: int, mtu: int) -> Step:
 SCENARIOS = [
     Scenario(
         "ipv6_of_1279_to_1281_octets",
-        "RFC 7915 5.1: what IPv6 guarantees to pass, 1280 octets, leaves with DF clear; one octet more has DF set.",
+        "RFC 7915 5.1: up to 1280 octets, which every IPv6 path carries, DF is clear; one octet more has DF set.",
         [segment(1279, 0), segment(1280, 0), segment(1281, "DF"), segment(1500, "DF"), segment(60, 0)],
     ),
     Scenario(
@@ -99,7 +99,7 @@ SCENARIOS = [
     ),
     Scenario(
         "ipv4_without_df_of_1259_to_1281_octets",
-        "Without DF it is cut above 1260 octets, and below has no Fragment header.",
+        "Without DF it is fragmented above 1260 octets, and below has no Fragment header.",
         [
             OPEN,
             cut(1259),
@@ -111,13 +111,13 @@ SCENARIOS = [
     ),
     Scenario(
         "lowest_ipv6_mtu_of_1500",
-        "[translation] lowest_ipv6_mtu: an operator who knows that all his links carry 1500 octets cuts less.",
+        "[translation] lowest_ipv6_mtu: where all links carry 1500 octets, less is fragmented.",
         [OPEN, cut(1480), cut(1481, (0, 1448), (1448, 1461))],
         STANDARD + "\n[translation]\nlowest_ipv6_mtu = 1500\n",
     ),
     Scenario(
         "mtu_plateaus",
-        "RFC 1191 7: an MTU of 0 means the next plateau below what was sent; plus 20, and never below 1280.",
+        "RFC 1191 7: an MTU of 0 means the next plateau below the size of the packet; plus 20, and never below 1280.",
         [
             OPEN,
             *(
@@ -131,13 +131,13 @@ SCENARIOS = [
     ),
     Scenario(
         "mtu_plateaus_of_ones_own",
-        "[translation] mtu_plateaus: other steps, greatest first.",
+        "[translation] mtu_plateaus: other steps, largest first.",
         [OPEN, guessed(1500, 1420), guessed(1400, 1320), guessed(1300, 1280)],
         STANDARD + "\n[translation]\nmtu_plateaus = [1400, 1300]\n",
     ),
     Scenario(
         "fragmentation_needed_of_every_mtu",
-        "20 more than the router says: IPv6 headers are longer; below 1280 the host is told 1280 (RFC 7915 4.2).",
+        "20 more than the router says, as IPv6 headers are longer; 1280 at least (RFC 7915 4.2).",
         [
             OPEN,
             *(told(mtu, mtu6) for mtu, mtu6 in ((68, 1280), (1259, 1280), (1260, 1280), (1261, 1281), (1480, 1500))),
@@ -145,15 +145,25 @@ SCENARIOS = [
     ),
     Scenario(
         "packet_too_big_of_every_mtu",
-        "20 less than the router says; below 1280, which no IPv6 router may say, as well.",
+        "20 less than the router says, also below 1280, which an IPv6 router must not say; at least 68. An MTU of 0 "
+        "means the next plateau below the length of the quoted packet (RFC 1191 3 and 7).",
         [
             OPEN,
-            *(outwards(ICMPv6PacketTooBig(mtu=mtu), unreachable4(4, mtu - 20)) for mtu in (1281, 1280, 1500, 65535)),
+            *(
+                outwards(ICMPv6PacketTooBig(mtu=mtu), unreachable4(4, mtu - 20))
+                for mtu in (1281, 1280, 1279, 89, 88, 1500, 65535)
+            ),
+            *(outwards(ICMPv6PacketTooBig(mtu=mtu), unreachable4(4, 68)) for mtu in (87, 68, 67, 1)),
+            outwards(ICMPv6PacketTooBig(mtu=0), unreachable4(4, 68)),
+            passes(
+                error6(ICMPv6PacketTooBig(mtu=0), bytes(to_host6(FULL6, hlim=60))[:1232]),
+                to_server4(unreachable4(4, 1006) / bytes(to_host4(FULL4, ttl=60, id=0, flags="DF"))[:548]),
+            ),
         ],
     ),
     Scenario(
         "our_own_links_are_routers_too",
-        "mtu4 = 1400, mtu6 = 1450: nobody is told more than these links take (RFC 7915 4.2 and 5.2).",
+        "mtu4 = 1400, mtu6 = 1450: no host is told more than these links carry (RFC 7915 4.2 and 5.2).",
         [
             OPEN,
             told(1480, 1420),
@@ -165,7 +175,7 @@ SCENARIOS = [
     ),
     Scenario(
         "the_ipv6_link_is_narrower",
-        "mtu6 = 1400: IPv4 of 1380 octets with DF passes, of 1381 is told 1380; without DF both are cut.",
+        "mtu6 = 1400: IPv4 of 1380 octets with DF passes, 1381 is told 1380. Without DF both are fragmented.",
         [
             OPEN,
             whole(1380, flags="DF"),
@@ -177,7 +187,7 @@ SCENARIOS = [
     ),
     Scenario(
         "an_ipv6_link_of_1280_octets",
-        "mtu6 = 1280: 1260 octets of IPv4 are what passes with DF; a fragment with DF may have eight less.",
+        "mtu6 = 1280: with DF up to 1260 octets of IPv4 pass; a fragment with DF may have eight less.",
         [
             OPEN,
             whole(1260, flags="DF"),
@@ -193,13 +203,13 @@ SCENARIOS = [
     ),
     Scenario(
         "an_ipv4_link_of_1260_octets",
-        "mtu4 = 1260: 1280 octets of IPv6 always pass, with DF clear; more are told 1280.",
+        "mtu4 = 1260: 1280 octets of IPv6 always pass, with DF clear. Larger ones are told 1280.",
         [segment(1280, 0), refused6(1281, 1280), refused6(1500, 1280)],
         STANDARD + LINKS.format(1260, '"auto"'),
     ),
     Scenario(
         "the_ipv4_link_is_narrower_than_1260_octets",
-        "mtu4 = 576: the host cannot be told less than 1280, so those leave with DF clear for others to cut.",
+        "mtu4 = 576: no host can be told less than 1280, so such packets leave with DF clear and are fragmented later.",
         [segment(577 + 20, 0), segment(1280, 0), refused6(1281, 1280)],
         STANDARD + LINKS.format(576, '"auto"'),
     ),

@@ -92,7 +92,7 @@ def dscp(field: int) -> list[Step]:
 SCENARIOS = [
     Scenario(
         "ipv4_options_of_every_kind",
-        "No operation, record route, timestamp, router alert, security, an unknown one: ignored and left out.",
+        "No operation, record route, timestamp, router alert, security, an unknown one: left out.",
         [
             OPEN,
             *map(
@@ -112,7 +112,7 @@ SCENARIOS = [
     ),
     Scenario(
         "ipv4_source_routes_that_are_done",
-        "The pointer is greater than the length: every address has been visited.",
+        "The pointer is larger than the length: every address has been visited.",
         [
             OPEN,
             *map(
@@ -123,7 +123,7 @@ SCENARIOS = [
     ),
     Scenario(
         "ipv4_source_routes_that_go_on",
-        "Loose and strict, first or behind other options: source route failed (RFC 7915 4.1).",
+        "Loose and strict, first or after other options: source route failed (RFC 7915 4.1).",
         [
             OPEN,
             *map(
@@ -139,12 +139,12 @@ SCENARIOS = [
     ),
     Scenario(
         "ipv4_nothing_follows_the_end_of_options",
-        "What stands behind the end of the list is padding, even if it looks like a source route.",
+        "What follows the end of the list is padding, even if it looks like a source route.",
         [OPEN, ignored("00 83 07 04 c0000221"), ignored("01 00 89 07 04 c00002")],
     ),
     Scenario(
         "ipv6_extension_headers_in_any_order",
-        "Hop-by-hop, destination options and a routing header that is done are left out, with options nobody knows.",
+        "Hop-by-hop and destination options with unknown options, and a used-up Routing header, are left out.",
         [
             skipped((HOP_BY_HOP, PAD6)),
             skipped((DESTINATION, LONG_PAD)),
@@ -156,12 +156,12 @@ SCENARIOS = [
     ),
     Scenario(
         "ipv6_too_many_extension_headers",
-        "More than eight are nothing a host would send.",
+        "More than eight are dropped.",
         [drops("extension_headers", behind(*[(DESTINATION, PAD6)] * 9))],
     ),
     Scenario(
         "ipv6_routing_headers_of_every_type",
-        "Whatever its type, with segments left the packet is not for whom it says: pointer 3 behind its beginning.",
+        "Of any type, with segments left: parameter problem, pointer 3 octets after its beginning.",
         [
             routed(43, (ROUTING, TYPE0_LEFT)),
             routed(43, (ROUTING, TYPE2_LEFT)),
@@ -173,7 +173,7 @@ SCENARIOS = [
     ),
     Scenario(
         "ipv6_extension_headers_around_a_fragment_header",
-        "Before it they are left out; behind that of a real fragment they are a reason to drop it (RFC 7915 5.1.1).",
+        "Before it they are left out. After that of a real fragment the packet is dropped (RFC 7915 5.1.1).",
         [
             passes(behind((HOP_BY_HOP, PAD6), (FRAGMENT, RESERVED)), to_server4(QUERY4, id=0x1234)),
             passes(behind((FRAGMENT, "ff 0006 abcd1234")), to_server4(QUERY4, id=0x1234)),
@@ -190,7 +190,7 @@ SCENARIOS = [
     ),
     Scenario(
         "traffic_class_of_46",
-        "[translation] traffic_class = 184: every packet is expedited, whatever it says itself.",
+        "[translation] traffic_class = 184: every packet gets expedited forwarding, whatever its own value.",
         [
             passes(to_server6(QUERY6, tc=3), to_server4(QUERY4, tos=184)),
             passes(to_host4(ANSWER4), to_host6(ANSWER6, tc=184)),
@@ -211,7 +211,7 @@ SCENARIOS = [
     ),
     Scenario(
         "hop_limit_expires_before_all_else",
-        "Also on a packet that would not be translated: it is told that its hops are used up, not why else.",
+        "Also for a packet that would not be translated: the answer is time exceeded, not the other reason.",
         [
             drops("hop_limit_expired", sent, tell6(sent, ICMPv6TimeExceeded()))
             for sent in (
@@ -222,7 +222,7 @@ SCENARIOS = [
     ),
     Scenario(
         "ipv4_flags_and_identification",
-        "The reserved flag and the Identification of a packet that is no fragment mean nothing.",
+        "The reserved flag and the Identification of an unfragmented packet are ignored.",
         [
             OPEN,
             passes(to_host4(ANSWER4, flags="evil", id=0xFFFF), to_host6(ANSWER6)),
@@ -231,7 +231,7 @@ SCENARIOS = [
     ),
     Scenario(
         "octets_behind_the_packet",
-        "Padding of a link is left out: the length is what the header says.",
+        "Link padding is left out: the length is that of the header.",
         [
             passes(bytes(to_server6(QUERY6)) + bytes(8), to_server4(QUERY4)),
             passes(bytes(to_host4(ANSWER4)) + bytes(13), to_host6(ANSWER6)),

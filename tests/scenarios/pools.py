@@ -11,6 +11,7 @@ from tests.scenarios import (
     MAPPED4,
     MAPPED_PORT,
     OTHER6,
+    POOL6,
     SERVER4,
     SERVER6,
     STANDARD,
@@ -23,7 +24,8 @@ from tests.scenarios import (
 )
 
 ONE = 'ports = "40000-40000"\n'
-THIRD6 = "2001:db8:3::30"
+THIRD6, FOURTH6 = "2001:db8:3::30", "2001:db8:4::40"
+SECOND4 = "203.0.113.2"
 
 
 def ports(first: int, last: int, more: str = "") -> str:
@@ -36,6 +38,15 @@ def udp(host6: str, port: int, mapped: int, after: float = 0.001) -> Step:
     return passes(
         IPv6(src=host6, dst=SERVER6) / UDP(sport=port, dport=53) / b"query",
         IP(src=MAPPED4, dst=SERVER4, ttl=63) / UDP(sport=mapped, dport=53) / b"query",
+        after=after,
+    )
+
+
+def asked(host6: str, mapped4: str, port: int, server: int, after: float = 0.001) -> Step:
+    """A datagram to a port of the server; the address of the pool has port 40000 only."""
+    return passes(
+        IPv6(src=host6, dst=SERVER6) / UDP(sport=port, dport=server) / b"query",
+        IP(src=mapped4, dst=SERVER4, ttl=63) / UDP(sport=40000, dport=server) / b"query",
         after=after,
     )
 
@@ -76,25 +87,25 @@ TENANTS = STANDARD.replace(
 SCENARIOS = [
     Scenario(
         "ports_keep_their_side_of_1024",
-        "A port below 1024 gets one below, any other one above; when its own side is full it gets one of the other.",
-        [tcp(HOST6, 5000, 1024), tcp(HOST6, 53, 1023), tcp(HOST6, 22, 1024 + 1)],
+        "A port below 1024 is mapped to one below, any other to one above. If that range is full, the other is used.",
+        [tcp(HOST6, 5000, 1025), tcp(HOST6, 53, 1023), tcp(HOST6, 22, 1024)],
         ports(1023, 1025),
     ),
     Scenario(
         "udp_ports_keep_their_parity",
-        "RTP wants an even port and the odd one above it; when those are used up, any will do.",
+        "RTP needs an even port and the odd one above it. When those are in use, any port is taken.",
         [udp(HOST6, 5001, 40001), udp(HOST6, 5003, 40000), udp(HOST6, 5001, 40001)],
         ports(40000, 40001),
     ),
     Scenario(
         "a_udp_port_keeps_side_and_parity",
-        "The side of 1024 is worth more than the parity.",
+        "Staying below or above 1024 takes precedence over parity.",
         [udp(HOST6, 500, 1022), udp(HOST6, 502, 1023), udp(HOST6, 5000, 1024), udp(HOST6, 5002, 1025)],
         ports(1022, 1025),
     ),
     Scenario(
         "protocols_have_ports_of_their_own",
-        "One pool port for each of TCP, UDP and ICMP: three mappings, none in the way of another.",
+        "One pool port for each of TCP, UDP and ICMP: three mappings that do not collide.",
         [
             tcp(HOST6, 5000, MAPPED_PORT),
             udp(OTHER6, 6000, MAPPED_PORT),
@@ -104,7 +115,7 @@ SCENARIOS = [
     ),
     Scenario(
         "a_pool_for_udp_only",
-        "[[pool4]] protocols: for the others there is no pool, which is prohibited, not exhausted.",
+        "[[pool4]] protocols: for other protocols there is no pool, so the answer is prohibited, not exhausted.",
         [
             udp(HOST6, 5000, MAPPED_PORT),
             refused("no_pool4", HOST6, TCP(sport=5000, dport=80, flags="S"), code=1),
@@ -114,7 +125,7 @@ SCENARIOS = [
     ),
     Scenario(
         "protocols_without_ports",
-        '[[pool4]] protocols with "other": one host has GRE of the address, another one ESP; nobody has AH.',
+        '[[pool4]] protocols with "other": one host has GRE on the address, another has ESP. AH never passes.',
         [
             *(
                 step
@@ -145,17 +156,20 @@ SCENARIOS = [
     ),
     Scenario(
         "a_forwarded_port_is_not_given_away",
-        "[[forward]] of UDP port 53 lies in the pool: who wants an odd port below 1024 gets the even one.",
+        "A [[forward]] of UDP port 53 inside the pool: a host that wants an odd port below 1024 gets an even one; "
+        "TCP has both.",
         [
             udp(HOST6, 55, 54),
             refused("pool4_exhausted", OTHER6, QUERY),
-            tcp(HOST6, 55, 53),
+            tcp(HOST6, 55, 54),
+            tcp(HOST6, 56, 53),
         ],
         ports(53, 54),
     ),
     Scenario(
         "a_host_has_its_fill_of_ports",
-        "[limits] per_host_ports: another port is refused, another server of the same port is not, nor another host.",
+        "[limits] per_host_ports: a second port is refused; the first port to another server, and "
+        "other hosts, are not.",
         [
             udp(HOST6, 5000, 40000),
             refused("host_ports", HOST6, QUERY),
@@ -168,25 +182,65 @@ SCENARIOS = [
         ports(40000, 40001) + "\n[limits]\nper_host_ports = 1\n",
     ),
     Scenario(
-        "the_session_table_is_full",
-        "[limits] sessions: nobody is put out; when the one that is there ends, there is room.",
+        "a_host_keeps_to_its_address_when_that_is_full",
+        "RFC 7857 section 4: the pool has another address with a free port, but only another host gets it.",
         [
+            asked(HOST6, SECOND4, 5000, 53),
+            refused("paired_full", HOST6, QUERY),
+            asked(HOST6, SECOND4, 5000, 54),
+            asked(THIRD6, MAPPED4, 5000, 53),
+            refused("pool4_exhausted", OTHER6, QUERY),
+        ],
+        STANDARD.replace(f'"{MAPPED4}"', f'"{MAPPED4}-{SECOND4}"'),
+    ),
+    Scenario(
+        "a_host_opens_sessions_too_fast",
+        "[limits] per_host_rate: two sessions in a second, and after half a second another one.",
+        [
+            asked(HOST6, MAPPED4, 5000, 53),
+            asked(HOST6, MAPPED4, 5000, 54),
+            refused("host_rate", HOST6, UDP(sport=5000, dport=55) / b"query"),
+            asked(HOST6, MAPPED4, 5000, 54),
+            asked(HOST6, MAPPED4, 5000, 55, after=0.5),
+            refused("host_rate", HOST6, UDP(sport=5000, dport=56) / b"query"),
+        ],
+        STANDARD + "\n[limits]\nper_host_rate = 2\n",
+    ),
+    Scenario(
+        "the_session_table_is_full",
+        "[limits] sessions: no session is evicted. Four hosts have four each; when those of one end, there is room.",
+        [
+            *(asked(HOST6, MAPPED4, 5000, server) for server in range(53, 57)),
             *(
                 passes(
-                    IPv6(src=HOST6, dst=SERVER6) / UDP(sport=5000, dport=server) / b"query",
-                    IP(src=MAPPED4, dst=SERVER4, ttl=63) / UDP(sport=40000, dport=server) / b"query",
+                    IPv6(src=THIRD6, dst=f"{POOL6}198.51.100.{k}") / ICMPv6EchoRequest(id=7000),
+                    IP(src=MAPPED4, dst=f"198.51.100.{k}", ttl=63) / ICMP(type=8, id=40000),
                 )
-                for server in range(53, 53 + 16)
+                for k in range(1, 5)
+            ),
+            *(
+                passes(
+                    IPv6(src=FOURTH6, dst=SERVER6) / TCP(sport=5000, dport=server, flags="S"),
+                    IP(src=MAPPED4, dst=SERVER4, ttl=63) / TCP(sport=40000, dport=server, flags="S"),
+                )
+                for server in range(80, 84)
+            ),
+            *(
+                passes(
+                    IP(src=SERVER4, dst=MAPPED4) / TCP(sport=port, dport=80, flags="S"),
+                    IPv6(src=SERVER6, dst=OTHER6, hlim=63) / TCP(sport=port, dport=8080, flags="S"),
+                )
+                for port in range(1001, 1005)
             ),
             refused("session_table_full", OTHER6, QUERY),
-            udp(HOST6, 5000, 40000, after=299),
-            udp(OTHER6, 6001, 40001, after=2),
+            asked(HOST6, MAPPED4, 5000, 56),
+            asked(HOST6, MAPPED4, 5000, 57, after=61),
         ],
-        ports(40000, 40001) + "\n[limits]\nsessions = 16\n",
+        STANDARD + "\n[limits]\nsessions = 16\n",
     ),
     Scenario(
         "a_udp_port_rests_120_seconds",
-        "RFC 6888 REQ-8: what a host no longer uses is not given to another at once, if there is something else.",
+        "RFC 6888 REQ-8: a released port is not given to another host at once if another port is free.",
         [
             udp(HOST6, 5000, 40000),
             udp(OTHER6, 6000, 40001, after=301),
@@ -196,7 +250,7 @@ SCENARIOS = [
     ),
     Scenario(
         "the_longest_source_prefix_chooses_the_pool",
-        "[[pool4]] source: a host within a network within the operator's prefix.",
+        "[[pool4]] source: a host in a network in the prefix of the operator.",
         [
             *(
                 passes(
@@ -211,7 +265,7 @@ SCENARIOS = [
     ),
     Scenario(
         "no_errors_at_all",
-        "[limits] icmp_errors_per_second = 0: what is dropped is dropped in silence.",
+        "[limits] icmp_errors_per_second = 0: drops are not answered.",
         [
             drops("no_bib_entry", IP(src=SERVER4, dst=MAPPED4) / UDP(sport=53, dport=9) / b"x"),
             drops("hop_limit_expired", IPv6(src=HOST6, dst=SERVER6, hlim=1) / QUERY),
@@ -220,7 +274,7 @@ SCENARIOS = [
     ),
     Scenario(
         "errors_of_the_two_families_are_limited_apart",
-        "Each family has its own allowance: who floods the one does not silence the other.",
+        "IPv4 and IPv6 have separate limits: flooding one does not silence the other.",
         [
             drops(
                 "no_bib_entry",

@@ -50,8 +50,8 @@ def labelled(quoted: bytes, size: int) -> bytes:
 SCENARIOS = [
     Scenario(
         "extensions_of_errors_keep_their_place",
-        "An MPLS label stack (RFC 4884) behind a short and a long quoted packet: length and padding are those of the "
-        "other family, and Packet Too Big has none.",
+        "An MPLS label stack (RFC 4884) after a short and a long quoted packet: length and padding "
+        "are those of the other IP version, and Packet Too Big has none.",
         [
             OPEN,
             passes(
@@ -83,7 +83,7 @@ SCENARIOS = [
     ),
     Scenario(
         "ipv4_routers_that_hide_get_an_address",
-        "[translation] rfc6791_ipv6: routers with private or no addresses show them in a prefix of the operator's.",
+        "[translation] rfc6791_ipv6: routers with private or no addresses appear in a prefix of the operator.",
         [
             OPEN,
             *(
@@ -102,7 +102,7 @@ SCENARIOS = [
     ),
     Scenario(
         "errors_about_what_stateless_hosts_sent",
-        "[[eam]]: a later fragment and GRE are quoted too, of any length; what stands behind the header stays.",
+        "[[eam]]: a later fragment and GRE are quoted too, of any length; what follows the header does not change.",
         [
             passes(
                 IP(src=ROUTER4, dst=EAM4) / ICMP(type=11, code=1) / bytes(IP(src=EAM4, dst=SERVER4, **later4) / b"end"),

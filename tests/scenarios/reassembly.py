@@ -91,7 +91,7 @@ def part_header(start: int, end: int) -> IPv6ExtHdrFragment:
 SCENARIOS = [
     Scenario(
         "ipv4_fragments_in_the_wrong_order",
-        "Kept until the first one comes, and sent right behind it, in the order they came; a second copy is not kept.",
+        "Kept until the first one arrives, then sent after it in the order of arrival. A duplicate is not kept.",
         [
             OPEN,
             waits(part4(ANSWER4, 1200, 1408)),
@@ -106,7 +106,7 @@ SCENARIOS = [
     ),
     Scenario(
         "ipv6_fragments_in_the_wrong_order",
-        "The last one first; the first one, which opens the session, lets it go.",
+        "The last one arrives first. The first one opens the session and releases it.",
         [
             waits(out6(QUERY6, 800, 1408)),
             passes(out6(QUERY6, 0, 800), out4(QUERY4, 0, 800), out4(QUERY4, 800, 1408)),
@@ -114,7 +114,7 @@ SCENARIOS = [
     ),
     Scenario(
         "a_fragment_that_waits_too_long",
-        "Ten seconds after the first that came of a datagram, what was kept of it is forgotten.",
+        "Ten seconds after the first arrival of a datagram, its fragments are discarded.",
         [
             OPEN,
             waits(part4(ANSWER4, 1200, 1408)),
@@ -125,7 +125,7 @@ SCENARIOS = [
     ),
     Scenario(
         "fragments_hairpin_in_the_wrong_order",
-        "RFC 6146 3.8: between two IPv6 hosts, with the Identification they came with.",
+        "RFC 6146 3.8: between two IPv6 hosts, with their Identification.",
         [
             waits(door(800, 1408)),
             hairpins(door(0, 800), door_seen(0, 800), door_seen(800, 1408)),
@@ -146,7 +146,7 @@ SCENARIOS = [
     ),
     Scenario(
         "a_small_ping_in_fragments",
-        "To an ICMP [[forward]]: what fits 1280 octets in one piece is no fragment any more; nobody has identifier 9.",
+        "To an ICMP [[forward]]: what fits 1280 octets leaves as one packet. Identifier 9 is not mapped.",
         [
             waits(from_server(SMALL_PING4, 64, 128)),
             passes(from_server(SMALL_PING4, 0, 64), to_host6(Raw(SMALL_PING6), dst=OTHER6, nh=ICMP6)),
@@ -160,7 +160,7 @@ SCENARIOS = [
     ),
     Scenario(
         "an_icmp_error_in_fragments",
-        "Put together and translated as one, with the packet it quotes.",
+        "Reassembled and translated as one packet, with the packet it quotes.",
         [
             OPEN,
             waits(from_server(ERROR4, 224, 456, src=ROUTER4)),
@@ -172,7 +172,7 @@ SCENARIOS = [
     ),
     Scenario(
         "udp_without_checksum_in_fragments",
-        "RFC 6146 3.4: put together, since the checksum that IPv6 needs is calculated over all of it.",
+        "RFC 6146 3.4: reassembled, as the checksum that IPv6 needs covers the whole datagram.",
         [
             OPEN,
             waits(part4(UNCHECKED, 800, 1408)),
@@ -181,7 +181,7 @@ SCENARIOS = [
     ),
     Scenario(
         "fragments_that_overlap",
-        "RFC 5722: of what has to be put together all is discarded, with what still comes; a second copy does no harm.",
+        "RFC 5722: if the datagram must be reassembled, all of it is discarded. A duplicate is harmless.",
         [
             waits(out6(PING6, 0, 1448, protocol=ICMP6)),
             waits(out6(PING6, 0, 1448, protocol=ICMP6)),
@@ -193,7 +193,7 @@ SCENARIOS = [
     ),
     Scenario(
         "a_ping_in_fragments_to_a_mapped_host",
-        "[[eam]] keeps nothing of the packets that pass, so it cannot put them together (RFC 7915 4.2).",
+        "[[eam]] keeps no state, so the fragments cannot be reassembled (RFC 7915 4.2).",
         [
             drops("fragmented_icmp", from_server(SMALL_PING4, 0, 64, dst="203.0.113.9")),
             drops("fragmented_icmp", from_server(SMALL_PING4, 64, 128, dst="203.0.113.9")),

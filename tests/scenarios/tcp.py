@@ -52,7 +52,7 @@ def elsewhere(flags: str) -> Step:
 SCENARIOS = [
     Scenario(
         "tcp_closed_by_the_server",
-        "V4_FIN_RCV: the host may go on sending for as long as it likes; after its FIN there are four minutes left.",
+        "V4_FIN_RCV: the host may send for as long as it likes. After its FIN four minutes are left.",
         [
             *HANDSHAKE,
             back("FA", 901, 101),
@@ -65,7 +65,7 @@ SCENARIOS = [
     ),
     Scenario(
         "tcp_closed_by_the_host",
-        "V6_FIN_RCV: the server may go on sending; the last four minutes are not prolonged by what still comes.",
+        "V6_FIN_RCV: the server may continue to send. Later segments do not extend the last four minutes.",
         [
             *HANDSHAKE,
             out("FA", 101, 901),
@@ -78,7 +78,7 @@ SCENARIOS = [
     ),
     Scenario(
         "tcp_half_closed_lives_7440_seconds",
-        "A connection of which one side has sent FIN is forgotten without a probe.",
+        "A connection with a FIN from one side ends without a probe.",
         [*HANDSHAKE, out("FA", 101, 901), back("A", 901, 102), late(after=7441)],
     ),
     Scenario(
@@ -88,7 +88,7 @@ SCENARIOS = [
     ),
     Scenario(
         "tcp_a_fin_sent_again",
-        "The second FIN of the same side is a segment like any other: it starts the time anew.",
+        "A second FIN of the same side is an ordinary segment: it restarts the timer.",
         [
             *HANDSHAKE,
             out("FA", 101, 901),
@@ -99,18 +99,18 @@ SCENARIOS = [
     ),
     Scenario(
         "tcp_a_reset_after_a_fin",
-        "In V4_FIN_RCV and V6_FIN_RCV a RST is a segment like any other (literally RFC 6146): nothing ends early.",
+        "In V4_FIN_RCV and V6_FIN_RCV a RST ends nothing early (RFC 6146 to the letter).",
         [*HANDSHAKE, back("FA", 901, 101), out("R", 101, 0), back("A", 902, 101, after=7439), late(after=7441)],
     ),
     Scenario(
         "tcp_a_reset_after_a_fin_when_asked",
-        "[filtering] rst_during_fin: it leaves four minutes, as in any other state.",
+        "[filtering] rst_during_fin: the RST leaves four minutes, as in other states.",
         [*HANDSHAKE, back("FA", 901, 101), out("R", 101, 0), late(after=241)],
         STANDARD + "\n[filtering]\nrst_during_fin = true\n",
     ),
     Scenario(
         "tcp_a_reset_out_of_the_window",
-        "[filtering] check_rst (RFC 7857 2): it passes and ends nothing; one whose sequence number is right does.",
+        "[filtering] check_rst (RFC 7857 2): a RST outside the window passes but ends nothing; one inside does.",
         [
             *HANDSHAKE,
             back("R", 5000, 0),
@@ -123,7 +123,7 @@ SCENARIOS = [
     ),
     Scenario(
         "tcp_a_syn_after_both_fins",
-        "The old connection runs out, SYN or not; the one that is opened then is new.",
+        "The old session ends in time, with or without the SYN. The one that the next SYN opens is new.",
         [
             *HANDSHAKE,
             out("FA", 101, 901),
@@ -137,12 +137,12 @@ SCENARIOS = [
     ),
     Scenario(
         "tcp_a_syn_after_a_reset",
-        "TRANS: whatever comes but a RST shows that the connection lives, for 7440 s again.",
+        "TRANS: any segment but a RST establishes the session again, for 7440 s.",
         [*HANDSHAKE, back("R", 901, 0), out("S", 5000, 0, after=239), back("A", 901, 101, after=7439)],
     ),
     Scenario(
         "tcp_a_fin_after_a_reset",
-        "TRANS: also a FIN only establishes it again, so at its end the host is asked.",
+        "TRANS: a FIN also establishes it again, so at its end the host is probed.",
         [
             *HANDSHAKE,
             back("R", 901, 0),
@@ -152,7 +152,7 @@ SCENARIOS = [
     ),
     Scenario(
         "tcp_a_reset_during_the_handshake",
-        "V6_INIT: a RST changes nothing, nor does anything but a SYN; four minutes after the last SYN it is over.",
+        "V6_INIT: only a SYN changes anything, a RST does not. Four minutes after the last SYN the session ends.",
         [
             out("S", 100, 0),
             back("RA", 0, 101),
@@ -164,7 +164,7 @@ SCENARIOS = [
     ),
     Scenario(
         "tcp_syns_that_cross",
-        "V6_INIT: the server's SYN establishes the connection with or without ACK (RFC 9293 figure 7).",
+        "V6_INIT: the SYN of the server establishes the session, with or without ACK (RFC 9293 figure 7).",
         [
             out("S", 100, 0),
             back("S", 900, 0),
@@ -175,7 +175,8 @@ SCENARIOS = [
     ),
     Scenario(
         "tcp_a_syn_from_a_third_host",
-        "V4_INIT: the mapping is everybody's; the SYN of the host, with or without ACK, establishes the connection.",
+        "V4_INIT: any host may use the mapping. The SYN of the IPv6 host, with or without ACK, "
+        "establishes the session.",
         [
             *HANDSHAKE,
             stranger("S"),
@@ -188,17 +189,17 @@ SCENARIOS = [
     ),
     Scenario(
         "tcp_segments_of_no_connection_follow_the_mapping",
-        "With a BIB entry but without session they pass and open none (section 3.5.2.2, CLOSED).",
+        "With a BIB entry and without a session they pass and open none (section 3.5.2.2, CLOSED).",
         [*HANDSHAKE, stranger("A"), stranger("R"), stranger("FA"), elsewhere("A"), elsewhere("R")],
     ),
     Scenario(
         "tcp_mapping_is_endpoint_independent",
-        "One port of a host has one mapping, whichever server it opens connections to (RFC 5382 REQ-1).",
+        "One port of a host has one mapping, whatever server it connects to (RFC 5382 REQ-1).",
         [*HANDSHAKE, elsewhere("S"), elsewhere("A")],
     ),
     Scenario(
         "tcp_address_dependent_filtering",
-        "A SYN of a stranger is kept like one that nobody expects, its other segments are dropped.",
+        "A SYN of an unknown host is kept like an unexpected one. Its other segments are dropped.",
         [
             *HANDSHAKE,
             drops("filtered_adf", STRANGERS_ACK),
@@ -213,7 +214,7 @@ SCENARIOS = [
     ),
     Scenario(
         "tcp_options_urgent_data_and_data_in_a_syn",
-        "Nothing of the segment is changed but port and checksum: not the MSS, not the urgent pointer.",
+        "Only port and checksum of the segment change, not the MSS, not the urgent pointer.",
         [
             passes(
                 to_server6(TCP(sport=5000, dport=80, flags="S", seq=1, options=OPTIONS) / b"early"),
@@ -227,7 +228,7 @@ SCENARIOS = [
     ),
     Scenario(
         "tcp_flags_that_make_no_sense",
-        "None at all, and all of them: with SYN it opens, without it needs a mapping.",
+        "No flags, and all flags: with SYN the segment opens a session, without it it needs a mapping.",
         [
             drops("no_session", to_server6(TCP(sport=5000, dport=80, flags=0))),
             drops("no_session", to_host4(TCP(sport=80, dport=MAPPED_PORT, flags=0))),
@@ -238,7 +239,7 @@ SCENARIOS = [
     ),
     Scenario(
         "tcp_syns_from_many_strangers_wait",
-        "Each is kept for itself, and told after its own six seconds; a host that dials one of them meets it.",
+        "Each SYN is kept separately and answered after its own six seconds. A host that connects to one completes it.",
         [
             drops("syn_held", STRANGERS_SYN),
             drops("syn_held", to_host4(TCP(sport=80, dport=MAPPED_PORT, flags="S", seq=900)), after=2),

@@ -1,5 +1,6 @@
 """ICMP errors of ours (RFC 1122 section 3.2.2, RFC 4443 section 2.4): about what, how large, how many, from whom."""
 
+import numpy as np
 import pytest
 from scapy.layers.inet import UDP
 from scapy.layers.inet6 import ICMPv6ND_Redirect
@@ -26,6 +27,8 @@ from tests.packets import (
     whole,
     with_options,
 )
+from translator.pipeline import Outcome, Output, buffer_of
+from translator.tables.layout import NONE
 from translator.verdict import Verdict
 
 SHORT6, SHORT4 = UDP(**FROM_HOST6) / b"x", UDP(**TO_MAPPED) / b"x"
@@ -80,6 +83,8 @@ CASES = [
         verdict=Verdict.ROUTING_HEADER,
     ),
     late("no_error_to_the_unspecified_address", from6(src="::", nh=43) / ROUTED6, verdict=Verdict.ROUTING_HEADER),
+    late("an_error_in_ipv4_does_not_copy_the_ds_field", sent := from4(ttl=1, tos=0x28) / SHORT4, answer4(sent, 11, 0)),
+    late("an_error_in_ipv6_does_not_copy_the_ds_field", sent := from6(hlim=1, tc=0x28) / SHORT6, answer6(sent, 3, 0)),
     late("an_error_in_ipv4_is_at_most_576_octets", LONG4, answer4(LONG4, 11, 0)),
     late("an_error_in_ipv6_is_at_most_1280_octets", LONG6, answer6(LONG6, 3, 0)),
     late("an_error_quotes_the_packet_alone", bytes(LATE4) + b"\xff" * 20, answer4(LATE4, 11, 0)),
@@ -107,7 +112,7 @@ def test_rfc7600_an_ipv4_error_comes_from_the_dummy_address_when_we_have_none():
 
 @pytest.mark.parametrize("packet", [LATE4, LATE6], ids=["ipv4", "ipv6"])
 def test_errors_are_limited_to_the_rate_of_the_operator(packet):
-    nat64 = Nat64(limits={"icmp_errors_per_second": 5})
+    nat64 = Nat64(limits={"icmp_errors_per_second": 50})  # a tenth of it to one receiver
     assert [nat64.send(packet, at=0).answer is not None for _ in range(7)] == [True] * 5 + [False] * 2
     assert nat64.send(packet, at=0.199).answer is None
     assert nat64.send(packet, at=0.2).answer is not None
@@ -137,4 +142,12 @@ def test_an_error_that_is_not_due_costs_nothing_of_the_limit():
     for _ in range(3):
         assert not nat64.send(fragment_of(LONG4, 800, 608)).answer
     assert nat64.send(LATE4).answer
-    assert nat64.events() == {"BIB_CREATED": 3, "ANSWER_SENT": 1, "ANSWER_UNDUE": 3}
+    assert nat64.events() == {"BIB_CREATED": 3, "ANSWER_SENT": 1, "ANSWER_FORBIDDEN": 3}
+
+
+@pytest.mark.parametrize("in_answer", [True, False])
+def test_an_answer_lies_in_the_workers_buffer_and_the_rest_in_that_of_the_packet(in_answer):
+    answer, packet = np.zeros(8, np.uint8), np.zeros(8, np.uint8)
+    outcome = Outcome(Verdict.HOP_LIMIT_EXPIRED, 0, 0, 0, 0, 8, NONE)
+    buffer = buffer_of(answer, packet, Output(in_answer, 0, 8, outcome, 0))
+    assert np.shares_memory(buffer, answer if in_answer else packet)

@@ -21,6 +21,7 @@ from tests.packets import (
     whole,
 )
 from tests.sessions import Sessions
+from translator.packet.addresses import address4
 from translator.session.filtering import ADF_WALK
 from translator.session.sessions import create_session
 from translator.session.tcp_state import State
@@ -87,7 +88,7 @@ def test_adf_searches_the_newest_sessions_of_a_binding_only():
 
     def open_sessions(count: int, first_port: int) -> None:
         for port in range(first_port, first_port + count):
-            create_session(nat64.settings, nat64.tables, 0, bib, 0x08080808, port, State.NONE)
+            create_session(nat64.gateway, 0, bib, address4(0x08080808, port), State.NONE, 0)
 
     nat64.check_invariants = nat64.expire = lambda *_: []  # these sessions are only there to be passed by
     open_sessions(ADF_WALK - 1, 1)
@@ -121,7 +122,9 @@ def test_drop_inbound_tcp_leaves_connections_from_inside_and_other_protocols():
     for flags in ("SYN-ACK", "ACK", "FIN"):
         assert nat64.from4("tcp", mapped, flags=flags).verdict == Verdict.TRANSLATED
     for protocol in ("udp", "icmp"):
-        assert nat64.from4(protocol, MAPPED).verdict == Verdict.TRANSLATED
+        mapped = nat64.opened(protocol, 6000)
+        for to in (MAPPED, mapped):
+            assert nat64.from4(protocol, to, (OTHER4, 7)).verdict == Verdict.TRANSLATED
 
 
 def test_drop_icmp_info_discards_echoes_in_silence_and_no_errors():
@@ -140,7 +143,7 @@ def test_drop_icmp_info_discards_echoes_in_silence_and_no_errors():
 # ---- strict_well_known_prefix (RFC 6052 section 3.1)
 
 NON_GLOBAL = (
-    *("10.0.0.1", "10.255.255.255", "100.64.0.1", "100.127.255.255", "169.254.1.1", "172.16.0.1", "172.31.255.255"),
+    *("10.0.0.1", "10.255.255.255", "100.64.0.1", "100.127.255.255", "172.16.0.1", "172.31.255.255"),
     *("192.0.0.1", "192.168.0.1", "192.168.255.255", "198.18.0.1", "198.19.255.255"),
 )
 GLOBAL = (
@@ -160,7 +163,7 @@ def test_rfc6052_3_1_non_global_address_is_refused_under_the_well_known_prefix(a
     nat64 = Sessions()
     sent = whole(from6(dst=in6(address)) / UDP(sport=6000, dport=53))
     outcome = nat64.say(bytes(sent))
-    assert (outcome.verdict, outcome.answer) == (Verdict.NON_GLOBAL_ADDRESS, bytes(answer6(sent, 1, 3)))
+    assert (outcome.verdict, outcome.answer) == (Verdict.NON_GLOBAL_ADDRESS, bytes(answer6(sent, 1, 1)))
     assert nat64.from4("udp", MAPPED, (address, 53)).verdict == Verdict.NON_GLOBAL_ADDRESS
     assert nat64.sessions() == []
 
@@ -184,10 +187,10 @@ def test_rfc6052_3_1_rule_is_for_the_well_known_prefix_and_can_be_off(changes):
 
 @pytest.mark.parametrize("address", ["0.0.0.1", "127.0.0.1", "224.0.0.1", "239.1.1.1", "240.0.0.1", "255.255.255.255"])
 @pytest.mark.parametrize("strict", [True, False])
-def test_rfc7915_4_1_address_that_no_host_has_is_dropped_in_silence(address, strict):
+def test_rfc7915_4_1_source_that_no_host_has_is_dropped_in_silence(address, strict):
     nat64 = Sessions(strict_well_known_prefix=strict)
-    outcomes = nat64.from6("udp", 6000, (address, 53)), nat64.from4("udp", MAPPED, (address, 53))
-    assert {(outcome.verdict, outcome.answer) for outcome in outcomes} == {(Verdict.NOT_UNICAST, None)}
+    outcome = nat64.from4("udp", MAPPED, (address, 53))
+    assert (outcome.verdict, outcome.answer) == (Verdict.NOT_UNICAST, None)
 
 
 # ---- denylist4
@@ -204,6 +207,32 @@ def test_denylist4_prohibits_both_directions():
     for neighbour in ("198.51.100.6", "198.51.100.8", "203.0.114.0", "203.0.112.255"):
         nat64.opened("udp", 6000, to=(neighbour, 53))
     assert {session.host6[0] for session in nat64.sessions()} == {HOST6}
+
+
+@pytest.mark.parametrize("address", ["100.100.100.200", "168.63.129.16", "192.0.0.192"])
+def test_by_default_nobody_asks_a_cloud_for_the_credentials_of_this_host(address):
+    nat64 = Sessions(strict_well_known_prefix=False)
+    assert nat64.from6("tcp", HOST6_PORT, (address, 80)).verdict == Verdict.DENIED_ADDRESS
+    assert nat64.from4("udp", MAPPED, (address, 53)).verdict == Verdict.DENIED_ADDRESS
+    assert nat64.sessions() == []
+    opened = Sessions(strict_well_known_prefix=False, translation={"denylist4": []})
+    opened.opened("tcp", HOST6_PORT, to=(address, 80))
+
+
+def test_link_local_addresses_are_not_translated_even_without_a_denylist4():
+    nat64 = Sessions(strict_well_known_prefix=False, translation={"denylist4": []})
+    assert nat64.from6("tcp", HOST6_PORT, ("169.254.169.254", 80)).verdict == Verdict.NOT_UNICAST
+
+
+@pytest.mark.parametrize("pool", ["169.254.64.0/28", "192.0.2.1"])
+def test_denylist4_is_not_about_our_own_addresses(pool):
+    """They stand for IPv6 hosts, which reach each other by them (hairpin); the pool of the built-in default is in the
+    default list."""
+    nat64 = Sessions(
+        pool4=[{"addresses": pool}], forward=[], translation={"denylist4": ["169.254.0.0/16", "192.0.2.0/24"]}
+    )
+    mapped = nat64.opened("udp", 6000)
+    assert nat64.from6("udp", 6001, mapped).verdict == Verdict.HAIRPINNED
 
 
 def test_denylist4_is_for_what_needs_no_session_too():

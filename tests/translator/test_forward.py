@@ -2,9 +2,10 @@
 
 import pytest
 
+from tests.invariants import ports_taken
 from tests.packets import HOST4, HOST6, NEIGHBOUR6, OTHER4, in6
 from tests.sessions import Flow, Sessions, flow
-from translator.tables import NONE
+from translator.tables.layout import NONE
 from translator.verdict import Verdict
 
 PEER = (OTHER4, 4000)
@@ -39,16 +40,34 @@ def test_forward_leads_in_and_out(place, protocol):
     assert len(nat64.sessions()) == 1
 
 
+@pytest.mark.parametrize("protocol", ["tcp", "udp", "icmp"])
 @pytest.mark.parametrize("place", PLACES)
-def test_forward_outlives_its_sessions(place):
+def test_forward_outlives_its_sessions(place, protocol):
     address, port = PLACES[place]
-    nat64 = door(f"{address}:{port}")
+    nat64 = door(f"{address}:{port}", protocol)
     for _ in range(3):
-        assert nat64.from4("tcp", (address, port), PEER, flags="SYN").verdict == Verdict.TRANSLATED
+        assert nat64.from4(protocol, (address, port), PEER, flags="SYN").verdict == Verdict.TRANSLATED
         nat64.wait(8000)
         assert nat64.sessions() == []
-        assert nat64.bib() == {("tcp", HOST6, 8080): (address, port)}
+        assert nat64.bib() == {(protocol, HOST6, 8080): (address, port)}
     assert nat64.events() == {"BIB_CREATED": 1, "SESSION_CREATED": 3, "SESSION_ENDED": 3}
+
+
+@pytest.mark.parametrize("protocol", ["tcp", "udp", "icmp"])
+@pytest.mark.parametrize(("port", "to"), [(10000, 30000), (10030, 30030), (10049, 30049)])
+def test_forward_of_ranges_leads_each_port_to_its_own(port, to, protocol):
+    ends = {"ipv4": "192.0.2.1:10000-10049", "ipv6": f"[{HOST6}]:30000-30049"}
+    nat64 = Sessions(forward=[{"protocol": ["tcp", "udp", "icmp"], **ends}])
+    (packet,) = nat64.from4(protocol, ("192.0.2.1", port), PEER, flags="SYN").packets
+    assert flow(packet) == Flow(in6(OTHER4), to if protocol == "icmp" else PEER[1], HOST6, to)
+    (packet,) = nat64.from6(protocol, to, PEER, flags="SYN-ACK").packets
+    assert flow(packet) == Flow("192.0.2.1", port, OTHER4, port if protocol == "icmp" else PEER[1])
+
+
+@pytest.mark.parametrize("port", [9999, 10050])
+def test_forward_of_ranges_ends_where_it_says(port):
+    nat64 = Sessions(forward=[forward("udp", "203.0.113.80:10000-10049", f"[{HOST6}]:10000-10049")])
+    assert nat64.from4("udp", ("203.0.113.80", port), PEER).verdict == Verdict.NO_BIB_ENTRY
 
 
 def test_forward_is_for_its_protocol_only():
@@ -80,7 +99,7 @@ def test_forward_marks_the_bitmap_of_the_row_it_is_in(place):
     )
     slot = nat64.tables.bibs[0].slot
     assert slot == (3 if place == "inside_pool4" else NONE)  # second row, TCP
-    assert nat64.tables.ports_count.sum() == (slot != NONE)
+    assert ports_taken(nat64.tables) == (slot != NONE)
 
 
 def test_forward_needs_no_pool_that_serves_its_host():
@@ -112,5 +131,5 @@ def test_forwards_take_no_room_from_sessions():
     rows = [forward("tcp", f"192.0.2.1:{2000 + k}", f"[{HOST6}]:{2000 + k}") for k in range(20)]
     nat64 = Sessions(forward=rows, limits={"sessions": 16})
     for k in range(16):
-        nat64.opened("udp", 6000 + k)
+        nat64.opened("udp", 6000, host=f"2001:db8:{k + 16:x}::1")
     assert nat64.from6("udp", 7000).verdict == Verdict.SESSION_TABLE_FULL

@@ -14,8 +14,9 @@ from tests.case import BEGIN, DONE
 from tests.conftest import IN_PLAIN_PYTHON
 from tests.packets import HOST4, HOST6, MAPPED4, NEIGHBOUR6, OTHER4, fragment_of, from6, whole
 from tests.sessions import FLAGS, Sessions
-from translator.pipeline import tick
-from translator.tables import BIBS, HEIGHT, HOSTS, NEVER_USED, NONE, SESSIONS
+from translator.clock import tick
+from translator.tables.layout import NONE
+from translator.tables.tables import BIBS, HEIGHT, HOSTS, NEVER_USED, SESSIONS
 from translator.verdict import Event, Verdict
 
 PROTOCOLS = st.sampled_from(("udp", "tcp", "icmp"))
@@ -49,10 +50,12 @@ class History(RuleBasedStateMachine):
         adf=st.booleans(),
         inbound=st.booleans(),
         per_host_sessions=st.sampled_from((0, 5)),
-        per_host_ports=st.sampled_from((0, 4)),
+        per_host_ports=st.sampled_from((0, 2)),
+        per_host_rate=st.sampled_from((0, 3)),
+        pairing=st.sampled_from(("strict", "soft")),
     )
-    def begin(self, adf, inbound, per_host_sessions, per_host_ports):
-        limits = {"sessions": 16, "per_host_sessions": per_host_sessions, "per_host_ports": per_host_ports}
+    def begin(self, adf, inbound, **limits):
+        limits |= {"sessions": 16, "icmp_errors_per_second": 1000}  # no receiver comes near its part of them
         filtering = {"address_dependent": adf, "drop_inbound_tcp": inbound}
         self.nat64 = Sessions(limits=limits, filtering=filtering, **TINY)
         self.nat64.check_invariants = lambda: None  # once a step is enough: below
@@ -90,7 +93,7 @@ class History(RuleBasedStateMachine):
     def silence_with_little_time_to_clean_up(self, seconds, quota):
         self.nat64.now = round(self.nat64.now + seconds, 3)
         now = round((BEGIN + self.nat64.now) * 1000)
-        assert tick(self.nat64.settings, self.nat64.tables, self.nat64.worker, now, quota)[0] <= quota
+        assert tick(self.nat64.gateway, now, quota)[0] <= quota
 
     def nobody_was_evicted(self, before) -> None:
         """Who was alive before the packet still is, whatever its state and lifetime are now."""
@@ -198,6 +201,14 @@ def mark_port(t):
     t.ports_used[0, 3] |= 1
 
 
+def free_word(t):
+    t.ports_used[0, 3] = -1
+
+
+def has_waiting_port(t):
+    t.rows_lacking[0, 4, 0] = t.rows_full[0, 4, 0] = -2
+
+
 def waiting_port(change: Callable):
     """A corruption of the slot with the port in quarantine."""
     return lambda t: change(t, int(t.quarantine.slot[live(t.quarantine)]))
@@ -246,12 +257,32 @@ CORRUPTIONS: dict[str, Callable] = {
     "hosts of BIB entries": set_(lambda t: t.bibs, "host", 1),
     "counts 9 BIB entries": set_(lambda t: t.hosts, "bibs", 9),
     "counts 9 sessions": set_(lambda t: t.hosts, "sessions", 9),
+    "counts 9 inbound": set_(lambda t: t.bibs, "inbound", 9),
+    "static, 1 not inbound": lambda t: (t.sessions.inbound.fill(0), t.bibs.inbound.fill(0)),
+    "of hosts: [0, 1], live: [0]": set_(lambda t: t.hosts, "subscriber", 1),
+    "hosts, sessions, inbound, not": set_(lambda t: t.subscribers, "sessions", 9),
+    "counts 9 inbound sessions of 1": lambda t: t.inbound.fill(9),
+    "subscribers6: has": index_entry("subscribers6", drop),
+    "uses: count": set_(lambda t: t.uses, "ports", 9),
+    "is not of": lambda t: t.bibs.use.__setitem__(t.bibs.static == 0, 0),
+    ", use 0": lambda t: t.bibs.use.fill(0),
+    "uses_of: has": index_entry("uses_of", drop),
+    "unanswered: BIB entry": lambda t: t.unanswered.older.fill(7),
+    "unanswered: slot 1 says 9": lambda t: t.unanswered_of[1].__setitem__(2, 9),
+    "say so, it should be": lambda t: t.bibs.answered.fill(1),
+    "unanswered: listed are": lambda t: t.unanswered_of[:, :2].fill(NONE) or t.unanswered_of[:, 2:].fill(0),
+    "unanswered: slot 1 is of 0, not 9": lambda t: t.unanswered_of[1].__setitem__(3, 9),
+    "unanswered: uses count": set_(lambda t: t.uses, "unanswered", 9),
     "not paired": lambda t: t.hosts.mapped4.fill(0),
+    "not mapped": lambda t: t.hosts.mapped4.fill(0xC0000201),
+    "dynamic entries": lambda t: t.hosts.udp.fill(9),
     "address outside pool4": lambda t: t.hosts.mapped4.fill(7),
     "dynamic and outside pool4": lambda t: t.bibs.slot.fill(NONE),
     "another pool row": lambda t: t.bibs.slot.fill(14),
     "are marked": mark_port,
-    "slot 0: counts": lambda t: t.ports_count.fill(7),
+    "whose levels differ": free_word,
+    "slot 0: counts": lambda t: t.ports_free.fill(7),
+    "lack (0, 4)": has_waiting_port,
     "next_ephemeral": lambda t: t.ports_next.fill(-1),
     "quarantine: from -99": lambda t: t.quarantine_at.__setitem__(0, -99),
     "live outside of the ring": lambda t: t.quarantine_at.__setitem__(1, 0),
@@ -260,11 +291,12 @@ CORRUPTIONS: dict[str, Callable] = {
     "is of TCP": waiting_port(of_tcp),
     "in use and in quarantine": waiting_port(in_use),
     "are more than 256": lambda t: t.syns_at.__setitem__(0, -300),
-    "live outside": lambda t: t.syns_at.__setitem__(0, 1),
-    "the oldest, 0, is gone": lambda t: t.syns.live.__setitem__(0, 0),
+    "syns4: has": lambda t: t.syns4.fill(0),
+    "miscounted by prefix": lambda t: t.syns_of.fill(9),
     "not in the order of their times": lambda t: t.syns.expires.__setitem__(1, 0),
-    "one waits twice": lambda t: t.syns.host4_port.fill(7),
-    "one without octets": lambda t: t.syns.length.fill(0),
+    "syns4: has [0, 1], live are []": lambda t: t.syns.live.fill(0),
+    "syns4: record": lambda t: t.syns.host4_port.fill(7),
+    "one without octets": lambda t: t.syns.length.fill(-1),
     "SESSION_CREATED - SESSION_ENDED": lambda t: t.events.__setitem__(Event.SESSION_CREATED, 99),
     "BIB_CREATED - BIB_ENDED": lambda t: t.events.__setitem__(Event.BIB_ENDED, 99),
 }
@@ -285,6 +317,7 @@ def test_invariants_notice(sentence):
 )
 def test_invariants_notice_a_host_beyond_its_limits(limit, sentence):
     nat64 = busy()
-    nat64.opened("tcp", 5002, host=NEIGHBOUR6)
+    for port in (5002, 5004):
+        nat64.opened("tcp", port, host=NEIGHBOUR6)
     with pytest.raises(AssertionError, match=sentence):
         invariants.check(nat64.tables, replace(nat64.settings, **{limit: 1}))

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scapy.layers.inet import TCP, UDP
 
+from tests.invariants import ports_taken
 from tests.packets import (
     HOST4,
     HOST6,
@@ -19,23 +20,26 @@ from tests.packets import (
     whole,
 )
 from tests.sessions import Sessions
+from translator.packet.addresses import address4, address6
 from translator.packet.fields import UDP as UDP_NUMBER
 from translator.session.bib import create_bib, release_bib
 from translator.session.pool4 import mark, slot_of
 from translator.session.sessions import create_session
 from translator.session.tcp_state import State
-from translator.tables import NONE
+from translator.tables.layout import NONE
 from translator.verdict import Verdict
 
 SESSIONS = 16  # the smallest table there is
 MAPPED = (MAPPED4, MAPPED4_PORT)
+OWNERS = [HOST6, *(f"2001:db8:{k:x}::1" for k in range(16, 15 + SESSIONS))]  # each a subscriber
 
 
-def full(**changes) -> Sessions:
-    """A gateway whose session table has no room left: one host, SESSIONS bindings, ports 6000 and up."""
+def full(protocol="udp", **changes) -> Sessions:
+    """A gateway whose session table has no room left: OWNERS, each a binding of port 6000, and a session that its host4
+    has answered."""
     nat64 = Sessions(limits={"sessions": SESSIONS}, **changes)
-    for k in range(SESSIONS):
-        nat64.opened("udp", 6000 + k)
+    for host in OWNERS:
+        assert nat64.from4(protocol, nat64.opened(protocol, 6000, host=host)).verdict == Verdict.TRANSLATED
     return nat64
 
 
@@ -47,10 +51,10 @@ def test_full_table_answers_ipv6_with_address_unreachable():
     assert outcome.answer == bytes(answer6(sent, 1, 3))
 
 
-@pytest.mark.parametrize("layer", [UDP, TCP])
-def test_full_table_answers_ipv4_with_host_unreachable(layer):
-    nat64 = full()
-    sent = whole(from4() / layer(sport=1, dport=MAPPED4_PORT))
+def test_full_table_answers_ipv4_with_host_unreachable():
+    nat64 = full("tcp")
+    mapped4, port = nat64.mapped("tcp", 6000)
+    sent = whole(from4(dst=mapped4) / TCP(sport=1, dport=port))
     outcome = nat64.say(bytes(sent))
     assert outcome.verdict == Verdict.SESSION_TABLE_FULL
     assert outcome.answer == bytes(answer4(sent, 3, 1))
@@ -63,9 +67,6 @@ def test_full_table_evicts_nobody_and_leaves_nothing_of_the_refused():
         nat64.from6("udp", 7000),  # a new binding
         nat64.from6("tcp", 7000, host=NEIGHBOUR6),  # of a new host
         nat64.from6("udp", 6000, to=(OTHER4, 53)),  # a new peer of an old binding
-        nat64.from6("tcp", HOST6_PORT),  # a static binding
-        nat64.from4("udp", nat64.mapped("udp", 6000), (OTHER4, 53)),  # a new peer from outside
-        nat64.from4("tcp", MAPPED, flags="SYN"),
     ]
     assert {outcome.verdict for outcome in refused} == {Verdict.SESSION_TABLE_FULL}
     assert (nat64.sessions(), nat64.bib()) == (sessions, bib)
@@ -78,9 +79,9 @@ def test_full_table_evicts_nobody_and_leaves_nothing_of_the_refused():
 def test_full_table_still_serves_its_sessions():
     nat64 = full()
     nat64.wait(100)
-    for k in range(SESSIONS):
-        assert nat64.from4("udp", nat64.mapped("udp", 6000 + k)).verdict == Verdict.TRANSLATED
-        nat64.opened("udp", 6000 + k)
+    for host in OWNERS:
+        assert nat64.from4("udp", nat64.mapped("udp", 6000, host)).verdict == Verdict.TRANSLATED
+        nat64.opened("udp", 6000, host=host)
     assert {session.left for session in nat64.sessions()} == {300}
 
 
@@ -88,13 +89,20 @@ def test_full_table_still_passes_what_needs_no_session():
     nat64 = full()
     assert nat64.from6("tcp", HOST6_PORT, flags="ACK").verdict == Verdict.TRANSLATED
     assert nat64.from4("tcp", MAPPED, flags="RST").verdict == Verdict.TRANSLATED
+    needless = [
+        nat64.from6("tcp", HOST6_PORT),  # a static binding
+        nat64.from4("tcp", MAPPED, flags="SYN"),
+        nat64.from4("udp", nat64.mapped("udp", 6000), (OTHER4, 53)),  # a new peer of a dynamic one
+    ]
+    assert {outcome.verdict for outcome in needless} == {Verdict.TRANSLATED}
+    assert (len(nat64.sessions()), nat64.events()["UNPINNED"]) == (SESSIONS, len(needless))
 
 
 def test_full_table_has_room_for_each_session_that_ends():
     nat64 = full()
     nat64.wait(299)
-    for k in range(SESSIONS - 2):
-        nat64.opened("udp", 6000 + k)
+    for host in OWNERS[2:]:
+        nat64.opened("udp", 6000, host=host)
     nat64.wait(2)
     assert len(nat64.sessions()) == SESSIONS - 2
     nat64.opened("udp", 7000)
@@ -108,19 +116,20 @@ def test_full_table_used_over_and_over():
         nat64.wait(301)
         assert nat64.sessions() == []
         for k in range(SESSIONS):
-            nat64.opened("udp", 7000 + 100 * turn + k, host=f"2001:db8::{k + 1:x}")
+            nat64.opened("udp", 7000 + 100 * turn + k, host=f"2001:db8:{k + 1:x}::1")
         assert nat64.from6("udp", 1).verdict == Verdict.SESSION_TABLE_FULL
     assert nat64.events()["SESSION_CREATED"] == 5 * SESSIONS
 
 
-def test_hairpin_that_finds_room_for_one_session_only():
+@pytest.mark.parametrize(("protocol", "ends"), [("udp", Verdict.HAIRPINNED), ("tcp", Verdict.SESSION_TABLE_FULL)])
+def test_hairpin_that_finds_room_for_one_session_only(protocol, ends):
     nat64 = Sessions(limits={"sessions": SESSIONS})
-    mapped = nat64.opened("udp", 8000, host=NEIGHBOUR6)
-    for k in range(SESSIONS - 2):
-        nat64.opened("udp", 6000 + k)
-    assert nat64.from6("udp", 7000, mapped).verdict == Verdict.SESSION_TABLE_FULL
-    nat64.wait(299)
-    assert nat64.from6("udp", 8000, host=NEIGHBOUR6).verdict == Verdict.TRANSLATED
+    mapped = nat64.opened(protocol, 8000, host=NEIGHBOUR6)
+    for host in OWNERS[2:]:
+        nat64.opened("icmp", 6000, host=host)
+    assert nat64.from6(protocol, 7000, mapped, host="2001:db8:ff::1").verdict == ends
+    assert len(nat64.sessions()) == SESSIONS
+    assert nat64.from6(protocol, 8000, host=NEIGHBOUR6).verdict == Verdict.TRANSLATED
 
 
 # ---- per host (RFC 6888 REQ-4, REQ-5)
@@ -142,35 +151,110 @@ def test_rfc6888_req_5_host_at_its_sessions_is_refused_and_others_are_not():
     nat64.opened("tcp", 6001)
 
 
-def test_rfc6888_req_5_counts_sessions_from_outside():
+def test_rfc6888_req_5_sessions_from_outside_leave_the_host_its_own():
     nat64 = Sessions(limits={"per_host_sessions": 2})
     for protocol in ("udp", "tcp"):
         assert nat64.from4(protocol, MAPPED, flags="SYN").verdict == Verdict.TRANSLATED
-    sent = whole(from4(src=OTHER4) / UDP(sport=1, dport=MAPPED4_PORT))
-    outcome = nat64.say(bytes(sent))
-    assert (outcome.verdict, outcome.answer) == (Verdict.HOST_SESSIONS, bytes(answer4(sent, 3, 1)))
-    assert nat64.from6("udp", 6000).verdict == Verdict.HOST_SESSIONS
-    assert nat64.from4("udp", MAPPED).verdict == Verdict.TRANSLATED
+    assert nat64.from4("udp", nat64.opened("udp", 6000), (OTHER4, 1)).verdict == Verdict.TRANSLATED
+    nat64.opened("udp", 6001)
+    assert len(nat64.sessions()) == 5
+    assert nat64.from6("udp", 6002).verdict == Verdict.HOST_SESSIONS
 
 
 def test_rfc6888_req_4_host_at_its_ports_is_refused_and_others_are_not():
     nat64 = Sessions(forward=[], limits={"per_host_ports": 3})
-    for protocol in ("udp", "tcp", "icmp"):
-        nat64.opened(protocol, 6000)
-    sent = whole(from6() / UDP(sport=6001, dport=53))
+    for k in range(3):
+        nat64.opened("udp", 6000 + k)
+    sent = whole(from6() / UDP(sport=6003, dport=53))
     outcome = nat64.say(bytes(sent))
     assert (outcome.verdict, outcome.answer) == (Verdict.HOST_PORTS, bytes(answer6(sent, 1, 3)))
-    assert nat64.mapped("udp", 6001) is None
+    assert nat64.mapped("udp", 6003) is None
     for k in range(5):
         nat64.opened("udp", 6000, to=(HOST4, 100 + k))
     nat64.opened("udp", 6001, host=NEIGHBOUR6)
+    nat64.wait(200)
+    for k in range(2):
+        nat64.opened("udp", 6000 + k)
+    nat64.wait(101)
+    nat64.opened("udp", 6003)
+    assert nat64.from6("udp", 6004).verdict == Verdict.HOST_PORTS
+    assert np.count_nonzero(nat64.tables.hosts.live) == 1
+
+
+def test_rfc6888_req_4_b_each_protocol_has_the_limit_of_ports_for_itself():
+    nat64 = Sessions(forward=[], limits={"per_host_ports": 2})
+    for protocol in ("udp", "tcp", "icmp"):
+        for k in range(2):
+            nat64.opened(protocol, 6000 + k)
+        assert nat64.from6(protocol, 6002).verdict == Verdict.HOST_PORTS
     nat64.wait(61)
-    nat64.opened("icmp", 6001)
-    assert np.count_nonzero(nat64.tables.hosts.live) == 2
+    nat64.opened("icmp", 6002)
+    assert nat64.from6("tcp", 6002).verdict == Verdict.HOST_PORTS
+
+
+def test_rfc6888_req_4_forwards_do_not_count():
+    """CONFIG has a [[forward]] of each protocol to HOST6."""
+    nat64 = Sessions(limits={"per_host_ports": 1})
+    for protocol in ("udp", "tcp", "icmp"):
+        assert nat64.from4(protocol, MAPPED, flags="SYN").verdict == Verdict.TRANSLATED
+        nat64.opened(protocol, 6000)
+        assert nat64.from6(protocol, 6001).verdict == Verdict.HOST_PORTS
+
+
+def test_rfc6888_req_5_a_mapping_has_no_more_sessions_than_its_host_may_have():
+    nat64 = Sessions(forward=[], limits={"per_host_sessions": 3})
+    for k in range(3):
+        nat64.opened("udp", 6000, to=(HOST4, 100 + k))
+    assert nat64.from6("udp", 6000, to=(HOST4, 200)).verdict == Verdict.HOST_SESSIONS
+
+
+def test_rfc6888_req_5_b_host_that_opens_sessions_too_fast_is_refused_and_others_are_not():
+    nat64 = Sessions(forward=[], limits={"per_host_rate": 4})
+    for k in range(4):
+        nat64.opened("udp", 6000 + k)
+    sent = whole(from6() / UDP(sport=7000, dport=53))
+    outcome = nat64.say(bytes(sent))
+    assert (outcome.verdict, outcome.answer) == (Verdict.HOST_RATE, bytes(answer6(sent, 1, 3)))
+    assert nat64.from6("udp", 6000, to=(OTHER4, 53)).verdict == Verdict.HOST_RATE  # of an old mapping
+    assert nat64.mapped("udp", 7000) is None
+    nat64.opened("udp", 6000)  # needs no new session
+    nat64.opened("udp", 6000, host=NEIGHBOUR6)
+
+
+def test_rfc6888_req_5_b_rate_is_that_of_a_second_and_a_silent_host_saves_no_more():
+    nat64 = Sessions(forward=[], limits={"per_host_rate": 4, "sessions": 64})
+    opened = []
+    for port in range(6000, 6012):
+        nat64.wait(0.125)
+        opened.append(nat64.from6("udp", port).verdict == Verdict.TRANSLATED)
+    assert opened == [True] * 7 + [False, True] * 2 + [False]  # 4 at first, and one in 250 ms
+    nat64.wait(200)
+    verdicts = [nat64.from6("udp", port).verdict for port in range(7000, 7006)]
+    assert verdicts == [Verdict.TRANSLATED] * 4 + [Verdict.HOST_RATE] * 2
+    nat64.wait(0.249)
+    assert nat64.from6("udp", 7004).verdict == Verdict.HOST_RATE
+    nat64.wait(0.001)
+    nat64.opened("udp", 7004)
+
+
+def test_rfc6888_req_5_b_sessions_from_outside_leave_the_host_its_rate():
+    nat64 = Sessions(limits={"per_host_rate": 1, "sessions": 64})
+    for port in range(1, 10):
+        assert nat64.from4("udp", MAPPED, (OTHER4, port)).verdict == Verdict.TRANSLATED
+    nat64.opened("udp", 6000)
+    assert nat64.from6("udp", 6001).verdict == Verdict.HOST_RATE
+
+
+def test_rfc6888_req_5_b_clock_that_goes_back_leaves_nobody_without_sessions():
+    nat64 = Sessions(forward=[], limits={"per_host_rate": 1})
+    nat64.opened("udp", 6000)
+    nat64.wait(-100)
+    nat64.opened("udp", 6001)
+    assert nat64.from6("udp", 6002).verdict == Verdict.HOST_RATE
 
 
 def test_limit_of_zero_is_none():
-    nat64 = Sessions(forward=[], limits={"per_host_ports": 0, "per_host_sessions": 0})
+    nat64 = Sessions(forward=[], limits={"per_host_ports": 0, "per_host_sessions": 0, "per_host_rate": 0})
     for k in range(40):
         nat64.opened("tcp", 6000 + k)
     assert {session.host6[0] for session in nat64.sessions()} == {HOST6}
@@ -181,28 +265,28 @@ def test_limit_of_zero_is_none():
 
 def test_bib_that_is_full_takes_no_more_and_a_port_is_marked_once():
     nat64 = Sessions(forward=[], limits={"sessions": 16})
-    settings, tables, row = nat64.settings, nat64.tables, nat64.settings.pool[0]
+    gateway, tables, slot = nat64.gateway, nat64.tables, slot_of(0, UDP_NUMBER)
+    mapped4 = nat64.settings.pool[0].address
     created = [
-        create_bib(settings, tables, UDP_NUMBER, 1, 2, k, row.address, 2000 + k, slot_of(0, UDP_NUMBER), 0)
-        for k in range(17)
+        create_bib(gateway, UDP_NUMBER, address6(1, 2, k), address4(mapped4, 2000 + k), slot, 0) for k in range(17)
     ]
     assert created == [*range(16), NONE]
-    assert tables.ports_count[slot_of(0, UDP_NUMBER)] == 16
+    assert ports_taken(tables, slot_of(0, UDP_NUMBER)) == 16
     mark(tables, slot_of(0, UDP_NUMBER), 2000, True)
-    assert tables.ports_count[slot_of(0, UDP_NUMBER)] == 16
+    assert ports_taken(tables, slot_of(0, UDP_NUMBER)) == 16
     for bib in range(16):
-        release_bib(settings, tables, bib, 0)
+        release_bib(gateway, bib, 0)
     nat64.check_invariants()
 
 
 def test_dynamic_binding_outside_pool4_has_no_port_to_give_back():
     nat64 = Sessions(forward=[])
-    bib = create_bib(nat64.settings, nat64.tables, UDP_NUMBER, 1, 2, 3, 4, 5, NONE, 0)
-    release_bib(nat64.settings, nat64.tables, bib, 0)
+    bib = create_bib(nat64.gateway, UDP_NUMBER, address6(1, 2, 3), address4(4, 5), NONE, 0)
+    release_bib(nat64.gateway, bib, 0)
     nat64.check_invariants()
 
 
 def test_session_table_that_is_full_takes_no_more():
     nat64 = full()
-    assert create_session(nat64.settings, nat64.tables, 0, 3, 1, 2, State.NONE) == NONE
+    assert create_session(nat64.gateway, 0, 3, address4(1, 2), State.NONE, 0) == NONE
     nat64.check_invariants()

@@ -4,8 +4,9 @@ import numpy as np
 
 from tests.packets import HOST6_PORT
 from tests.sessions import Sessions
-from translator.session.listing import copy_live, usage
-from translator.tables import BIB, BIBS, SESSION, SESSIONS, records
+from translator.tables.layout import BIB, SESSION, records
+from translator.tables.listing import copy_live, usage
+from translator.tables.tables import BIBS, SESSIONS
 
 
 def listed(nat64: Sessions, kind: int, size: int) -> tuple[list[int], list[int]]:

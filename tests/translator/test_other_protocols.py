@@ -7,10 +7,10 @@ from scapy.layers.inet import IP, UDP
 from scapy.layers.inet6 import IPv6
 from scapy.packet import Packet, Raw
 
-from nat64d.control.gateway import Filters
-from nat64d.engine import Outcome
-from nat64d.live import Live
-from nat64d.replay.explainer import explained
+from nat64d.control.rows import Filters
+from nat64d.explain.explainer import explained
+from nat64d.gateway.state import Live
+from nat64d.offline.engine import Ended
 from tests.case import BEGIN
 from tests.packets import (
     HOST4,
@@ -30,7 +30,7 @@ from tests.packets import (
     whole,
 )
 from tests.sessions import Sessions
-from translator.session import others
+from translator.session import other_protocols as others
 from translator.verdict import Verdict
 
 GRE, ESP, AH, SCTP = 47, 50, 51, 132
@@ -61,7 +61,7 @@ def seen_down(protocol: int = GRE, **fields: Any) -> bytes:
     return bytes(seen6(nh=protocol, **fields) / DATA)
 
 
-def without_id(outcome: Outcome) -> list[bytes]:
+def without_id(outcome: Ended) -> list[bytes]:
     """What left, with the Identification that packets.py expects."""
     packets = []
     for octets in outcome.packets:
@@ -88,7 +88,7 @@ def test_rfc6146_3_4_other_protocols_are_refused_unless_asked_for():
         assert (outcome.verdict, outcome.answer) == (Verdict.PROTOCOL, bytes(answer))
 
 
-@pytest.mark.parametrize("sent", [up(AH), down(AH), up(59), down(58), down(0), up(1)])
+@pytest.mark.parametrize("sent", [up(AH), down(AH), down(58), down(0), up(1)])
 def test_protocol_that_no_translator_can_carry_is_refused_all_the_same(sent):
     """AH signs the addresses; the others mean something in one family only."""
     assert gateway().say(sent).verdict == Verdict.PROTOCOL
@@ -202,14 +202,16 @@ def test_rfc6146_3_8_two_hosts_behind_us():
 
 
 def test_limits_of_a_host_hold():
-    nat64 = gateway(limits={"per_host_ports": 1})
+    """Of sessions; of ports, these have none."""
+    nat64 = gateway(limits={"per_host_ports": 1, "per_host_sessions": 2})
     nat64.opened("udp", 6000)
-    assert nat64.say(up()).verdict == Verdict.HOST_PORTS
+    assert nat64.say(up()).verdict == Verdict.TRANSLATED
+    assert nat64.say(up(dst=in6(OTHER4))).verdict == Verdict.HOST_SESSIONS
 
 
 def test_listings_show_the_number_of_the_protocol(monkeypatch):
     nat64 = gateway()
-    monkeypatch.setattr("nat64d.live.now", lambda: round(BEGIN * 1000))
+    monkeypatch.setattr("nat64d.gateway.state.now", lambda: round(BEGIN * 1000))
     live = Live(nat64.config)
     live.tables, live.state = nat64.tables, "ready"
     nat64.say(up())

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scapy.layers.inet import TCP, UDP
-from scapy.layers.inet6 import IPv6ExtHdrDestOpt, IPv6ExtHdrFragment, IPv6ExtHdrHopByHop, IPv6ExtHdrRouting
+from scapy.layers.inet6 import IPv6ExtHdrDestOpt, IPv6ExtHdrFragment, IPv6ExtHdrHopByHop, IPv6ExtHdrRouting, Jumbo
 from scapy.packet import Packet, Raw
 
 from tests.case import Case, Nat64, Step
@@ -95,7 +95,8 @@ CASES = [
         patch(PACKETS["options_in_ipv4"], 59, b"\x01", mend=False),
         Verdict.HEADER_CHECKSUM,
     ),
-    refused("rfc8200_3_payload_length_0", patch(UDP6, 4, b"\0\0"), BAD),
+    refused("rfc8200_3_payload_length_0_without_a_transport_header", patch(UDP6, 4, b"\0\0"), CUT),
+    refused("rfc2675_2_a_jumbogram", patch(from6() / IPv6ExtHdrHopByHop(options=Jumbo()) / UDP(), 4, b"\0\0"), CUT),
     refused("rfc768_length_within_the_header", patch(UDP4, 24, b"\0\x07"), BAD),
     refused("rfc768_length_0", patch(UDP6, 44, b"\0\0"), BAD),
     refused("rfc768_length_beyond_the_packet", patch(UDP4, 24, b"\0\x0c"), BAD),

@@ -17,8 +17,8 @@ from scapy.packet import Packet
 
 from nat64d.control.metrics import Exposition
 from nat64d.dataplane.worker import Queue
-from nat64d.engine import Engine
-from nat64d.live import Live
+from nat64d.gateway.state import Live
+from nat64d.offline.engine import Engine
 from tests.case import BEGIN, Nat64, Step, config_of
 from tests.mapped import ALONE, to_eam4
 from tests.packets import (
@@ -45,7 +45,7 @@ from tests.packets import (
     with_options,
 )
 from tests.sessions import Sessions
-from translator.pipeline import new_worker
+from translator.tables.gateway import Gateway, new_worker
 from translator.verdict import Verdict
 
 
@@ -58,7 +58,7 @@ def test_an_ipv4_source_route_is_examined(nat64, kind):
 def identifications(number: int, secret: int, count: int = 1000) -> list[int]:
     """The IPv4 Identifications that one of two workers gives."""
     engine = Engine(config_of(), bytes([secret]) * 16)
-    engine.settings, engine.worker = replace(engine.settings, queues=2), new_worker(number)
+    engine.gateway = Gateway(replace(engine.settings, queues=2), engine.tables, new_worker(number))
     ping = bytes(from6() / ping6(True))
     return [whole(engine.send(ping, BEGIN).packets[0]).id for _ in range(count)]
 
@@ -155,7 +155,7 @@ def test_counters_are_exact_however_often_they_are_read():
     exposition = Exposition(live)
     for turn in range(1, 4):
         for queue in live.queues:
-            engine.worker = queue.worker
+            engine.gateway = replace(engine.gateway, worker=queue.worker)
             engine.send(bytes(from6() / ping6(True)), BEGIN)
             engine.send(bytes(from4(ttl=1) / ping4(False)), BEGIN)
         for _ in range(3):

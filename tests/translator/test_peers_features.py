@@ -10,17 +10,16 @@ from tests.mapped import ALONE, as_eam4, at_eam6, of_eam6, to_eam4
 from tests.packets import TO_HOST6, TO_MAPPED, answer4, answer6, from4, from6, payload, ping4, ping6, seen4, seen6
 from translator.verdict import Verdict
 
-HOP_BY_HOP, ICMP4, ROUTING, FRAGMENT, ICMP6, NOTHING, OPTIONS, ESP = 0, 1, 43, 44, 58, 59, 60, 50
+HOP_BY_HOP, ICMP4, ROUTING, FRAGMENT, ICMP6, OPTIONS, ESP = 0, 1, 43, 44, 58, 60, 50
 
 
-@pytest.mark.parametrize("protocol", [HOP_BY_HOP, ROUTING, FRAGMENT, ICMP6, NOTHING, OPTIONS])
+@pytest.mark.parametrize("protocol", [HOP_BY_HOP, ROUTING, FRAGMENT, ICMP6, OPTIONS])
 def test_a_protocol_that_means_something_in_the_other_family_only_is_refused(protocol):
     nat64 = Nat64(**ALONE)
     sent = to_eam4(proto=protocol) / Raw(bytes([ESP, 0]) + bytes(62))
     nat64.check(Step(sent, verdict=Verdict.PROTOCOL, answer=answer4(sent, 3, 2)))
-    if protocol in {ICMP6, NOTHING}:
-        number = ICMP4 if protocol == ICMP6 else protocol
-        sent = of_eam6(nh=number) / Raw(payload(64))
+    if protocol == ICMP6:
+        sent = of_eam6(nh=ICMP4) / Raw(payload(64))
         nat64.check(Step(sent, verdict=Verdict.PROTOCOL, answer=answer6(sent, 1, 4)))
 
 

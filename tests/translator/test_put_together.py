@@ -322,9 +322,10 @@ def test_rfc791_3_2_datagram_beyond_65535_octets_is_refused(order):
     assert [got[order.index(at)] for at in range(3)] == [HELD, HELD, Verdict.BAD_LENGTH]
 
 
-def test_rfc7915_4_2_host_with_a_static_mapping_gets_no_icmp_in_fragments():
+@pytest.mark.parametrize("others", [{}, {"pool4": [], "forward": []}], ids=["beside sessions", "alone"])
+def test_rfc7915_4_2_host_with_a_static_mapping_gets_no_icmp_in_fragments(others):
     """Nor UDP without a checksum; a ping of it is no different, nor one whose way goes through sessions only then."""
-    nat64 = Sessions(eam=[{"ipv4": "203.0.113.77", "ipv6": NEIGHBOUR6}])
+    nat64 = Sessions(eam=[{"ipv4": "203.0.113.77", "ipv6": NEIGHBOUR6}], **others)
     down = in_pieces(from4(dst="203.0.113.77") / ping4(True, payload(100)), 40)
     up = in_pieces(from6(src=NEIGHBOUR6) / ping6(True, payload(100)), 40)
     assert fates(nat64, down + up) == [Verdict.FRAGMENTED_ICMP] * 4

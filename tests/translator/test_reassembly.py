@@ -21,6 +21,7 @@ from tests.packets import (
     MAPPED4,
     MAPPED4_PORT,
     NEIGHBOUR6,
+    OTHER4_IN6,
     TO_MAPPED,
     fragment_of,
     from4,
@@ -31,17 +32,18 @@ from tests.packets import (
     whole,
 )
 from tests.sessions import Sessions
-from translator.packet.tuples import Tuple, tuple_of
-from translator.session.reassembly import (
+from translator.fragments.reassembly import (
     DATAGRAM_FRAGMENTS,
-    WAITING,
+    FIRST_AWAITED,
     find_datagram,
     is_datagram,
     open_datagram,
     remember,
     set_of,
 )
-from translator.tables import FRAGMENT_WAYS, FRAGMENTS, NONE
+from translator.packet.addresses import address4, address6
+from translator.packet.tuples import Tuple, tuple_of
+from translator.tables.layout import FRAGMENT_WAYS, FRAGMENTS, NONE
 from translator.verdict import Verdict
 
 DATA = payload(64)
@@ -161,9 +163,12 @@ def test_rfc6146_3_4_datagrams_may_be_interleaved():
         assert joined(out).data[8:] == bytes(packet)[48:]
 
 
-@pytest.mark.parametrize("seconds", [FRAGMENT_MIN, 2])
-def test_rfc6146_4_fragment_min_is_how_long_the_rest_may_take(seconds):
-    nat64 = Sessions(timeouts={"fragment": seconds})
+DEFAULT, CONFIGURED = {}, {"timeouts": {"fragment": 2}}
+
+
+@pytest.mark.parametrize(("seconds", "config"), [(10, DEFAULT), (2, CONFIGURED)], ids=["default", "configured"])
+def test_rfc6146_4_fragment_min_is_how_long_the_rest_may_take(seconds, config):
+    nat64 = Sessions(**config)
     first, middle, last = pieces(UP)
     nat64.say(first)
     nat64.wait(seconds - 0.001)
@@ -172,11 +177,11 @@ def test_rfc6146_4_fragment_min_is_how_long_the_rest_may_take(seconds):
     assert fates(nat64, [last]) == [HELD]
 
 
-@pytest.mark.parametrize(("seconds", "waits"), [(FRAGMENT_MIN, 9.999), (2, 1.999)])
-def test_rfc6146_4_fragment_min_is_how_long_the_first_may_take(seconds, waits):
+@pytest.mark.parametrize(("waits", "config"), [(9.999, DEFAULT), (1.999, CONFIGURED)], ids=["default", "configured"])
+def test_rfc6146_4_fragment_min_is_how_long_the_first_may_take(waits, config):
     """From the first of its fragments that came, whichever it is."""
     for late, follow in ((0.0, 2), (0.001, 0)):
-        nat64 = Sessions(timeouts={"fragment": seconds})
+        nat64 = Sessions(**config)
         first, middle, last = pieces(UP)
         nat64.say(last)
         nat64.wait(1)
@@ -242,7 +247,7 @@ def test_rfc6146_3_5_fragment_to_nobody_of_ours_is_not_kept():
     nat64 = Sessions(pool4=[{"addresses": MAPPED4}])
     stray = whole(from4(dst="192.0.2.2") / UDP(**TO_MAPPED) / DATA)
     elsewhere = whole(from6(dst=NEIGHBOUR6) / UDP(**FROM_HOST6) / DATA)
-    spoofed = whole(from6(src=HOST4_IN6) / UDP(**FROM_HOST6) / DATA)
+    spoofed = whole(from6(src=OTHER4_IN6) / UDP(**FROM_HOST6) / DATA)
     got = fates(nat64, [pieces(packet)[1] for packet in (stray, elsewhere, spoofed)])
     assert got == [LOST, Verdict.NOT_OUR_PREFIX, Verdict.SOURCE_IN_POOL6]
     assert living(nat64) == []
@@ -323,12 +328,12 @@ def neighbours(nat64: Sessions, count: int, t: Tuple) -> list[int]:
 
 
 def datagram(out: int) -> Tuple:
-    return tuple_of(4, 17, 0, 1, 0, 0, out, 0)
+    return tuple_of(4, 17, address4(1, 0), address4(out, 0))
 
 
 def known(nat64: Sessions, numbers: list[int]) -> list[bool]:
     """Of which of these datagrams something is known."""
-    return [find_datagram(nat64.settings, nat64.tables, 100, datagram(1), number) != NONE for number in numbers]
+    return [find_datagram(nat64.gateway, 100, datagram(1), number) != NONE for number in numbers]
 
 
 def test_memory_is_bounded_and_a_new_datagram_takes_the_place_of_the_one_that_ends_first():
@@ -337,11 +342,11 @@ def test_memory_is_bounded_and_a_new_datagram_takes_the_place_of_the_one_that_en
     assert len(nat64.tables.fragments) == FRAGMENTS
     t = datagram(1)
     for at, number in enumerate(numbers):
-        remember(nat64.settings, nat64.tables, at, t, number, datagram(number))
+        remember(nat64.gateway, at, t, number, datagram(number))
     assert known(nat64, numbers) == [False] + [True] * FRAGMENT_WAYS
     # The oldest of those that are left is sent again: now the second oldest goes.
-    remember(nat64.settings, nat64.tables, 50, t, numbers[1], datagram(1))
-    remember(nat64.settings, nat64.tables, 51, t, numbers[0], datagram(1))
+    remember(nat64.gateway, 50, t, numbers[1], datagram(1))
+    remember(nat64.gateway, 51, t, numbers[0], datagram(1))
     assert known(nat64, numbers) == [True, True, False, True, True]
 
 
@@ -350,20 +355,20 @@ def test_what_waits_for_its_first_fragment_never_takes_the_place_of_what_has_it(
     nat64 = Sessions()
     numbers, t = neighbours(nat64, FRAGMENT_WAYS + 2, datagram(1)), datagram(1)
     for at, number in enumerate(numbers[: FRAGMENT_WAYS - 1]):
-        remember(nat64.settings, nat64.tables, at, t, number, t)
+        remember(nat64.gateway, at, t, number, t)
     for number in numbers[FRAGMENT_WAYS - 1 : -1]:
-        assert open_datagram(nat64.settings, nat64.tables, 50, t, number, WAITING) != NONE
+        assert open_datagram(nat64.gateway, 50, t, number, FIRST_AWAITED) != NONE
     assert known(nat64, numbers) == [True] * (FRAGMENT_WAYS - 1) + [False, True, False]
-    remember(nat64.settings, nat64.tables, 51, t, numbers[-1], t)
+    remember(nat64.gateway, 51, t, numbers[-1], t)
     assert known(nat64, numbers) == [True] * (FRAGMENT_WAYS - 1) + [False, False, True]
-    assert open_datagram(nat64.settings, nat64.tables, 52, t, numbers[-2], WAITING) == NONE
+    assert open_datagram(nat64.gateway, 52, t, numbers[-2], FIRST_AWAITED) == NONE
     over = 52 + 1000 * FRAGMENT_MIN
-    assert open_datagram(nat64.settings, nat64.tables, over, t, numbers[-2], WAITING) != NONE
+    assert open_datagram(nat64.gateway, over, t, numbers[-2], FIRST_AWAITED) != NONE
 
 
 def test_fragment_for_which_its_set_has_no_place_is_dropped():
     nat64 = Sessions()
-    t = tuple_of(4, 17, 0, int(IPv4Address(HOST4)), 0, 0, int(IPv4Address(MAPPED4)), 0)
+    t = tuple_of(4, 17, address4(int(IPv4Address(HOST4)), 0), address4(int(IPv4Address(MAPPED4)), 0))
     *numbers, last = neighbours(nat64, FRAGMENT_WAYS + 1, t)
     assert fates(nat64, [pieces(DOWN, number)[0] for number in numbers]) == [PASS] * FRAGMENT_WAYS
     assert fates(nat64, pieces(DOWN, last)[1::-1]) == [LOST, PASS]
@@ -373,8 +378,8 @@ def test_fragment_for_which_its_set_has_no_place_is_dropped():
 def test_every_field_tells_datagrams_apart(field):
     """Also those that stand in the same set."""
     nat64 = Sessions()
-    t = tuple_of(6, 17, 1, 2, 0, 3, 4, 0)
-    remember(nat64.settings, nat64.tables, 0, t, 5, t)
+    t = tuple_of(6, 17, address6(1, 2, 0), address6(3, 4, 0))
+    remember(nat64.gateway, 0, t, 5, t)
     row = nat64.tables.fragments[int(nat64.tables.fragments.expires.argmax())]
     assert is_datagram(row, t, 5)
     row[field] += 1

@@ -15,6 +15,7 @@ from tests.packets import (
     NEIGHBOUR6,
     ROUTER6,
     TO_HOST6,
+    TO_MAPPED,
     Icmp,
     cut,
     fragment_of,
@@ -23,6 +24,7 @@ from tests.packets import (
     payload,
     seen4,
     seen6,
+    sent4,
     sent6,
     whole,
     with_options,
@@ -108,6 +110,11 @@ CASES = [
     longer("rfc4884_4_a_quote_of_128_octets_becomes_148_padded_to_152_in_ipv6", 128, 152),
     longer("rfc4884_4_a_quote_of_132_octets_becomes_152_in_ipv6", 132, 152),
     longer("rfc4884_4_a_quote_of_140_octets_becomes_160_in_ipv6", 140, 160),
+    case(
+        "rfc4884_4_a_quote_of_130_octets_is_padded_to_132_in_ipv4",
+        error6(extended(seen6() / UDP(**TO_HOST6) / payload(102), 152), rest=words6(152)),
+        error4_seen(extended(sent4() / UDP(**TO_MAPPED) / payload(102), 132), rest=words4(132)),
+    ),
     shorter("rfc4884_4_a_quote_of_128_octets_becomes_108_padded_to_128_in_ipv4", 128, 128),
     shorter("rfc4884_4_a_quote_of_152_octets_becomes_132_in_ipv4", 152, 132),
     case(
@@ -165,6 +172,18 @@ CASES = [
         "rfc4884_4_6_parameter_problem_has_none_in_ipv6",
         from4() / Icmp(type=12, rest=words4(128) | 8 << 24) / extended(UDP4, 128),
         seen6() / Icmp(type=4, rest=7) / UDP6,
+    ),
+    *(
+        case(
+            f"rfc4884_4_6_{name}_about_a_long_packet_has_none_in_ipv6",
+            from4() / Icmp(type=kind4[0], code=kind4[1], rest=words4(128) | rest4) / (cut(LONG4, 128) + MPLS),
+            seen6() / Icmp(type=kind6[0], code=kind6[1], rest=rest6) / cut(LONG6, 148),
+        )
+        for name, kind4, rest4, kind6, rest6 in (
+            ("packet_too_big", (3, 4), 1400, (2, 0), 1420),
+            ("protocol_unreachable", (3, 2), 0, (4, 1), 6),
+            ("parameter_problem", (12, 0), 8 << 24, (4, 0), 7),
+        )
     ),
     case(
         "rfc4884_4_6_packet_too_big_has_no_length_in_ipv4",
@@ -232,7 +251,7 @@ def test_rfc4884_a_hairpinned_error_keeps_its_extension(nat64, size, type_):
     quoted.hlim = 63
     error = Icmp(type=type_, rest=words6(size)) / (cut(got, size) + MPLS)
     expect = Icmp(type=type_, rest=words6(size)) / (cut(quoted, size) + MPLS)
-    there, back = from6(src=ROUTER6, dst=whole(got).src), seen6(src=ROUTER6, dst=NEIGHBOUR6)
+    there, back = from6(src=ROUTER6, dst=whole(got).src), seen6(src=MAPPED4_IN6, dst=NEIGHBOUR6)
     nat64.check(Step(there / error, back / expect, Verdict.HAIRPINNED))
 
 
@@ -245,5 +264,5 @@ def test_rfc4884_a_hairpinned_error_within_its_limit():
     quoted = sent.copy()
     quoted.hlim = 63
     expect = Icmp(type=1, rest=words6(128)) / extended(quoted, 128, payload(1000))
-    there, back = from6(src=ROUTER6, dst=whole(got).src), seen6(src=ROUTER6, dst=NEIGHBOUR6)
+    there, back = from6(src=ROUTER6, dst=whole(got).src), seen6(src=MAPPED4_IN6, dst=NEIGHBOUR6)
     nat64.check(Step(there / error, back / expect, Verdict.HAIRPINNED))

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scapy.layers.inet import UDP
 
-from nat64d.settings import address6, words
+from nat64d.config.settings import address6, words
 from tests.case import Case, Nat64, Step
 from tests.packets import (
     FROM_HOST6,
@@ -23,7 +23,7 @@ from tests.packets import (
     seen4,
     seen6,
 )
-from translator.static.rfc6052 import LENGTHS, embed, extract, matches
+from translator.static.rfc6052 import embed, extract, matches
 from translator.verdict import Verdict
 
 # RFC 6052 section 2.4: 192.0.2.33 under each prefix.
@@ -37,10 +37,18 @@ EXAMPLES = {
     "64:ff9b::/96": "64:ff9b::192.0.2.33",
 }
 SERVER4 = "192.0.2.33"
+# The same with all bits set that are neither prefix nor IPv4 address, apart from our hosts.
+FILLED = {
+    "3fff:db8::/32": "3fff:db8:c000:221:ffff:ffff:ffff:ffff",
+    "3fff:db8:100::/40": "3fff:db8:1c0:2:ff21:ffff:ffff:ffff",
+    "3fff:db8:122::/48": "3fff:db8:122:c000:ff02:21ff:ffff:ffff",
+    "3fff:db8:122:300::/56": "3fff:db8:122:3c0:ff00:221:ffff:ffff",
+    "3fff:db8:122:344::/64": "3fff:db8:122:344:ffc0:2:21ff:ffff",
+}
 PREFIXES = {name: IPv6Network(name) for name in EXAMPLES}
 # RFC 6052 section 3.1, RFC 1918, RFC 6890: first and last address of each block that is not global.
 NON_GLOBAL = (
-    *("10.0.0.0", "10.255.255.255", "100.64.0.0", "100.127.255.255", "169.254.0.0", "169.254.255.255"),
+    *("10.0.0.0", "10.255.255.255", "100.64.0.0", "100.127.255.255"),
     *("172.16.0.0", "172.31.255.255", "192.0.0.0", "192.0.0.255", "192.168.0.0", "192.168.255.255"),
     *("198.18.0.0", "198.19.255.255"),
 )
@@ -50,13 +58,8 @@ GLOBAL = (
     *("192.167.255.255", "192.169.0.0", "198.17.255.255", "198.20.0.0", "223.255.255.255"),
 )
 NO_HOST = (
-    "0.0.0.0",
-    "0.255.255.255",
-    "127.0.0.1",
-    "127.255.255.255",
-    "224.0.0.1",
-    "239.255.255.255",
-    "255.255.255.255",
+    *("0.0.0.0", "0.255.255.255", "127.0.0.1", "127.255.255.255", "169.254.0.0", "169.254.255.255"),
+    *("224.0.0.1", "239.255.255.255", "255.255.255.255"),
 )
 UDP6, UDP4 = UDP(**FROM_HOST6) / b"x", UDP(**TO_MAPPED) / b"x"
 OWN_PREFIX = {"pool6": "2001:db8:6464::/96"}
@@ -64,27 +67,27 @@ OWN = "2001:db8:6464::"
 
 
 def pool6_of(prefix: IPv6Network) -> tuple[int, int, int]:
-    return *words(prefix[0]), LENGTHS.index(prefix.prefixlen)
+    return *words(prefix[0]), prefix.prefixlen
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_rfc6052_2_4_examples(name):
-    hi, lo, row = pool6_of(PREFIXES[name])
-    assert address6(*embed(hi, lo, row, int(IPv4Address(SERVER4)))) == IPv6Address(EXAMPLES[name])
-    assert IPv4Address(int(extract(row, *words(IPv6Address(EXAMPLES[name]))))) == IPv4Address(SERVER4)
+    hi, lo, length = pool6_of(PREFIXES[name])
+    assert address6(*embed(hi, lo, length, int(IPv4Address(SERVER4)))) == IPv6Address(EXAMPLES[name])
+    assert IPv4Address(int(extract(length, *words(IPv6Address(EXAMPLES[name]))))) == IPv4Address(SERVER4)
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
 @given(addr4=st.ip_addresses(v=4))
 def test_rfc6052_2_2_what_is_embedded_is_in_the_prefix_and_comes_out_again(name, addr4):
     prefix = PREFIXES[name]
-    hi, lo, row = pool6_of(prefix)
-    words6 = embed(hi, lo, row, int(addr4))
+    hi, lo, length = pool6_of(prefix)
+    words6 = embed(hi, lo, length, int(addr4))
     embedded = address6(*words6)
     assert embedded in prefix
     assert int(embedded) >> 56 & 0xFF == 0 or prefix.prefixlen == 96  # octet 8, "u"
-    assert matches(hi, lo, row, *words6)
-    assert extract(row, *words6) == int(addr4)
+    assert matches(hi, lo, length, *words6)
+    assert extract(length, *words6) == int(addr4)
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
@@ -93,8 +96,8 @@ def test_rfc6052_2_2_an_address_is_in_the_prefix_or_not(name, address, inside):
     prefix = PREFIXES[name]
     if inside:
         address = prefix[int(address) % prefix.num_addresses]
-    hi, lo, row = pool6_of(prefix)
-    assert bool(matches(hi, lo, row, *words(address))) == (address in prefix)
+    hi, lo, length = pool6_of(prefix)
+    assert bool(matches(hi, lo, length, *words(address))) == (address in prefix)
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
@@ -106,18 +109,21 @@ def test_rfc6052_2_2_packets_of_every_prefix_length(name):
 
 
 CASES = [
-    Case(
-        "rfc6052_2_2_suffix_and_u_octet_are_ignored_on_the_way_in",
-        config={"pool6": "2001:db8:122:344::/64"},
-        sent=from6(dst="2001:db8:122:344:ffc0:2:21ff:ffff") / UDP6,
-        expect=seen4(dst=SERVER4) / UDP(**FROM_MAPPED) / b"x",
+    *(
+        Case(
+            f"rfc6052_2_2_suffix_and_u_octet_are_ignored_on_the_way_in_of_{prefix}",
+            config={"pool6": prefix},
+            sent=from6(dst=address) / UDP6,
+            expect=seen4(dst=SERVER4) / UDP(**FROM_MAPPED) / b"x",
+        )
+        for prefix, address in FILLED.items()
     ),
     *(
         Case(
             f"rfc6052_3_1_{address}_is_not_reached_through_the_well_known_prefix",
             sent=(sent := from6(dst=in6(address)) / UDP6),
             verdict=Verdict.NON_GLOBAL_ADDRESS,
-            answer=answer6(sent, 1, 3),
+            answer=answer6(sent, 1, 1),
         )
         for address in NON_GLOBAL
     ),
@@ -126,7 +132,7 @@ CASES = [
             f"rfc6052_3_1_{address}_does_not_reach_us_through_the_well_known_prefix",
             sent=(sent := from4(src=address) / UDP4),
             verdict=Verdict.NON_GLOBAL_ADDRESS,
-            answer=answer4(sent, 3, 1),
+            answer=answer4(sent, 3, 13),
         )
         for address in NON_GLOBAL
     ),
@@ -163,15 +169,21 @@ CASES = [
         verdict=Verdict.HAIRPINNED,
     ),
     *(
-        Case(f"no_host_has_the_address_{address}", sent=from6(dst=in6(address)) / UDP6, verdict=Verdict.NOT_UNICAST)
+        Case(
+            f"no_host_has_the_address_{address}",
+            sent=(sent := from6(dst=in6(address)) / UDP6),
+            verdict=Verdict.NOT_UNICAST,
+            answer=answer6(sent, 1, 1),
+        )
         for address in NO_HOST
     ),
     *(
         Case(
             f"no_host_has_the_address_{address}_under_a_prefix_of_the_operator",
             config=OWN_PREFIX,
-            sent=from6(dst=in6(address, OWN)) / UDP6,
+            sent=(sent := from6(dst=in6(address, OWN)) / UDP6),
             verdict=Verdict.NOT_UNICAST,
+            answer=answer6(sent, 1, 1),
         )
         for address in NO_HOST
     ),

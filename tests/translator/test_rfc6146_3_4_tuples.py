@@ -8,13 +8,15 @@ from scapy.layers.inet import ICMP, IP, TCP, UDP
 from scapy.layers.inet6 import ICMPv6EchoReply, ICMPv6EchoRequest, IPv6, IPv6ExtHdrDestOpt
 from scapy.packet import Packet
 
-from nat64d.settings import address6
+from nat64d.config.settings import address6
 from tests.packets import (
     HOST4,
     HOST4_IN6,
+    HOST4_PORT,
     HOST6,
     MAPPED4,
     MAPPED4_PORT,
+    OTHER4_IN6,
     OUR4,
     ROUTER4,
     ROUTER6,
@@ -28,8 +30,9 @@ from tests.packets import (
 )
 from tests.sessions import Sessions
 from translator.packet import fields
+from translator.packet.addresses import TransportAddress
 from translator.packet.parse import parse, parse_quoted
-from translator.packet.tuples import Tuple, arriving, incoming_tuple, tuple_of, turned
+from translator.packet.tuples import Tuple, as_from_ipv4, incoming_tuple, reply_of, tuple_of
 from translator.verdict import Verdict
 
 UP, DOWN = from6(), from4()
@@ -93,14 +96,14 @@ def tuple_of_packet(packet: Packet) -> Tuple:
 def named(t: Tuple) -> tuple[int, str, int, str, int]:
     """A tuple with its addresses as text."""
     src, dst = (
-        (address6(t.src_hi, t.src_lo), address6(t.dst_hi, t.dst_lo))
+        (address6(t.src.hi, t.src.lo), address6(t.dst.hi, t.dst.lo))
         if t.family == 6
         else (
-            IPv4Address(int(t.src_lo)),
-            IPv4Address(int(t.dst_lo)),
+            IPv4Address(int(t.src.lo)),
+            IPv4Address(int(t.dst.lo)),
         )
     )
-    return t.protocol, str(src), t.src_port, str(dst), t.dst_port
+    return t.protocol, str(src), t.src.port, str(dst), t.dst.port
 
 
 @pytest.mark.parametrize("name", TUPLES)
@@ -116,21 +119,24 @@ def test_rfc6146_3_4_tuple_keeps_128_bits_of_an_address():
 
 
 def test_rfc6146_3_4_turned_twice_is_the_same():
-    t = tuple_of(6, 17, 1, 2, 3, 4, 5, 6)
-    assert turned(t) == (6, 17, 4, 5, 6, 1, 2, 3)
-    assert turned(turned(t)) == t
+    t = tuple_of(6, 17, TransportAddress(1, 2, 3), TransportAddress(4, 5, 6))
+    assert reply_of(t) == (6, 17, (4, 5, 6), (1, 2, 3))
+    assert reply_of(reply_of(t)) == t
 
 
 def test_rfc6146_3_8_arriving_identifier_moves_to_the_destination():
-    assert arriving(tuple_of(4, fields.ICMP, 0, 1, 7, 0, 2, 0)) == (4, fields.ICMP, 0, 1, 0, 0, 2, 7)
-    udp = tuple_of(4, fields.UDP, 0, 1, 7, 0, 2, 8)
-    assert arriving(udp) == udp
+    query = tuple_of(4, fields.ICMP, TransportAddress(0, 1, 7), TransportAddress(0, 2, 0))
+    assert as_from_ipv4(query) == (4, fields.ICMP, (0, 1, 0), (0, 2, 7))
+    udp = tuple_of(4, fields.UDP, TransportAddress(0, 1, 7), TransportAddress(0, 2, 8))
+    assert as_from_ipv4(udp) == udp
 
 
 SHORT = {
     "quoted_transport_header_below_8_octets": (UP / Icmp(type=1) / QUOTED_UP / UDP(sport=2, dport=1), 7),
     "quoted_ipv6_header_incomplete": (UP / Icmp(type=1) / QUOTED_UP, 39),
     "quoted_ipv4_transport_header_below_8_octets": (DOWN / Icmp(type=3) / QUOTED_DOWN / UDP(sport=2, dport=1), 7),
+    "quoted_query_below_8_octets": (UP / Icmp(type=1) / QUOTED_UP / ICMPv6EchoRequest(id=7), 7),
+    "quoted_ipv4_query_below_8_octets": (DOWN / Icmp(type=3) / QUOTED_DOWN / ICMP(type=8, id=7), 7),
     "quoted_ipv4_header_incomplete": (DOWN / Icmp(type=3) / QUOTED_DOWN, 19),
 }
 
@@ -183,8 +189,10 @@ def test_rfc6146_3_4_error_about_another_protocol_is_silently_discarded():
 
 def test_rfc6146_3_5_packet_whose_source_is_in_pool6_is_silently_discarded():
     nat64 = Sessions()
-    for packet in (from6(src=HOST4_IN6) / UDP(), from6(src=HOST4_IN6) / ICMPv6EchoRequest()):
-        outcome = nat64.say(bytes(packet))
+    nat64.opened("udp", 1)
+    error = Icmp(type=1) / QUOTED_UP / UDP(sport=HOST4_PORT, dport=1)
+    for body in (UDP(), TCP(flags="S"), TCP(flags="A"), ICMPv6EchoRequest(), error):
+        outcome = nat64.say(bytes(from6(src=OTHER4_IN6) / body))
         assert (outcome.verdict, outcome.answer) == (Verdict.SOURCE_IN_POOL6, None)
 
 

@@ -25,7 +25,7 @@ def test_rfc6146_3_5_1_first_packet_makes_binding_and_session():
     nat64 = Sessions()
     mapped = nat64.opened("udp", 6000)
     assert nat64.mapped("udp", 6000) == mapped
-    assert nat64.session() == ("udp", (HOST6, 6000), mapped, PEER, "NONE", 300)
+    assert nat64.session() == ("udp", (HOST6, 6000), mapped, PEER, "V6_INIT", 300)
     assert nat64.events() == {"BIB_CREATED": 4, "SESSION_CREATED": 1}  # three of them are CONFIG's [[forward]]
 
 
@@ -51,13 +51,13 @@ def test_rfc6146_3_5_1_filtering_is_independent_of_the_endpoint():
     mapped = nat64.opened("udp", 6000)
     (packet,) = nat64.from4("udp", mapped, (OTHER4, 4000)).packets
     assert flow(packet) == Flow(in6(OTHER4), 4000, HOST6, 6000)
-    assert nat64.sessions()[1] == ("udp", (HOST6, 6000), mapped, (OTHER4, 4000), "NONE", 300)
+    assert nat64.sessions()[1] == ("udp", (HOST6, 6000), mapped, (OTHER4, 4000), "V4_INIT", 300)
 
 
 def test_rfc6146_3_5_1_packets_of_both_sides_start_the_lifetime_anew():
     nat64 = Sessions()
     mapped = nat64.opened("udp", 6000)
-    for say in (lambda: nat64.from6("udp", 6000), lambda: nat64.from4("udp", mapped)):
+    for say in 2 * (lambda: nat64.from6("udp", 6000), lambda: nat64.from4("udp", mapped)):
         nat64.wait(200)
         assert nat64.session().left == 100
         say()

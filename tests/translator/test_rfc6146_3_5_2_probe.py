@@ -6,8 +6,9 @@ from scapy.layers.inet import TCP
 from tests.case import BEGIN
 from tests.packets import HOST4, HOST6, HOST6_PORT, MAPPED4, MAPPED4_PORT, OTHER4, in6, seen6
 from tests.sessions import Sessions
-from translator.pipeline import HEADROOM, tick
-from translator.tables import WHEEL
+from translator.clock import tick
+from translator.tables.gateway import HEADROOM
+from translator.tables.layout import WHEEL
 from translator.verdict import Verdict
 
 MAPPED = (MAPPED4, MAPPED4_PORT)
@@ -156,7 +157,7 @@ def test_rfc6146_3_5_2_2_every_silent_session_is_probed_once_whatever_the_quota(
     nat64.now += EST + 1
     now, found, looked_at = round((BEGIN + nat64.now) * 1000), [], []
     for _ in range(20):
-        seen, size = tick(nat64.settings, nat64.tables, nat64.worker, now, 2)
+        seen, size = tick(nat64.gateway, now, 2)
         nat64.check_invariants()
         looked_at.append(seen)
         found += [bytes(nat64.worker.answer[HEADROOM : HEADROOM + size])] if size else []

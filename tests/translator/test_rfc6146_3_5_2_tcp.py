@@ -4,25 +4,26 @@ import pytest
 
 from tests.packets import HOST4, HOST6, HOST6_PORT, MAPPED4, MAPPED4_PORT, NEIGHBOUR6, OTHER4
 from tests.sessions import FLAGS, Sessions
-from translator.session.tcp_state import NEXT, RULES, TIMER, Event, State, event_of
+from translator.session.tcp_state import NEXT_STATE, RULES, TIMER, State, TcpEvent, event_of
 from translator.verdict import Verdict
 
 MAPPED = (MAPPED4, MAPPED4_PORT)
-EST, TRANS = 10000, 500
-TIMEOUTS = {"tcp_established": EST, "tcp_transitory": TRANS}
+EST, TRANS, OPENING, CLOSING = 10000, 500, 600, 700
+TIMEOUTS = {"tcp_established": EST, "tcp_transitory": TRANS, "tcp_opening": OPENING, "tcp_closing": CLOSING}
 EVENTS = ("V6 SYN", "V4 SYN", "V6 FIN", "V4 FIN", "V6 RST", "V4 RST", "V6 ACK", "V4 ACK")
 
 # Section 3.5.2.2 in the words of the text: the next state and its lifetime, "=" where the text changes nothing.
-# The text gives RST no direction; ACK stands for "any other packet".
+# The text gives RST no direction; ACK stands for "any other packet". RFC 7857 changes it: section 2.1, OPENING and
+# CLOSING are no TRANS; section 7.1, a RST from IPv6 does not refresh (V4_FIN_RCV, V6_FIN_RCV).
 TABLE = """
- state             | V6 SYN           | V4 SYN          | V6 FIN                  | V4 FIN                  | RST            | ACK
- V4_INIT           | ESTABLISHED EST  | =               | =                       | =                       | =              | =
- V6_INIT           | V6_INIT TRANS    | ESTABLISHED EST | =                       | =                       | =              | =
- ESTABLISHED       | ESTABLISHED EST  | ESTABLISHED EST | V6_FIN_RCV              | V4_FIN_RCV              | TRANS TRANS    | ESTABLISHED EST
- V4_FIN_RCV        | V4_FIN_RCV EST   | V4_FIN_RCV EST  | V4_FIN_V6_FIN_RCV TRANS | V4_FIN_RCV EST          | V4_FIN_RCV EST | V4_FIN_RCV EST
- V6_FIN_RCV        | V6_FIN_RCV EST   | V6_FIN_RCV EST  | V6_FIN_RCV EST          | V4_FIN_V6_FIN_RCV TRANS | V6_FIN_RCV EST | V6_FIN_RCV EST
- V4_FIN_V6_FIN_RCV | =                | =               | =                       | =                       | =              | =
- TRANS             | ESTABLISHED EST  | ESTABLISHED EST | ESTABLISHED EST         | ESTABLISHED EST         | =              | ESTABLISHED EST
+ state             | V6 SYN          | V4 SYN          | V6 FIN                    | V4 FIN                    | V6 RST      | V4 RST         | ACK
+ V4_INIT           | ESTABLISHED EST | =               | =                         | =                         | =           | =              | =
+ V6_INIT           | V6_INIT OPENING | ESTABLISHED EST | =                         | =                         | =           | =              | =
+ ESTABLISHED       | ESTABLISHED EST | ESTABLISHED EST | V6_FIN_RCV                | V4_FIN_RCV                | TRANS TRANS | TRANS TRANS    | ESTABLISHED EST
+ V4_FIN_RCV        | V4_FIN_RCV EST  | V4_FIN_RCV EST  | V4_FIN_V6_FIN_RCV CLOSING | V4_FIN_RCV EST            | =           | V4_FIN_RCV EST | V4_FIN_RCV EST
+ V6_FIN_RCV        | V6_FIN_RCV EST  | V6_FIN_RCV EST  | V6_FIN_RCV EST            | V4_FIN_V6_FIN_RCV CLOSING | =           | V6_FIN_RCV EST | V6_FIN_RCV EST
+ V4_FIN_V6_FIN_RCV | =               | =               | =                         | =                         | =           | =              | =
+ TRANS             | ESTABLISHED EST | ESTABLISHED EST | ESTABLISHED EST           | ESTABLISHED EST           | =           | =              | ESTABLISHED EST
 """  # noqa: E501
 
 # The shortest way from CLOSED into each state.
@@ -68,28 +69,32 @@ def test_rfc6146_3_5_2_2_state_and_event(state, event):
     before = nat64.session()
     assert segment(nat64, event) == Verdict.TRANSLATED
     next_state, *timer = cells()[state, event].replace("=", state).split()
-    left = {(): before.left, ("EST",): EST, ("TRANS",): TRANS}[tuple(timer)]
+    left = {"": before.left, "EST": EST, "TRANS": TRANS, "OPENING": OPENING, "CLOSING": CLOSING}["".join(timer)]
     assert nat64.session() == before._replace(state=next_state, left=left)
 
 
 def test_rfc6146_3_5_2_2_the_table_has_every_state_and_event():
     assert {state for state, _ in cells()} == {state.name for state in State} - {"NONE"}
-    assert NEXT.shape == TIMER.shape == (2, len(State), len(Event))
+    assert NEXT_STATE.shape == TIMER.shape == (2, len(State), len(TcpEvent))
     assert {rule[0] for rule in RULES} < set(State)
 
 
 @pytest.mark.parametrize(("state", "opening"), [("V6_INIT", "V6 SYN"), ("V4_INIT", "V4 SYN")])
-def test_rfc6146_3_5_2_2_closed_syn_opens_for_tcp_trans(state, opening):
+def test_rfc6146_3_5_2_2_closed_syn_opens_for_tcp_opening(state, opening):
     nat64 = Sessions(timeouts=TIMEOUTS)
     segment(nat64, opening)
-    assert nat64.session() == ("tcp", (HOST6, HOST6_PORT), MAPPED, (HOST4, 53), state, TRANS)
+    assert nat64.session() == ("tcp", (HOST6, HOST6_PORT), MAPPED, (HOST4, 53), state, OPENING)
 
 
 @pytest.mark.parametrize("event", ["V6 ACK", "V6 FIN", "V6 RST", "V4 ACK", "V4 FIN", "V4 RST"])
-def test_rfc6146_3_5_2_2_closed_other_packet_of_a_binding_passes_and_changes_nothing(event):
-    nat64 = Sessions()
-    assert segment(nat64, event) == Verdict.TRANSLATED
-    assert nat64.sessions() == []
+@pytest.mark.parametrize("config", [{}, {"forward": []}], ids=["static", "dynamic"])
+def test_rfc6146_3_5_2_2_closed_other_packet_of_a_binding_passes_and_changes_nothing(event, config):
+    nat64 = Sessions(**config)
+    mapped = nat64.opened("tcp", HOST6_PORT, to=(OTHER4, 80)) if config else MAPPED
+    nat64.wait(7)
+    before = nat64.sessions()
+    assert segment(nat64, event, mapped) == Verdict.TRANSLATED
+    assert nat64.sessions() == before
 
 
 @pytest.mark.parametrize("flags", ["ACK", "FIN", "RST"])
@@ -118,11 +123,12 @@ def test_rfc6146_3_5_2_2_simultaneous_open_from_the_outside_is_let_in_by_the_bin
     assert [session.state for session in nat64.sessions()] == ["V6_INIT", "ESTABLISHED"]
 
 
-def test_rfc6146_3_5_2_2_the_syn_from_the_other_side_establishes_with_or_without_ack():
-    for flags in ("SYN", "SYN-ACK"):
-        nat64 = in_state("V6_INIT")
-        nat64.from4("tcp", MAPPED, flags=flags)
-        assert nat64.session().state == "ESTABLISHED"
+@pytest.mark.parametrize("flags", ["SYN", "SYN-ACK"])
+@pytest.mark.parametrize(("state", "side"), [("V6_INIT", "V4"), ("V4_INIT", "V6")])
+def test_rfc6146_3_5_2_2_the_syn_from_the_other_side_establishes_with_or_without_ack(state, side, flags):
+    nat64 = in_state(state)
+    assert segment(nat64, f"{side} {flags}") == Verdict.TRANSLATED
+    assert nat64.session().state == "ESTABLISHED"
 
 
 @pytest.mark.parametrize("family", [4, 6])
@@ -139,7 +145,7 @@ def test_rfc6146_3_5_2_2_the_syn_from_the_other_side_establishes_with_or_without
     ],
 )
 def test_rfc6146_3_5_2_2_segment_with_several_flags_is_one_event(family, flags, counts_as):
-    assert event_of(family, flags) == Event[f"V{family}_{counts_as}"]
+    assert event_of(family, flags) == TcpEvent[f"V{family}_{counts_as}"]
 
 
 def test_rfc6146_3_5_2_2_session_of_one_peer_does_not_move_that_of_another():
@@ -155,6 +161,10 @@ def test_rfc6146_3_5_2_tcp_and_udp_of_one_port_have_bindings_of_their_own():
     nat64.opened("tcp", 6000)
     assert nat64.mapped("udp", 6000) is None
     assert nat64.from4("udp", nat64.mapped("tcp", 6000)).verdict == Verdict.NO_BIB_ENTRY
+    created = nat64.events()["BIB_CREATED"]
+    udp = nat64.opened("udp", 6000)
+    assert nat64.events()["BIB_CREATED"] == created + 1
+    assert nat64.from4("udp", udp).verdict == Verdict.TRANSLATED
 
 
 def test_rfc6146_3_5_2_same_port_of_two_hosts_is_two_bindings():

@@ -35,7 +35,7 @@ PING = (HOST4, 0)  # an identifier has no peer's port
 def test_rfc6146_3_5_3_echo_request_makes_binding_and_session_of_its_identifier():
     nat64 = Sessions()
     mapped = nat64.opened("icmp", 77)
-    assert nat64.session() == ("icmp", (HOST6, 77), mapped, PING, "NONE", 60)
+    assert nat64.session() == ("icmp", (HOST6, 77), mapped, PING, "V6_INIT", 60)
     assert nat64.mapped("icmp", 77) == mapped
 
 
@@ -70,7 +70,7 @@ def test_rfc6146_3_5_3_host4_may_ping_a_bound_identifier():
     nat64 = Sessions()
     (packet,) = nat64.from4("icmp", MAPPED, (OTHER4, 0)).packets
     assert flow(packet) == Flow(in6(OTHER4), HOST6_PORT, HOST6, HOST6_PORT)
-    assert nat64.session() == ("icmp", (HOST6, HOST6_PORT), MAPPED, (OTHER4, 0), "NONE", 60)
+    assert nat64.session() == ("icmp", (HOST6, HOST6_PORT), MAPPED, (OTHER4, 0), "V4_INIT", 60)
 
 
 def test_rfc6146_3_5_3_echo_reply_of_a_host6_makes_entries_like_a_request():
@@ -132,10 +132,11 @@ def test_rfc6146_3_5_error_of_a_session_passes_and_touches_nothing(protocol):
 
 
 @pytest.mark.parametrize("protocol", ABOUT)
-def test_rfc6146_3_6_error_needs_a_binding_but_no_session(protocol):
+def test_rfc6146_3_6_error_needs_a_binding_but_no_session_and_makes_none(protocol):
     nat64 = Sessions()
     assert nat64.say(error4(ABOUT[protocol][1])).verdict == Verdict.TRANSLATED
     assert nat64.say(error6(answered(protocol, 6))).verdict == Verdict.TRANSLATED
+    assert nat64.sessions() == []
 
 
 @pytest.mark.parametrize("protocol", ABOUT)
@@ -170,6 +171,28 @@ def test_rfc6146_3_5_error_of_a_tcp_session_does_not_move_its_state():
         nat64.say(error4(TCP(sport=MAPPED4_PORT, dport=HOST4_PORT, flags=flags)))
         nat64.say(error6(TCP(sport=HOST4_PORT, dport=HOST6_PORT, flags=flags)))
     assert nat64.session().state == "ESTABLISHED"
+
+
+UNREACHABLE4, UNREACHABLE6 = [(3, code) for code in range(16)], [(1, code) for code in range(7)]
+ERRORS4 = [*UNREACHABLE4, (4, 0), (5, 1), (11, 0), (11, 1), (12, 0)]
+ERRORS6 = [*UNREACHABLE6, (2, 0), (3, 0), (3, 1), (4, 0), (4, 1), (4, 2)]
+
+
+@pytest.mark.parametrize("answer", [None, "SYN-ACK", "RST"])
+def test_rfc5382_req_10_no_icmp_message_ends_a_mapping_or_connection(answer):
+    nat64 = Sessions()
+    address, port = nat64.opened("tcp", 6000)
+    if answer:
+        nat64.from4("tcp", (address, port), flags=answer)
+    nat64.wait(5)
+    before = nat64.sessions(), nat64.bib()
+    quoted4 = IP(src=address, dst=HOST4) / TCP(sport=port, dport=HOST4_PORT)
+    quoted6 = IPv6(src=HOST4_IN6, dst=HOST6) / TCP(sport=HOST4_PORT, dport=6000)
+    errors = [IP(src=ROUTER4, dst=address) / Icmp(type=t, code=c, rest=1400) / quoted4 for t, c in ERRORS4]
+    errors += [from6() / Icmp(type=t, code=c, rest=1400 * (t == 2)) / quoted6 for t, c in ERRORS6]
+    verdicts = [nat64.say(bytes(error)).verdict for error in errors]
+    assert verdicts.count(Verdict.TRANSLATED) == len(errors) - 6  # RFC 7915 has no counterpart of six
+    assert (nat64.sessions(), nat64.bib()) == before
 
 
 def test_rfc6146_3_5_error_passes_address_dependent_filtering():

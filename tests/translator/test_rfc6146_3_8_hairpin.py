@@ -71,8 +71,8 @@ def test_rfc6146_3_8_each_side_has_a_session_of_its_own():
     calls(nat64, "udp")
     caller = nat64.mapped("udp", PORT)
     assert nat64.sessions() == [
-        ("udp", (HOST6, PORT), caller, DOOR, "NONE", 300),
-        ("udp", (NEIGHBOUR6, SERVER_PORT), DOOR, caller, "NONE", 300),
+        ("udp", (HOST6, PORT), caller, DOOR, "V6_INIT", 300),
+        ("udp", (NEIGHBOUR6, SERVER_PORT), DOOR, caller, "V4_INIT", 300),
     ]
 
 
@@ -126,12 +126,14 @@ def test_rfc6146_3_8_two_dynamic_mappings_meet():
 
 @pytest.mark.parametrize(
     ("protocol", "verdict", "answered"),
-    [("udp", Verdict.NO_BIB_ENTRY, True), ("icmp", Verdict.NO_BIB_ENTRY, True), ("tcp", Verdict.NO_SESSION, False)],
+    [("udp", Verdict.NO_BIB_ENTRY, True), ("icmp", Verdict.NO_BIB_ENTRY, True), ("tcp", Verdict.SYN_HELD, False)],
 )
 def test_rfc6146_3_8_nobody_behind_the_address_is_told_to_the_host6(protocol, verdict, answered):
     nat64 = Sessions(forward=[])
+    own, _ = nat64.opened("udp", 7000)
+    nobodys = "192.0.2.2" if own == MAPPED4 else MAPPED4  # a ping to its own address would come back to it
     message = {"udp": UDP(sport=PORT, dport=9), "tcp": TCP(sport=PORT, dport=9), "icmp": ping6(True)}[protocol]
-    sent = whole(from6(dst=in6(MAPPED4)) / message)
+    sent = whole(from6(dst=in6(nobodys)) / message)
     outcome = nat64.say(bytes(sent))
     assert outcome.verdict == verdict
     assert outcome.answer == (bytes(answer6(sent, 1, 3)) if answered else None)

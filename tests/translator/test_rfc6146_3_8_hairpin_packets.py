@@ -15,6 +15,7 @@ from tests.packets import (
     Icmp,
     fragment_of,
     from6,
+    in6,
     payload,
     ping6,
     seen6,
@@ -78,9 +79,26 @@ def test_rfc6146_3_8_an_error_reaches_the_neighbour_unchanged_but_for_addresses(
     error = from6(src=source, dst=got.src) / Icmp(type=type_, code=code, rest=rest) / got
     quoted = SENT.copy()
     quoted.hlim = 63
-    sender = MAPPED4_IN6 if source == HOST6 else ROUTER6
-    expect = seen6(src=sender, dst=NEIGHBOUR6) / Icmp(type=type_, code=code, rest=rest) / quoted
+    expect = seen6(src=MAPPED4_IN6, dst=NEIGHBOUR6) / Icmp(type=type_, code=code, rest=rest) / quoted
     nat64.check(Step(error, expect, HAIRPINNED))
+
+
+@pytest.mark.parametrize("mtu", [0, 1, 68, 1200, 1279])
+def test_rfc7915_4_2_too_big_about_a_hairpinned_packet_is_never_below_1280(met, mtu):
+    nat64, got = met
+    quoted = SENT.copy()
+    quoted.hlim = 63
+    error = from6(src=ROUTER6, dst=got.src) / Icmp(type=2, rest=mtu) / got
+    nat64.check(Step(error, seen6(src=MAPPED4_IN6, dst=NEIGHBOUR6) / Icmp(type=2, rest=1280) / quoted, HAIRPINNED))
+
+
+def test_rfc6791_a_router_on_a_hairpinned_path_has_an_address_of_the_operator():
+    nat64 = Nat64(translation={"rfc6791_ipv4": ["203.0.113.200/32"]})
+    (got,) = nat64.send(SENT).packets
+    quoted = SENT.copy()
+    quoted.hlim = 63
+    error = from6(src=ROUTER6, dst=whole(got).src) / Icmp(type=3) / got
+    nat64.check(Step(error, seen6(src=in6("203.0.113.200"), dst=NEIGHBOUR6) / Icmp(type=3) / quoted, HAIRPINNED))
 
 
 @pytest.mark.parametrize(("type_", "code", "rest"), [(1, 5, 0), (4, 0, 40), (4, 2, 41), (100, 0, 0)])

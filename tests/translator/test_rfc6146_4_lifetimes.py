@@ -11,7 +11,7 @@ from tests.case import BEGIN
 from tests.packets import HOST4, HOST6_PORT, MAPPED4, MAPPED4_PORT, OTHER4
 from tests.sessions import Sessions
 from translator.session.sessions import expire
-from translator.tables import NONE, WHEEL
+from translator.tables.layout import NONE, WHEEL
 from translator.verdict import Verdict
 
 MAPPED = (MAPPED4, MAPPED4_PORT)
@@ -26,12 +26,28 @@ def established(nat64: Sessions) -> None:
     assert nat64.session().state == "ESTABLISHED"
 
 
-# What begins a lifetime, its key in [timeouts], RFC 6146 section 4's default, another value.
+def reset(nat64: Sessions) -> None:
+    """… that HOST6 has reset."""
+    established(nat64)
+    nat64.from6("tcp", HOST6_PORT, flags="RST")
+
+
+def closed(nat64: Sessions) -> None:
+    """… that both sides have closed."""
+    established(nat64)
+    nat64.from6("tcp", HOST6_PORT, flags="FIN")
+    nat64.from4("tcp", MAPPED, flags="FIN")
+
+
+# What begins a lifetime, its key in [timeouts], the default (RFC 6146 section 4, RFC 7857 section 2.1), another value.
 LIFETIMES = {
     "UDP_DEFAULT": (lambda nat64: nat64.from6("udp", 6000), "udp", 300, 120),
     "ICMP_DEFAULT": (lambda nat64: nat64.from6("icmp", 6000), "icmp", 60, 61),
-    "TCP_TRANS": (lambda nat64: nat64.from6("tcp", 6000), "tcp_transitory", 240, 241),
-    "TCP_TRANS_from_outside": (lambda nat64: nat64.from4("tcp", MAPPED, flags="SYN"), "tcp_transitory", 240, 500),
+    "TCP_TRANS": (reset, "tcp_transitory", 240, 241),
+    "TCP_OPENING": (lambda nat64: nat64.from6("tcp", 6000), "tcp_opening", 240, 241),
+    "TCP_OPENING_below_4_minutes": (lambda nat64: nat64.from6("tcp", 6000), "tcp_opening", 240, 6),
+    "TCP_OPENING_from_outside": (lambda nat64: nat64.from4("tcp", MAPPED, flags="SYN"), "tcp_opening", 240, 500),
+    "TCP_CLOSING": (closed, "tcp_closing", 240, 500),
     "TCP_EST": (established, "tcp_established", 7440, 14 * DAY),
 }
 
@@ -71,14 +87,18 @@ def test_rfc6146_4_host6_that_speaks_at_the_end_of_its_session_gets_a_new_one():
     assert nat64.events()["SESSION_CREATED"] == 2
 
 
-def test_rfc6146_4_keep_leaves_the_lifetime_as_it_is():
+@pytest.mark.parametrize("side", ["V6", "V4"])
+def test_rfc6146_4_keep_leaves_the_lifetime_as_it_is(side):
     nat64 = Sessions()
     established(nat64)
     nat64.wait(1000)
-    nat64.from6("tcp", HOST6_PORT, flags="FIN")
+    if side == "V6":
+        nat64.from6("tcp", HOST6_PORT, flags="FIN")
+    else:
+        nat64.from4("tcp", MAPPED, flags="FIN")
     assert nat64.session().left == 6440
     nat64.wait(6439)
-    assert nat64.session().state == "V6_FIN_RCV"
+    assert nat64.session().state == f"{side}_FIN_RCV"
     nat64.wait(2)
     assert nat64.sessions() == []
 
@@ -129,9 +149,23 @@ def test_rfc6146_4_sessions_end_in_the_order_of_their_times():
     assert nat64.bib().keys() == {(name, "2001:db8:1::10", HOST6_PORT) for name in ("tcp", "udp", "icmp")}
 
 
+@pytest.mark.parametrize("protocol", ["udp", "tcp", "icmp"])
+def test_rfc7857_11_a_mapping_goes_with_its_last_session(protocol):
+    nat64 = Sessions(forward=[], timeouts={"udp": 300, "tcp_opening": 300, "icmp": 300})
+    mapped = nat64.opened(protocol, 6000)
+    nat64.wait(100)
+    nat64.opened(protocol, 6000, to=(OTHER4, 80))
+    nat64.wait(201)
+    assert len(nat64.sessions()) == 1
+    assert nat64.mapped(protocol, 6000) == mapped
+    nat64.wait(100)
+    assert nat64.sessions() == []
+    assert nat64.mapped(protocol, 6000) is None
+
+
 def looked_at(nat64: Sessions, quota: int = 4096) -> int:
     """One call of expire() at the present time."""
-    return int(expire(nat64.settings, nat64.tables, round((BEGIN + nat64.now) * 1000), quota)[0])
+    return int(expire(nat64.gateway, round((BEGIN + nat64.now) * 1000), quota)[0])
 
 
 def test_rfc6146_4_wheel_looks_at_a_busy_session_once_a_lifetime():
@@ -146,7 +180,7 @@ def test_rfc6146_4_wheel_looks_at_a_busy_session_once_a_lifetime():
 
 
 def test_rfc6146_4_wheel_looks_at_no_more_sessions_than_it_is_allowed():
-    nat64 = Sessions(limits={"sessions": 16})
+    nat64 = Sessions(limits={"sessions": 32})
     for port in range(6000, 6013):
         nat64.opened("udp", port)
     nat64.now += 301

@@ -4,10 +4,11 @@ and the border relay of a data centre (RFC 7755, RFC 7756)."""
 from typing import Any
 
 import pytest
+from scapy.layers.dns import DNS, DNSQR
 from scapy.layers.inet import IP, TCP, UDP
 from scapy.packet import Packet, Raw
 
-from tests.case import Case, Nat64
+from tests.case import Case, Nat64, Step
 from tests.packets import (
     HOST4,
     HOST4_IN6,
@@ -16,6 +17,7 @@ from tests.packets import (
     ROUTER4,
     Icmp,
     answer4,
+    answer6,
     from4,
     from6,
     in6,
@@ -35,25 +37,31 @@ LAN = {"pool6": None, "clat": {"ipv4": "192.168.7.0/24", "ipv6": "2001:db8:4::/1
 ASK, REPLY = {"sport": 4000, "dport": 80}, {"sport": 80, "dport": 4000}
 CASES = [
     Case(
-        "rfc6877_5_the_program_s_packet_is_one_of_ours_to_the_provider_s_prefix",
+        "rfc6877_2_the_program_s_packet_is_one_of_ours_to_the_provider_s_prefix",
         config=CLAT,
         sent=IP(src=CLAT4, dst=HOST4) / UDP(**ASK) / b"x",
         expect=from6(src=CLAT6, hlim=63) / UDP(**ASK) / b"x",
     ),
     Case(
-        "rfc6877_5_the_answer_is_one_of_the_server_s",
+        "rfc6877_2_the_answer_is_one_of_the_server_s",
         config=CLAT,
         sent=from6(src=HOST4_IN6, dst=CLAT6) / UDP(**REPLY) / b"x",
         expect=seen4(src=HOST4, dst=CLAT4) / UDP(**REPLY) / b"x",
     ),
     Case(
-        "rfc6877_5_ping",
+        "rfc6877_2_ping",
         config=CLAT,
         sent=IP(src=CLAT4, dst=HOST4) / ping4(True, b"x", id=7),
         expect=from6(src=CLAT6, hlim=63) / ping6(True, b"x", id=7),
     ),
     Case(
-        "rfc6877_5_a_network_behind_it_has_an_address_for_each_host",
+        "rfc6877_6_4_a_query_to_another_name_server_passes",
+        config=CLAT,
+        sent=IP(src=CLAT4, dst=HOST4) / UDP(sport=4000, dport=53) / DNS(qd=DNSQR(qname="dns.example")),
+        expect=from6(src=CLAT6, hlim=63) / UDP(sport=4000, dport=53) / DNS(qd=DNSQR(qname="dns.example")),
+    ),
+    Case(
+        "rfc6877_2_a_network_behind_it_has_an_address_for_each_host",
         config=LAN,
         sent=IP(src="192.168.7.9", dst=HOST4) / TCP(**ASK, flags="S"),
         expect=from6(src="2001:db8:4::9", hlim=63) / TCP(**ASK, flags="S"),
@@ -63,7 +71,40 @@ CASES = [
         config=CLAT,
         sent=(private := IP(src=CLAT4, dst="10.0.0.1") / UDP(**ASK)),
         verdict=Verdict.NON_GLOBAL_ADDRESS,
-        answer=answer4(private, 3, 1),
+        answer=answer4(private, 3, 13),
+    ),
+    *(
+        Case(
+            f"rfc7915_4_4_the_source_{source}_is_not_the_program_s_with_hairpins_{mode}",
+            config=CLAT | {"translation": {"eam_hairpin": mode}},
+            sent=(foreign := IP(src=source, dst=HOST4) / UDP(**ASK)),
+            verdict=Verdict.CLAT_SOURCE,
+            answer=answer4(foreign, 3, 13),
+        )
+        for source in ("192.168.7.2", "192.0.0.2", "8.8.8.8")
+        for mode in ("intrinsic", "simple")
+    ),
+    Case(
+        "rfc7915_4_4_the_source_is_of_another_network",
+        config=LAN,
+        sent=(foreign := IP(src="192.168.8.9", dst=HOST4) / TCP(**ASK, flags="S")),
+        verdict=Verdict.CLAT_SOURCE,
+        answer=answer4(foreign, 3, 13),
+    ),
+    Case(
+        "an_error_about_a_packet_to_somebody_else",
+        config=CLAT,
+        sent=IP(src=CLAT4, dst=HOST4) / Icmp(type=3, code=3) / from4(dst="192.168.7.2") / UDP(**REPLY),
+        verdict=Verdict.CLAT_SOURCE,
+    ),
+    Case(
+        "rfc6791_a_router_between_has_the_address_of_clat",
+        config=LAN,
+        sent=IP(src="10.0.0.1", dst=HOST4) / Icmp(type=3, code=4, rest=1400) / from4(dst="192.168.7.9") / UDP(**REPLY),
+        expect=from6(src="2001:db8:4::", hlim=63)
+        / Icmp(type=2, rest=1420)
+        / from6(src=HOST4_IN6, dst="2001:db8:4::9")
+        / UDP(**REPLY),
     ),
     Case(
         "the_deny_list_is_for_servers",
@@ -76,14 +117,30 @@ CASES = [
         "an_address_that_is_not_the_program_s",
         config=CLAT | {"pool6": None},
         sent=(other := from6(src=HOST4_IN6, dst="2001:db8:1::465") / UDP(**REPLY)),
-        verdict=Verdict.NOT_OUR_PREFIX,
+        verdict=Verdict.NO_MAPPING,
+        answer=answer6(other, 1, 1),
+    ),
+    Case(
+        "rfc7756_6_a_packet_that_claims_to_come_from_the_program_itself",
+        config=CLAT,
+        sent=from6(src=CLAT6, dst=CLAT6) / UDP(**ASK),
+        verdict=Verdict.FORGED_SOURCE,
+    ),
+    Case(
+        "rfc6877_2_a_host_of_the_ipv6_internet_is_nobody_s_peer",
+        config=CLAT,
+        sent=(stranger := from6(src="2001:db8:99::1", dst=CLAT6) / UDP(**REPLY)),
+        verdict=Verdict.NO_MAPPING,
+        answer=answer6(stranger, 1, 1),
     ),
 ]
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
-def test_rfc6877_one_side(case):
-    case.check()
+def test_rfc6877_2_one_side_keeps_no_sessions(case):
+    nat64 = Nat64(**case.config)
+    case.check(nat64)
+    assert nat64.events().keys() <= {"ANSWER_SENT", "ANSWER_FORBIDDEN"}
 
 
 class Chain:
@@ -127,7 +184,7 @@ MESSAGES = {
 
 
 @pytest.mark.parametrize("name", MESSAGES)
-def test_rfc6877_5_a_program_and_a_server_meet_over_the_provider_s_nat64(name):
+def test_rfc6877_4_a_program_and_a_server_meet_over_the_provider_s_nat64(name):
     plat = Nat64()
     chain, (ask, reply) = Chain(Nat64(**CLAT), plat), MESSAGES[name]
     sent = IP(src=CLAT4, dst=HOST4) / ask
@@ -172,6 +229,61 @@ def test_rfc7756_an_error_about_the_program_s_packet_finds_it():
     assert (got.src, got.dst, got["ICMP"].type, got["ICMP"].code) == (ROUTER4, SERVICE4, 3, 1)
     quoted = got["IP in ICMP"]
     assert (quoted.src, quoted.dst, got["UDP in ICMP"].sport) == (SERVICE4, HOST4, 80)
+
+
+OTHER4, OTHER_NODE6 = "203.0.113.81", "2001:db8:dc::81"
+OTHER_EAM = {"ipv4": OTHER4, "ipv6": OTHER_NODE6}
+OTHER_EDGE = {"pool6": None, "clat": {"ipv4": OTHER4, "ipv6": OTHER_NODE6, "plat": CENTRE}, **NO_SESSIONS}
+
+
+def by_way_of(octets: bytes, *translators: tuple[Nat64, Verdict]) -> bytes:
+    """What comes out of the last of several translators, each of which ends the packet with this verdict."""
+    for translator, verdict in translators:
+        outcome = translator.send(octets)
+        assert outcome.verdict == verdict
+        (octets,) = outcome.packets
+    return octets
+
+
+@pytest.mark.parametrize("name", MESSAGES)
+def test_rfc7756_5_1_programs_behind_two_edge_relays_meet_by_the_hairpin_of_the_border_relay(name):
+    border = Nat64(pool6=CENTRE, eam=[*BORDER["eam"], OTHER_EAM], **NO_SESSIONS)
+    edges = Nat64(**EDGE), Nat64(**OTHER_EDGE)
+    for message, src, dst, (here, there) in zip(
+        MESSAGES[name], (SERVICE4, OTHER4), (OTHER4, SERVICE4), (edges, edges[::-1]), strict=True
+    ):
+        sent = IP(src=src, dst=dst, ttl=64) / message
+        way = (here, Verdict.TRANSLATED), (border, Verdict.HAIRPINNED), (there, Verdict.TRANSLATED)
+        same(whole(by_way_of(bytes(sent), *way)), sent, ttl=61)
+
+
+@pytest.mark.parametrize("name", MESSAGES)
+def test_rfc7756_5_2_programs_behind_two_edge_relays_with_each_other_s_rows_need_no_border_relay(name):
+    edges = Nat64(**EDGE, eam=[OTHER_EAM]), Nat64(**OTHER_EDGE, eam=BORDER["eam"])
+    for message, src, dst, (here, there) in zip(
+        MESSAGES[name], (SERVICE4, OTHER4), (OTHER4, SERVICE4), (edges, edges[::-1]), strict=True
+    ):
+        sent = IP(src=src, dst=dst, ttl=64) / message
+        same(whole(by_way_of(bytes(sent), (here, Verdict.TRANSLATED), (there, Verdict.TRANSLATED))), sent, ttl=62)
+
+
+# HOST4 under a prefix of each length (RFC 6052 section 2.2).
+PREFIXES = {
+    "3fff:db8::/32": "3fff:db8:c633:6407::",
+    "3fff:db8:100::/40": "3fff:db8:1c6:3364:7::",
+    "3fff:db8:122::/48": "3fff:db8:122:c633:64:700::",
+    "3fff:db8:122:300::/56": "3fff:db8:122:3c6:33:6407::",
+    "3fff:db8:122:344::/64": "3fff:db8:122:344:c6:3364:700:0",
+    "3fff:db8:122:344::/96": "3fff:db8:122:344::198.51.100.7",
+}
+
+
+@pytest.mark.parametrize("prefix", PREFIXES)
+def test_rfc7755_4_4_a_client_is_served_under_a_prefix_of_any_length(prefix):
+    nat64, client6 = Nat64(**BORDER | {"pool6": prefix}), PREFIXES[prefix]
+    ask, reply = TCP(**ASK, flags="S"), TCP(**REPLY, flags="SA")
+    nat64.check(Step(from4(dst=SERVICE4) / ask, seen6(src=client6, dst=NODE6) / ask))
+    nat64.check(Step(from6(src=NODE6, dst=client6) / reply, seen4(src=SERVICE4) / reply))
 
 
 SIIT_DC = [

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from nat64d.live import Live
+from nat64d.gateway.state import Live
 from tests.packets import HOST4, NEIGHBOUR6
 from tests.sessions import Address4, Sessions
 from translator.session.pool4 import AT_ONCE, COUNT_OF, NEXT, OLDEST, end_quarantines
@@ -102,8 +102,9 @@ def test_when_nothing_else_is_free_the_port_that_has_waited_longest_is_given():
 
 
 def test_a_free_port_of_another_address_comes_before_one_that_waits():
-    """REQ-8 is a SHOULD NOT, pairing (RFC 4787 REQ-2) a recommendation."""
-    nat64 = Sessions(pool4=[{"addresses": "192.0.2.1-192.0.2.2", "ports": "2000-2000"}], forward=[])
+    """With soft pairing."""
+    pool = {"addresses": "192.0.2.1-192.0.2.2", "ports": "2000-2000"}
+    nat64 = Sessions(pool4=[pool], forward=[], limits={"pairing": "soft"})
     paired = nat64.opened("tcp", 6000)
     assert nat64.opened("udp", 6000) == paired
     nat64.wait(200)
@@ -141,7 +142,7 @@ def test_memory_is_bounded_and_the_oldest_waits_no_longer():
     """There are as many records as BIB entries: here 16."""
     nat64 = one_address("2000-2019", limits={"sessions": 16})
     for turn in range(2):
-        ports = [nat64.opened("icmp", 100 * turn + k)[1] for k in range(12)]
+        ports = [nat64.opened("icmp", 100 * turn, host=f"2001:db8:{k:x}::1")[1] for k in range(12)]
         nat64.wait(LIFE["icmp"] + 1)
         waiting = nat64.tables.quarantine_at[NEXT] - nat64.tables.quarantine_at[OLDEST]
         assert waiting == (12, 16)[turn]

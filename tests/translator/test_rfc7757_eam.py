@@ -1,18 +1,27 @@
 """RFC 7757 section 3: the row with the longest prefix, either way, and what it makes of an address."""
 
 import random
+from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from types import ModuleType
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nat64d.config import Config
-from nat64d.settings import address6, settings_of, words
-from translator.compile import COMPILED, int64
-from translator.hashing import find_candidate, insert
+from nat64d.config.models import Config
+from nat64d.config.settings import address6, words
+from nat64d.offline.engine import Engine
+from tests.translator.test_pool4_work import Counted
+from translator.jit.compile import COMPILED, in_plain_python, int64
+from translator.packet.addresses import address4 as transport4
+from translator.packet.addresses import address6 as transport6
+from translator.static import eam as module
 from translator.static.eam import eam_hash4, eam_hash6, eam_to_ipv4, eam_to_ipv6, find_eam4, find_eam6
-from translator.tables import EAM, NONE, Settings, records
+from translator.tables import hashing
+from translator.tables.gateway import Gateway
+from translator.tables.hashing import find_candidate, insert
+from translator.tables.layout import EAM, NONE, records
 
 Row = tuple[IPv4Network, IPv6Network]
 SECRET = bytes(range(16))
@@ -24,21 +33,24 @@ def rows_of(*texts: str) -> list[Row]:
     return [(IPv4Network(ipv4), IPv6Network(ipv6)) for ipv4, ipv6 in pairs]
 
 
-def settings_with(rows: list[Row]) -> Settings:
-    """The translator's settings for a table."""
-    return settings_of(Config.model_validate({"eam": [{"ipv4": str(a), "ipv6": str(b)} for a, b in rows]}), SECRET)
+def gateway_with(rows: list[Row]) -> Gateway:
+    """The translator with a table."""
+    config = Config.model_validate({"eam": [{"ipv4": str(a), "ipv6": str(b)} for a, b in rows]})
+    return Engine(config, SECRET).gateway
 
 
-def to_ipv6(settings: Settings, address: IPv4Address) -> IPv6Address | None:
+def to_ipv6(gateway: Gateway, address: IPv4Address) -> IPv6Address | None:
     """What the translator makes of an IPv4 address; None: no row covers it."""
-    row = find_eam4(settings, int(address))
-    return None if row == NONE else address6(*eam_to_ipv6(settings.eam[row], int(address)))
+    given = transport4(int(address), 0)
+    row = find_eam4(gateway, given)
+    return None if row == NONE else address6(*eam_to_ipv6(gateway.settings.eam[row], given)[:2])
 
 
-def to_ipv4(settings: Settings, address: IPv6Address) -> IPv4Address | None:
+def to_ipv4(gateway: Gateway, address: IPv6Address) -> IPv4Address | None:
     """What the translator makes of an IPv6 address."""
-    row = find_eam6(settings, *words(address))
-    return None if row == NONE else IPv4Address(int(eam_to_ipv4(settings.eam[row], *words(address))))
+    given = transport6(*words(address), 0)
+    row = find_eam6(gateway, given)
+    return None if row == NONE else IPv4Address(int(eam_to_ipv4(gateway.settings.eam[row], given).lo))
 
 
 def plain_to_ipv6(rows: list[Row], address: IPv4Address) -> IPv6Address | None:
@@ -89,21 +101,21 @@ APPENDIX_B = rows_of(
     ],
 )
 def test_rfc7757_appendix_b_examples(ipv4, ipv6):
-    settings = settings_with(APPENDIX_B)
-    assert to_ipv6(settings, IPv4Address(ipv4)) == IPv6Address(ipv6)
-    assert to_ipv4(settings, IPv6Address(ipv6)) == IPv4Address(ipv4)
+    gateway = gateway_with(APPENDIX_B)
+    assert to_ipv6(gateway, IPv4Address(ipv4)) == IPv6Address(ipv6)
+    assert to_ipv4(gateway, IPv6Address(ipv6)) == IPv4Address(ipv4)
 
 
 @pytest.mark.parametrize(
     "address", ["192.0.2.0", "192.0.2.3", "192.0.2.15", "192.0.2.32", "192.0.2.200", "192.0.2.248"]
 )
 def test_rfc7757_3_3_1_an_address_that_no_row_covers_has_none(address):
-    assert to_ipv6(settings_with(APPENDIX_B), IPv4Address(address)) is None
+    assert to_ipv6(gateway_with(APPENDIX_B), IPv4Address(address)) is None
 
 
 @pytest.mark.parametrize("address", ["2001:db8:aaaa::1", "2001:db8:cccc::10", "2001:db8:dddd:1::", "64:ff9b::2", "::"])
 def test_rfc7757_3_3_2_an_address_that_no_row_covers_has_none(address):
-    assert to_ipv4(settings_with(APPENDIX_B), IPv6Address(address)) is None
+    assert to_ipv4(gateway_with(APPENDIX_B), IPv6Address(address)) is None
 
 
 @pytest.mark.parametrize(
@@ -115,7 +127,7 @@ def test_rfc7757_3_3_2_an_address_that_no_row_covers_has_none(address):
     ],
 )
 def test_rfc7757_3_3_2_bits_behind_the_suffix_are_ignored(ipv6, ipv4):
-    assert to_ipv4(settings_with(APPENDIX_B), IPv6Address(ipv6)) == IPv4Address(ipv4)
+    assert to_ipv4(gateway_with(APPENDIX_B), IPv6Address(ipv6)) == IPv4Address(ipv4)
 
 
 # Section 5: rows within rows; the longest prefix of the way a packet goes decides, whatever the other side says.
@@ -140,7 +152,7 @@ OVERLAPPING = rows_of(
     ],
 )
 def test_rfc7757_5_the_longest_ipv4_prefix_wins(ipv4, ipv6):
-    assert to_ipv6(settings_with([row for row in OVERLAPPING if "203" not in str(row[0])]), IPv4Address(ipv4)) == (
+    assert to_ipv6(gateway_with([row for row in OVERLAPPING if "203" not in str(row[0])]), IPv4Address(ipv4)) == (
         IPv6Address(ipv6)
     )
 
@@ -148,22 +160,22 @@ def test_rfc7757_5_the_longest_ipv4_prefix_wins(ipv4, ipv6):
 def test_rfc7757_5_the_longest_ipv6_prefix_wins_though_the_ipv4_side_says_another():
     """Section 5's own example: there and back are not the same address, and that is right."""
     rows = rows_of("0.0.0.0/0 2001:db8:ff00::/40", "198.51.100.64/32 2001:db8::abcd/128")
-    settings = settings_with(rows)
-    assert to_ipv4(settings, IPv6Address("2001:db8:ffc6:3364:4000::")) == IPv4Address("198.51.100.64")
-    assert to_ipv6(settings, IPv4Address("198.51.100.64")) == IPv6Address("2001:db8::abcd")
+    gateway = gateway_with(rows)
+    assert to_ipv4(gateway, IPv6Address("2001:db8:ffc6:3364:4000::")) == IPv4Address("198.51.100.64")
+    assert to_ipv6(gateway, IPv4Address("198.51.100.64")) == IPv6Address("2001:db8::abcd")
 
 
 def test_rfc7757_5_an_ipv6_prefix_within_another():
     rows = rows_of("198.51.100.0/24 2001:db8:1::/120", "203.0.113.0/25 2001:db8:1::80/121")
-    settings = settings_with(rows)
-    assert to_ipv4(settings, IPv6Address("2001:db8:1::7f")) == IPv4Address("198.51.100.127")
-    assert to_ipv4(settings, IPv6Address("2001:db8:1::80")) == IPv4Address("203.0.113.0")
-    assert to_ipv6(settings, IPv4Address("198.51.100.128")) == IPv6Address("2001:db8:1::80")
+    gateway = gateway_with(rows)
+    assert to_ipv4(gateway, IPv6Address("2001:db8:1::7f")) == IPv4Address("198.51.100.127")
+    assert to_ipv4(gateway, IPv6Address("2001:db8:1::80")) == IPv4Address("203.0.113.0")
+    assert to_ipv6(gateway, IPv4Address("198.51.100.128")) == IPv6Address("2001:db8:1::80")
 
 
 def test_the_order_of_the_rows_does_not_matter():
     addresses = [IPv4Address(0xC6336400 + at) for at in range(0, 256, 7)]
-    there, back = settings_with(OVERLAPPING[:4]), settings_with(OVERLAPPING[3::-1])
+    there, back = gateway_with(OVERLAPPING[:4]), gateway_with(OVERLAPPING[3::-1])
     assert [to_ipv6(there, address) for address in addresses] == [to_ipv6(back, address) for address in addresses]
 
 
@@ -181,9 +193,10 @@ def test_rfc7757_3_3_every_pair_of_prefix_lengths_there_and_back():
         ignored = (1 << 128 - length6 - (32 - length4)) - 1
         for number in {int(prefix4[0]), int(prefix4[-1]), int(prefix4[0]) | 0x5A3C96C3 & int(prefix4.hostmask)}:
             wanted = plain_to_ipv6([(prefix4, prefix6)], IPv4Address(number))
-            assert address6(*eam_to_ipv6(row, number)) == wanted, (prefix4, prefix6)
-            assert eam_to_ipv4(row, *words(wanted)) == number, (prefix4, prefix6)
-            assert eam_to_ipv4(row, *words(IPv6Address(int(wanted) | ignored))) == number, (prefix4, prefix6)
+            assert address6(*eam_to_ipv6(row, transport4(number, 0))[:2]) == wanted, (prefix4, prefix6)
+            assert eam_to_ipv4(row, transport6(*words(wanted), 0)).lo == number, (prefix4, prefix6)
+            beyond = transport6(*words(IPv6Address(int(wanted) | ignored)), 0)
+            assert eam_to_ipv4(row, beyond).lo == number, (prefix4, prefix6)
 
 
 @st.composite
@@ -204,36 +217,36 @@ def tables(draw: st.DrawFn) -> list[Row]:
 
 @given(tables(), st.data())
 def test_rfc7757_3_3_as_a_plain_reading_of_it(rows, data):
-    settings = settings_with(rows)
+    gateway = gateway_with(rows)
     near4 = st.sampled_from(rows).flatmap(lambda row: st.integers(int(row[0][0]), int(row[0][-1])))
     near6 = st.sampled_from(rows).flatmap(lambda row: st.integers(int(row[1][0]), int(row[1][-1])))
     for number in data.draw(st.lists(near4 | st.integers(0, (1 << 32) - 1), min_size=1, max_size=8)):
         address = IPv4Address(number)
-        assert to_ipv6(settings, address) == plain_to_ipv6(rows, address), address
+        assert to_ipv6(gateway, address) == plain_to_ipv6(rows, address), address
     for number in data.draw(st.lists(near6 | st.integers(0, (1 << 128) - 1), min_size=1, max_size=8)):
         address = IPv6Address(number)
-        assert to_ipv4(settings, address) == plain_to_ipv4(rows, address), address
+        assert to_ipv4(gateway, address) == plain_to_ipv4(rows, address), address
 
 
 def test_no_rows_no_match():
-    settings = settings_of(Config.model_validate({"pool6": "64:ff9b::/96"}), SECRET)
-    assert to_ipv6(settings, IPv4Address("0.0.0.0")) is None
-    assert to_ipv4(settings, IPv6Address("::")) is None
+    gateway = Engine(Config.model_validate({"pool6": "64:ff9b::/96"}), SECRET).gateway
+    assert to_ipv6(gateway, IPv4Address("0.0.0.0")) is None
+    assert to_ipv4(gateway, IPv6Address("::")) is None
 
 
 def test_two_rows_of_one_hash_are_told_apart():
     """A candidate of the index is only that: the row decides."""
-    settings = settings_with(rows_of(*(f"198.51.100.{at}/32 2001:db8::{at}/128" for at in range(8))))
+    gateway = gateway_with(rows_of(*(f"198.51.100.{at}/32 2001:db8::{at}/128" for at in range(8))))
     for address4, address6_, other in (("198.51.100.8", "2001:db8::8", 0), ("198.51.100.9", "2001:db8::9", 1)):
         hi, lo = words(IPv6Address(address6_))
-        hash4 = eam_hash4(settings.secret, int64(int(IPv4Address(address4))), int64(32))
-        hash6 = eam_hash6(settings.secret, int64(hi), int64(lo), int64(128))
-        insert(settings.eam_index4, hash4, other)
-        insert(settings.eam_index6, hash6, other)
-        assert find_candidate(settings.eam_index4, hash4, hash4) != NONE
-        assert find_candidate(settings.eam_index6, hash6, hash6) != NONE
-        assert to_ipv6(settings, IPv4Address(address4)) is None
-        assert to_ipv4(settings, IPv6Address(address6_)) is None
+        hash4 = eam_hash4(gateway.settings.secret, int64(int(IPv4Address(address4))), int64(32))
+        hash6 = eam_hash6(gateway.settings.secret, int64(hi), int64(lo), int64(128))
+        insert(gateway.settings.eam_index4, hash4, other)
+        insert(gateway.settings.eam_index6, hash6, other)
+        assert find_candidate(gateway.settings.eam_index4, hash4, hash4) != NONE
+        assert find_candidate(gateway.settings.eam_index6, hash6, hash6) != NONE
+        assert to_ipv6(gateway, IPv4Address(address4)) is None
+        assert to_ipv4(gateway, IPv6Address(address6_)) is None
 
 
 ROWS = 100_000 if COMPILED else 1_000  # a hash takes its time in plain Python
@@ -244,12 +257,36 @@ def test_of_100_000_rows_each_is_found_and_its_neighbour_is_not():
     hosts = chosen.sample(range(0x0B000000, 0x0C000000, 2), ROWS)  # even addresses of 11.0.0.0/8
     rows = [(IPv4Network(host), IPv6Network((0x20010DB8 << 96 | host * 2654435761, 128))) for host in hosts]
     rows += rows_of("11.128.0.0/9 2001:db8:ffff::/64", "11.129.0.0/24 2001:db8:eeee::/120")
-    settings = settings_with(rows)
+    gateway = gateway_with(rows)
     for ipv4, ipv6 in chosen.sample(rows[:-2], 300):
-        assert to_ipv6(settings, ipv4[0]) == ipv6[0]
-        assert to_ipv4(settings, ipv6[0]) == ipv4[0]
+        assert to_ipv6(gateway, ipv4[0]) == ipv6[0]
+        assert to_ipv4(gateway, ipv6[0]) == ipv4[0]
         neighbour = IPv4Address(int(ipv4[0]) + 1)
-        assert to_ipv6(settings, neighbour) == plain_to_ipv6(rows[-2:], neighbour)
-        assert to_ipv4(settings, IPv6Address(int(ipv6[0]) ^ 1 << 70)) is None
-    assert len(settings.eam_lengths4) == 3
-    assert len(settings.eam_lengths6) == 3
+        assert to_ipv6(gateway, neighbour) == plain_to_ipv6(rows[-2:], neighbour)
+        assert to_ipv4(gateway, IPv6Address(int(ipv6[0]) ^ 1 << 70)) is None
+    assert len(gateway.settings.eam_lengths4) == 3
+    assert len(gateway.settings.eam_lengths6) == 3
+
+
+@pytest.mark.parametrize("count", [16, ROWS // 4])
+def test_a_lookup_reads_as_little_of_a_large_table_as_of_a_small_one(count, monkeypatch):
+    """Words of the index: with a prefix length in use, a handful on the average, as it is half full at most."""
+    first = int(IPv4Address("11.0.0.0"))
+    rows = [
+        (IPv4Network(first + 2 * at), IPv6Network((0x20010DB8 << 96 | at * 2654435761, 128))) for at in range(count)
+    ]
+    gateway = gateway_with(rows)
+    for where in (module, hashing):
+        for name, value in vars(where).items():
+            if callable(value) and not isinstance(value, type | ModuleType):
+                monkeypatch.setattr(where, name, in_plain_python(value))
+    counted = {name: getattr(gateway.settings, name).view(Counted) for name in ("eam_index4", "eam_index6")}
+    gateway = replace(gateway, settings=replace(gateway.settings, **counted))
+    Counted.reads, lookups = 0, 0
+    for at in range(0, count, max(count // 100, 1)):
+        for number in (first + 2 * at, first + 2 * at + 1):
+            module.find_eam4(gateway, transport4(number, 0))
+        for address in (rows[at][1][0], IPv6Address(int(rows[at][1][0]) ^ 1 << 70)):
+            module.find_eam6(gateway, transport6(*words(address), 0))
+        lookups += 4
+    assert Counted.reads / lookups < 8

@@ -10,6 +10,7 @@ from tests.mapped import (
     ASK,
     BESIDE,
     BIG,
+    EAM,
     EAM4,
     EAM6,
     EAM_IN6,
@@ -32,12 +33,15 @@ from tests.packets import (
     MAPPED4_IN6,
     MAPPED4_PORT,
     NEIGHBOUR6,
+    OUR4,
+    ROUTER4,
     ROUTER6,
     Icmp,
     answer4,
     answer6,
     fragment_of,
     from6,
+    in6,
     ping6,
     seen6,
     sent4,
@@ -98,12 +102,17 @@ INTRINSIC = [
         verdict=HAIRPINNED,
     ),
     Case(
-        "an_error_of_a_router_between_them_which_keeps_its_address",
-        sent=from6(src=ROUTER6, dst=EAM_IN6) / Icmp(type=3) / seen6(src=EAM_IN6, dst=OTHER_EAM6) / UDP(**ASK) / b"x",
-        expect=at_eam6(src=ROUTER6) / Icmp(type=3) / sent6(src=EAM6, dst=OTHER_EAM_IN6) / UDP(**ASK) / b"x",
+        "too_big_of_an_mtu_that_no_ipv6_link_has",
+        sent=from6(src=OTHER_EAM6, dst=EAM_IN6)
+        / Icmp(type=2, rest=68)
+        / seen6(src=EAM_IN6, dst=OTHER_EAM6)
+        / UDP(**ASK),
+        expect=at_eam6(src=OTHER_EAM_IN6) / Icmp(type=2, rest=1280) / sent6(src=EAM6, dst=OTHER_EAM_IN6) / UDP(**ASK),
         verdict=HAIRPINNED,
     ),
 ]
+BY_ROUTER = from6(src=ROUTER6, dst=EAM_IN6) / Icmp(type=3) / seen6(src=EAM_IN6, dst=OTHER_EAM6) / UDP(**ASK) / b"x"
+POOL6791 = {"translation": {"rfc6791_ipv4": ["203.0.113.200/32"]}}
 
 
 @pytest.mark.parametrize("case", INTRINSIC, ids=str)
@@ -112,6 +121,22 @@ def test_rfc7757_4_2_2_intrinsic(case, config):
     nat64 = Nat64(**config)
     case.check(nat64)
     assert opened(nat64) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("config", "source"),
+    [
+        (BESIDE, OTHER_EAM_IN6),  # RFC 6146 section 3.7
+        (ALONE, in6(OUR4)),
+        (BESIDE | POOL6791, in6("203.0.113.200")),
+        (ALONE | POOL6791, in6("203.0.113.200")),
+        (ALONE | {"eam": [*EAM, {"ipv4": ROUTER4, "ipv6": ROUTER6}]}, ROUTER6),
+    ],
+    ids=["beside_sessions", "alone", "beside_sessions_rfc6791", "alone_rfc6791", "with_a_row"],
+)
+def test_rfc7757_4_2_2_a_router_between_them_is_seen_as_from_ipv4(config, source):
+    expect = at_eam6(src=source) / Icmp(type=3) / sent6(src=EAM6, dst=OTHER_EAM_IN6) / UDP(**ASK) / b"x"
+    Nat64(**config).check(Step(BY_ROUTER, expect, HAIRPINNED))
 
 
 TO_FORWARD, FROM_FORWARD = {"sport": 4000, "dport": MAPPED4_PORT}, {"sport": MAPPED4_PORT, "dport": 4000}

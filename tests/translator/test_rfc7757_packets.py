@@ -4,7 +4,7 @@ import pytest
 from scapy.layers.inet import TCP, UDP
 from scapy.packet import Raw
 
-from tests.case import Case, Nat64
+from tests.case import Case, Nat64, Step
 from tests.mapped import (
     ALONE,
     ASK,
@@ -64,7 +64,7 @@ BOTH_WAYS = [
         Case(
             f"protocol_{number}_in", sent=to_eam4(proto=number) / Raw(BIG[:9]), expect=at_eam6(nh=number) / Raw(BIG[:9])
         )
-        for number in (47, 50, 132, 33, 4, 253)
+        for number in (47, 50, 51, 132, 33, 4, 253)
     ),
     *(
         Case(
@@ -72,12 +72,17 @@ BOTH_WAYS = [
             sent=of_eam6(nh=number) / Raw(BIG[:9]),
             expect=as_eam4(proto=number) / Raw(BIG[:9]),
         )
-        for number in (47, 50, 132, 33, 41, 253)
+        for number in (47, 50, 51, 132, 33, 41, 253)
     ),
     Case(
         "first_fragment_in",
         sent=fragment_of(to_eam4() / UDP(**ASK) / BIG, 0, 1200, FRAGMENT),
         expect=fragment_of(at_eam6() / UDP(**ASK) / BIG, 0, 1200, FRAGMENT),
+    ),
+    Case(
+        "first_fragment_out",
+        sent=fragment_of(of_eam6() / UDP(**ASK) / BIG, 0, 1200, FRAGMENT),
+        expect=fragment_of(as_eam4() / UDP(**ASK) / BIG, 0, 1200, FRAGMENT),
     ),
     Case(
         "last_fragment_in_though_nobody_saw_the_first",
@@ -148,12 +153,17 @@ BOTH_WAYS = [
         verdict=Verdict.HOP_LIMIT_EXPIRED,
         answer=answer6(late, 3, 0),
     ),
-    Case("to_an_address_outside_pool6", sent=of_eam6(dst=NEIGHBOUR6) / UDP(**ASK), verdict=Verdict.NOT_OUR_PREFIX),
+    Case(
+        "rfc7915_5_4_to_an_address_outside_pool6",
+        sent=(lost := of_eam6(dst=NEIGHBOUR6) / UDP(**ASK)),
+        verdict=Verdict.NO_MAPPING,
+        answer=answer6(lost, 1, 1),
+    ),
     Case(
         "to_a_private_address_under_the_well_known_prefix",
         sent=(private := of_eam6(dst=in6("10.0.0.1")) / UDP(**ASK)),
         verdict=Verdict.NON_GLOBAL_ADDRESS,
-        answer=answer6(private, 1, 3),
+        answer=answer6(private, 1, 1),
     ),
 ]
 
@@ -162,8 +172,23 @@ BOTH_WAYS = [
 @pytest.mark.parametrize("config", [BESIDE, ALONE], ids=["beside_sessions", "alone"])
 def test_rfc7757_3_2_each_address_by_its_row_or_the_prefix(case, config):
     nat64 = Nat64(**config)
+    before = nat64.tables.fragments.copy()
     case.check(nat64)
     assert opened(nat64) == (0, 0)
+    assert (nat64.tables.fragments == before).all()
+
+
+@pytest.mark.parametrize("how", ["calculate", "drop", "forward"])
+@pytest.mark.parametrize("config", [BESIDE, ALONE], ids=["beside_sessions", "alone"])
+def test_rfc7915_1_2_fragments_without_checksum_are_forwarded_as_configured(config, how):
+    nat64 = Nat64(**config, translation={"udp_zero_checksum": how})
+    first4, first6 = (
+        fragment_of(way / UDP(**ASK, chksum=0) / BIG, 0, 1200, FRAGMENT) for way in (to_eam4(), at_eam6())
+    )
+    if how == "forward":
+        nat64.check(Step(first4, first6))
+    else:
+        nat64.check(Step(first4, verdict=Verdict.ZERO_UDP_CHECKSUM))
 
 
 PURE_SIIT = [
@@ -187,9 +212,14 @@ PURE_SIIT = [
         "a_source_without_ipv4_address",
         sent=(stranger := from6() / UDP(**ASK)),
         verdict=Verdict.NO_MAPPING,
-        answer=answer6(stranger, 1, 3),
+        answer=answer6(stranger, 1, 1),
     ),
-    Case("a_destination_outside_pool6", sent=from6(dst=NEIGHBOUR6) / UDP(**ASK), verdict=Verdict.NOT_OUR_PREFIX),
+    Case(
+        "rfc7915_5_4_a_destination_outside_pool6",
+        sent=(lost := from6(dst=NEIGHBOUR6) / UDP(**ASK)),
+        verdict=Verdict.NO_MAPPING,
+        answer=answer6(lost, 1, 1),
+    ),
 ]
 
 
@@ -198,6 +228,16 @@ def test_rfc7915_6_the_prefix_alone(case):
     nat64 = Nat64(**SIIT)
     case.check(nat64)
     assert opened(nat64) == (0, 0)
+
+
+def test_rfc7757_appendix_b_an_address_that_no_row_covers_goes_by_rfc6052():
+    """The last line of figure 7; the row next to it maps 192.0.2.192 to 192.0.2.199."""
+    rows = [*EAM, {"ipv4": "192.0.2.192/29", "ipv6": "2001:db8:eeee:8::/62"}]
+    nat64, beside = Nat64(eam=rows, **NO_SESSIONS), "64:ff9b::c000:2f8"
+    nat64.check(Step(from4(dst="192.0.2.248") / UDP(**ASK), seen6(dst=beside) / UDP(**ASK)))
+    nat64.check(Step(from6(src=beside) / UDP(**REPLY), seen4(src="192.0.2.248") / UDP(**REPLY)))
+    within = "2001:db8:eeee:9:8000::"
+    nat64.check(Step(from4(dst="192.0.2.195") / UDP(**ASK), seen6(dst=within) / UDP(**ASK)))
 
 
 # No pool6: the whole of IPv4 is a row as well, or nobody outside has an address.
@@ -233,18 +273,26 @@ def test_rfc7757_4_2_2_only_what_the_prefix_mapped_is_a_hairpin(case):
     "case",
     [
         Case(
-            "of_the_source", sent=(one := to_eam4() / UDP(**ASK)), verdict=Verdict.NO_MAPPING, answer=answer4(one, 3, 1)
+            "of_the_source",
+            sent=(one := to_eam4() / UDP(**ASK)),
+            verdict=Verdict.NO_MAPPING,
+            answer=answer4(one, 3, 13),
         ),
         Case(
             "of_the_destination",
             sent=(one := from4(src=EAM4, dst=HOST4) / UDP(**ASK)),
             verdict=Verdict.NO_MAPPING,
-            answer=answer4(one, 3, 1),
+            answer=answer4(one, 3, 13),
         ),
-        Case("of_the_ipv6_destination", sent=of_eam6() / UDP(**ASK), verdict=Verdict.NOT_OUR_PREFIX),
+        Case(
+            "of_the_ipv6_destination",
+            sent=(one := of_eam6() / UDP(**ASK)),
+            verdict=Verdict.NO_MAPPING,
+            answer=answer6(one, 1, 1),
+        ),
         Case(
             "of_what_an_error_quotes",
-            sent=to_eam4(src=EAM4) / Icmp(type=11) / as_eam4() / UDP(**REPLY) / b"x",
+            sent=to_eam4(src=OTHER_EAM4) / Icmp(type=11) / as_eam4() / UDP(**REPLY) / b"x",
             verdict=Verdict.NO_MAPPING,
         ),
     ],

@@ -64,11 +64,14 @@ CASES = [
         )
         for tos in (0x00, 0xB8, 0x03, 0xFF)
     ),
-    Case(
-        "rfc7915_4_1_traffic_class_is_what_the_operator_wished",
-        config={"translation": {"traffic_class": 0x28}},
-        sent=from4(tos=0xB8) / DATA,
-        expect=seen6(tc=0x28) / UDP(**TO_HOST6) / b"x",
+    *(
+        Case(
+            f"rfc7915_4_1_traffic_class_is_{wish:#x}_as_the_operator_wished",
+            config={"translation": {"traffic_class": wish}},
+            sent=from4(tos=0xB8) / DATA,
+            expect=seen6(tc=wish) / UDP(**TO_HOST6) / b"x",
+        )
+        for wish in (0x00, 0x28)
     ),
     Case(
         "rfc7915_4_1_protocol_1_becomes_58",

@@ -71,6 +71,7 @@ POINTERS = {
     19: 24,
 }
 NO_POINTERS = [pointer for pointer in (*range(24), 40, 127, 128, 255) if pointer not in POINTERS]
+POINTED = ((0, "pointer", ""), (2, "bad_length_at", "an_erroneous_header_at_"))  # codes of Parameter Problem
 
 
 def error4(type_, code, rest=0, quoted=QUOTED4):
@@ -150,20 +151,22 @@ CASES = [
     ),
     *(
         Case(
-            f"rfc7915_4_2_pointer_{pointer}_becomes_{translated}",
+            f"rfc7915_4_2_{fault}_{pointer}_becomes_{counterpart}{translated}",
             steps=[OPENING],
-            sent=error4(12, 0, pointer << 24),
+            sent=error4(12, code, pointer << 24),
             expect=error6(4, 0, translated),
         )
+        for code, fault, counterpart in POINTED
         for pointer, translated in POINTERS.items()
     ),
     *(
         Case(
-            f"rfc7915_4_2_pointer_{pointer}_has_no_counterpart",
+            f"rfc7915_4_2_{fault}_{pointer}_has_no_counterpart",
             steps=[OPENING],
-            sent=error4(12, 0, pointer << 24),
+            sent=error4(12, code, pointer << 24),
             verdict=Verdict.ICMP_TYPE,
         )
+        for code, fault, _ in POINTED
         for pointer in NO_POINTERS
     ),
     too_big("grows_by_20", 1400, 1420),

@@ -28,6 +28,7 @@ from tests.packets import (
     seen6,
     sent4,
     sent6,
+    whole,
     with_options,
 )
 from tests.quotes import (
@@ -59,6 +60,13 @@ def inward4(name, sent, expect=None, verdict=Verdict.TRANSLATED, **more):
 
 def outward6(name, sent, expect=None, verdict=Verdict.TRANSLATED, **more):
     return Case(f"rfc7915_5_3_{name}", steps=OPENING, sent=sent, expect=expect, verdict=verdict, **more)
+
+
+def wrong_by_one(quoted):
+    """A datagram whose checksum is one more than the right one, in whichever family."""
+    quoted = whole(quoted)
+    quoted[UDP].chksum += 1
+    return quoted
 
 
 ROUTER_LIES = flip_checksum(error4(UDP4)), flip_checksum(error6(UDP6_IN))
@@ -134,6 +142,18 @@ CASES = [
         error4(patch(UDP4, 10, b"\0\0", mend=False)),
         error6_seen(UDP6),
     ),
+    inward4(
+        "transport_checksum_of_the_quoted_packet_is_not_looked_at",
+        error4(wrong_by_one(UDP4)),
+        error6_seen(wrong_by_one(UDP6)),
+        damaged=True,
+    ),
+    outward6(
+        "transport_checksum_of_the_quoted_packet_is_not_looked_at",
+        error6(wrong_by_one(UDP6_IN)),
+        error4_seen(wrong_by_one(UDP4_IN)),
+        damaged=True,
+    ),
     outward6(
         "extension_headers_of_the_quoted_packet_vanish",
         error6(seen6() / IPv6ExtHdrHopByHop() / IPv6ExtHdrDestOpt() / UDP(**TO_HOST6) / payload(21)),
@@ -194,6 +214,7 @@ CASES = [
         error4_seen(cut(LONG4_IN, 576 - 28)),
     ),
     inward4("ttl_of_the_error_is_decremented", error4(UDP4, ttl=2), error6_seen(UDP6, hlim=1)),
+    outward6("hop_limit_of_the_error_is_decremented", error6(UDP6_IN, hlim=2), error4_seen(UDP4_IN, ttl=1)),
     inward4(
         "ttl_1_of_an_error_is_not_answered",
         error4(UDP4, ttl=1),
@@ -204,10 +225,21 @@ CASES = [
         error4(seen4(tos=0x28) / UDP(**FROM_MAPPED), tos=0xC0),
         error6_seen(sent6(tc=0x28) / UDP(**FROM_HOST6), tc=0xC0),
     ),
+    outward6(
+        "traffic_class_of_the_error_is_copied",
+        error6(seen6(tc=0x28) / UDP(**TO_HOST6), tc=0x14),
+        error4_seen(sent4(tos=0x28) / UDP(**TO_MAPPED), tos=0x14),
+    ),
     inward4(
         "traffic_class_of_the_operator_holds_for_errors",
         error4(UDP4, tos=0xC0),
         error6_seen(sent6(tc=4) / UDP(**FROM_HOST6) / payload(21), tc=4),
+        config={"translation": {"traffic_class": 4}},
+    ),
+    outward6(
+        "type_of_service_of_the_operator_holds_for_errors",
+        error6(UDP6_IN, tc=0xC0),
+        error4_seen(sent4(tos=4) / UDP(**TO_MAPPED) / payload(21), tos=4),
         config={"translation": {"traffic_class": 4}},
     ),
     inward4("a_fragment_of_an_error", fragment_of(error4(LONG4), 0, 400), verdict=Verdict.HELD),

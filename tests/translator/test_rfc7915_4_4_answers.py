@@ -41,13 +41,13 @@ CASES = [
     six("rfc6146_3_4_foreign_protocol_from_ipv6_is_1_4", Verdict.PROTOCOL, from6(nh=47) / b"x", 1, 4),
     four("rfc6146_3_4_foreign_protocol_from_ipv4_is_3_2", Verdict.PROTOCOL, from4(proto=47) / b"x", 3, 2),
     six(
-        "rfc6052_3_1_non_global_address_is_1_3",
+        "rfc6052_3_1_non_global_address_is_1_1",
         Verdict.NON_GLOBAL_ADDRESS,
         from6(dst=in6("10.0.0.1")) / UDP6,
         1,
-        3,
+        1,
     ),
-    four("rfc6052_3_1_non_global_source_is_3_1", Verdict.NON_GLOBAL_ADDRESS, from4(src="10.0.0.1") / UDP4, 3, 1),
+    four("rfc6052_3_1_non_global_source_is_3_13", Verdict.NON_GLOBAL_ADDRESS, from4(src="10.0.0.1") / UDP4, 3, 13),
     six("denied_address_from_ipv6_is_1_1", Verdict.DENIED_ADDRESS, from6() / UDP6, 1, 1, **DENIED),
     four("denied_address_from_ipv4_is_3_13", Verdict.DENIED_ADDRESS, from4() / UDP4, 3, 13, **DENIED),
     four(

@@ -104,6 +104,9 @@ CASES = [
         sent=with_checksum(0, from4() / UDP(**TO_MAPPED, chksum=None)),
         expect=seen6() / UDP(**TO_HOST6) / with_checksum(0, from4() / UDP(**TO_MAPPED))[UDP].payload,
     ),
+    Case(
+        "rfc6146_3_4_a_missing_checksum_is_calculated_by_default", sent=BARE4, expect=seen6() / UDP(**TO_HOST6) / b"abc"
+    ),
     zero_checksum("calculate", "rfc7915_4_5_calculate_a_missing_checksum", BARE4, seen6() / UDP(**TO_HOST6) / b"abc"),
     zero_checksum(
         "calculate", "rfc7915_5_5_calculate_a_missing_checksum", BARE6, seen4() / UDP(**FROM_MAPPED) / b"abc"

@@ -6,11 +6,13 @@ from scapy.layers.inet6 import IPv6ExtHdrDestOpt, IPv6ExtHdrFragment, IPv6ExtHdr
 from scapy.packet import Raw
 
 from tests.case import Case, Step
-from tests.packets import FROM_HOST6, FROM_MAPPED, answer6, fragment_of, from6, payload, seen4
+from tests.mapped import ALONE, as_eam4, of_eam6
+from tests.packets import FROM_HOST6, FROM_MAPPED, answer6, fragment_of, from6, payload, ping4, ping6, seen4
 from translator.verdict import Verdict
 
 DATA = UDP(**FROM_HOST6) / b"x"
 SEEN = UDP(**FROM_MAPPED) / b"x"
+DATA8 = UDP(**FROM_HOST6) / payload(8)
 LONG6, LONG4 = (from6() / UDP(**FROM_HOST6) / payload(3000), seen4() / UDP(**FROM_MAPPED) / payload(3000))
 PIECES = (0, 1232, 2464)
 
@@ -28,6 +30,15 @@ BEHIND = {
     "a_fragment_header_behind_a_fragment": from6() / IPv6ExtHdrFragment(m=1) / atomic() / DATA,
     "nine_extension_headers": from6() / IPv6ExtHdrFragment(nh=60) / Raw(bytes([60, 0, 1, 4, 0, 0, 0, 0]) * 9),
 }
+PASSED_ON = {"authentication": 51, "mobility": 135, "host_identity": 139, "shim6": 140}
+PLACES = {"a_first": IPv6ExtHdrFragment(m=1), "a_later": IPv6ExtHdrFragment(offset=100)}
+BEHIND |= {
+    f"{name}_behind_{place}_fragment": from6() / header.copy() / Raw(payload(16))
+    for name, number in PASSED_ON.items()
+    for place, plain in PLACES.items()
+    for header in [IPv6ExtHdrFragment(nh=number, m=plain.m, offset=plain.offset)]
+}
+ENCAPSULATED6, ENCAPSULATED4 = (header / Raw(payload(3000)) for header in (of_eam6(nh=50), as_eam4(proto=50)))
 ROUTED = from6() / IPv6ExtHdrFragment(m=1, id=9) / IPv6ExtHdrRouting(addresses=["2001:db8::9"], segleft=1) / DATA
 
 CASES = [
@@ -37,6 +48,11 @@ CASES = [
         expect=seen4(id=0x5678) / SEEN,
     ),
     Case(
+        "rfc7915_5_1_1_next_header_58_becomes_1",
+        sent=from6() / atomic(7) / ping6(True, b"x"),
+        expect=seen4(id=7, proto=1) / ping4(True, b"x"),
+    ),
+    Case(
         "rfc7915_5_1_1_df_is_0_whatever_the_size",
         sent=from6() / atomic(7) / UDP(**FROM_HOST6) / payload(1400),
         expect=seen4(id=7, flags=0) / UDP(**FROM_MAPPED) / payload(1400),
@@ -44,6 +60,25 @@ CASES = [
     Case(
         "rfc7915_5_1_1_more_fragments_and_offset_are_copied",
         steps=[Step(fragment_of(LONG6, at, 1232, 0xABCD1234), fragment_of(LONG4, at, 1232, 0x1234)) for at in PIECES],
+    ),
+    Case(
+        "rfc7915_5_1_1_total_length_is_without_extension_headers_in_front_of_the_fragment_header",
+        sent=from6() / IPv6ExtHdrHopByHop() / IPv6ExtHdrDestOpt() / IPv6ExtHdrFragment(m=1, id=7) / DATA8,
+        expect=seen4(id=7, flags="MF") / UDP(**FROM_MAPPED) / payload(8),
+    ),
+    Case(
+        "rfc7915_5_1_1_authentication_in_a_fragment_is_dropped_without_sessions",
+        config=ALONE,
+        sent=of_eam6() / IPv6ExtHdrFragment(nh=51, m=1) / Raw(payload(16)),
+        verdict=Verdict.EXTENSION_HEADERS,
+    ),
+    Case(
+        "rfc7915_5_1_1_encapsulating_security_payload_in_fragments_passes",
+        config=ALONE,
+        steps=[
+            Step(fragment_of(ENCAPSULATED6, at, 1232, 0xABCD1234), fragment_of(ENCAPSULATED4, at, 1232, 0x1234))
+            for at in PIECES
+        ],
     ),
     *(
         Case(

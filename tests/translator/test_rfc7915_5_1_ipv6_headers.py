@@ -16,8 +16,8 @@ from tests.case import Case, Nat64
 from tests.packets import (
     FROM_HOST6,
     FROM_MAPPED,
-    HOST4_IN6,
     HOST6,
+    OTHER4_IN6,
     answer6,
     from6,
     payload,
@@ -25,7 +25,8 @@ from tests.packets import (
     ping6,
     seen4,
 )
-from translator.pipeline import new_worker, next_identification
+from translator.pipeline import next_identification
+from translator.tables.gateway import Gateway, new_worker
 from translator.verdict import Verdict
 
 DATA = UDP(**FROM_HOST6) / b"x"
@@ -82,11 +83,14 @@ CASES = [
         )
         for value in (0x00, 0xB8, 0x03, 0xFF)
     ),
-    Case(
-        "rfc7915_5_1_type_of_service_is_what_the_operator_wished",
-        config={"translation": {"traffic_class": 0}},
-        sent=from6(tc=0xB8) / DATA,
-        expect=seen4(tos=0) / UDP(**FROM_MAPPED) / b"x",
+    *(
+        Case(
+            f"rfc7915_5_1_type_of_service_is_{wish:#x}_as_the_operator_wished",
+            config={"translation": {"traffic_class": wish}},
+            sent=from6(tc=0xB8) / DATA,
+            expect=seen4(tos=wish) / UDP(**FROM_MAPPED) / b"x",
+        )
+        for wish in (0x00, 0x28)
     ),
     Case(
         "rfc7915_5_1_next_header_58_becomes_1",
@@ -155,7 +159,7 @@ CASES = [
     ),
     Case(
         "rfc6146_3_5_source_in_pool6_is_silently_discarded",
-        sent=from6(src=HOST4_IN6) / DATA,
+        sent=from6(src=OTHER4_IN6) / DATA,
         verdict=Verdict.SOURCE_IN_POOL6,
     ),
     Case(
@@ -172,15 +176,16 @@ def test_rfc7915_5_1(case):
 
 
 def test_rfc7915_5_1_two_workers_never_give_the_same_identification():
-    settings = replace(Nat64().engine_settings, queues=2)
-    first, second = new_worker(0), new_worker(1)
-    given = [int(next_identification(settings, worker)) for _ in range(300) for worker in (first, second)]
+    nat64 = Nat64()
+    settings = replace(nat64.engine_settings, queues=2)
+    pair = [Gateway(settings, nat64.tables, new_worker(number)) for number in range(2)]
+    given = [int(next_identification(gateway)) for _ in range(300) for gateway in pair]
     assert len(set(given)) == 600
 
 
 def test_rfc7915_5_1_identification_comes_from_a_generator_that_does_not_repeat_soon():
     nat64 = Nat64()
-    nat64.settings = nat64.engine_settings
+    nat64.gateway = replace(nat64.gateway, settings=nat64.engine_settings)
     sent = bytes(from6() / DATA)
     seen = [nat64.send(sent).packets[0][4:6] for _ in range(500)]
     assert len(set(seen)) == 500

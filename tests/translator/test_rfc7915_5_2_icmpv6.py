@@ -12,6 +12,7 @@ from tests.packets import (
     TO_HOST6,
     TO_MAPPED,
     Icmp,
+    cut,
     from6,
     payload,
     ping4,
@@ -24,6 +25,8 @@ from translator.verdict import Verdict
 
 OPENING = Step(from6() / UDP(**FROM_HOST6))
 QUOTED6, QUOTED4 = seen6() / UDP(**TO_HOST6) / b"x", sent4(ttl=63) / UDP(**TO_MAPPED) / b"x"
+LARGE6 = seen6() / UDP(**TO_HOST6) / payload(1465)
+LARGE4 = sent4(ttl=63, flags="DF") / UDP(**TO_MAPPED) / payload(1465)
 FRAGMENTED6 = seen6() / IPv6ExtHdrFragment(id=7) / UDP(**TO_HOST6) / b"x"
 FRAGMENTED4 = sent4(id=7) / UDP(**TO_MAPPED) / b"x"
 
@@ -146,7 +149,10 @@ CASES = [
     too_big("is_the_smallest_of_all_three", 1300, 1280, mtu4=1400, mtu6=1500),
     too_big("beyond_16_bits_is_65535", 0x7FFFFFFF, 65535),
     too_big("beyond_31_bits_is_65535", 0xFFFFFFFF, 65535),
-    too_big("below_20_is_0", 10, 0),
+    *(too_big(f"of_{mtu}_is_never_below_68", mtu, 68) for mtu in (1, 20, 67, 68, 87, 88)),
+    too_big("of_89_is_69", 89, 69),
+    too_big("of_0_is_the_plateau_below_the_quoted_length", 0, 1492, (cut(LARGE6, 100), cut(LARGE4, 80))),
+    too_big("of_0_about_the_smallest_packet_is_68", 0, 68),
 ]
 
 

@@ -1,5 +1,8 @@
-"""Header translation (RFC 7915): where octets become numbers, where numbers become octets again.
+"""Header translation (RFC 7915): octets to numbers, and numbers to the octets of the other IP version.
 
-`fields` reads and writes single fields, `parse` makes a View, `headers`, `transport` and `icmp` write the other
-family's packet, `icmp_error` the errors we originate, `fragments` decides sizes.
+`fields` reads and writes single fields, `checksum` computes and replaces checksums, `virtio` decodes the header in
+front of a packet, `addresses` are transport addresses. `parse` makes a View, `tuples` the tuple of RFC 6146; `packet`
+is what the steps know of a packet. `fragments` plans sizes, `headers`, `transport` and `icmp` write the new packet,
+`extensions` the extensions of ICMP errors (RFC 4884), `rewrite` puts these together. `icmp_error` builds ICMP errors of
+our own, `error_limits` says how many go out, `probe` is the segment that probes a silent TCP connection.
 """

@@ -4,7 +4,7 @@ A *sum* is an unfolded int64 of 16-bit words; `fold` makes it 16 bits; the compl
 translate a header is to uncover the old pseudo-header and to cover with the new one.
 """
 
-from translator.compile import jit
+from translator.jit.compile import hot, jit
 from translator.packet.fields import u8, u16, u32
 
 
@@ -16,7 +16,7 @@ def fold(total):
     return (total & 0xFFFF) + (total >> 16)
 
 
-@jit()
+@hot()
 def sum_octets(p, at, end):
     """The sum of the octets in [at, end); an odd last one is padded with zero (RFC 1071 section 1)."""
     total = 0
@@ -38,13 +38,13 @@ def sum_word(value):
     return (value & 0xFFFF) + (value >> 16 & 0xFFFF) + (value >> 32 & 0xFFFF) + (value >> 48 & 0xFFFF)
 
 
-@jit()
+@hot()
 def replace(field, uncovered, covered):
     """RFC 1624 equation 3: take the sum `uncovered` out of a checksum field and put `covered` in."""
     return ~fold((~field & 0xFFFF) + (0xFFFF - fold(uncovered)) + covered) & 0xFFFF
 
 
-@jit()
+@hot()
 def replace_partial(field, uncovered, covered):
     """The same for a field that holds only the uncomplemented pseudo-header sum (virtio NEEDS_CSUM)."""
     return fold(field + (0xFFFF - fold(uncovered)) + covered)

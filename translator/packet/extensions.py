@@ -1,14 +1,14 @@
 """RFC 4884: objects behind the packet that an ICMP error quotes, and the length attribute that says where they begin.
 
-A translated quote is longer or shorter, so the attribute is written anew (RFC 7915 sections 4.2 and 5.2). The extension
-itself is opaque; it stays where it is, and the quote moves up to it.
+A translated quote is longer or shorter, so the attribute is written again (RFC 7915 sections 4.2 and 5.2). The
+extension itself is opaque; it stays where it is, and the quote moves up to it.
 """
 
 from typing import NamedTuple
 
 import numpy as np
 
-from translator.compile import jit
+from translator.jit.compile import jit
 from translator.packet.fields import (
     ICMP_HEADER,
     ICMP_LENGTH_AT,
@@ -91,12 +91,12 @@ def plan_quote(p, error, quoted, family, type_, inner):
     """
     room = (LARGEST4 - IPV4_HEADER if family == 4 else LARGEST6 - IPV6_HEADER) - ICMP_HEADER
     extension, word = extension_of(p, error), word_of(family, type_)
-    rest = room - (error.end - extension)
-    if extension == error.end or word == 0 or rest < LEAST:
+    left = room - (error.end - extension)
+    if extension == error.end or word == 0 or left < LEAST:
         cut = min(quoted.end, quoted.l4 + room - inner)
         return Quote(cut, quoted.l4, cut, cut, 0)
     size = inner + quoted.end - quoted.l4
-    size = min(max(LEAST, (size + word - 1) & -word), rest & -word)
+    size = min(max(LEAST, (size + word - 1) & -word), left & -word)
     cut = min(quoted.end, quoted.l4 + size - inner)
     return Quote(cut, extension - size + inner, extension, error.end, size // word)
 

@@ -4,7 +4,7 @@
 here checks a length: `parse.py` has done so before.
 """
 
-from translator.compile import int64, jit, uint64
+from translator.jit.compile import int64, jit, uint64
 
 
 @jit()
@@ -114,7 +114,7 @@ IPV6_LENGTH_AT, IPV6_NEXT_HEADER_AT, IPV6_HOP_LIMIT_AT, IPV6_SOURCE_AT, IPV6_DES
 #   |                         Identification                       |
 FRAGMENT_HEADER = 8
 HOP_BY_HOP, ROUTING, FRAGMENT, DESTINATION_OPTIONS, NO_NEXT_HEADER = 0, 43, 44, 60, 59
-AUTHENTICATION = 51
+AUTHENTICATION, MOBILITY, HOST_IDENTITY, SHIM6 = 51, 135, 139, 140  # RFC 7045: extension headers that pass as they are
 ROUTING_SEGMENTS_LEFT_AT = 3
 
 # TCP (RFC 9293 section 3.1), UDP (RFC 768), ICMP (RFC 792, RFC 4443)

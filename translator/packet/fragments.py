@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from translator.compile import hot, jit
+from translator.jit.compile import hot, jit
 from translator.packet.fields import (
     FRAGMENT_HEADER,
     IPV4_HEADER,
@@ -16,8 +16,9 @@ from translator.packet.fields import (
     u16,
 )
 from translator.packet.icmp import IPV6_MINIMUM_MTU
-from translator.packet.parse import LARGEST, is_fragment
+from translator.packet.parse import LARGEST_PACKET, is_fragment
 from translator.packet.virtio import GSO_NONE
+from translator.tables.gateway import HEADROOM
 from translator.verdict import Verdict
 
 
@@ -28,13 +29,14 @@ class Plan(NamedTuple):
     mtu: int
     dont_fragment: int
     fragment_header: int
-    piece: int  # payload octets of one IPv6 fragment when it has to be cut, or 0
+    fragment_payload: int  # payload octets of one IPv6 fragment when it has to be cut, or 0
     gso_size: int
 
 
 @hot()
-def plan_output(settings, p, view, offload, out_family):
-    """The last possible verdict."""
+def plan_output(gateway, p, packet, out_family):
+    """How a packet that is no ICMP error leaves, by its size: the last possible verdict."""
+    settings, view, offload = gateway.settings, packet.parsed, packet.offload
     segment = view.payload
     if offload.gso_type != GSO_NONE:
         transport = tcp_header_length(p, view.l4) if view.transport == TCP else UDP_HEADER
@@ -66,7 +68,7 @@ def plan_ipv4(settings, view, segment, gso_size):
     Fragment header."""
     size = IPV4_HEADER + segment
     dont_fragment = 1 if size > IPV6_MINIMUM_MTU - 20 and not view.has_fragment_header else 0
-    if (dont_fragment and 0 < settings.mtu4 < size) or IPV4_HEADER + view.payload > LARGEST:
+    if (dont_fragment and 0 < settings.mtu4 < size) or IPV4_HEADER + view.payload > LARGEST_PACKET:
         return Plan(Verdict.TOO_BIG, max(IPV6_MINIMUM_MTU, settings.mtu4 + 20), 0, 0, 0, 0)
     return Plan(Verdict.CONTINUE, 0, dont_fragment, 0, 0, gso_size)
 
@@ -74,7 +76,7 @@ def plan_ipv4(settings, view, segment, gso_size):
 @jit()
 def plan_cut(settings, p, view, offload):
     """Section 4: without DF, pieces that fit lowest_ipv6_mtu. A TCP super-frame is given smaller segments instead; a
-    UDP one passes: its datagrams are not ours to cut."""
+    UDP one passes: its datagrams have the size that the sender chose."""
     room = settings.lowest_ipv6_mtu - IPV6_HEADER
     if offload.gso_type == GSO_NONE:
         return Plan(Verdict.CONTINUE, 0, 0, 1, (room - FRAGMENT_HEADER) & ~7, 0)
@@ -83,18 +85,18 @@ def plan_cut(settings, p, view, offload):
 
 
 @jit()
-def cut(p, at, end, piece, k, out, out_at):
-    """Write the k-th fragment of the IPv6 packet [at, end), which has a Fragment header, to `out`; its length, 0 when
-    there is no k-th."""
-    headers = IPV6_HEADER + FRAGMENT_HEADER
-    start = at + headers + k * piece
+def cut(p, at, end, fragment_payload, k, out):
+    """Write the k-th fragment of the IPv6 packet [at, end), which has a Fragment header, to out[HEADROOM:]; its length,
+    0 when there is no k-th. `fragment_payload`: payload octets of a fragment."""
+    headers, out_at = IPV6_HEADER + FRAGMENT_HEADER, HEADROOM
+    start = at + headers + k * fragment_payload
     if start >= end:
         return 0
-    size = min(piece, end - start)
+    size = min(fragment_payload, end - start)
     copy(out, out_at, p, at, headers)
     copy(out, out_at + headers, p, start, size)
     offset = u16(p, at + IPV6_HEADER + 2)
     more = 1 if start + size < end else offset & 1
     put_u16(out, out_at + IPV6_LENGTH_AT, FRAGMENT_HEADER + size)
-    put_u16(out, out_at + IPV6_HEADER + 2, (offset & 0xFFF8) + k * piece | more)
+    put_u16(out, out_at + IPV6_HEADER + 2, (offset & 0xFFF8) + k * fragment_payload | more)
     return headers + size

@@ -6,7 +6,7 @@ transport header, which stays where it is.
 
 from typing import NamedTuple
 
-from translator.compile import hot, jit
+from translator.jit.compile import hot, jit
 from translator.packet.checksum import checksum, sum_octets
 from translator.packet.fields import (
     DONT_FRAGMENT,
@@ -69,15 +69,15 @@ def size_of(header):
 
 
 @hot()
-def write(p, l4, header, src_hi, src_lo, dst_hi, dst_lo):
-    """Write a header that ends at `l4`; returns where it starts."""
+def write(p, l4, header, src, dst):
+    """Write a header that ends at `l4`, between two transport addresses; returns where it starts."""
     if header.family == 4:
-        return write_ipv4(p, l4 - IPV4_HEADER, header, src_lo, dst_lo)
-    return write_ipv6(p, l4 - size_of(header), header, src_hi, src_lo, dst_hi, dst_lo)
+        return write_ipv4(p, l4 - IPV4_HEADER, header, src, dst)
+    return write_ipv6(p, l4 - size_of(header), header, src, dst)
 
 
 @hot()
-def write_ipv4(p, at, header, src4, dst4):
+def write_ipv4(p, at, header, src, dst):
     """RFC 7915 section 5.1: no options, header checksum computed."""
     flags = (DONT_FRAGMENT if header.dont_fragment else 0) | (MORE_FRAGMENTS if header.more_fragments else 0)
     put_u16(p, at, 0x4500 | header.traffic_class)
@@ -87,24 +87,24 @@ def write_ipv4(p, at, header, src4, dst4):
     put_u8(p, at + IPV4_TTL_AT, header.hop_limit)
     put_u8(p, at + IPV4_PROTOCOL_AT, header.protocol)
     put_u16(p, at + IPV4_CHECKSUM_AT, 0)
-    put_u32(p, at + IPV4_SOURCE_AT, src4)
-    put_u32(p, at + IPV4_DESTINATION_AT, dst4)
+    put_u32(p, at + IPV4_SOURCE_AT, src.lo)
+    put_u32(p, at + IPV4_DESTINATION_AT, dst.lo)
     put_u16(p, at + IPV4_CHECKSUM_AT, checksum(sum_octets(p, at, at + IPV4_HEADER)))
     return at
 
 
 @hot()
-def write_ipv6(p, at, header, src_hi, src_lo, dst_hi, dst_lo):
+def write_ipv6(p, at, header, src, dst):
     """RFC 7915 section 4.1: flow label 0; a Fragment header only for a fragment."""
     extra = size_of(header) - IPV6_HEADER
     put_u32(p, at, 0x60000000 | header.traffic_class << 20)
     put_u16(p, at + IPV6_LENGTH_AT, header.payload + extra)
     put_u8(p, at + IPV6_NEXT_HEADER_AT, FRAGMENT if extra else header.protocol)
     put_u8(p, at + IPV6_HOP_LIMIT_AT, header.hop_limit)
-    put_u64(p, at + IPV6_SOURCE_AT, src_hi)
-    put_u64(p, at + IPV6_SOURCE_AT + 8, src_lo)
-    put_u64(p, at + IPV6_DESTINATION_AT, dst_hi)
-    put_u64(p, at + IPV6_DESTINATION_AT + 8, dst_lo)
+    put_u64(p, at + IPV6_SOURCE_AT, src.hi)
+    put_u64(p, at + IPV6_SOURCE_AT + 8, src.lo)
+    put_u64(p, at + IPV6_DESTINATION_AT, dst.hi)
+    put_u64(p, at + IPV6_DESTINATION_AT + 8, dst.lo)
     if extra:
         put_u8(p, at + IPV6_HEADER, header.protocol)
         put_u8(p, at + IPV6_HEADER + 1, 0)

@@ -4,10 +4,11 @@ from enum import IntEnum
 
 import numpy as np
 
-from translator.compile import int64, jit
+from translator.jit.compile import int64, jit
 from translator.packet.fields import (
     IPV4_CHECKSUM_AT,
     IPV4_DESTINATION_AT,
+    IPV4_HEADER,
     IPV4_LENGTH_AT,
     IPV4_PROTOCOL_AT,
     IPV4_SOURCE_AT,
@@ -18,7 +19,7 @@ from translator.packet.fields import (
     IPV6_NEXT_HEADER_AT,
     IPV6_SOURCE_AT,
 )
-from translator.tables import NONE
+from translator.tables.layout import NONE
 
 # RFC 792
 ECHO_REPLY4, UNREACHABLE4, ECHO_REQUEST4, TIME_EXCEEDED4, PARAMETER4 = 0, 3, 8, 11, 12
@@ -26,11 +27,11 @@ FRAGMENTATION_NEEDED = 4  # code of UNREACHABLE4
 # RFC 4443
 UNREACHABLE6, TOO_BIG6, TIME_EXCEEDED6, PARAMETER6, ECHO_REQUEST6, ECHO_REPLY6 = 1, 2, 3, 4, 128, 129
 REDIRECT6 = 137  # RFC 4861 section 4.5; it quotes a packet, and is answered by no error
-IPV6_MINIMUM_MTU = 1280
+IPV4_MINIMUM_MTU, IPV6_MINIMUM_MTU = 68, 1280
 TYPES, CODES = 16, 256  # of errors that have a counterpart; of a type
 
 
-class Rest(IntEnum):
+class RestOfHeader(IntEnum):
     """What becomes of the 32 bits behind the checksum of an ICMP error."""
 
     ZERO = 0
@@ -39,33 +40,33 @@ class Rest(IntEnum):
     NEXT_HEADER_POINTER = 3  # "protocol unreachable" as an IPv6 pointer to the Next Header field
 
 
-Rows = dict[tuple[int, tuple[int, ...]], tuple[int, int, Rest]]
+Rows = dict[tuple[int, tuple[int, ...]], tuple[int, int, RestOfHeader]]
 
 
-# (type, codes) -> (type, code, rest); "" in RFC 7915 section 4.2 for what is not listed: silently dropped.
+# (type, codes) -> (type, code, rest of the header). What is not listed is silently dropped (RFC 7915 section 4.2).
 _TO_IPV6: Rows = {
-    (UNREACHABLE4, (0, 1, 5, 6, 7, 8, 11, 12)): (UNREACHABLE6, 0, Rest.ZERO),
-    (UNREACHABLE4, (2,)): (PARAMETER6, 1, Rest.NEXT_HEADER_POINTER),
-    (UNREACHABLE4, (3,)): (UNREACHABLE6, 4, Rest.ZERO),
-    (UNREACHABLE4, (FRAGMENTATION_NEEDED,)): (TOO_BIG6, 0, Rest.MTU),
-    (UNREACHABLE4, (9, 10, 13, 15)): (UNREACHABLE6, 1, Rest.ZERO),
-    **{(TIME_EXCEEDED4, (code,)): (TIME_EXCEEDED6, code, Rest.ZERO) for code in range(CODES)},
-    (PARAMETER4, (0, 2)): (PARAMETER6, 0, Rest.POINTER),
+    (UNREACHABLE4, (0, 1, 5, 6, 7, 8, 11, 12)): (UNREACHABLE6, 0, RestOfHeader.ZERO),
+    (UNREACHABLE4, (2,)): (PARAMETER6, 1, RestOfHeader.NEXT_HEADER_POINTER),
+    (UNREACHABLE4, (3,)): (UNREACHABLE6, 4, RestOfHeader.ZERO),
+    (UNREACHABLE4, (FRAGMENTATION_NEEDED,)): (TOO_BIG6, 0, RestOfHeader.MTU),
+    (UNREACHABLE4, (9, 10, 13, 15)): (UNREACHABLE6, 1, RestOfHeader.ZERO),
+    **{(TIME_EXCEEDED4, (code,)): (TIME_EXCEEDED6, code, RestOfHeader.ZERO) for code in range(CODES)},
+    (PARAMETER4, (0, 2)): (PARAMETER6, 0, RestOfHeader.POINTER),
 }
 # RFC 7915 section 5.2
 _TO_IPV4: Rows = {
-    (UNREACHABLE6, (0, 2, 3)): (UNREACHABLE4, 1, Rest.ZERO),
-    (UNREACHABLE6, (1,)): (UNREACHABLE4, 10, Rest.ZERO),
-    (UNREACHABLE6, (4,)): (UNREACHABLE4, 3, Rest.ZERO),
-    (TOO_BIG6, tuple(range(CODES))): (UNREACHABLE4, FRAGMENTATION_NEEDED, Rest.MTU),
-    **{(TIME_EXCEEDED6, (code,)): (TIME_EXCEEDED4, code, Rest.ZERO) for code in range(CODES)},
-    (PARAMETER6, (0,)): (PARAMETER4, 0, Rest.POINTER),
-    (PARAMETER6, (1,)): (UNREACHABLE4, 2, Rest.ZERO),
+    (UNREACHABLE6, (0, 2, 3)): (UNREACHABLE4, 1, RestOfHeader.ZERO),
+    (UNREACHABLE6, (1,)): (UNREACHABLE4, 10, RestOfHeader.ZERO),
+    (UNREACHABLE6, (4,)): (UNREACHABLE4, 3, RestOfHeader.ZERO),
+    (TOO_BIG6, tuple(range(CODES))): (UNREACHABLE4, FRAGMENTATION_NEEDED, RestOfHeader.MTU),
+    **{(TIME_EXCEEDED6, (code,)): (TIME_EXCEEDED4, code, RestOfHeader.ZERO) for code in range(CODES)},
+    (PARAMETER6, (0,)): (PARAMETER4, 0, RestOfHeader.POINTER),
+    (PARAMETER6, (1,)): (UNREACHABLE4, 2, RestOfHeader.ZERO),
 }
 
 
 def _table(rows: Rows) -> np.ndarray:
-    """int64[type, code, (type, code, rest)]; NONE where nothing is listed."""
+    """int64[type, code, (type, code, RestOfHeader)]; NONE where nothing is listed."""
     table = np.full((TYPES, CODES, 3), NONE, np.int16)
     for (type_, codes), row in rows.items():
         table[type_, list(codes)] = row
@@ -138,51 +139,63 @@ def echo_type(type_, family):
 
 @jit()
 def translate_error(family, out_family, type_, code, pointer):
-    """(type, code, rest, pointer) of an ICMP error in the other family; type NONE: it has no counterpart.
+    """(type, code, RestOfHeader, pointer) of an ICMP error in the other family; type NONE: it has no counterpart.
 
     Hairpinned it keeps all four, if it would have survived on its way through IPv4 (RFC 6146 section 3.8).
     """
     if type_ >= TYPES:
-        return NONE, 0, Rest.ZERO, 0
+        return NONE, 0, RestOfHeader.ZERO, 0
     row = TO_IPV6[type_, code] if family == 4 else TO_IPV4[type_, code]
     if row[0] == NONE:
-        return NONE, 0, Rest.ZERO, 0
-    rest, new_pointer = int64(row[2]), pointer
-    if rest == Rest.POINTER:
+        return NONE, 0, RestOfHeader.ZERO, 0
+    holds, new_pointer = int64(row[2]), pointer
+    if holds == RestOfHeader.POINTER:
         pointers = POINTER_TO_IPV6 if family == 4 else POINTER_TO_IPV4
         new_pointer = pointers[pointer] if pointer < len(pointers) else NONE
         if new_pointer == NONE:
-            return NONE, 0, Rest.ZERO, 0
-    elif rest == Rest.NEXT_HEADER_POINTER:
+            return NONE, 0, RestOfHeader.ZERO, 0
+    elif holds == RestOfHeader.NEXT_HEADER_POINTER:
         new_pointer = IPV6_NEXT_HEADER_AT
     if family == out_family:
-        return type_, code, Rest.POINTER if type_ == PARAMETER6 else rest, pointer
-    return int64(row[0]), int64(row[1]), rest, new_pointer
+        return type_, code, RestOfHeader.POINTER if type_ == PARAMETER6 else holds, pointer
+    return int64(row[0]), int64(row[1]), holds, new_pointer
 
 
 @jit()
 def translate_mtu(settings, family, out_family, mtu, quoted):
     """RFC 7915 sections 4.2 and 5.2: the MTU of a "too big" in the other family.
 
-    To IPv6: 20 more, never below 1280; an MTU of 0 is guessed from the plateau table (RFC 1191 section 5). To IPv4: 20
-    less, 28 where the packet in question had a Fragment header.
+    To IPv6: 20 more. To IPv4: 20 less, 28 where the packet in question had a Fragment header. Of 0: the plateau below
+    that packet's length (RFC 1191 section 5). Never below 1280 and 68, which every link has (RFC 8201 section 4, RFC
+    1191 section 3).
     """
     if family == out_family:
-        return mtu
+        return max(mtu, IPV6_MINIMUM_MTU)
     if out_family == 4:
-        mtu = min(mtu - (28 if quoted.has_fragment_header else 20), 65535)
-        mtu = max(mtu, 0)
+        if mtu == 0:
+            mtu = plateau_below(settings, quoted.payload + IPV4_HEADER) + 20
+        elif quoted.has_fragment_header:
+            mtu -= 8
+        mtu = min(mtu - 20, 65535)
         if settings.mtu4 > 0:
             mtu = min(mtu, settings.mtu4)
-        return min(mtu, settings.mtu6 - 20) if settings.mtu6 > 0 else mtu
+        if settings.mtu6 > 0:
+            mtu = min(mtu, settings.mtu6 - 20)
+        return max(mtu, IPV4_MINIMUM_MTU)
     if mtu == 0:
-        for i in range(len(settings.plateaus)):
-            if settings.plateaus[i] < quoted.payload + quoted.l4 - quoted.l3:
-                mtu = settings.plateaus[i]
-                break
+        mtu = plateau_below(settings, quoted.payload + quoted.l4 - quoted.l3)
     mtu += 20
     if settings.mtu6 > 0:
         mtu = min(mtu, settings.mtu6)
     if settings.mtu4 > 0:
         mtu = min(mtu, settings.mtu4 + 20)
     return max(IPV6_MINIMUM_MTU, mtu)
+
+
+@jit()
+def plateau_below(settings, length):
+    """RFC 1191 section 7: the greatest MTU of the table that is below the length of an IPv4 packet, or 0."""
+    for i in range(len(settings.plateaus)):
+        if settings.plateaus[i] < length:
+            return int64(settings.plateaus[i])
+    return int64(0)

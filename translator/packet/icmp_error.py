@@ -1,9 +1,13 @@
 """RFC 7915 sections 4.4 and 5.4: the ICMP errors we originate for packets we drop, from the verdict's row."""
 
+from typing import NamedTuple
+
 import numpy as np
 
-from translator.compile import int64, jit
+from translator.jit.compile import int64, jit, rare
+from translator.packet.addresses import address4, address6, is_link_local4, is_unicast
 from translator.packet.checksum import checksum, sum_octets
+from translator.packet.error_limits import OTHERS, TOO_BIG, may_send
 from translator.packet.extensions import LARGEST4, LARGEST6
 from translator.packet.fields import (
     ICMP,
@@ -21,13 +25,13 @@ from translator.packet.fields import (
 from translator.packet.headers import Header, write
 from translator.packet.icmp import REDIRECT6, is_error
 from translator.packet.transport import pseudo_header
-from translator.packet.tuples import addresses, tuple_of
-from translator.static.addresses import is_unicast
-from translator.verdict import Answer, Verdict
+from translator.packet.tuples import tuple_of
+from translator.tables.gateway import HEADROOM
+from translator.verdict import Answer, Event, Verdict
 
 # LIMITS
 HOP_LIMIT = 64
-PORT_UNREACHABLE4 = 3 << 8 | 3  # type and code
+PORT_UNREACHABLE4, PORT_UNREACHABLE6 = 3 << 8 | 3, 1 << 8 | 4  # type and code
 
 # meaning -> (ICMPv4 type, code), (ICMPv6 type, code); -1: this family has no such error. RFC 6146 section 3.4 asks for
 # 1/4.
@@ -61,32 +65,41 @@ def may_be_answered(p, view):
         return False
     if view.transport == ICMP and (is_error(view.family, u8(p, view.l4)) or u8(p, view.l4) == REDIRECT6):
         return False
-    src_hi, src_lo, dst_hi, dst_lo = addresses(p, view)
-    return is_unicast(view.family, src_hi, src_lo) and is_unicast(view.family, dst_hi, dst_lo)
+    if is_link_local4(view.family, view.src):
+        return False
+    return is_unicast(view.family, view.src) and is_unicast(view.family, view.dst)
+
+
+class Complaint(NamedTuple):
+    """What an ICMP error says."""
+
+    kind: int  # type << 8 | code
+    rest_of_header: int  # the 32 bits behind the checksum: MTU or pointer
 
 
 @jit()
-def build(settings, p, view, verdict, rest, out, out_at):
-    """Write the ICMP error about a packet to its sender at out[out_at:]; returns its length. `rest`: MTU or pointer,
-    else 0."""
-    family = view.family
+def build(gateway, p, view, verdict, mtu_or_pointer):
+    """Write the ICMP error about a dropped packet to its sender into the worker's answer, at HEADROOM; its length.
+
+    `mtu_or_pointer`: 0 where the error has neither.
+    """
+    family, settings = view.family, gateway.settings
     type_, code = TYPES[ANSWERS[int64(verdict)], 0 if family == 4 else 1]
-    dst_hi, dst_lo, _, _ = addresses(p, view)
-    src_hi, src_lo = (0, settings.own4) if family == 4 else (settings.own6_hi, settings.own6_lo)
-    t = tuple_of(family, ICMP, src_hi, src_lo, 0, dst_hi, dst_lo, 0)
-    return describe(t, type_ << 8 | code, rest, p, view.l3, view.end, out, out_at)
+    src = address4(settings.own4, 0) if family == 4 else address6(settings.own6_hi, settings.own6_lo, 0)
+    back = tuple_of(family, ICMP, src, view.src)
+    return describe(gateway, back, Complaint(int64(type_ << 8 | code), int64(mtu_or_pointer)), p, view.l3, view.end)
 
 
-@jit()
-def describe(t, kind, rest, p, at, end, out, out_at):
-    """Write an ICMP error from t.src to t.dst that quotes [at, end) of `p`, or as much of it as fits, at out[out_at:];
-    returns its length. `kind`: type and code."""
+@rare()
+def describe(gateway, t, complaint, p, at, end):
+    """Write an ICMP error from t.src to t.dst that quotes [at, end) of `p`, or as much of it as fits, into the worker's
+    answer, at HEADROOM; returns its length."""
     header = IPV4_HEADER if t.family == 4 else IPV6_HEADER
     size = min(end - at, (LARGEST4 if t.family == 4 else LARGEST6) - header - ICMP_HEADER)
-    l4 = out_at + header
-    put_u16(out, l4, kind)
+    out, l4 = gateway.worker.answer, HEADROOM + header
+    put_u16(out, l4, complaint.kind)
     put_u16(out, l4 + ICMP_CHECKSUM_AT, 0)
-    put_u32(out, l4 + ICMP_REST_AT, rest)
+    put_u32(out, l4 + ICMP_REST_AT, complaint.rest_of_header)
     copy(out, l4 + ICMP_HEADER, p, at, size)
     size += ICMP_HEADER
     put_u16(out, l4 + ICMP_CHECKSUM_AT, checksum(pseudo_header(t, size) + sum_octets(out, l4, l4 + size)))
@@ -95,5 +108,17 @@ def describe(t, kind, rest, p, at, end, out, out_at):
     # With DF it needs no Identification of its own (RFC 6864 section 4.1).
     traffic_class = 0xC0 if t.family == 4 else 0
     ip = Header(t.family, traffic_class, size, protocol, HOP_LIMIT, 0, 1, 0, 0, 0)
-    write(out, l4, ip, t.src_hi, t.src_lo, t.dst_hi, t.dst_lo)
+    write(out, l4, ip, t.src, t.dst)
     return header + size
+
+
+@rare()
+def answer_sender(gateway, now, p, view, verdict, mtu_or_pointer):
+    """Build the ICMP error of a dropped packet where one may be sent and the limit allows; returns its length."""
+    if not may_be_answered(p, view):
+        gateway.worker.events[int64(Event.ANSWER_FORBIDDEN)] += 1
+        return 0
+    kind = TOO_BIG if ANSWERS[int64(verdict)] == Answer.PACKET_TOO_BIG else OTHERS
+    if not may_send(gateway, now, view.family, view.src, kind):
+        return 0
+    return build(gateway, p, view, verdict, mtu_or_pointer)

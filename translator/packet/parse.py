@@ -8,37 +8,45 @@ RFC 7915 section 4.3).
 
 from typing import NamedTuple
 
-from translator.compile import hot, jit
+from translator.jit.compile import hot, jit, rare
+from translator.packet.addresses import TransportAddress, address4, address6
 from translator.packet.checksum import fold, sum_octets
 from translator.packet.extensions import extension_of
 from translator.packet.fields import (
+    AUTHENTICATION,
     DESTINATION_OPTIONS,
     DONT_FRAGMENT,
     END_OF_OPTIONS,
     FRAGMENT,
     FRAGMENT_OFFSET,
     HOP_BY_HOP,
+    HOST_IDENTITY,
     ICMP,
     ICMP_HEADER,
     ICMPV6,
     IGMP,
+    IPV4_DESTINATION_AT,
     IPV4_FLAGS_AT,
     IPV4_HEADER,
     IPV4_IDENTIFICATION_AT,
     IPV4_LENGTH_AT,
     IPV4_PROTOCOL_AT,
+    IPV4_SOURCE_AT,
+    IPV4_TOS_AT,
     IPV4_TTL_AT,
+    IPV6_DESTINATION_AT,
     IPV6_HEADER,
     IPV6_HOP_LIMIT_AT,
     IPV6_LENGTH_AT,
     IPV6_NEXT_HEADER_AT,
     IPV6_SOURCE_AT,
     LOOSE_SOURCE_ROUTE,
+    MOBILITY,
     MORE_FRAGMENTS,
-    NO_NEXT_HEADER,
     NO_OPERATION,
     ROUTING,
     ROUTING_SEGMENTS_LEFT_AT,
+    SHIM6,
     STRICT_SOURCE_ROUTE,
     TCP,
     TCP_HEADER,
@@ -51,6 +59,7 @@ from translator.packet.fields import (
     u8,
     u16,
     u32,
+    u64,
     version,
 )
 from translator.packet.icmp import is_echo
@@ -58,7 +67,7 @@ from translator.verdict import Verdict
 
 # LIMITS
 EXTENSION_HEADERS = 8
-LARGEST = 65535  # IPv4 total length; IPv6 payload length
+LARGEST_PACKET = 65535  # IPv4 total length; IPv6 payload length
 QUOTED_TRANSPORT = 8  # octets of a quoted transport header that are always there (RFC 792)
 
 
@@ -82,12 +91,15 @@ class View(NamedTuple):
     fragment_offset: int  # in octets
     more_fragments: int
     source_route: int  # offset in the packet of what says that a source route has not expired, or 0
+    src: TransportAddress  # without ports
+    dst: TransportAddress
 
 
 @jit()
 def refused(verdict, family, l3):
-    """A view of a packet that is not to be looked at further."""
-    return View(verdict, family, l3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+    """A view of a packet that is not looked at further."""
+    nowhere = address4(0, 0)
+    return View(verdict, family, l3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, nowhere, nowhere)
 
 
 @hot()
@@ -106,7 +118,7 @@ def parse(p, at, end):
     return view if verdict == Verdict.CONTINUE else refused(verdict, view.family, at)
 
 
-@jit()
+@rare()
 def parse_quoted(p, error):
     """The view of the packet quoted in an ICMP error of the same family, or why that cannot be translated."""
     at, end, family = error.l4 + ICMP_HEADER, extension_of(p, error), error.family
@@ -128,7 +140,8 @@ def parse_quoted(p, error):
 
 @jit()
 def has_sound_checksum(p, view):
-    """Whether the checksum of an ICMP message is right; it will be computed anew, which must not heal a broken one."""
+    """Whether the checksum of an ICMP message is right; it will be computed again, which must not
+    turn a wrong one into a right one."""
     total = sum_octets(p, view.l4, view.end)
     if view.family == 6:
         total += sum_octets(p, view.l3 + IPV6_SOURCE_AT, view.l3 + IPV6_HEADER) + view.payload + ICMPV6
@@ -166,7 +179,7 @@ def parse_ipv4(p, at, end, quoted):
         payload=length - header,
         protocol=protocol,
         transport=transport_of(4, protocol),
-        traffic_class=u8(p, at + 1),
+        traffic_class=u8(p, at + IPV4_TOS_AT),
         hop_limit=u8(p, at + IPV4_TTL_AT),
         identification=u16(p, at + IPV4_IDENTIFICATION_AT),
         dont_fragment=dont_fragment,
@@ -174,6 +187,8 @@ def parse_ipv4(p, at, end, quoted):
         fragment_offset=(flags & FRAGMENT_OFFSET) * 8,
         more_fragments=more_fragments,
         source_route=source_route_option(p, at, at + header),
+        src=address4(u32(p, at + IPV4_SOURCE_AT), 0),
+        dst=address4(u32(p, at + IPV4_DESTINATION_AT), 0),
     )
 
 
@@ -208,7 +223,7 @@ class Chain(NamedTuple):
     source_route: int
 
 
-@jit()
+@rare()
 def follow_extensions(p, at, limit, protocol):
     """RFC 8200 section 4: the headers a translator skips (RFC 7915 section 5.1), in the packet [at, limit).
 
@@ -245,8 +260,6 @@ def parse_ipv6(p, at, end, quoted):
     if end - at < IPV6_HEADER:
         return refused(Verdict.TRUNCATED, 6, at)
     length = u16(p, at + IPV6_LENGTH_AT)
-    if length == 0 and not quoted:
-        return refused(Verdict.BAD_LENGTH, 6, at)
     if not quoted and end - at < IPV6_HEADER + length:
         return refused(Verdict.TRUNCATED, 6, at)
     limit = min(end, at + IPV6_HEADER + length)
@@ -256,6 +269,8 @@ def parse_ipv6(p, at, end, quoted):
         chain = follow_extensions(p, at, limit, protocol)
         if chain.verdict != Verdict.CONTINUE:
             return refused(chain.verdict, 6, at)
+        if not quoted and (chain.fragment_offset > 0 or chain.more_fragments) and is_passed_on(chain.protocol):
+            return refused(Verdict.EXTENSION_HEADERS, 6, at)  # RFC 7915 section 5.1.1
     return View(
         verdict=Verdict.CONTINUE,
         family=6,
@@ -273,13 +288,27 @@ def parse_ipv6(p, at, end, quoted):
         fragment_offset=chain.fragment_offset,
         more_fragments=chain.more_fragments,
         source_route=chain.source_route,
+        src=address_at(p, at + IPV6_SOURCE_AT),
+        dst=address_at(p, at + IPV6_DESTINATION_AT),
     )
+
+
+@hot()
+def address_at(p, at):
+    """The 16 octets at `at` as an IPv6 address."""
+    return address6(u64(p, at), u64(p, at + 8), 0)
 
 
 @jit()
 def is_extension(protocol):
     """Whether a Next Header value names an extension header that is skipped."""
     return protocol == HOP_BY_HOP or protocol == ROUTING or protocol == FRAGMENT or protocol == DESTINATION_OPTIONS
+
+
+@jit()
+def is_passed_on(protocol):
+    """Whether a Next Header value names an extension header, other than ESP, that passes like a transport protocol."""
+    return protocol == AUTHENTICATION or protocol == MOBILITY or protocol == HOST_IDENTITY or protocol == SHIM6
 
 
 @jit()
@@ -290,7 +319,7 @@ def is_foreign(view):
         return False
     if protocol == ICMP or protocol == ICMPV6 or protocol == IGMP:
         return True
-    return protocol == NO_NEXT_HEADER or is_extension(protocol)
+    return is_extension(protocol)
 
 
 @jit()
@@ -306,7 +335,7 @@ def check_transport(p, view):
     size = view.end - view.l4
     if view.fragment_offset > 0:
         # RFC 791 section 3.2, RFC 8200 section 4.5: no datagram is longer.
-        largest = LARGEST - (IPV4_HEADER if view.family == 4 else 0)
+        largest = LARGEST_PACKET - (IPV4_HEADER if view.family == 4 else 0)
         return Verdict.CONTINUE if 0 < size <= largest - view.fragment_offset else Verdict.BAD_LENGTH
     if view.transport == TCP:
         if size < TCP_HEADER:

@@ -5,7 +5,7 @@ Three movements: uncover the old pseudo-header, replace the fields, cover with t
 recomputed where it can be updated, so a packet that arrived damaged leaves damaged.
 """
 
-from translator.compile import hot, jit
+from translator.jit.compile import hot, rare
 from translator.packet.checksum import checksum, replace, replace_partial, sum_octets, sum_word
 from translator.packet.fields import (
     ICMP,
@@ -34,38 +34,38 @@ def pseudo_header(t, length):
     """
     if t.protocol == ICMP and t.family == 4:
         return 0
-    total = sum_word(t.src_hi) + sum_word(t.src_lo) + sum_word(t.dst_hi) + sum_word(t.dst_lo)
+    total = sum_word(t.src.hi) + sum_word(t.src.lo) + sum_word(t.dst.hi) + sum_word(t.dst.lo)
     return total + sum_word(length) + ICMPV6 if t.protocol == ICMP else total
 
 
 @hot()
-def rewrite(p, at, end, length, incoming, outgoing, partial):
-    """Turn the transport header at `at` of a packet of tuple `incoming` into that of `outgoing`.
+def rewrite(p, view, end, incoming, outgoing, partial):
+    """Turn the transport header of a packet of tuple `incoming` into that of `outgoing`.
 
-    `length`: octets of transport header and payload, for the ICMPv6 pseudo-header. `end`: where the octets end; a
-    quoted packet may end before its checksum. `partial`: the checksum field holds only the pseudo-header sum (virtio
-    NEEDS_CSUM).
+    `end`: where its octets end; a quoted packet may end before its checksum. `partial`: the checksum field holds only
+    the pseudo-header sum (virtio NEEDS_CSUM).
     """
     if is_other(incoming):
         return
-    uncovered, covered = pseudo_header(incoming, length), pseudo_header(outgoing, length)
+    at = view.l4
+    uncovered, covered = pseudo_header(incoming, view.payload), pseudo_header(outgoing, view.payload)
     if incoming.protocol == ICMP:
         word = u16(p, at)
         new_word = echo_type(word >> 8, outgoing.family) << 8 | word & 0xFF
-        identifier, new_identifier = u16(p, at + ICMP_IDENTIFIER_AT), outgoing.src_port | outgoing.dst_port
+        identifier, new_identifier = u16(p, at + ICMP_IDENTIFIER_AT), outgoing.src.port | outgoing.dst.port
         put_u16(p, at, new_word)
         put_u16(p, at + ICMP_IDENTIFIER_AT, new_identifier)
         uncovered, covered = uncovered + word + identifier, covered + new_word + new_identifier
         checksum_at = at + ICMP_CHECKSUM_AT
     else:
-        put_u16(p, at, outgoing.src_port)
-        put_u16(p, at + 2, outgoing.dst_port)
+        put_u16(p, at, outgoing.src.port)
+        put_u16(p, at + 2, outgoing.dst.port)
         checksum_at = at + (TCP_CHECKSUM_AT if incoming.protocol == TCP else UDP_CHECKSUM_AT)
         if partial:
             put_u16(p, checksum_at, replace_partial(u16(p, checksum_at), uncovered, covered))
             return
-        uncovered += incoming.src_port + incoming.dst_port
-        covered += outgoing.src_port + outgoing.dst_port
+        uncovered += incoming.src.port + incoming.dst.port
+        covered += outgoing.src.port + outgoing.dst.port
     if checksum_at + 2 > end:
         return
     field = u16(p, checksum_at)
@@ -85,9 +85,9 @@ def zero_checksum(settings, p, view):
     return zero_checksum_of(settings, u16(p, view.l4 + 2))
 
 
-@jit()
+@rare()
 def zero_checksum_of(settings, dst_port):
-    """CALCULATE, DROP or FORWARD: what the operator wished for a destination port."""
+    """CALCULATE, DROP or FORWARD: what is configured for a destination port."""
     ports = settings.zero_udp_checksum_ports
     for i in range(len(ports)):
         if ports[i, 0] <= dst_port <= ports[i, 1]:
@@ -95,7 +95,7 @@ def zero_checksum_of(settings, dst_port):
     return settings.zero_udp_checksum
 
 
-@jit()
+@rare()
 def calculate_udp(p, at, outgoing, partial):
     """Give a UDP header without checksum one (RFC 7915 section 4.5); its ports are the new ones already."""
     length = u16(p, at + UDP_LENGTH_AT)
@@ -107,7 +107,7 @@ def calculate_udp(p, at, outgoing, partial):
     put_u16(p, at + UDP_CHECKSUM_AT, field if field != 0 else 0xFFFF)
 
 
-@jit()
+@rare()
 def complete(p, start, end, checksum_at):
     """Do what NEEDS_CSUM left undone: sum [start, end) with the pseudo-header sum that lies in the field."""
     field = checksum(sum_octets(p, start, end))

@@ -1,19 +1,19 @@
 """virtio_net_hdr as a TUN device with IFF_VNET_HDR puts it before each packet (virtio 1.2 section 5.1.6).
 
-NEEDS_CSUM: the transport checksum field holds the uncomplemented pseudo-header sum, and somebody later sums the rest.
-GSO: one super-frame stands for many segments of `gso_size` octets of payload. A translator keeps both promises and only
-moves them.
+NEEDS_CSUM: the transport checksum field holds the uncomplemented pseudo-header sum, and the kernel or the device adds
+the sum of the data later. GSO: one super-frame stands for many segments of `gso_size` octets of payload. A translator
+keeps both promises and only moves them.
 """
 
 from typing import NamedTuple
 
-from translator.compile import jit
+from translator.jit.compile import jit
 from translator.packet.fields import le16, put_le16, put_u8, u8
 
 #   | flags | gso_type | hdr_len (2) | gso_size (2) | csum_start (2) | csum_offset (2) |
-VNET_HEADER = 10
-NEEDS_CSUM, DATA_VALID = 1, 2
-GSO_NONE, GSO_TCPV4, GSO_UDP_FRAGMENTS, GSO_TCPV6, GSO_UDP, GSO_ECN = 0, 1, 3, 4, 5, 0x80
+VNET_HEADER = 10  # octets; with 12 there is a count of merged buffers, which TUN devices do not use
+NEEDS_CSUM = 1
+GSO_NONE, GSO_TCPV4, GSO_TCPV6, GSO_UDP, GSO_ECN = 0, 1, 4, 5, 0x80
 
 
 class Offload(NamedTuple):
@@ -34,21 +34,21 @@ def decode(p, at):
 
 
 @jit()
-def encode(p, at, flags, gso_type, hdr_len, gso_size, csum_start, csum_offset):
-    """Write the virtio_net_hdr in front of the packet at `at`."""
+def encode(p, at, offload, hdr_len):
+    """Write the virtio_net_hdr in front of the packet at `at`, whose headers take `hdr_len` octets."""
     at -= VNET_HEADER
-    put_u8(p, at, flags)
-    put_u8(p, at + 1, gso_type)
+    put_u8(p, at, offload.flags)
+    put_u8(p, at + 1, offload.gso_type)
     put_le16(p, at + 2, hdr_len)
-    put_le16(p, at + 4, gso_size)
-    put_le16(p, at + 6, csum_start)
-    put_le16(p, at + 8, csum_offset)
+    put_le16(p, at + 4, offload.gso_size)
+    put_le16(p, at + 6, offload.csum_start)
+    put_le16(p, at + 8, offload.csum_offset)
 
 
 @jit()
 def clear(p, at):
     """No offload: the packet at `at` is complete."""
-    encode(p, at, 0, GSO_NONE, 0, 0, 0, 0)
+    encode(p, at, Offload(0, GSO_NONE, 0, 0, 0), 0)
 
 
 @jit()

@@ -1,4 +1,8 @@
-"""The stateful half (RFC 6146): tuples, filtering, BIB, sessions, TCP states, lifetimes, pool4.
+"""Stateful NAT64 (RFC 6146): BIB, sessions, TCP states, pool4.
 
-`filtering.filter_and_update` is the entrance; everything it does happens under the tables' one lock.
+`filtering` is the entry point; all it does happens while the lock of the tables is held. `bib`, `sessions` and `hosts`
+are the tables it works on; `subscribers` and `port_shares` say what each may have of what all share. `pool4` allocates
+addresses and ports, `other_protocols` addresses for protocols without ports; where there is no port, `displacement`
+takes one of those that are `unanswered`. `tcp_state` is the state machine, `windows` checks TCP resets,
+`simultaneous_open` keeps SYNs.
 """

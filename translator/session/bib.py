@@ -1,92 +1,129 @@
 """The Binding Information Bases (RFC 6146 section 3.1): host6 transport address <-> mapped4 transport address, per
 protocol.
 
-A BIB entry lives as long as it has sessions, a static one (`[[forward]]`) for ever.
+A BIB entry lives as long as it has sessions, a static one (`[[forward]]`) until the daemon stops.
 """
 
-from translator.compile import int64, jit
-from translator.hashing import find_candidate, hash3, insert, record_at, remove
-from translator.session.hosts import find_or_create_host, release_host
-from translator.session.pool4 import mark, release_port
-from translator.session.slots import give_back, take
-from translator.tables import BIBS, NONE
+from translator.jit.compile import int64, jit, rare
+from translator.packet.addresses import address4, address6
+from translator.session.hosts import count_bib, find_or_create_host, release_host
+from translator.session.pool4 import mark, release_port, slot_of
+from translator.session.port_shares import return_port, take_port
+from translator.session.unanswered import review
+from translator.tables.hashing import find_candidate, hash2, hash3, insert, record_at, remove
+from translator.tables.layout import NONE
+from translator.tables.slots import give_back, take
+from translator.tables.tables import BIBS
 from translator.verdict import Event
 
 
 @jit()
-def hash6(settings, protocol, hi, lo, port):
+def bib_hash6(gateway, protocol, host6):
     """Keyed hash of a host6 transport address."""
-    return hash3(settings.secret, hi, lo, int64(protocol) << 16 | port)
+    return hash3(gateway.settings.secret, host6.hi, host6.lo, int64(protocol) << 16 | host6.port)
 
 
 @jit()
-def hash4(settings, protocol, mapped4, port):
+def bib_hash4(gateway, protocol, mapped4):
     """Keyed hash of a mapped4 transport address."""
-    return hash3(settings.secret, mapped4, int64(protocol) << 16 | port, 0)
+    return hash2(gateway.settings.secret, mapped4.lo, int64(protocol) << 16 | mapped4.port)
 
 
 @jit()
-def find_bib6(settings, tables, protocol, hi, lo, port):
+def host6_of(row):
+    """The host6 transport address of a BIB entry or session."""
+    return address6(row.host6_hi, row.host6_lo, row.host6_port)
+
+
+@jit()
+def mapped4_of(row):
+    """The mapped4 transport address of a BIB entry, session or held SYN."""
+    return address4(row.mapped4, row.mapped4_port)
+
+
+@jit()
+def find_bib6(gateway, protocol, host6):
     """The BIB entry of a host6 transport address, or NONE."""
-    hashed = hash6(settings, protocol, hi, lo, port)
+    tables, hashed = gateway.tables, bib_hash6(gateway, protocol, host6)
     at = find_candidate(tables.bibs6, hashed, hashed)
     while at != NONE:
         bib = record_at(tables.bibs6, at)
         row = tables.bibs[bib]
-        if row.host6_lo == lo and row.host6_hi == hi and row.host6_port == port and row.protocol == protocol:
+        is_host6 = row.host6_lo == host6.lo and row.host6_hi == host6.hi and row.host6_port == host6.port
+        if is_host6 and row.protocol == protocol:
             return bib
         at = find_candidate(tables.bibs6, hashed, at + 1)
     return NONE
 
 
 @jit()
-def find_bib4(settings, tables, protocol, mapped4, port):
+def find_bib4(gateway, protocol, mapped4):
     """The BIB entry of a mapped4 transport address, or NONE."""
-    hashed = hash4(settings, protocol, mapped4, port)
+    tables, hashed = gateway.tables, bib_hash4(gateway, protocol, mapped4)
     at = find_candidate(tables.bibs4, hashed, hashed)
     while at != NONE:
         bib = record_at(tables.bibs4, at)
         row = tables.bibs[bib]
-        if row.mapped4 == mapped4 and row.mapped4_port == port and row.protocol == protocol:
+        if row.mapped4 == mapped4.lo and row.mapped4_port == mapped4.port and row.protocol == protocol:
             return bib
         at = find_candidate(tables.bibs4, hashed, at + 1)
     return NONE
 
 
-@jit()
-def create_bib(settings, tables, protocol, hi, lo, port, mapped4, mapped4_port, slot, static):
+@rare()
+def create_bib(gateway, protocol, host6, mapped4, slot, static):
     """A new BIB entry, or NONE when the table is full. `slot` is the pool bitmap of the port, NONE outside pool4
     and where there are no ports."""
+    tables = gateway.tables
     bib = take(tables, BIBS, len(tables.bibs))
     if bib == NONE:
         return bib
-    host = find_or_create_host(settings, tables, hi, lo)
+    host = find_or_create_host(gateway, host6)
     tables.hosts[host].bibs += 1
+    if static == 0:
+        count_bib(tables.hosts[host], protocol, 1)
     row = tables.bibs[bib]
-    row.host6_hi, row.host6_lo, row.host6_port = hi, lo, port
-    row.mapped4, row.mapped4_port, row.slot = mapped4, mapped4_port, slot
-    row.host, row.sessions, row.first_session = host, 0, NONE
-    row.protocol, row.static, row.live = protocol, static, 1
-    insert(tables.bibs6, hash6(settings, protocol, hi, lo, port), bib)
-    insert(tables.bibs4, hash4(settings, protocol, mapped4, mapped4_port), bib)
+    row.host6_hi, row.host6_lo, row.host6_port = host6.hi, host6.lo, host6.port
+    row.mapped4, row.mapped4_port, row.slot, row.use = mapped4.lo, mapped4.port, slot, NONE
+    row.host, row.sessions, row.inbound, row.first_session = host, 0, 0, NONE
+    row.protocol, row.static, row.answered, row.live = protocol, static, 0, 1
+    insert(tables.bibs6, bib_hash6(gateway, protocol, host6), bib)
+    insert(tables.bibs4, bib_hash4(gateway, protocol, mapped4), bib)
     if slot != NONE:
-        mark(tables, slot, mapped4_port, True)
+        mark(tables, slot, mapped4.port, True)
+        if static == 0:
+            row.use = take_port(gateway, tables.hosts[host].subscriber, slot)
+            review(tables, bib)
     tables.events[Event.BIB_CREATED] += 1
     return bib
 
 
 @jit()
-def release_bib(settings, tables, bib, ended):
+def create_static_bibs(gateway, rows):
+    """The BIB entries of STATIC_BIB rows, in tables that have room for them."""
+    for i in range(len(rows)):
+        row = rows[i]
+        slot = slot_of(row.pool_row, row.protocol) if row.pool_row != NONE else int64(NONE)
+        for k in range(row.count):
+            host6 = address6(row.host6_hi, row.host6_lo, row.host6_port + k)
+            create_bib(gateway, row.protocol, host6, address4(row.mapped4, row.mapped4_port + k), slot, 1)
+
+
+@rare()
+def release_bib(gateway, bib, ended):
     """End a dynamic BIB entry once its last session is gone, which was over at `ended`."""
-    row = tables.bibs[bib]
+    tables, row = gateway.tables, gateway.tables.bibs[bib]
     if row.sessions > 0 or row.static != 0:
         return
-    remove(tables.bibs6, hash6(settings, row.protocol, row.host6_hi, row.host6_lo, row.host6_port), bib)
-    remove(tables.bibs4, hash4(settings, row.protocol, row.mapped4, row.mapped4_port), bib)
-    if row.slot != NONE:
-        release_port(settings, tables, row.protocol, row.slot, row.mapped4_port, ended)
+    remove(tables.bibs6, bib_hash6(gateway, row.protocol, host6_of(row)), bib)
+    remove(tables.bibs4, bib_hash4(gateway, row.protocol, mapped4_of(row)), bib)
     row.live = 0
+    if row.slot != NONE:
+        review(tables, bib)
+        release_port(gateway, row.protocol, row.slot, row.mapped4_port, ended)
+        return_port(gateway, row.use)
     give_back(tables, BIBS, bib)
     tables.hosts[row.host].bibs -= 1
-    release_host(settings, tables, row.host)
+    count_bib(tables.hosts[row.host], row.protocol, -1)
+    release_host(gateway, row.host)
     tables.events[Event.BIB_ENDED] += 1

@@ -4,52 +4,57 @@ One function for each family a packet comes in; UDP, TCP and ICMP queries differ
 open a session (3.5.2.2), and whether an identifier has a peer's port (3.5.3: it has none, so it is 0).
 """
 
-from translator.compile import hot, int64, jit
+from translator.jit.compile import hot, int64, jit, rare
+from translator.packet.addresses import address4
 from translator.packet.fields import TCP
 from translator.packet.tuples import is_other, tuple_of
-from translator.session.bib import create_bib, find_bib4, find_bib6
-from translator.session.hosts import find_host, host_hash
-from translator.session.others import allocate_address
-from translator.session.pool4 import allocate, find_row, slot_of
+from translator.session.bib import create_bib, find_bib4, find_bib6, host6_of, mapped4_of
+from translator.session.displacement import displace
+from translator.session.hosts import find_host, may_open, opened, ports_of
+from translator.session.other_protocols import allocate_address
+from translator.session.pool4 import AT_SHARE, allocate, is_paired_full, slot_of
 from translator.session.sessions import create_session, find_session4, find_session6, living_bib, touch
-from translator.session.slots import in_use
-from translator.session.tcp_state import Event, State
-from translator.session.waiting import find_other_half, forget
+from translator.session.simultaneous_open import drop_held
+from translator.session.subscribers import free_sessions, may_open_inbound, may_open_session
+from translator.session.tcp_state import State, TcpEvent
+from translator.session.unanswered import answer
 from translator.static.addresses import may_reach
-from translator.static.rfc6052 import to_pool6
-from translator.tables import NONE, SESSIONS
-from translator.verdict import Verdict
+from translator.static.rfc6052 import from_pool6, to_pool6
+from translator.tables.layout import NONE
+from translator.verdict import Ask, Event, Verdict
 
 # LIMITS
 ADF_WALK = 1024  # sessions of a BIB entry that are searched for a known peer, newest first
 
 
 @hot()
-def filter_and_update(settings, tables, now, t, host4, event, is_error):
-    """The verdict (CONTINUE or why not) and the outgoing tuple of an incoming one.
+def filter_and_update(gateway, now, t, event, is_error):
+    """(verdict, whom to ask, outgoing tuple) of an incoming tuple: CONTINUE, or why it goes nowhere.
 
-    `host4` is the IPv4 address in an IPv6 destination; `event` the TCP event; an ICMP error looks up but changes
-    nothing.
+    `event` is the TCP event; an ICMP error looks up but changes nothing.
     """
     if t.family == 6:
-        return from_ipv6(settings, tables, now, t, host4, event, is_error)
-    return from_ipv4(settings, tables, now, t, event, is_error)
+        verdict, outgoing = from_ipv6(gateway, now, t, event, is_error)
+        return verdict, Ask.NOBODY, outgoing
+    return from_ipv4(gateway, now, t, event, is_error)
 
 
 @hot()
-def from_ipv6(settings, tables, now, t, host4, event, is_error):
+def from_ipv6(gateway, now, t, event, is_error):
     """Sections 3.5.1, 3.5.2, 3.5.3 for a packet from a host6; the outgoing tuple is mapped4 -> host4."""
-    session = find_session6(settings, tables, now, t, host4)
+    tables, host4 = gateway.tables, from_pool6(gateway, t.dst)
+    session = find_session6(gateway, now, t, host4)
     if session != NONE:
         if not is_error:
-            touch(settings, tables, now, session, event)
+            touch(gateway, now, session, event)
         return Verdict.CONTINUE, towards_host4(t, tables.sessions[session], host4)
-    bib = find_bib6(settings, tables, t.protocol, t.src_hi, t.src_lo, t.src_port)
-    bib = living_bib(settings, tables, now, bib)
-    if is_error or (t.protocol == TCP and event != Event.V6_SYN):
-        verdict = may_reach(settings, host4, True) if bib != NONE else Verdict.NO_SESSION
+    bib = living_bib(gateway, now, find_bib6(gateway, t.protocol, t.src))
+    if is_error or (t.protocol == TCP and event != TcpEvent.V6_SYN):
+        verdict = may_reach(gateway, host4, True) if bib != NONE else Verdict.NO_SESSION
     else:
-        verdict, bib = open_from_ipv6(settings, tables, now, t, host4, bib)
+        verdict, bib = open_from_ipv6(gateway, now, t, host4, bib)
+        if verdict == Verdict.CONTINUE and event == TcpEvent.V6_SYN:
+            drop_held(gateway, mapped4_of(tables.bibs[bib]), host4)
     if verdict != Verdict.CONTINUE:
         return verdict, t
     return Verdict.CONTINUE, towards_host4(t, tables.bibs[bib], host4)
@@ -57,64 +62,83 @@ def from_ipv6(settings, tables, now, t, host4, event, is_error):
 
 @hot()
 def towards_host4(t, row, host4):
-    """Section 3.6.1: the outgoing tuple of a packet from IPv6, from the mapped4 of a session or BIB entry."""
-    return tuple_of(4, t.protocol, 0, row.mapped4, row.mapped4_port, 0, host4, t.dst_port)
+    """Section 3.6.1: the outgoing tuple of a packet from IPv6, from the mapped4 of a session or BIB entry.
+
+    An ICMP identifier has no peer's port: it stands in the source.
+    """
+    return tuple_of(4, t.protocol, mapped4_of(row), host4)
 
 
-@jit()
-def open_from_ipv6(settings, tables, now, t, host4, bib):
+@rare()
+def open_from_ipv6(gateway, now, t, host4, bib):
     """A new session of a host6, with a new BIB entry if it has none; a verdict that objects leaves nothing behind.
 
-    There are as many BIB entries and hosts as sessions, so room for a session is room for all three.
+    There are as many BIB entries, hosts and subscribers as sessions, so room for a session is room for all four. A
+    static mapping needs none: where none may be opened, the packet passes without.
     """
-    verdict = may_reach(settings, host4, True)
-    host = find_host(tables, host_hash(settings, t.src_hi, t.src_lo), t.src_hi, t.src_lo)
-    syn = int64(NONE)
-    if verdict == Verdict.CONTINUE:
-        verdict = room_for_session(settings, tables, host)
-    if verdict == Verdict.CONTINUE and t.protocol == TCP:
-        syn = find_other_half(settings, tables, now, t, host4, bib)
+    tables, host = gateway.tables, find_host(gateway, t.src)
+    verdict, static = may_reach(gateway, host4, True), bib != NONE and tables.bibs[bib].static != 0
+    if verdict == Verdict.CONTINUE and static and not may_open_inbound(tables, bib):
+        return pass_unpinned(tables), bib
+    if verdict == Verdict.CONTINUE and not static:
+        verdict = room_for_session(gateway, now, t, host)
     if verdict == Verdict.CONTINUE and bib == NONE:
-        verdict, bib = open_bib(settings, tables, now, t, host4, host, syn)
+        verdict, bib = open_bib(gateway, now, t, host4, host)
     if verdict == Verdict.CONTINUE:
-        state = State.V6_INIT if t.protocol == TCP else State.NONE
-        if syn != NONE:  # section 3.5.2.2: V4_INIT, and the V6 SYN establishes
-            state = State.ESTABLISHED
-            forget(tables, syn)
-        create_session(settings, tables, now, bib, host4, t.dst_port, state)
+        create_session(gateway, now, bib, host4, State.V6_INIT, 1 if static else 0)
+        if not static:
+            opened(gateway, tables.bibs[bib].host, now)
     return verdict, bib
 
 
 @jit()
-def room_for_session(settings, tables, host):
-    """CONTINUE, or which limit stands against one more session of a host (NONE: a host without any)."""
-    if settings.per_host_sessions > 0 and host != NONE and tables.hosts[host].sessions >= settings.per_host_sessions:
-        return Verdict.HOST_SESSIONS
-    return Verdict.CONTINUE if in_use(tables, SESSIONS) < len(tables.sessions) else Verdict.SESSION_TABLE_FULL
+def paired_with(tables, host):
+    """The pool address that a host is paired with, 0 for none (NONE: a host without any)."""
+    return tables.hosts[host].mapped4 if host != NONE else int64(0)
 
 
 @jit()
-def open_bib(settings, tables, now, t, host4, host, syn):
-    """Section 3.5.1.1 and 3.5.2.3: a BIB entry for a host6 that has none; with the mapped4 that a SYN is waiting for,
-    unless `syn` is NONE."""
-    paired4 = 0
-    if host != NONE:
-        paired4 = tables.hosts[host].mapped4
-        if settings.per_host_ports > 0 and tables.hosts[host].bibs >= settings.per_host_ports:
-            return Verdict.HOST_PORTS, NONE
+def room_for_session(gateway, now, t, host):
+    """CONTINUE, or which limit stands against one more session of the source of an IPv6 tuple, the host with this
+    record (NONE: it has none)."""
+    tables, most = gateway.tables, gateway.settings.per_host_sessions
+    if most > 0 and host != NONE and tables.hosts[host].sessions >= most:
+        return Verdict.HOST_SESSIONS
+    if free_sessions(tables) == 0:
+        return Verdict.SESSION_TABLE_FULL
+    if not may_open_session(gateway, host, t.src):
+        return Verdict.SUBSCRIBER_SESSIONS
+    return Verdict.CONTINUE if may_open(gateway, host, now) else Verdict.HOST_RATE
+
+
+@jit()
+def pass_unpinned(tables):
+    """A packet of a mapping is translated without a session: endpoint-independent filtering has no use for one."""
+    tables.events[Event.UNPINNED] += 1
+    return Verdict.CONTINUE
+
+
+@jit()
+def open_bib(gateway, now, t, host4, host):
+    """Section 3.5.1.1 and 3.5.2.3: (verdict, BIB entry) for a host6 that has none."""
+    settings, tables, paired4 = gateway.settings, gateway.tables, paired_with(gateway.tables, host)
+    most = settings.per_host_ports
+    if most > 0 and host != NONE and ports_of(tables.hosts[host], t.protocol) >= most:
+        return Verdict.HOST_PORTS, NONE
     if is_other(t):
-        pool_row, port = allocate_address(settings, tables, now, t, paired4)
-    elif syn == NONE:
-        pool_row, port = allocate(settings, tables, now, t, host4, paired4)
+        pool_row, port = allocate_address(gateway, now, t, paired4)
     else:
-        port = int64(tables.syns[syn].mapped4_port)
-        pool_row = find_row(settings, t, tables.syns[syn].mapped4, port)
+        pool_row, port = allocate(gateway, now, t, host4, paired4, host)
+        if pool_row != NONE and port < 0:
+            pool_row, port = displace(gateway, t, paired4, host, pool_row, port)
     if pool_row == NONE:
         return Verdict.NO_POOL4, NONE
+    if port == AT_SHARE:
+        return Verdict.SUBSCRIBER_PORTS, NONE
     if port == NONE:
-        return Verdict.POOL4_EXHAUSTED, NONE
+        return Verdict.PAIRED_FULL if is_paired_full(gateway, t, paired4) else Verdict.POOL4_EXHAUSTED, NONE
     mapped4, slot = settings.pool[pool_row].address, NONE if is_other(t) else slot_of(pool_row, t.protocol)
-    bib = create_bib(settings, tables, t.protocol, t.src_hi, t.src_lo, t.src_port, mapped4, port, slot, 0)
+    bib = create_bib(gateway, t.protocol, t.src, address4(mapped4, port), slot, 0)
     owner = tables.hosts[tables.bibs[bib].host]
     if owner.mapped4 == 0:
         owner.mapped4 = mapped4
@@ -122,42 +146,61 @@ def open_bib(settings, tables, now, t, host4, host, syn):
 
 
 @hot()
-def from_ipv4(settings, tables, now, t, event, is_error):
+def from_ipv4(gateway, now, t, event, is_error):
     """Sections 3.5.1, 3.5.2, 3.5.3 for a packet from a host4; the outgoing tuple is pool6 + host4 -> host6."""
-    session = find_session4(settings, tables, now, t)
+    tables, session = gateway.tables, find_session4(gateway, now, t)
     if session != NONE:
         if not is_error:
-            touch(settings, tables, now, session, event)
-        return Verdict.CONTINUE, towards_host6(settings, t, tables.sessions[session])
-    bib = living_bib(settings, tables, now, find_bib4(settings, tables, t.protocol, t.dst_lo, t.dst_port))
+            touch(gateway, now, session, event)
+        return Verdict.CONTINUE, Ask.NOBODY, towards_host6(gateway, t, tables.sessions[session])
+    bib = living_bib(gateway, now, find_bib4(gateway, t.protocol, t.dst))
     if bib == NONE:
-        # Section 3.5.2.2: a SYN that nobody expects is not answered at once, or simultaneous open would fail
-        # (RFC 5382 REQ-4).
-        return Verdict.NO_SESSION if is_error or t.protocol == TCP else Verdict.NO_BIB_ENTRY, t
-    verdict = may_reach(settings, t.src_lo, True)
+        return nobody_there(t, event, is_error)
+    verdict, ask = may_reach(gateway, t.src, True), Ask.NOBODY
     if verdict == Verdict.CONTINUE and not is_error:
-        verdict = open_from_ipv4(settings, tables, now, t, bib, event)
-    return verdict, towards_host6(settings, t, tables.bibs[bib])
+        verdict = open_from_ipv4(gateway, now, t, bib, event)
+        if verdict == Verdict.FILTERED_ADF and event == TcpEvent.V4_SYN:
+            ask = Ask.HELD_SYNS
+        if verdict == Verdict.CONTINUE:
+            answer(tables, bib)
+        if verdict == Verdict.CONTINUE and event == TcpEvent.V4_SYN:
+            drop_held(gateway, t.dst, t.src)
+    return verdict, ask, towards_host6(gateway, t, tables.bibs[bib])
 
 
 @jit()
-def open_from_ipv4(settings, tables, now, t, bib, event):
+def nobody_there(t, event, is_error):
+    """The end of a packet from IPv4 to a transport address that no host behind us has.
+
+    Section 3.5.2.2: a SYN is not answered at once, or simultaneous open would fail (RFC 5382 REQ-4).
+    """
+    if t.protocol != TCP:
+        return Verdict.NO_SESSION if is_error else Verdict.NO_BIB_ENTRY, Ask.NOBODY, t
+    return Verdict.NO_SESSION, Ask.HELD_SYNS if event == TcpEvent.V4_SYN and not is_error else Ask.NOBODY, t
+
+
+@rare()
+def open_from_ipv4(gateway, now, t, bib, event):
     """A session opened by a host4, where the filters allow it. A TCP segment without SYN passes but opens none.
 
-    drop_inbound_tcp spares the static entries: whoever wrote a [[forward]] wants its connections.
+    Where no more may be opened from outside, a packet passes without one, for the mapping says all there is to say. A
+    SYN to a dynamic mapping is refused: its answer would open a session on the account of the host6.
+    drop_inbound_tcp does not apply to static entries: a [[forward]] is there to be connected to.
     """
-    opens = t.protocol != TCP or event == Event.V4_SYN
+    settings, tables = gateway.settings, gateway.tables
+    opens = t.protocol != TCP or event == TcpEvent.V4_SYN
     if t.protocol == TCP and opens and settings.drop_inbound_tcp and tables.bibs[bib].static == 0:
         return Verdict.FILTERED_INBOUND_TCP
-    if settings.address_dependent and not knows_peer(tables, bib, t.src_lo):
+    if settings.address_dependent and not knows_peer(tables, bib, t.src):
         return Verdict.FILTERED_ADF
     if not opens:
         return Verdict.CONTINUE
-    verdict = room_for_session(settings, tables, tables.bibs[bib].host)
-    if verdict == Verdict.CONTINUE:
-        state = State.V4_INIT if t.protocol == TCP else State.NONE
-        create_session(settings, tables, now, bib, t.src_lo, t.src_port, state)
-    return verdict
+    if may_open_inbound(tables, bib):
+        create_session(gateway, now, bib, t.src, State.V4_INIT, 1)
+        return Verdict.CONTINUE
+    if t.protocol != TCP or tables.bibs[bib].static != 0:
+        return pass_unpinned(tables)
+    return Verdict.INBOUND_SESSIONS if free_sessions(tables) > 0 else Verdict.SESSION_TABLE_FULL
 
 
 @jit()
@@ -167,14 +210,13 @@ def knows_peer(tables, bib, host4):
     for _ in range(ADF_WALK):
         if session == NONE:
             return False
-        if tables.sessions[session].host4 == host4:
+        if tables.sessions[session].host4 == host4.lo:
             return True
         session = tables.links[session].next
     return False
 
 
 @hot()
-def towards_host6(settings, t, row):
+def towards_host6(gateway, t, row):
     """Section 3.6.2: the outgoing tuple of a packet from IPv4, to the host6 of a session or BIB entry."""
-    src_hi, src_lo = to_pool6(settings, t.src_lo)
-    return tuple_of(6, t.protocol, src_hi, src_lo, t.src_port, row.host6_hi, row.host6_lo, row.host6_port)
+    return tuple_of(6, t.protocol, to_pool6(gateway, t.src), host6_of(row))

@@ -1,77 +1,86 @@
 """The session tables (RFC 6146 section 3.1), and the one place that opens, touches and ends a session."""
 
-from translator.compile import hot, int64, jit
-from translator.hashing import find_candidate, hash3, insert, record_at, remove
+from translator.jit.compile import hot, int64, jit, rare
+from translator.packet.addresses import address4
 from translator.packet.fields import ICMP, TCP
-from translator.session.bib import release_bib
-from translator.session.lifetimes import Timeout, schedule, unschedule
-from translator.session.slots import give_back, take
-from translator.session.tcp_state import NEXT, TIMER, State
-from translator.tables import NONE, SESSIONS, WHEEL
+from translator.session.bib import host6_of, mapped4_of, release_bib
+from translator.session.subscribers import count_session
+from translator.session.tcp_state import NEXT_STATE, TIMER, State, TcpEvent
+from translator.session.unanswered import FEW, answer, review
+from translator.tables.hashing import find_candidate, hash2, hash3, insert, record_at, remove
+from translator.tables.layout import NONE, WHEEL
+from translator.tables.slots import give_back, in_use, take
+from translator.tables.tables import SESSIONS
+from translator.tables.wheel import Timeout, schedule, unschedule
 from translator.verdict import Event
 
 # LIMITS
+SHORTEST = 30_000  # milliseconds: what is unanswered lives in a full table; Linux gives UDP no more at any time
 BIB_WALK = 64  # sessions over but not collected; a BIB entry with more of them lives up to a second longer
 
 
-@jit()
-def hash6(settings, protocol, hi, lo, port, host4, host4_port):
+@hot()
+def session_hash6(gateway, protocol, host6, host4):
     """Keyed hash of (host6, host4)."""
-    return hash3(settings.secret, hi ^ protocol, lo, int64(host4) << 32 | int64(port) << 16 | host4_port)
-
-
-@jit()
-def hash4(settings, protocol, mapped4, port, host4, host4_port):
-    """Keyed hash of (mapped4, host4)."""
-    return hash3(settings.secret, int64(mapped4) << 32 | host4, int64(port) << 16 | host4_port, protocol)
+    return hash3(gateway.settings.secret, host6.hi ^ protocol, host6.lo, host4.lo << 32 | host6.port << 16 | host4.port)
 
 
 @hot()
-def find_session6(settings, tables, now, t, host4):
+def session_hash4(gateway, protocol, mapped4, host4):
+    """Keyed hash of (mapped4, host4)."""
+    ports = mapped4.port << 16 | host4.port
+    return hash2(gateway.settings.secret, mapped4.lo << 32 | host4.lo, int64(protocol) << 32 | ports)
+
+
+@hot()
+def find_session6(gateway, now, t, host4):
     """The living session of a tuple from IPv6, or NONE."""
-    hashed = hash6(settings, t.protocol, t.src_hi, t.src_lo, t.src_port, host4, t.dst_port)
+    tables = gateway.tables
+    hashed = session_hash6(gateway, t.protocol, t.src, host4)
     at = find_candidate(tables.sessions6, hashed, hashed)
     while at != NONE:
         session = record_at(tables.sessions6, at)
         row = tables.sessions[session]
         if (
-            (row.host6_lo == t.src_lo and row.host6_hi == t.src_hi)
-            and (row.host6_port == t.src_port and row.host4 == host4)
-            and (row.host4_port == t.dst_port and row.protocol == t.protocol)
+            (row.host6_lo == t.src.lo and row.host6_hi == t.src.hi)
+            and (row.host6_port == t.src.port and row.host4 == host4.lo)
+            and (row.host4_port == host4.port and row.protocol == t.protocol)
         ):
-            return living(settings, tables, now, session)
+            return living(gateway, now, session)
         at = find_candidate(tables.sessions6, hashed, at + 1)
     return NONE
 
 
 @hot()
-def find_session4(settings, tables, now, t):
+def find_session4(gateway, now, t):
     """The living session of a tuple from IPv4, or NONE."""
-    hashed = hash4(settings, t.protocol, t.dst_lo, t.dst_port, t.src_lo, t.src_port)
+    tables = gateway.tables
+    hashed = session_hash4(gateway, t.protocol, t.dst, t.src)
     at = find_candidate(tables.sessions4, hashed, hashed)
     while at != NONE:
         session = record_at(tables.sessions4, at)
         row = tables.sessions[session]
         if (
-            (row.mapped4 == t.dst_lo and row.mapped4_port == t.dst_port)
-            and (row.host4 == t.src_lo and row.host4_port == t.src_port)
+            (row.mapped4 == t.dst.lo and row.mapped4_port == t.dst.port)
+            and (row.host4 == t.src.lo and row.host4_port == t.src.port)
             and row.protocol == t.protocol
         ):
-            return living(settings, tables, now, session)
+            return living(gateway, now, session)
         at = find_candidate(tables.sessions4, hashed, at + 1)
     return NONE
 
 
-@jit()
-def living(settings, tables, now, session):
-    """The session, unless its time is over and only the wheel has not come by yet."""
+@hot()
+def living(gateway, now, session):
+    """The session, or NONE if its time is over; then it is ended here, before the timer wheel gets to it."""
+    settings, tables = gateway.settings, gateway.tables
     row = tables.sessions[session]
     if row.expires > now:
         return session
     if end_of(settings, row) > now:
         enter_trans(settings, row)
         return session
-    end_session(settings, tables, session)
+    end_session(gateway, session)
     return NONE
 
 
@@ -87,44 +96,46 @@ def enter_trans(settings, row):
     row.state, row.expires = State.TRANS, end_of(settings, row)
 
 
-@jit()
-def living_bib(settings, tables, now, bib):
-    """The BIB entry, unless it is a dynamic one all of whose sessions are over and only the wheel has not come by
-    yet."""
+@rare()
+def living_bib(gateway, now, bib):
+    """The BIB entry, or NONE if it is a dynamic one and the time of all its sessions is over; then it is ended here,
+    before the timer wheel gets to it."""
+    tables = gateway.tables
     if bib == NONE or tables.bibs[bib].static != 0:
         return bib
     count, session = 0, tables.bibs[bib].first_session
     while session != NONE and count < BIB_WALK:
-        if end_of(settings, tables.sessions[session]) > now:
+        if end_of(gateway.settings, tables.sessions[session]) > now:
             return bib
         count, session = count + 1, tables.links[session].next
     if session != NONE:
         return bib
     for _ in range(count):
-        end_session(settings, tables, tables.bibs[bib].first_session)
+        end_session(gateway, tables.bibs[bib].first_session)
     return NONE
 
 
-@jit()
-def create_session(settings, tables, now, bib, host4, host4_port, state):
-    """A new session of a BIB entry, or NONE when the table is full."""
+@rare()
+def create_session(gateway, now, bib, host4, state, inbound):
+    """A new session of a BIB entry, or NONE when the table is full. `inbound`: it counts as opened from outside."""
+    settings, tables = gateway.settings, gateway.tables
     session = take(tables, SESSIONS, len(tables.sessions))
     if session == NONE:
         return session
     entry, row, links = tables.bibs[bib], tables.sessions[session], tables.links[session]
     row.host6_hi, row.host6_lo, row.host6_port = entry.host6_hi, entry.host6_lo, entry.host6_port
     row.mapped4, row.mapped4_port, row.bib = entry.mapped4, entry.mapped4_port, bib
-    row.host4, row.host4_port, row.protocol, row.state, row.live = host4, host4_port, entry.protocol, state, 1
-    timeout = Timeout.TCP_EST if state == State.ESTABLISHED else first_timeout(entry.protocol)
-    row.expires = now + settings.timeouts[timeout]
-    insert(tables.sessions6, row_hash6(settings, row), session)
-    insert(tables.sessions4, row_hash4(settings, row), session)
+    row.host4, row.host4_port, row.protocol, row.state, row.live = host4.lo, host4.port, entry.protocol, state, 1
+    row.inbound, row.expires = inbound, now + lifetime(gateway, first_timeout(row), state)
+    insert(tables.sessions6, row_hash6(gateway, row), session)
+    insert(tables.sessions4, row_hash4(gateway, row), session)
     links.previous, links.next = NONE, entry.first_session
     if entry.first_session != NONE:
         tables.links[entry.first_session].previous = session
     entry.first_session = session
-    entry.sessions += 1
-    tables.hosts[entry.host].sessions += 1
+    count_session(tables, entry, inbound, 1)
+    if entry.sessions == FEW + 1:
+        review(tables, bib)
     schedule(tables, session, now)
     if settings.check_rst:
         tables.windows[session] = 0
@@ -133,49 +144,101 @@ def create_session(settings, tables, now, bib, host4, host4_port, state):
 
 
 @jit()
-def row_hash6(settings, row):
+def row_hash6(gateway, row):
     """The hash a session stands under in sessions6."""
-    return hash6(settings, row.protocol, row.host6_hi, row.host6_lo, row.host6_port, row.host4, row.host4_port)
+    return session_hash6(gateway, row.protocol, host6_of(row), host4_of(row))
 
 
 @jit()
-def row_hash4(settings, row):
+def row_hash4(gateway, row):
     """The hash a session stands under in sessions4."""
-    return hash4(settings, row.protocol, row.mapped4, row.mapped4_port, row.host4, row.host4_port)
+    return session_hash4(gateway, row.protocol, mapped4_of(row), host4_of(row))
 
 
 @jit()
-def first_timeout(protocol):
-    """What a session of this protocol lives without another packet; a TCP session opens in V4_INIT or V6_INIT."""
-    if protocol == TCP:
-        return Timeout.TCP_TRANS
-    return Timeout.ICMP_DEFAULT if protocol == ICMP else Timeout.UDP_DEFAULT
+def host4_of(row):
+    """The host4 transport address of a session."""
+    return address4(row.host4, row.host4_port)
+
+
+@jit()
+def first_timeout(row):
+    """How long a session lives without another packet when it is opened, or at any time if it is not TCP's."""
+    if row.protocol == TCP:
+        return Timeout.TCP_EST if row.state == State.ESTABLISHED else Timeout.TCP_OPENING
+    return Timeout.ICMP_DEFAULT if row.protocol == ICMP else Timeout.UDP_DEFAULT
+
+
+@jit()
+def lifetime(gateway, timer, state):
+    """Milliseconds that a Timeout is now. For a session that only one side has sent to, it shrinks once the table is
+    more than half full, in proportion, to SHORTEST when it is full.
+
+    Deviates from RFC 4787 REQ-5 (a UDP mapping lives two minutes) and RFC 7857 section 2.1 (a connection has four to
+    open): a flood consists of such sessions, and would keep others from opening any.
+    """
+    full, tables = gateway.settings.timeouts[timer], gateway.tables
+    over, half = in_use(tables, SESSIONS) - len(tables.sessions) // 2, (len(tables.sessions) + 1) // 2
+    if over <= 0 or full <= SHORTEST or not is_unanswered(state):
+        return full
+    return full - (full - SHORTEST) * over // half
+
+
+@jit()
+def is_unanswered(state):
+    """Whether a session in this state has seen packets of one side only."""
+    return state == State.V6_INIT or state == State.V4_INIT
+
+
+@rare()
+def touch_unanswered(gateway, now, row, timer, event):
+    """A packet of a session that only one side has sent to so far. Without TCP, one of the other side puts it in state
+    NONE; TCP has its own states. Its time is never shortened."""
+    other = TcpEvent.V4_REST if row.state == State.V6_INIT else TcpEvent.V6_REST
+    if row.protocol != TCP and event == other:
+        row.state = State.NONE
+        answer(gateway.tables, row.bib)
+    row.expires = max(row.expires, now + lifetime(gateway, timer, row.state))
 
 
 @hot()
-def touch(settings, tables, now, session, event):
-    """RFC 6146 sections 3.5.1, 3.5.2.2, 3.5.3: a packet of the session came by; `event` counts for TCP only."""
+def touch(gateway, now, session, event):
+    """RFC 6146 sections 3.5.1, 3.5.2.2, 3.5.3: a packet of the session has passed; returns the Timeout it was given.
+
+    Without TCP only the side counts that `event` is of.
+    """
+    settings, tables = gateway.settings, gateway.tables
     row = tables.sessions[session]
     if row.protocol != TCP:
-        row.expires = now + settings.timeouts[first_timeout(row.protocol)]
-        return
+        timer = int64(first_timeout(row))
+        if row.state == State.NONE:
+            row.expires = now + settings.timeouts[timer]
+        else:
+            touch_unanswered(gateway, now, row, timer, event)
+        return timer
     state, option = row.state, settings.rst_during_fin
-    timer = TIMER[option, state, event]
-    if timer != Timeout.KEEP:
+    timer = int64(TIMER[option, state, event])
+    if timer == Timeout.TCP_OPENING:
+        touch_unanswered(gateway, now, row, timer, event)
+    elif timer != Timeout.KEEP:
         row.expires = now + settings.timeouts[timer]
-    if NEXT[option, state, event] != state:
-        row.state = NEXT[option, state, event]
+    if NEXT_STATE[option, state, event] != state:
+        if is_unanswered(state):
+            answer(tables, row.bib)
+        row.state = NEXT_STATE[option, state, event]
         unschedule(tables, session)
         schedule(tables, session, now)
+    return timer
 
 
-@jit()
-def end_session(settings, tables, session):
+@rare()
+def end_session(gateway, session):
     """Take a session out of every table, and its BIB entry with it if it was the last."""
+    tables = gateway.tables
     row, links = tables.sessions[session], tables.links[session]
     entry = tables.bibs[row.bib]
-    remove(tables.sessions6, row_hash6(settings, row), session)
-    remove(tables.sessions4, row_hash4(settings, row), session)
+    remove(tables.sessions6, row_hash6(gateway, row), session)
+    remove(tables.sessions4, row_hash4(gateway, row), session)
     unschedule(tables, session)
     if links.next != NONE:
         tables.links[links.next].previous = links.previous
@@ -183,21 +246,23 @@ def end_session(settings, tables, session):
         tables.links[links.previous].next = links.next
     else:
         entry.first_session = links.next
-    entry.sessions -= 1
-    tables.hosts[entry.host].sessions -= 1
+    count_session(tables, entry, row.inbound, -1)
+    if entry.sessions == FEW:
+        review(tables, row.bib)
     row.live = 0
     give_back(tables, SESSIONS, session)
     tables.events[Event.SESSION_ENDED] += 1
-    release_bib(settings, tables, row.bib, row.expires)
+    release_bib(gateway, row.bib, row.expires)
 
 
-@jit()
-def expire(settings, tables, now, quota):
+@rare()
+def expire(gateway, now, quota):
     """End the sessions whose time is over; looks at no more than `quota` of them.
 
     Returns how many it looked at, and the established session whose time is over, whose host6 is to be probed (RFC 6146
     section 3.5.2.2), or NONE; there it stops.
     """
+    settings, tables = gateway.settings, gateway.tables
     second = now // 1000
     if tables.wheel_at[0] == NONE:
         tables.wheel_at[0] = second
@@ -212,7 +277,7 @@ def expire(settings, tables, now, quota):
         seen += 1
         row = tables.sessions[session]
         if row.expires <= now and row.state != State.ESTABLISHED:
-            end_session(settings, tables, session)
+            end_session(gateway, session)
             continue
         over = row.expires <= now
         if over:

@@ -2,11 +2,11 @@
 
 Who does not see a connection can send a RST with a sequence number by guess only. So the numbers of the segments that
 pass are kept, two for each direction, and a RST outside of them moves no session. They lie apart from the sessions: as
-long as the option is off, nobody touches them.
+long as the option is off, nothing touches them.
 """
 
-from translator.compile import jit
-from translator.lock import acquire, release
+from translator.jit.compile import jit, rare
+from translator.jit.lock import acquire, release
 from translator.packet.fields import (
     TCP_ACK,
     TCP_ACKNOWLEDGMENT_AT,
@@ -19,20 +19,21 @@ from translator.packet.fields import (
 )
 from translator.session.sessions import find_session4, find_session6
 from translator.session.tcp_state import NOT_BELIEVED, State
-from translator.static.rfc6052 import extract, in_pool6
-from translator.tables import NONE
+from translator.static.rfc6052 import from_pool6, in_pool6
+from translator.tables.layout import NONE
 from translator.verdict import Event
 
 # Columns of Tables.windows, of segments from IPv4; from IPv6 they are one further on. Sequence numbers + 1, 0: unknown.
 SENT, ACKNOWLEDGED = 0, 2
 
 
-@jit()
-def doubt(settings, tables, now, p, view, t, flags):
-    """The flags of a RST, with NOT_BELIEVED if its sequence number is not between what the other side has acknowledged
-    and what its own has sent."""
+@rare()
+def judge_rst(gateway, now, p, view, t, flags):
+    """The flags of a RST of tuple `t`, with NOT_BELIEVED if its sequence number is not between what the other side has
+    acknowledged and what its own has sent."""
+    tables = gateway.tables
     acquire(tables.lock)
-    session, side = find_session(settings, tables, now, t), side_of(t)
+    session, side = find_session(gateway, now, t), side_of(t)
     if session != NONE:
         number = u32(p, view.l4 + TCP_SEQUENCE_AT)
         sent, acknowledged = tables.windows[session, SENT + side], tables.windows[session, ACKNOWLEDGED + side]
@@ -44,41 +45,42 @@ def doubt(settings, tables, now, p, view, t, flags):
     return flags
 
 
-@jit()
-def watch(settings, tables, now, p, view, t, flags):
-    """Note the numbers of a segment of tuple `t` that has passed; those of a RST, which anybody may have sent, are not
+@rare()
+def note_segment(gateway, now, p, packet, t):
+    """Note the numbers of a segment that has passed as tuple `t`; those of a RST, which anybody may have sent, are not
     noted."""
+    tables = gateway.tables
     acquire(tables.lock)
-    session = find_session(settings, tables, now, t)
+    session = find_session(gateway, now, t)
     if session != NONE:
         state = tables.sessions[session].state
         if state == State.TRANS or state == State.V4_FIN_V6_FIN_RCV:
             tables.windows[session] = 0  # what comes after is another connection
-        elif flags & TCP_RST == 0:
-            opening = state == State.V4_INIT or state == State.V6_INIT
-            note_segment(tables, session, side_of(t), p, view, flags, opening)
+        elif packet.flags & TCP_RST == 0:
+            raise_numbers(tables, session, side_of(t), p, packet)
     release(tables.lock)
 
 
 @jit()
-def note_segment(tables, session, side, p, view, flags, opening):
+def raise_numbers(tables, session, side, p, packet):
     """The last number of a segment, SYN and FIN counted as one each (RFC 9293 section 3.4), and what it
     acknowledges."""
+    view, flags, state = packet.parsed, packet.flags, tables.sessions[session].state
     length = view.payload - tcp_header_length(p, view.l4)
     length += (1 if flags & TCP_SYN else 0) + (1 if flags & TCP_FIN else 0)
-    anew = opening and flags & TCP_SYN != 0
-    note(tables, session, SENT + side, u32(p, view.l4 + TCP_SEQUENCE_AT) + length, anew)
-    if view.more_fragments:  # nobody knows yet how long the segment is
+    restarts = (state == State.V4_INIT or state == State.V6_INIT) and flags & TCP_SYN != 0
+    raise_number(tables, session, SENT + side, u32(p, view.l4 + TCP_SEQUENCE_AT) + length, restarts)
+    if view.more_fragments:  # how long the segment is shows only at its last fragment
         tables.windows[session, SENT + side] = 0
     if flags & TCP_ACK:
-        note(tables, session, ACKNOWLEDGED + 1 - side, u32(p, view.l4 + TCP_ACKNOWLEDGMENT_AT), False)
+        raise_number(tables, session, ACKNOWLEDGED + 1 - side, u32(p, view.l4 + TCP_ACKNOWLEDGMENT_AT), False)
 
 
 @jit()
-def note(tables, session, column, number, anew):
-    """Raise a number, modulo 2^32; `anew`: whatever it was."""
+def raise_number(tables, session, column, number, restarts):
+    """Raise a number, modulo 2^32; `restarts`: set it, whatever it was."""
     known = tables.windows[session, column]
-    if known == 0 or anew or reaches(number, known - 1):
+    if known == 0 or restarts or reaches(number, known - 1):
         tables.windows[session, column] = (number & 0xFFFFFFFF) + 1
 
 
@@ -95,10 +97,10 @@ def side_of(t):
 
 
 @jit()
-def find_session(settings, tables, now, t):
+def find_session(gateway, now, t):
     """The living session of a tuple of either family, or NONE."""
     if t.family == 4:
-        return find_session4(settings, tables, now, t)
-    if not in_pool6(settings, t.dst_hi, t.dst_lo):
+        return find_session4(gateway, now, t)
+    if not in_pool6(gateway, t.dst):
         return NONE
-    return find_session6(settings, tables, now, t, extract(settings.pool6_row, t.dst_hi, t.dst_lo))
+    return find_session6(gateway, now, t, from_pool6(gateway, t.dst))

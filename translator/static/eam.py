@@ -3,11 +3,17 @@
 A row maps `ipv4/length4` to `ipv6/length6`: the suffix bits of the IPv4 address (32 - length4 of them) follow the IPv6
 prefix; what is left of the IPv6 address is zero on writing and ignored on reading (section 3.2). A lookup probes one
 keyed index once for each prefix length in use, the longest first, so its cost does not grow with the number of rows.
+The name server searches the same way in dicts (nat64d/dns64/rules/maps.py): it runs without numba and numpy, and
+compiled code may use nothing but arrays. They share the arithmetic.
 """
 
-from translator.compile import int64, jit
-from translator.hashing import find_candidate, hash3, insert, record_at
-from translator.tables import NONE
+from translator.jit.compile import int64, jit
+from translator.packet.addresses import address4, address6
+from translator.static import arithmetic
+from translator.tables.hashing import find_candidate, hash3, insert, record_at
+from translator.tables.layout import NONE
+
+with_suffix, suffix_of = jit()(arithmetic.with_suffix), jit()(arithmetic.suffix_of)
 
 
 @jit()
@@ -38,11 +44,12 @@ def enter_rows(secret, eam, index4, index6):
 
 
 @jit()
-def find_eam4(settings, addr4):
+def find_eam4(gateway, address):
     """The row with the longest IPv4 prefix that covers an address, or NONE."""
+    settings = gateway.settings
     for i in range(len(settings.eam_lengths4)):
         length = settings.eam_lengths4[i]
-        prefix = addr4 & (0xFFFFFFFF ^ (0xFFFFFFFF >> length))
+        prefix = address.lo & (0xFFFFFFFF ^ (0xFFFFFFFF >> length))
         hashed = eam_hash4(settings.secret, prefix, length)
         at = find_candidate(settings.eam_index4, hashed, hashed)
         while at != NONE:
@@ -54,8 +61,9 @@ def find_eam4(settings, addr4):
 
 
 @jit()
-def find_eam6(settings, hi, lo):
+def find_eam6(gateway, address):
     """The row with the longest IPv6 prefix that covers an address, or NONE."""
+    settings, hi, lo = gateway.settings, address.hi, address.lo
     for i in range(len(settings.eam_lengths6)):
         length = settings.eam_lengths6[i]
         prefix_hi, prefix_lo = hi & high_bits(length), lo & high_bits(length - 64)
@@ -70,29 +78,14 @@ def find_eam6(settings, hi, lo):
 
 
 @jit()
-def eam_to_ipv6(row, addr4):
-    """Section 3.3.1: the IPv6 address of an IPv4 address that a row covers."""
-    bits = 32 - row.length4
-    suffix = addr4 & ((int64(1) << int64(bits)) - 1)
-    at = 128 - row.length6 - bits  # zero bits to the right of the suffix
-    hi, lo = int64(row.ipv6_hi), int64(row.ipv6_lo)
-    if at >= 64:
-        return hi | suffix << int64(at - 64), lo
-    lo |= suffix << int64(at)
-    if at + bits > 64:
-        hi |= suffix >> int64(64 - at)
-    return hi, lo
+def eam_to_ipv6(row, host4):
+    """Section 3.3.1: the IPv6 transport address of an IPv4 one that a row covers."""
+    hi, lo = with_suffix(int64(row.ipv6_hi), int64(row.ipv6_lo), int64(row.length6), host4.lo, int64(row.length4))
+    return address6(hi, lo, host4.port)
 
 
 @jit()
-def eam_to_ipv4(row, hi, lo):
-    """Section 3.3.2: the IPv4 address of an IPv6 address that a row covers."""
-    bits = 32 - row.length4
-    at = 128 - row.length6 - bits
-    if at >= 64:
-        word = hi >> int64(at - 64)
-    elif at == 0:
-        word = lo
-    else:
-        word = lo >> int64(at) & ~high_bits(at) | hi << int64(64 - at)
-    return int64(row.ipv4) | word & ((int64(1) << int64(bits)) - 1)
+def eam_to_ipv4(row, host6):
+    """Section 3.3.2: the IPv4 transport address of an IPv6 one that a row covers."""
+    suffix = suffix_of(int64(row.length6), host6.hi, host6.lo, int64(row.length4))
+    return address4(int64(row.ipv4) | suffix, host6.port)

@@ -1,111 +1,129 @@
 """Addresses that need no memory: an explicit mapping (RFC 7757) if there is one, else the prefix (RFC 6052).
 
-`map_tuple` is step 2 of the pipeline: it finds both addresses, or says NO_MAPPING, and the packet is one for the
-session tables.
+`map_tuple` is step 2 of the pipeline: it finds both addresses, or says that the sessions have to be asked.
 """
 
-from translator.compile import hot, int64, jit
+from translator.jit.compile import hot, jit, rare
+from translator.packet.addresses import address4, is_same
 from translator.packet.tuples import tuple_of
-from translator.static.addresses import may_reach
+from translator.static.addresses import may_reach, within
 from translator.static.eam import eam_to_ipv4, eam_to_ipv6, find_eam4, find_eam6
-from translator.static.rfc6052 import extract, in_pool6, to_pool6
-from translator.tables import NONE
-from translator.verdict import Verdict
+from translator.static.rfc6052 import from_pool6, in_pool6, to_pool6
+from translator.tables.layout import NONE
+from translator.verdict import Ask, Verdict
 
-NOTHING, PREFIX, EXPLICIT = 0, 1, 2  # by what an address is mapped
+BY_NOTHING, BY_PREFIX, BY_EAM = 0, 1, 2  # by what an address is mapped
 OFF, SIMPLE, INTRINSIC = 0, 1, 2  # Settings.eam_hairpin (RFC 7757 section 4.2)
 
 
 @hot()
-def map_tuple(settings, t, hairpin):
-    """(verdict, outgoing tuple) of a tuple whose host behind us has a static address; NO_MAPPING if it has none.
+def map_tuple(gateway, view, t, hairpin):
+    """(verdict, whom to ask, outgoing tuple) of a tuple; Ask.SESSIONS: its host behind us has no static address.
 
-    `hairpin`: the second pass of a packet between two hosts of ours.
+    `hairpin`: the second pass of a packet between two hosts behind us.
     """
-    if settings.stateful and len(settings.eam) == 0:
+    if gateway.settings.stateful and not is_mapped(gateway, view, t):
+        return Verdict.CONTINUE, Ask.SESSIONS, t
+    verdict, outgoing = map_from_ipv6(gateway, t) if t.family == 6 else map_from_ipv4(gateway, t, hairpin)
+    return verdict, Ask.NOBODY, outgoing
+
+
+@hot()
+def is_mapped(gateway, view, t):
+    """Whether the host behind us has an [[eam]]: where there are sessions, nothing else makes an address static.
+
+    An ICMP error for such a host may quote a packet of an address that has no mapping.
+    """
+    settings = gateway.settings
+    if len(settings.eam) == 0:
+        return False
+    if t.family == 6:
+        return find_eam6(gateway, t.src) != NONE
+    if find_eam4(gateway, t.dst) != NONE:
+        return True
+    return view.family == 4 and not within(settings.ranges4, t.dst.lo) and find_eam4(gateway, view.dst) != NONE
+
+
+@hot()
+def map_from_ipv6(gateway, t):
+    """RFC 7757 section 3.3.2."""
+    src_by, src4 = map_to_ipv4(gateway, t.src)
+    dst_by, dst4 = map_to_ipv4(gateway, t.dst)
+    if src_by == BY_NOTHING or dst_by == BY_NOTHING:
         return Verdict.NO_MAPPING, t
-    return map_from_ipv6(settings, t) if t.family == 6 else map_from_ipv4(settings, t, hairpin)
+    return may_pass_between(gateway, dst4, dst_by, src4, src_by), tuple_of(4, t.protocol, src4, dst4)
 
 
-@jit()
-def map_from_ipv6(settings, t):
-    """RFC 7757 section 3.3.2. Where there are sessions only an explicit mapping makes a source static."""
-    if settings.stateful and find_eam6(settings, t.src_hi, t.src_lo) == NONE:
-        return Verdict.NO_MAPPING, t
-    src_by, src4 = map_to_ipv4(settings, t.src_hi, t.src_lo)
-    dst_by, dst4 = map_to_ipv4(settings, t.dst_hi, t.dst_lo)
-    if dst_by == NOTHING:
-        return Verdict.NOT_OUR_PREFIX, t
-    if src_by == NOTHING:
-        return Verdict.NO_MAPPING, t
-    verdict = may_meet(settings, dst4, dst_by, src4, src_by)
-    return verdict, tuple_of(4, t.protocol, 0, src4, t.src_port, 0, dst4, t.dst_port)
-
-
-@jit()
-def map_from_ipv4(settings, t, hairpin):
+@hot()
+def map_from_ipv4(gateway, t, hairpin):
     """RFC 7757 section 3.3.1.
 
     A source that may be hairpinned (section 4.2.1: in the second pass, or any at all where the network brings the
     packets back) keeps its IPv4 address, under pool6: so its peer answers through us.
     """
-    if settings.stateful and find_eam4(settings, t.dst_lo) == NONE:
+    if gateway.settings.clat and find_eam4(gateway, t.src) == NONE:
+        return Verdict.CLAT_SOURCE, t
+    src_by, src6 = map_to_ipv6(gateway, t.src, hairpin or gateway.settings.eam_hairpin == SIMPLE)
+    dst_by, dst6 = map_to_ipv6(gateway, t.dst, False)
+    if src_by == BY_NOTHING or dst_by == BY_NOTHING:
         return Verdict.NO_MAPPING, t
-    src_by, src_hi, src_lo = map_to_ipv6(settings, t.src_lo, hairpin or settings.eam_hairpin == SIMPLE)
-    dst_by, dst_hi, dst_lo = map_to_ipv6(settings, t.dst_lo, False)
-    if src_by == NOTHING or dst_by == NOTHING:
-        return Verdict.NO_MAPPING, t
-    verdict = may_meet(settings, t.src_lo, src_by, t.dst_lo, dst_by)
-    return verdict, tuple_of(6, t.protocol, src_hi, src_lo, t.src_port, dst_hi, dst_lo, t.dst_port)
+    return may_pass_between(gateway, t.src, src_by, t.dst, dst_by), tuple_of(6, t.protocol, src6, dst6)
 
 
 @jit()
-def may_meet(settings, host4, host_by, ours4, ours_by):
-    """CONTINUE, or why no packet passes between an IPv4 host and the IPv4 address of a host of ours."""
-    verdict = may_reach(settings, host4, host_by == PREFIX)
-    return verdict if verdict != Verdict.CONTINUE else may_reach(settings, ours4, ours_by == PREFIX)
-
-
-@jit()
-def may_complain(settings, hi, lo, host_hi, host_lo):
-    """CONTINUE, or why no ICMPv6 error about a packet to a host of ours comes from this address: it stands for an IPv4
-    one that is not the sender's.
-
-    RFC 6146 section 3.5: where there are sessions nobody has an address inside pool6.
-    """
-    mapped_by, addr4 = map_to_ipv4(settings, hi, lo)
-    if mapped_by == NOTHING:
-        return Verdict.CONTINUE
-    if mapped_by == PREFIX and settings.stateful and find_eam6(settings, host_hi, host_lo) == NONE:
-        return Verdict.SOURCE_IN_POOL6
-    return may_reach(settings, addr4, mapped_by == PREFIX)
+def may_pass_between(gateway, host4, host_by, ours4, ours_by):
+    """CONTINUE, or why no packet passes between an IPv4 host and the IPv4 address of a host behind us."""
+    verdict = may_reach(gateway, host4, host_by == BY_PREFIX)
+    return verdict if verdict != Verdict.CONTINUE else may_reach(gateway, ours4, ours_by == BY_PREFIX)
 
 
 @hot()
-def hairpins_within(settings, addr4):
+def hairpins_within(gateway, address):
     """Section 4.2.2: whether a packet to this IPv4 address, which stood under pool6, is translated back at once."""
-    return settings.eam_hairpin == INTRINSIC and len(settings.eam) > 0 and find_eam4(settings, addr4) != NONE
+    settings = gateway.settings
+    return settings.eam_hairpin == INTRINSIC and len(settings.eam) > 0 and find_eam4(gateway, address) != NONE
+
+
+@hot()
+def is_forged(gateway, family, src, dst):
+    """Whether no packet comes from this source to this destination (RFC 2827): an IPv4 address of ours, or itself.
+
+    What our hosts send one another turns round here (RFC 6146 section 3.8). Only to an [[eam]], where the network
+    brings packets back (RFC 7757 section 4.2.1), one may come in with a source of ours, or its own.
+    """
+    same = is_same(src, dst)
+    if not same and (family == 6 or not within(gateway.settings.ranges4, src.lo)):
+        return False
+    return not brought_back_by_eam(gateway, family, dst, same)
+
+
+@rare()
+def brought_back_by_eam(gateway, family, dst, same):
+    """Whether the network brings packets with a source of ours back from an [[eam]]; `same`: their own source."""
+    settings = gateway.settings
+    brings = settings.eam_hairpin == SIMPLE if same else settings.eam_hairpin != INTRINSIC
+    return family == 4 and brings and len(settings.eam) > 0 and find_eam4(gateway, dst) != NONE
 
 
 @jit()
-def map_to_ipv6(settings, addr4, prefix_only):
-    """(by what, the two words of) the IPv6 address of an IPv4 address."""
-    row = NONE if prefix_only or len(settings.eam) == 0 else find_eam4(settings, addr4)
+def map_to_ipv6(gateway, host4, prefix_only):
+    """(by what, IPv6 transport address) of an IPv4 transport address."""
+    settings = gateway.settings
+    row = NONE if prefix_only or len(settings.eam) == 0 else find_eam4(gateway, host4)
     if row != NONE:
-        hi, lo = eam_to_ipv6(settings.eam[row], addr4)
-        return EXPLICIT, hi, lo
-    if settings.pool6_row == NONE:
-        return NOTHING, int64(0), int64(0)
-    hi, lo = to_pool6(settings, addr4)
-    return PREFIX, hi, lo
+        return BY_EAM, eam_to_ipv6(settings.eam[row], host4)
+    if settings.pool6_length == NONE:
+        return BY_NOTHING, host4
+    return BY_PREFIX, to_pool6(gateway, host4)
 
 
 @jit()
-def map_to_ipv4(settings, hi, lo):
-    """(by what) the IPv4 address of an IPv6 address."""
-    row = NONE if len(settings.eam) == 0 else find_eam6(settings, hi, lo)
+def map_to_ipv4(gateway, host6):
+    """(by what, IPv4 transport address) of an IPv6 transport address."""
+    settings = gateway.settings
+    row = NONE if len(settings.eam) == 0 else find_eam6(gateway, host6)
     if row != NONE:
-        return EXPLICIT, eam_to_ipv4(settings.eam[row], hi, lo)
-    if in_pool6(settings, hi, lo):
-        return PREFIX, extract(settings.pool6_row, hi, lo)
-    return NOTHING, int64(0)
+        return BY_EAM, eam_to_ipv4(settings.eam[row], host6)
+    if in_pool6(gateway, host6):
+        return BY_PREFIX, from_pool6(gateway, host6)
+    return BY_NOTHING, address4(0, 0)

@@ -18,10 +18,10 @@ import tomllib
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
-from nat64d.config import Config
-from nat64d.dns64.command import wish_of
+from nat64d.config.models import Config
+from nat64d.dns64.command import intent_of
 from nat64d.dns64.export import PROGRAMS
-from nat64d.dns64.plan import non_global, plan
+from nat64d.dns64.service.plan import plan
 from tests.architecture import ROOT
 from tests.dns64.side.row import CLIENT
 
@@ -78,11 +78,11 @@ def configuration(port: int, upstream: str, more: str = "") -> Config:
 @contextlib.asynccontextmanager
 async def _nat64d(config: Config, *_: object) -> AsyncIterator[None]:
     """The name server's process as the daemon runs it; packets are said to be translated."""
-    command = (sys.executable, "-m", "nat64d.dns64.process")
+    command = (sys.executable, "-m", "nat64d.dns64.service.process")
     async with _child(*command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT) as process:
         assert process.stdin is not None
         assert process.stdout is not None
-        for document in ({"plan": plan(config, [], non_global(), [])}, {"ready": True}):
+        for document in ({"plan": plan(config, [], [])}, {"ready": True}):
             process.stdin.write(json.dumps(document).encode() + b"\n")
         said = json.loads(await asyncio.wait_for(process.stdout.readline(), START_TIME))
         assert said["problems"] == [], said
@@ -92,7 +92,7 @@ async def _nat64d(config: Config, *_: object) -> AsyncIterator[None]:
 @contextlib.asynccontextmanager
 async def _unbound(config: Config, directory: Path, port: int, forwards: Mapping[str, str]) -> AsyncIterator[None]:
     """unbound, its domains `forwards` forwarded to "ADDRESS:PORT"."""
-    text = PROGRAMS["unbound"](wish_of(config)).text + UNBOUND.format(directory=directory)
+    text = PROGRAMS["unbound"](intent_of(config)).text + UNBOUND.format(directory=directory)
     for domain, server in forwards.items():
         text += f'forward-zone:\n  name: "{domain}"\n  forward-addr: {server.replace(":", "@")}\n'
     file = directory / "unbound.conf"
@@ -105,7 +105,7 @@ async def _unbound(config: Config, directory: Path, port: int, forwards: Mapping
 @contextlib.asynccontextmanager
 async def _named(config: Config, directory: Path, port: int, forwards: Mapping[str, str]) -> AsyncIterator[None]:
     """BIND, the same."""
-    text = PROGRAMS["bind"](wish_of(config)).text
+    text = PROGRAMS["bind"](intent_of(config)).text
     text = text.replace("options {\n", "options {\n" + NAMED.format(directory=directory), 1)
     text += "controls { };\n"
     zones = ""

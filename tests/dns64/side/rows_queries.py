@@ -38,7 +38,7 @@ def _ptr(id_: str, says: str, rule: str, wants: str, address: str, right: Right,
 REVERSE: tuple[Row, ...] = (
     _ptr(
         "ptr",
-        "PTR below the prefix, its IPv4 address has one",
+        "PTR under the prefix, its IPv4 address has one",
         "RFC 6147 5.3.1",
         "that name",
         "64:ff9b::192.0.2.7",
@@ -47,7 +47,7 @@ REVERSE: tuple[Row, ...] = (
     ),
     _ptr(
         "ptr-absent",
-        "PTR below the prefix, its IPv4 address has none",
+        "PTR under the prefix, its IPv4 address has none",
         "RFC 6147 5.3.1",
         "NXDOMAIN",
         "64:ff9b::192.0.2.8",
@@ -70,6 +70,10 @@ def _not_asked(seen: Seen) -> str:
     return "asks the server" if seen.upstream else ""
 
 
+def _asked(seen: Seen) -> str:
+    return "" if seen.upstream else "answers itself"
+
+
 def _ipv4only(id_: str, says: str, wants: str, name: str, type_: str, right: Right, rule: str = "RFC 8880 7.1") -> Row:
     """The server knows nothing of it, and must not be asked."""
     more = {("ipv4only.arpa.", each): nodata("ipv4only.arpa.") for each in ("A", "AAAA", "TXT")}
@@ -84,7 +88,7 @@ IPV4ONLY: tuple[Row, ...] = (
     _ipv4only(
         "only-aaaa",
         "AAAA of ipv4only.arpa",
-        "both under the prefix, from here",
+        "both under the prefix, answered locally",
         "ipv4only.arpa.",
         "AAAA",
         _local("ipv4only.arpa. AAAA 64:ff9b::c000:aa", "ipv4only.arpa. AAAA 64:ff9b::c000:ab"),
@@ -92,16 +96,16 @@ IPV4ONLY: tuple[Row, ...] = (
     _ipv4only(
         "only-a",
         "A of ipv4only.arpa",
-        "both, from here",
+        "both, answered locally",
         "ipv4only.arpa.",
         "A",
         _local(*(f"ipv4only.arpa. A {address}" for address in WELL_KNOWN)),
     ),
-    _ipv4only("only-txt", "TXT of ipv4only.arpa", "no data, from here", "ipv4only.arpa.", "TXT", _local()),
+    _ipv4only("only-txt", "TXT of ipv4only.arpa", "no data, answered locally", "ipv4only.arpa.", "TXT", _local()),
     _ipv4only(
         "only-below",
         "a name below ipv4only.arpa",
-        "NXDOMAIN, from here",
+        "NXDOMAIN, answered locally",
         "www.ipv4only.arpa.",
         "AAAA",
         _local(rcode="NXDOMAIN"),
@@ -113,16 +117,17 @@ IPV4ONLY: tuple[Row, ...] = (
         _reverse("64:ff9b::192.0.0.170"),
         "PTR",
         Right(check=_leads_to("ipv4only.arpa.")),
-        "RFC 8880 7.2",
+        "RFC 8880 7.2.1",
     ),
-    _ipv4only(
+    row(
         "only-ptr4",
         "PTR of 192.0.0.171",
-        "ipv4only.arpa",
-        _reverse("192.0.0.171"),
-        "PTR",
-        Right(check=_leads_to("ipv4only.arpa.")),
         "RFC 8880 7.2",
+        "as any other query: the server is asked",
+        None,
+        Right((f"{_reverse('192.0.0.171')} PTR ipv4only.arpa.",), check=_asked),
+        more={(_reverse("192.0.0.171"), "PTR"): lines(f"{_reverse('192.0.0.171')} 300 IN PTR ipv4only.arpa.")},
+        asked=query(_reverse("192.0.0.171"), "PTR"),
     ),
 )
 
@@ -198,6 +203,13 @@ def _no_echo(seen: Seen) -> str:
     return "the option comes back" if any(option.otype == 65001 for option in seen.message.options) else ""
 
 
+def _as_asked_with_opt(seen: Seen) -> str:
+    assert seen.message is not None
+    if not seen.message.question:
+        return "no question"
+    return "" if seen.message.edns >= 0 else "no OPT record"
+
+
 def _questions(id_: str, count: int) -> bytes:
     octets = query(domain(id_), use_edns=False, payload=None)
     return octets[:4] + struct.pack("!4H", count, 0, 0, 0) + octets[12:] * count
@@ -239,6 +251,14 @@ QUERIES: tuple[Row, ...] = (
         Right(made("option"), check=_no_echo),
     ),
     _odd(
+        "option-broken",
+        "an EDNS option longer than its OPT record",
+        "RFC 6891 7",
+        "FORMERR, with question and OPT record",
+        query("option-broken.example.")[:-2] + struct.pack("!HHH", 4, 65001, 8),
+        Right((), ("FORMERR",), check=_as_asked_with_opt),
+    ),
+    _odd(
         "mixed-case",
         "a question in mixed letters",
         "RFC 4343 4.1",
@@ -277,7 +297,7 @@ QUERIES: tuple[Row, ...] = (
     ),
     _odd(
         "stranger",
-        "a client who may not ask",
+        "a client that may not query",
         "RFC 5358 4",
         "REFUSED",
         query("stranger.example."),

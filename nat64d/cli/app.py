@@ -1,0 +1,236 @@
+"""The command `nat64d`: the daemon, the offline commands, and (client_commands.py) those that ask a running daemon.
+
+A command imports what it needs when it runs: the client commands must not wait for numba. Exit codes: exitcode.py.
+"""
+
+import gc
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+
+from nat64d import __version__
+from nat64d.cli import client_commands as commands
+from nat64d.cli.client_commands import ConfigOption, JsonOption, SocketOption
+from nat64d.config import defaults
+from nat64d.config.errors import ConfigError
+from nat64d.exitcode import RULE, ExitCode
+
+app = typer.Typer(
+    name="nat64d",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # rich would double the time a command takes to start
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"nat64d {__version__}")
+        raise typer.Exit
+
+
+@contextmanager
+def _imports() -> Iterator[None]:
+    """For what is large to import: it all stays, so the garbage collector is not to look through it meanwhile, which
+    takes a sixth of a start, nor ever after."""
+    gc.disable()
+    yield
+    gc.freeze()
+    gc.enable()
+
+
+def _finish(main: Callable[..., ExitCode], *arguments: object) -> NoReturn:
+    """Run a command to its exit code; mistakes in the configuration go to standard error, one a line."""
+    try:
+        code = main(*arguments)
+    except ConfigError as error:
+        typer.echo(str(error), err=True)
+        code = ExitCode.USAGE
+    raise typer.Exit(code)
+
+
+_ABOUT = f"""NAT64 gateway: IPv6-only hosts reach IPv4 servers.
+
+Exit codes: {RULE}.
+"""
+
+
+@app.callback(help=_ABOUT)
+def nat64d(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """The options that every command has."""
+
+
+@app.command()
+def run(config: ConfigOption = None) -> None:
+    """Run the gateway in the foreground until SIGTERM, SIGINT or SIGHUP.
+
+    Exit 2 if the configuration is wrong, 1 if it does not fit this host, the host cannot be set up or a worker fails.
+    """
+    with _imports():
+        from nat64d.gateway import run as daemon  # noqa: PLC0415  numba
+
+    _finish(daemon.main, defaults.config_file(config))
+
+
+@app.command()
+def check(
+    config: ConfigOption = None,
+    file_only: Annotated[
+        bool, typer.Option("--file-only", help="Check the file alone: it is for another host than this one.")
+    ] = False,
+) -> None:
+    """Check the configuration, alone and against this host, and print it with all defaults.
+
+    Mistakes and warnings go to standard error, one a line. Exit 2 if there is a mistake in the file, 1 if it does not
+    fit the interfaces, addresses and routes of this host; warnings alone exit 0. Changes nothing.
+    """
+    _finish(_check, defaults.config_file(config), file_only)
+
+
+def _check(path: Path | None, file_only: bool) -> ExitCode:
+    from nat64d.config.load import dump, load  # noqa: PLC0415
+    from nat64d.config.warnings import warnings  # noqa: PLC0415
+    from nat64d.host.checks import Report, check_host  # noqa: PLC0415
+
+    effective = load(path)
+    report = Report([], []) if file_only else check_host(effective, str(path or defaults.BUILT_IN))
+    for warning in (*warnings(effective), *report.warnings):
+        typer.echo(f"warning: {warning}", err=True)
+    for error in report.errors:
+        typer.echo(str(error), err=True)
+    typer.echo(dump(effective), nl=False)
+    return ExitCode.WRONG if report.errors else ExitCode.GOOD
+
+
+@app.command(name="compile")
+def compile_() -> None:
+    """Compile the packet path now, so that no later start has to."""
+    with _imports():
+        from nat64d.compiling import entries  # noqa: PLC0415  numba
+
+    _finish(entries.main)
+
+
+_Captures = Annotated[
+    list[Path],
+    typer.Argument(metavar="IN.pcap...", help="What to translate; the files of a rotating capture in order."),
+]
+_Expect = Annotated[
+    Path | None, typer.Option("--expect", metavar="GOLDEN.pcap", help="Exit 1 unless the result equals this capture.")
+]
+
+
+@app.command()
+def replay(
+    captures: _Captures,
+    config: ConfigOption = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", metavar="OUT.pcap", help="Write the result to this file.")
+    ] = None,
+    expect: _Expect = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Translate a capture offline, by its own clock.
+
+    Needs no TUN device and no root. The result is the same every time, octet by octet. Exit 1 if it differs
+    from --expect or a capture is cut off or damaged (the totals are of the packets before that), 2 if a capture or the
+    configuration cannot be used at all.
+    """
+    with _imports():
+        from nat64d.offline import replay as replaying  # noqa: PLC0415  numba
+
+    _finish(replaying.main, captures, config, output, expect, as_json)
+
+
+@app.command()
+def explain(
+    packet: Annotated[
+        str,
+        typer.Argument(
+            help="'2001:db8::1 > 64:ff9b::192.0.2.1 udp 5000 53', or a packet in hexadecimal, or FILE.pcap:NUMBER."
+        ),
+    ],
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+    live: Annotated[
+        bool, typer.Option("--live", help="Ask the running daemon, with its tables; nothing in them changes.")
+    ] = False,
+    socket: SocketOption = None,
+) -> None:
+    """Show step by step what happens to a packet, and why.
+
+    Names the rule and the table row of each step and shows the octets before and after.
+    """
+    if live:
+        commands.explain_live(packet, as_json, config, socket)
+        return
+    if socket:
+        raise typer.BadParameter("--socket names a running daemon; give --live with it")
+    with _imports():
+        from nat64d.explain import command as explaining  # noqa: PLC0415  pydantic, numba
+
+    _finish(explaining.main, packet, defaults.config_file(config), as_json)
+
+
+_dns64 = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Ask about the name server (DNS64).")
+app.add_typer(_dns64, name="dns64")
+_dns64.command()(commands.servers)
+
+
+@_dns64.command()
+def trace(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A domain name, or an address for a reverse lookup.")],
+    type_: Annotated[
+        str, typer.Argument(metavar="TYPE", help="AAAA, A, PTR, …; AAAA by default, PTR for an address.")
+    ] = "",
+    client: Annotated[
+        str | None,
+        typer.Option("--client", metavar="ADDRESS", help="Answer as for this client; by default as without a policy."),
+    ] = None,
+    as_json: JsonOption = False,
+    config: ConfigOption = None,
+) -> None:
+    """Resolve a name as for a client, and print each step.
+
+    Prints what was asked, received, excluded and synthesised, and why. Needs no daemon. Exit 1 if the query fails.
+    """
+    from nat64d.dns64 import command  # noqa: PLC0415  pydantic
+
+    _finish(command.trace, name, type_, client, defaults.config_file(config), as_json)
+
+
+@app.command()
+def export(
+    program: Annotated[
+        str, typer.Argument(metavar="unbound|bind|coredns|radvd|networkd", help="The program to configure.")
+    ],
+    config: ConfigOption = None,
+) -> None:
+    """Print prefix and DNS64 as the configuration of another program.
+
+    What that program cannot do goes to standard error, one sentence a line.
+    """
+    from nat64d.dns64 import command  # noqa: PLC0415  pydantic
+
+    _finish(command.export, program, defaults.config_file(config))
+
+
+@app.command()
+def demo() -> None:
+    """Show a gateway at work in namespaces; changes nothing on this host."""
+    from nat64d.cli import demo as demonstration  # noqa: PLC0415  numba
+
+    _finish(demonstration.main)
+
+
+for command in (commands.status, commands.counters, commands.sessions, commands.bib, commands.pools):
+    app.command()(command)

@@ -1,0 +1,237 @@
+"""Config -> Settings and Tables: the operator's words as the translator's numbers. Pure functions."""
+
+from collections.abc import Iterable, Iterator
+from hashlib import sha256
+from ipaddress import IPv4Address, IPv6Address, IPv6Network
+from typing import Any
+
+import numpy as np
+from netaddr import IPSet
+
+from nat64d.config.addresses import Ports, split_port_range
+from nat64d.config.models import Config, Pool4
+from translator.packet.fields import ICMP, TCP, UDP
+from translator.packet.transport import CALCULATE, DROP, FORWARD
+from translator.session.bib import create_static_bibs
+from translator.session.pool4 import enter_pool
+from translator.static.eam import enter_rows
+from translator.static.mapping import INTRINSIC, OFF, SIMPLE
+from translator.tables.gateway import Gateway, new_worker
+from translator.tables.layout import EAM, GROUP, NONE, POOL, STATIC_BIB, empty_index, records
+from translator.tables.settings import Settings
+from translator.tables.tables import Tables, create
+from translator.verdict import Event
+
+ZERO_CHECKSUM = {"calculate": CALCULATE, "drop": DROP, "forward": FORWARD}
+PROTOCOLS = {"tcp": TCP, "udp": UDP, "icmp": ICMP}
+DUMMY4 = IPv4Address("192.0.0.8")  # RFC 7600: the source of ICMP errors of one that has no address
+ANY = IPv6Network("::/0")
+
+
+def words(address: IPv6Address) -> tuple[int, int]:
+    """An IPv6 address as two int64."""
+    hi, lo = int(address) >> 64, int(address) & (1 << 64) - 1
+    return hi - (hi >> 63 << 64), lo - (lo >> 63 << 64)
+
+
+def address6(hi: int, lo: int) -> IPv6Address:
+    """Two int64 as an IPv6 address."""
+    return IPv6Address((int(hi) & (1 << 64) - 1) << 64 | int(lo) & (1 << 64) - 1)
+
+
+def _ranges(addresses: IPSet) -> np.ndarray:
+    """What a packet has to be compared with: int64[n, 2], first and last address of each range, sorted."""
+    return np.array([(row.first, row.last) for row in addresses.iter_ipranges()], np.int64).reshape(-1, 2)
+
+
+def ordered_pools(config: Config) -> list[Pool4]:
+    """[[pool4]] by source prefix, the longest first; rows of one source are neighbours."""
+    return sorted(config.pool4, key=_source_order)
+
+
+def pool_rows(config: Config) -> list[tuple[Pool4, IPv4Address]]:
+    """The rows of Settings.pool: one an address, and those of one source in the order of their addresses."""
+    rows = [(p, address) for p in ordered_pools(config) for address in range(p.range.first, p.range.last + 1)]
+    rows.sort(key=lambda row: (*_source_order(row[0]), row[1]))
+    return [(pool, IPv4Address(address)) for pool, address in rows]
+
+
+def rows_by_pool(config: Config) -> list[tuple[Pool4, list[int]]]:
+    """Every [[pool4]] with the numbers of its rows in Settings.pool."""
+    pools = ordered_pools(config)
+    places: dict[int, list[int]] = {id(pool): [] for pool in pools}
+    for number, (pool, _) in enumerate(pool_rows(config)):
+        places[id(pool)].append(number)
+    return [(pool, places[id(pool)]) for pool in pools]
+
+
+def _source_order(pool: Pool4) -> tuple[int, int]:
+    """The longest source prefix first; the same for rows of one source."""
+    source = pool.source or ANY
+    return -source.prefixlen, int(source[0])
+
+
+def _pool(config: Config) -> np.ndarray:
+    """Settings.pool: a POOL record for each address of each [[pool4]]."""
+    rows = pool_rows(config)
+    ports = {id(given): given.port_range for given in config.pool4}
+    pool = records(len(rows), POOL)
+    pool["address"] = [int(address) for _, address in rows]
+    pool["port_first"] = [ports[id(given)][0] for given, _ in rows]
+    pool["port_last"] = [ports[id(given)][1] for given, _ in rows]
+    for name in (*PROTOCOLS, "other"):
+        pool[name] = [name in given.protocols for given, _ in rows]
+    return pool
+
+
+def _groups(config: Config) -> np.ndarray:
+    """GROUP rows: which rows of the pool a source prefix has."""
+    sources = [pool.source or ANY for pool, _ in pool_rows(config)]
+    distinct = list(dict.fromkeys(sources))
+    groups = records(len(distinct), GROUP)
+    for row, source in zip(groups, distinct, strict=True):
+        row.hi, row.lo = words(source[0])
+        row.length, row.first, row.count = source.prefixlen, sources.index(source), sources.count(source)
+    return groups
+
+
+def _eam(config: Config, secret: np.ndarray) -> dict[str, Any]:
+    """The attributes of Settings about [[eam]] and [clat]: rows, and either way an index and the prefix lengths in
+    use."""
+    rows = records(len(config.mappings), EAM)
+    rows["ipv4"] = [int(row.ipv4.network_address) for row in config.mappings]
+    rows["length4"] = [row.ipv4.prefixlen for row in config.mappings]
+    octets6 = b"".join(row.ipv6.network_address.packed for row in config.mappings)
+    rows["ipv6_hi"], rows["ipv6_lo"] = np.frombuffer(octets6, ">i8").reshape(-1, 2).T
+    rows["length6"] = [row.ipv6.prefixlen for row in config.mappings]
+    index4, index6 = empty_index(len(rows)), empty_index(len(rows))
+    enter_rows(secret, rows, index4, index6)
+    lengths4, lengths6 = ({int(length) for length in rows[name]} for name in ("length4", "length6"))
+    return {
+        "eam": rows,
+        "eam_index4": index4,
+        "eam_index6": index6,
+        "eam_lengths4": np.array(sorted(lengths4, reverse=True), np.int64),
+        "eam_lengths6": np.array(sorted(lengths6, reverse=True), np.int64),
+        "clat": int(config.clat is not None),
+        "eam_hairpin": {"off": OFF, "simple": SIMPLE, "intrinsic": INTRINSIC}[config.translation.eam_hairpin],
+    }
+
+
+def _filtering(config: Config) -> dict[str, Any]:
+    """The attributes of Settings about [filtering]: flags of the same names."""
+    return {name: int(flag) for name, flag in config.filtering}
+
+
+def _subscriber(length: int) -> dict[str, Any]:
+    """The attributes of Settings about the prefix that is one subscriber."""
+    hi, lo = words(IPv6Network((0, length)).netmask)
+    return {"subscriber": length, "subscriber_hi": hi, "subscriber_lo": lo}
+
+
+def _rfc6791(sources: IPv6Network) -> dict[str, int]:
+    """The attributes of Settings about rfc6791_ipv6: as much of a router's IPv4 address goes in as there is room."""
+    hi, lo = words(sources[0])
+    return {"rfc6791_hi": hi, "rfc6791_lo": lo, "rfc6791_bits": (1 << min(32, 128 - sources.prefixlen)) - 1}
+
+
+def _translation(config: Config) -> dict[str, Any]:
+    """The attributes of Settings about [translation]."""
+    given = config.translation
+    return {
+        "denylist4": _ranges(config.denied4),
+        "rfc6791": np.array([int(a) for net in given.rfc6791_ipv4 for a in net], np.int64),
+        **_rfc6791(given.rfc6791_ipv6 or IPv6Network(config.clat.ipv6[0] if config.clat else config.tun.ipv6)),
+        "mtu4": 0 if given.mtu4 == "auto" else given.mtu4,
+        "mtu6": 0 if given.mtu6 == "auto" else given.mtu6,
+        "lowest_ipv6_mtu": given.lowest_ipv6_mtu,
+        "zero_udp_checksum": ZERO_CHECKSUM[given.udp_zero_checksum],
+        "zero_udp_checksum_ports": np.array(
+            [
+                (*split_port_range(ports), what)
+                for name, what in ZERO_CHECKSUM.items()
+                for ports in getattr(given.udp_zero_checksum_ports, name)
+            ],
+            np.int64,
+        ).reshape(-1, 3),
+        "traffic_class": NONE if given.traffic_class == "copy" else given.traffic_class,
+        "plateaus": np.array(given.mtu_plateaus, np.int64),
+    }
+
+
+def settings_of(config: Config, secret: bytes, queues: int = 1) -> Settings:
+    """What the translator needs to know. `secret`: 16 octets, the key of all hashes and of the Identifications."""
+    pool6_hi, pool6_lo = words(config.pool6[0]) if config.pool6 else (0, 0)
+    own6_hi, own6_lo = words(config.tun.ipv6)
+    timeouts = config.timeouts
+    key = np.frombuffer(secret, "<i8").astype(np.int64)
+    seconds = [timeouts.udp, timeouts.tcp_established, timeouts.tcp_transitory]
+    seconds += [timeouts.tcp_incoming_syn, timeouts.icmp, timeouts.fragment]
+    seconds += [timeouts.tcp_opening, timeouts.tcp_closing]
+    shuffle = np.random.Generator(np.random.PCG64(int.from_bytes(sha256(secret).digest(), "big")))
+    return Settings(
+        pool6_hi=pool6_hi,
+        pool6_lo=pool6_lo,
+        pool6_length=config.pool6.prefixlen if config.pool6 else NONE,
+        strict_well_known_prefix=int(config.strict_well_known_prefix),
+        stateful=int(bool(config.pool4 or config.forward)),
+        **_eam(config, key),
+        groups=_groups(config),
+        pool=_pool(config),
+        other_protocols=int(any("other" in pool.protocols for pool in config.pool4)),
+        ranges4=_ranges(config.shared4),
+        own4=int(config.tun.ipv4 or DUMMY4),
+        own6_hi=own6_hi,
+        own6_lo=own6_lo,
+        timeouts=np.array(seconds, np.int64) * 1000,
+        **_filtering(config),
+        **_translation(config),
+        **_subscriber(config.limits.subscriber),
+        per_host_sessions=config.limits.per_host_sessions,
+        per_host_ports=config.limits.per_host_ports,
+        per_host_rate=config.limits.per_host_rate,
+        strict_pairing=int(config.limits.pairing == "strict"),
+        port_quarantine=config.limits.port_quarantine * 1000,
+        errors_per_second=config.limits.icmp_errors_per_second,
+        queues=queues,
+        secret=key,
+        identifications=shuffle.permutation(65536).astype(np.int32),
+    )
+
+
+def tables_of(config: Config, settings: Settings) -> Tables:
+    """Empty tables with the static BIB entries of [[forward]] in them."""
+    limits, rows = config.limits, _static_bibs(config)
+    tables = create(limits.sessions, len(settings.pool), int(rows["count"].sum()), len(Event), limits.fragments_memory)
+    enter_pool(tables, settings.pool)
+    create_static_bibs(Gateway(settings, tables, new_worker(0)), rows)
+    return tables
+
+
+def _static_bibs(config: Config) -> np.ndarray:
+    """STATIC_BIB rows: each [[forward]], one protocol at a time, cut where a row of the pool begins or ends."""
+    forwarded = {forward.end4.address for forward in config.forward}
+    pool: dict[tuple[IPv4Address, str], list[tuple[int, int, int]]] = {}
+    for at, (given, address) in enumerate(pool_rows(config) if forwarded else ()):
+        for name in given.protocols if address in forwarded else ():
+            pool.setdefault((address, name), []).append((*given.port_range, at))
+    cut = [
+        (PROTOCOLS[name], *words(end6.address), end6.first + first - end4.first, int(end4.address), first, size, row)
+        for end4, end6, names in ((forward.end4, forward.end6, forward.protocols) for forward in config.forward)
+        for name in names
+        for first, size, row in _pieces(end4, sorted(pool.get((end4.address, name), ())))
+    ]
+    return np.array(cut, STATIC_BIB).view(np.recarray)
+
+
+def _pieces(ports: Ports[IPv4Address], pool: Iterable[tuple[int, int, int]]) -> Iterator[tuple[int, int, int]]:
+    """A range of ports as first port, number of ports and row of the pool, NONE outside. `pool`: first, last, row."""
+    at = ports.first
+    for first, last, row in pool:
+        if first <= ports.last and at <= last:
+            if at < first:
+                yield at, first - at, NONE
+            at, begin = min(ports.last, last) + 1, max(at, first)
+            yield begin, at - begin, row
+    if at <= ports.last:
+        yield at, ports.last + 1 - at, NONE

@@ -1,0 +1,293 @@
+"""What the control plane needs from the daemon: the Gateway protocol, the shapes of its rows, the filters of listings.
+
+The TypedDicts describe the rows; the OpenAPI document is generated from them. Times are in seconds, addresses are text,
+ports are numbers (the ICMP identifier counts as a port).
+"""
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network
+from typing import Annotated, Any, Literal, Protocol, TypedDict
+
+from nat64d.dns64.message.endings import Ending
+
+# LIMITS
+MOST_ROWS = 10**9  # that can be asked for
+SHOWN = 80  # characters of a filter in a sentence
+
+Row = Mapping[str, Any]  # one of the TypedDicts below
+ProtocolName = Annotated[str, "tcp, udp, icmp, or the number of another protocol"]
+PoolProtocol = Literal["tcp", "udp", "icmp"]
+Direction = Literal["6to4", "4to6"]
+
+
+class NameServerStatus(TypedDict):
+    """State of the name server."""
+
+    listening: list[str]
+    upstream: Annotated[list[str], "the servers it forwards to"]
+    synthesises: Annotated[bool, "true while packets are translated"]
+
+
+class GatewayStatus(TypedDict):
+    """State of the daemon, as the Gateway reports it."""
+
+    version: str
+    state: Annotated[str, "ready, or what the daemon is doing instead"]
+    uptime: Annotated[float, "seconds"]
+    tun: Annotated[dict[str, Any], "the TUN device: name, mtu, queues, packets dropped because its queue was full"]
+    pool6: str | None
+    sessions: int
+    bib: int
+    limits: dict[str, int]
+    offloads: list[str]
+    masquerade: Annotated[str | None, "interfaces that masquerade pool4, null = none"]
+    dns64: Annotated[NameServerStatus | None, "the name server, null = none is configured"]
+    warnings: Annotated[list[str], "what does not work as configured"]
+
+
+class Status(GatewayStatus):
+    """State of the daemon and of its API."""
+
+    http: Annotated[str | None, "address that serves metrics, null = none"]
+
+
+class Counter(TypedDict):
+    """Number of packets of one direction with one verdict."""
+
+    direction: Direction
+    verdict: str
+    packets: int
+    rfc: Annotated[str, "RFC and section, or LIMITS"]
+    help: str
+
+
+class Event(TypedDict):
+    """How often something happened that is not the verdict of a packet."""
+
+    event: str
+    count: int
+    help: str
+
+
+class Session(TypedDict):
+    """One session, RFC 6146 section 3.2: host6 (X',x) -- mapped4 (T,t) -- host4 (Z,z)."""
+
+    protocol: ProtocolName
+    host6: str
+    host6_port: int
+    mapped4: str
+    mapped4_port: int
+    host4: str
+    host4_port: int
+    state: Annotated[str | None, "TCP state of RFC 6146 3.5.2.2; of others V6_INIT or V4_INIT until it is answered"]
+    expires_in: Annotated[float, "seconds"]
+
+
+class Bib(TypedDict):
+    """One Binding Information Base entry, RFC 6146 section 3.1: host6 (X',x) -- mapped4 (T,t)."""
+
+    protocol: ProtocolName
+    host6: str
+    host6_port: int
+    mapped4: str
+    mapped4_port: int
+    static: Annotated[bool, "configured by [[forward]]"]
+    sessions: int
+
+
+class Pool(TypedDict):
+    """One protocol of one [[pool4]] and how many of its ports are in use."""
+
+    addresses: str
+    ports: str
+    protocol: PoolProtocol
+    source: Annotated[str | None, "the IPv6 hosts it serves, null = all"]
+    used: int
+    total: int
+
+
+class Query(TypedDict):
+    """Number of DNS queries with one outcome."""
+
+    outcome: str
+    queries: int
+    rfc: Annotated[str, "RFC and section, or LIMITS"]
+    help: str
+
+
+class NameServer(TypedDict):
+    """An upstream name server of [dns64]."""
+
+    server: str
+    asked: int
+    answered: int
+    failed: int
+    seconds: Annotated[float, "smoothed response time"]
+    problem: Annotated[str, "reason of the last failure"]
+
+
+class ExplainedStep(TypedDict):
+    """One step of the pipeline."""
+
+    step: str
+    rfc: Annotated[str | None, "RFC and section"]
+    found: Annotated[list[str], "what the step found, as lines of text"]
+
+
+class Explanation(TypedDict):
+    """What nat64d does with a packet, step by step."""
+
+    steps: list[ExplainedStep]
+    verdict: str
+    direction: Direction
+    rfc: Annotated[str, "RFC and section, or LIMITS"]
+    help: str
+    answered: Annotated[bool, "true if the output is an ICMP error to the sender"]
+    packet: Annotated[str, "the packet in hexadecimal"]
+    outputs: Annotated[list[str], "the packets that would be sent, in hexadecimal"]
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """Which rows of a listing to return; None means no restriction."""
+
+    protocol: str | None = None
+    host6: IPv6Network | None = None
+    host4: IPv4Network | None = None
+    mapped4: IPv4Network | None = None
+    limit: int | None = None
+
+
+class FilterError(ValueError):
+    """An invalid filter; its text is one line with the key, the value and what was expected."""
+
+
+class NotReadyError(Exception):
+    """The Gateway does not have yet what was requested, such as sessions before its tables exist."""
+
+
+class BusyError(Exception):
+    """The Gateway is already working on a request of this kind; its text is one sentence."""
+
+
+class ExplanationError(Exception):
+    """The Gateway could not explain a packet; its text is one sentence."""
+
+
+class Gateway(Protocol):
+    """The running daemon, as the control plane sees it.
+
+    Methods are called from threads, never from the event loop, so they may wait for the lock of the tables. Iterators
+    are advanced a thousand rows at a time, by different threads, and may be abandoned before their end. All methods
+    except `status` and `ready` may raise NotReadyError.
+    """
+
+    def status(self) -> Row:
+        """The state of the daemon: a GatewayStatus."""
+
+    def ready(self) -> bool:
+        """Whether packets are being translated now."""
+
+    def counters(self) -> Sequence[Row]:
+        """A Counter for each direction and verdict, zeros included."""
+
+    def events(self) -> Sequence[Row]:
+        """All Events, zeros included."""
+
+    def sessions(self, filters: Filters) -> Iterator[Row]:
+        """The Sessions that match the filters, one by one. The API applies `limit` itself."""
+
+    def bib(self, filters: Filters) -> Iterator[Row]:
+        """The Bib entries that match the filters, one by one; `host4` is never set."""
+
+    def pools(self) -> Sequence[Row]:
+        """A Pool for each [[pool4]] and protocol."""
+
+    def dns64(self) -> Row | None:
+        """The counters of the name server under `queries`, `upstream` and `cache`, as the functions `queries` and
+        `name_servers` read them; None without a name server, empty if it does not answer."""
+
+    def explain(self, packet: bytes) -> Row:
+        """The Explanation of what nat64d would do with an IP packet now; nothing is changed or sent. Raises BusyError,
+        ExplanationError."""
+
+
+def queries(report: Row | None) -> list[Row]:
+    """A Query for each outcome, zeros included, from what Gateway.dns64 returns; empty without a name server."""
+    if report is None:
+        return []
+    counts = report.get("queries", {})
+    return [{"outcome": str(o), "queries": counts.get(str(o), 0), "rfc": o.section, "help": o.help} for o in Ending]
+
+
+def name_servers(report: Row | None) -> list[Row]:
+    """A NameServer for each upstream server, from what Gateway.dns64 returns."""
+    return [{"server": server, **row} for server, row in (report or {}).get("upstream", {}).items()]
+
+
+def _protocol(text: str) -> str:
+    if text not in ("tcp", "udp", "icmp") and not (re.fullmatch(r"[0-9]{1,3}", text) and int(text) < 256):
+        raise ValueError
+    return text
+
+
+def _network6(text: str) -> IPv6Network:
+    if "%" in text:  # a zone, which no row has
+        raise ValueError
+    return IPv6Network(text, strict=False)
+
+
+def _network4(text: str) -> IPv4Network:
+    return IPv4Network(text, strict=False)
+
+
+def _limit(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and len(text) <= len(str(MOST_ROWS)) and 0 < int(text) <= MOST_ROWS):
+        raise ValueError
+    return int(text)
+
+
+@dataclass(frozen=True, slots=True)
+class FilterKind:
+    """One filter: how its text is parsed, and its description in error messages and in OpenAPI."""
+
+    parse: Callable[[str], Any]
+    expected: str
+    schema: Mapping[str, Any]
+
+
+FILTERS: Mapping[str, FilterKind] = {
+    "protocol": FilterKind(_protocol, "tcp, udp, icmp or a number below 256", {"type": "string"}),
+    "host6": FilterKind(_network6, "an IPv6 address or prefix", {"type": "string"}),
+    "host4": FilterKind(_network4, "an IPv4 address or prefix", {"type": "string"}),
+    "mapped4": FilterKind(_network4, "an IPv4 address or prefix", {"type": "string"}),
+    "limit": FilterKind(
+        _limit, f"a whole number from 1 to {MOST_ROWS}", {"type": "integer", "minimum": 1, "maximum": MOST_ROWS}
+    ),
+}
+SESSION_FILTERS = tuple(FILTERS)
+BIB_FILTERS = ("protocol", "host6", "mapped4", "limit")
+
+
+def _shown(key: str, text: str) -> str:
+    """A filter as it was given, in one line that is not too long."""
+    given = "".join(letter if letter.isprintable() else "�" for letter in f"{key}={text}")
+    return given if len(given) <= SHOWN else given[: SHOWN - 1] + "…"
+
+
+def parse_filters(given: Iterable[tuple[str, str]], allowed: Sequence[str]) -> Filters:
+    """Filters from (key, text) pairs. Raises FilterError for the first key that is not allowed or given twice, and for
+    the first text that is not valid."""
+    values: dict[str, Any] = {}
+    for key, text in given:
+        if key not in allowed:
+            raise FilterError(f"{_shown(key, text)}: unknown filter, expected {', '.join(allowed) or 'none'}")
+        if key in values:
+            raise FilterError(f"{_shown(key, text)}: given twice")
+        try:
+            values[key] = FILTERS[key].parse(text)
+        except ValueError:
+            raise FilterError(f"{_shown(key, text)}: expected {FILTERS[key].expected}") from None
+    return Filters(**values)

@@ -1,0 +1,274 @@
+"""`nat64d run`: what is started, in which order; everything is stopped in the reverse order."""
+
+import asyncio
+import json
+import logging
+import os
+import signal
+import time
+from contextlib import ExitStack
+from ipaddress import IPv6Network
+from pathlib import Path
+from typing import Any
+
+import sdnotify
+import typer
+
+from nat64d import __version__
+from nat64d.compiling.beside import Part
+from nat64d.compiling.entries import compile_daemon
+from nat64d.compiling.progress import compile_progress
+from nat64d.config.defaults import BUILT_IN
+from nat64d.config.load import load
+from nat64d.config.models import Config
+from nat64d.config.settings import settings_of, tables_of
+from nat64d.config.warnings import warnings
+from nat64d.control.api import Server, serve
+from nat64d.control.connections import quiet_about_descriptors
+from nat64d.control.unixsocket import SocketError
+from nat64d.dataplane.tun import Tun, TunError, open_tun
+from nat64d.dataplane.worker import Queue
+from nat64d.dns64.service.supervisor import NameServer
+from nat64d.exitcode import ExitCode
+from nat64d.gateway.clat_prefix import DiscoveryError, change_of, discover
+from nat64d.gateway.drops import DropLog
+from nat64d.gateway.link_drops import LinkDrops
+from nat64d.gateway.state import Live
+from nat64d.host.checks import check_host
+from nat64d.host.descriptors import raise_limit
+from nat64d.host.host import Host, HostError
+
+log = logging.getLogger("nat64d")
+
+STOPPING = signal.SIGTERM, signal.SIGINT, signal.SIGHUP
+WATCH = 1.0  # seconds between two checks that the queues still run
+EXTEND_EVERY, EXTEND_BY = 10.0, 60.0  # seconds: systemd waits that much longer for READY=1, as long as it is notified
+
+
+def main(path: Path | None) -> ExitCode:
+    """Run until SIGTERM, SIGINT or SIGHUP: GOOD after a clean stop, else WRONG and a sentence on standard error.
+
+    Raises ConfigError before anything is set up.
+    """
+    config, name = load(path), str(path or BUILT_IN)
+    set_up_logging(config)
+    raise_limit()
+    report = check_host(config, name)
+    for warning in (*warnings(config), *report.warnings):
+        log.warning(warning)
+    if report.errors:
+        typer.echo("\n".join(f"nat64d: {error}" for error in report.errors), err=True)
+        return ExitCode.WRONG
+    try:
+        return asyncio.run(_run(config, name))
+    except (TunError, HostError, SocketError, DiscoveryError) as error:
+        typer.echo(f"nat64d: {error}", err=True)
+        return ExitCode.WRONG
+
+
+def set_up_logging(config: Config) -> None:
+    """Log to standard error, in the format and from the level of [log]; under systemd the journal adds the time."""
+    handler = logging.StreamHandler()
+    text = "%(levelname)s %(message)s" if "JOURNAL_STREAM" in os.environ else "%(asctime)s %(levelname)s %(message)s"
+    handler.setFormatter(_Json() if config.log.format == "json" else logging.Formatter(text))
+    logging.basicConfig(level=config.log.level.upper(), handlers=[handler], force=True)
+    logging.getLogger("aiohttp.access").setLevel(logging.WARNING)
+
+
+class _Json(logging.Formatter):
+    """Log records as JSON, one object a line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The record as a JSON object; `time` is in seconds since the epoch."""
+        return json.dumps({"time": record.created, "level": record.levelname.lower(), "message": record.getMessage()})
+
+
+async def _run(config: Config, name: str) -> ExitCode:
+    """Start, serve, stop; returns the exit code."""
+    stop = asyncio.Event()
+    handle_signals(stop)
+    try:
+        return await _serve(config, name, stop)
+    finally:
+        ignore_signals()
+
+
+async def _serve(config: Config, name: str, stop: asyncio.Event) -> ExitCode:
+    """The work of `_run`. `up` holds what has been started and stops it in the reverse order."""
+    asyncio.get_running_loop().set_exception_handler(quiet_about_descriptors(log))
+    log.info("Starting nat64d %s, configuration: %s", __version__, name)
+    live = Live(config)
+    with ExitStack() as up:
+        tun = await asyncio.to_thread(open_tun, config.tun)
+        up.callback(tun.close)
+        server = await serve(live, config.api.socket, config.api.http, config.api.hosts)
+        try:
+            if config.dns64:
+                live.nameserver = NameServer(config)
+                await live.nameserver.start()
+            failure = await _translate(live, tun, up, server, stop)
+        finally:
+            await server.close()
+            if live.nameserver:
+                await live.nameserver.stop()
+            await asyncio.to_thread(up.close)
+    log.error(failure) if failure else log.info("Stopped; all changes to this host are undone")
+    return ExitCode.WRONG if failure else ExitCode.GOOD
+
+
+def handle_signals(stop: asyncio.Event) -> None:
+    """Let the running event loop set `stop` at a signal to stop; one that comes while it stops changes nothing.
+
+    SIGHUP, of a terminal that is closed, is one of them, unless it is ignored already (nohup).
+    """
+
+    def handle(name: str) -> None:
+        if stop.is_set():
+            log.warning("%s: stopping already, please wait until the changes to this host are undone", name)
+        else:
+            log.info("%s: stopping", name)
+            stop.set()
+
+    for number in STOPPING:
+        if number is not signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
+            asyncio.get_running_loop().add_signal_handler(number, handle, number.name)
+
+
+def ignore_signals() -> None:
+    """Nothing is left to undo: a signal changes nothing any more. Without this, one that comes while asyncio closes its
+    loop is a traceback (the descriptor it would wake is closed), and one after that another exit code."""
+    for number in STOPPING:
+        asyncio.get_running_loop().remove_signal_handler(number)
+        signal.signal(number, signal.SIG_IGN)
+
+
+async def _translate(live: Live, tun: Tun, up: ExitStack, server: Server, stop: asyncio.Event) -> str | None:
+    """From an open device to the end of translation; returns None after a signal, otherwise what failed."""
+    notify = sdnotify.SystemdNotifier()
+    stopping = asyncio.ensure_future(stop.wait())
+    plat = await _find_plat(live, notify, stopping)
+    if stop.is_set():
+        return None
+    preparing = asyncio.ensure_future(asyncio.to_thread(_prepare, live.config, tun, live))
+    await _prepared(live, notify, preparing, stopping)
+    if not preparing.done():
+        await server.close()
+        up.close()
+        log.info("Stopped while compiling; this host was not changed")
+        os._exit(0)  # the compiler's thread cannot be interrupted, and exit would wait for it
+    await preparing
+    await asyncio.to_thread(_set_up, live.config, tun, live, up)
+    if not stop.is_set():
+        if live.nameserver:
+            live.nameserver.ready(True)
+        notify.notify("READY=1\nSTATUS=Translating packets")
+        log.info("Ready: translating packets")
+    failure = await _watch(live, stop, plat)
+    notify.notify("STOPPING=1")
+    live.state = "stopping"
+    if live.nameserver:
+        live.nameserver.ready(False)
+    return failure
+
+
+async def _prepared(
+    live: Live, notify: sdnotify.SystemdNotifier, preparing: asyncio.Future[Any], stopping: asyncio.Future[Any]
+) -> None:
+    """Wait until one of the two is done. Compiling takes long on a busy machine, and so may the search for the
+    provider's prefix: systemd is asked to wait as well."""
+    while not preparing.done() and not stopping.done():
+        notify.notify(f"STATUS={live.state}\nEXTEND_TIMEOUT_USEC={round(1e6 * EXTEND_BY)}")
+        await asyncio.wait({preparing, stopping}, timeout=EXTEND_EVERY, return_when=asyncio.FIRST_COMPLETED)
+
+
+async def _find_plat(
+    live: Live, notify: sdnotify.SystemdNotifier, stopping: asyncio.Future[Any]
+) -> asyncio.Future[IPv6Network] | None:
+    """Discover the provider's NAT64 prefix, if [clat] asks for it, and put it into the configuration.
+
+    Returns a future that resolves when the provider changes the prefix, to the new one; None when there is nothing to
+    discover, or when stopped first. Raises DiscoveryError.
+    """
+    clat = live.config.clat
+    if clat is None or live.config.pool6:
+        return None
+
+    def say(why: str) -> None:
+        log.warning(why)
+        live.state = why
+
+    from nat64d.gateway.host_resolver import HostResolver  # noqa: PLC0415  dnspython
+
+    live.state = "discovering the provider's NAT64 prefix"
+    resolver = HostResolver()
+    asking = asyncio.ensure_future(discover(resolver, say))
+    await _prepared(live, notify, asking, stopping)
+    if not asking.done():
+        asking.cancel()
+        return None
+    prefixes, ttl = asking.result()
+    if clat.ipv6.overlaps(prefixes[0]):
+        raise DiscoveryError(
+            f"[clat] ipv6 = {clat.ipv6} is inside the provider's NAT64 prefix {prefixes[0]}: choose an address outside."
+        )
+    log.info("The provider's NAT64 prefix is %s, for %d s", prefixes[0], ttl)
+    if len(prefixes) > 1:
+        log.info("The provider has more NAT64 prefixes, which are not used: %s", ", ".join(map(str, prefixes[1:])))
+    live.config = live.config.with_plat(prefixes[0])
+    if live.nameserver:
+        live.nameserver.use(live.config)
+    return asyncio.ensure_future(change_of(prefixes[0], ttl, resolver, log.warning))
+
+
+def _prepare(config: Config, tun: Tun, live: Live) -> None:
+    """Create the tables and compile the code; nothing on the host is changed."""
+    live.tun = {"name": tun.name, "mtu": config.tun.mtu, "queues": len(tun.fds), "created": tun.created}
+    live.offloads = tun.offloads
+    log.info("TUN device %s is open, offloads: %s", tun.name, ", ".join(tun.offloads) or "none")
+    live.state = "compiling"
+    with compile_progress(log, Part.DAEMON):
+        live.settings = settings_of(config, os.urandom(16), len(tun.fds))
+        live.tables = tables_of(config, live.settings)
+        live.queues = [Queue(number, fd, "uso4" in tun.offloads) for number, fd in enumerate(tun.fds)]
+        compile_daemon(live.settings, live.tables, live.queues[0])
+
+
+def _set_up(config: Config, tun: Tun, live: Live, up: ExitStack) -> None:
+    """Set up the host, then start the threads of the queues. Raises HostError; `up` undoes what was done by then."""
+    assert live.settings is not None
+    assert live.tables is not None
+    live.state = "setting up the host"
+    host = Host(config, tun.name, log)
+    for line in host.setup():
+        log.info(line)
+    up.callback(host.undo)
+    live.tun["mtu"] = host.mtu
+    live.link_drops = LinkDrops(tun.name, len(tun.fds), log)
+    live.masquerade = ", ".join(host.masquerade) or None
+    for queue in live.queues:
+        up.callback(queue.stop)
+        queue.start(live.settings, live.tables)
+    live.state = "ready"
+
+
+async def _watch(live: Live, stop: asyncio.Event, plat: asyncio.Future[IPv6Network] | None) -> str | None:
+    """Wait for the signal to stop and return None; or return why the daemon ends: a queue failed, or the provider's
+    NAT64 prefix changed."""
+    drops = DropLog([queue.worker for queue in live.queues], log)
+    while not stop.is_set():
+        drops.look(time.monotonic())
+        if live.link_drops:
+            live.link_drops.look(time.monotonic())
+        for queue in live.queues:
+            if queue.failure:
+                return queue.failure
+        if plat and plat.done():
+            return (
+                f"The provider's NAT64 prefix changed from {live.config.pool6} to {plat.result()}; exiting (code 1) so "
+                "that the service manager restarts nat64d with the new one."
+            )
+        try:
+            await asyncio.wait_for(stop.wait(), WATCH)
+        except TimeoutError:
+            continue
+    return None

@@ -1,0 +1,212 @@
+"""The running gateway as the control plane sees it: the Gateway protocol on top of the tables."""
+
+import threading
+import time
+from collections.abc import Iterator
+from ipaddress import IPv4Address, IPv4Network, IPv6Network
+
+import numpy as np
+
+from nat64d import __version__
+from nat64d.config.models import Config
+from nat64d.config.settings import PROTOCOLS, address6, rows_by_pool, words
+from nat64d.control.rows import BusyError, ExplanationError, Filters, NotReadyError, Row
+from nat64d.dataplane.worker import Queue, now
+from nat64d.dns64.service.supervisor import NameServer
+from nat64d.explain.live import RehearsalError, rehearse
+from nat64d.gateway.link_drops import LinkDrops
+from translator.session.pool4 import COUNT_OF, SLOTS
+from translator.session.tcp_state import State
+from translator.tables.layout import BIB, SESSION, records
+from translator.tables.listing import copy_live, usage
+from translator.tables.settings import Settings
+from translator.tables.tables import BIBS, SESSIONS, Tables
+from translator.verdict import Direction, Event, Verdict
+
+SLICE = 1024  # records copied each time the lock is held
+
+NAMES = {number: name for name, number in PROTOCOLS.items()}
+
+
+class Live:
+    """What the control plane sees of the gateway; `run` fills it in as the daemon starts."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.state = "starting"
+        self.settings: Settings | None = None
+        self.tables: Tables | None = None
+        self.queues: list[Queue] = []
+        self.tun: dict[str, object] = {}
+        self.offloads: list[str] = []
+        self.masquerade: str | None = None
+        self.nameserver: NameServer | None = None
+        self.link_drops: LinkDrops | None = None
+        self._explaining = threading.Lock()
+        self._started = time.monotonic()
+
+    def ready(self) -> bool:
+        """Whether packets are being translated."""
+        return self.state == "ready"
+
+    def status(self) -> Row:
+        """The gateway at a glance."""
+        sessions, bib = usage(self.tables) if self.ready() else (0, 0)
+        limits = self.config.limits
+        return {
+            "version": __version__,
+            "state": self.state,
+            "uptime": round(time.monotonic() - self._started, 3),
+            "tun": {**self.tun, "dropped": self.link_drops.count()} if self.link_drops else self.tun,
+            "pool6": str(self.config.pool6) if self.config.pool6 else None,
+            "sessions": int(sessions),
+            "bib": int(bib),
+            "limits": {
+                "sessions": limits.sessions,
+                "subscriber": limits.subscriber,
+                "per_host_sessions": limits.per_host_sessions,
+                "per_host_ports": limits.per_host_ports,
+            },
+            "offloads": self.offloads,
+            "masquerade": self.masquerade,
+            "dns64": self.nameserver.status() if self.nameserver else None,
+            "warnings": [
+                *(self.link_drops.warnings() if self.link_drops else []),
+                *(self.nameserver.warnings() if self.nameserver else []),
+            ],
+        }
+
+    def dns64(self) -> Row | None:
+        """The counters of the name server, None if there is no [dns64]."""
+        return self.nameserver.report() if self.nameserver else None
+
+    def counters(self) -> list[Row]:
+        """A row for each direction and verdict, summed over the queues."""
+        counts = sum(queue.worker.counters for queue in self.queues)
+        return [
+            {
+                "direction": direction.label,
+                "verdict": verdict.name.lower(),
+                "packets": int(counts[direction, verdict]) if self.queues else 0,  # type: ignore[index]
+                "rfc": verdict.section,
+                "help": verdict.help,
+            }
+            for direction in Direction
+            for verdict in Verdict
+            if verdict != Verdict.CONTINUE
+        ]
+
+    def events(self) -> list[Row]:
+        """A row for each event, summed over the tables and the queues; those of the device and the name server
+        follow."""
+        counts = sum((queue.worker.events for queue in self.queues), np.zeros(len(Event), np.int64))
+        if self.tables is not None:
+            counts = counts + self.tables.events
+        ours: list[Row] = [{"event": e.name.lower(), "count": int(counts[e]), "help": e.help} for e in Event]
+        if self.link_drops:
+            ours.append(self.link_drops.event())
+        return [*ours, *(self.nameserver.events() if self.nameserver else [])]
+
+    def sessions(self, filters: Filters) -> Iterator[Row]:
+        """The sessions that match the filters; raises NotReadyError."""
+        tables = self._tables()
+        for rows in self._slices(SESSIONS, tables.sessions, SESSION):
+            moment = now()
+            for row in rows[_wanted(rows, filters) & (rows["expires"] > moment)]:
+                yield {
+                    **_ends(row),
+                    "host4": str(IPv4Address(int(row["host4"]))),
+                    "host4_port": int(row["host4_port"]),
+                    "state": State(row["state"]).name if row["state"] else None,
+                    "expires_in": (int(row["expires"]) - moment) / 1000,
+                }
+
+    def bib(self, filters: Filters) -> Iterator[Row]:
+        """The BIB entries that match the filters; raises NotReadyError."""
+        tables = self._tables()
+        for rows in self._slices(BIBS, tables.bibs, BIB):
+            for row in rows[_wanted(rows, filters)]:
+                yield {**_ends(row), "static": bool(row["static"]), "sessions": int(row["sessions"])}
+
+    def pools(self) -> list[Row]:
+        """A row for each protocol of each [[pool4]]; raises NotReadyError."""
+        tables = self._tables()
+        rows: list[Row] = []
+        unused_by_row = (tables.ports_free.sum(axis=1) + tables.quarantine_of[:, COUNT_OF]).reshape(-1, SLOTS)
+        for pool, places in rows_by_pool(self.config):
+            first, last = pool.port_range
+            total, unused = len(places) * (last - first + 1), unused_by_row[places].sum(axis=0)
+            for k, protocol in enumerate(PROTOCOLS):
+                if protocol in pool.protocols:
+                    rows.append(
+                        {
+                            "addresses": pool.addresses,
+                            "ports": pool.ports,
+                            "protocol": protocol,
+                            "source": str(pool.source) if pool.source else None,
+                            "used": total - int(unused[k]),
+                            "total": total,
+                        }
+                    )
+        return rows
+
+    def explain(self, packet: bytes) -> Row:
+        """What nat64d would do now with a packet read from the first queue; raises NotReadyError, BusyError,
+        ExplanationError."""
+        tables = self._tables()
+        assert self.settings is not None
+        if not self._explaining.acquire(blocking=False):
+            raise BusyError("another explain request is running; try again in a moment")
+        try:
+            return rehearse(self.settings, tables, self.queues[0].worker, packet)
+        except RehearsalError as error:
+            raise ExplanationError(str(error)) from None
+        finally:
+            self._explaining.release()
+
+    def _tables(self) -> Tables:
+        if self.tables is None or not self.ready():
+            raise NotReadyError(f"the gateway is {self.state}")
+        return self.tables
+
+    def _slices(self, kind: int, rows: np.ndarray, dtype: np.dtype) -> Iterator[np.ndarray]:
+        """Copies of the records in use, SLICE at a time."""
+        out, start, more = records(SLICE, dtype), 0, True
+        while more:
+            start, count, more = copy_live(self._tables(), kind, rows, start, out)
+            yield out[:count].view(np.ndarray)
+
+
+def _ends(row: np.void) -> dict[str, object]:
+    """The columns that sessions and BIB entries share: protocol, host6 and mapped4."""
+    return {
+        "protocol": NAMES.get(int(row["protocol"]), str(row["protocol"])),
+        "host6": str(address6(row["host6_hi"], row["host6_lo"])),
+        "host6_port": int(row["host6_port"]),
+        "mapped4": str(IPv4Address(int(row["mapped4"]))),
+        "mapped4_port": int(row["mapped4_port"]),
+    }
+
+
+def _wanted(rows: np.ndarray, filters: Filters) -> np.ndarray:
+    """Which of n records match the filters: bool[n]."""
+    wanted = np.ones(len(rows), bool)
+    if filters.protocol is not None:
+        wanted &= rows["protocol"] == (PROTOCOLS.get(filters.protocol) or int(filters.protocol))
+    if filters.host6 is not None:
+        wanted &= _in_network6(rows, filters.host6)
+    for key, network in (("mapped4", filters.mapped4), ("host4", filters.host4)):
+        if network is not None:
+            wanted &= _in_network4(rows[key], network)
+    return wanted
+
+
+def _in_network4(addresses: np.ndarray, network: IPv4Network) -> np.ndarray:
+    return (addresses >= int(network[0])) & (addresses <= int(network[-1]))
+
+
+def _in_network6(rows: np.ndarray, network: IPv6Network) -> np.ndarray:
+    hi, lo = words(network[0])
+    mask_hi, mask_lo = words(network.netmask)
+    inside: np.ndarray = ((rows["host6_hi"] ^ hi) & mask_hi == 0) & ((rows["host6_lo"] ^ lo) & mask_lo == 0)
+    return inside

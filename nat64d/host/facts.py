@@ -1,0 +1,136 @@
+"""What is there on this host, as plain values: links with their addresses, routers, routes, proxied addresses.
+
+`read` asks the kernel; everything else in this room that judges a host takes a `Facts`, which a test can write by hand.
+"""
+
+import asyncio
+import socket
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_interface, ip_network
+from typing import Any
+
+from pyroute2 import AsyncIPRoute, IPRoute
+from pyroute2.netlink import NLM_F_DUMP, NLM_F_REQUEST
+from pyroute2.netlink.exceptions import NetlinkError
+from pyroute2.netlink.rtnl import RTM_GETNEIGH
+from pyroute2.netlink.rtnl.ndmsg import ndmsg
+
+from nat64d.host import rtnetlink, sysctl
+
+RTM_F_FIB_MATCH = 0x2000  # linux/rtnetlink.h: answer with the route that decides, not with what it means for an address
+IFF_LOOPBACK = 8  # linux/if.h
+FAMILIES = (socket.AF_INET, socket.AF_INET6)
+
+Address = IPv4Address | IPv6Address
+
+
+@dataclass(frozen=True)
+class Link:
+    """A network interface; `addresses` have the prefix lengths of the link."""
+
+    name: str
+    addresses: tuple[rtnetlink.Interface, ...] = ()
+    resolves: bool = True  # its neighbours are found by ARP or neighbour discovery: no loopback, no tunnel
+    proxy_arp: bool = False  # answers ARP for every address that is routed to another interface
+
+
+@dataclass(frozen=True)
+class Route:
+    """A route of the main table to a `network` through `link`; `router` is None for one on the link itself."""
+
+    network: rtnetlink.Network
+    link: str
+    router: Address | None = None
+    metric: int = 0
+
+
+@dataclass(frozen=True)
+class Facts:
+    """One look at the host."""
+
+    links: tuple[Link, ...] = ()
+    defaults: tuple[Route, ...] = ()  # default routes of both families, one for each next hop
+    masquerading: tuple[str, ...] = ()  # interfaces of the IPv4 default route with the lowest metric
+    towards: Mapping[rtnetlink.Network, Route] = field(default_factory=dict)  # of what `read` was asked for
+    proxied: frozenset[tuple[str, Address]] = frozenset()  # answered for on a link: `ip neighbour show proxy`
+
+
+def read(towards: Iterable[rtnetlink.Network] = ()) -> Facts:
+    """A look at the host this process is on; `towards`: networks for whose first address the route is looked up.
+
+    Tables of routes are not read as a whole: a router may have a million. Needs no privileges. Call it from a thread
+    without a running event loop (a rule of pyroute2). Raises OSError or pyroute2's NetlinkError.
+    """
+    with IPRoute() as ip:
+        links = list(ip.get_links())
+        names = {message["index"]: message.get_attr("IFLA_IFNAME") for message in links}
+        routes = {network: route for network in towards if (route := _route_towards(ip, network, names))}
+        return Facts(
+            links=tuple(_links(ip, links)),
+            defaults=tuple(_defaults(ip, names)),
+            masquerading=tuple(rtnetlink.default_interfaces(ip)),
+            towards=routes,
+            proxied=frozenset(asyncio.run(_proxied(names))),
+        )
+
+
+def _links(ip: Any, links: Iterable[Any]) -> Iterator[Link]:
+    """The interfaces in the order of the kernel."""
+    addresses: dict[int, list[rtnetlink.Interface]] = {}
+    for message in ip.get_addr():
+        own = message.get_attr("IFA_LOCAL") or message.get_attr("IFA_ADDRESS")
+        addresses.setdefault(message["index"], []).append(ip_interface((own, message["prefixlen"])))
+    everywhere = sysctl.read("net/ipv4/conf/all/proxy_arp") == "1"
+    for message in links:
+        name = message.get_attr("IFLA_IFNAME")
+        yield Link(
+            name,
+            tuple(addresses.get(message["index"], ())),
+            not message["flags"] & (rtnetlink.IFF_NOARP | IFF_LOOPBACK),
+            everywhere or sysctl.read(f"net/ipv4/conf/{name}/proxy_arp") == "1",
+        )
+
+
+def _defaults(ip: Any, names: Mapping[int, str]) -> Iterator[Route]:
+    for family, everything in zip(FAMILIES, ("0.0.0.0/0", "::/0"), strict=True):
+        for message in ip.get_default_routes(family):
+            if message["type"] != rtnetlink.RTN_UNICAST or message.get_attr("RTA_TABLE") != rtnetlink.RT_TABLE_MAIN:
+                continue
+            metric = message.get_attr("RTA_PRIORITY") or 0
+            for link, router in _hops(message):
+                yield Route(ip_network(everything), names.get(link, str(link)), router, metric)
+
+
+def _route_towards(ip: Any, network: rtnetlink.Network, names: Mapping[int, str]) -> Route | None:
+    """The route that decides about the first address of `network`; None if that is not led anywhere."""
+    try:
+        message = ip.route("get", dst=str(network[0]), flags=RTM_F_FIB_MATCH)[0]
+    except NetlinkError:  # no route, or one that discards packets
+        return None
+    if message["type"] != rtnetlink.RTN_UNICAST or message.get_attr("RTA_TABLE") != rtnetlink.RT_TABLE_MAIN:
+        return None
+    first = message.get_attr("RTA_DST") or ("0.0.0.0" if network.version == 4 else "::")
+    link, router = next(_hops(message))
+    metric = message.get_attr("RTA_PRIORITY") or 0
+    return Route(ip_network((first, message["dst_len"])), names.get(link, str(link)), router, metric)
+
+
+def _hops(message: Any) -> Iterator[tuple[int, Address | None]]:
+    """Interface and router of each next hop of a route."""
+    for hop in message.get_attr("RTA_MULTIPATH") or [message]:
+        attributes = dict(hop["attrs"])
+        router = attributes.get("RTA_GATEWAY")
+        yield hop["oif"] if "oif" in hop else attributes.get("RTA_OIF", 0), ip_address(router) if router else None
+
+
+async def _proxied(names: Mapping[int, str]) -> list[tuple[str, Address]]:
+    """Which addresses this host answers for, and on which links."""
+    found: list[tuple[str, Address]] = []
+    async with AsyncIPRoute() as ip:
+        for family in FAMILIES:
+            message = ndmsg()
+            message["family"], message["flags"] = family, rtnetlink.NTF_PROXY
+            entries = await ip.nlm_request(message, RTM_GETNEIGH, NLM_F_REQUEST | NLM_F_DUMP)
+            found += [(names.get(one["ifindex"], ""), ip_address(one.get_attr("NDA_DST"))) async for one in entries]
+    return found

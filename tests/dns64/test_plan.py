@@ -1,0 +1,125 @@
+"""A configuration file as the policies of the name server: what is made of which address, and what is left out."""
+
+from ipaddress import IPv4Address, IPv6Address, IPv6Network
+
+import dns.reversename
+import pytest
+
+from nat64d.config.load import loads
+from nat64d.dns64.message import wire
+from nat64d.dns64.rules import local
+from nat64d.dns64.rules.policy import Policy, policy_in
+from nat64d.dns64.service.plan import plan
+
+
+def policies(text: str) -> list[Policy]:
+    """The policies that a process gets, the one for all other clients last."""
+    pool4 = '[[pool4]]\naddresses = "198.51.100.1"\n'
+    return [policy_in(each) for each in plan(loads(text.replace("[dns64]", f"{pool4}[dns64]")), [], [])["policies"]]
+
+
+def made(policy: Policy, addr4: str) -> str | None:
+    """The address that a policy makes."""
+    data = policy.embed(IPv4Address(addr4).packed)
+    return str(IPv6Address(data)) if data else None
+
+
+@pytest.mark.parametrize(
+    ("key", "excluded"),
+    [
+        ("", ["::ffff:192.0.2.1"]),
+        ('exclude = ["2001:db8::/32"]', ["2001:db8::1"]),
+        ('exclude = ["::ffff:0:0/96", "2001:db8::/32"]', ["::ffff:192.0.2.1", "2001:db8::1"]),
+        ("exclude = []", []),
+    ],
+)
+def test_rfc6147_5_1_4_which_aaaa_records_are_left_out(key: str, excluded: list[str]) -> None:
+    (policy,) = policies(f'pool6 = "64:ff9b::/96"\n[dns64]\n{key}\n')
+    found = [text for text in ("::ffff:192.0.2.1", "2001:db8::1") if policy.excludes(IPv6Address(text).packed)]
+    assert found == excluded
+
+
+@pytest.mark.parametrize(
+    ("address", "type_", "data"),
+    [
+        ("2001:db8:64::192.0.0.170", wire.PTR, wire.name_of("ipv4only.arpa")),
+        ("2001:db8:64::192.0.0.171", wire.PTR, wire.name_of("ipv4only.arpa")),
+        ("2001:db8:64::192.0.2.1", wire.CNAME, wire.name_of("1.2.0.192.in-addr.arpa")),
+        ("2001:db8:65::192.0.2.1", None, None),
+    ],
+)
+def test_rfc8880_7_2_1_reverse_names_under_a_discovered_prefix(
+    address: str, type_: int | None, data: bytes | None
+) -> None:
+    config = loads('[clat]\nipv6 = "2001:db8:1::464"\nplat = "discover"\n[dns64]\n')
+    found = config.with_plat(IPv6Network("2001:db8:64::/96"))
+    policy = policy_in(plan(found, [], [])["policies"][-1])
+    question = wire.Question(wire.name_of(dns.reversename.from_address(address).to_text()), wire.PTR, wire.IN, 0)
+    answer = local.answer(question, policy, None, True)
+    records = answer.sections[0] if answer else []
+    assert [(record.type, record.data) for record in records] == ([(type_, data)] if data else [])
+
+
+NOT_GLOBAL = (  # RFC 6052 section 3.1
+    *("10.0.0.1", "172.31.255.255", "192.168.0.1", "100.64.0.1", "192.0.0.1", "198.18.0.1"),
+    *("0.0.0.1", "127.0.0.1", "169.254.0.1", "224.0.0.1", "255.255.255.255"),
+)
+
+
+@pytest.mark.parametrize("addr4", NOT_GLOBAL)
+def test_rfc6052_3_1_no_address_that_is_not_global_under_the_well_known_prefix(addr4: str) -> None:
+    (policy,) = policies('pool6 = "64:ff9b::/96"\n[dns64]\n')
+    assert made(policy, addr4) is None
+
+
+@pytest.mark.parametrize("addr4", NOT_GLOBAL[:6])
+@pytest.mark.parametrize(
+    ("pool6", "more"),
+    [("2001:db8:64::/96", ""), ("64:ff9b::/96", "strict_well_known_prefix = false\n")],
+)
+def test_private_addresses_under_another_prefix_or_if_the_operator_allows_it(addr4: str, pool6: str, more: str) -> None:
+    (policy,) = policies(f'pool6 = "{pool6}"\n{more}[dns64]\n')
+    assert made(policy, addr4) == str(IPv6Address(int(IPv6Address(pool6[:-3])) + int(IPv4Address(addr4))))
+
+
+@pytest.mark.parametrize(
+    ("denied", "others"),
+    [
+        ("", ("8.8.8.8",)),
+        ('denylist4 = ["8.8.8.8/32", "198.51.100.0/24"]', ("100.100.100.200", "198.51.100.1", "8.8.8.7")),
+    ],
+)
+def test_what_denylist4_keeps_from_being_translated_is_not_made(denied: str, others: tuple[str, ...]) -> None:
+    """Addresses of [[pool4]] are exempt, and so are prefixes of other translators."""
+    elsewhere, here = policies(f"""
+pool6 = "2001:db8:64::/96"
+[translation]
+{denied}
+[dns64]
+policy = [{{ clients = ["2001:db8:1::/48"], pool6 = "2001:db8:65::/96" }}]
+""")
+    left_out = ("8.8.8.8", "198.51.100.2") if denied else ("100.100.100.200", "168.63.129.16", "192.0.0.192")
+    assert [made(here, addr4) for addr4 in left_out] == [None] * len(left_out)
+    assert all(made(here, addr4) for addr4 in others)
+    assert all(made(elsewhere, addr4) for addr4 in (*left_out, *others))
+
+
+@pytest.mark.parametrize("addr4", ["192.0.2.1", "198.51.100.1", "203.0.113.1", "192.88.99.1", "8.8.8.8"])
+def test_documentation_blocks_and_global_addresses_are_made(addr4: str) -> None:
+    (policy,) = policies('pool6 = "64:ff9b::/96"\n[dns64]\n')
+    assert made(policy, addr4) is not None
+
+
+def test_rfc6147_5_2_the_configured_prefixes_are_used() -> None:
+    first, rest = policies("""
+pool6 = "2001:db8:64::/96"
+[dns64]
+ranges = [{ ipv4 = "10.0.0.0/8", pool6 = "64:ff9b:1::/96" }, { ipv4 = "172.16.0.0/12" }]
+policy = [{ clients = ["2001:db8:1::/48"], pool6 = "2001:db8:65::/96" }]
+""")
+    for policy, prefix in ((first, "2001:db8:65::"), (rest, "2001:db8:64::")):
+        assert [made(policy, addr4) for addr4 in ("8.8.8.8", "10.0.0.1", "172.16.0.1")] == [
+            f"{prefix}808:808",
+            "64:ff9b:1::a00:1",
+            None,
+        ]

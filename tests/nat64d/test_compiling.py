@@ -1,0 +1,78 @@
+"""The first start: what is compiled, and what systemd and the operator hear meanwhile."""
+
+import asyncio
+import subprocess
+import sys
+
+import pytest
+from typer.testing import CliRunner
+
+from nat64d.cli.app import app
+from nat64d.compiling import entries
+from nat64d.compiling.beside import ALONE, Part
+from nat64d.config.load import load
+from nat64d.exitcode import ExitCode
+from nat64d.gateway import run as daemon
+from nat64d.gateway.state import Live
+from translator.jit.compile import COMPILED
+
+
+class Notes:
+    """What systemd is told; at the `enough`th line, `done` is."""
+
+    def __init__(self, done: asyncio.Future, enough: int) -> None:
+        self.lines: list[str] = []
+        self.done, self.enough = done, enough
+
+    def notify(self, text: str) -> None:
+        self.lines += text.splitlines()
+        if len(self.lines) >= self.enough:
+            self.done.set_result(None)
+
+
+def told_while_waiting(which: str, enough: int) -> list[str]:
+    """What systemd is told until the compiler is done (or the daemon is stopped)."""
+
+    async def wait() -> list[str]:
+        futures = {name: asyncio.get_running_loop().create_future() for name in ("preparing", "stopping")}
+        live, notes = Live(load(None)), Notes(futures[which], enough)
+        live.state = "compiling"
+        await daemon._prepared(live, notes, **futures)
+        return notes.lines
+
+    return asyncio.run(wait())
+
+
+def test_systemd_is_asked_for_more_time_as_long_as_the_compiler_works(monkeypatch):
+    monkeypatch.setattr(daemon, "EXTEND_EVERY", 0)
+    assert told_while_waiting("preparing", 6) == ["STATUS=compiling", "EXTEND_TIMEOUT_USEC=60000000"] * 3
+
+
+def test_a_stop_ends_the_waiting(monkeypatch):
+    monkeypatch.setattr(daemon, "EXTEND_EVERY", 0)
+    assert told_while_waiting("stopping", 2) == ["STATUS=compiling", "EXTEND_TIMEOUT_USEC=60000000"]
+
+
+def test_where_the_compiler_is_switched_off_there_is_nothing_to_compile(monkeypatch, caplog):
+    monkeypatch.setattr(entries, "COMPILED", False)
+    assert CliRunner().invoke(app, ["compile"]).exit_code == ExitCode.USAGE
+    assert caplog.messages == ["nat64d: NUMBA_DISABLE_JIT is set, so there is nothing to compile"]
+
+
+def other_process() -> subprocess.Popen:
+    """A process that compiles, or loads, beside another one (beside.py)."""
+    command = [sys.executable, "-m", "nat64d.compiling.entries", Part.OFFLINE, ALONE]
+    return subprocess.Popen(command, stdin=subprocess.PIPE)
+
+
+@pytest.mark.skipif(not COMPILED, reason="nothing is compiled in plain Python")
+def test_the_other_process_ends_well_while_the_first_still_works():
+    with other_process() as child:
+        assert child.wait(300) == 0
+
+
+@pytest.mark.skipif(not COMPILED, reason="nothing is compiled in plain Python")
+def test_the_other_process_ends_with_the_first():
+    with other_process() as child:
+        child.stdin.close()
+        assert child.wait(300) == 1

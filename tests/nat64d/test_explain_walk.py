@@ -1,0 +1,41 @@
+"""`nat64d explain` follows the pipeline: what is new there is shown."""
+
+import inspect
+
+from scapy.layers.inet import ICMP, IP, UDP
+
+from nat64d.explain.step import Step
+from tests.nat64d.test_explain import SIIT, TEXT, steps_for, told
+from translator import pipeline
+
+
+def test_rfc7915_5_1_a_header_alone_is_shown():
+    steps = steps_for("192.0.2.1 > 198.51.100.130 proto 47", config=SIIT)
+    shown = told("translate", steps)
+    assert "payload length 0, next header 47" in shown
+    assert "\n60000000 00002f3f " in shown
+
+
+def test_rfc7915_4_1_an_error_tells_its_own_addresses():
+    quoted = IP(src="198.51.100.130", dst="192.0.2.1") / UDP(sport=1, dport=2) / b"data"
+    error = IP(src="192.0.2.7", dst="198.51.100.130") / ICMP(type=3, code=1) / quoted
+    steps = steps_for(bytes(error).hex(), config=SIIT)
+    assert told("error addresses", steps) == "64:ff9b::192.0.2.7 > 2001:db8:5::2"
+
+
+def test_a_step_that_is_new_in_the_pipeline_is_shown_by_itself(monkeypatch):
+    def clamp_mss(p, view):
+        """RFC 9999 section 1.2: something that translate does from today on."""
+        return view.l4
+
+    code = pipeline.translate.py_func if hasattr(pipeline.translate, "py_func") else pipeline.translate
+    text = (
+        inspect.getsource(code)
+        .partition("\n")[2]
+        .replace("    packet = Packet(", "    clamp_mss(p, view)\n    packet = Packet(")
+    )
+    clamp_mss.__module__ = "translator.pipeline"
+    monkeypatch.setattr(pipeline, "clamp_mss", clamp_mss, raising=False)
+    exec(text, vars(pipeline), made := {})
+    monkeypatch.setattr(pipeline, "translate", made["translate"])
+    assert Step("clamp mss", "9999 1.2", ["104"]) in steps_for(TEXT)

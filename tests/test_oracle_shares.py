@@ -1,0 +1,51 @@
+"""The translator and the oracle side by side where tables and pools are so small that everybody reaches a share."""
+
+from random import Random
+
+import pytest
+
+from tests.histories import EXAMPLES, compare
+from tests.reference.comparison import Comparison
+from tests.reference.floods import flood
+
+POOL6 = 'pool6 = "2001:db8:64::/96"\n'
+CONFIGS = {
+    "sixteen sessions": """
+        pool4 = [{ addresses = "192.0.2.1-192.0.2.2" }]
+        limits = { sessions = 16, icmp_errors_per_second = 1000000 }
+    """,
+    "forty sessions, each host a subscriber": """
+        pool4 = [{ addresses = "192.0.2.1" }]
+        limits = { sessions = 40, subscriber = 128, icmp_errors_per_second = 1000000 }
+    """,
+    "forwards in a table of thirty": """
+        pool4 = [{ addresses = "192.0.2.1-192.0.2.2" }]
+        forward = [
+            { protocol = ["udp", "tcp"], ipv4 = "192.0.2.1:5353", ipv6 = "[2001:db8:6::1]:53" },
+            { protocol = "tcp", ipv4 = "192.0.2.77:80", ipv6 = "[2001:db8:7::1]:5000" },
+        ]
+        limits = { sessions = 30, subscriber = 48, per_host_rate = 3, icmp_errors_per_second = 1000000 }
+    """,
+    "address-dependent filtering in a table of twenty": """
+        pool4 = [{ addresses = "192.0.2.1" }]
+        forward = [{ protocol = ["udp", "tcp"], ipv4 = "192.0.2.1:5353", ipv6 = "[2001:db8:6::1]:53" }]
+        filtering = { address_dependent = true }
+        limits = { sessions = 20, per_host_sessions = 8, icmp_errors_per_second = 1000000 }
+    """,
+    "six ports, each host a subscriber": """
+        pool4 = [{ addresses = "192.0.2.1", ports = "2000-2005" }]
+        limits = { sessions = 64, subscriber = 128, icmp_errors_per_second = 1000000 }
+    """,
+    "two addresses of six ports, soft pairing": """
+        pool4 = [{ addresses = "192.0.2.1-192.0.2.2", ports = "2000-2005" }]
+        limits = { sessions = 64, subscriber = 48, pairing = "soft", icmp_errors_per_second = 1000000 }
+    """,
+}
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_every_flood_is_kept_to_its_shares(name: str) -> None:
+    def tell(rng: Random, both: Comparison) -> None:
+        flood(rng, both.world, both.send)
+
+    compare(POOL6 + CONFIGS[name], EXAMPLES // 2, tell)

@@ -1,0 +1,64 @@
+"""Packets of which nothing but the header is there (RFC 7915 sections 4.1 and 5.1), and those that say that nothing
+follows (RFC 8200 section 4.7)."""
+
+from typing import Any
+
+import pytest
+from scapy.layers.inet6 import IPv6ExtHdrDestOpt, IPv6ExtHdrHopByHop
+from scapy.packet import Raw
+
+from tests.case import Nat64, Step
+from tests.mapped import ALONE, BESIDE, as_eam4, at_eam6, of_eam6, to_eam4
+from tests.packets import answer4, answer6, from4, from6, seen4, seen6
+from translator.verdict import Verdict
+
+NO_NEXT_HEADER, ICMPV6 = 59, 58
+OTHER = {"pool4": [{"addresses": "192.0.2.1", "protocols": ["tcp", "udp", "icmp", "other"]}], "forward": []}
+WITHOUT_STATE = pytest.mark.parametrize("config", [ALONE, BESIDE], ids=["alone", "beside sessions"])
+PROTOCOLS = pytest.mark.parametrize("protocol", [NO_NEXT_HEADER, 47, 50, 132, 253])
+
+
+@WITHOUT_STATE
+@PROTOCOLS
+def test_rfc7915_5_1_an_ipv6_header_alone_is_translated(config: dict[str, Any], protocol: int) -> None:
+    nat64 = Nat64(**config)
+    nat64.check(Step(of_eam6(nh=protocol), as_eam4(proto=protocol)))
+
+
+@WITHOUT_STATE
+@PROTOCOLS
+def test_rfc7915_4_1_an_ipv4_header_alone_is_translated(config: dict[str, Any], protocol: int) -> None:
+    nat64 = Nat64(**config)
+    nat64.check(Step(to_eam4(proto=protocol), at_eam6(nh=protocol)))
+
+
+@WITHOUT_STATE
+def test_rfc7915_5_1_extension_headers_alone_are_skipped(config: dict[str, Any]) -> None:
+    sent = of_eam6() / IPv6ExtHdrHopByHop() / IPv6ExtHdrDestOpt(nh=NO_NEXT_HEADER)
+    Nat64(**config).check(Step(sent, as_eam4(proto=NO_NEXT_HEADER)))
+
+
+@WITHOUT_STATE
+def test_rfc8200_4_7_what_follows_no_next_header_is_passed_on_unchanged(config: dict[str, Any]) -> None:
+    nat64, data = Nat64(**config), Raw(b"\1\2\3\4\5")
+    nat64.check(Step(of_eam6(nh=NO_NEXT_HEADER) / data, as_eam4(proto=NO_NEXT_HEADER) / data))
+    nat64.check(Step(to_eam4(proto=NO_NEXT_HEADER) / data, at_eam6(nh=NO_NEXT_HEADER) / data))
+
+
+@pytest.mark.parametrize("protocol", [6, 17, ICMPV6])
+def test_a_transport_header_that_is_not_there_is_missed(protocol: int) -> None:
+    nat64 = Nat64(**BESIDE)
+    nat64.check(Step(of_eam6(nh=protocol), verdict=Verdict.TRUNCATED))
+    nat64.check(Step(from6(nh=protocol), verdict=Verdict.TRUNCATED))
+    nat64.check(Step(to_eam4(proto=1 if protocol == ICMPV6 else protocol), verdict=Verdict.TRUNCATED))
+
+
+def test_rfc6146_3_4_sessions_carry_no_protocol_without_ports_unless_asked() -> None:
+    nat64 = Nat64()
+    sent = from6(nh=NO_NEXT_HEADER)
+    nat64.check(Step(sent, verdict=Verdict.PROTOCOL, answer=answer6(sent, 1, 4)))
+    sent = from4(proto=NO_NEXT_HEADER)
+    nat64.check(Step(sent, verdict=Verdict.PROTOCOL, answer=answer4(sent, 3, 2)))
+    asked = Nat64(**OTHER)
+    asked.check(Step(from6(nh=NO_NEXT_HEADER), seen4(src="192.0.2.1", proto=NO_NEXT_HEADER)))
+    asked.check(Step(from4(dst="192.0.2.1", proto=NO_NEXT_HEADER), seen6(nh=NO_NEXT_HEADER)))

@@ -1,0 +1,67 @@
+"""RFC 7857 sections 7 and 7.1: which packets do not lengthen the life of a mapping."""
+
+import pytest
+
+from tests.packets import HOST4, HOST6_PORT, MAPPED4, MAPPED4_PORT, OTHER4
+from tests.sessions import Sessions
+from translator.verdict import Verdict
+
+STRANGER = (OTHER4, 4000)
+
+
+@pytest.mark.parametrize("protocol", ["udp", "icmp"])
+def test_rfc7857_7_what_a_filter_drops_refreshes_nothing(protocol):
+    nat64 = Sessions(forward=[], filtering={"address_dependent": True})
+    mapped = nat64.opened(protocol, 6000)
+    life = nat64.session().left
+    for _ in range(2):
+        nat64.wait(life / 2 - 1)
+        assert nat64.from4(protocol, mapped, STRANGER).verdict == Verdict.FILTERED_ADF
+    assert nat64.session().left == 2
+    nat64.wait(3)
+    assert nat64.bib() == {}
+
+
+@pytest.mark.parametrize("filtering", ["address_dependent", "drop_inbound_tcp"])
+def test_rfc7857_7_a_syn_that_a_filter_drops_refreshes_nothing(filtering):
+    nat64 = Sessions(forward=[], filtering={filtering: True})
+    mapped = nat64.opened("tcp", 6000)
+    nat64.wait(239)
+    dropped = nat64.from4("tcp", mapped, STRANGER, flags="SYN").verdict
+    assert dropped in (Verdict.SYN_HELD, Verdict.FILTERED_INBOUND_TCP)
+    assert nat64.session().left == 1
+    nat64.wait(2)
+    assert nat64.bib() == {}
+
+
+@pytest.mark.parametrize("flags", ["ACK", "FIN", "RST", "SYN-ACK"])
+def test_rfc7857_7_tcp_segments_that_open_no_session_refresh_nothing(flags):
+    """From another host than the one of the session; a SYN with ACK opens one, as any SYN does."""
+    nat64 = Sessions(forward=[])
+    mapped = nat64.opened("tcp", 6000)
+    nat64.wait(239)
+    assert nat64.from4("tcp", mapped, STRANGER, flags=flags).verdict == Verdict.TRANSLATED
+    left = {session.host4[0]: session.left for session in nat64.sessions()}
+    assert left == {HOST4: 1} | ({OTHER4: 240} if flags == "SYN-ACK" else {})
+
+
+@pytest.mark.parametrize("closed_by", ["V4", "V6"])
+def test_rfc7857_7_1_a_rst_from_inside_refreshes_no_half_closed_connection(closed_by):
+    nat64 = Sessions()
+    nat64.from6("tcp", HOST6_PORT, flags="SYN")
+    nat64.from4("tcp", (MAPPED4, MAPPED4_PORT), flags="SYN-ACK")
+    if closed_by == "V4":
+        nat64.from4("tcp", (MAPPED4, MAPPED4_PORT), flags="FIN")
+    else:
+        nat64.from6("tcp", HOST6_PORT, flags="FIN")
+    nat64.wait(7000)
+    assert nat64.from6("tcp", HOST6_PORT, flags="RST").verdict == Verdict.TRANSLATED
+    assert (nat64.session().state, nat64.session().left) == (f"{closed_by}_FIN_RCV", 440)
+
+
+def test_rfc7857_7_1_a_rst_from_inside_refreshes_no_connection_that_is_not_open():
+    nat64 = Sessions()
+    nat64.from4("tcp", (MAPPED4, MAPPED4_PORT), flags="SYN")
+    nat64.wait(200)
+    assert nat64.from6("tcp", HOST6_PORT, flags="RST").verdict == Verdict.TRANSLATED
+    assert (nat64.session().state, nat64.session().left) == ("V4_INIT", 40)

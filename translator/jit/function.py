@@ -1,0 +1,245 @@
+"""Compiled functions of which only those called from Python become machine code.
+
+numba makes a library of its own of every function: all that it calls is linked in, the whole is optimised, emitted and
+kept. A chain of calls as deep as the pipeline's is so compiled once for every level. Here a function that is
+called by compiled code is lowered to LLVM's language and no more; one that is called from Python takes in whatever it
+needs of those, and is optimised, emitted and cached once. What few packets need (`rare`) stays out of line.
+
+All of it is done with classes of numba that it does not document; hence one minor version in pyproject.toml.
+"""
+
+import gc
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, ClassVar
+
+from llvmlite.binding import create_pass_builder, create_pipeline_tuning_options
+from numba.core import event
+from numba.core.codegen import JITCodeLibrary
+from numba.core.compiler import CompilerBase, CompileResult, Flags
+from numba.core.compiler_lock import global_compiler_lock
+from numba.core.compiler_machinery import PassManager
+from numba.core.registry import CPUDispatcher
+from numba.core.typed_passes import (
+    AnnotateTypes,
+    IRLegalization,
+    NativeLowering,
+    NoPythonBackend,
+    NopythonTypeInference,
+    PreLowerStripPhis,
+)
+from numba.core.untyped_passes import (
+    DeadBranchPrune,
+    FixupArgs,
+    IRProcessing,
+    ReconstructSSA,
+    RewriteSemanticConstants,
+    TranslateByteCode,
+)
+
+from translator.jit.cache import CodeCache
+
+EMITTING = "nat64d:emit"  # the event of an entry that becomes machine code; "numba:compile" is that of a lowered one
+INLINED = 3000  # instructions: LLVM's own 225 leaves calls on a packet's way (4 %), from 5000 on it is slower again
+_OPTIONS = {
+    "nopython": True,
+    "nogil": True,
+    "error_model": "numpy",
+    "boundscheck": None,
+    "_nrt": False,  # without the runtime there is no reference counting; whatever would allocate does not compile
+    "no_cpython_wrapper": True,  # entries get theirs when they are emitted
+    "no_cfunc_wrapper": True,
+}  # each of them said: numba takes what is not said from the function that calls
+
+
+class Lowered(JITCodeLibrary):  # type: ignore[misc]  # numba has no types
+    """A function in LLVM's language, as it was lowered; never machine code."""
+
+    out_of_line = False
+
+    def add_ir_module(self, ir_module: Any) -> None:
+        """The function itself: the optimiser is told what it may not inline."""
+        if self.out_of_line:
+            for function in ir_module.functions:
+                if function.blocks:
+                    function.attributes.add("noinline")
+                    function.attributes.add("cold")
+        super().add_ir_module(ir_module)
+
+    def _optimize_functions(self, ll_module: Any) -> None:
+        """Nothing is optimised one by one; numba sets the layout here."""
+        ll_module.data_layout = self._codegen._data_layout  # noqa: SLF001
+
+    def finalize(self) -> None:
+        """Nothing is optimised or emitted here; Emitted does that."""
+        self._finalized = True
+
+    def needed(self) -> list[JITCodeLibrary]:
+        """This library and those that it calls, directly or not, each once and behind all that call it: the linker
+        takes of a library only what somebody has asked for."""
+        done: dict[JITCodeLibrary, None] = {}
+        _visit(self, done)
+        return list(reversed(done))
+
+
+def _visit(library: JITCodeLibrary, done: dict[JITCodeLibrary, None]) -> None:
+    for each in library._linking_libraries:  # noqa: SLF001  the base has no other way to them
+        if each not in done:
+            _visit(each, done)
+    done[library] = None
+
+
+class RareLowered(Lowered):
+    """A function that stays out of line."""
+
+    out_of_line = True
+
+
+class Emitted(JITCodeLibrary):  # type: ignore[misc]
+    """Machine code: a function with all it calls."""
+
+    def _optimize_final_module(self) -> None:
+        options = create_pipeline_tuning_options(speed_level=3)
+        options.inlining_threshold = INLINED
+        builder = create_pass_builder(self._codegen._tm, options)  # noqa: SLF001  the base has no other way to it
+        builder.getModulePassManager().run(self._final_module, builder)
+
+
+# What lowers a function of numbers and records. numba has fifteen more, for exceptions, closures, array expressions,
+# `with`, lists of literals and the like; a function that needs one of them does not compile.
+PASSES = (
+    TranslateByteCode,
+    FixupArgs,
+    IRProcessing,
+    RewriteSemanticConstants,
+    DeadBranchPrune,
+    ReconstructSSA,
+    NopythonTypeInference,
+    PreLowerStripPhis,
+    IRLegalization,
+    AnnotateTypes,
+    NativeLowering,
+    NoPythonBackend,
+)
+
+
+class _Flags(Flags):  # type: ignore[misc]
+    """numba's flags, as one object for each set of values: numba looks its types up by them, hundreds of times for each
+    function, and compares every value of two objects."""
+
+    __hash__ = object.__hash__
+    __eq__ = object.__eq__
+    known: ClassVar[dict[str, "_Flags"]] = {}
+
+    def copy(self) -> "_Flags":
+        """Itself: nobody changes it."""
+        return self
+
+
+class _Lowering(CompilerBase):  # type: ignore[misc]
+    """numba's compiler, stopped when the function is lowered."""
+
+    library: type[Lowered] = Lowered
+
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
+        flags = self.state.flags
+        flags.no_compile = True
+        self.state.flags = _Flags.known.setdefault(repr(flags), _Flags(flags))
+
+    def define_pipelines(self) -> list[PassManager]:
+        """numba's passes that code without closures, arrays expressions and exceptions needs."""
+        passes = PassManager("nat64d")
+        for each in PASSES:
+            passes.add_pass(each, each.__name__)
+        passes.finalize()
+        return [passes]
+
+    def compile_extra(self, func: Callable[..., Any]) -> CompileResult:
+        """Lower a Python function into a library of our own."""
+        self.state.library = self.library(self.state.targetctx.codegen(), func.__qualname__)
+        return super().compile_extra(func)
+
+
+class _RareLowering(_Lowering):
+    library = RareLowered
+
+
+@contextmanager
+def _collector_off() -> Iterator[None]:
+    """numba's objects live until all is lowered: looking for cycles among them again and again takes an eighth of the
+    time."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        (gc.enable if was_on else gc.disable)()
+
+
+def _all_there(library: JITCodeLibrary) -> None:
+    """RuntimeError where code calls a compiled function that was not linked: the call would be one of address 0."""
+    for function in library._final_module.functions:  # noqa: SLF001  as above
+        if function.is_declaration and function.name.startswith("_ZN"):
+            raise RuntimeError(f"{function.name} is called by {library.name}, and not linked")
+
+
+class _Key:
+    """Stands for a lowered function in numba's tables, where otherwise the machine code stands."""
+
+
+class Function(CPUDispatcher):  # type: ignore[misc]
+    """A function of the data plane, callable from Python and from other such functions."""
+
+    def __init__(self, function: Callable[..., Any], *, inline: bool = False, rare: bool = False) -> None:
+        options = {**_OPTIONS, "forceinline": inline}
+        super().__init__(function, targetoptions=options, pipeline_class=_RareLowering if rare else _Lowering)
+        self._cache = CodeCache(function)
+        self.entries: dict[tuple[Any, ...], CompileResult] = {}  # numba's table of them borrows the references
+
+    def compile(self, sig: Any) -> Any:
+        """Lower for argument types, once: numba asks so on behalf of a compiled caller. Returns the key of that."""
+        with global_compiler_lock:
+            known = self.overloads.get(tuple(sig))
+            if known is not None:
+                return known.entry_point
+            with self._compiling_counter, event.trigger_event("numba:compile", data={"dispatcher": self}):
+                lowered = self._compiler.compile(tuple(sig), None)._replace(entry_point=_Key())
+            self.targetctx.insert_user_function(lowered.entry_point, lowered.fndesc, [lowered.library])
+            self.overloads[tuple(sig)] = lowered
+            return lowered.entry_point
+
+    def _compile_for_args(self, *args: Any, **names: Any) -> Any:
+        """The machine code for a call from Python: numba asks so, once for each tuple of argument types."""
+        assert not names
+        self._compilation_chain_init_hook()
+        try:
+            signature = tuple(self.typeof_pyval(value) for value in args)
+            with global_compiler_lock:
+                entry = self._cache.load_overload(signature, self.targetctx) or self._emitted(signature)
+                self.entries[signature] = entry
+                self._insert([each._code for each in signature], entry.entry_point, False)  # noqa: SLF001  as numba does
+                return entry.entry_point
+        finally:
+            self._types_active_call.clear()
+
+    def _emitted(self, signature: tuple[Any, ...]) -> CompileResult:
+        """A lowered function with all it calls, made into machine code and put into the cache."""
+        with _collector_off():
+            self.compile(signature)
+        lowered = self.overloads[signature]
+        context, environment, description = lowered.target_context, lowered.environment, lowered.fndesc
+        with event.trigger_event(EMITTING, data={"dispatcher": self}):
+            library = Emitted(context.codegen(), lowered.library.name)
+            library.enable_object_caching()
+            context.create_cpython_wrapper(library, description, environment, lowered.call_helper, release_gil=True)
+            for each in lowered.library.needed():
+                library.add_linking_library(each)
+            library.finalize()
+            _all_there(library)
+            function = context.get_executable(library, description, environment)
+        entry = lowered._replace(library=library, entry_point=function)
+        for each in entry._find_referenced_environments():  # noqa: SLF001  as numba does when it loads from its cache
+            library.codegen.set_env(each.env_name, each)
+        self._cache.save_overload(signature, entry)
+        return entry

@@ -1,0 +1,4 @@
+"""State and configuration as arrays: `layout` (record types), `settings`, `tables`, `gateway`
+(both of them and the worker under one name), `hashing` (keyed hash, indexes), `bitmaps` (sets of numbers),
+`slots` (free records), `wheel` (timeouts), `listing` (copies for the control plane).
+"""

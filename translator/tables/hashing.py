@@ -1,0 +1,120 @@
+"""Keyed hashing and the open-addressing index over record arrays.
+
+Hostile peers choose the keys, so the hash is SipHash-1-3 under a secret. An index slot holds 0 (empty) or `hash << 32 |
+record + 1`: 31 bits of the hash stand beside the record number, so that a probe touches a record only when it almost
+surely is the right one, and an entry can be moved without looking at its record.
+"""
+
+from translator.jit.compile import either, hot, int64, jit, uint64
+from translator.tables.layout import NONE
+
+_MASK31 = 0x7FFFFFFF
+
+
+@jit()
+def _add_compiled(a, b):
+    """Addition modulo 2^64, of unsigned words: numba tells the compiler that a signed sum does not overflow."""
+    return int64(uint64(a) + uint64(b))
+
+
+def _add_plain(a, b):
+    """The same where NumPy would warn of the overflow."""
+    total = (int(a) + int(b)) & 0xFFFFFFFFFFFFFFFF
+    return int64(total - (total >> 63 << 64))
+
+
+_add = either(_add_compiled, _add_plain)
+
+
+@jit()
+def _rotate(x, count):
+    """Rotate 64 bits left."""
+    return x << int64(count) | (x >> int64(64 - count)) & ((int64(1) << int64(count)) - 1)
+
+
+@jit()
+def _round(v0, v1, v2, v3):
+    """One SipRound."""
+    v0, v2 = _add(v0, v1), _add(v2, v3)
+    v1, v3 = _rotate(v1, 13) ^ v0, _rotate(v3, 16) ^ v2
+    v0 = _rotate(v0, 32)
+    v2, v0 = _add(v2, v1), _add(v0, v3)
+    v1, v3 = _rotate(v1, 17) ^ v2, _rotate(v3, 21) ^ v0
+    return v0, v1, _rotate(v2, 32), v3
+
+
+@hot()
+def _hash(secret, words):
+    """SipHash-1-3 of a tuple of 64-bit words: 31 bits. The word that says how long a message is is left out: it is for
+    messages of several lengths, and keys of one table are all of one."""
+    v0 = secret[0] ^ int64(0x736F6D6570736575)
+    v1 = secret[1] ^ int64(0x646F72616E646F6D)
+    v2 = secret[0] ^ int64(0x6C7967656E657261)
+    v3 = secret[1] ^ int64(0x7465646279746573)
+    for word in words:
+        v3 ^= word
+        v0, v1, v2, v3 = _round(v0, v1, v2, v3)
+        v0 ^= word
+    v2 ^= int64(0xFF)
+    for _ in range(3):
+        v0, v1, v2, v3 = _round(v0, v1, v2, v3)
+    return (v0 ^ v1 ^ v2 ^ v3) & _MASK31
+
+
+@hot()
+def hash2(secret, a, b):
+    """The hash of two 64-bit words."""
+    return _hash(secret, (int64(a), int64(b)))
+
+
+@hot()
+def hash3(secret, a, b, c):
+    """The hash of three 64-bit words."""
+    return _hash(secret, (int64(a), int64(b), int64(c)))
+
+
+@jit()
+def find_candidate(index, hashed, at):
+    """The next slot from `at` on whose 31 bits agree with `hashed`; NONE once an empty slot ends the chain."""
+    mask = len(index) - 1
+    at &= mask
+    while index[at] != 0:
+        if index[at] >> 32 == hashed:
+            return at
+        at = (at + 1) & mask
+    return NONE
+
+
+@jit()
+def record_at(index, at):
+    """The record number in a slot that is not empty."""
+    return (index[at] & 0xFFFFFFFF) - 1
+
+
+@jit()
+def insert(index, hashed, record):
+    """Enter `record`; the index is never more than half full, so a slot is near."""
+    mask = len(index) - 1
+    at = hashed & mask
+    while index[at] != 0:
+        at = (at + 1) & mask
+    index[at] = hashed << 32 | (record + 1)
+
+
+@jit()
+def remove(index, hashed, record):
+    """Take `record` out and close the gap, so that no tombstones are needed (Knuth 6.4 algorithm R)."""
+    mask = len(index) - 1
+    at = hashed & mask
+    while index[at] != 0 and record_at(index, at) != record:
+        at = (at + 1) & mask
+    hole = at
+    while True:
+        at = (at + 1) & mask
+        if index[at] == 0:
+            break
+        home = index[at] >> 32 & mask
+        if (at - home & mask) >= (at - hole & mask):
+            index[hole] = index[at]
+            hole = at
+    index[hole] = 0

@@ -1,0 +1,206 @@
+"""The records that are remembered: dtypes, and how big the tables are.
+
+    host6 (X',x)  ----------  [ nat64d ]  mapped4 (T,t)  ----------  host4 (Z,z)
+    BIB entry:  host6 <-> mapped4         session: + host4;   (Y',y) = pool6 prefix + host4, never stored
+
+All records are of fixed size, so that they can live in one shared mapping. Addresses are int64: IPv4 in one word, IPv6
+in two (`_hi`, `_lo`); times are milliseconds of the caller's clock; links between records are indexes, `NONE` ends a
+list.
+"""
+
+import numpy as np
+
+NONE = -1
+
+# SPEC
+PORTS = 65536
+# LIMITS
+WHEEL = 16384  # seconds one turn of the timer wheel takes; power of two
+FRAGMENTS, FRAGMENT_WAYS = 8192, 4  # datagrams of which fragments are known, and how many of them share a set
+STORED_SHARE = 256  # octets of fragments_memory for each fragment that can be kept
+SYNS, SYN_OCTETS = 256, 128  # TCP SYNs that wait for the one of the other side, and what is kept of each
+SYN_PREFIXES = 64  # counts of them, by a hash of the source prefix
+
+# Hot: what an established packet reads and writes, one cache line.
+SESSION = np.dtype(
+    [
+        ("host6_hi", "i8"),
+        ("host6_lo", "i8"),
+        ("mapped4", "i8"),
+        ("host4", "i8"),
+        ("expires", "i8"),
+        ("host6_port", "i4"),
+        ("mapped4_port", "i4"),
+        ("host4_port", "i4"),
+        ("bib", "i4"),
+        ("protocol", "i2"),
+        ("state", "i2"),  # of a session without TCP: which side has sent, until the other one has (sessions.answered)
+        ("live", "i2"),
+        ("inbound", "i2"),  # counted as opened from outside (subscribers.py)
+    ],
+    align=True,
+)
+# Cold: the lists a session is in. `older`/`newer` link its timer bucket, `previous`/`next` the sessions of its BIB
+# entry.
+LINKS = np.dtype([("older", "i4"), ("newer", "i4"), ("previous", "i4"), ("next", "i4"), ("bucket", "i4")], align=True)
+BIB = np.dtype(
+    [
+        ("host6_hi", "i8"),
+        ("host6_lo", "i8"),
+        ("mapped4", "i8"),
+        ("host6_port", "i4"),
+        ("mapped4_port", "i4"),
+        ("host", "i4"),
+        ("slot", "i4"),  # row of Tables.ports_used, NONE: outside pool4, or no ports
+        ("use", "i4"),  # row of Tables.uses, NONE: static, or no slot
+        ("sessions", "i4"),
+        ("inbound", "i4"),  # those of them that count as opened from outside
+        ("first_session", "i4"),
+        ("protocol", "i2"),
+        ("static", "i2"),
+        ("answered", "i2"),  # something has come from outside
+        ("live", "i2"),
+    ],
+    align=True,
+)
+HOST = np.dtype(
+    [
+        ("host6_hi", "i8"),
+        ("host6_lo", "i8"),
+        ("mapped4", "i8"),  # paired pooling (RFC 4787 REQ-2); 0 while there is no dynamic BIB entry
+        ("rate_until", "i8"),  # what it may open in a second (hosts.may_open)
+        ("subscriber", "i4"),
+        ("bibs", "i4"),  # BIB entries, static ones too
+        ("sessions", "i4"),  # those it opened itself, from dynamic mappings
+        ("tcp", "i4"),  # dynamic BIB entries of each protocol
+        ("udp", "i4"),
+        ("icmp", "i4"),
+        ("other", "i4"),
+        ("live", "i4"),
+    ],
+    align=True,
+)
+# Hosts of one prefix, which share what one customer may take (session/subscribers.py).
+SUBSCRIBER = np.dtype(
+    [
+        ("host6_hi", "i8"),  # the prefix, other bits 0
+        ("host6_lo", "i8"),
+        ("hosts", "i4"),
+        ("sessions", "i4"),  # those of its hosts
+        ("inbound", "i4"),  # those of its mappings that count as opened from outside
+        ("live", "i4"),
+    ],
+    align=True,
+)
+# How many ports of a slot of Tables.ports_used the mappings of a subscriber have, and how many of those are listed as
+# unanswered.
+USE = np.dtype(
+    [("subscriber", "i4"), ("slot", "i4"), ("ports", "i4"), ("unanswered", "i4"), ("live", "i4")], align=True
+)
+# One a BIB entry: its place among those of its slot that nobody has answered (session/unanswered.py).
+UNANSWERED = np.dtype([("older", "i4"), ("newer", "i4"), ("listed", "i4")], align=True)
+# One row per [[eam]], as it was written.
+EAM = np.dtype(
+    [("ipv4", "i8"), ("ipv6_hi", "i8"), ("ipv6_lo", "i8"), ("length4", "i4"), ("length6", "i4")],
+    align=True,
+)
+# One row of Settings.pool per address of each [[pool4]]; rows of one source prefix (a group) are neighbours, in the
+# order of their addresses.
+POOL = np.dtype(
+    [
+        ("address", "i8"),
+        ("port_first", "i4"),
+        ("port_last", "i4"),
+        ("tcp", "i2"),
+        ("udp", "i2"),
+        ("icmp", "i2"),
+        ("other", "i2"),
+    ],
+    align=True,
+)
+# BIB entries that are there from the start: `count` of them, with ports that rise by one at both ends.
+STATIC_BIB = np.dtype(
+    [
+        ("protocol", "i8"),
+        ("host6_hi", "i8"),
+        ("host6_lo", "i8"),
+        ("host6_port", "i8"),
+        ("mapped4", "i8"),
+        ("mapped4_port", "i8"),
+        ("count", "i8"),
+        ("pool_row", "i8"),  # the row of Settings.pool that has the ports, or NONE
+    ],
+    align=True,
+)
+GROUP = np.dtype([("hi", "i8"), ("lo", "i8"), ("length", "i4"), ("first", "i4"), ("count", "i4")], align=True)
+# A TCP SYN from IPv4 that waits for the one of a host6 (RFC 6146 section 3.5.2.2).
+SYN = np.dtype(
+    [
+        ("mapped4", "i8"),
+        ("host4", "i8"),
+        ("expires", "i8"),
+        ("mapped4_port", "i4"),
+        ("host4_port", "i4"),
+        ("length", "i4"),  # octets kept of the packet
+        ("live", "i4"),  # 0: it waits no longer, and only has its place in the ring
+    ],
+    align=True,
+)
+# A port that is assigned to no host for a while (RFC 6888 REQ-8).
+WAITING_PORT = np.dtype(
+    [("until", "i8"), ("slot", "i4"), ("port", "i4"), ("newer", "i4"), ("live", "i4")],  # newer: of the same slot
+    align=True,
+)
+# A datagram that comes in fragments (RFC 6146 section 3.4): where its first one went, for those that follow, or which
+# ones are kept. `stage` is one of session/reassembly.py.
+FRAGMENT = np.dtype(
+    [
+        ("src_hi", "i8"),
+        ("src_lo", "i8"),
+        ("dst_hi", "i8"),
+        ("dst_lo", "i8"),
+        ("identification", "i8"),
+        ("expires", "i8"),
+        ("out_src_hi", "i8"),
+        ("out_src_lo", "i8"),
+        ("out_dst_hi", "i8"),
+        ("out_dst_lo", "i8"),
+        ("oldest", "i8"),  # numbers of its first and last kept fragment, NONE: none is kept
+        ("newest", "i8"),
+        ("protocol", "i4"),
+        ("count", "i4"),  # fragments kept
+        ("received", "i4"),  # octets of them, without headers
+        ("reach", "i4"),  # where the farthest of them ends
+        ("total", "i4"),  # octets of the datagram, 0: its last fragment was not seen
+        ("family", "i2"),
+        ("out_family", "i2"),
+        ("stage", "i2"),
+        ("overlaps", "i2"),
+        ("hop_limit", "i2"),  # of the first fragment
+        ("traffic_class", "i2"),
+    ],
+    align=True,
+)
+# A kept fragment: a packet of so many `octets` in Tables.stored_octets, from `position` on.
+STORED = np.dtype(
+    [
+        ("position", "i8"),  # counts on without end; modulo the length of stored_octets
+        ("next", "i8"),  # number of the next one of its datagram, NONE: the last
+        ("datagram", "i4"),  # row of Tables.fragments
+        ("octets", "i4"),
+        ("header", "i4"),  # octets in front of its data
+        ("offset", "i4"),  # of its data in the datagram
+        ("length", "i4"),
+    ],
+    align=True,
+)
+
+
+def records(count: int, dtype: np.dtype) -> np.ndarray:
+    """Zeroed records with attribute access, compiled or not; pages are touched only when used."""
+    return np.zeros(count, dtype).view(np.recarray)
+
+
+def empty_index(count: int) -> np.ndarray:
+    """An open-addressing index at most half full."""
+    return np.zeros(1 << max(2 * count - 1, 1).bit_length(), np.int64)

@@ -1,0 +1,60 @@
+"""What the operator configured, as numbers and arrays. Immutable: a reload makes new ones."""
+
+import numpy as np
+
+from translator.jit.reference import by_reference
+
+
+@by_reference
+class Settings:
+    """The configuration, as numbers. Made by the daemon from its config; never changed."""
+
+    pool6_hi: int
+    pool6_lo: int
+    pool6_length: int  # NONE: there is no pool6
+    strict_well_known_prefix: int
+    stateful: int  # hosts without a static mapping get sessions; otherwise they need an IPv4-translatable address
+    eam: np.ndarray  # EAM
+    eam_index4: np.ndarray  # int64[2^k] index: (ipv4 prefix, length) -> row of eam
+    eam_index6: np.ndarray  # int64[2^k] index: (ipv6 prefix, length) -> row of eam
+    eam_lengths4: np.ndarray  # int64: prefix lengths in use, descending
+    eam_lengths6: np.ndarray  # int64
+    clat: int  # IPv4 hosts without a row of eam are refused (RFC 6877)
+    eam_hairpin: int  # mapping.OFF, SIMPLE, INTRINSIC
+    groups: np.ndarray  # GROUP, longest source prefix first
+    pool: np.ndarray  # POOL
+    ranges4: np.ndarray  # int64[n, 2], sorted: IPv4 addresses that are ours (pool4 and forwards), first and last
+    denylist4: np.ndarray  # int64[n, 2]
+    rfc6791: np.ndarray  # int64[n]: sources for ICMP errors of untranslatable IPv6 routers
+    rfc6791_hi: int  # the source for those of untranslatable IPv4 routers,
+    rfc6791_lo: int
+    rfc6791_bits: int  # and which bits of a router's address go into it
+    own4: int  # the source of our ICMP errors
+    own6_hi: int
+    own6_lo: int
+    other_protocols: int  # some row of pool is for them
+    timeouts: np.ndarray  # int64[Timeout], milliseconds
+    address_dependent: int
+    drop_inbound_tcp: int
+    drop_icmp_info: int
+    check_rst: int
+    rst_during_fin: int
+    mtu4: int  # 0: the kernel's route answers for its own links
+    mtu6: int
+    lowest_ipv6_mtu: int
+    zero_udp_checksum: int  # transport.CALCULATE, DROP or FORWARD
+    zero_udp_checksum_ports: np.ndarray  # int64[n, 3]: first and last destination port, and what holds for them
+    traffic_class: int  # NONE: copy
+    plateaus: np.ndarray  # int64, descending
+    subscriber: int  # length of the prefix that is one subscriber, 48 to 128
+    subscriber_hi: int  # and its mask
+    subscriber_lo: int
+    per_host_sessions: int  # 0: no limit
+    per_host_ports: int  # in each protocol
+    per_host_rate: int  # new sessions a second
+    strict_pairing: int  # a host has one pool address, full or not
+    port_quarantine: int  # milliseconds
+    errors_per_second: int
+    queues: int
+    secret: np.ndarray  # int64[2]: key of every hash
+    identifications: np.ndarray  # int32[65536]: a secret permutation

@@ -1,0 +1,33 @@
+"""Records of a fixed table, taken and given back in O(1)."""
+
+from translator.jit.compile import int64, jit
+from translator.tables.layout import NONE
+from translator.tables.tables import HEIGHT, NEVER_USED
+
+
+@jit()
+def take(tables, kind, capacity):
+    """A free record of this kind, or NONE when all are in use."""
+    height = tables.free[kind, HEIGHT]
+    if height > 0:
+        tables.free[kind, HEIGHT] = height - 1
+        return int64(tables.freed[kind, height - 1])
+    fresh = tables.free[kind, NEVER_USED]
+    if fresh >= capacity:
+        return int64(NONE)
+    tables.free[kind, NEVER_USED] = fresh + 1
+    return fresh
+
+
+@jit()
+def give_back(tables, kind, record):
+    """The record is free again."""
+    height = tables.free[kind, HEIGHT]
+    tables.freed[kind, height] = record
+    tables.free[kind, HEIGHT] = height + 1
+
+
+@jit()
+def in_use(tables, kind):
+    """How many records of this kind are taken."""
+    return tables.free[kind, NEVER_USED] - tables.free[kind, HEIGHT]

@@ -1,0 +1,137 @@
+"""Everything that is remembered between packets: flat arrays of the records of layout.py, shared by all workers."""
+
+import numpy as np
+
+from translator.jit.reference import by_reference
+from translator.tables.bitmaps import count_words
+from translator.tables.layout import (
+    BIB,
+    FRAGMENT,
+    FRAGMENTS,
+    HOST,
+    LINKS,
+    NONE,
+    PORTS,
+    SESSION,
+    STORED,
+    STORED_SHARE,
+    SUBSCRIBER,
+    SYN,
+    SYN_OCTETS,
+    SYN_PREFIXES,
+    SYNS,
+    UNANSWERED,
+    USE,
+    WAITING_PORT,
+    WHEEL,
+    empty_index,
+    records,
+)
+
+
+@by_reference
+class Tables:
+    """Everything remembered, shared by all workers; only the holder of `lock` may write."""
+
+    lock: np.ndarray  # int64[8]; word 0 is the spinlock
+    sessions: np.ndarray  # SESSION
+    links: np.ndarray  # LINKS, one a session
+    windows: np.ndarray  # int64[sessions, 4], cold: see session/windows.py
+    bibs: np.ndarray  # BIB
+    hosts: np.ndarray  # HOST
+    subscribers: np.ndarray  # SUBSCRIBER
+    uses: np.ndarray  # USE
+    unanswered: np.ndarray  # UNANSWERED, one a BIB entry
+    sessions6: np.ndarray  # int64[2^k] index: (protocol, host6, host4) -> session
+    sessions4: np.ndarray  # int64[2^k] index: (protocol, mapped4, host4) -> session
+    bibs6: np.ndarray  # int64[2^k] index: (protocol, host6) -> BIB entry
+    bibs4: np.ndarray  # int64[2^k] index: (protocol, mapped4) -> BIB entry
+    hosts6: np.ndarray  # int64[2^k] index: host6 address -> host
+    subscribers6: np.ndarray  # int64[2^k] index: prefix -> subscriber
+    uses_of: np.ndarray  # int64[2^k] index: (subscriber, slot) -> use
+    inbound: np.ndarray  # int64[1]: sessions that count as opened from outside
+    free: np.ndarray  # int64[kind, 2]: height of the stack of given-back records, first never-used record
+    freed: np.ndarray  # int32[kind, records]: that stack
+    wheel: np.ndarray  # int32[WHEEL]: newest session of each second's bucket
+    wheel_at: np.ndarray  # int64[1]: the last second whose bucket was emptied
+    ports_used: np.ndarray  # int64[slots, 1024], bitmaps.py: ports in use or waiting; slot = 3 * pool row + protocol
+    ports_full: np.ndarray  # int64[slots, 16]: which of those words are full
+    ports_free: np.ndarray  # int32[slots, 4]: how many ports of each kind (pool4.py) are free
+    ports_next: np.ndarray  # int32[slots]: next_ephemeral of RFC 6056 algorithm 3
+    rows_lacking: np.ndarray  # int64[4, 6, n], bitmaps.py: by protocol and what it is (pool4.py), who lacks it
+    rows_full: np.ndarray  # int64[4, 6, m]: which of those words are full
+    quarantine: np.ndarray  # WAITING_PORT, a ring
+    quarantine_at: np.ndarray  # int64[2]: number of the oldest port that waits, and of the next one to come
+    quarantine_of: np.ndarray  # int32[slots, 3]: oldest and newest port of a slot that waits, how many do
+    unanswered_of: np.ndarray  # int32[slots, 4]: oldest and newest BIB entry of a slot listed so; how many, of how many
+    fragments: np.ndarray  # FRAGMENT
+    syns: np.ndarray  # SYN[SYNS], a ring
+    syn_octets: np.ndarray  # uint8[SYNS, SYN_OCTETS]: how the packet of each begins
+    syns4: np.ndarray  # int64[2^k] index: (mapped4, host4) -> SYN
+    syns_of: np.ndarray  # int32[SYN_PREFIXES]: how many wait, by a hash of the source prefix
+    syns_at: np.ndarray  # int64[2]: number of the oldest SYN that waits, and of the next one to come
+    stored: np.ndarray  # STORED: a ring; fragment number n lies at n modulo its length
+    stored_octets: np.ndarray  # uint8: a ring, too
+    stored_at: np.ndarray  # int64[3]: number of the oldest kept fragment and of the next one, position behind the last
+    events: np.ndarray  # int64[Event]
+
+
+SESSIONS, BIBS, HOSTS, SUBSCRIBERS, USES = range(5)  # kinds: rows of Tables.free and Tables.freed
+HEIGHT, NEVER_USED = 0, 1  # columns of Tables.free
+OLDEST_FRAGMENT, NEXT_FRAGMENT, NEXT_POSITION = 0, 1, 2  # words of Tables.stored_at
+
+
+def _inside(bibs: int) -> dict[str, np.ndarray]:
+    """The attributes of Tables about hosts, subscribers and what they have, for so many BIB entries."""
+    return {
+        "hosts": records(bibs, HOST),
+        "hosts6": empty_index(bibs),
+        "subscribers": records(bibs, SUBSCRIBER),
+        "uses": records(bibs, USE),
+        "unanswered": records(bibs, UNANSWERED),
+        "subscribers6": empty_index(bibs),
+        "uses_of": empty_index(bibs),
+        "inbound": np.zeros(1, np.int64),
+    }
+
+
+def create(sessions: int, pool_rows: int, static_bibs: int, events: int, fragments_memory: int) -> Tables:
+    """Empty tables for `sessions` sessions (and as many BIB entries, hosts and subscribers, besides the static ones),
+    and for `fragments_memory` octets of fragments."""
+    bibs, slots = sessions + static_bibs, max(pool_rows, 1) * 3
+    return Tables(
+        lock=np.zeros(8, np.int64),
+        sessions=records(sessions, SESSION),
+        links=records(sessions, LINKS),
+        windows=np.zeros((sessions, 4), np.int64),
+        bibs=records(bibs, BIB),
+        sessions6=empty_index(sessions),
+        sessions4=empty_index(sessions),
+        bibs6=empty_index(bibs),
+        bibs4=empty_index(bibs),
+        **_inside(bibs),
+        free=np.zeros((USES + 1, 2), np.int64),
+        freed=np.zeros((USES + 1, bibs), np.int32),
+        wheel=np.full(WHEEL, NONE, np.int32),
+        wheel_at=np.full(1, NONE, np.int64),
+        ports_used=np.zeros((slots, count_words(PORTS)), np.int64),
+        ports_full=np.zeros((slots, count_words(count_words(PORTS))), np.int64),
+        ports_free=np.zeros((slots, 4), np.int32),
+        ports_next=np.zeros(slots, np.int32),
+        rows_lacking=np.zeros((4, 6, count_words(pool_rows)), np.int64),
+        rows_full=np.zeros((4, 6, count_words(count_words(pool_rows))), np.int64),
+        quarantine=records(bibs, WAITING_PORT),
+        quarantine_at=np.zeros(2, np.int64),
+        quarantine_of=np.tile(np.array([NONE, NONE, 0], np.int32), (slots, 1)),
+        unanswered_of=np.tile(np.array([NONE, NONE, 0, 0], np.int32), (slots, 1)),
+        fragments=records(FRAGMENTS, FRAGMENT),
+        syns=records(SYNS, SYN),
+        syn_octets=np.zeros((SYNS, SYN_OCTETS), np.uint8),
+        syns4=empty_index(SYNS),
+        syns_of=np.zeros(SYN_PREFIXES, np.int32),
+        syns_at=np.zeros(2, np.int64),
+        stored=records(max(fragments_memory // STORED_SHARE, 1), STORED),
+        stored_octets=np.zeros(fragments_memory, np.uint8),
+        stored_at=np.zeros(3, np.int64),
+        events=np.zeros(events, np.int64),
+    )
