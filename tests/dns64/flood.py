@@ -58,6 +58,9 @@ class Socket:
         (self.cut if octets[2] & TC else self.answered)[peer[0]] += 1
 
 
+LITTLE, TURN = 0.0001, 0.02  # seconds
+
+
 class Pipe(asyncio.Transport):
     """The transport of a connection."""
 
@@ -107,11 +110,13 @@ class Server:
         self.socket.came.extend([(octets, (client, 53))] * count)
 
     def connect(self, client: str) -> Pipe:
-        """A connection arrives; it may be closed at once."""
+        """A connection arrives, a little later than what came before; it may be closed at once."""
+        clock.skip(LITTLE)
         return Pipe(self, client)
 
     async def turn(self) -> None:
-        """One turn of the event loop, which reads the socket once."""
+        """One turn of the event loop, which reads the socket once; it takes a while."""
+        clock.skip(TURN)
         self.listener._drain()
         await asyncio.sleep(0)
 
