@@ -15,7 +15,7 @@ FILE_LINES, FUNCTION_LINES = 400, 40
 # compiler.
 PURE = {"numpy", "numba", "enum", "typing", "ipaddress", "translator"}
 IMPURE = {
-    "translator.explain": {"sys", "types", "collections.abc", "dataclasses"},
+    "translator.explain": {"types", "collections.abc", "dataclasses"},
     "translator.jit.cache": {
         "hashlib",
         "pathlib",
@@ -29,6 +29,7 @@ IMPURE = {
     "translator.jit.compile": {"collections.abc"},
     "translator.jit.function": {"gc", "contextlib", "collections.abc", "llvmlite", "llvmlite.binding"},
     "translator.jit.lock": {"llvmlite"},
+    "translator.plain": {"ctypes", "sys", "types", "collections.abc"},
     "translator.jit.reference": {"llvmlite", "dataclasses", "functools", "hashlib"},
 }
 

@@ -1,19 +1,18 @@
 """The way of a packet, recorded: the pipeline's own functions, run in plain Python with every call noted.
 
-There is no second walk. A Recorder makes copies of the translator's functions from their own code, compiled or not; in
-the modules of WALK each name of a function of the translator stands for a copy that notes its call. So a step that is
+There is no second walk. A Recorder makes copies of the translator's functions from their own code (plain.py); in the
+modules of WALK each name of a function of the translator stands for a copy that notes its call. So a step that is
 new in the pipeline is recorded without further work, and nothing is compiled for an explanation.
 """
 
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from types import FunctionType, SimpleNamespace
+from types import FunctionType
 from typing import Any
 
 import numpy as np
 
-from translator.jit.compile import in_plain_python
+from translator.plain import Copies
 from translator.tables.gateway import Gateway
 from translator.tables.layout import NONE
 
@@ -68,48 +67,33 @@ class Call:
         return next(self.find(name), None)
 
 
-class Recorder:
+class Recorder(Copies):
     """Copies of the translator's functions that note their calls; each recorder has its own.
 
-    `walk`: the modules whose calls are noted; with none, the copies just run in plain Python.
+    `walk`: the modules whose calls are noted.
     """
 
     def __init__(self, walk: Sequence[str] = WALK) -> None:
+        super().__init__()
         self._walk = walk
         self.top = Call(len, ())  # below it: what is called from outside
         self._open = [self.top]
-        self._namespaces: dict[str, dict[str, Any]] = {}
-
-    def module(self, name: str) -> SimpleNamespace:
-        """A module of the translator with copies for its functions."""
-        return SimpleNamespace(**self._namespace(name))
 
     def forget(self) -> None:
         """Give up calls and copies, which hold one another and the tables."""
         self.top.calls.clear()
-        for names in self._namespaces.values():
-            names.clear()
+        super().forget()
 
-    def _namespace(self, module: str) -> dict[str, Any]:
-        """The names of a module, with copies for the functions of the translator."""
-        if module not in self._namespaces:
-            copies = self._namespaces[module] = dict(vars(sys.modules[module]))
-            for name, value in vars(sys.modules[module]).items():
-                function = in_plain_python(value)
-                if isinstance(function, FunctionType) and function.__module__.startswith("translator."):
-                    copies[name] = self._recorded(function) if module in self._walk else self._copy(function)
-        return self._namespaces[module]
-
-    def _copy(self, function: FunctionType) -> FunctionType:
-        namespace = self._namespace(function.__module__)
-        return FunctionType(function.__code__, namespace, function.__name__, function.__defaults__)
+    def stand_in(self, function: FunctionType, module: str) -> Callable[..., Any]:
+        """A copy; where the module's calls are noted, one that notes its calls."""
+        return self._recorded(function) if module in self._walk else self.copy(function)
 
     def _recorded(self, function: FunctionType) -> Callable[..., Any]:
         copies: list[FunctionType] = []  # made at the first call: modules name one another's functions
 
         def record(*arguments: Any) -> Any:
             if not copies:
-                copies.append(self._copy(function))
+                copies.append(self.copy(function))
             call = Call(function, arguments, before=row_of(function.__name__, arguments, NONE))
             if function.__name__ == "parse":
                 p, at, end = arguments

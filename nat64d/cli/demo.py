@@ -116,7 +116,7 @@ def _show(console: Console, lab: Lab, directory: Path) -> None:
     daemon = Daemon(gateway, directory, CONFIG)
     _heading(console, gateway, "nat64d run -c demo.toml")
     _output(console, CONFIG)
-    with console.status("Starting nat64d; the first start of all compiles, which takes two to three minutes"):
+    with console.status("Starting nat64d"):
         daemon.start()
     _output(console, daemon.said())
 

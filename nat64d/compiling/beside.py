@@ -7,7 +7,7 @@ meet in the compile cache; without one that can be written, each process compile
 import logging
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
@@ -35,29 +35,70 @@ def _mark() -> Path:
     return cache.cache_directory() / "complete"
 
 
+def _start(part: Part) -> subprocess.Popen[str]:
+    """A process that compiles a part. It ends when this process does, however that comes: it watches its standard
+    input. What it logs is its standard output."""
+    return subprocess.Popen(  # noqa: S603  it is this program
+        command_of(part), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
+
+
+def command_of(part: Part) -> list[str]:
+    """What compiles a part, and no other."""
+    return [sys.executable, "-m", "nat64d.compiling.entries", part.value, ALONE]
+
+
 @contextmanager
 def beside(log: logging.Logger, part: Part) -> Iterator[None]:
     """While one part is compiled here, have the others compiled by another process, and wait for it at the end.
 
-    It ends when this process does, however that comes: it watches its standard input. A failure of it is logged, with
-    the command that shows why.
+    A failure of it is logged, with the command that shows why.
     """
     if not COMPILED or ALONE in sys.argv or part == Part.EVERYTHING or is_complete() or not cache.is_writable():
         yield
         return
     other = Part.OFFLINE if part == Part.DAEMON else Part.DAEMON
-    command = [sys.executable, "-m", "nat64d.compiling.entries", other.value, ALONE]
-    with subprocess.Popen(  # noqa: S603  it is this program
-        command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    ) as child:
+    with _start(other) as child:
         try:
             yield
             if child.wait() == 0:
                 complete()
             else:
-                log.warning("Not all code is compiled; to see why: %s", " ".join(command))
+                log.warning("Not all code is compiled; to see why: %s", " ".join(command_of(other)))
         finally:
             child.kill()
+
+
+class Compilers:
+    """Processes that compile all parts, while this one has other work."""
+
+    def __init__(self) -> None:
+        self.killed = False
+        self._children: list[subprocess.Popen[str]] = []
+
+    @property
+    def used(self) -> bool:
+        """Whether there are any."""
+        return bool(self._children)
+
+    def run(self, tell: Callable[[str], None]) -> None:
+        """Start them, and wait for the daemon's part; what that one logs is told line by line."""
+        self._children = [_start(part) for part in (Part.DAEMON, Part.OFFLINE)]
+        output = self._children[0].stdout
+        assert output is not None
+        for line in output:
+            tell(line.rstrip("\n"))
+
+    def wait(self) -> bool:
+        """Wait for all; whether all parts are compiled and kept."""
+        return self.used and [child.wait() for child in self._children] == [0] * len(self._children)
+
+    def kill(self) -> None:
+        """End them, whatever they do."""
+        self.killed = True
+        for child in self._children:
+            child.kill()
+            child.wait()
 
 
 def complete() -> None:

@@ -103,5 +103,6 @@ def _end_with_parent() -> None:
 
 if __name__ == "__main__":  # as beside.py starts it
     os.nice(5)
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     compile_part(Part(sys.argv[1]))

@@ -9,6 +9,9 @@ in poll(2).
 import os
 import threading
 import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
 
 import numpy as np
 from numba import types
@@ -148,9 +151,9 @@ class Queue:
         )
         self._thread: threading.Thread | None = None
 
-    def serve(self, settings: Settings, tables: Tables) -> int:
-        """Run the loop in this thread."""
-        reason: int = run(Gateway(settings, tables, self.worker), self._pending, self.fd, self._scratch)
+    def serve(self, settings: Settings, tables: Tables, loop: Callable[..., Any] = run) -> int:
+        """Run the loop in this thread; `loop` is `run`, or the same in plain Python."""
+        reason: int = loop(Gateway(settings, tables, self.worker), self._pending, self.fd, self._scratch)
         return reason
 
     def compile(self, settings: Settings, tables: Tables) -> None:
@@ -159,19 +162,22 @@ class Queue:
         self.serve(settings, tables)
         self._scratch.control[STOP] = 0
 
-    def start(self, settings: Settings, tables: Tables) -> None:
-        """Serve the queue in a thread of its own."""
+    def start(self, settings: Settings, tables: Tables, loop: Callable[..., Any] = run) -> None:
+        """Serve the queue in a thread of its own, until `stop`; then it can be started again."""
 
         def body() -> None:
             name = f"queue {self.worker.number} of the TUN device"
             try:
-                reason = self.serve(settings, tables)
+                reason = self.serve(settings, tables, loop)
                 if reason:
                     self.failure = f"{name} is gone (poll events {reason:#x})"
             except Exception as error:  # of any kind: nothing else would report it
                 self.failure = f"{name} is no longer served: {error!r}"
                 raise
 
+        with suppress(BlockingIOError):
+            os.eventfd_read(self._wake)
+        self._scratch.control[STOP] = 0
         self._thread = threading.Thread(target=body, name=f"queue-{self.worker.number}", daemon=True)
         self._thread.start()
 

@@ -9,6 +9,7 @@ from nat64d.offline.capture import Packet
 from nat64d.offline.engine import Ended, Engine
 from nat64d.offline.replay import START, Replay
 from translator.explain import Recorder
+from translator.plain import Copies
 from translator.tables.gateway import Gateway
 
 
@@ -19,7 +20,7 @@ class Explainer(Engine):
     def of(cls, gateway: Gateway) -> Self:
         """An Explainer that goes on where these tables and this worker are."""
         explainer = super().of(gateway)
-        explainer.clock = Recorder(walk=()).module("translator.clock")
+        explainer.clock = Copies().module("translator.clock")
         return explainer
 
     def explain(self, packet: bytes, now: int) -> tuple[list[Step], Ended]:

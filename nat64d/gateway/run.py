@@ -15,9 +15,6 @@ import sdnotify
 import typer
 
 from nat64d import __version__
-from nat64d.compiling.beside import Part
-from nat64d.compiling.entries import compile_daemon
-from nat64d.compiling.progress import compile_progress
 from nat64d.config.defaults import BUILT_IN
 from nat64d.config.load import load
 from nat64d.config.models import Config
@@ -32,6 +29,7 @@ from nat64d.dns64.service.supervisor import NameServer
 from nat64d.exitcode import ExitCode
 from nat64d.gateway.clat_prefix import DiscoveryError, change_of, discover
 from nat64d.gateway.drops import DropLog
+from nat64d.gateway.first_start import FirstStart
 from nat64d.gateway.link_drops import LinkDrops
 from nat64d.gateway.state import Live
 from nat64d.host.checks import check_host
@@ -98,6 +96,7 @@ async def _serve(config: Config, name: str, stop: asyncio.Event) -> ExitCode:
     asyncio.get_running_loop().set_exception_handler(quiet_about_descriptors(log))
     log.info("Starting nat64d %s, configuration: %s", __version__, name)
     live = Live(config)
+    first_start = FirstStart(live)
     with ExitStack() as up:
         tun = await asyncio.to_thread(open_tun, config.tun)
         up.callback(tun.close)
@@ -106,14 +105,16 @@ async def _serve(config: Config, name: str, stop: asyncio.Event) -> ExitCode:
             if config.dns64:
                 live.nameserver = NameServer(config)
                 await live.nameserver.start()
-            failure = await _translate(live, tun, up, server, stop)
+            failure = await _translate(first_start, tun, up, server, stop)
         finally:
             await server.close()
             if live.nameserver:
                 await live.nameserver.stop()
             await asyncio.to_thread(up.close)
     log.error(failure) if failure else log.info("Stopped; all changes to this host are undone")
-    return ExitCode.WRONG if failure else ExitCode.GOOD
+    code = ExitCode.WRONG if failure else ExitCode.GOOD
+    first_start.leave(code)
+    return code
 
 
 def handle_signals(stop: asyncio.Event) -> None:
@@ -142,14 +143,16 @@ def ignore_signals() -> None:
         signal.signal(number, signal.SIG_IGN)
 
 
-async def _translate(live: Live, tun: Tun, up: ExitStack, server: Server, stop: asyncio.Event) -> str | None:
+async def _translate(
+    first_start: FirstStart, tun: Tun, up: ExitStack, server: Server, stop: asyncio.Event
+) -> str | None:
     """From an open device to the end of translation; returns None after a signal, otherwise what failed."""
-    notify = sdnotify.SystemdNotifier()
+    live, notify = first_start.live, sdnotify.SystemdNotifier()
     stopping = asyncio.ensure_future(stop.wait())
     plat = await _find_plat(live, notify, stopping)
     if stop.is_set():
         return None
-    preparing = asyncio.ensure_future(asyncio.to_thread(_prepare, live.config, tun, live))
+    preparing = asyncio.ensure_future(asyncio.to_thread(_prepare, tun, first_start))
     await _prepared(live, notify, preparing, stopping)
     if not preparing.done():
         await server.close()
@@ -163,7 +166,8 @@ async def _translate(live: Live, tun: Tun, up: ExitStack, server: Server, stop: 
             live.nameserver.ready(True)
         notify.notify("READY=1\nSTATUS=Translating packets")
         log.info("Ready: translating packets")
-    failure = await _watch(live, stop, plat)
+        first_start.begin(up)
+    failure = await _watch(first_start, stop, plat)
     notify.notify("STOPPING=1")
     live.state = "stopping"
     if live.nameserver:
@@ -220,23 +224,21 @@ async def _find_plat(
     return asyncio.ensure_future(change_of(prefixes[0], ttl, resolver, log.warning))
 
 
-def _prepare(config: Config, tun: Tun, live: Live) -> None:
-    """Create the tables and compile the code; nothing on the host is changed."""
+def _prepare(tun: Tun, first_start: FirstStart) -> None:
+    """Create the tables and load the code; nothing on the host is changed."""
+    live, config = first_start.live, first_start.live.config
     live.tun = {"name": tun.name, "mtu": config.tun.mtu, "queues": len(tun.fds), "created": tun.created}
     live.offloads = tun.offloads
     log.info("TUN device %s is open, offloads: %s", tun.name, ", ".join(tun.offloads) or "none")
-    live.state = "compiling"
-    with compile_progress(log, Part.DAEMON):
-        live.settings = settings_of(config, os.urandom(16), len(tun.fds))
-        live.tables = tables_of(config, live.settings)
-        live.queues = [Queue(number, fd, "uso4" in tun.offloads) for number, fd in enumerate(tun.fds)]
-        compile_daemon(live.settings, live.tables, live.queues[0])
+    live.state = "loading"
+    live.settings = settings_of(config, os.urandom(16), len(tun.fds))
+    live.tables = tables_of(config, live.settings)
+    live.queues = [Queue(number, fd, "uso4" in tun.offloads) for number, fd in enumerate(tun.fds)]
+    first_start.prepare()
 
 
 def _set_up(config: Config, tun: Tun, live: Live, up: ExitStack) -> None:
     """Set up the host, then start the threads of the queues. Raises HostError; `up` undoes what was done by then."""
-    assert live.settings is not None
-    assert live.tables is not None
     live.state = "setting up the host"
     host = Host(config, tun.name, log)
     for line in host.setup():
@@ -247,18 +249,20 @@ def _set_up(config: Config, tun: Tun, live: Live, up: ExitStack) -> None:
     live.masquerade = ", ".join(host.masquerade) or None
     for queue in live.queues:
         up.callback(queue.stop)
-        queue.start(live.settings, live.tables)
+    live.serve()
     live.state = "ready"
 
 
-async def _watch(live: Live, stop: asyncio.Event, plat: asyncio.Future[IPv6Network] | None) -> str | None:
+async def _watch(first_start: FirstStart, stop: asyncio.Event, plat: asyncio.Future[IPv6Network] | None) -> str | None:
     """Wait for the signal to stop and return None; or return why the daemon ends: a queue failed, or the provider's
     NAT64 prefix changed."""
+    live = first_start.live
     drops = DropLog([queue.worker for queue in live.queues], log)
     while not stop.is_set():
         drops.look(time.monotonic())
         if live.link_drops:
             live.link_drops.look(time.monotonic())
+        await first_start.look()
         for queue in live.queues:
             if queue.failure:
                 return queue.failure

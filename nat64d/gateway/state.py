@@ -11,6 +11,7 @@ from nat64d import __version__
 from nat64d.config.models import Config
 from nat64d.config.settings import PROTOCOLS, address6, rows_by_pool, words
 from nat64d.control.rows import BusyError, ExplanationError, Filters, NotReadyError, Row
+from nat64d.dataplane.code import COMPILED_CODE
 from nat64d.dataplane.worker import Queue, now
 from nat64d.dns64.service.supervisor import NameServer
 from nat64d.explain.live import RehearsalError, rehearse
@@ -18,11 +19,11 @@ from nat64d.gateway.link_drops import LinkDrops
 from translator.session.pool4 import COUNT_OF, SLOTS
 from translator.session.tcp_state import State
 from translator.tables.layout import BIB, SESSION, records
-from translator.tables.listing import copy_live, usage
 from translator.tables.settings import Settings
 from translator.tables.tables import BIBS, SESSIONS, Tables
 from translator.verdict import Direction, Event, Verdict
 
+UNCOMPILED = "Until the code is compiled (once) packets pass in plain Python: about a thousand a second."
 SLICE = 1024  # records copied each time the lock is held
 
 NAMES = {number: name for name, number in PROTOCOLS.items()}
@@ -37,6 +38,7 @@ class Live:
         self.settings: Settings | None = None
         self.tables: Tables | None = None
         self.queues: list[Queue] = []
+        self.code = COMPILED_CODE
         self.tun: dict[str, object] = {}
         self.offloads: list[str] = []
         self.masquerade: str | None = None
@@ -45,13 +47,20 @@ class Live:
         self._explaining = threading.Lock()
         self._started = time.monotonic()
 
+    def serve(self) -> None:
+        """Start a thread for each queue, with the code there is."""
+        assert self.settings is not None
+        assert self.tables is not None
+        for queue in self.queues:
+            queue.start(self.settings, self.tables, self.code.run)
+
     def ready(self) -> bool:
         """Whether packets are being translated."""
         return self.state == "ready"
 
     def status(self) -> Row:
         """The gateway at a glance."""
-        sessions, bib = usage(self.tables) if self.ready() else (0, 0)
+        sessions, bib = self.code.usage(self.tables) if self.ready() else (0, 0)
         limits = self.config.limits
         return {
             "version": __version__,
@@ -71,6 +80,7 @@ class Live:
             "masquerade": self.masquerade,
             "dns64": self.nameserver.status() if self.nameserver else None,
             "warnings": [
+                *([UNCOMPILED] if self.ready() and not self.code.compiled else []),
                 *(self.link_drops.warnings() if self.link_drops else []),
                 *(self.nameserver.warnings() if self.nameserver else []),
             ],
@@ -155,6 +165,8 @@ class Live:
         ExplanationError."""
         tables = self._tables()
         assert self.settings is not None
+        if not self.code.compiled:
+            raise NotReadyError("what explains live packets is being compiled; try again in a minute")
         if not self._explaining.acquire(blocking=False):
             raise BusyError("another explain request is running; try again in a moment")
         try:
@@ -173,7 +185,7 @@ class Live:
         """Copies of the records in use, SLICE at a time."""
         out, start, more = records(SLICE, dtype), 0, True
         while more:
-            start, count, more = copy_live(self._tables(), kind, rows, start, out)
+            start, count, more = self.code.copy_live(self._tables(), kind, rows, start, out)
             yield out[:count].view(np.ndarray)
 
 

@@ -1,0 +1,20 @@
+"""The code that the daemon calls all the time, compiled or not."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from nat64d.dataplane.worker import run
+from translator.jit.compile import COMPILED
+from translator.tables.listing import copy_live, usage
+
+
+class Code(NamedTuple):
+    """The loop of a queue, and what the control plane looks at tables with."""
+
+    run: Callable[..., Any]
+    copy_live: Callable[..., Any]
+    usage: Callable[..., Any]
+    compiled: bool
+
+
+COMPILED_CODE = Code(run, copy_live, usage, COMPILED)

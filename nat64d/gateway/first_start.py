@@ -1,0 +1,94 @@
+"""A first start: packets pass in plain Python while other processes compile, and at full speed afterwards."""
+
+import asyncio
+import logging
+import os
+from contextlib import ExitStack
+
+import sdnotify
+
+from nat64d.compiling.beside import Compilers, Part, complete, is_complete
+from nat64d.compiling.entries import compile_daemon
+from nat64d.compiling.progress import compile_progress
+from nat64d.dataplane.code import COMPILED_CODE
+from nat64d.dataplane.plain import plain_code
+from nat64d.dataplane.worker import Queue
+from nat64d.exitcode import ExitCode
+from nat64d.gateway.state import UNCOMPILED, Live
+from translator.jit import cache
+from translator.jit.compile import COMPILED
+
+log = logging.getLogger("nat64d")
+
+
+class FirstStart:
+    """What is done beside the packets until all code is compiled; nothing where it is already."""
+
+    def __init__(self, live: Live) -> None:
+        self.live = live
+        self._compilers = Compilers()
+        self._work: asyncio.Future[None] | None = None
+        self._rest: asyncio.Future[None] | None = None
+
+    def prepare(self) -> None:
+        """Choose the code that packets pass through first: the compiled one, loaded here, if it is all there."""
+        if COMPILED and is_complete():
+            self._load()
+            self.live.code = COMPILED_CODE
+        else:
+            self.live.code = plain_code()
+
+    def begin(self, up: ExitStack) -> None:
+        """Compile what is not compiled, beside the event loop; `up` gives it up. Packets must pass by now."""
+        if COMPILED and not self.live.code.compiled:
+            up.callback(self._compilers.kill)
+            self._work = asyncio.ensure_future(asyncio.to_thread(self._compile))
+            self._say(UNCOMPILED)
+
+    async def look(self) -> None:
+        """Once the daemon's code is compiled, let the queues go on with it; they pause for a batch of packets."""
+        if self._work is None or not self._work.done():
+            return
+        error, self._work = self._work.exception(), None
+        if error:
+            log.error("The code could not be compiled, packets go on in plain Python: %r", error)
+            return
+        await asyncio.to_thread(self._hand_over)
+        self._say("Packets pass at full speed")
+        self._rest = asyncio.ensure_future(asyncio.to_thread(self._finish))
+
+    def leave(self, code: ExitCode) -> None:
+        """All is undone. A compiler in this process cannot be interrupted, and exit would wait for it: then this does
+        not return."""
+        if self._work is not None and not self._compilers.used and not self._work.done():
+            logging.shutdown()
+            os._exit(code)
+
+    def _say(self, what: str) -> None:
+        log.info(what)
+        sdnotify.SystemdNotifier().notify(f"STATUS={what}")
+
+    def _compile(self) -> None:
+        """Have the daemon's code compiled by another process where it can be kept, and load it."""
+        if cache.is_writable():
+            self._compilers.run(log.info)
+        if not self._compilers.killed:
+            self._load()
+
+    def _hand_over(self) -> None:
+        for queue in self.live.queues:
+            queue.stop()
+        self.live.code = COMPILED_CODE
+        self.live.serve()
+
+    def _finish(self) -> None:
+        """The next start finds all compiled once the other commands' code is, too."""
+        if self._compilers.wait():
+            complete()
+
+    def _load(self) -> None:
+        """Load what the daemon calls, or compile it where it could not be kept."""
+        with compile_progress(log, Part.EVERYTHING):
+            assert self.live.settings is not None
+            assert self.live.tables is not None
+            compile_daemon(self.live.settings, self.live.tables, Queue(0, -1, coalesces=False))

@@ -1,0 +1,106 @@
+"""The loop of the queues in plain Python: what it does to packets, and to tables that several queues share."""
+
+import select
+import socket
+import threading
+from collections.abc import Iterator
+from ipaddress import IPv4Address, IPv6Address
+
+import numpy as np
+import pytest
+from scapy.layers.inet import IP
+from scapy.layers.inet6 import IPv6
+
+from nat64d.compiling.entries import CONFIG
+from nat64d.config.load import loads
+from nat64d.config.settings import settings_of, tables_of
+from nat64d.dataplane.plain import plain_code
+from nat64d.dataplane.worker import Queue
+from tests import invariants
+from tests.packets import HOST4, in6
+from tests.reference import packets as make
+from translator.packet.fields import UDP
+from translator.packet.virtio import VNET_HEADER
+from translator.tables.layout import SESSION, records
+from translator.tables.tables import SESSIONS
+
+PATIENCE = 60  # seconds that a packet may take on a busy machine
+CODE = plain_code()
+
+
+class Device:
+    """Two queues as the loop sees them: what is sent to one of `ends` is read from it, what it writes arrives there."""
+
+    def __init__(self) -> None:
+        config = loads(CONFIG, "test")
+        self.settings = settings_of(config, bytes(16), 2)
+        self.tables = tables_of(config, self.settings)
+        pairs = [socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET) for _ in range(2)]
+        self.ends, self._ours = zip(*pairs, strict=True)
+        for each in self._ours:
+            each.setblocking(False)
+        self.queues = [Queue(number, ours.fileno(), coalesces=False) for number, ours in enumerate(self._ours)]
+
+    def start(self) -> None:
+        for queue in self.queues:
+            queue.start(self.settings, self.tables, CODE.run)
+
+    def close(self) -> None:
+        for queue in self.queues:
+            queue.stop()
+        for each in (*self.ends, *self._ours):
+            each.close()
+
+    def pass_on(self, number: int, packet: bytes) -> bytes:
+        """What comes out of a queue for a packet."""
+        self.ends[number].send(bytes(VNET_HEADER) + packet)
+        assert select.select([self.ends[number]], [], [], PATIENCE)[0], self.queues[number].failure
+        return self.ends[number].recv(65535)[VNET_HEADER:]
+
+
+@pytest.fixture
+def device() -> Iterator[Device]:
+    device = Device()
+    device.start()
+    yield device
+    device.close()
+
+
+def datagram(port: int) -> bytes:
+    """From an IPv6 host that has none of the [[forward]] entries."""
+    return make.ipv6(IPv6Address("2001:db8::99"), IPv6Address(in6(HOST4)), UDP, make.udp(port, 53, b"data"))
+
+
+def test_packets_pass_in_both_directions(device):
+    there = IP(device.pass_on(0, datagram(5000)))
+    assert (there.src, there.dst, bytes(there.payload.payload)) == ("198.51.100.1", HOST4, b"data")
+    answer = make.ipv4(IPv4Address(HOST4), IPv4Address(there.src), UDP, make.udp(53, there.payload.sport, b"back"))
+    back = IPv6(device.pass_on(1, answer))
+    assert (back.src, back.dst) == (str(IPv6Address(in6(HOST4))), "2001:db8::99")
+    assert (back.payload.dport, bytes(back.payload.payload)) == (5000, b"back")
+
+
+def test_queues_share_tables_without_losing_count(device):
+    def send(number: int) -> None:
+        for port in range(40):
+            device.pass_on(number, datagram(10000 + 1000 * number + port))
+
+    threads = [threading.Thread(target=send, args=(number,)) for number in range(2)]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join()
+    assert CODE.usage(device.tables) == (80, 80 + 1)
+    assert [int(queue.worker.counters.sum()) for queue in device.queues] == [40, 40]
+    invariants.check(device.tables, device.settings, True)
+    out = records(100, SESSION)
+    assert CODE.copy_live(device.tables, SESSIONS, device.tables.sessions, 0, out)[1] == 80
+    assert len(np.unique(out[:80].host6_port)) == 80
+
+
+def test_a_queue_goes_on_after_a_stop(device):
+    mapped = IP(device.pass_on(0, datagram(5000))).payload.sport
+    for queue in device.queues:
+        queue.stop()
+    device.start()
+    assert IP(device.pass_on(0, datagram(5000))).payload.sport == mapped
