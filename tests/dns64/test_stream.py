@@ -12,6 +12,7 @@ from pathlib import Path
 import dns.message
 import pytest
 
+from nat64d.dns64.upstreams import race
 from nat64d.dns64.upstreams.exchange import ServerAddress
 from nat64d.dns64.upstreams.upstream import Upstreams
 from tests.dns64 import clock
@@ -134,6 +135,27 @@ def test_rfc7766_6_2_4_what_waits_when_a_kept_connection_ends_is_asked_again_onc
         assert [isinstance(each, UnansweredError) for each in ended] == [False, True, True]
 
     run(one_answer, body)
+
+
+@pytest.mark.parametrize("seconds", [0.5, 1.5, 2.5, 3.5])
+def test_rfc9520_3_1_a_server_is_asked_the_same_three_times_at_most_though_connections_end(seconds: float) -> None:
+    heard: list[dns.message.Message] = []
+
+    async def tired(reader: Reader, writer: Writer) -> None:
+        if not heard:
+            write(writer, await read(reader))
+        async with asyncio.timeout(seconds):
+            while True:
+                heard.append(await read(reader))
+
+    async def body(upstreams: Upstreams, _lines: Lines) -> None:
+        await asked(upstreams, "other.example")
+        with pytest.raises(UnansweredError):
+            await asked(upstreams, NAME)
+        await asyncio.sleep(2 * race.DEADLINE)
+        assert 2 <= len(heard) <= 3
+
+    run(tired, body)
 
 
 def test_a_server_that_only_closes_connections_is_not_asked_for_ever() -> None:

@@ -186,6 +186,10 @@ class _Mailbox:
         """The answer."""
         self.heard += "answered"
 
+    def may_repeat(self) -> bool:
+        """There is no other connection."""
+        return False
+
     def altered(self) -> None:
         """An answer in other letters."""
         self.heard += "altered"

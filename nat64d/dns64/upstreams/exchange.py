@@ -90,7 +90,11 @@ class StrayCounters:
 
 
 class Waiter(Protocol):
-    """The one who asked a question. One of these methods is called, once, unless the question is forgotten before."""
+    """The one who asked a question. One of the other methods is called, once, unless the question is forgotten
+    before."""
+
+    def may_repeat(self) -> bool:
+        """Whether the question may be sent over another connection, after the one that it was sent over has ended."""
 
     def answered(self, octets: bytes) -> None:
         """The answer has come."""

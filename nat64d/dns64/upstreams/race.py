@@ -13,6 +13,8 @@ from nat64d.dns64.trace import Tell, answer_text, question_text
 from nat64d.dns64.upstreams.exchange import Datagrams, ExchangeError, Query, ServerAddress, StrayCounters
 from nat64d.dns64.upstreams.stream import Stream
 
+# SPEC: RFC 9520 section 3.1
+COPIES = 3  # of a question, to one server over one transport
 # LIMITS
 FIRST_PATIENCE = 1.0  # seconds until another server is asked too, while the time of the first is not known
 LEAST_PATIENCE = 0.05
@@ -132,6 +134,9 @@ class _Attempt:
         if took > self.upstream.seconds:
             self.upstream.seconds += (took - self.upstream.seconds) * WEIGHT
 
+    def may_repeat(self) -> bool:
+        return self._race.may_send(self.upstream.stream)
+
     def forget(self) -> None:
         """Stop waiting for the answer to this copy of the question."""
         self._pending.forget(self.number)
@@ -143,6 +148,9 @@ class _Attempt:
         self.upstream.failed_with("no answer")
 
     def _by_tcp(self, query: Query) -> None:
+        if not self._race.may_send(self.upstream.stream):
+            self.failed("no answer by TCP")
+            return
         try:
             self._pending, self.number = self.upstream.stream.ask(query, self)
         except ExchangeError as error:
@@ -162,8 +170,8 @@ class Race:
     """
 
     __slots__ = (
-        *("_again", "_done", "_end", "_fallback", "_is_done", "_is_failed", "_left", "_over", "_problems", "_query"),
-        *("_ranked", "_running", "_tell", "_timer", "_until"),
+        *("_again", "_copies", "_done", "_end", "_fallback", "_is_done", "_is_failed", "_left", "_over", "_problems"),
+        *("_query", "_ranked", "_running", "_tell", "_timer", "_until"),
     )
 
     def __init__(
@@ -180,6 +188,7 @@ class Race:
         self._left = ranked()
         self._again = iter(AGAIN)
         self._running: list[_Attempt] = []
+        self._copies: dict[Datagrams | Stream, int] = {}
         self._problems: list[str] = []
         self._fallback: ServerAnswer | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -219,6 +228,11 @@ class Race:
         else:
             self._go_on()
 
+    def may_send(self, transport: Datagrams | Stream) -> bool:
+        """Count one more copy of the question over a transport to a server; False if that is one too many."""
+        self._copies[transport] = self._copies.get(transport, 0) + 1
+        return self._copies[transport] <= COPIES
+
     @property
     def is_over(self) -> bool:
         """Whether no server can answer any more."""
@@ -235,6 +249,8 @@ class Race:
         self._settle()
 
     def _ask(self, upstream: Upstream, now: float) -> bool:
+        if not self.may_send(upstream.datagrams or upstream.stream):
+            return False
         try:
             self._running.append(_Attempt(self, upstream, self._query, now))
         except ExchangeError as error:

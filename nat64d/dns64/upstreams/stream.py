@@ -129,7 +129,7 @@ class Stream(Pending):
         self._connection = None
         waiting, self.waiting = self.waiting, {}
         for number, asked in waiting.items():
-            if connection.kept and not asked.again:
+            if connection.kept and not asked.again and asked.waiter.may_repeat():
                 asked.again = True
                 self.waiting[number] = asked
             else:
