@@ -42,11 +42,12 @@ def test_an_answer_that_is_good_for_no_time_is_not_kept() -> None:
     assert (len(cache), cache.size) == (0, 0)
 
 
-def test_memory_is_bounded_and_what_was_wanted_longest_ago_goes_first() -> None:
+@pytest.mark.parametrize("failed", [False, True])
+def test_memory_is_bounded_and_what_was_wanted_longest_ago_goes_first(failed: bool) -> None:
     cache = Cache(4000)
     names = [f"n{number}.example" for number in range(20)]
     for name in names:
-        cache.put(key(name), kept([f"{name}. 60 IN A 192.0.2.1"], f"{name}."))
+        cache.put(key(name), kept("SERVFAIL" if failed else [f"{name}. 60 IN A 192.0.2.1"], f"{name}."))
         assert cache.get(key(names[0]), 1.0)
         assert cache.size <= 4000
     left = [name for name in names if cache.get(key(name), 1.0)]

@@ -2,14 +2,17 @@
 
 from dataclasses import replace
 from ipaddress import IPv6Network, ip_network
+from itertools import pairwise
 
 import dns.flags
 import dns.message
+import dns.rcode
 import dns.reversename
 import pytest
 
 from nat64d.dns64.message import wire
 from nat64d.dns64.message.reply import FAILED_FOR, STALE_FOR, STALE_TTL, reply_of
+from nat64d.dns64.resolver import ALIASES
 from nat64d.dns64.rules.policy import Policy, ranges_for
 from nat64d.dns64.upstreams import race
 from nat64d.dns64.upstreams.upstream import Got
@@ -77,16 +80,25 @@ def test_simultaneous_queries_for_one_question_are_asked_once() -> None:
 
 
 @pytest.mark.parametrize("options", [{}, {"use_edns": 0}, {"use_edns": 0, "payload": 4096}])
-def test_a_relayed_answer_is_the_servers_to_the_octet_the_first_time_and_from_the_cache(options: dict) -> None:
-    lines = [f"{WWW} 60 IN MX 10 mail.{WWW}", f"{WWW} 60 IN MX 20 other.{WWW}"]
+@pytest.mark.parametrize(
+    ("type_", "lines"),
+    [
+        ("MX", [f"{WWW} 60 IN MX 10 mail.{WWW}", f"{WWW} 60 IN MX 20 other.{WWW}"]),
+        ("A", [f"{WWW} 60 IN CNAME web.{WWW}", f"web.{WWW} 60 IN A 192.0.2.1"]),
+        ("TYPE65280", [f"{WWW} 60 IN TYPE65280 \\# 4 01020304", "AUTHORITY", f"{WWW} 60 IN NS ns.{WWW}"]),
+    ],
+)
+def test_a_relayed_answer_is_the_servers_to_the_octet_the_first_time_and_from_the_cache(
+    type_: str, lines: list[str], options: dict
+) -> None:
     came: list[bytes] = []
 
     def answer(octets: bytes, _tcp: bool) -> list[bytes]:
         came.append(reply(dns.message.from_wire(octets), lines).to_wire())
         return [came[-1]]
 
-    with gateway({MX: answer}) as one:
-        asked = query("MX", **options)
+    with gateway({(WWW, type_): answer}) as one:
+        asked = query(type_, **options)
         first, second = one.octets(asked), one.octets(asked)
     end = wire.read_question(came[0]).end
     assert len(came) == 1
@@ -123,8 +135,15 @@ def test_rfc2308_5_a_negative_answer_is_kept_by_its_soa_record() -> None:
 
 def test_rfc2308_5_no_data_is_kept_for_name_type_and_class() -> None:
     with gateway({MX: "NODATA"}) as one:
-        for type_, class_, asked in [("MX", "IN", 1), ("MX", "IN", 0), ("TXT", "IN", 1), ("MX", "CH", 1)]:
-            answer = one.ask(dns.message.make_query(WWW, type_, class_))
+        one.zone.table["web.example.", "MX"] = "NODATA"
+        for name, type_, class_, asked in [
+            (WWW, "MX", "IN", 1),
+            (WWW, "MX", "IN", 0),
+            (WWW, "TXT", "IN", 1),
+            (WWW, "MX", "CH", 1),
+            ("web.example.", "MX", "IN", 1),
+        ]:
+            answer = one.ask(dns.message.make_query(name, type_, class_))
             assert (answer.rcode(), answer.answer, len(one.asked())) == (wire.NOERROR, [], asked)
 
 
@@ -149,16 +168,28 @@ def test_rfc2308_6_a_negative_answer_from_the_cache_has_the_authority_section_of
         assert one.asked() == [MX]
 
 
-@pytest.mark.parametrize("said", ["SERVFAIL", "REFUSED", silent])
+ERRORS = ["SERVFAIL", "REFUSED", "FORMERR", "NOTIMP", "NOTAUTH"]
+
+
+@pytest.mark.parametrize("said", [*ERRORS, silent])
 def test_rfc9520_3_2_a_failure_is_kept_for_a_few_seconds(said: object) -> None:
     with gateway({MX: said}) as one:
         for later, asked in [(0, True), (FAILED_FOR - 1, False), (1, True)]:
             one.clock += later
-            assert one.ask(query("MX")).rcode() == (wire.REFUSED if said == "REFUSED" else wire.SERVFAIL)
+            assert dns.rcode.to_text(one.ask(query("MX")).rcode()) == (said if said in ERRORS else "SERVFAIL")
             assert bool(one.asked()) is asked
 
 
-@pytest.mark.parametrize("said", ["SERVFAIL", silent])
+def test_rfc9520_3_2_aliases_without_an_end_are_such_a_failure() -> None:
+    names = [f"n{number}.example." for number in range(ALIASES + 3)]
+    with gateway({(a, "MX"): [f"{a} 60 IN CNAME {b}"] for a, b in pairwise(names)}) as one:
+        for later, asked in [(0, True), (FAILED_FOR - 1, False), (1, True)]:
+            one.clock += later
+            assert one.ask(query("MX", names[0])).rcode() == wire.SERVFAIL
+            assert bool(one.asked()) is asked
+
+
+@pytest.mark.parametrize("said", [*ERRORS, silent])
 def test_rfc8767_5_an_expired_answer_is_used_when_no_server_has_one(said: object) -> None:
     with gateway(ONLY_A) as one:
         one.ask(query())
@@ -174,6 +205,9 @@ def test_rfc8767_5_an_expired_answer_is_used_when_no_server_has_one(said: object
         one.zone.table = dict(ONLY_A)
         one.clock += 1
         assert errors(one.ask(query(use_edns=0))) == [29]
+        one.asked()
+        assert errors(one.ask(query(use_edns=0))) == [29]  # from the cache again
+        assert one.asked() == []
 
 
 def test_rfc8767_5_an_answer_that_comes_too_late_is_cached() -> None:

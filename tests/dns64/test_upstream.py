@@ -58,16 +58,19 @@ def test_a_dead_server_costs_its_patience_once_and_the_other_is_asked_first_then
 
 def test_a_server_that_has_recovered_is_found_by_a_probe_and_used_again() -> None:
     async def body(upstreams: Upstreams, zones: list[Zone]) -> None:
-        dead = upstreams.all[0]
-        while dead.silent < race.DOWN:
-            await asked(upstreams, WWW)
-            await asyncio.sleep(1)
+        dead, loop = upstreams.all[0], asyncio.get_running_loop()
+
+        async def until(reached: Callable[[], bool], seconds: float) -> None:
+            end = loop.time() + seconds
+            while not reached() and loop.time() < end:
+                await asked(upstreams, WWW)
+                await asyncio.sleep(1)
+            assert reached()
+
+        await until(lambda: dead.silent == race.DOWN, 2 * race.DOWN * race.PROBE)
         zones[0].table[f"{WWW}.", "A"] = LIVES
-        begin = asyncio.get_running_loop().time()
-        while dead.silent and asyncio.get_running_loop().time() - begin < 2 * race.PROBE:
-            await asked(upstreams, WWW)
-            await asyncio.sleep(1)
-        assert not dead.silent
+        await until(lambda: not dead.silent, 2 * race.PROBE)
+        assert race.PROBE <= 300  # RFC 2308 section 7.2
         assert dead.seconds < race.LEAST_PATIENCE
 
     with_servers(body, silent, LIVES)
@@ -107,7 +110,7 @@ def test_when_all_servers_are_silent_the_client_gets_an_error_at_the_deadline_an
             with pytest.raises(UnansweredError, match="no answer in time"):
                 await asked(upstreams, WWW)
             took.append(asyncio.get_running_loop().time() - begin)
-        assert race.DEADLINE <= took[0] < race.DEADLINE + 1
+        assert race.DEADLINE <= took[0] < 5  # when stub resolvers give up: resolv.conf(5)
         assert took[-1] < race.DEADLINE / 2
         for zone in zones:
             zone.table[f"{WWW}.", "A"] = LIVES
