@@ -159,7 +159,11 @@ def test_rfc6891_6_1_1_the_opt_record_may_be_anywhere_beside_a_signature(first: 
 
 
 def test_rfc6147_5_4_the_header_of_a_synthetic_answer_is_that_of_a_recursive_server() -> None:
-    with gateway({A: authentic([f"{WWW} 60 IN A 192.0.2.1"]), AAAA: authentic(EMPTY)}) as one:
+    def of_an_authority(octets: bytes, tcp: bool) -> list[bytes]:
+        (made,) = authentic([f"{WWW} 60 IN A 192.0.2.1"])(octets, tcp)
+        return [made[:2] + (int.from_bytes(made[2:4], "big") ^ (wire.AA | wire.RA)).to_bytes(2, "big") + made[4:]]
+
+    with gateway({A: of_an_authority, AAAA: authentic(EMPTY)}) as one:
         for flags in (dns.flags.RD, 0):
             asked = query(flags=flags)
             asked.flags = dns.flags.Flag(flags)

@@ -24,6 +24,14 @@ def ask(name: str, type_: str) -> dns.message.Message | None:
     return dns.message.from_wire(wire.write(answer)) if answer else None
 
 
+def alias(name: str) -> str:
+    """Where the only record of an answer leads."""
+    answer = ask(name, "PTR")
+    assert answer is not None
+    assert [rrset.rdtype for rrset in answer.answer] == [wire.CNAME]
+    return answer.answer[0][0].to_text()
+
+
 def texts(name: str, type_: str) -> set[str]:
     answer = ask(name, type_)
     assert answer is not None
@@ -120,13 +128,12 @@ def test_rfc8880_7_2_1_the_reverse_names_of_the_synthetic_addresses_are_answered
 
 
 def test_rfc6147_5_3_1_a_reverse_name_under_the_prefix_is_an_alias_of_the_ipv4_one() -> None:
-    name = dns.reversename.from_address("2001:db8:64::c000:201").to_text()
-    assert texts(name, "PTR") == {"1.2.0.192.in-addr.arpa."}
+    assert alias(dns.reversename.from_address("2001:db8:64::c000:201").to_text()) == "1.2.0.192.in-addr.arpa."
 
 
 def test_rfc6147_5_3_1_a_reverse_name_under_the_well_known_prefix_is_one_too_whatever_the_prefix() -> None:
     name = dns.reversename.from_address("64:ff9b::c000:201").to_text()
-    assert texts(name, "PTR") == {"1.2.0.192.in-addr.arpa."}
+    assert alias(name) == "1.2.0.192.in-addr.arpa."
     query = wire.read(dns.message.make_query(name, "PTR").to_wire())
     assert local.answer(query.question, replace(POLICY, ranges=()), None, True) is None
 
@@ -140,7 +147,7 @@ def test_rfc6147_5_3_1_a_reverse_name_under_the_well_known_prefix_is_one_too_wha
 )
 def test_the_reverse_name_of_a_mapped_address_is_an_alias_of_the_hosts(name: str, expected: str) -> None:
     reverse = dns.reversename.from_address
-    assert texts(reverse(name).to_text(), "PTR") == {reverse(expected).to_text()}
+    assert alias(reverse(name).to_text()) == reverse(expected).to_text()
 
 
 @pytest.mark.parametrize(

@@ -109,6 +109,7 @@ MADE = ["64:ff9b::c000:201"]
         ("NODATA", "NOERROR", MADE),
         ("SERVFAIL", "NOERROR", MADE),
         ("REFUSED", "NOERROR", MADE),
+        ("NOTAUTH", "NOERROR", MADE),
         ("NXDOMAIN", "NXDOMAIN", []),
         ([f"{WWW} 60 IN AAAA ::ffff:192.0.2.9"], "NOERROR", MADE),
         ([f"{WWW} 60 IN AAAA ::ffff:192.0.2.9", f"{WWW} 60 IN AAAA 2001:db8::1"], "NOERROR", ["2001:db8::1"]),
@@ -300,6 +301,12 @@ def test_rfc6147_5_1_5_aliases_of_a_are_followed_where_aaaa_fails() -> None:
     end = {(WWW, "AAAA"): "SERVFAIL", ("n0.example.", "A"): ["n0.example. 60 IN A 192.0.2.1"]}
     (answer,), _, _ = resolve(links(1, "A") | end, query())
     assert addresses(answer) == MADE
+
+
+def test_rfc6147_5_1_5_aliases_of_aaaa_are_followed_where_a_fails() -> None:
+    end = {(WWW, "A"): "SERVFAIL", ("n0.example.", "AAAA"): ["n0.example. 60 IN AAAA 2001:db8::1"]}
+    (answer,), _, _ = resolve(links(1, "AAAA") | end, query())
+    assert addresses(answer) == ["2001:db8::1"]
 
 
 def test_rfc1034_5_3_3_aliases_of_another_type_are_followed() -> None:

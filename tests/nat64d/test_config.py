@@ -92,7 +92,10 @@ def test_forward_of_ranges_and_protocols_in_numbers():
 
 @pytest.mark.parametrize(
     "pool6",
-    ["2001:db8::/32", "2001:db8:100::/40", "2001:db8:122::/48", "2001:db8:122:300::/56", "2001:db8:122:344::/64"],
+    [
+        *("2001:db8::/32", "2001:db8:100::/40", "2001:db8:122::/48", "2001:db8:122:300::/56"),
+        *("2001:db8:122:344::/64", "2001:db8:122:344::/96"),
+    ],
 )
 def test_rfc6052_2_2_every_prefix_length_is_taken(pool6):
     assert loads(MINIMAL.replace("64:ff9b::/96", pool6)).pool6 == IPv6Network(pool6)
