@@ -28,7 +28,7 @@ NETNS = Path("/run/netns")  # where `ip netns` keeps its names
 TUN = Path("/dev/net/tun")
 NAME = re.compile(r"nat64d-(?P<pid>\d+)-")
 NAT64D = (sys.executable, "-m", "nat64d")
-TIMEOUT = 20.0  # seconds a command may take by default
+TIMEOUT = 60.0  # seconds a command may take by default
 START = 300.0  # seconds until nat64d must be ready, on however busy a machine
 _serial = count()
 

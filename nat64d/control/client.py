@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 TIMEOUT = 10.0  # seconds without data after which the daemon counts as gone
+EXPLAINING = 40.0  # the same for an explanation, which the daemon gives up after thirty
 POLL = 0.1  # seconds between two questions while waiting for readiness
 BLOCK = 1 << 16  # octets read at once
 
@@ -51,8 +52,8 @@ class Client:
         return document
 
     def posted(self, path: str, octets: bytes) -> dict[str, Any]:
-        """POST octets to a path of the API; returns the JSON object it answers with."""
-        with self._answer(path, {}, octets) as response:
+        """POST octets to a path of the API, for an explanation; returns the JSON object it answers with."""
+        with self._answer(path, {}, octets, max(self.timeout, EXPLAINING)) as response:
             document: dict[str, Any] = json.loads(response.read())
         return document
 
@@ -88,10 +89,12 @@ class Client:
             time.sleep(POLL)
 
     @contextmanager
-    def _answer(self, path: str, filters: Mapping[str, str], body: bytes | None = None) -> Iterator[HTTPResponse]:
+    def _answer(
+        self, path: str, filters: Mapping[str, str], body: bytes | None = None, timeout: float | None = None
+    ) -> Iterator[HTTPResponse]:
         """Send a request and yield its response; errors, also those while it is read, become one of the two
         exceptions."""
-        connection = _UnixConnection(self.socket_path, self.timeout)
+        connection = _UnixConnection(self.socket_path, timeout or self.timeout)
         try:
             target = f"{path}?{urlencode(filters)}" if filters else path
             connection.request("GET" if body is None else "POST", target, body)

@@ -22,7 +22,7 @@ from translator.tables.settings import Settings
 from translator.tables.tables import Tables
 
 # LIMITS
-PATIENCE = 8.0  # seconds for one packet; the commands wait ten for an answer
+PATIENCE = 30.0  # seconds for one packet; starting a process takes long on a machine that is overloaded
 
 
 class RehearsalError(Exception):
