@@ -4,7 +4,6 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from nat64d.dataplane.worker import run
-from translator.jit.compile import COMPILED
 from translator.tables.listing import copy_live, usage
 
 
@@ -17,4 +16,4 @@ class Code(NamedTuple):
     compiled: bool
 
 
-COMPILED_CODE = Code(run, copy_live, usage, COMPILED)
+COMPILED_CODE = Code(run, copy_live, usage, compiled=True)
