@@ -7,6 +7,7 @@ from ipaddress import IPv4Address
 
 import dns.flags
 import dns.message
+import dns.rcode
 import pytest
 
 from nat64d.dns64.message import wire
@@ -23,12 +24,12 @@ MADE = ["64:ff9b::c000:201"]
 EMPTY = [f"example. 300 IN SOA {SOA}"]
 
 
-def authentic(lines: list[str], option: int | None = None):  # type: ignore[no-untyped-def]
-    """A validating server's answer: AD, or SERVFAIL with the reason."""
+def authentic(lines: list[str], option: int | None = None, said: str = "SERVFAIL"):  # type: ignore[no-untyped-def]
+    """A validating server's answer: AD, or an error with the reason."""
 
     def answer(octets: bytes, _tcp: bool) -> list[bytes]:
         asked = dns.message.from_wire(octets)
-        made = reply(asked, "SERVFAIL" if option else lines)
+        made = reply(asked, said if option else lines)
         made.flags |= dns.flags.Flag(0 if option else dns.flags.AD)
         octets = made.to_wire()
         if option is None:
@@ -99,9 +100,9 @@ def test_rfc6840_5_8_ad_is_for_clients_that_set_do_or_ad(flags: int, options: di
 def test_rfc6891_6_1_1_an_opt_record_is_for_clients_that_sent_one() -> None:
     with gateway({MX: [f"{WWW} 60 IN MX 10 mail.example."], A: "SERVFAIL"}) as one:
         for type_ in ("MX", "MX", "A", "TXT", "ANY"):
-            assert one.ask(query(type_)).edns == -1
-            answer = one.ask(query(type_, use_edns=0))
-            assert (answer.edns, answer.payload) == (0, 1232)
+            plain, answer = one.ask(query(type_)), one.ask(query(type_, use_edns=0))
+            assert (plain.edns, answer.edns, answer.payload) == (-1, 0, 1232)
+            assert (plain.rcode(), plain.answer) == (answer.rcode(), answer.answer)
         for name in ("ipv4only.arpa.", "1.0.2.0.0.0.0.c.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.b.9.f.f.4.6.0.0.ip6.arpa."):
             assert one.ask(query("PTR", name)).edns == -1
             assert one.ask(query("PTR", name, use_edns=0)).edns == 0
@@ -130,8 +131,9 @@ def test_rfc6891_6_1_4_other_flags_are_ignored_and_none_is_set() -> None:
         return [reply(got, [f"{WWW} 60 IN MX 10 mail.example."]).to_wire()]
 
     with gateway({MX: note}) as one:
-        answer = one.ask(query("MX", use_edns=0, ednsflags=0x7FFF))
+        answer, error = (one.ask(query(type_, use_edns=0, ednsflags=0x7FFF)) for type_ in ("MX", "AXFR"))
     assert (answer.rcode(), answer.ednsflags, seen) == (wire.NOERROR, 0, [0])
+    assert (error.rcode(), error.ednsflags) == (wire.NOTIMP, 0)
 
 
 def test_rfc6891_6_2_3_what_we_say_we_can_receive_goes_unfragmented() -> None:
@@ -224,17 +226,19 @@ def test_rfc1035_4_1_1_a_query_without_a_question_to_repeat_gets_a_header(octets
         assert one.octets_of(b"\0\1\1\0" + octets) == b"\0\1\x81\x81" + bytes(8)
 
 
-@pytest.mark.parametrize("type_", ["TKEY", "TSIG", "IXFR", "AXFR", "MAILB"])
+@pytest.mark.parametrize("type_", ["TKEY", "TSIG", "IXFR", "AXFR", "MAILB", "MAILA"])
 def test_what_a_server_is_asked_for_itself_is_not_forwarded(type_: str) -> None:
     with gateway({}) as one:
         assert one.ask(query(type_)).rcode() == wire.NOTIMP
         assert one.asked() == []
 
 
-def test_rfc8914_the_errors_of_the_server_are_passed_on_to_clients_with_edns() -> None:
-    with gateway({MX: authentic([], 6)}) as one:
+@pytest.mark.parametrize("said", ["SERVFAIL", "REFUSED", "NOTAUTH", "NXDOMAIN", "NOERROR", "NODATA"])
+def test_rfc8914_the_errors_of_the_server_are_passed_on_to_clients_with_edns(said: str) -> None:
+    with gateway({MX: authentic([], 6, said)}) as one:
         for _ in range(2):
-            assert errors(one.ask(query("MX", use_edns=0))) == [6]
+            answer = one.ask(query("MX", use_edns=0))
+            assert (dns.rcode.to_text(answer.rcode()), errors(answer)) == (said.replace("NODATA", "NOERROR"), [6])
             assert one.ask(query("MX")).edns == -1
 
 

@@ -97,9 +97,9 @@ def options(octets: bytes, *some: tuple[int, bytes]) -> bytes:
 
 
 def test_rfc6891_6_1_1_options_stay_with_us_but_what_the_server_says_of_errors() -> None:
-    cookie, bogus = (10, bytes(16)), (15, b"\0\6why")
+    cookie, bogus = (10, bytes(16)), (15, b"\0\6w\0hy")
     found = given_to(kept(options(came(A), cookie, bogus, (8, bytes(4)))), ask(use_edns=0))
-    assert [(option.otype, option.code, option.text) for option in found.options] == [(15, 6, "why")]  # type: ignore[attr-defined]
+    assert [(option.otype, option.code, option.text) for option in found.options] == [(15, 6, "w\0hy")]  # type: ignore[attr-defined]
 
 
 def test_rfc8914_3_all_errors_of_an_answer_are_taken_but_one_without_a_code() -> None:
