@@ -53,6 +53,16 @@ from translator.verdict import Verdict
 BOTH_WAYS = [
     Case("udp_in", sent=to_eam4() / UDP(**ASK) / b"x", expect=at_eam6() / UDP(**ASK) / b"x"),
     Case("udp_out", sent=of_eam6() / UDP(**REPLY) / b"x", expect=as_eam4() / UDP(**REPLY) / b"x"),
+    Case(
+        "from_a_row_to_a_row_in",
+        sent=to_eam4(src=OTHER_EAM4) / UDP(**ASK) / b"x",
+        expect=at_eam6(src=OTHER_EAM6) / UDP(**ASK) / b"x",
+    ),
+    Case(
+        "from_a_row_to_a_row_out",
+        sent=of_eam6(dst=OTHER_EAM6) / UDP(**REPLY) / b"x",
+        expect=as_eam4(dst=OTHER_EAM4) / UDP(**REPLY) / b"x",
+    ),
     Case("tcp_in", sent=to_eam4() / TCP(**ASK, flags="S"), expect=at_eam6() / TCP(**ASK, flags="S")),
     Case("tcp_out", sent=of_eam6() / TCP(**REPLY, flags="R"), expect=as_eam4() / TCP(**REPLY, flags="R")),
     Case("low_ports_stay", sent=of_eam6() / UDP(sport=1, dport=2), expect=as_eam4() / UDP(sport=1, dport=2)),

@@ -32,6 +32,10 @@ UNEXPIRED = {
 IGNORED = {
     "record_route": b"\x07\x0f\x04" + bytes(12),
     "no_operation": b"\x01" * 40,
+    "timestamp": b"\x44\x0c\x05\x00" + bytes(8),
+    "security": b"\x82\x0b" + bytes(9),
+    "router_alert": b"\x94\x04\0\0",
+    "number_that_nobody_knows": b"\x9e\x04\0\0",
     "expired_loose_source_route": b"\x83\x07\x08\xcb\x00\x71\x01",
     "expired_strict_source_route": b"\x89\x07\x08\xcb\x00\x71\x01",
     "source_route_after_end_of_options": b"\x00\x83\x07\x04\xcb\x00\x71\x01",
