@@ -1,8 +1,8 @@
 """Stateful NAT64 (RFC 6146): BIB, sessions, TCP states, pool4.
 
 `filtering` is the entry point; all it does happens while the lock of the tables is held. `bib`, `sessions` and `hosts`
-are the tables it works on; `subscribers` and `port_shares` say what each may have of what all share. `pool4` allocates
-addresses and ports, `other_protocols` addresses for protocols without ports; where there is no port, `displacement`
-takes one of those that are `unanswered`. `tcp_state` is the state machine, `windows` checks TCP resets,
-`simultaneous_open` keeps SYNs.
+are the tables it works on, `recent` knows the sessions found last; `subscribers` and `port_shares` say what each may
+have of what all share. `pool4` allocates addresses and ports, `other_protocols` addresses for protocols without ports;
+where there is no port, `displacement` takes one of those that are `unanswered`. `tcp_state` is the state machine,
+`windows` checks TCP resets, `simultaneous_open` keeps SYNs.
 """

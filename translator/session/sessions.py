@@ -4,6 +4,7 @@ from translator.jit.compile import hot, int64, jit, rare
 from translator.packet.addresses import address4
 from translator.packet.fields import ICMP, TCP
 from translator.session.bib import host6_of, mapped4_of, release_bib
+from translator.session.recent import note, recall, spread
 from translator.session.subscribers import count_session
 from translator.session.tcp_state import NEXT_STATE, TIMER, State, TcpEvent
 from translator.session.unanswered import FEW, answer, review
@@ -22,52 +23,90 @@ BIB_WALK = 64  # sessions over but not collected; a BIB entry with more of them 
 @hot()
 def session_hash6(gateway, protocol, host6, host4):
     """Keyed hash of (host6, host4)."""
-    return hash3(gateway.settings.secret, host6.hi ^ protocol, host6.lo, host4.lo << 32 | host6.port << 16 | host4.port)
+    return hash3(gateway.settings.secret, host6.hi ^ protocol, host6.lo, host4.lo << 32 | both_ports(host6, host4))
 
 
 @hot()
 def session_hash4(gateway, protocol, mapped4, host4):
     """Keyed hash of (mapped4, host4)."""
-    ports = mapped4.port << 16 | host4.port
-    return hash2(gateway.settings.secret, mapped4.lo << 32 | host4.lo, int64(protocol) << 32 | ports)
+    ports = int64(protocol) << 32 | both_ports(mapped4, host4)
+    return hash2(gateway.settings.secret, mapped4.lo << 32 | host4.lo, ports)
+
+
+@jit()
+def both_ports(inside, host4):
+    """The ports of both ends of a session in one word."""
+    return inside.port << 16 | host4.port
 
 
 @hot()
 def find_session6(gateway, now, t, host4):
     """The living session of a tuple from IPv6, or NONE."""
     tables = gateway.tables
-    hashed = session_hash6(gateway, t.protocol, t.src, host4)
-    at = find_candidate(tables.sessions6, hashed, hashed)
-    while at != NONE:
-        session = record_at(tables.sessions6, at)
-        row = tables.sessions[session]
-        if (
-            (row.host6_lo == t.src.lo and row.host6_hi == t.src.hi)
-            and (row.host6_port == t.src.port and row.host4 == host4.lo)
-            and (row.host4_port == host4.port and row.protocol == t.protocol)
-        ):
-            return living(gateway, now, session)
-        at = find_candidate(tables.sessions6, hashed, at + 1)
-    return NONE
+    peer = host4.lo << 32 | both_ports(t.src, host4)
+    words = spread(gateway.settings.secret, t.src.hi ^ t.protocol, t.src.lo, peer)
+    session = recall(tables.recent6, words)
+    if session == NONE or not is_session6(tables.sessions[session], t, host4):
+        session = look_up6(gateway, t, host4)
+        if session == NONE:
+            return NONE
+        note(tables.recent6, words, session)
+    return living(gateway, now, session)
 
 
 @hot()
 def find_session4(gateway, now, t):
     """The living session of a tuple from IPv4, or NONE."""
     tables = gateway.tables
-    hashed = session_hash4(gateway, t.protocol, t.dst, t.src)
-    at = find_candidate(tables.sessions4, hashed, hashed)
-    while at != NONE:
-        session = record_at(tables.sessions4, at)
-        row = tables.sessions[session]
-        if (
-            (row.mapped4 == t.dst.lo and row.mapped4_port == t.dst.port)
-            and (row.host4 == t.src.lo and row.host4_port == t.src.port)
-            and row.protocol == t.protocol
-        ):
-            return living(gateway, now, session)
-        at = find_candidate(tables.sessions4, hashed, at + 1)
-    return NONE
+    ports = int64(t.protocol) << 32 | both_ports(t.dst, t.src)
+    words = spread(gateway.settings.secret, t.dst.lo, t.src.lo, ports)
+    session = recall(tables.recent4, words)
+    if session == NONE or not is_session4(tables.sessions[session], t):
+        session = look_up4(gateway, t)
+        if session == NONE:
+            return NONE
+        note(tables.recent4, words, session)
+    return living(gateway, now, session)
+
+
+@hot()
+def is_session6(row, t, host4):
+    """Whether a record is that of the session of a tuple from IPv6."""
+    return (
+        (row.host6_lo == t.src.lo and row.host6_hi == t.src.hi)
+        and (row.host6_port == t.src.port and row.host4 == host4.lo)
+        and (row.host4_port == host4.port and row.protocol == t.protocol and row.live != 0)
+    )
+
+
+@hot()
+def is_session4(row, t):
+    """Whether a record is that of the session of a tuple from IPv4."""
+    return (
+        (row.mapped4 == t.dst.lo and row.mapped4_port == t.dst.port)
+        and (row.host4 == t.src.lo and row.host4_port == t.src.port)
+        and (row.protocol == t.protocol and row.live != 0)
+    )
+
+
+@rare()
+def look_up6(gateway, t, host4):
+    """The session of a tuple from IPv6 by the index, or NONE."""
+    index, hashed = gateway.tables.sessions6, session_hash6(gateway, t.protocol, t.src, host4)
+    at = find_candidate(index, hashed, hashed)
+    while at != NONE and not is_session6(gateway.tables.sessions[record_at(index, at)], t, host4):
+        at = find_candidate(index, hashed, at + 1)
+    return record_at(index, at) if at != NONE else NONE
+
+
+@rare()
+def look_up4(gateway, t):
+    """The session of a tuple from IPv4 by the index, or NONE."""
+    index, hashed = gateway.tables.sessions4, session_hash4(gateway, t.protocol, t.dst, t.src)
+    at = find_candidate(index, hashed, hashed)
+    while at != NONE and not is_session4(gateway.tables.sessions[record_at(index, at)], t):
+        at = find_candidate(index, hashed, at + 1)
+    return record_at(index, at) if at != NONE else NONE
 
 
 @hot()

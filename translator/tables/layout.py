@@ -19,6 +19,7 @@ WHEEL = 16384  # seconds one turn of the timer wheel takes; power of two
 FRAGMENTS, FRAGMENT_WAYS = 8192, 4  # datagrams of which fragments are known, and how many of them share a set
 STORED_SHARE = 256  # octets of fragments_memory for each fragment that can be kept
 SYNS, SYN_OCTETS = 256, 128  # TCP SYNs that wait for the one of the other side, and what is kept of each
+RECENT = 4096  # sessions found last, of each direction: 32 KiB, which a core's second-level cache holds easily
 SYN_PREFIXES = 64  # counts of them, by a hash of the source prefix
 
 # Hot: what an established packet reads and writes, one cache line.

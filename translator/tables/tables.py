@@ -12,6 +12,7 @@ from translator.tables.layout import (
     LINKS,
     NONE,
     PORTS,
+    RECENT,
     SESSION,
     STORED,
     STORED_SHARE,
@@ -44,6 +45,8 @@ class Tables:
     unanswered: np.ndarray  # UNANSWERED, one a BIB entry
     sessions6: np.ndarray  # int64[2^k] index: (protocol, host6, host4) -> session
     sessions4: np.ndarray  # int64[2^k] index: (protocol, mapped4, host4) -> session
+    recent6: np.ndarray  # int64[RECENT], session/recent.py: by (protocol, host6, host4), the session found last
+    recent4: np.ndarray  # int64[RECENT]: by (protocol, mapped4, host4)
     bibs6: np.ndarray  # int64[2^k] index: (protocol, host6) -> BIB entry
     bibs4: np.ndarray  # int64[2^k] index: (protocol, mapped4) -> BIB entry
     hosts6: np.ndarray  # int64[2^k] index: host6 address -> host
@@ -95,6 +98,18 @@ def _inside(bibs: int) -> dict[str, np.ndarray]:
     }
 
 
+def _indexes(sessions: int, bibs: int) -> dict[str, np.ndarray]:
+    """The attributes of Tables that find sessions and BIB entries by their ends."""
+    return {
+        "sessions6": empty_index(sessions),
+        "sessions4": empty_index(sessions),
+        "recent6": np.zeros(RECENT, np.int64),
+        "recent4": np.zeros(RECENT, np.int64),
+        "bibs6": empty_index(bibs),
+        "bibs4": empty_index(bibs),
+    }
+
+
 def create(sessions: int, pool_rows: int, static_bibs: int, events: int, fragments_memory: int) -> Tables:
     """Empty tables for `sessions` sessions (and as many BIB entries, hosts and subscribers, besides the static ones),
     and for `fragments_memory` octets of fragments."""
@@ -105,10 +120,7 @@ def create(sessions: int, pool_rows: int, static_bibs: int, events: int, fragmen
         links=records(sessions, LINKS),
         windows=np.zeros((sessions, 4), np.int64),
         bibs=records(bibs, BIB),
-        sessions6=empty_index(sessions),
-        sessions4=empty_index(sessions),
-        bibs6=empty_index(bibs),
-        bibs4=empty_index(bibs),
+        **_indexes(sessions, bibs),
         **_inside(bibs),
         free=np.zeros((USES + 1, 2), np.int64),
         freed=np.zeros((USES + 1, bibs), np.int32),
