@@ -49,7 +49,7 @@ def status(
     config: _ConfigOption = None,
     socket: SocketOption = None,
 ) -> None:
-    """Show the state, limits and warnings of the daemon; exit 1 while it is not ready."""
+    """Show the state and limits of the daemon, and what is wrong; exit 1 while it is not ready."""
     with _asking(config, socket) as daemon:
         document = daemon.document("/v1/status") if wait is None else daemon.wait_until_ready(wait)
         _print([json.dumps(document)] if as_json else text.status(document))

@@ -105,7 +105,9 @@ async def _healthz(_: web.Request) -> web.StreamResponse:
 
 async def _readyz(request: web.Request) -> web.StreamResponse:
     if not await _in_thread(request, request.app[GATEWAY].ready):
-        raise NotReadyError("not ready yet")
+        standing = (row for row in await _in_thread(request, request.app[GATEWAY].conditions) if row["standing"])
+        names = ", ".join(row["condition"] for row in standing if row["blocks"])
+        raise NotReadyError(f"packets cannot pass: {names}" if names else "not ready yet")
     return web.Response(text="ready\n")
 
 
@@ -159,7 +161,9 @@ def _listing(
 
 
 ROUTES = (
-    Route("/v1/status", "State, limits and warnings of the daemon.", _status, JSON, shapes.Status),
+    Route(
+        "/v1/status", "State, limits, warnings of the daemon, and conditions of its host.", _status, JSON, shapes.Status
+    ),
     _listing(
         "/v1/counters",
         "Packets by direction and verdict, zeros included.",
@@ -171,6 +175,12 @@ ROUTES = (
         "What is counted besides the verdicts of packets, zeros included.",
         shapes.Event,
         lambda gateway, _: gateway.events(),
+    ),
+    _listing(
+        "/v1/conditions",
+        "What may be wrong with the host, and how often it is, zeros included.",
+        shapes.Condition,
+        lambda gateway, _: gateway.conditions(),
     ),
     _listing(
         "/v1/sessions",
@@ -210,7 +220,7 @@ ROUTES = (
     Route("/v1/openapi.json", "This document.", _openapi, JSON),
     Route("/metrics", "All counters and gauges, for Prometheus.", _metrics, public=True),
     Route("/healthz", "200 while the daemon runs.", _healthz, public=True),
-    Route("/readyz", "200 while packets are translated, otherwise 503.", _readyz, public=True),
+    Route("/readyz", "200 while packets are translated and can pass, otherwise 503.", _readyz, public=True),
 )
 
 

@@ -79,8 +79,9 @@ class Client:
                 status = patient.document("/v1/status")
                 if status["state"] == "ready":
                     return status
+                blocking = "".join(f"; {row['sentence']}" for row in status.get("conditions", []) if row["blocks"])
                 problem = DaemonUnreachableError(
-                    f"{self.socket_path}: {status['state']}, not ready after {seconds:g} s"
+                    f"{self.socket_path}: {status['state']}, not ready after {seconds:g} s{blocking}"
                 )
             except DaemonUnreachableError as not_reachable:
                 problem = not_reachable

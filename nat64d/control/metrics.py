@@ -37,14 +37,26 @@ class GatewayCollector(Collector):
         status = self.gateway.status()
         yield InfoMetricFamily("nat64d_build", "The running version.", {"version": status["version"]})
         yield GaugeMetricFamily("nat64d_uptime_seconds", "Seconds since the daemon started.", status["uptime"])
-        yield GaugeMetricFamily("nat64d_ready", "1 while packets are being translated.", int(self.gateway.ready()))
+        yield GaugeMetricFamily(
+            "nat64d_ready", "1 while packets are translated and can pass.", int(self.gateway.ready())
+        )
         warnings = "Number of things that do not work as configured; `nat64d status` lists them."
         yield GaugeMetricFamily("nat64d_warnings", warnings, len(status["warnings"]))
-        yield from self._dns64()
+        yield from (self._conditions(), *self._dns64())
         try:
             yield from (*self._tables(status), *self._counts(), *self._pools())
         except NotReadyError:
             return
+
+    def _conditions(self) -> Metric:
+        standing = GaugeMetricFamily(
+            "nat64d_condition",
+            "How often a condition of the host stands; `nat64d status` says what it is and which command helps.",
+            labels=("name", "blocks"),
+        )
+        for row in self.gateway.conditions():
+            standing.add_metric((row["condition"], str(row["blocks"]).lower()), row["standing"])
+        return standing
 
     def _tables(self, status: Row) -> Iterator[Metric]:
         yield GaugeMetricFamily("nat64d_sessions", "Open sessions.", status["sessions"])

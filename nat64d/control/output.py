@@ -134,11 +134,18 @@ def explanation_as_json(document: Row) -> Iterator[str]:
 
 
 def status(document: Row) -> Iterator[str]:
-    """The status as `name  value` lines in the order of the API, one line per warning."""
+    """The status as `name  value` lines in the order of the API, one line per warning and condition."""
     limits = document.get("limits", {})
     for_people: Mapping[str, Callable[[Any], str]] = {
         "uptime": duration,
         "sessions": lambda count: f"{count} of {limits['sessions']}" if "sessions" in limits else str(count),
     }
-    shown = [(name, for_people.get(name, plain)(value)) for name, value in document.items() if name != "warnings"]
-    return facts((*shown, *(("warning", sentence) for sentence in document.get("warnings", []))))
+    listed = {"warnings", "conditions"}
+    shown = [(name, for_people.get(name, plain)(value)) for name, value in document.items() if name not in listed]
+    sentences = [("warning", sentence) for sentence in document.get("warnings", [])]
+    return facts((*shown, *sentences, *(("condition", _condition(row)) for row in document.get("conditions", []))))
+
+
+def _condition(row: Row) -> str:
+    effect = "packets cannot pass" if row["blocks"] else "packets pass"
+    return f"{row['condition']} for {duration(row['seconds'])} ({effect}): {row['sentence']}"

@@ -30,11 +30,30 @@ class NameServerStatus(TypedDict):
     synthesises: Annotated[bool, "true while packets are translated"]
 
 
+class StandingCondition(TypedDict):
+    """Something on the host that keeps packets from passing, or may."""
+
+    condition: str
+    blocks: Annotated[bool, "whether packets cannot pass; the daemon is not ready meanwhile"]
+    seconds: Annotated[float, "since it began"]
+    sentence: str
+    command: Annotated[str | None, "what helps, null = see the sentence"]
+
+
+class Condition(TypedDict):
+    """One condition, whether it stands or not."""
+
+    condition: str
+    blocks: Annotated[bool, "whether packets cannot pass while it stands"]
+    standing: Annotated[int, "how often it stands, 0 = not"]
+    help: str
+
+
 class GatewayStatus(TypedDict):
     """State of the daemon, as the Gateway reports it."""
 
     version: str
-    state: Annotated[str, "ready, or what the daemon is doing instead"]
+    state: Annotated[str, "ready; blocked while a condition keeps packets from passing; or what the daemon is doing"]
     uptime: Annotated[float, "seconds"]
     tun: Annotated[dict[str, Any], "the TUN device: name, mtu, queues, packets dropped because its queue was full"]
     pool6: str | None
@@ -45,6 +64,7 @@ class GatewayStatus(TypedDict):
     masquerade: Annotated[str | None, "interfaces that masquerade pool4, null = none"]
     dns64: Annotated[NameServerStatus | None, "the name server, null = none is configured"]
     warnings: Annotated[list[str], "what does not work as configured"]
+    conditions: Annotated[list[StandingCondition], "what is wrong with the host"]
 
 
 class Status(GatewayStatus):
@@ -188,13 +208,17 @@ class Gateway(Protocol):
         """The state of the daemon: a GatewayStatus."""
 
     def ready(self) -> bool:
-        """Whether packets are being translated now."""
+        """Whether packets are being translated now, and nothing on the host keeps them from passing."""
 
     def counters(self) -> Sequence[Row]:
         """A Counter for each direction and verdict, zeros included."""
 
     def events(self) -> Sequence[Row]:
         """All Events, zeros included."""
+
+    def conditions(self) -> Sequence[Row]:
+        """A Condition for each that there is, whether it stands or not; empty before the host is set up. Does not raise
+        NotReadyError."""
 
     def sessions(self, filters: Filters) -> Iterator[Row]:
         """The Sessions that match the filters, one by one. The API applies `limit` itself."""

@@ -32,9 +32,12 @@ from nat64d.gateway.drops import DropLog
 from nat64d.gateway.first_start import FirstStart
 from nat64d.gateway.link_drops import LinkDrops
 from nat64d.gateway.state import Live
+from nat64d.host.board import Board
 from nat64d.host.checks import check_host
 from nat64d.host.descriptors import raise_limit
-from nat64d.host.host import Host, HostError
+from nat64d.host.errors import HostError
+from nat64d.host.host import Host
+from nat64d.host.watch import Watch
 
 log = logging.getLogger("nat64d")
 
@@ -52,7 +55,7 @@ def main(path: Path | None) -> ExitCode:
     set_up_logging(config)
     raise_limit()
     report = check_host(config, name)
-    for warning in (*warnings(config), *report.warnings):
+    for warning in warnings(config):  # what of it does not fit the host, `Watch` says once that is set up
         log.warning(warning)
     if report.errors:
         typer.echo("\n".join(f"nat64d: {error}" for error in report.errors), err=True)
@@ -160,14 +163,16 @@ async def _translate(
         log.info("Stopped while compiling; this host was not changed")
         os._exit(0)  # the compiler's thread cannot be interrupted, and exit would wait for it
     await preparing
-    await asyncio.to_thread(_set_up, live.config, tun, live, up)
+    watch = await asyncio.to_thread(_set_up, live.config, tun, live, up)
     if not stop.is_set():
         if live.nameserver:
             live.nameserver.ready(True)
         notify.notify("READY=1\nSTATUS=Translating packets")
-        log.info("Ready: translating packets")
+        log.info("Ready: translating packets" if live.ready() else "Translating packets, which cannot pass yet")
         first_start.begin(up)
+    watching = asyncio.ensure_future(watch.run())
     failure = await _watch(first_start, stop, plat)
+    watching.cancel()
     notify.notify("STOPPING=1")
     live.state = "stopping"
     if live.nameserver:
@@ -237,8 +242,9 @@ def _prepare(tun: Tun, first_start: FirstStart) -> None:
     first_start.prepare()
 
 
-def _set_up(config: Config, tun: Tun, live: Live, up: ExitStack) -> None:
-    """Set up the host, then start the threads of the queues. Raises HostError; `up` undoes what was done by then."""
+def _set_up(config: Config, tun: Tun, live: Live, up: ExitStack) -> Watch:
+    """Set up the host, then start the threads of the queues; returns what watches the host. Raises HostError; `up`
+    undoes what was done by then."""
     live.state = "setting up the host"
     host = Host(config, tun.name, log)
     for line in host.setup():
@@ -246,11 +252,15 @@ def _set_up(config: Config, tun: Tun, live: Live, up: ExitStack) -> None:
     up.callback(host.undo)
     live.tun["mtu"] = host.mtu
     live.link_drops = LinkDrops(tun.name, len(tun.fds), log)
-    live.masquerade = ", ".join(host.masquerade) or None
+    live.host, live.board = host, Board(log)
+    watch = Watch(host, live.board, log)
+    up.callback(watch.close)
+    watch.check(time.monotonic())
     for queue in live.queues:
         up.callback(queue.stop)
     live.serve()
     live.state = "ready"
+    return watch
 
 
 async def _watch(first_start: FirstStart, stop: asyncio.Event, plat: asyncio.Future[IPv6Network] | None) -> str | None:

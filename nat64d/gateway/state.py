@@ -16,6 +16,8 @@ from nat64d.dataplane.worker import Queue, now
 from nat64d.dns64.service.supervisor import NameServer
 from nat64d.explain.live import RehearsalError, rehearse
 from nat64d.gateway.link_drops import LinkDrops
+from nat64d.host.board import Board
+from nat64d.host.host import Host
 from translator.session.pool4 import COUNT_OF, SLOTS
 from translator.session.tcp_state import State
 from translator.tables.layout import BIB, SESSION, records
@@ -41,7 +43,8 @@ class Live:
         self.code = COMPILED_CODE
         self.tun: dict[str, object] = {}
         self.offloads: list[str] = []
-        self.masquerade: str | None = None
+        self.host: Host | None = None
+        self.board: Board | None = None
         self.nameserver: NameServer | None = None
         self.link_drops: LinkDrops | None = None
         self._explaining = threading.Lock()
@@ -55,16 +58,19 @@ class Live:
             queue.start(self.settings, self.tables, self.code.run)
 
     def ready(self) -> bool:
-        """Whether packets are being translated."""
+        """Whether packets are being translated, and nothing on the host keeps them from passing."""
+        return self._translating() and not (self.board and self.board.blocking())
+
+    def _translating(self) -> bool:
         return self.state == "ready"
 
     def status(self) -> Row:
         """The gateway at a glance."""
-        sessions, bib = self.code.usage(self.tables) if self.ready() else (0, 0)
+        sessions, bib = self.code.usage(self.tables) if self._translating() else (0, 0)
         limits = self.config.limits
         return {
             "version": __version__,
-            "state": self.state,
+            "state": "blocked" if self._translating() and not self.ready() else self.state,
             "uptime": round(time.monotonic() - self._started, 3),
             "tun": {**self.tun, "dropped": self.link_drops.count()} if self.link_drops else self.tun,
             "pool6": str(self.config.pool6) if self.config.pool6 else None,
@@ -77,14 +83,19 @@ class Live:
                 "per_host_ports": limits.per_host_ports,
             },
             "offloads": self.offloads,
-            "masquerade": self.masquerade,
+            "masquerade": ", ".join(self.host.masquerade) or None if self.host else None,
             "dns64": self.nameserver.status() if self.nameserver else None,
             "warnings": [
-                *([UNCOMPILED] if self.ready() and not self.code.compiled else []),
+                *([UNCOMPILED] if self._translating() and not self.code.compiled else []),
                 *(self.link_drops.warnings() if self.link_drops else []),
                 *(self.nameserver.warnings() if self.nameserver else []),
             ],
+            "conditions": self.board.standing(time.monotonic()) if self.board else [],
         }
+
+    def conditions(self) -> list[Row]:
+        """A row for each condition of the host; none before it is set up."""
+        return self.board.rows(time.monotonic()) if self.board else []
 
     def dns64(self) -> Row | None:
         """The counters of the name server, None if there is no [dns64]."""
@@ -177,7 +188,7 @@ class Live:
             self._explaining.release()
 
     def _tables(self) -> Tables:
-        if self.tables is None or not self.ready():
+        if self.tables is None or not self._translating():
             raise NotReadyError(f"the gateway is {self.state}")
         return self.tables
 

@@ -1,7 +1,10 @@
-"""The host around the TUN device: set up at start, undone at the end.
+"""The host around the TUN device: set up at start, watched, undone at the end.
 
 `host` does it with `rtnetlink` (links, addresses, routes), `sysctl` (kernel parameters) and `nft` (masquerade);
-`facts` reads what is there as plain values, `checks` says what of a configuration does not fit it;
-`journal` keeps the old values on disk, so that the next start can undo what a killed process left. `descriptors` raises
-the limit of open files.
+`wanted` says what must stand, `undo` takes changes back, `journal` keeps the old values on disk, so that the next start
+can undo what a killed process left, `errors` has what is raised. `descriptors` raises the limit of open files.
+
+`facts` reads what is there as plain values, `checks` says what of a configuration does not fit it. `watch` looks again
+at every change: `standing` is one look, `changes` what has to be set up again, `conditions` what the operator has to
+do, `ruleset` and `firewall` whether nftables lets packets pass; `board` knows which conditions stand, and since when.
 """

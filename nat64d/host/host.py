@@ -1,60 +1,45 @@
-"""Set up the host around the TUN device (addresses, routes, masquerade, forwarding) and undo it at the end.
+"""Set up the host around the TUN device (addresses, routes, masquerade, forwarding), once and again, and undo it.
 
-Each change is written to the journal, with the old value, before it is made. Undoing reads the journal backwards; the
-next start finds in it what a killed process left behind.
+Each change is written to the journal, with the old value, before it is made (`undo`). Undoing reads the journal
+backwards; the next start finds in it what a killed process left behind.
 """
 
-import errno
 import logging
-import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from ipaddress import (
-    IPv4Address,
-    IPv4Network,
-    IPv6Address,
-    IPv6Network,
-    collapse_addresses,
-    ip_interface,
-    ip_network,
-)
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from ipaddress import IPv4Address, IPv4Network, ip_interface
 from pathlib import Path
 from socket import if_indextoname, if_nametoindex
 from typing import TYPE_CHECKING, Any
 
 from pyroute2 import IPRoute
-from pyroute2.netlink.exceptions import NetlinkError
 
 from nat64d.host import nft, rtnetlink, sysctl
-from nat64d.host.journal import Change, Journal
+from nat64d.host.changes import LOWEST_IPV6, Difference
+from nat64d.host.errors import HostError, explaining
+from nat64d.host.journal import Change
+from nat64d.host.standing import Standing
+from nat64d.host.undo import Undo
+from nat64d.host.wanted import CONTINUITY4, IPV6_IS_LONGER, Default, Wanted, is_host, masqueraded, networks
 
 if TYPE_CHECKING:
     from nat64d.config.models import Config
 
 
-IPV6_IS_LONGER = 20  # octets that an IPv6 header has more than an IPv4 header
-CONTINUITY4 = IPv4Network("192.0.0.0/29")  # RFC 7335
-
-
-class HostError(Exception):
-    """The host cannot be set up; its text is one sentence that says why and what to do."""
-
-
 class Host:
     """What the daemon sets up on the host for one TUN device.
 
-    Call `setup` and `undo` from a thread without a running event loop (a rule of pyroute2's blocking calls); it need
-    not be the same thread.
+    Call `setup`, `restore` and `undo` from a thread without a running event loop (a rule of pyroute2's blocking calls);
+    it need not be the same thread.
     """
 
     def __init__(self, config: "Config", tun_name: str, log: logging.Logger) -> None:
         self.config = config
+        self.tun = tun_name
         self.mtu = config.tun.mtu  # after setup: the MTU in effect; an existing persistent device keeps its own
         self.masquerade: list[str] = []  # after setup: interfaces that masquerade pool4
-        self._tun = tun_name
-        self._log = log
-        self._journal = Journal(Path(config.api.socket).parent / f"{tun_name}.host.json", log)
-        self._table: nft.Masquerade | None = None
+        self.wanted = Wanted(tun_name, {}, sysctls=config.host.sysctls)  # after setup: what must stand
+        self._undo = Undo(tun_name, Path(config.api.socket).parent / f"{tun_name}.host.json", log)
 
     def setup(self) -> list[str]:
         """Prepare the host and return log lines that say what was done.
@@ -62,12 +47,12 @@ class Host:
         Raises HostError; whatever was changed by then is undone.
         """
         try:
-            with IPRoute() as ip, self._explaining(f"set up {self._tun}"):
-                self._inherit(ip)
+            with IPRoute() as ip, explaining(f"set up {self.tun}"):
+                self._undo.inherit(ip)
                 device = self._set_up_device(ip)
                 addresses = self._set_up_addresses(ip, device)
                 return [
-                    f"Device {self._tun} is up, MTU {self.mtu}, addresses: {', '.join(map(str, addresses))}",
+                    f"Device {self.tun} is up, MTU {self.mtu}, addresses: {', '.join(map(str, addresses))}",
                     *self._set_up_neighbours(ip),
                     *self._set_up_routes(ip, device),
                     *self._set_up_default(ip, device),
@@ -80,27 +65,71 @@ class Host:
 
     def undo(self) -> None:
         """Undo every change, the last one first; a change that cannot be undone is logged. May be called again."""
-        if self._journal.changes:
-            with IPRoute() as ip:
-                for change in reversed(self._journal.changes):
-                    self._put_back(ip, change)
-            self._journal.clear()
+        self._undo.undo()
+        self.masquerade = []
 
-    def _inherit(self, ip: Any) -> None:
-        """Take over from a killed process: keep its record of old kernel parameters, undo all its other changes."""
-        left = self._journal.load()
-        for change in reversed(left):
-            if change.kind != "sysctl":
-                self._put_back(ip, change)
-        self._note(*(change for change in left if change.kind == "sysctl"))
+    def wanted_at(self, standing: Standing) -> Wanted:
+        """What must stand on the host as it is now: masquerade follows the default route, and stays where it was while
+        there is none."""
+        if not masqueraded(self.config):
+            return self.wanted
+        wish = self.config.host.masquerade
+        there = standing.facts.masquerading or tuple(self.masquerade) if wish == "auto" else (wish,)
+        return replace(self.wanted, masquerade=there)
+
+    def standing_masquerade(self) -> tuple[str, ...]:
+        """The interfaces of our table; none if it is gone."""
+        table = self._undo.table
+        return tuple(self.masquerade) if table and table.stands() else ()
+
+    def restore(self, found: Iterable[Difference]) -> dict[str, str]:
+        """Set up again what `differences` found; returns what could not be, the reason by name."""
+        failures: dict[str, str] = {}
+        restorers = self._restorers()
+        with IPRoute() as ip:
+            for difference in found:
+                try:
+                    with explaining(f"set up {self.tun} again"):
+                        if device := rtnetlink.find_device(ip, self.tun):
+                            restorers[difference.name](ip, device.index, difference.subject)
+                except HostError as error:
+                    failures[difference.name] = str(error)
+        return failures
+
+    def _restorers(self) -> Mapping[str, Callable[[Any, int, Any], object]]:
+        """How each kind of difference is set up again: functions of (open IPRoute, index of our device, subject)."""
+        return {
+            "device": self._restore_device,
+            "address": self._add_address,
+            "route": self._add_route,
+            "default": self._add_default,
+            "proxy": lambda ip, _, link: self._answer_neighbours(ip, link),
+            "masquerade": lambda _ip, _, interfaces: self._masquerade(list(interfaces)),
+            "forwarding": self._restore_forwarding,
+        }
+
+    def _restore_device(self, ip: Any, index: int, settings: dict[str, int]) -> None:
+        """Settings that somebody changed. Below the smallest MTU of IPv6 the kernel forgets all IPv6 settings of a
+        device; while it is down none of the addresses appear that it gives to devices by default."""
+        if "mtu" in settings and rtnetlink.find_device(ip, self.tun).mtu < LOWEST_IPV6:  # type: ignore[union-attr]
+            rtnetlink.change_device(ip, index, {"up": 0})
+            settings = {**self.wanted.settings, "addr_gen_mode": rtnetlink.ADDR_GEN_MODE_NONE, "up": 1}
+            rtnetlink.change_device(ip, index, {"mtu": settings.pop("mtu")})
+            self._admit_ipv6()
+        rtnetlink.change_device(ip, index, settings)
+
+    def _restore_forwarding(self, _ip: Any, _index: int, off: list[str]) -> None:
+        settings = sysctl.forwarding(self.tun)
+        set_already = {key for key, _ in settings}
+        self._undo.set_parameters([*settings, *((key, "1") for key in off if key not in set_already)], again=True)
 
     def _set_up_device(self, ip: Any) -> int:
         """Set MTU and reverse path filter and bring the device up; returns its index."""
-        device = rtnetlink.find_device(ip, self._tun)
+        device = rtnetlink.find_device(ip, self.tun)
         if device is None:
-            raise HostError(f"TUN device {self._tun} does not exist: it must be open before the host is set up.")
+            raise HostError(f"TUN device {self.tun} does not exist: it must be open before the host is set up.")
         self._admit_ipv6()
-        settings = {"up": 1}
+        settings: dict[str, int] = {"up": 1}
         if not device.settings["up"]:
             settings["addr_gen_mode"] = rtnetlink.ADDR_GEN_MODE_NONE
         if self.config.host.sysctls:
@@ -111,22 +140,24 @@ class Host:
             settings |= {"accept_local": 1, "rp_filter": 2 if filters else 0}
             if sysctl.read(sysctl.FORWARD4) == "1":  # if not, setting it later includes this device
                 settings["forwarding"] = 1
-        self._note(Change("device", self._tun, {name: device.settings[name] for name in settings}))
+        self._undo.note(Change("device", self.tun, {name: device.settings[name] for name in settings}))
         if device.persistent:
             self.mtu = device.mtu
         else:
             settings["mtu"] = self.mtu
         rtnetlink.change_device(ip, device.index, settings)
+        kept = {name: value for name, value in settings.items() if name in {"up", "mtu", "accept_local"}}
+        self.wanted = replace(self.wanted, settings=kept)
         return device.index
 
     def _admit_ipv6(self) -> None:
         """Make sure the device accepts IPv6 addresses: containers often start with IPv6 disabled."""
-        key = f"net/ipv6/conf/{self._tun}/disable_ipv6"
+        key = f"net/ipv6/conf/{self.tun}/disable_ipv6"
         disabled = sysctl.read(key)
         if disabled is None:
             raise HostError("This kernel runs without IPv6: remove ipv6.disable=1 from its command line and reboot.")
         if disabled != "0":
-            self._set_parameters([(key, "0")])
+            self._undo.set_parameters([(key, "0")])
 
     def _set_up_addresses(self, ip: Any, device: int) -> list[rtnetlink.Interface]:
         """Add the translator's own addresses, and [clat] ipv4 unless this host has it already; returns them."""
@@ -135,27 +166,39 @@ class Host:
         if clat:
             others = rtnetlink.local_addresses(ip, other_than=device)
             _refuse_second_user(clat.ipv4, others)
-            if _is_host(clat.ipv4) and clat.ipv4[0] not in others:
+            if is_host(clat.ipv4) and clat.ipv4[0] not in others:
                 given.append(clat.ipv4[0])
         addresses = [ip_interface(address) for address in given if address]
         for address in addresses:
-            if rtnetlink.add_address(ip, device, address):  # noted only if added: never remove what existed before
-                self._note(Change("address", str(address)))
+            self._add_address(ip, device, address)
+        self.wanted = replace(self.wanted, addresses=tuple(addresses))
         return addresses
+
+    def _add_address(self, ip: Any, device: int, address: rtnetlink.Interface) -> None:
+        if rtnetlink.add_address(ip, device, address):  # noted only if added: never remove what existed before
+            self._undo.note_once(Change("address", str(address)))
 
     def _set_up_neighbours(self, ip: Any) -> list[str]:
         """Answer neighbour discovery for [clat] ipv6 on the link it belongs to (proxy, RFC 4861 section 7.2.8)."""
         clat = self.config.clat
-        if not clat or not _is_host(clat.ipv6) or not self.config.host.routes:
+        if not clat or not is_host(clat.ipv6) or not self.config.host.routes:
             return []
         address = clat.ipv6[0]
         link = rtnetlink.link_of(ip, address)
         if link == "lo":
             raise HostError(f"[clat] ipv6 = {address} is an address of this host: choose an unused one.")
-        if link in {None, self._tun}:
+        if link in {None, self.tun}:
             return []
+        if any(address in own.network for own in rtnetlink.interface_addresses(ip)):
+            self.wanted = replace(self.wanted, link=link)
+        return self._answer_neighbours(ip, link)
+
+    def _answer_neighbours(self, ip: Any, link: str) -> list[str]:
+        """Answer neighbour discovery for [clat] ipv6 on a link; returns log lines."""
+        assert self.config.clat is not None
+        address = self.config.clat.ipv6[0]
         if rtnetlink.add_proxy(ip, if_nametoindex(link), address):
-            self._note(Change("proxy", str(address), link))
+            self._undo.note_once(Change("proxy", str(address), link))
         parameter = (f"net/ipv6/conf/{link}/proxy_ndp", "1")
         lines = [f"Neighbour discovery for {address} is answered on {link}"]
         if sysctl.read(parameter[0]) == "1":
@@ -164,7 +207,7 @@ class Host:
             return [
                 f"Hosts on {link} cannot resolve {address} (neighbour discovery): run '{sysctl.command([parameter])}'"
             ]
-        return [*lines, *self._set_parameters([parameter])]
+        return [*lines, *self._undo.set_parameters([parameter], again=True)]
 
     def _set_up_default(self, ip: Any, device: int) -> list[str]:
         """464XLAT: an IPv4 default route of high metric to the device; its MTU leaves 20 octets for the IPv6 header."""
@@ -172,135 +215,73 @@ class Host:
         if not clat or not self.config.host.routes:
             return []
         native = rtnetlink.default_interfaces(ip)
-        mtu = self.mtu - IPV6_IS_LONGER
-        if not rtnetlink.add_default(ip, device, mtu, clat.ipv4[0] if _is_host(clat.ipv4) else None):
+        ours = Default(self.mtu - IPV6_IS_LONGER, clat.ipv4[0] if is_host(clat.ipv4) else None)
+        self._add_default(ip, device, ours)
+        self.wanted = replace(self.wanted, default=ours)
+        kept = f"; the one through {', '.join(native)} takes precedence" if native else ""
+        return [f"IPv4 default route to {self.tun}, metric {rtnetlink.METRIC}, MTU {ours.mtu}{kept}"]
+
+    def _add_default(self, ip: Any, device: int, ours: Default) -> None:
+        if not rtnetlink.add_default(ip, device, ours.mtu, ours.source):
             raise HostError(
                 f"There is already an IPv4 default route with metric {rtnetlink.METRIC}: remove it, or set [host] "
-                f"routes = false and route IPv4 to {self._tun} yourself."
+                f"routes = false and route IPv4 to {self.tun} yourself."
             )
-        self._note(Change("default", str(rtnetlink.METRIC)))
-        kept = f"; the one through {', '.join(native)} takes precedence" if native else ""
-        return [f"IPv4 default route to {self._tun}, metric {rtnetlink.METRIC}, MTU {mtu}{kept}"]
-
-    def _networks6(self) -> list[IPv6Network]:
-        """The IPv6 prefixes to route to the device: pool6 and, of [[eam]], those of 0.0.0.0/0; with [clat] its own
-        prefix in place of pool6, which is the provider's."""
-        worlds = [row.ipv6 for row in self.config.eam if row.ipv4.prefixlen == 0]
-        if self.config.clat:
-            return [self.config.clat.ipv6, *worlds]
-        return [self.config.pool6, *worlds] if self.config.pool6 else worlds
+        self._undo.note_once(Change("default", str(rtnetlink.METRIC)))
 
     def _set_up_routes(self, ip: Any, device: int) -> list[str]:
         """Route pool6, pool4 and the addresses of [[forward]] and [[eam]] to the device."""
         if not self.config.host.routes:
             return []
-        forwarded = [IPv4Network(forward.end4.address) for forward in self.config.forward]
-        mapped = [row.ipv4 for row in self.config.eam if row.ipv4.prefixlen]
-        networks4 = list(collapse_addresses([*self._pool4(), *forwarded, *mapped]))
-        networks: list[rtnetlink.Network] = [*self._networks6(), *networks4]
-        for network in networks:
-            if rtnetlink.add_route(ip, device, network):
-                self._note(Change("route", str(network)))
-            elif (other := rtnetlink.device_towards(ip, network)) != device:
-                where = f"leads to {if_indextoname(other)}" if other else "discards packets"
-                raise HostError(
-                    f"There is already a route for {network}, which {where}: remove it, or set [host] routes = false "
-                    f"and route {network} to {self._tun} yourself."
-                )
-        return [f"Routes to {self._tun}: {', '.join(map(str, networks))}"]
+        ours = networks(self.config)
+        for network in ours:
+            self._add_route(ip, device, network)
+        self.wanted = replace(self.wanted, networks=tuple(ours))
+        return [f"Routes to {self.tun}: {', '.join(map(str, ours))}"]
 
-    def _pool4(self) -> list[IPv4Network]:
-        """All pool4 addresses as the shortest list of prefixes."""
-        return [IPv4Network(str(network)) for network in self.config.pool4_addresses.iter_cidrs()]
+    def _add_route(self, ip: Any, device: int, network: rtnetlink.Network) -> None:
+        if rtnetlink.add_route(ip, device, network):
+            self._undo.note_once(Change("route", str(network)))
+        elif (other := rtnetlink.device_towards(ip, network)) != device:
+            where = f"leads to {if_indextoname(other)}" if other else "discards packets"
+            raise HostError(
+                f"There is already a route for {network}, which {where}: remove it, or set [host] routes = false "
+                f"and route {network} to {self.tun} yourself."
+            )
 
     def _set_up_masquerade(self, ip: Any) -> list[str]:
         """Masquerade pool4 and the translator's own IPv4 address behind the address of the outgoing interface."""
-        wanted = self.config.host.masquerade
-        sources = self._pool4()
-        if wanted == "off" or not sources:
+        sources = masqueraded(self.config)
+        wish = self.config.host.masquerade
+        interfaces = rtnetlink.default_interfaces(ip) if wish == "auto" else [wish]
+        if not sources or not interfaces:
             return []
-        interfaces = rtnetlink.default_interfaces(ip) if wanted == "auto" else [wanted]
-        if not interfaces:
-            return []
-        if self.config.tun.ipv4:
-            sources = list(collapse_addresses([*sources, IPv4Network(self.config.tun.ipv4)]))
-        table = f"nat64d_{self._tun}"
-        self._note(Change("table", table))
-        remedy = 'the kernel needs nf_tables and nft_masq; without them set [host] masquerade = "off"'
-        with self._explaining("set up masquerade", remedy):
-            self._table = nft.Masquerade(table, sources, interfaces)
-        self.masquerade = interfaces
+        self._masquerade(interfaces)
         return [f"Masquerade: {', '.join(map(str, sources))} behind the address of {', '.join(interfaces)}"]
+
+    def _masquerade(self, interfaces: list[str]) -> None:
+        """Masquerade on these interfaces, and no longer on others."""
+        remedy = 'the kernel needs nf_tables and nft_masq; without them set [host] masquerade = "off"'
+        with explaining("set up masquerade", remedy):
+            table = self._undo.table
+            if table and table.stands():
+                table.follow(interfaces)
+            else:
+                name = f"nat64d_{self.tun}"
+                self._undo.note_once(Change("table", name))
+                if table:
+                    table.close()
+                self._undo.table = nft.Masquerade(name, masqueraded(self.config), interfaces)
+        self.masquerade = interfaces
 
     def _set_up_forwarding(self) -> list[str]:
         """Enable forwarding, as the last step: no packet passes before everything else is in place."""
-        settings = sysctl.forwarding(self._tun)
+        settings = sysctl.forwarding(self.tun)
         if self.config.host.sysctls:
-            return self._set_parameters(settings)
+            return self._undo.set_parameters(settings)
         if settings:
-            return [f"This host does not forward all packets of {self._tun}: run '{sysctl.command(settings)}'"]
+            return [f"This host does not forward all packets of {self.tun}: run '{sysctl.command(settings)}'"]
         return []
-
-    def _set_parameters(self, settings: list[sysctl.Setting]) -> list[str]:
-        """Set kernel parameters in this order; returns one log line, or none if there was nothing to set."""
-        before = {key: sysctl.read(key) for key, _ in settings}
-        # Undone in reverse order: first the key, then the values that the kernel overwrote with it.
-        notes = [setting for key in before for setting in (*sysctl.swept_along(key), (key, before[key]))]
-        self._note(*(Change("sysctl", key, value) for key, value in notes))
-        for number, (key, value) in enumerate(settings):
-            try:
-                sysctl.write(key, value)
-            except OSError as error:
-                raise HostError(
-                    f"Cannot set {sysctl.name(key)} to {value} ({error.strerror}): "
-                    f"run '{sysctl.command(settings[number:])}' where that is permitted, then start nat64d again."
-                ) from error
-        done = [f"{sysctl.name(key)} = {value} (was {before[key]})" for key, value in settings]
-        return [f"Sysctls set: {', '.join(done)}"] if done else []
-
-    def _put_back(self, ip: Any, change: Change) -> None:
-        """Undo one change; something that no longer exists is skipped."""
-        try:
-            if change.kind == "sysctl":
-                sysctl.restore(change.key, change.before)
-            elif change.kind == "table":
-                if self._table:
-                    table, self._table, self.masquerade = self._table, None, []
-                    table.close()
-                else:
-                    nft.remove_table(change.key)
-            elif change.kind == "proxy":
-                rtnetlink.remove_proxy(ip, change.before, IPv6Address(change.key))
-            elif device := rtnetlink.find_device(ip, self._tun):
-                if change.kind == "device":
-                    rtnetlink.change_device(ip, device.index, change.before)
-                elif change.kind == "address":
-                    rtnetlink.remove_address(ip, device.index, ip_interface(change.key))
-                elif change.kind == "route":
-                    rtnetlink.remove_route(ip, device.index, ip_network(change.key))
-                elif change.kind == "default":
-                    rtnetlink.remove_default(ip, device.index)
-        except (NetlinkError, OSError, ValueError) as error:  # ValueError: text in the journal that is not an address
-            self._log.warning("Could not undo the change of %s %s: %s", change.kind, change.key, _reason(error))
-
-    def _note(self, *changes: Change) -> None:
-        try:
-            self._journal.remember(*changes)
-        except OSError as error:
-            raise HostError(
-                f"Cannot write {self._journal.path} ({error.strerror}), which records what is changed on this host: "
-                "make the directory of [api] socket writable."
-            ) from error
-
-    @contextmanager
-    def _explaining(self, what: str, remedy: str = "") -> Iterator[None]:
-        """Turn an error of the kernel into a HostError that says what could not be done."""
-        try:
-            yield
-        except (NetlinkError, OSError) as error:
-            if _code(error) in {errno.EPERM, errno.EACCES}:
-                raise HostError(f"No permission to {what}: run as root or with CAP_NET_ADMIN.") from error
-            raise HostError(f"Cannot {what} ({_reason(error)}){remedy and ': '}{remedy}.") from error
 
 
 def _refuse_second_user(ipv4: IPv4Network, others: Mapping[IPv4Address, int]) -> None:
@@ -313,19 +294,3 @@ def _refuse_second_user(ipv4: IPv4Network, others: Mapping[IPv4Address, int]) ->
                 f"[clat] ipv4 = {ipv4[0]}: {if_indextoname(link)} has {address}, and only one program of a host may "
                 f"use {CONTINUITY4} (RFC 7335): stop that one, or choose a private address."
             )
-
-
-def _is_host(network: rtnetlink.Network) -> bool:
-    """Whether the network is a single address."""
-    return network.prefixlen == network.max_prefixlen
-
-
-def _code(error: Exception) -> int | None:
-    """The errno of a NetlinkError or an OSError, None if it has none."""
-    code: int | None = getattr(error, "code", None) or getattr(error, "errno", None)
-    return code
-
-
-def _reason(error: Exception) -> str:
-    code = _code(error)
-    return os.strerror(code) if code else str(error)

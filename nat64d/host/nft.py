@@ -43,15 +43,25 @@ class Masquerade:
     def __init__(self, table: str, sources: Iterable[IPv4Network], interfaces: Iterable[str]) -> None:
         """Create the table, replacing one that a killed process left: every combination of source prefix and outgoing
         interface is masqueraded. Raises NetlinkError."""
-        rules = [(*_leaves_by(interface), *_comes_from(source)) for interface in interfaces for source in sources]
-        self._table = table
+        self._table, self._sources = table, list(sources)
         # pyroute2 has a socket for each thread, and the table lives as long as its socket: so it has its own thread.
         self._thread = ThreadPoolExecutor(1, table)
         try:
-            self._nft: NFTables = self._thread.submit(_set_up, table, rules).result()
+            self._nft: NFTables = self._thread.submit(_set_up, table, self._rules(interfaces)).result()
         except BaseException:
             self._thread.shutdown()
             raise
+
+    def follow(self, interfaces: Iterable[str]) -> None:
+        """Masquerade on these interfaces instead, from one packet to the next. Raises NetlinkError."""
+        self._thread.submit(_replace, self._nft, self._table, self._rules(interfaces)).result()
+
+    def stands(self) -> bool:
+        """Whether the table is there; where the kernel knows no owners, others can remove it. Raises NetlinkError."""
+        return self._thread.submit(_stands, self._nft, self._table).result()
+
+    def _rules(self, interfaces: Iterable[str]) -> list[tuple[Expression, ...]]:
+        return [(*_leaves_by(interface), *_comes_from(source)) for interface in interfaces for source in self._sources]
 
     def close(self) -> None:
         """Remove the table. May be called once; raises NetlinkError."""
@@ -74,12 +84,28 @@ def _set_up(table: str, rules: Iterable[Iterable[Expression]]) -> NFTables:
                 raise
             nft.table("add", name=table)
         nft.chain("add", table=table, name=CHAIN, hook="postrouting", type="nat", priority=NF_IP_PRI_NAT_SRC)
-        for rule in rules:
-            nft.rule("add", table=table, chain=CHAIN, expressions=(rule, masq()))
+        _add(nft, table, rules)
     except BaseException:
         nft.close()
         raise
     return nft
+
+
+def _add(nft: NFTables, table: str, rules: Iterable[Iterable[Expression]]) -> None:
+    for rule in rules:
+        nft.rule("add", table=table, chain=CHAIN, expressions=(rule, masq()))
+
+
+def _replace(nft: NFTables, table: str, rules: Iterable[Iterable[Expression]]) -> None:
+    """These rules in place of all others of the chain, as one transaction."""
+    nft.begin()
+    nft.rule("del", table=table, chain=CHAIN)  # without a handle: all of them
+    _add(nft, table, rules)
+    nft.commit()
+
+
+def _stands(nft: NFTables, table: str) -> bool:
+    return any(one.get_attr("NFTA_TABLE_NAME") == table for one in nft.get_tables())
 
 
 def remove_table(table: str) -> None:

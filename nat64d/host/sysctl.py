@@ -3,7 +3,7 @@
 Slashes separate because an interface name may contain a dot. /proc/sys/net is that of the caller's network namespace.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 ROOT = Path("/proc/sys")
@@ -50,6 +50,30 @@ def forwarding(tun: str) -> list[Setting]:
     if read(FORWARD4) != "1":
         settings.append((FORWARD4, "1"))
     return settings
+
+
+def watched(tun: str) -> list[str]:
+    """The parameters that `not_forwarding` and `is_strict` judge by."""
+    return [
+        FORWARD4,
+        FORWARD6,
+        f"net/ipv4/conf/{tun}/forwarding",
+        "net/ipv4/conf/all/rp_filter",
+        f"net/ipv4/conf/{tun}/rp_filter",
+    ]
+
+
+def not_forwarding(parameters: Mapping[str, str | None], tun: str) -> list[str]:
+    """Those of `watched` that keep the kernel from forwarding packets from and to the device `tun`."""
+    needed = (FORWARD4, FORWARD6, f"net/ipv4/conf/{tun}/forwarding")
+    return [key for key in needed if parameters.get(key) == "0"]
+
+
+def is_strict(parameters: Mapping[str, str | None], tun: str) -> bool:
+    """Whether packets of the device are dropped unless the route back to their source leads to it: the kernel applies
+    the larger of two values, 1 means strict."""
+    values = (parameters.get(f"net/ipv4/conf/{interface}/rp_filter") for interface in ("all", tun))
+    return max((value or "0" for value in values), default="0") == "1"
 
 
 def swept_along(key: str) -> list[Setting]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from nat64d.control.api import Server, serve
 from nat64d.control.rows import (
     Bib,
+    Condition,
     Counter,
     Event,
     Explanation,
@@ -20,6 +21,7 @@ from nat64d.control.rows import (
     Pool,
     Row,
     Session,
+    StandingCondition,
 )
 
 
@@ -37,6 +39,17 @@ def session(number: int, protocol: str = "tcp") -> Session:
     }
 
 
+def standing(name: str) -> StandingCondition:
+    """A condition that stands, and blocks packets if it is the firewall."""
+    return {
+        "condition": name,
+        "blocks": name == "firewall",
+        "seconds": 75.25,
+        "sentence": "Something drops. Run 'nft flush ruleset'.",
+        "command": "nft flush ruleset",
+    }
+
+
 class FakeGateway:
     """What the tests want the daemon to be; each attribute is what the method of the API is answered from."""
 
@@ -45,6 +58,7 @@ class FakeGateway:
         self.session_rows: Callable[[], Iterator[Session]] = lambda: iter((session(1), session(2, "udp")))
         self.threads: set[int] = set()
         self.warnings: list[str] = []
+        self.standing: list[StandingCondition] = []
         self.report: Row | None = {
             "queries": {"synthesised": 7, "cached": 5},
             "upstream": {
@@ -67,10 +81,20 @@ class FakeGateway:
             "masquerade": None,
             "dns64": {"listening": ["[::]:53"], "upstream": ["192.0.2.53:53"], "synthesises": True},
             "warnings": self.warnings,
+            "conditions": self.standing,
         }
 
     def ready(self) -> bool:
         return self.state == "ready"
+
+    def conditions(self) -> list[Condition]:
+        if self.state not in {"ready", "blocked"}:
+            return []
+        names = [row["condition"] for row in self.standing]
+        return [
+            {"condition": name, "blocks": blocks, "standing": names.count(name), "help": "What it means."}
+            for name, blocks in (("firewall", True), ("on_link", False))
+        ]
 
     def counters(self) -> list[Counter]:
         self._tables()

@@ -14,9 +14,9 @@ from nat64d.control import api, openapi
 from nat64d.control import rows as shapes
 from nat64d.control.client import Client, DaemonUnreachableError, RequestRefusedError
 from nat64d.control.rows import BIB_FILTERS, SESSION_FILTERS, FilterError, Filters, parse_filters
-from tests.nat64d.fake_gateway import serving, session
+from tests.nat64d.fake_gateway import serving, session, standing
 
-LISTINGS = {"counters": 3, "events": 2, "sessions": 2, "bib": 1, "pools": 2}
+LISTINGS = {"conditions": 2, "counters": 3, "events": 2, "sessions": 2, "bib": 1, "pools": 2}
 
 
 @pytest.fixture
@@ -175,9 +175,20 @@ def test_before_it_is_ready_only_health_and_status_answer(gateway, server, path)
         200,
         503,
     ]
-    for target, method in [(f"/v1/{name}", "GET") for name in LISTINGS] + [("/v1/explain", "POST")]:
+    assert ask(path, "/v1/conditions")[::2] == (200, b"")
+    for target, method in [(f"/v1/{name}", "GET") for name in LISTINGS if name != "conditions"] + [
+        ("/v1/explain", "POST")
+    ]:
         status, _, body = ask(path, target, method)
         assert (status, json.loads(body)) == (503, {"error": "not ready yet: compiling"})
+
+
+def test_while_a_condition_blocks_it_is_not_ready_and_says_why(gateway, server, path):
+    gateway.state, gateway.standing = "blocked", [standing("on_link"), standing("firewall")]
+    assert ask(path, "/readyz")[::2] == (503, b'{"error": "packets cannot pass: firewall"}')
+    assert json.loads(ask(path, "/v1/status")[2])["conditions"] == gateway.standing
+    rows = map(json.loads, ask(path, "/v1/conditions")[2].splitlines())
+    assert {row["condition"]: row["standing"] for row in rows} == {"firewall": 1, "on_link": 1}
 
 
 def test_a_fault_before_the_first_row_is_500_in_json(client, gateway, caplog):

@@ -8,7 +8,8 @@ import pytest
 from nat64d.config.load import loads
 from nat64d.config.models import Config
 from nat64d.dataplane.tun import open_tun
-from nat64d.host.host import Host, HostError
+from nat64d.host.errors import HostError
+from nat64d.host.host import Host
 from tests.nat64d.hosts import GATEWAY, LOG, addresses, fixtures, gateway, journal, killed_gateway
 from tests.nat64d.netns import ip, snapshot
 from tests.nat64d.netns import sysctl as parameter

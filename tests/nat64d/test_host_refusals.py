@@ -9,7 +9,8 @@ import pytest
 from nat64d.config.models import Config
 from nat64d.dataplane.tun import open_tun
 from nat64d.host import nft
-from nat64d.host.host import Host, HostError
+from nat64d.host.errors import HostError
+from nat64d.host.host import Host
 from tests.nat64d.hosts import HOLDER, LOG, fixtures
 from tests.nat64d.netns import ip, snapshot
 from tests.nat64d.netns import sysctl as parameter
@@ -79,7 +80,7 @@ def test_a_read_only_proc_sys_is_said_with_the_command_to_paste(namespace, text,
     before = snapshot()
     done = in_read_only_proc_sys(tmp_path / "nat64d.toml")
     assert done.stderr.splitlines()[-1] == (
-        "nat64d.host.host.HostError: Cannot set net.ipv6.conf.default.accept_ra to 2 (Read-only file system): run "
+        "nat64d.host.errors.HostError: Cannot set net.ipv6.conf.default.accept_ra to 2 (Read-only file system): run "
         "'sysctl -w net.ipv6.conf.default.accept_ra=2 net.ipv6.conf.all.forwarding=1 net.ipv4.ip_forward=1' "
         "where that is permitted, then start nat64d again."
     )
@@ -103,5 +104,5 @@ def test_without_the_capability_the_sentence_says_so(namespace, text, tmp_path):
     command = [*drop, sys.executable, "-c", HOLDER, str(tmp_path / "nat64d.toml")]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
     assert done.stderr.splitlines()[-1] == (
-        "nat64d.host.host.HostError: No permission to set up nat64: run as root or with CAP_NET_ADMIN."
+        "nat64d.host.errors.HostError: No permission to set up nat64: run as root or with CAP_NET_ADMIN."
     )

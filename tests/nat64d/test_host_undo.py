@@ -10,7 +10,8 @@ from nat64d.config.load import loads
 from nat64d.dataplane.tun import open_tun
 from nat64d.host import host as module
 from nat64d.host import nft, rtnetlink, sysctl
-from nat64d.host.host import Host, HostError
+from nat64d.host.errors import HostError
+from nat64d.host.host import Host
 from tests.nat64d.hosts import (
     LOG,
     existing_device,

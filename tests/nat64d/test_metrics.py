@@ -8,7 +8,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse_cla
 
 from nat64d.control.metrics import Exposition
 from nat64d.dns64.message.endings import Ending
-from tests.nat64d.fake_gateway import FakeGateway, serving
+from tests.nat64d.fake_gateway import FakeGateway, serving, standing
 
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 POOL = {"addresses": "203.0.113.0/30", "ports": "1024-65535", "protocol": "tcp", "source": ""}
@@ -18,6 +18,8 @@ SAMPLES = [
     ("nat64d_uptime_seconds", {}, 3723.25),
     ("nat64d_ready", {}, 1),
     ("nat64d_warnings", {}, 0),
+    ("nat64d_condition", {"name": "firewall", "blocks": "true"}, 0),
+    ("nat64d_condition", {"name": "on_link", "blocks": "false"}, 0),
     *(("nat64d_dns64_queries_total", {"outcome": str(o)}, QUERIES.get(str(o), 0)) for o in Ending),
     ("nat64d_dns64_server_asked_total", {"server": "192.0.2.53:53"}, 14),
     ("nat64d_dns64_server_failed_total", {"server": "192.0.2.53:53"}, 1),
@@ -54,11 +56,19 @@ def test_every_number_of_the_gateway_is_a_sample(gateway, accept, parse):
     assert samples(parse(body.decode())) == SAMPLES
 
 
+def test_a_condition_that_stands_is_counted(gateway):
+    gateway.state, gateway.standing = "blocked", [standing("firewall")]
+    body, _ = Exposition(gateway).render("")
+    assert b'nat64d_condition{blocks="true",name="firewall"} 1.0' in body
+    assert b'nat64d_condition{blocks="false",name="on_link"} 0.0' in body
+    assert b"\nnat64d_ready 0.0\n" in body
+
+
 def test_families_have_help_and_the_right_type(gateway):
     body, _ = Exposition(gateway).render(OPENMETRICS)
     families = {family.name: family for family in parse_openmetrics(body.decode())}
     ours = {name: family for name, family in families.items() if name.startswith("nat64d_")}
-    assert len(ours) == 17
+    assert len(ours) == 18
     assert all(family.documentation.endswith(".") for family in ours.values())
     counters = {"nat64d_packets", "nat64d_events", "nat64d_dns64_queries"}
     counters |= {"nat64d_dns64_server_asked", "nat64d_dns64_server_failed"}

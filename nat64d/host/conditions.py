@@ -1,0 +1,220 @@
+"""What keeps packets from passing, or may: a row for each condition. Pure functions of how the host stands.
+
+A condition is what nat64d does not set right by itself, because it is the operator's. Its sentence names the command
+that helps, as in "Run 'ip route del …'".
+"""
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from nat64d.config.models import Config
+from nat64d.config.problems import Finding, problems
+from nat64d.host import checks, sysctl
+from nat64d.host.facts import Facts
+from nat64d.host.firewall import blocked
+from nat64d.host.standing import Standing
+from nat64d.host.wanted import CONTINUITY4, Wanted
+
+COMMAND = re.compile(r"\b[Rr]un '([^']+)'")  # in a sentence
+
+
+@dataclass(frozen=True)
+class Situation:
+    """What conditions are judged by. `failures`: what could not be set up again, and why, by name; `contested`: what
+    had to be set up again and again."""
+
+    config: Config
+    standing: Standing
+    wanted: Wanted
+    failures: Mapping[str, str] = field(default_factory=dict)
+    contested: tuple[str, ...] = ()
+
+
+class Condition(NamedTuple):
+    """A row: its name, whether packets cannot pass while it stands, what it means, and what finds it."""
+
+    name: str
+    blocks: bool
+    help: str
+    find: Callable[[Situation], Iterator[str]]
+
+
+class Found(NamedTuple):
+    """A condition that stands, in words."""
+
+    condition: Condition
+    sentence: str
+
+    @property
+    def command(self) -> str | None:
+        """What the sentence says to run."""
+        named = COMMAND.search(self.sentence)
+        return named.group(1) if named else None
+
+
+def _not_set_up(situation: Situation) -> Iterator[str]:
+    yield from dict.fromkeys(situation.failures.values())
+
+
+def _contested(situation: Situation) -> Iterator[str]:
+    if situation.contested:
+        yield (
+            f"Another program undoes what nat64d sets up ({', '.join(situation.contested)}), again and again: tell "
+            "that program to leave the device alone (systemd-networkd: ManageForeignRoutes=no; NetworkManager: "
+            "unmanaged-devices)."
+        )
+
+
+def _forwarding(situation: Situation) -> Iterator[str]:
+    tun = situation.wanted.tun
+    off = sysctl.not_forwarding(situation.standing.parameters, tun)
+    if off:
+        names = " and ".join(f"{sysctl.name(key)} = 0" for key in off)
+        yield f"{names}: packets of {tun} are not forwarded. Run '{sysctl.command([(key, '1') for key in off])}'."
+
+
+def _reverse_path(situation: Situation) -> Iterator[str]:
+    tun = situation.wanted.tun
+    if sysctl.is_strict(situation.standing.parameters, tun):
+        command = sysctl.command([(f"net/ipv4/conf/{tun}/rp_filter", "2")])
+        yield (
+            f"The reverse path filter of {tun} is strict: packets from addresses not routed to it are dropped. "
+            f"Run '{command}'."
+        )
+
+
+def _not_routed(situation: Situation) -> Iterator[str]:
+    """A route that discards packets, or a rule that leads them to another table."""
+    standing, config = situation.standing, situation.config
+    own = {address.ip for link in standing.facts.links for address in link.addresses}
+    subnets = {address.network[0] for link in standing.facts.links for address in link.addresses}
+    for network in checks.looked_up(config):
+        first = network[0]
+        lost = network not in standing.facts.towards and first not in subnets
+        if standing.device and lost and not any(address in network for address in own):
+            yield (
+                f"Packets to {network} do not reach {situation.wanted.tun}: a route discards them, or a rule leads "
+                f"them to another table. See 'ip -{network.version} rule', 'ip -{network.version} route get {first}'."
+            )
+
+
+def _firewall(situation: Situation) -> Iterator[str]:
+    yield from blocked(situation.config, situation.wanted.tun, situation.standing)
+
+
+def _plat(situation: Situation) -> Iterator[str]:
+    if not situation.standing.plat:
+        yield (
+            f"This host has no route to the provider's NAT64, {situation.config.pool6}. "
+            "Run 'ip -6 route add default via ROUTER dev INTERFACE'."
+        )
+
+
+def _clat_address(situation: Situation) -> Iterator[str]:
+    clat, link = situation.config.clat, situation.standing.link
+    if clat and situation.wanted.link and link is None:
+        there = {
+            str(address.network)
+            for one in situation.standing.facts.links
+            for address in one.addresses
+            if one.resolves and address.version == 6 and not address.is_link_local
+        }
+        yield (
+            f"[clat] ipv6 = {clat.ipv6[0]} is in no prefix of a link of this host any more, as it was in one of "
+            f"{situation.wanted.link}: no replies come back. Choose an address of "
+            f"{' or '.join(sorted(there)) or 'one'} and restart nat64d."
+        )
+
+
+def _clat_twice(situation: Situation) -> Iterator[str]:
+    clat = situation.config.clat
+    if clat and clat.ipv4.overlaps(CONTINUITY4):
+        for link in situation.standing.facts.links:
+            for address in link.addresses:
+                if link.name != situation.wanted.tun and address.version == 4 and address.ip in CONTINUITY4:
+                    yield (
+                        f"{link.name} has {address}, and only one program of a host may use {CONTINUITY4} "
+                        f"(RFC 7335). Run 'ip address del {address} dev {link.name}', or choose a private [clat] ipv4."
+                    )
+
+
+def _unfit(*finds: Callable[[Config, Facts], Iterator[Finding]]) -> Callable[[Situation], Iterator[str]]:
+    """What `check` finds as well: a configuration that does not fit the host, as it is now."""
+
+    def find(situation: Situation) -> Iterator[str]:
+        config = situation.config
+        found = [finding for one in finds for finding in one(config, situation.standing.facts)]
+        raw = config.model_dump(mode="json", exclude_none=True) if found else {}
+        yield from map(str, problems("", raw, found))
+
+    return find
+
+
+CONDITIONS: tuple[Condition, ...] = (
+    Condition("not_set_up", True, "Something that nat64d set up is gone and cannot be set up again.", _not_set_up),
+    Condition("contested", False, "Another program undoes again and again what nat64d sets up.", _contested),
+    Condition("forwarding_off", True, "The kernel does not forward packets of the TUN device.", _forwarding),
+    Condition("reverse_path", False, "The reverse path filter of the TUN device is strict.", _reverse_path),
+    Condition("firewall", True, "A rule or policy of nftables drops packets from or to the TUN device.", _firewall),
+    Condition("not_routed", True, "Packets for a prefix of the configuration are discarded or led away.", _not_routed),
+    Condition(
+        "routed_elsewhere",
+        True,
+        "The kernel prefers another route for a prefix of the configuration.",
+        _unfit(checks.routed_elsewhere),
+    ),
+    Condition(
+        "partly_routed_elsewhere",
+        False,
+        "A route leads a part of a prefix elsewhere.",
+        _unfit(checks.partly_routed_elsewhere),
+    ),
+    Condition(
+        "own_address",
+        True,
+        "An address of [[pool4]], [[forward]] or [[eam]] is on an interface, or an address of this host is in pool6.",
+        _unfit(checks.own_address4, checks.own_address6),
+    ),
+    Condition(
+        "own_address_in_eam", False, "An address of this host is in an [[eam]].", _unfit(checks.own_address_in_eam)
+    ),
+    Condition(
+        "router_inside",
+        True,
+        "The router of a default route has an address that is led to the TUN device.",
+        _unfit(checks.router_inside),
+    ),
+    Condition(
+        "on_link",
+        False,
+        "Hosts of a link look for addresses there that nobody answers for.",
+        _unfit(checks.on_link4, checks.on_link6),
+    ),
+    Condition(
+        "masquerade_without_route",
+        True,
+        'There is no IPv4 default route for [host] masquerade = "auto".',
+        _unfit(checks.masquerade_without_route),
+    ),
+    Condition(
+        "masquerade_without_address",
+        False,
+        "The interface that masquerades is gone or has no IPv4 address.",
+        _unfit(checks.masquerade_without_interface, checks.masquerade_without_address),
+    ),
+    Condition("plat_unreachable", True, "There is no route to the provider's NAT64.", _plat),
+    Condition("clat_off_link", True, "[clat] ipv6 is in no prefix of this host any more.", _clat_address),
+    Condition("clat_ipv4_in_use", False, "Another interface has an address of 192.0.0.0/29.", _clat_twice),
+)
+
+
+def conditions(situation: Situation) -> list[Found]:
+    """Apply every row of CONDITIONS."""
+    return [Found(row, sentence) for row in CONDITIONS for sentence in row.find(situation)]
+
+
+def names(found: Iterable[Found]) -> list[str]:
+    """The names of what blocks packets, each once."""
+    return list(dict.fromkeys(one.condition.name for one in found if one.condition.blocks))

@@ -1,0 +1,35 @@
+"""What this room raises, and how an error of the kernel becomes a sentence."""
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from pyroute2.netlink.exceptions import NetlinkError
+
+
+class HostError(Exception):
+    """The host cannot be set up; its text is one sentence that says why and what to do."""
+
+
+@contextmanager
+def explaining(what: str, remedy: str = "") -> Iterator[None]:
+    """Turn an error of the kernel into a HostError that says what could not be done."""
+    try:
+        yield
+    except (NetlinkError, OSError) as error:
+        if _code(error) in {errno.EPERM, errno.EACCES}:
+            raise HostError(f"No permission to {what}: run as root or with CAP_NET_ADMIN.") from error
+        raise HostError(f"Cannot {what} ({reason(error)}){remedy and ': '}{remedy}.") from error
+
+
+def reason(error: Exception) -> str:
+    """The words of the operating system for an error."""
+    code = _code(error)
+    return os.strerror(code) if code else str(error)
+
+
+def _code(error: Exception) -> int | None:
+    """The errno of a NetlinkError or an OSError, None if it has none."""
+    code: int | None = getattr(error, "code", None) or getattr(error, "errno", None)
+    return code

@@ -1,0 +1,102 @@
+"""Changes to the host that are taken back: noted in the journal before they are made, undone the last one first."""
+
+import logging
+from collections.abc import Sequence
+from ipaddress import IPv6Address, ip_interface, ip_network
+from pathlib import Path
+from typing import Any
+
+from pyroute2 import IPRoute
+from pyroute2.netlink.exceptions import NetlinkError
+
+from nat64d.host import nft, rtnetlink, sysctl
+from nat64d.host.errors import HostError, reason
+from nat64d.host.journal import Change, Journal
+
+
+class Undo:
+    """What this process changed for the device `tun`; `table` is the masquerade, where there is one."""
+
+    def __init__(self, tun: str, journal: Path, log: logging.Logger) -> None:
+        self.table: nft.Masquerade | None = None
+        self._tun, self._log = tun, log
+        self._journal = Journal(journal, log)
+        self._noted: set[tuple[str, str]] = set()  # kind and key of every change in the journal
+
+    def inherit(self, ip: Any) -> None:
+        """Take over from a killed process: keep its record of old kernel parameters, undo all its other changes."""
+        left = self._journal.load()
+        for change in reversed(left):
+            if change.kind != "sysctl":
+                self._put_back(ip, change)
+        self.note(*(change for change in left if change.kind == "sysctl"))
+
+    def note(self, *changes: Change) -> None:
+        """Write changes that are about to be made to the journal. Raises HostError."""
+        self._noted |= {(change.kind, change.key) for change in changes}
+        try:
+            self._journal.remember(*changes)
+        except OSError as error:
+            raise HostError(
+                f"Cannot write {self._journal.path} ({error.strerror}), which records what is changed on this host: "
+                "make the directory of [api] socket writable."
+            ) from error
+
+    def note_once(self, *changes: Change) -> None:
+        """The same for what is set up again: of what was noted before, the first value is the one to go back to."""
+        self.note(*(change for change in changes if (change.kind, change.key) not in self._noted))
+
+    def set_parameters(self, settings: Sequence[sysctl.Setting], again: bool = False) -> list[str]:
+        """Set kernel parameters in this order; returns one log line, or none if there was nothing to set. `again`: they
+        were set before. Raises HostError."""
+        before = {key: sysctl.read(key) for key, _ in settings}
+        # Undone in reverse order: first the key, then the values that the kernel overwrote with it.
+        notes = [setting for key in before for setting in (*sysctl.swept_along(key), (key, before[key]))]
+        (self.note_once if again else self.note)(*(Change("sysctl", key, value) for key, value in notes))
+        for number, (key, value) in enumerate(settings):
+            try:
+                sysctl.write(key, value)
+            except OSError as error:
+                raise HostError(
+                    f"Cannot set {sysctl.name(key)} to {value} ({error.strerror}): "
+                    f"run '{sysctl.command(settings[number:])}' where that is permitted, then start nat64d again."
+                ) from error
+        done = [f"{sysctl.name(key)} = {value} (was {before[key]})" for key, value in settings]
+        return [f"Sysctls set: {', '.join(done)}"] if done else []
+
+    def undo(self) -> None:
+        """Undo every change, the last one first; a change that cannot be undone is logged. May be called again."""
+        if self._journal.changes:
+            with IPRoute() as ip:
+                for change in reversed(self._journal.changes):
+                    self._put_back(ip, change)
+            self._journal.clear()
+            self._noted.clear()
+
+    def _put_back(self, ip: Any, change: Change) -> None:
+        """Undo one change; something that no longer exists is skipped."""
+        try:
+            if change.kind == "sysctl":
+                sysctl.restore(change.key, change.before)
+            elif change.kind == "table":
+                self._remove_table(change.key)
+            elif change.kind == "proxy":
+                rtnetlink.remove_proxy(ip, change.before, IPv6Address(change.key))
+            elif device := rtnetlink.find_device(ip, self._tun):
+                if change.kind == "device":
+                    rtnetlink.change_device(ip, device.index, change.before)
+                elif change.kind == "address":
+                    rtnetlink.remove_address(ip, device.index, ip_interface(change.key))
+                elif change.kind == "route":
+                    rtnetlink.remove_route(ip, device.index, ip_network(change.key))
+                elif change.kind == "default":
+                    rtnetlink.remove_default(ip, device.index)
+        except (NetlinkError, OSError, ValueError) as error:  # ValueError: text in the journal that is not an address
+            self._log.warning("Could not undo the change of %s %s: %s", change.kind, change.key, reason(error))
+
+    def _remove_table(self, name: str) -> None:
+        if self.table:
+            table, self.table = self.table, None
+            table.close()
+        else:
+            nft.remove_table(name)
