@@ -49,6 +49,14 @@ def commands() -> str:
     return table(("Command", "What it does"), rows(typer.main.get_command(app), "nat64d"))
 
 
+def conditions() -> str:
+    """Every condition of the host, from the rows of nat64d.host.conditions."""
+    from nat64d.host.conditions import CONDITIONS
+
+    rows = ((f"`{row.name}`", "cannot pass" if row.blocks else "pass", row.help) for row in CONDITIONS)
+    return table(("Condition", "Packets", "Meaning"), rows)
+
+
 def matrices() -> str:
     """Every matrix in tests/ by its title."""
 
@@ -69,6 +77,7 @@ class Table(NamedTuple):
 
 TABLES = {
     "commands": Table(README, commands),
+    "conditions": Table(ROOT / "docs/conditions.md", conditions),
     "verdicts": Table(ROOT / "docs/verdicts.md", verdicts),
     "matrices": Table(ROOT / "docs/matrices.md", matrices),
 }

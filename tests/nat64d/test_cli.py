@@ -17,7 +17,7 @@ from nat64d.config.errors import Problem
 from nat64d.config.load import dump, load
 from nat64d.config.warnings import warnings
 from nat64d.host import checks
-from tests.nat64d.fake_gateway import FakeGateway, serving, session, standing
+from tests.nat64d.fake_gateway import FakeGateway, serving, session
 
 ROOT = Path(__file__).parents[2]
 PCAPS = ROOT / "pcaps"
@@ -86,16 +86,6 @@ def test_status_has_a_line_for_each_warning(path, gateway):
     assert run("status", "--socket", path).stdout.splitlines()[-2:] == [
         f"warning     {taken}",
         "warning     Another.",
-    ]
-
-
-def test_status_has_a_line_for_each_condition_and_is_1_while_one_blocks(path, gateway):
-    gateway.state, gateway.standing = "blocked", [standing("firewall"), standing("on_link")]
-    result = run("status", "--socket", path)
-    assert result.exit_code == 1
-    assert result.stdout.splitlines()[-2:] == [
-        "condition   firewall for 1m15s (packets cannot pass): Something drops. Run 'nft flush ruleset'.",
-        "condition   on_link for 1m15s (packets pass): Something drops. Run 'nft flush ruleset'.",
     ]
 
 
@@ -232,15 +222,6 @@ def test_wait_for_one_that_never_gets_ready_is_3(path, gateway):
     gateway.state = "compiling"
     result = run("status", "--wait", "0.2", "--socket", path)
     assert (result.exit_code, result.stderr) == (3, f"nat64d: {path}: compiling, not ready after 0.2 s\n")
-
-
-def test_waiting_for_one_that_is_blocked_ends_with_the_reason(path, gateway):
-    gateway.state, gateway.standing = "blocked", [standing("on_link"), standing("firewall")]
-    result = run("status", "--wait", "0.2", "--socket", path)
-    assert (result.exit_code, result.stderr) == (
-        3,
-        f"nat64d: {path}: blocked, not ready after 0.2 s; Something drops. Run 'nft flush ruleset'.\n",
-    )
 
 
 def test_wait_for_nobody_is_3(tmp_path):
