@@ -36,6 +36,7 @@ SHARE = 10  # of the time at least this many parts pass between two looks, for o
 LONGEST = 10.0  # seconds of such a pause
 ROUNDS = 3  # of setting up again: an address returns only after its device is up
 CONTESTED, RECENT, CALM = 5, 60.0, 5.0  # so many repairs in so many seconds: from then on one in so many seconds
+FOLLOWS = "masquerade"  # the one difference that comes of the host's own changes
 SHOWN = 3  # differences in a line of the log
 
 
@@ -77,6 +78,7 @@ class Watch:
 
     def _look(self, now: float) -> None:
         failures: dict[str, str] = {}
+        undone: list[str] = []
         for left in reversed(range(ROUNDS)):
             standing = self._read(self._host)
             wanted = self._host.wanted_at(standing)
@@ -85,9 +87,11 @@ class Watch:
                 failures = {}
                 break
             failures = self._host.restore(found)
-            self._note(found, failures, now)
+            undone += self._tell([difference for difference in found if difference.name not in failures])
             if not left:
                 standing = self._read(self._host)
+        if undone:
+            self._repairs.append((now, undone[0]))
         while self._repairs and self._repairs[0][0] < now - RECENT:
             self._repairs.popleft()
         self._judge(standing, wanted, failures, now)
@@ -100,14 +104,13 @@ class Watch:
             self._board.update(conditions(situation), now)
             self._judged = situation
 
-    def _note(self, found: list[Difference], failures: dict[str, str], now: float) -> None:
-        """Log what was set up again, and remember it."""
-        done = [difference for difference in found if difference.name not in failures]
+    def _tell(self, done: list[Difference]) -> list[str]:
+        """Log what was set up again; returns what of it somebody must have undone."""
         if done:
             more = f" and {len(done) - SHOWN:,} more" if len(done) > SHOWN else ""
             clauses = "; ".join(difference.clause for difference in done[:SHOWN])
             self._log.warning("Set up again: %s%s", clauses, more)
-            self._repairs.append((now, done[0].name))
+        return [difference.name for difference in done if difference.name != FOLLOWS]
 
     @property
     def contested(self) -> bool:

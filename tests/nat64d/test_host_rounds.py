@@ -88,6 +88,14 @@ def test_a_program_that_undoes_it_again_and_again_is_named_until_it_stops(host, 
     assert not watch.contested
 
 
+def test_an_uplink_that_changes_often_is_nobodys_fault(host, watch):
+    for second in range(CONTESTED):
+        host.standing = replace(SOUND, masquerade=("wan0",))
+        watch.check(float(second))
+    assert len(host.restored) == CONTESTED
+    assert not watch.contested
+
+
 def test_a_look_that_fails_is_told_once_and_changes_nothing(host, board, caplog):
     def fail(_host):
         raise error
