@@ -86,6 +86,7 @@ def test_rfc6888_req_8_quarantine_is_configurable_and_0_is_none():
     assert asked(nat64, "udp", 7000) != first
     nat64.wait(100)
     assert asked(nat64, "udp", 7001) == first
+    assert nat64.tables.quarantine_at.tolist() == [1, 1]  # over, not cut short for want of another port
 
 
 def test_when_nothing_else_is_free_the_port_that_has_waited_longest_is_given():
