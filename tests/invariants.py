@@ -370,8 +370,11 @@ def check_syns(tables: Tables, settings: Settings, monotonic: bool) -> None:
 
 
 def check_events(tables: Tables, living: dict[int, list[int]]) -> None:
-    """What was opened is live or was ended."""
-    pairs = ((SESSIONS, Event.SESSION_CREATED, Event.SESSION_ENDED), (BIBS, Event.BIB_CREATED, Event.BIB_ENDED))
-    for kind, created, ended in pairs:
-        left = tables.events[created] - tables.events[ended]
+    """What was opened, or taken over, is live or was ended."""
+    triples = (
+        (SESSIONS, Event.SESSION_CREATED, Event.SESSION_RESTORED, Event.SESSION_ENDED),
+        (BIBS, Event.BIB_CREATED, Event.BIB_RESTORED, Event.BIB_ENDED),
+    )
+    for kind, created, restored, ended in triples:
+        left = tables.events[created] + tables.events[restored] - tables.events[ended]
         assert left == len(living[kind]), f"{created.name} - {ended.name} = {left}, live are {len(living[kind])}"

@@ -198,6 +198,8 @@ class Event(IntEnum):
         16,
         "Mappings that nobody had answered and that ended so that another flow could have their port.",
     )
+    BIB_RESTORED = 17, "BIB entries taken over from before a restart."
+    SESSION_RESTORED = 18, "Sessions taken over from before a restart."
 
     def __new__(cls, number: int, help: str) -> Self:
         """A member that carries its row."""

@@ -157,12 +157,14 @@ class Lab:
 
 
 class Daemon:
-    """`nat64d run` in a namespace, with its configuration, control socket and log in `directory`."""
+    """`nat64d run` in a namespace, with its configuration, control socket and log in `directory`, and what it is to
+    `keep` of sessions."""
 
-    def __init__(self, host: Namespace, directory: Path, config: str) -> None:
+    def __init__(self, host: Namespace, directory: Path, config: str, keep: bool = False) -> None:
         self.host = host
         self.directory = directory
         self.config = config
+        self.keep = keep
         self.socket = directory / "api.sock"
         self.log = directory / "log"
         self.process: subprocess.Popen[str] | None = None
@@ -170,7 +172,8 @@ class Daemon:
     def command(self) -> list[str]:
         """Write the configuration file and return the command that runs nat64d with it."""
         file = self.directory / "nat64d.toml"
-        file.write_text(f'{self.config}\n[api]\nsocket = "{self.socket}"\nhttp = ""\n', "utf-8")
+        state = f'[state]\nfile = "{self.directory / "state"}"\nkeep = {str(self.keep).lower()}\n'
+        file.write_text(f'{self.config}\n[api]\nsocket = "{self.socket}"\nhttp = ""\n\n{state}', "utf-8")
         return [*NAT64D, "run", "-c", str(file)]
 
     def launch(self) -> subprocess.Popen[str]:

@@ -15,8 +15,6 @@ RFC6791_ADDRESSES = 4096  # each is a row of Settings; RFC 6791 section 3.2 reco
 LATER = (  # keys whose default is the only value that this version supports
     ("limits", "port_block"),
     ("translation", "clamp_mss"),
-    ("state", "file"),
-    ("state", "keep"),
     ("log", "sessions"),
 )
 

@@ -260,7 +260,7 @@ class State(Section):
     """Whether sessions outlive the daemon, and where."""
 
     file: AbsolutePath = "/run/nat64d/state"
-    keep: Flag = False
+    keep: Flag = True
 
 
 class Log(Section):

@@ -21,7 +21,7 @@ class UnixSocket:
     def __init__(self, path: str) -> None:
         self.path = Path(path)
         try:
-            self._make_directory()
+            make_directory(self.path.parent)
             self._remove_stale()
             self.listening = self._listen()
         except OSError as error:
@@ -33,11 +33,6 @@ class UnixSocket:
         with contextlib.suppress(FileNotFoundError):
             if self.path.stat().st_ino == self._inode:
                 self.path.unlink()
-
-    def _make_directory(self) -> None:
-        if not self.path.parent.is_dir():
-            self.path.parent.mkdir(parents=True)
-            self.path.parent.chmod(0o755)  # independent of the umask
 
     def _remove_stale(self) -> None:
         try:
@@ -67,3 +62,10 @@ class UnixSocket:
             listening.close()
             raise
         return listening
+
+
+def make_directory(directory: Path) -> None:
+    """Create a directory for files of the daemon, which others may enter, unless it exists."""
+    if not directory.is_dir():
+        directory.mkdir(parents=True)
+        directory.chmod(0o755)  # independent of the umask

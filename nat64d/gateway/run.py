@@ -32,6 +32,7 @@ from nat64d.gateway.drops import DropLog
 from nat64d.gateway.first_start import FirstStart
 from nat64d.gateway.link_drops import LinkDrops
 from nat64d.gateway.state import Live
+from nat64d.gateway.state_file import StateError, take_up
 from nat64d.host.board import Board
 from nat64d.host.checks import check_host
 from nat64d.host.descriptors import raise_limit
@@ -62,7 +63,7 @@ def main(path: Path | None) -> ExitCode:
         return ExitCode.WRONG
     try:
         return asyncio.run(_run(config, name))
-    except (TunError, HostError, SocketError, DiscoveryError) as error:
+    except (TunError, HostError, SocketError, StateError, DiscoveryError) as error:
         typer.echo(f"nat64d: {error}", err=True)
         return ExitCode.WRONG
 
@@ -155,7 +156,7 @@ async def _translate(
     plat = await _find_plat(live, notify, stopping)
     if stop.is_set():
         return None
-    preparing = asyncio.ensure_future(asyncio.to_thread(_prepare, tun, first_start))
+    preparing = asyncio.ensure_future(asyncio.to_thread(_prepare, tun, first_start, up))
     await _prepared(live, notify, preparing, stopping)
     if not preparing.done():
         await server.close()
@@ -229,8 +230,9 @@ async def _find_plat(
     return asyncio.ensure_future(change_of(prefixes[0], ttl, resolver, log.warning))
 
 
-def _prepare(tun: Tun, first_start: FirstStart) -> None:
-    """Create the tables and load the code; nothing on the host is changed."""
+def _prepare(tun: Tun, first_start: FirstStart, up: ExitStack) -> None:
+    """Create the tables, load the code, and take over the sessions of the run before; nothing on the host is changed.
+    Raises StateError."""
     live, config = first_start.live, first_start.live.config
     live.tun = {"name": tun.name, "mtu": config.tun.mtu, "queues": len(tun.fds), "created": tun.created}
     live.offloads = tun.offloads
@@ -240,6 +242,9 @@ def _prepare(tun: Tun, first_start: FirstStart) -> None:
     live.tables = tables_of(config, live.settings)
     live.queues = [Queue(number, fd, "uso4" in tun.offloads) for number, fd in enumerate(tun.fds)]
     first_start.prepare()
+    if config.state.keep and live.settings.stateful:
+        live.tables, file = take_up(config, live.settings, live.tables, live.code)
+        up.callback(file.close)
 
 
 def _set_up(config: Config, tun: Tun, live: Live, up: ExitStack) -> Watch:

@@ -126,8 +126,8 @@ class Topology:
 class Daemon(lab.Daemon):
     """nat64d with the configuration above, unless told otherwise."""
 
-    def __init__(self, host: Namespace, directory: Path, config: str = CONFIG) -> None:
-        super().__init__(host, directory, config)
+    def __init__(self, host: Namespace, directory: Path, config: str = CONFIG, keep: bool = False) -> None:
+        super().__init__(host, directory, config, keep)
 
     def rows(self, listing: str, *filters: str) -> list[dict[str, Any]]:
         """The rows of a listing: sessions, bib, pools, counters."""

@@ -123,9 +123,8 @@ VALUES = [
     ("[limits] port_block", "64", LATER),
     ("[translation] eam_hairpin", '"on"', '"intrinsic", "simple" or "off"'),
     ("[translation] clamp_mss", "true", LATER),
-    ("[state] file", '"/var/lib/nat64d/state"', LATER),
     ("[state] file", '"/var/lib/nat64d/"', "the absolute path of a file"),
-    ("[state] keep", "true", LATER),
+    ("[state] keep", "1", "true or false"),
     ("[log] sessions", '"port-blocks"', LATER),
 ]
 

@@ -297,7 +297,8 @@ def release_port(gateway, protocol, slot, port, ended):
         end_oldest(tables)
     at = tables.quarantine_at[NEXT] % size
     row, newest = tables.quarantine[at], tables.quarantine_of[slot, NEWEST_OF]
-    row.until, row.slot, row.port, row.newer, row.live = ended + settings.port_quarantine, slot, port, NONE, 1
+    row.until, row.slot, row.port, row.newer = ended + settings.port_quarantine, slot, port, NONE
+    row.mapped4, row.live = settings.pool[slot // SLOTS].address, 1
     if newest == NONE:
         tables.quarantine_of[slot, OLDEST_OF] = at
     else:

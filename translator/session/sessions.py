@@ -157,29 +157,38 @@ def living_bib(gateway, now, bib):
 @rare()
 def create_session(gateway, now, bib, host4, state, inbound):
     """A new session of a BIB entry, or NONE when the table is full. `inbound`: it counts as opened from outside."""
-    settings, tables = gateway.settings, gateway.tables
+    tables = gateway.tables
     session = take(tables, SESSIONS, len(tables.sessions))
     if session == NONE:
         return session
-    entry, row, links = tables.bibs[bib], tables.sessions[session], tables.links[session]
+    entry, row = tables.bibs[bib], tables.sessions[session]
     row.host6_hi, row.host6_lo, row.host6_port = entry.host6_hi, entry.host6_lo, entry.host6_port
     row.mapped4, row.mapped4_port, row.bib = entry.mapped4, entry.mapped4_port, bib
-    row.host4, row.host4_port, row.protocol, row.state, row.live = host4.lo, host4.port, entry.protocol, state, 1
+    row.host4, row.host4_port, row.protocol, row.state = host4.lo, host4.port, entry.protocol, state
     row.inbound, row.expires = inbound, now + lifetime(gateway, first_timeout(row), state)
+    enter_session(gateway, now, session)
+    tables.events[Event.SESSION_CREATED] += 1
+    return session
+
+
+@jit()
+def enter_session(gateway, now, session):
+    """A session whose record says all that there is to say begins to live: it is put into every table."""
+    settings, tables = gateway.settings, gateway.tables
+    row, links = tables.sessions[session], tables.links[session]
+    entry, row.live = tables.bibs[row.bib], 1
     insert(tables.sessions6, row_hash6(gateway, row), session)
     insert(tables.sessions4, row_hash4(gateway, row), session)
     links.previous, links.next = NONE, entry.first_session
     if entry.first_session != NONE:
         tables.links[entry.first_session].previous = session
     entry.first_session = session
-    count_session(tables, entry, inbound, 1)
+    count_session(tables, entry, row.inbound, 1)
     if entry.sessions == FEW + 1:
-        review(tables, bib)
+        review(tables, row.bib)
     schedule(tables, session, now)
     if settings.check_rst:
         tables.windows[session] = 0
-    tables.events[Event.SESSION_CREATED] += 1
-    return session
 
 
 @jit()

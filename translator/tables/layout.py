@@ -147,10 +147,9 @@ SYN = np.dtype(
     ],
     align=True,
 )
-# A port that is assigned to no host for a while (RFC 6888 REQ-8).
+# A port that is assigned to no host for a while (RFC 6888 REQ-8); `newer`: the next one of the same slot.
 WAITING_PORT = np.dtype(
-    [("until", "i8"), ("slot", "i4"), ("port", "i4"), ("newer", "i4"), ("live", "i4")],  # newer: of the same slot
-    align=True,
+    [("until", "i8"), ("mapped4", "i8"), ("slot", "i4"), ("port", "i4"), ("newer", "i4"), ("live", "i4")], align=True
 )
 # A datagram that comes in fragments (RFC 6146 section 3.4): where its first one went, for those that follow, or which
 # ones are kept. `stage` is one of session/reassembly.py.

@@ -1,0 +1,251 @@
+"""[state]: the records that outlive the daemon, in one file that it works in while it runs.
+
+    header      4096 octets: what wrote the file, in which boot, how many records follow, and a checksum of all that
+    sessions    SESSION records
+    quarantine  WAITING_PORT records
+
+The file is mapped, so what a killed daemon has written is there for the next one; nothing is saved at the end. All of
+it is allocated before it is used: a file system that fills up is an error at the start, not a signal in between.
+Records are not trusted, restore.py looks at each. Times in them are those of the boot's clock: another boot begins with
+none.
+"""
+
+import errno
+import fcntl
+import hashlib
+import logging
+import mmap
+import os
+import stat
+import struct
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from nat64d.config.models import Config
+from nat64d.control.unixsocket import make_directory
+from nat64d.dataplane.worker import now
+from translator.session.pool4 import NEXT
+from translator.session.restore import NOTHING, Kept, restore
+from translator.tables.gateway import Gateway, new_worker
+from translator.tables.layout import SESSION, WAITING_PORT
+from translator.tables.settings import Settings
+from translator.tables.tables import Tables
+
+PAGE = 4096
+LAYOUT = 1  # to be raised when a field changes its meaning; what the records look like counts by itself
+MAGIC = b"nat64d\0\0"
+FIELDS = struct.Struct("<8s32s36s32s4Q")
+CHECKSUM = 32
+ATTEMPTS = 3  # starts that may end before they have taken the records over: it may be the records that end them
+BOOT = Path("/proc/sys/kernel/random/boot_id")
+ASIDE = ".damaged"  # behind the name of a file that was set aside
+# What of the configuration says which sessions there may be.
+MATTERS = {"pool6", "strict_well_known_prefix", "pool4", "eam", "forward", "limits", "translation"}
+
+
+# Of sessions that are not kept, in the order of Fate.
+REASONS = ("whose time was over", "that the configuration has no mapping for", "beyond its limits", "damaged")
+
+Rows = np.ndarray[Any, Any]
+
+
+class StateError(Exception):
+    """The file cannot be used; its text is one sentence that names it and says what to do."""
+
+
+class Header(NamedTuple):
+    """What the first page says."""
+
+    magic: bytes
+    layout: bytes
+    boot: bytes
+    config: bytes  # digest of what MATTERS
+    sessions: int  # records
+    quarantine: int
+    clean: int  # whether the daemon has stopped, and was not killed
+    attempts: int  # starts that tried to take the records over, since the last one that did
+
+    @property
+    def page(self) -> bytes:
+        """The page that says so."""
+        packed = FIELDS.pack(*self)
+        return (packed + hashlib.sha256(packed).digest()).ljust(PAGE, b"\0")
+
+    @property
+    def statics(self) -> int:
+        """BIB entries of [[forward]]: so many more of these there are than sessions."""
+        return max(self.quarantine - self.sessions, 0)
+
+    @property
+    def quarantine_at(self) -> int:
+        """Where in the file the second table begins."""
+        return PAGE + pages(self.sessions * SESSION.itemsize)
+
+    @property
+    def size(self) -> int:
+        """Octets of the file."""
+        return self.quarantine_at + pages(self.quarantine * WAITING_PORT.itemsize)
+
+
+def pages(octets: int) -> int:
+    """Octets of the pages that so many octets take."""
+    return -(-octets // PAGE) * PAGE
+
+
+def header_in(page: bytes) -> Header | None:
+    """The header in the first page of a file, None if there is none, or a damaged one."""
+    packed, checksum = page[: FIELDS.size], page[FIELDS.size : FIELDS.size + CHECKSUM]
+    if len(page) < PAGE or not packed.startswith(MAGIC) or hashlib.sha256(packed).digest() != checksum:
+        return None
+    return Header(*FIELDS.unpack(packed))
+
+
+def header_for(config: Config, sessions: int, quarantine: int) -> Header:
+    """The header of a file for tables of so many records, as long as it is in use."""
+    layout = hashlib.sha256(repr((LAYOUT, SESSION.descr, WAITING_PORT.descr)).encode()).digest()
+    digest = hashlib.sha256(config.model_dump_json(include=MATTERS).encode()).digest()
+    boot = BOOT.read_bytes().strip()
+    return Header(MAGIC, layout, boot, digest, sessions, quarantine, 0, 0)
+
+
+class StateFile:
+    """The file, open and locked, and mapped: the tables of this run are `sessions` and `quarantine`.
+
+    `before` is the header of the run before, None if it has left nothing; `kept` are its records, often the same.
+    """
+
+    def __init__(self, config: Config, sessions: int, quarantine: int, log: logging.Logger) -> None:
+        """Open, or make, [state] file for tables of so many records. Raises StateError."""
+        self.path = Path(config.state.file)
+        self._log = log
+        self._header = header_for(config, sessions, quarantine)
+        try:
+            make_directory(self.path.parent)
+            self._fd = self._open()
+            try:
+                self.before = self._examine()
+                self.sessions, self.quarantine, self.kept = self._take(self.before)
+            except OSError:
+                os.close(self._fd)
+                raise
+        except OSError as error:
+            raise StateError(self._sentence(error)) from error
+
+    def taken(self) -> None:
+        """Note that what was kept has been taken over; `kept` is of no use any more."""
+        self.kept = NOTHING
+        self._write(self._header)
+
+    def close(self) -> None:
+        """Note that the daemon has stopped; nobody works in the tables any more."""
+        self._write(self._header._replace(clean=1))
+        fcntl.flock(self._fd, fcntl.LOCK_UN)  # the mapping has the file open, too
+        os.close(self._fd)
+
+    @property
+    def is_of_other_configuration(self) -> bool:
+        """Whether the run before had another configuration, as far as sessions are concerned."""
+        return self.before is not None and self.before.config != self._header.config
+
+    def _write(self, header: Header) -> None:
+        os.pwrite(self._fd, header.page, 0)
+
+    def _sentence(self, error: OSError) -> str:
+        """What is wrong, and what helps."""
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            return (
+                f"{self.path}: no room for {self._header.size >> 20} MiB of sessions: free some, lower [limits] "
+                "sessions, set another [state] file, or [state] keep = false"
+            )
+        if error.errno == errno.EWOULDBLOCK:
+            return f"{self.path}: another nat64d keeps its sessions there; set another [state] file"
+        return f"{self.path}: cannot keep sessions there: {error.strerror}; set another [state] file, or keep = false"
+
+    def _open(self) -> int:
+        """The descriptor of the file, which nobody else has open, and which may be empty."""
+        fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(fd)
+            raise
+        return fd
+
+    def _examine(self) -> Header | None:
+        """The header of the run before, None if there are no records of it; a file that is not ours is set aside."""
+        about = os.fstat(self._fd)
+        ours = stat.S_ISREG(about.st_mode) and about.st_uid == os.geteuid()
+        if ours and about.st_size == 0:
+            return None
+        header = header_in(os.pread(self._fd, PAGE, 0)) if ours else None
+        if header is None:
+            self._set_aside("it is damaged, or no state file of this user")
+        elif header.layout != self._header.layout:
+            self._log.info("%s is of another version of nat64d: starting without sessions", self.path)
+        elif header.boot != self._header.boot:
+            self._log.info("%s is from before this host was last started: starting without sessions", self.path)
+        elif header.size != about.st_size:
+            self._set_aside(f"it has {about.st_size} octets, not {header.size}")
+        elif header.attempts >= ATTEMPTS:
+            self._set_aside(f"{header.attempts} starts ended before they had taken it over")
+        else:
+            return header
+        return None
+
+    def _set_aside(self, why: str) -> None:
+        """Rename the file, over the one that was set aside before, and open a new one."""
+        aside = self.path.with_name(self.path.name + ASIDE)
+        self.path.rename(aside)
+        fd, self._fd = self._fd, self._open()
+        os.close(fd)
+        self._log.warning("%s is now %s, because %s: starting without sessions", self.path, aside.name, why)
+
+    def _take(self, before: Header | None) -> tuple[Rows, Rows, Kept]:
+        """Map the file; returns its tables and what is kept. If they are of another size, what lived in them is
+        copied."""
+        header, kept = self._header, NOTHING
+        fits = before is not None and before.size == header.size and before.sessions == header.sessions
+        if before is not None and not fits:
+            copies = [rows[rows["live"] != 0] for rows in self._map(before, mmap.MAP_PRIVATE)]
+            kept = Kept(copies[0], copies[1], before.statics)
+        if not fits:
+            os.ftruncate(self._fd, 0)
+        os.posix_fallocate(self._fd, 0, header.size)
+        self._write(header._replace(attempts=before.attempts + 1 if before else 0))
+        sessions, quarantine = self._map(header, mmap.MAP_SHARED | mmap.MAP_POPULATE)
+        if before is not None and fits:
+            kept = Kept(sessions, quarantine, before.statics)
+        return sessions, quarantine, kept
+
+    def _map(self, header: Header, flags: int) -> tuple[Rows, Rows]:
+        """Both tables of the file."""
+        memory = mmap.mmap(self._fd, header.size, flags=flags, prot=mmap.PROT_READ | mmap.PROT_WRITE)
+        sessions = np.frombuffer(memory, SESSION, header.sessions, PAGE)
+        quarantine = np.frombuffer(memory, WAITING_PORT, header.quarantine, header.quarantine_at)
+        return sessions.view(np.recarray), quarantine.view(np.recarray)
+
+
+def take_up(config: Config, settings: Settings, tables: Tables, log: logging.Logger) -> tuple[Tables, StateFile]:
+    """Empty tables, but for what the run before has left in [state] file, and the file, in which they are from now on;
+    says what became of it. Raises StateError."""
+    file = StateFile(config, len(tables.sessions), len(tables.quarantine), log)
+    tables = replace(tables, sessions=file.sessions, quarantine=file.quarantine)
+    fates = restore(Gateway(settings, tables, new_worker(0)), now(), file.kept)
+    if file.before is not None:
+        log.info("%s", story(file, fates.tolist(), int(tables.quarantine_at[NEXT])))
+    file.taken()
+    return tables, file
+
+
+def story(file: StateFile, fates: list[int], waiting: int) -> str:
+    """What was kept, as a sentence; `fates` are those of restore()."""
+    assert file.before is not None
+    kept, *lost = fates
+    why = [f"{count} {reason}" for count, reason in zip(lost, REASONS, strict=True) if count]
+    ended = f"; ended {sum(lost)}: {', '.join(why)}" if why else ""
+    changed = ", under another configuration" if file.is_of_other_configuration else ""
+    stop = "a stop" if file.before.clean else "a kill or crash"
+    return f"Kept {kept} sessions and {waiting} waiting ports over {stop}{changed}{ended}"

@@ -1,0 +1,358 @@
+"""Sessions and waiting ports of a run before, or of other settings, taken over into new tables.
+
+Only two kinds of records are taken: sessions, and ports in quarantine. All else follows from them, and is made anew as
+if the sessions had just been opened: indexes, timer wheel, BIB entries, hosts, subscribers, counts, bitmaps of ports.
+So nothing of it can disagree with them.
+
+No record is trusted: it may come from a file that was damaged, or from a configuration that allowed what this one does
+not. What one says is judged first (Fate), and written then. Of two that contradict each other the first one holds.
+
+What is not taken over: the numbers of TCP segments (windows.py), what a host has opened within the last second
+(hosts.py), that a mapping was answered by a session that is over, fragments, SYNs that wait.
+"""
+
+from enum import IntEnum
+from typing import NamedTuple
+
+import numpy as np
+
+from translator.jit.compile import int64, jit, rare
+from translator.packet.addresses import address4, is_unicast
+from translator.packet.fields import AUTHENTICATION, ICMP, TCP, UDP
+from translator.session.bib import bib_hash4, bib_hash6, create_bib, find_bib4, find_bib6, host6_of, mapped4_of
+from translator.session.hosts import find_host, host_hash, ports_of
+from translator.session.pool4 import (
+    NEXT,
+    OTHER,
+    SERVICE,
+    SLOTS,
+    first_serving,
+    group_of,
+    mark,
+    number_of,
+    place_of,
+    release_port,
+    rows_of,
+    slot_of,
+)
+from translator.session.sessions import end_of, enter_session, first_timeout, host4_of, row_hash4, row_hash6
+from translator.session.subscribers import INBOUND_PART, free_sessions
+from translator.session.tcp_state import State
+from translator.session.unanswered import answer
+from translator.static.addresses import may_reach
+from translator.static.eam import find_eam6
+from translator.static.rfc6052 import in_pool6
+from translator.tables.bitmaps import is_inside
+from translator.tables.gateway import Gateway
+from translator.tables.hashing import find_candidate, record_at
+from translator.tables.layout import NONE, PORTS, SESSION, WAITING_PORT, records
+from translator.tables.slots import take
+from translator.tables.tables import SESSIONS
+from translator.tables.wheel import Timeout
+from translator.verdict import Event, Verdict
+
+AHEAD = 64  # records
+LAST_ADDRESS4, LAST_PROTOCOL = 0xFFFFFFFF, 255
+TCP_TIMEOUTS = np.array([Timeout.TCP_EST, Timeout.TCP_TRANS, Timeout.TCP_OPENING, Timeout.TCP_CLOSING])
+
+
+class Fate(IntEnum):
+    """What becomes of a record."""
+
+    KEPT = 0
+    EXPIRED = 1  # its time is over
+    UNMAPPED = 2  # the configuration does not have its mapping, or lets nothing pass
+    LIMITED = 3  # there is no room for it, or its host has what it may have
+    DAMAGED = 4  # it says what no session says, or what another one denies
+
+
+class Kept(NamedTuple):
+    """What is taken over: records that are a run's own, or a copy of another's."""
+
+    sessions: np.ndarray  # SESSION
+    quarantine: np.ndarray  # WAITING_PORT
+    statics: int  # BIB entries numbered below are of [[forward]]
+
+
+NOTHING = Kept(records(0, SESSION), records(0, WAITING_PORT), 0)
+
+
+def restore(gateway: Gateway, now: int, kept: Kept) -> np.ndarray:
+    """Take over the records of other tables, or of the gateway's own, which are otherwise as tables begin and used by
+    nobody else. Returns how many sessions had each Fate: int64[Fate].
+
+    The records are consumed: those that the gateway's tables have not taken live no more. Broken off anywhere, it can
+    be done again.
+    """
+    waiting = kept.quarantine[kept.quarantine["live"] != 0]
+    waiting = waiting[np.argsort(waiting["until"], kind="stable")]
+    fates, events = np.zeros(len(Fate), np.int64), gateway.tables.events
+    before = int(events[Event.BIB_CREATED])
+    ahead = np.zeros((AHEAD, 5), np.int64)
+    restore_records(gateway, now, kept.sessions, waiting, kept.statics, fates, ahead)
+    kept.quarantine["live"][gateway.tables.quarantine_at[NEXT] :] = 0
+    events[Event.BIB_RESTORED] += int(events[Event.BIB_CREATED]) - before
+    events[Event.BIB_CREATED] = before
+    events[Event.SESSION_RESTORED] += fates[Fate.KEPT]
+    return fates
+
+
+@jit()
+def restore_records(gateway, now, sessions, waiting, statics, fates, ahead):
+    """As restore; the waiting ports are a copy, in the order of their times. `ahead`: int64[AHEAD, 5] of scratch."""
+    for at in range(len(sessions)):
+        if at % AHEAD == 0:
+            look_ahead(gateway, sessions[at : at + AHEAD], ahead)
+        row = sessions[at]
+        if row.live != 0:
+            fate, session = restore_session(gateway, now, row, 0 <= row.bib < statics)
+            fates[int64(fate)] += 1
+            if session != at:
+                row.live = 0
+    for at in range(len(waiting)):
+        restore_port(gateway, now, waiting[at])
+
+
+@rare()
+def look_ahead(gateway, sessions, ahead):
+    """Touch the places in the indexes where some sessions will be looked for. That a place is not in the processor's
+    cache is most of what one costs; here the next ones are asked for while the first are on their way."""
+    tables, count, seen = gateway.tables, 0, int64(0)
+    for at in range(len(sessions)):
+        row = sessions[at]
+        if row.live != 0:
+            host6, mapped4 = host6_of(row), mapped4_of(row)
+            ahead[count, 0], ahead[count, 1] = row_hash6(gateway, row), row_hash4(gateway, row)
+            ahead[count, 2] = bib_hash6(gateway, row.protocol, host6)
+            ahead[count, 3] = bib_hash4(gateway, row.protocol, mapped4)
+            ahead[count, 4] = host_hash(gateway, host6.hi, host6.lo)
+            count += 1
+    sessions_mask, bibs_mask = len(tables.sessions6) - 1, len(tables.bibs6) - 1
+    for k in range(count):
+        seen ^= tables.sessions6[ahead[k, 0] & sessions_mask] ^ tables.sessions4[ahead[k, 1] & sessions_mask]
+        seen ^= tables.bibs6[ahead[k, 2] & bibs_mask] ^ tables.bibs4[ahead[k, 3] & bibs_mask]
+        seen ^= tables.hosts6[ahead[k, 4] & bibs_mask]
+    ahead[0, 0] = seen  # the compiler leaves out what nobody wants to know
+
+
+@rare()
+def restore_session(gateway, now, row, was_static):
+    """(Fate of a session, its record or NONE). Records are taken in order, so the new one is never behind the old."""
+    tables = gateway.tables
+    fate, bib, pool_row = judge(gateway, now, row), int64(NONE), int64(NONE)
+    if fate == Fate.KEPT:
+        bib = int64(find_bib6(gateway, row.protocol, host6_of(row)))
+        pool_row = pool_row_of(gateway, row) if bib == NONE else int64(NONE)
+        fate = judge_mapping(gateway, row, bib, pool_row, was_static)
+    if fate == Fate.KEPT:
+        fate = judge_room(gateway, row, bib)
+    if fate != Fate.KEPT:
+        return fate, int64(NONE)
+    if bib == NONE:
+        bib = restore_bib(gateway, row, pool_row)
+    if row.inbound != 0 or row.state != State.V6_INIT:
+        answer(tables, bib)
+    session = take(tables, SESSIONS, len(tables.sessions))
+    copy_session(gateway, now, row, tables.sessions[session], bib)
+    enter_session(gateway, now, session)
+    return fate, session
+
+
+@jit()
+def restore_bib(gateway, row, pool_row):
+    """The BIB entry of a session that has none; its port is one of a pool row."""
+    tables, protocol = gateway.tables, int64(row.protocol)
+    slot = slot_of(pool_row, protocol) if number_of(protocol) != OTHER else int64(NONE)
+    bib = create_bib(gateway, protocol, host6_of(row), mapped4_of(row), slot, 0)
+    host = tables.hosts[tables.bibs[bib].host]
+    if host.mapped4 == 0:
+        host.mapped4 = row.mapped4
+    return bib
+
+
+@jit()
+def copy_session(gateway, now, row, new, bib):
+    """The record of a session, which may be the old one itself, of which only what is not the same is changed."""
+    new.host6_hi, new.host6_lo, new.host6_port = row.host6_hi, row.host6_lo, row.host6_port
+    new.mapped4, new.mapped4_port, new.bib = row.mapped4, row.mapped4_port, bib
+    new.host4, new.host4_port, new.protocol, new.state = row.host4, row.host4_port, row.protocol, row.state
+    new.expires = min(row.expires, now + longest(gateway.settings, row))
+    new.inbound = 1 if gateway.tables.bibs[bib].static != 0 else row.inbound
+
+
+# ---- what a record says
+
+
+@jit()
+def judge(gateway, now, row):
+    """What becomes of a session, as far as it itself and the configuration tell."""
+    if not is_sound(row):
+        return Fate.DAMAGED
+    if row.expires <= now and end_of(gateway.settings, row) <= now:
+        return Fate.EXPIRED
+    return Fate.KEPT if may_pass(gateway, row) else Fate.UNMAPPED
+
+
+@jit()
+def is_sound(row):
+    """Whether a record can be that of a session."""
+    if row.live != 1 or not (0 <= row.inbound <= 1 and 0 < row.protocol <= LAST_PROTOCOL):
+        return False
+    if not (0 <= row.mapped4 <= LAST_ADDRESS4 and 0 <= row.host4 <= LAST_ADDRESS4):
+        return False
+    ports = row.host6_port | row.mapped4_port | row.host4_port
+    if not 0 <= ports < PORTS or (number_of(row.protocol) == OTHER and ports != 0):
+        return False
+    if row.protocol == ICMP and row.host4_port != 0:
+        return False
+    if row.protocol == TCP:
+        return State.V4_INIT <= row.state <= State.TRANS
+    return State.NONE <= row.state <= State.V6_INIT
+
+
+@jit()
+def longest(settings, row):
+    """Milliseconds that a session can have left."""
+    if row.protocol != TCP:
+        return settings.timeouts[first_timeout(row)]
+    most = int64(0)
+    for timer in TCP_TIMEOUTS:
+        most = max(most, settings.timeouts[timer])
+    return most
+
+
+@jit()
+def may_pass(gateway, row):
+    """Whether the configuration has sessions for this host6, host4 and protocol."""
+    settings, host6 = gateway.settings, host6_of(row)
+    if settings.stateful == 0 or settings.pool6_length == NONE or in_pool6(gateway, host6):
+        return False
+    if not is_unicast(6, host6) or (len(settings.eam) > 0 and find_eam6(gateway, host6) != NONE):
+        return False
+    if number_of(row.protocol) == OTHER and (settings.other_protocols == 0 or row.protocol == AUTHENTICATION):
+        return False
+    return may_reach(gateway, host4_of(row), True) == Verdict.CONTINUE
+
+
+# ---- what others say
+
+
+@jit()
+def judge_mapping(gateway, row, bib, pool_row, was_static):
+    """What becomes of a session, as far as its mapping tells: BIB entry `bib`, or NONE and the row of the pool that has
+    its port, if one has. `was_static`: it was one of [[forward]]."""
+    tables = gateway.tables
+    if bib == NONE:
+        taken = find_bib4(gateway, row.protocol, mapped4_of(row))
+        if taken != NONE:
+            return Fate.UNMAPPED if was_static or tables.bibs[taken].static != 0 else Fate.DAMAGED
+        return Fate.UNMAPPED if was_static or pool_row == NONE or pairs_otherwise(gateway, row) else Fate.KEPT
+    entry = tables.bibs[bib]
+    if was_static and entry.static == 0:
+        return Fate.UNMAPPED
+    if entry.mapped4 != row.mapped4 or entry.mapped4_port != row.mapped4_port:
+        return Fate.UNMAPPED if entry.static != 0 else Fate.DAMAGED
+    return Fate.DAMAGED if is_there(gateway, row, bib) else Fate.KEPT
+
+
+@jit()
+def is_there(gateway, row, bib):
+    """Whether a BIB entry has a session with this host4 already."""
+    tables, hashed = gateway.tables, row_hash6(gateway, row)
+    at = find_candidate(tables.sessions6, hashed, hashed)
+    while at != NONE:
+        other = tables.sessions[record_at(tables.sessions6, at)]
+        if other.bib == bib and other.host4 == row.host4 and other.host4_port == row.host4_port:
+            return True
+        at = find_candidate(tables.sessions6, hashed, at + 1)
+    return False
+
+
+@jit()
+def pairs_otherwise(gateway, row):
+    """Whether the host6 of a session has another pool address that would do, and may have no second one."""
+    settings, tables, host6 = gateway.settings, gateway.tables, host6_of(row)
+    host = find_host(gateway, host6)
+    if settings.strict_pairing == 0 or host == NONE or tables.hosts[host].mapped4 == row.mapped4:
+        return False
+    own = rows_of(settings, group_of(settings, host6), tables.hosts[host].mapped4)
+    return first_serving(tables, number_of(row.protocol), own) != NONE
+
+
+@jit()
+def judge_room(gateway, row, bib):
+    """Whether the table and the limits have room for a session: KEPT or LIMITED. What one may have of what others leave
+    is not asked: they left more when it was opened."""
+    settings, tables = gateway.settings, gateway.tables
+    host = find_host(gateway, host6_of(row)) if bib == NONE else tables.bibs[bib].host
+    is_inbound = row.inbound != 0 or (bib != NONE and tables.bibs[bib].static != 0)
+    if free_sessions(tables) == 0 or (is_inbound and tables.inbound[0] >= len(tables.sessions) // INBOUND_PART):
+        return Fate.LIMITED
+    if host == NONE:
+        return Fate.KEPT
+    most, ports = settings.per_host_sessions, settings.per_host_ports
+    if most > 0 and not is_inbound and tables.hosts[host].sessions >= most:
+        return Fate.LIMITED
+    if ports > 0 and bib == NONE and ports_of(tables.hosts[host], row.protocol) >= ports:
+        return Fate.LIMITED
+    return Fate.KEPT
+
+
+# ---- pool4
+
+
+@jit()
+def pool_row_of(gateway, row):
+    """The row of Settings.pool that has the mapped4 of a session for its host6, or NONE."""
+    g = group_of(gateway.settings, host6_of(row))
+    if g == NONE:
+        return int64(NONE)
+    return pool_row_in(gateway, g, number_of(row.protocol), mapped4_of(row))
+
+
+@jit()
+def pool_row_in(gateway, g, number, mapped4):
+    """The row of a group that has a transport address for the protocol with this number, or NONE."""
+    rows = rows_of(gateway.settings, g, mapped4.lo)
+    for at in range(rows.first, rows.last + 1):
+        if serves(gateway, at, number, mapped4.port):
+            return at
+    return int64(NONE)
+
+
+@jit()
+def serves(gateway, at, number, port):
+    """Whether a row of the pool has a port of the protocol with this number."""
+    row = gateway.settings.pool[at]
+    if is_inside(gateway.tables.rows_lacking[number, SERVICE], at):
+        return False
+    return number == OTHER or row.port_first <= port <= row.port_last
+
+
+@jit()
+def restore_port(gateway, now, row):
+    """A port waits on, unless it has been given out, or is no longer there; not longer than it may."""
+    settings, tables, slot = gateway.settings, gateway.tables, waiting_slot(gateway, row)
+    if slot == NONE or row.until <= now or is_inside(tables.ports_used[slot], place_of(row.port)):
+        return
+    if settings.port_quarantine > 0:
+        mark(tables, slot, row.port, True)
+        ended = min(row.until - settings.port_quarantine, now)
+        release_port(gateway, int64(UDP), slot, row.port, ended)
+
+
+@jit()
+def waiting_slot(gateway, row):
+    """The slot of a port that waits, which is never one of TCP, or NONE. Most are where they were."""
+    settings, number = gateway.settings, row.slot % SLOTS
+    if row.live != 1 or number == 0 or not (0 < row.mapped4 <= LAST_ADDRESS4 and 0 <= row.port < PORTS):
+        return int64(NONE)
+    mapped4, at = address4(row.mapped4, row.port), row.slot // SLOTS
+    if 0 <= at < len(settings.pool) and settings.pool[at].address == row.mapped4:
+        if serves(gateway, at, number, mapped4.port):
+            return int64(row.slot)
+    for g in range(len(settings.groups)):
+        at = pool_row_in(gateway, g, number, mapped4)
+        if at != NONE:
+            return at * SLOTS + number
+    return int64(NONE)
