@@ -40,6 +40,8 @@ MAGIC = b"nat64d\0\0"
 FIELDS = struct.Struct("<8s32s36s32s4Q")
 CHECKSUM = 32
 ATTEMPTS = 3  # starts that may end before they have taken the records over: it may be the records that end them
+MOUNTS = Path("/proc/self/mountinfo")
+IN_MEMORY = ("tmpfs", "ramfs")
 BOOT = Path("/proc/sys/kernel/random/boot_id")
 ASIDE = ".damaged"  # behind the name of a file that was set aside
 # What of the configuration says which sessions there may be.
@@ -228,10 +230,22 @@ class StateFile:
         return sessions.view(np.recarray), quarantine.view(np.recarray)
 
 
+def file_system_of(directory: Path) -> str:
+    """The type of the file system that a directory is on."""
+    number = directory.stat().st_dev
+    device = f"{os.major(number)}:{os.minor(number)}"
+    rows = [line.partition(" - ") for line in MOUNTS.read_text("utf-8").splitlines()]
+    return next((kind.split()[0] for mount, _, kind in rows if mount.split()[2] == device), "a file system")
+
+
 def take_up(config: Config, settings: Settings, tables: Tables, log: logging.Logger) -> tuple[Tables, StateFile]:
     """Empty tables, but for what the run before has left in [state] file, and the file, in which they are from now on;
     says what became of it. Raises StateError."""
     file = StateFile(config, len(tables.sessions), len(tables.quarantine), log)
+    if (kind := file_system_of(file.path.parent)) not in IN_MEMORY:
+        log.warning(
+            "%s is not in memory but on %s: packets can wait for the disk; set another [state] file", file.path, kind
+        )
     tables = replace(tables, sessions=file.sessions, quarantine=file.quarantine)
     fates = restore(Gateway(settings, tables, new_worker(0)), now(), file.kept)
     if file.before is not None:

@@ -49,6 +49,9 @@ ports = "1024-65535"
 name = "nbnat64d"
 ipv6 = "2001:db8:64::2"
 
+[state]
+keep = false  # the file would be on a disk
+
 [host]
 masquerade = "off"
 

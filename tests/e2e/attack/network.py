@@ -55,7 +55,7 @@ class Daemon(lab.Daemon):
 
     def command(self) -> list[str]:
         file = self.directory / "nat64d.toml"
-        file.write_text(f'{self.config}\n[api]\nsocket = "{self.socket}"\n', "utf-8")
+        file.write_text(f'{self.config}\n[api]\nsocket = "{self.socket}"\n[state]\nkeep = false\n', "utf-8")
         return [*lab.NAT64D, "run", "-c", str(file)]
 
     def sessions(self) -> int:
