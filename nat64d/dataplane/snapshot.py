@@ -6,8 +6,8 @@ kernel copies a page when it is written to, and translation goes on. The child w
 and ends. In the child of a process with threads only async-signal-safe functions may be called; this compiled code
 calls no others, and the interpreter never wakes up in it.
 
-Sessions and waiting ports lie in a file that both processes share, where they are kept (gateway/state_file.py): a row of
-these is as it is when it is written out, milliseconds later. That does no harm: whoever follows an index or a list to a
+Sessions and waiting ports lie in a file that both processes share, where they are kept (gateway/state_file.py): a row
+is as it is when it is written out, milliseconds later. That does no harm: whoever follows an index or a list to a
 session compares its addresses, and one that has been another's since then is not found.
 """
 
