@@ -42,11 +42,13 @@ def daemon(fresh: Topology, memory: Path, tmp_path: Path) -> Iterator[Daemon]:
     """A daemon that runs, and keeps its sessions in memory."""
     directory = memory / tmp_path.name
     directory.mkdir()
-    daemon = Daemon(fresh.gateway, directory, keep=True).start()
-    yield daemon
-    if daemon.process is not None and daemon.process.poll() is None:
-        daemon.process.kill()
-        daemon.process.wait()
+    daemon = Daemon(fresh.gateway, directory, keep=True)
+    try:
+        yield daemon.start()
+    finally:
+        if daemon.process is not None:
+            daemon.process.kill()
+            daemon.process.wait()
 
 
 def reaches(host: Namespace) -> bool:
