@@ -32,6 +32,14 @@ def test_every_tcp_conversation_lives_as_long_as_rfc6146_3_5_2_2_says() -> None:
     compare(CONFIGS["two addresses"], EXAMPLES * 4, tell)
 
 
+@pytest.mark.parametrize("name", ["two addresses", "tenants by source prefix, denied addresses"])
+def test_what_was_open_before_a_start_without_sessions_is_reset(name: str) -> None:
+    def tell(rng: Random, both: Comparison) -> None:
+        history(rng, both.world, both.send, rng.randint(1, 14))
+
+    compare(CONFIGS[name], EXAMPLES, tell, resets_until=1100.0)
+
+
 # name: (configuration, steps of a time in seconds and a packet)
 REGRESSIONS: dict[str, tuple[str, list[tuple[float, str]]]] = {
     "rfc7915_5_1_1_authentication_behind_the_fragment_header_of_a_fragment_is_dropped": (

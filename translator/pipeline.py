@@ -22,6 +22,7 @@ from translator.packet.icmp import is_echo
 from translator.packet.icmp_error import answer_sender, wants_answer
 from translator.packet.packet import Packet, needs_whole, quotes_packet
 from translator.packet.parse import is_foreign, is_fragment, parse, parse_quoted
+from translator.packet.probe import reset_sender, wants_reset
 from translator.packet.rewrite import plan_error, write_error, write_packet
 from translator.packet.transport import CALCULATE, DROP, zero_checksum
 from translator.packet.tuples import as_from_ipv4, incoming_tuple, is_other
@@ -165,6 +166,8 @@ def translate_or_answer(gateway, now, p, at, end):
         releases = int64(NONE)  # what was kept for a first fragment that is refused does not go either
         if wants_answer(done.verdict, view.family):
             answer = answer_sender(gateway, now, p, view, done.verdict, done.mtu_or_pointer)
+        elif wants_reset(done.verdict):
+            answer = reset_sender(gateway, now, p, view)
     elif offload.gso_type != GSO_NONE:
         gateway.worker.events[int64(Event.SUPERFRAMES)] += 1
     return Outcome(done.verdict, int64(direction), done.at, done.end, done.fragment_payload, answer, releases)

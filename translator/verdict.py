@@ -22,6 +22,7 @@ class Answer(IntEnum):
     SOURCE_ROUTE_FAILED = 5
     PARAMETER_PROBLEM = 6
     PROTOCOL_UNREACHABLE = 7
+    RESET = 8  # no ICMP error, but a TCP RST, as if from the other end
 
 
 class Ask(IntEnum):
@@ -117,6 +118,8 @@ class Verdict(IntEnum):
         "No IPv6 host uses this IPv4 address and port: there is no BIB entry.")
     NO_SESSION = (51, "6146 3.5", Answer.NONE, DEBUG,
         "A TCP segment or ICMP error that matches no session and cannot open one.")
+    LOST_SESSION = (69, "6146 3.5.2.2", Answer.RESET, DEBUG,
+        "A TCP segment that matches no session, soon after a start that found none kept ([filtering] reset_unknown).")
     FILTERED_ADF = (52, "6146 3.5", Answer.NONE, INFO,
         "[filtering] address_dependent: the IPv6 host has not sent to this IPv4 address.")
     FILTERED_INBOUND_TCP = (53, "6146 3.5.2.2", Answer.NONE, INFO,
@@ -200,6 +203,8 @@ class Event(IntEnum):
     )
     BIB_RESTORED = 17, "BIB entries taken over from before a restart."
     SESSION_RESTORED = 18, "Sessions taken over from before a restart."
+    RESET_SENT = 19, "TCP RSTs sent for segments whose session was lost with a restart ([filtering] reset_unknown)."
+    RESET_LIMITED = 20, "TCP RSTs not sent because a limit was reached."
 
     def __new__(cls, number: int, help: str) -> Self:
         """A member that carries its row."""

@@ -173,13 +173,15 @@ class Limits(Section):
 
 
 class Filtering(Section):
-    """Who may send to a mapping from outside (RFC 6146 section 3.5)."""
+    """Who may send to a mapping from outside (RFC 6146 section 3.5); `reset_unknown`: seconds after a start that found
+    no sessions."""
 
     address_dependent: Flag = False
     drop_inbound_tcp: Flag = False
     drop_icmp_info: Flag = False
     check_rst: Flag = False
     rst_during_fin: Flag = False
+    reset_unknown: Annotated[int, whole(0, 3600)] = 60
 
 
 Mtu4 = Literal["auto"] | Annotated[int, whole(68, 65535, "RFC 791")]

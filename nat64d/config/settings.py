@@ -119,8 +119,8 @@ def _eam(config: Config, secret: np.ndarray) -> dict[str, Any]:
 
 
 def _filtering(config: Config) -> dict[str, Any]:
-    """The attributes of Settings about [filtering]: flags of the same names."""
-    return {name: int(flag) for name, flag in config.filtering}
+    """The attributes of Settings about [filtering]: flags of the same names, and that no RST is due."""
+    return {name: int(flag) for name, flag in config.filtering if name != "reset_unknown"} | {"reset_until": 0}
 
 
 def _subscriber(length: int) -> dict[str, Any]:

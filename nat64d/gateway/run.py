@@ -7,6 +7,7 @@ import os
 import signal
 import time
 from contextlib import ExitStack
+from dataclasses import replace
 from ipaddress import IPv6Network
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from nat64d.control.api import Server, serve
 from nat64d.control.connections import quiet_about_descriptors
 from nat64d.control.unixsocket import SocketError
 from nat64d.dataplane.tun import Tun, TunError, open_tun
-from nat64d.dataplane.worker import Queue
+from nat64d.dataplane.worker import Queue, now
 from nat64d.dns64.service.supervisor import NameServer
 from nat64d.exitcode import ExitCode
 from nat64d.gateway.clat_prefix import DiscoveryError, change_of, discover
@@ -242,9 +243,13 @@ def _prepare(tun: Tun, first_start: FirstStart, up: ExitStack) -> None:
     live.tables = tables_of(config, live.settings)
     live.queues = [Queue(number, fd, "uso4" in tun.offloads) for number, fd in enumerate(tun.fds)]
     first_start.prepare()
+    found = False
     if config.state.keep and live.settings.stateful:
         live.tables, file = take_up(config, live.settings, live.tables, live.code)
         up.callback(file.close)
+        found = file.before is not None
+    if not found:
+        live.settings = replace(live.settings, reset_until=now() + 1000 * config.filtering.reset_unknown)
 
 
 def _set_up(config: Config, tun: Tun, live: Live, up: ExitStack) -> Watch:

@@ -32,7 +32,10 @@ class Ended:
 
 
 class Engine:
-    """One worker with tables of its own. Deterministic: the same config, secret and history give the same octets."""
+    """One worker with tables of its own. Deterministic: the same config, secret and history give the same octets.
+
+    It is not as if it had just been started: nothing is due to [filtering] reset_unknown.
+    """
 
     steps: Any = pipeline  # whose receive, first_output and next_output are called
     clock: Any = clock  # whose tick is called

@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
@@ -92,6 +93,7 @@ class Replay:
 
     def __init__(self, config: Config) -> None:
         settings = settings_of(config, SECRET)
+        settings = replace(settings, reset_until=START + 1000 * config.filtering.reset_unknown)
         self.gateway = Gateway(settings, tables_of(config, settings), new_worker(0))
         self._slot = np.zeros(SLOT, np.uint8)
         self._begin = 0  # time of the first packet

@@ -22,6 +22,9 @@ class Scope:
     errors_need_session: bool = False  # stricter than RFC 6146 3.6, which asks for a BIB entry only
     # RFC 6146 3.8 by the letter goes through IPv4 and back: Identification keeps 16 bits, ICMP codes become coarser
     hairpins_directly: bool = False
+    resets_until: float = (
+        0.0  # seconds: until then a TCP segment of no session is answered with RST (RFC 9293 3.10.7.1)
+    )
     quotes_later_fragments: bool = True  # RFC 7915 4.3: an error without state about a fragment that has no ports
 
 

@@ -2,6 +2,7 @@
 
 from ipaddress import IPv4Address, IPv6Address, IPv6Network
 
+from tests.reference import headers
 from tests.reference.addresses import is_forwardable, is_illegal_source6
 from tests.reference.headers import IPV4, ipv6_header, with_header_checksum
 from tests.reference.icmp import is_error
@@ -30,7 +31,7 @@ def fill_answers(expected: Expected, packet: Packet, our4: IPv4Address | None, o
     if not is_due(packet):
         return
     for refusal in expected.refusals:
-        if refusal.answer is None:
+        if refusal.answer not in MESSAGES:
             continue
         message = MESSAGES[refusal.answer][0 if packet.family == 4 else 1]
         if message is None:
@@ -38,6 +39,12 @@ def fill_answers(expected: Expected, packet: Packet, our4: IPv4Address | None, o
         build = build_icmpv4 if packet.family == 4 else build_icmpv6
         own = (our4 or DUMMY_IPV4) if packet.family == 4 else our6
         expected.answers.setdefault(refusal.answer, build(packet, own, message, refusal.detail))
+
+
+def fill_reset(expected: Expected, packet: Packet) -> None:
+    """The same for a RST; none about a part of a segment."""
+    if is_due(packet) and not packet.is_fragment and any(refusal.answer == "RESET" for refusal in expected.refusals):
+        expected.answers["RESET"] = headers.reset(packet)
 
 
 def is_due(packet: Packet) -> bool:

@@ -137,6 +137,22 @@ def probe(source: IPv6Address, source_port: int, destination: IPv6Address, port:
     return ipv6_header(source, destination, 0, 64, TCP, len(segment)) + segment
 
 
+def reset(packet: Packet) -> bytes:
+    """RFC 9293 3.5.2, group 1: what a host without the connection answers to a TCP segment that is no RST."""
+    source, destination, sequence, acknowledgment, offset, flags = struct.unpack("!HHIIBB", packet.payload[:14])
+    numbers, answer = (acknowledgment, 0), 0x04
+    if not flags & 0x10:
+        length = max(len(packet.payload) - (offset >> 4) * 4, 0) + (flags & 0x01)
+        numbers, answer = (0, (sequence + length) % (1 << 32)), 0x14
+    segment = struct.pack("!HHIIBBHHH", destination, source, *numbers, 5 << 4, answer, 0, 0, 0)
+    back = packet.destination, packet.source
+    segment = with_checksum(segment, TCP, checksum(*back, TCP, segment))
+    if packet.family == 6:
+        return ipv6_header(*back, 0, 64, TCP, len(segment)) + segment  # type: ignore[arg-type]
+    header = IPV4.pack(0x45, 0, 40, 0, 0x4000, 64, TCP, 0, back[0].packed, back[1].packed)
+    return with_header_checksum(header) + segment
+
+
 def adopt(packet: bytes, observed: bytes, fixed: bool) -> bytes:
     """`packet` with the Identification of `observed` where RFC 7915 5.1 leaves it to the translator.
 

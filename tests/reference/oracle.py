@@ -5,6 +5,7 @@ Identification); it checks that they were legal, adopts them, and demands every 
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from ipaddress import IPv4Address
 from typing import Any
 
@@ -37,7 +38,7 @@ class Oracle:
         self.own = config.tun.ipv4, config.tun.ipv6
         self.sends_errors = config.limits.icmp_errors_per_second > 0
         self.bibs = bibs_of(config)
-        self.policy = policy_of(config)
+        self.policy = replace(policy_of(config), resets_until=self.scope.resets_until)
         self.rules = Rules(
             pool6=config.pool6,
             strict_well_known_prefix=config.strict_well_known_prefix,
@@ -130,6 +131,7 @@ class Oracle:
             expected, packet = self.reassembly.send(packet, at, observed, verdict)
         else:
             expected = self.translate(packet, at, observed, verdict)
+        errors.fill_reset(expected, packet)
         if self.sends_errors:
             errors.fill_answers(expected, packet, *self.own)
         expected.due = due

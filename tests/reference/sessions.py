@@ -31,6 +31,7 @@ class Policy:
     per_host_rate: int = 0
     check_rst: bool = False  # RFC 7857 2
     rst_during_fin: bool = False
+    resets_until: float = 0.0
 
     def lifetime_of(self, protocol: str) -> float:
         """RFC 6146 4; of other protocols as of UDP."""
@@ -78,7 +79,7 @@ def from_ipv6(bibs: Bibs, policy: Policy, now: float, incoming: Tuple, chosen: H
         return Passage([], entry, [refresh(bibs, policy, now, session, incoming)], complaints, session)
     opens = incoming.segment is None or incoming.segment.sign == SYN
     if not opens and entry is None:  # 3.5.2.2 CLOSED, any other packet
-        return Passage([Refusal("6146 3.5.2.2", ("NO_SESSION", "NO_BIB_ENTRY"))])
+        return Passage([without_session(policy, now, incoming)])
     if not opens:
         return Passage([], entry, [], complaints)
     return opened_by_ipv6(bibs, policy, now, incoming, entry, chosen)
@@ -159,7 +160,8 @@ def from_ipv4(bibs: Bibs, policy: Policy, now: float, incoming: Tuple, keep: Cal
     if entry is None:
         if opens and policy.drop_inbound_tcp:
             return Passage([Refusal("6146 3.5.2.2", ("FILTERED_INBOUND_TCP", "NO_BIB_ENTRY", "NO_SESSION"))])
-        return Passage([without_binding(incoming)] if keep is None else [HELD], None, [keep] if keep else [])
+        nobody = nobody_of(bibs, policy, now, incoming)
+        return Passage([nobody] if keep is None else [HELD], None, [keep] if keep else [])
     if incoming.is_error:
         return Passage([], entry)
     hear = partial(note_answer, entry, peer)
@@ -185,6 +187,14 @@ def from_ipv4(bibs: Bibs, policy: Policy, now: float, incoming: Tuple, keep: Cal
     return Passage(refusals, entry, [lambda: entry.sessions.__setitem__(peer, session), hear], session=session)
 
 
+def nobody_of(bibs: Bibs, policy: Policy, now: float, incoming: Tuple) -> Refusal:
+    """Why a packet from IPv4 is for nobody behind us."""
+    opens = incoming.segment is None or incoming.segment.sign == SYN
+    if opens or not bibs.is_ours(incoming.destination[0]):
+        return without_binding(incoming)
+    return without_session(policy, now, incoming)
+
+
 HELD = Refusal("6146 3.5.2.2", ("SYN_HELD",))
 
 
@@ -195,6 +205,13 @@ def note_answer(entry: Entry, peer: Host4) -> None:
     session = entry.sessions.get(peer)
     waits = session is not None and session.state in (State.V4_INIT, State.V6_INIT) and not session.is_answered
     entry.is_answered = entry.is_answered or not waits or (session is not None and session.from_outside)
+
+
+def without_session(policy: Policy, now: float, incoming: Tuple) -> Refusal:
+    """3.5.2.2 CLOSED, any other packet: silence, or for a while after a start what RFC 9293 3.10.7.1 asks of a host."""
+    if incoming.segment is None or incoming.segment.sign == RST or now >= policy.resets_until:
+        return Refusal("6146 3.5.2.2", ("NO_SESSION", "NO_BIB_ENTRY"))
+    return Refusal("9293 3.10.7.1", ("LOST_SESSION",), "RESET", must_answer=True)
 
 
 def without_binding(incoming: Tuple) -> Refusal:

@@ -22,7 +22,7 @@ from tests.scenarios import (
     to_server4,
     to_server6,
 )
-from tests.scenarios.conversations import HANDSHAKE, PROBE, asks, back, late, out
+from tests.scenarios.conversations import HANDSHAKE, LONG_UP, PROBE, asks, back, late, out
 
 ADF = STANDARD + "\n[filtering]\naddress_dependent = true\n"
 STRANGERS_SYN = to_host4(TCP(sport=33000, dport=MAPPED_PORT, flags="S", seq=7), src=OTHER4)
@@ -236,6 +236,7 @@ SCENARIOS = [
             back("", 901, 101),
             out("", 101, 901),
         ],
+        LONG_UP,
     ),
     Scenario(
         "tcp_syns_from_many_strangers_wait",

@@ -15,11 +15,12 @@ from translator.tables.gateway import RECEIVERS
 from translator.tables.hashing import hash3
 from translator.verdict import Event
 
-OTHERS, TOO_BIG = 0, 1  # kinds
+OTHERS, TOO_BIG, RESETS = 0, 1, 2  # kinds; a RST is no ICMP error, but it is sent for who asks for nothing, too
 TOKENS, REFILLED = 0, 1  # of a bucket: thousandths of an error, and when it had them
 
 # LIMITS
 MORE_TOO_BIG = 10  # times as many as of the others: each is needed, and is smaller than the packet it is about
+RESETS_PER_SECOND = 10_000  # in all; every connection that was lost needs one
 PART = 10  # a receiver gets one part in ten of what its kind has,
 LEAST = 3  # and at least these, as many as traceroute sends probes, where the kind has so many
 REKEYED = 60_000  # milliseconds after which the hash has another key: two that share a bucket by chance then have two
@@ -54,7 +55,9 @@ def take_token(gateway, now, family, receiver, kind):
 @jit()
 def rate_of(settings, kind):
     """Errors of a kind and family that this worker may send in a second. 0 allows none (RFC 7915 sections 4.4, 5.4)."""
-    rate = settings.errors_per_second * (MORE_TOO_BIG if kind == TOO_BIG else 1)
+    rate = RESETS_PER_SECOND
+    if kind != RESETS:
+        rate = settings.errors_per_second * (MORE_TOO_BIG if kind == TOO_BIG else 1)
     return max(rate // settings.queues, min(rate, 1))
 
 

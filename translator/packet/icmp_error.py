@@ -44,6 +44,7 @@ _TYPES = {
     Answer.SOURCE_ROUTE_FAILED: ((3, 5), (-1, -1)),
     Answer.PARAMETER_PROBLEM: ((-1, -1), (4, 0)),
     Answer.PROTOCOL_UNREACHABLE: ((3, 2), (1, 4)),
+    Answer.RESET: ((-1, -1), (-1, -1)),
 }
 TYPES = np.array([_TYPES[answer] for answer in Answer])
 ANSWERS = np.zeros(max(Verdict) + 1, np.int64)

@@ -18,7 +18,7 @@ from translator.session.simultaneous_open import drop_held
 from translator.session.subscribers import free_sessions, may_open_inbound, may_open_session
 from translator.session.tcp_state import State, TcpEvent
 from translator.session.unanswered import answer
-from translator.static.addresses import may_reach
+from translator.static.addresses import may_reach, within
 from translator.static.rfc6052 import from_pool6, to_pool6
 from translator.tables.layout import NONE
 from translator.verdict import Ask, Event, Verdict
@@ -50,7 +50,7 @@ def from_ipv6(gateway, now, t, event, is_error):
         return Verdict.CONTINUE, towards_host4(t, tables.sessions[session], host4)
     bib = living_bib(gateway, now, find_bib6(gateway, t.protocol, t.src))
     if is_error or (t.protocol == TCP and event != TcpEvent.V6_SYN):
-        verdict = may_reach(gateway, host4, True) if bib != NONE else Verdict.NO_SESSION
+        verdict = may_reach(gateway, host4, True) if bib != NONE else no_session(gateway, now, t, event, is_error)
     else:
         verdict, bib = open_from_ipv6(gateway, now, t, host4, bib)
         if verdict == Verdict.CONTINUE and event == TcpEvent.V6_SYN:
@@ -155,7 +155,7 @@ def from_ipv4(gateway, now, t, event, is_error):
         return Verdict.CONTINUE, Ask.NOBODY, towards_host6(gateway, t, tables.sessions[session])
     bib = living_bib(gateway, now, find_bib4(gateway, t.protocol, t.dst))
     if bib == NONE:
-        return nobody_there(t, event, is_error)
+        return nobody_there(gateway, now, t, event, is_error)
     verdict, ask = may_reach(gateway, t.src, True), Ask.NOBODY
     if verdict == Verdict.CONTINUE and not is_error:
         verdict = open_from_ipv4(gateway, now, t, bib, event)
@@ -169,14 +169,34 @@ def from_ipv4(gateway, now, t, event, is_error):
 
 
 @jit()
-def nobody_there(t, event, is_error):
+def no_session(gateway, now, t, event, is_error):
+    """The verdict of a packet that belongs to no session and opens none. No RST is answered (RFC 9293 section
+    3.10.7.1), and nothing in the name of an IPv4 address that is not ours.
+
+    # RFC 6146 section 3.5.2.2 discards a TCP segment in silence; soon after a start without sessions we say so, because
+    # its connection was open before, and its ends would wait for minutes.
+    """
+    if is_error or t.protocol != TCP or now >= gateway.settings.reset_until:
+        return Verdict.NO_SESSION
+    if event == TcpEvent.V4_RST or event == TcpEvent.V6_RST:
+        return Verdict.NO_SESSION
+    if t.family == 4 and not within(gateway.settings.ranges4, t.dst.lo):
+        return Verdict.NO_SESSION
+    verdict = may_reach(gateway, from_pool6(gateway, t.dst) if t.family == 6 else t.src, True)
+    return verdict if verdict != Verdict.CONTINUE else Verdict.LOST_SESSION
+
+
+@jit()
+def nobody_there(gateway, now, t, event, is_error):
     """The end of a packet from IPv4 to a transport address that no host behind us has.
 
     Section 3.5.2.2: a SYN is not answered at once, or simultaneous open would fail (RFC 5382 REQ-4).
     """
     if t.protocol != TCP:
         return Verdict.NO_SESSION if is_error else Verdict.NO_BIB_ENTRY, Ask.NOBODY, t
-    return Verdict.NO_SESSION, Ask.HELD_SYNS if event == TcpEvent.V4_SYN and not is_error else Ask.NOBODY, t
+    if event == TcpEvent.V4_SYN and not is_error:
+        return Verdict.NO_SESSION, Ask.HELD_SYNS, t
+    return no_session(gateway, now, t, event, is_error), Ask.NOBODY, t
 
 
 @rare()

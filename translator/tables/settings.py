@@ -37,6 +37,7 @@ class Settings:
     address_dependent: int
     drop_inbound_tcp: int
     drop_icmp_info: int
+    reset_until: int  # milliseconds of the clock: until then a TCP segment of no session is answered with a RST
     check_rst: int
     rst_during_fin: int
     mtu4: int  # 0: the kernel's route answers for its own links
