@@ -69,7 +69,7 @@ class Part(NamedTuple):
     packets."""
 
     rounds: list[Round]
-    answer: Call | None  # of answer_sender
+    answer: Call | None  # of answer_sender, or reset_sender
     outputs: int
 
 
@@ -81,7 +81,7 @@ def parts_of(calls: list[Call]) -> list[Part]:
         if whole is not None:
             parses, translates = ([c for c in whole.calls if c.name == name] for name in ("parse", "translate"))
             rounds = [Round(*pair) for pair in zip(parses, translates, strict=True)]
-            parts.append(Part(rounds, whole.first("answer_sender"), 0))
+            parts.append(Part(rounds, whole.first("answer_sender") or whole.first("reset_sender"), 0))
         sent = call.name in ("first_output", "next_output") and call.result.end > call.result.at
         if sent and not call.result.outcome.answer:
             parts[-1] = parts[-1]._replace(outputs=parts[-1].outputs + 1)
@@ -109,7 +109,8 @@ def steps_of(gateway: Gateway, now: int, calls: list[Call], outcome: Ended) -> I
     if first.answer is not None:
         due = first.answer.first("may_be_answered")
         text = summary(outcome.answer) if outcome.answer else LIMITED if due and due.result else FORBIDDEN
-        yield Step("answer", _towards(last, "4.4", "5.4"), [text])
+        section = "9293 3.5.2" if first.answer.name == "reset_sender" else _towards(last, "4.4", "5.4")
+        yield Step("answer", section, [text])
     yield Step("verdict", _section(last.verdict), [f"{_name(last.verdict)}: {last.verdict.help}"])
 
 
