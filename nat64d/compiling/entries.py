@@ -21,7 +21,7 @@ from nat64d.exitcode import ExitCode
 from nat64d.offline.replay import Replay
 from translator.jit import cache
 from translator.jit.compile import COMPILED
-from translator.session.restore import NOTHING, restore
+from translator.session import restore
 from translator.tables.gateway import Gateway
 from translator.tables.layout import BIB, SESSION, records
 from translator.tables.listing import copy_live, usage
@@ -53,7 +53,7 @@ def compile_daemon(settings: Settings, tables: Tables, queue: Queue) -> None:
     usage(tables)
     copy_live(tables, SESSIONS, tables.sessions, 0, records(1, SESSION))
     copy_live(tables, BIBS, tables.bibs, 0, records(1, BIB))
-    restore(Gateway(settings, tables, queue.worker), 0, NOTHING)
+    restore.warm_up(Gateway(settings, tables, queue.worker))
     snapshot.warm_up(tables)
 
 

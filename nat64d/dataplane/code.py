@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from nat64d.dataplane.worker import run
+from translator.session.restore import restore
 from translator.tables.listing import copy_live, usage
 
 
@@ -13,7 +14,8 @@ class Code(NamedTuple):
     run: Callable[..., Any]
     copy_live: Callable[..., Any]
     usage: Callable[..., Any]
+    restore: Callable[..., Any]  # what is kept over a restart
     compiled: bool
 
 
-COMPILED_CODE = Code(run, copy_live, usage, compiled=True)
+COMPILED_CODE = Code(run, copy_live, usage, restore, compiled=True)

@@ -22,4 +22,5 @@ def plain_code() -> Code:
         },
     )
     worker, listing = copies.module("nat64d.dataplane.worker"), copies.module("translator.tables.listing")
-    return Code(worker.run, listing.copy_live, listing.usage, compiled=False)
+    restore = copies.module("translator.session.restore").restore
+    return Code(worker.run, listing.copy_live, listing.usage, restore, compiled=False)

@@ -247,7 +247,7 @@ def _prepare(tun: Tun, first_start: FirstStart, up: ExitStack) -> None:
     if config.state.keep and live.settings.stateful:
         live.tables, file = take_up(config, live.settings, live.tables, live.code)
         up.callback(file.close)
-        found = file.before is not None
+        found = file.is_whole
     if not found:
         live.settings = replace(live.settings, reset_until=now() + 1000 * config.filtering.reset_unknown)
 

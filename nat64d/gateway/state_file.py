@@ -26,9 +26,10 @@ import numpy as np
 
 from nat64d.config.models import Config
 from nat64d.control.unixsocket import make_directory
+from nat64d.dataplane.code import Code
 from nat64d.dataplane.worker import now
 from translator.session.pool4 import NEXT
-from translator.session.restore import NOTHING, Kept, restore
+from translator.session.restore import NOTHING, Kept
 from translator.tables.gateway import Gateway, new_worker
 from translator.tables.layout import SESSION, WAITING_PORT
 from translator.tables.settings import Settings
@@ -47,6 +48,11 @@ ASIDE = ".damaged"  # behind the name of a file that was set aside
 # What of the configuration says which sessions there may be.
 MATTERS = {"pool6", "strict_well_known_prefix", "pool4", "eam", "forward", "limits", "translation"}
 
+
+log = logging.getLogger("nat64d")
+
+# LIMITS
+UNCOMPILED = 10_000  # sessions that are taken over in plain Python, which takes about a millisecond for each
 
 # Of sessions that are not kept, in the order of Fate.
 REASONS = ("whose time was over", "that the configuration has no mapping for", "beyond its limits", "damaged")
@@ -116,13 +122,13 @@ def header_for(config: Config, sessions: int, quarantine: int) -> Header:
 class StateFile:
     """The file, open and locked, and mapped: the tables of this run are `sessions` and `quarantine`.
 
-    `before` is the header of the run before, None if it has left nothing; `kept` are its records, often the same.
+    `before` is the header of the run before, None if it has left nothing; `kept` are its records, often the same;
+    `is_whole`: all of them.
     """
 
-    def __init__(self, config: Config, sessions: int, quarantine: int, log: logging.Logger) -> None:
+    def __init__(self, config: Config, sessions: int, quarantine: int) -> None:
         """Open, or make, [state] file for tables of so many records. Raises StateError."""
         self.path = Path(config.state.file)
-        self._log = log
         self._header = header_for(config, sessions, quarantine)
         try:
             make_directory(self.path.parent)
@@ -135,6 +141,19 @@ class StateFile:
                 raise
         except OSError as error:
             raise StateError(self._sentence(error)) from error
+        self.is_whole = self.before is not None
+
+    def let_go(self, most: int) -> None:
+        """Keep no more sessions than that: those that live longest, which are established TCP connections; UDP opens
+        its sessions anew."""
+        living = np.flatnonzero(self.kept.sessions["live"])
+        if len(living) > most:
+            order = np.argsort(self.kept.sessions["expires"][living], kind="stable")
+            self.kept.sessions["live"][living[order[:-most]]] = 0
+            self.is_whole = False
+            log.warning(
+                "%d sessions are let go: until the code is compiled only %d can be kept", len(living) - most, most
+            )
 
     def taken(self) -> None:
         """Note that what was kept has been taken over; `kept` is of no use any more."""
@@ -186,9 +205,9 @@ class StateFile:
         if header is None:
             self._set_aside("it is damaged, or no state file of this user")
         elif header.layout != self._header.layout:
-            self._log.info("%s is of another version of nat64d: starting without sessions", self.path)
+            log.info("%s is of another version of nat64d: starting without sessions", self.path)
         elif header.boot != self._header.boot:
-            self._log.info("%s is from before this host was last started: starting without sessions", self.path)
+            log.info("%s is from before this host was last started: starting without sessions", self.path)
         elif header.size != about.st_size:
             self._set_aside(f"it has {about.st_size} octets, not {header.size}")
         elif header.attempts >= ATTEMPTS:
@@ -203,7 +222,7 @@ class StateFile:
         self.path.rename(aside)
         fd, self._fd = self._fd, self._open()
         os.close(fd)
-        self._log.warning("%s is now %s, because %s: starting without sessions", self.path, aside.name, why)
+        log.warning("%s is now %s, because %s: starting without sessions", self.path, aside.name, why)
 
     def _take(self, before: Header | None) -> tuple[Rows, Rows, Kept]:
         """Map the file; returns its tables and what is kept. If they are of another size, what lived in them is
@@ -238,16 +257,16 @@ def file_system_of(directory: Path) -> str:
     return next((kind.split()[0] for mount, _, kind in rows if mount.split()[2] == device), "a file system")
 
 
-def take_up(config: Config, settings: Settings, tables: Tables, log: logging.Logger) -> tuple[Tables, StateFile]:
+def take_up(config: Config, settings: Settings, tables: Tables, code: Code) -> tuple[Tables, StateFile]:
     """Empty tables, but for what the run before has left in [state] file, and the file, in which they are from now on;
     says what became of it. Raises StateError."""
-    file = StateFile(config, len(tables.sessions), len(tables.quarantine), log)
+    file = StateFile(config, len(tables.sessions), len(tables.quarantine))
     if (kind := file_system_of(file.path.parent)) not in IN_MEMORY:
-        log.warning(
-            "%s is not in memory but on %s: packets can wait for the disk; set another [state] file", file.path, kind
-        )
+        log.warning("%s is on %s: packets can wait for the disk; set a [state] file in memory", file.path, kind)
     tables = replace(tables, sessions=file.sessions, quarantine=file.quarantine)
-    fates = restore(Gateway(settings, tables, new_worker(0)), now(), file.kept)
+    if not code.compiled:
+        file.let_go(UNCOMPILED)
+    fates = code.restore(Gateway(settings, tables, new_worker(0)), now(), file.kept)
     if file.before is not None:
         log.info("%s", story(file, fates.tolist(), int(tables.quarantine_at[NEXT])))
     file.taken()

@@ -11,6 +11,8 @@ from random import Random
 
 import pytest
 
+from nat64d.dataplane.code import COMPILED_CODE, Code
+from nat64d.dataplane.plain import plain_code
 from nat64d.gateway import state_file
 from nat64d.gateway.state_file import FIELDS, PAGE, StateError, StateFile, header_in, take_up
 from tests import invariants
@@ -22,7 +24,6 @@ from translator.tables.gateway import Gateway
 from translator.tables.layout import SESSION
 from translator.verdict import Verdict
 
-log = logging.getLogger("nat64d")
 POOL = {
     "pool4": [{"addresses": "192.0.2.1-192.0.2.2", "ports": "2000-2031"}],
     "forward": [{"protocol": "tcp", "ipv4": "192.0.2.1:2000", "ipv6": f"[{HOST6}]:80"}],
@@ -32,10 +33,10 @@ POOL = {
 class Run:
     """A run of the daemon, as far as the file is concerned."""
 
-    def __init__(self, path: Path, sessions: int = 64) -> None:
+    def __init__(self, path: Path, sessions: int = 64, code: Code = COMPILED_CODE) -> None:
         self.nat64 = Sessions(**POOL, limits={"sessions": sessions}, state={"file": str(path)})
         engines = Engines(self.nat64.config, os.urandom(16))
-        tables, self.file = take_up(self.nat64.config, engines.settings, engines.tables(), log)
+        tables, self.file = take_up(self.nat64.config, engines.settings, engines.tables(), code)
         self.nat64.gateway = Gateway(engines.predictable, tables, self.nat64.worker)
         self.nat64.check_invariants()
 
@@ -119,6 +120,27 @@ def test_what_is_not_kept_is_counted_with_the_reason(path, caplog):
     Run(path)
     lost = "1 whose time was over, 1 that the configuration has no mapping for, 1 damaged"
     assert caplog.messages == [f"Kept 18 sessions and 0 waiting ports over a kill or crash; ended 3: {lost}"]
+
+
+def test_before_the_code_is_compiled_what_lives_longest_is_kept(path, caplog, monkeypatch):
+    monkeypatch.setattr(state_file, "UNCOMPILED", 7)
+    busy(path).kill()
+    run = Run(path, code=plain_code())
+    assert {session.state for session in run.nat64.sessions()} == {"ESTABLISHED"}
+    assert len(run.nat64.sessions()) == 7
+    assert caplog.messages[0] == "14 sessions are let go: until the code is compiled only 7 can be kept"
+    assert not run.file.is_whole
+    run.kill()
+    again = Run(path, code=plain_code())
+    assert len(again.nat64.sessions()) == 7
+    assert again.file.is_whole
+
+
+def test_a_file_on_a_disk_is_warned_of(path, caplog, monkeypatch):
+    monkeypatch.setattr(state_file, "IN_MEMORY", ())
+    Run(path)
+    assert caplog.messages == [f"{path} is on tmpfs: packets can wait for the disk; set a [state] file in memory"]
+    assert state_file.file_system_of(Path("/proc")) == "proc"
 
 
 def test_another_boot_begins_without_sessions(path, caplog, monkeypatch, tmp_path):
@@ -268,7 +290,7 @@ def test_a_thousand_flipped_places(path):
             places[0] = rng.randrange(FIELDS.size)
         for place in places:
             flip(path, place, rng.randrange(8))
-        tables, file = take_up(engines.config, engines.settings, engines.tables(), log)
+        tables, file = take_up(engines.config, engines.settings, engines.tables(), COMPILED_CODE)
         invariants.check(tables, engines.settings)
         kept.append(int(tables.sessions.live.sum()))
         file.close()

@@ -97,6 +97,12 @@ def restore(gateway: Gateway, now: int, kept: Kept) -> np.ndarray:
     return fates
 
 
+def warm_up(gateway: Gateway) -> None:
+    """Compile what takes records over, by taking over none."""
+    fates, ahead = np.zeros(len(Fate), np.int64), np.zeros((AHEAD, 5), np.int64)
+    restore_records(gateway, 0, records(0, SESSION), records(0, WAITING_PORT), 0, fates, ahead)
+
+
 @jit()
 def restore_records(gateway, now, sessions, waiting, statics, fates, ahead):
     """As restore; the waiting ports are a copy, in the order of their times. `ahead`: int64[AHEAD, 5] of scratch."""
