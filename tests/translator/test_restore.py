@@ -1,5 +1,4 @@
-"""Records of tables that were, taken over into others: what lives on, what does not, and that nothing that a record may
-say breaks an invariant."""
+"""Records of tables that were, taken over into others: what lives on, and what does not."""
 
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address
@@ -7,89 +6,18 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import settings as hypothesis_settings
-from hypothesis import strategies as st
-from hypothesis.stateful import initialize, rule
 
 from nat64d.config.settings import words
-from tests import invariants
-from tests.case import BEGIN, engines_of
-from tests.conftest import IN_PLAIN_PYTHON
+from tests.case import BEGIN
 from tests.engines import Engines
 from tests.packets import HOST4, HOST6, HOST6_PORT, NEIGHBOUR6, OTHER4, in6
 from tests.reference import packets as make
-from tests.sessions import Session, Sessions
-from tests.translator.test_invariants import History
-from translator.session.pool4 import NEXT, OLDEST
+from tests.restarts import FORWARDED, ONE_POOL, OTHER_HOST6, SECRET, TINY, busy, first, records_of, restart, waiting
+from tests.sessions import Sessions
 from translator.session.restore import NOTHING, Fate, Kept, restore
 from translator.session.tcp_state import State
 from translator.tables.gateway import Gateway, new_worker
 from translator.verdict import Verdict
-
-OTHER_HOST6 = "2001:db8:2::1"
-SECRET = bytes(range(16))  # of the run after
-TINY: dict[str, Any] = {
-    "limits": {"sessions": 64, "icmp_errors_per_second": 1000},
-    "pool4": [
-        {"addresses": "192.0.2.1-192.0.2.2", "ports": "2000-2003"},
-        {"addresses": "192.0.2.1-192.0.2.2", "ports": "2005-2006", "protocols": ["udp"]},
-        {"addresses": "192.0.2.3", "ports": "2000-2001", "source": "2001:db8:2::/48"},
-    ],
-    "forward": [
-        {"protocol": "tcp", "ipv4": "192.0.2.1:2000", "ipv6": f"[{HOST6}]:80"},
-        {"protocol": "udp", "ipv4": "203.0.113.80:80", "ipv6": f"[{NEIGHBOUR6}]:81"},
-    ],
-}
-FORWARDED = ("192.0.2.1", 2000), ("203.0.113.80", 80)
-
-
-def records_of(nat64: Sessions) -> Kept:
-    """Copies of what is taken over."""
-    tables = nat64.tables
-    return Kept(tables.sessions.copy(), tables.quarantine.copy(), int(tables.bibs.static.sum()))
-
-
-def restart(
-    nat64: Sessions, kept: Kept | None = None, changes: dict[str, Any] | None = None, secret: bytes = SECRET
-) -> dict[Fate, int]:
-    """The gateway as it is after a restart, with another secret and perhaps another configuration; `kept` is what it
-    finds, otherwise the records that were there, where they were. Returns how many sessions had which fate."""
-    engines = Engines(engines_of(**TINY | (changes or {})).config, secret)
-    tables = engines.tables()
-    if kept is None:
-        kept = Kept(nat64.tables.sessions, nat64.tables.quarantine, int(nat64.tables.bibs.static.sum()))
-        tables = replace(tables, sessions=kept.sessions, quarantine=kept.quarantine)
-    worker = replace(new_worker(0), answer=nat64.worker.answer)
-    nat64.gateway, nat64.config = Gateway(engines.predictable, tables, worker), engines.config
-    fates = restore(nat64.gateway, round((BEGIN + nat64.now) * 1000), kept)
-    invariants.check(nat64.tables, nat64.settings)
-    return {fate: int(fates[fate]) for fate in Fate if fates[fate]}
-
-
-def waiting(nat64: Sessions) -> list[tuple[int, int, int]]:
-    """(address, port, until) of what is in quarantine, oldest first."""
-    oldest, number = map(int, nat64.tables.quarantine_at[[OLDEST, NEXT]])
-    ring = [nat64.tables.quarantine[n % len(nat64.tables.quarantine)] for n in range(oldest, number)]
-    return [(int(row.mapped4), int(row.port), int(row.until)) for row in ring if row.live]
-
-
-def busy() -> Sessions:
-    """Sessions of every protocol and kind, and two ports that wait."""
-    nat64 = Sessions(**TINY)
-    nat64.opened("udp", 5010)
-    nat64.wait(180)
-    nat64.opened("icmp", 5000)
-    nat64.wait(61)
-    to = nat64.opened("udp", 5000, host=NEIGHBOUR6)
-    nat64.opened("udp", 5000, host=NEIGHBOUR6, to=(OTHER4, 53))
-    nat64.from4("udp", to)
-    nat64.from4("udp", to, (OTHER4, 99))
-    nat64.opened("udp", 5000, host=OTHER_HOST6)
-    nat64.from4("tcp", nat64.opened("tcp", 90), flags="SYN-ACK")
-    nat64.from4("tcp", FORWARDED[0], flags="SYN")
-    nat64.from4("udp", FORWARDED[1])
-    nat64.wait(60)  # the first two are over
-    return nat64
 
 
 def test_everything_is_there_again():
@@ -160,12 +88,6 @@ def test_nothing_lives_longer_than_it_can():
     assert [until - now for _, _, until in waiting(nat64)] == [120_000, 120_000]
 
 
-def first(nat64: Sessions, protocol: str = "udp", inbound: int = 0) -> Any:
-    """The first record of a session."""
-    number = {"udp": 17, "tcp": 6}[protocol]
-    return next(r for r in nat64.tables.sessions if r.live and r.protocol == number and r.inbound == inbound)
-
-
 DAMAGES: dict[str, tuple[str, Any]] = {
     "live is a flag": ("live", 3),
     "inbound is a flag": ("inbound", -1),
@@ -221,7 +143,6 @@ def test_a_session_of_a_forward_is_not_one_of_a_mapping_of_its_host():
     assert restart(nat64) == {Fate.UNMAPPED: 2, Fate.KEPT: 5}
 
 
-ONE_POOL = [{"addresses": "192.0.2.1-192.0.2.2", "ports": "2000-2003"}]
 CHANGES: dict[str, tuple[dict[str, Any], dict[Fate, int]]] = {
     "a pool is gone": ({"pool4": TINY["pool4"][:2]}, {Fate.UNMAPPED: 1, Fate.KEPT: 6}),
     "a pool of other hosts": (
@@ -351,116 +272,3 @@ def test_hosts_that_a_packet_cannot_come_from_have_no_session():
         row = first(nat64, "tcp")
         row.host6_hi, row.host6_lo = words(IPv6Address(host))
         assert restart(nat64) == {Fate.UNMAPPED: 1, Fate.KEPT: 6}
-
-
-# ---- ports that wait
-
-
-def test_ports_wait_in_the_order_of_their_times():
-    nat64 = busy()
-    rows = nat64.tables.quarantine
-    rows[[0, 1]] = rows[[1, 0]]
-    expected = sorted(waiting(nat64), key=lambda port: port[2])
-    restart(nat64)
-    assert waiting(nat64) == expected
-
-
-WAITING_DAMAGES: dict[str, tuple[str, Any]] = {
-    "live is a flag": ("live", 2),
-    "of TCP": ("slot", 0),
-    "no address": ("mapped4", 1 << 40),
-    "an address outside pool4": ("mapped4", 7),
-    "a port that is none": ("port", -1),
-    "a port outside pool4": ("port", 9999),
-    "its time is over": ("until", -5),
-}
-
-
-@pytest.mark.parametrize("name", WAITING_DAMAGES)
-def test_a_port_that_cannot_wait_does_not(name):
-    nat64, (field, value) = busy(), WAITING_DAMAGES[name]
-    _, other = waiting(nat64)
-    nat64.tables.quarantine[0][field] = value
-    restart(nat64)
-    assert waiting(nat64) == [other]
-
-
-def test_a_port_that_is_in_use_does_not_wait():
-    nat64 = busy()
-    row, taken = nat64.tables.quarantine[0], first(nat64)
-    row.mapped4, row.port, row.slot = taken.mapped4, taken.mapped4_port, nat64.tables.bibs[taken.bib].slot
-    _, other = waiting(nat64)
-    restart(nat64)
-    assert waiting(nat64) == [other]
-
-
-def test_ports_wait_on_where_their_pool_is_now():
-    nat64 = busy()
-    ports = waiting(nat64)
-    more = [{"addresses": "192.0.2.8", "source": "2001:db8:2::/48"}, {"addresses": "192.0.2.0"}]
-    restart(nat64, records_of(nat64), {"pool4": [*more, *TINY["pool4"]]})
-    assert waiting(nat64) == ports
-
-
-def test_no_port_waits_where_none_has_to():
-    nat64 = busy()
-    restart(nat64, changes={"limits": TINY["limits"] | {"port_quarantine": 0}})
-    assert waiting(nat64) == []
-
-
-# ---- by chance
-
-RUNS: tuple[dict[str, Any], ...] = (
-    TINY | {"limits": {"sessions": 16, "icmp_errors_per_second": 1000}},
-    TINY | {"limits": {"sessions": 16, "icmp_errors_per_second": 1000, "per_host_rate": 3, "pairing": "soft"}},
-    TINY | {"limits": {"sessions": 24, "icmp_errors_per_second": 1000, "per_host_sessions": 5, "per_host_ports": 2}},
-    TINY | {"limits": {"sessions": 16, "icmp_errors_per_second": 1000, "subscriber": 128}, "forward": []},
-    TINY | {"limits": {"sessions": 16, "icmp_errors_per_second": 1000}, "pool4": TINY["pool4"][::-1]},
-    TINY | {"limits": {"sessions": 16, "icmp_errors_per_second": 1000}, "pool4": ONE_POOL},
-)
-
-
-class Restarts(History):
-    """The packets and the time of History, and restarts in between, some of them with damaged records."""
-
-    @initialize(run=st.sampled_from(RUNS))
-    def begin(self, run):
-        self.run, self.nat64 = run, Sessions(**run)
-        self.nat64.check_invariants = lambda: None
-
-    @rule()
-    def the_same_again(self):
-        now = round((BEGIN + self.nat64.now) * 1000)
-        before = [session for session in self.nat64.sessions() if lives(session)]
-        ports = [port for port in waiting(self.nat64) if port[2] > now]
-        fates = restart(self.nat64, changes=self.run)
-        assert fates.keys() <= {Fate.KEPT, Fate.EXPIRED}
-        assert sorted(self.nat64.sessions()) == sorted(before)
-        assert sorted(waiting(self.nat64)) == sorted(ports)
-
-    @rule(run=st.sampled_from(RUNS))
-    def another_configuration(self, run):
-        before = self.nat64.sessions()
-        fates = restart(self.nat64, records_of(self.nat64), run)
-        assert Fate.DAMAGED not in fates
-        assert {session[:5] for session in self.nat64.sessions()} <= {session[:5] for session in before}
-        self.run = run
-
-    @rule(flips=st.lists(st.tuples(st.booleans(), st.integers(0, 1 << 20)), max_size=12), copied=st.booleans())
-    def damaged(self, flips, copied):
-        tables = self.nat64.tables
-        for in_sessions, bit in flips:
-            octets = (tables.sessions if in_sessions else tables.quarantine).view(np.uint8).reshape(-1)
-            octets[bit // 8 % len(octets)] ^= 1 << bit % 8
-        restart(self.nat64, records_of(self.nat64) if copied else None, self.run)
-
-
-def lives(session: Session) -> bool:
-    """Whether it is not over, or established and in TCP_TRANS."""
-    return session.left > (-240 if session.state == "ESTABLISHED" else 0)
-
-
-Restarts.TestCase.settings = hypothesis_settings(
-    max_examples=15 if IN_PLAIN_PYTHON else 40, stateful_step_count=40, deadline=None
-)
-TestRestarts = Restarts.TestCase
