@@ -6,8 +6,8 @@ from nat64d.config.models import Config
 from nat64d.explain.step import Step
 from nat64d.explain.steps_text import steps_of
 from nat64d.offline.capture import Packet
-from nat64d.offline.engine import Ended, Engine
-from nat64d.offline.replay import START, Replay
+from nat64d.offline.engine import START, Ended, Engine
+from nat64d.offline.replay import Replay
 from translator.explain import Recorder
 from translator.plain import Copies
 from translator.tables.gateway import Gateway

@@ -15,6 +15,8 @@ from translator.tables.tables import Tables
 from translator.verdict import Direction, Verdict
 
 POISON = 0xA5
+# Milliseconds on the translator's clock at the first packet: by then it may send a second's worth of ICMP errors.
+START = 1000
 # LIMITS
 EXPIRE = 4096  # sessions looked at in one call
 
@@ -31,18 +33,21 @@ class Ended:
     due: list[bytes] = field(default_factory=list)  # packets of our own, sent before
 
 
-class Engine:
-    """One worker with tables of its own. Deterministic: the same config, secret and history give the same octets.
+def just_started(config: Config, secret: bytes) -> Settings:
+    """What the translator needs to know where its first packet comes at START, and no session was there before."""
+    until = START + 1000 * config.filtering.reset_unknown
+    return replace(settings_of(config, secret), reset_until=until)
 
-    It is not as if it had just been started: nothing is due to [filtering] reset_unknown.
-    """
+
+class Engine:
+    """One worker with tables of its own. Deterministic: the same config, secret and history give the same octets."""
 
     steps: Any = pipeline  # whose receive, first_output and next_output are called
     clock: Any = clock  # whose tick is called
 
     def __init__(self, config: Config, secret: bytes = bytes(16)) -> None:
         self.config = config
-        settings = settings_of(config, secret)
+        settings = just_started(config, secret)
         self.gateway = Gateway(settings, tables_of(config, settings), new_worker(0))
         self.slot = np.full(SLOT, POISON, np.uint8)
 

@@ -10,7 +10,6 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
@@ -23,12 +22,13 @@ from nat64d.compiling.beside import Part
 from nat64d.compiling.progress import compile_progress
 from nat64d.config.load import load_offline
 from nat64d.config.models import Config
-from nat64d.config.settings import settings_of, tables_of
+from nat64d.config.settings import tables_of
 from nat64d.control.output import Column, table
 from nat64d.exitcode import ExitCode
 from nat64d.offline.capture import SECOND, CaptureError, Packet, Reader, Writer
 from nat64d.offline.chunk import Chunk, Result, new_result, translate_chunk
 from nat64d.offline.compare import VERDICTS, Comparison, Output
+from nat64d.offline.engine import START, just_started
 from nat64d.offline.history import History
 from translator.tables.gateway import SLOT, Gateway, new_worker
 from translator.verdict import Direction, Verdict
@@ -36,8 +36,6 @@ from translator.verdict import Direction, Verdict
 log = logging.getLogger("nat64d")
 
 SECRET = bytes(16)
-# Milliseconds on the translator's clock at the first packet: by then it may send a second's worth of ICMP errors.
-START = 1000
 # LIMITS
 CHUNK_PACKETS, CHUNK_OCTETS = 8192, 4 << 20
 LARGE = 8 << 20  # octets of a capture that is worth a progress bar
@@ -92,8 +90,7 @@ class Replay:
     """A translator with tables of its own, and no secret: the same config and packets give the same octets."""
 
     def __init__(self, config: Config) -> None:
-        settings = settings_of(config, SECRET)
-        settings = replace(settings, reset_until=START + 1000 * config.filtering.reset_unknown)
+        settings = just_started(config, SECRET)
         self.gateway = Gateway(settings, tables_of(config, settings), new_worker(0))
         self._slot = np.zeros(SLOT, np.uint8)
         self._begin = 0  # time of the first packet

@@ -11,6 +11,8 @@ from tests.scenarios import (
     MAPPED4,
     MAPPED_PORT,
     OTHER4,
+    SERVER4,
+    SERVER6,
     STANDARD,
     Scenario,
     Step,
@@ -237,6 +239,25 @@ SCENARIOS = [
             out("", 101, 901),
         ],
         LONG_UP,
+    ),
+    Scenario(
+        "tcp_without_a_session_soon_after_the_start",
+        "For 60 s after a start without sessions a RST tells both ends that their connection is over; no RST gets one.",
+        [
+            drops(
+                "lost_session",
+                to_server6(TCP(sport=5000, dport=80, flags="A", seq=1, ack=7)),
+                IPv6(src=SERVER6, dst=HOST6, hlim=64) / TCP(sport=80, dport=5000, flags="R", seq=7, window=0),
+            ),
+            drops(
+                "lost_session",
+                to_host4(TCP(sport=80, dport=MAPPED_PORT, flags="F", seq=9) / b"data"),
+                IP(src=MAPPED4, dst=SERVER4, ttl=64, id=0, flags="DF")
+                / TCP(sport=MAPPED_PORT, dport=80, flags="RA", seq=0, ack=14, window=0),
+            ),
+            drops("no_session", to_server6(TCP(sport=5000, dport=80, flags="R", seq=1))),
+            drops("no_session", to_server6(TCP(sport=5000, dport=80, flags="A", seq=1, ack=7)), after=61),
+        ],
     ),
     Scenario(
         "tcp_syns_from_many_strangers_wait",
