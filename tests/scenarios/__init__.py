@@ -23,6 +23,7 @@ SERVER6, ELSEWHERE6, MAPPED6 = POOL6 + SERVER4, POOL6 + OTHER4, POOL6 + MAPPED4
 
 PCAPS = Path(__file__).parents[2] / "pcaps"
 STANDARD = (PCAPS / "nat64d.toml").read_text("utf-8")  # what a scenario with a configuration of its own adds to
+LONG_UP = STANDARD + "\n[filtering]\nreset_unknown = 0  # as long after a start\n"
 
 Sent = Any  # a scapy packet, or octets
 

@@ -8,6 +8,7 @@ from scapy.layers.inet6 import ICMPv6DestUnreach, ICMPv6EchoReply, ICMPv6EchoReq
 from tests.scenarios import (
     ELSEWHERE6,
     HOST6,
+    LONG_UP,
     MAPPED4,
     MAPPED6,
     MAPPED_PORT,
@@ -28,8 +29,6 @@ from tests.scenarios import (
     to_server4,
     to_server6,
 )
-
-LONG_UP = STANDARD + "\n[filtering]\nreset_unknown = 0  # as long after a start\n"
 
 
 def asks(after: float = 0.001, **ip: int) -> Step:

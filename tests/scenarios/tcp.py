@@ -8,6 +8,7 @@ from scapy.layers.inet6 import IPv6
 from tests.scenarios import (
     ELSEWHERE6,
     HOST6,
+    LONG_UP,
     MAPPED4,
     MAPPED_PORT,
     OTHER4,
@@ -24,7 +25,7 @@ from tests.scenarios import (
     to_server4,
     to_server6,
 )
-from tests.scenarios.conversations import HANDSHAKE, LONG_UP, PROBE, asks, back, late, out
+from tests.scenarios.conversations import HANDSHAKE, PROBE, asks, back, late, out
 
 ADF = STANDARD + "\n[filtering]\naddress_dependent = true\n"
 STRANGERS_SYN = to_host4(TCP(sport=33000, dport=MAPPED_PORT, flags="S", seq=7), src=OTHER4)
