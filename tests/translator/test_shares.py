@@ -208,6 +208,16 @@ def test_a_packet_without_session_is_filtered_by_address_all_the_same():
     assert nat64.from4("udp", mapped).verdict == Verdict.FILTERED_ADF
 
 
+@pytest.mark.parametrize("protocol", ["udp", "tcp", "icmp"])
+def test_rfc4787_req_11_a_mapping_is_the_same_for_another_peer_however_full_the_table_is(protocol):
+    nat64 = gateway(subscriber=128)
+    mapped = nat64.opened(protocol, 7000)
+    for k in range(TABLE - 3):
+        nat64.opened(protocol, 6000, host=f"2001:db8:{k + 16:x}::1")
+    assert nat64.opened(protocol, 7000, to=(OTHER4, 9)) == mapped
+    assert nat64.from4(protocol, mapped).verdict == Verdict.TRANSLATED
+
+
 # ---- what nobody has answered, in a table that fills
 
 
