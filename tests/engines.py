@@ -42,7 +42,7 @@ class Engines:
         return Tables(**copies)
 
     def new(self) -> Engine:
-        """An engine as Engine(config, secret) would be: it remembers nothing."""
+        """An engine as Engine(config, secret) would be long after its start: it remembers nothing."""
         engine = Engine.of(Gateway(self.settings, self.tables(), new_worker(0)))
         engine.config = self.config
         return engine

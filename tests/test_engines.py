@@ -1,4 +1,4 @@
-"""An engine of Engines is the engine that a configuration makes."""
+"""An engine of Engines is the engine that a configuration makes, but for what soon after a start is different."""
 
 from dataclasses import fields
 from typing import Any
@@ -19,7 +19,11 @@ def arrays(part: Any) -> dict[str, tuple[type, np.dtype, bytes]]:
 
 
 def test_a_new_engine_is_as_the_configuration_makes_it_whatever_the_one_before_did():
-    config = config_of(eam=[{"ipv4": "203.0.113.0/28", "ipv6": "2001:db8:7::/124"}], limits={"fragments_memory": 65536})
+    config = config_of(
+        eam=[{"ipv4": "203.0.113.0/28", "ipv6": "2001:db8:7::/124"}],
+        limits={"fragments_memory": 65536},
+        filtering={"reset_unknown": 0},
+    )
     engines, made = Engines(config, SECRET), Engine(config, SECRET)
     for array in vars(engines.new().tables).values():
         if isinstance(array, np.ndarray):
