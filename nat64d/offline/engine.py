@@ -35,8 +35,8 @@ class Ended:
 
 def just_started(config: Config, secret: bytes) -> Settings:
     """What the translator needs to know where its first packet comes at START, and no session was there before."""
-    until = START + 1000 * config.filtering.reset_unknown
-    return replace(settings_of(config, secret), reset_until=until)
+    settings, seconds = settings_of(config, secret), config.filtering.reset_unknown
+    return replace(settings, reset_until=START + 1000 * seconds) if seconds else settings
 
 
 class Engine:
