@@ -10,7 +10,7 @@ import sdnotify
 from nat64d.compiling.beside import Compilers, Part, complete, is_complete
 from nat64d.compiling.entries import compile_daemon
 from nat64d.compiling.progress import compile_progress
-from nat64d.dataplane.code import COMPILED_CODE
+from nat64d.dataplane.code import COMPILED_CODE, Code
 from nat64d.dataplane.plain import plain_code
 from nat64d.dataplane.worker import Queue
 from nat64d.exitcode import ExitCode
@@ -19,6 +19,10 @@ from translator.jit import cache
 from translator.jit.compile import COMPILED
 
 log = logging.getLogger("nat64d")
+
+
+# LIMITS
+FEW = 10_000  # sessions
 
 
 class FirstStart:
@@ -30,13 +34,22 @@ class FirstStart:
         self._work: asyncio.Future[None] | None = None
         self._rest: asyncio.Future[None] | None = None
 
-    def prepare(self) -> None:
-        """Choose the code that packets pass through first: the compiled one, loaded here, if it is all there."""
-        if COMPILED and is_complete():
-            self._load()
+    def prepare(self, kept: int) -> Code:
+        """Choose the code that packets pass through first: the compiled one, loaded here, if it is all there.
+
+        It is compiled first where more than FEW sessions are `kept` from the run before: plain Python takes a
+        millisecond to take over one, and what has so many would not have enough of it either.
+        """
+        few = kept <= FEW
+        if COMPILED and not is_complete() and not few:
+            log.info("Compiling before packets pass: %d sessions are kept", kept)
+        if COMPILED and (is_complete() or not few):
+            self.live.state = "loading" if is_complete() else "compiling"
+            self._load(Part.DAEMON)
             self.live.code = COMPILED_CODE
         else:
             self.live.code = plain_code()
+        return self.live.code
 
     def begin(self, up: ExitStack) -> None:
         """Compile what is not compiled, beside the event loop; `up` gives it up. Packets must pass by now."""
@@ -73,7 +86,7 @@ class FirstStart:
         if cache.is_writable():
             self._compilers.run(log.info)
         if not self._compilers.killed:
-            self._load()
+            self._load(Part.EVERYTHING)
 
     def _hand_over(self) -> None:
         for queue in self.live.queues:
@@ -86,9 +99,10 @@ class FirstStart:
         if self._compilers.wait():
             complete()
 
-    def _load(self) -> None:
-        """Load what the daemon calls, or compile it where it could not be kept."""
-        with compile_progress(log, Part.EVERYTHING):
+    def _load(self, part: Part) -> None:
+        """Load what the daemon calls, or compile it where it is not there; other parts than `part`, another process
+        compiles."""
+        with compile_progress(log, part):
             assert self.live.settings is not None
             assert self.live.tables is not None
             compile_daemon(self.live.settings, self.live.tables, Queue(0, -1, coalesces=False))

@@ -242,12 +242,13 @@ def _prepare(tun: Tun, first_start: FirstStart, up: ExitStack) -> None:
     live.settings = settings_of(config, os.urandom(16), len(tun.fds))
     live.tables = tables_of(config, live.settings)
     live.queues = [Queue(number, fd, "uso4" in tun.offloads) for number, fd in enumerate(tun.fds)]
-    first_start.prepare()
     found = False
     if config.state.keep and live.settings.stateful:
-        live.tables, file = take_up(config, live.settings, live.tables, live.code)
+        live.tables, file = take_up(config, live.settings, live.tables, first_start.prepare)
         up.callback(file.close)
-        found = file.is_whole
+        found = file.before is not None
+    else:
+        first_start.prepare(0)
     if not found:
         live.settings = replace(live.settings, reset_until=now() + 1000 * config.filtering.reset_unknown)
 

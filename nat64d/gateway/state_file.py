@@ -18,6 +18,7 @@ import mmap
 import os
 import stat
 import struct
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -50,9 +51,6 @@ MATTERS = {"pool6", "strict_well_known_prefix", "pool4", "eam", "forward", "limi
 
 
 log = logging.getLogger("nat64d")
-
-# LIMITS
-UNCOMPILED = 10_000  # sessions that are taken over in plain Python, which takes about a millisecond for each
 
 # Of sessions that are not kept, in the order of Fate.
 REASONS = ("whose time was over", "that the configuration has no mapping for", "beyond its limits", "damaged")
@@ -122,8 +120,7 @@ def header_for(config: Config, sessions: int, quarantine: int) -> Header:
 class StateFile:
     """The file, open and locked, and mapped: the tables of this run are `sessions` and `quarantine`.
 
-    `before` is the header of the run before, None if it has left nothing; `kept` are its records, often the same;
-    `is_whole`: all of them.
+    `before` is the header of the run before, None if it has left nothing; `kept` are its records, often the same.
     """
 
     def __init__(self, config: Config, sessions: int, quarantine: int) -> None:
@@ -141,19 +138,11 @@ class StateFile:
                 raise
         except OSError as error:
             raise StateError(self._sentence(error)) from error
-        self.is_whole = self.before is not None
 
-    def let_go(self, most: int) -> None:
-        """Keep no more sessions than that: those that live longest, which are established TCP connections; UDP opens
-        its sessions anew."""
-        living = np.flatnonzero(self.kept.sessions["live"])
-        if len(living) > most:
-            order = np.argsort(self.kept.sessions["expires"][living], kind="stable")
-            self.kept.sessions["live"][living[order[:-most]]] = 0
-            self.is_whole = False
-            log.warning(
-                "%d sessions are let go: until the code is compiled only %d can be kept", len(living) - most, most
-            )
+    @property
+    def living(self) -> int:
+        """How many sessions are kept."""
+        return int(np.count_nonzero(self.kept.sessions["live"]))
 
     def taken(self) -> None:
         """Note that what was kept has been taken over; `kept` is of no use any more."""
@@ -257,16 +246,16 @@ def file_system_of(directory: Path) -> str:
     return next((kind.split()[0] for mount, _, kind in rows if mount.split()[2] == device), "a file system")
 
 
-def take_up(config: Config, settings: Settings, tables: Tables, code: Code) -> tuple[Tables, StateFile]:
+def take_up(
+    config: Config, settings: Settings, tables: Tables, code_for: Callable[[int], Code]
+) -> tuple[Tables, StateFile]:
     """Empty tables, but for what the run before has left in [state] file, and the file, in which they are from now on;
-    says what became of it. Raises StateError."""
+    says what became of it. `code_for`: the code that takes so many sessions over. Raises StateError."""
     file = StateFile(config, len(tables.sessions), len(tables.quarantine))
     if (kind := file_system_of(file.path.parent)) not in IN_MEMORY:
         log.warning("%s is on %s: packets can wait for the disk; set a [state] file in memory", file.path, kind)
     tables = replace(tables, sessions=file.sessions, quarantine=file.quarantine)
-    if not code.compiled:
-        file.let_go(UNCOMPILED)
-    fates = code.restore(Gateway(settings, tables, new_worker(0)), now(), file.kept)
+    fates = code_for(file.living).restore(Gateway(settings, tables, new_worker(0)), now(), file.kept)
     if file.before is not None:
         log.info("%s", story(file, fates.tolist(), int(tables.quarantine_at[NEXT])))
     file.taken()

@@ -2,26 +2,29 @@
 
 import os
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from nat64d.cli.lab import Lab, obstacle
+from nat64d.cli.lab import NAT64D, Lab, obstacle
 from tests.e2e.topology import CLIENT6B, SERVER4, Daemon, Topology, random_file, serve
 
 TOOLS = ("curl", "ping", "traceroute", "ethtool", "nft", "unbound", "dig")
+COMPILING = 600  # seconds that a busy machine may take; no time if everything is compiled
 MEGABYTES = int(os.environ.get("NAT64D_E2E_MEGABYTES", "200"))  # size of the large file
 
 
 @pytest.fixture(scope="session")
 def namespaces() -> None:
-    """Skip, with the reason, where these tests cannot run."""
+    """Skip, with the reason, where these tests cannot run; compile what they run."""
     if why := obstacle():
         pytest.skip(why)
     if missing := [tool for tool in TOOLS if shutil.which(tool) is None]:
         pytest.skip(f"Not installed: {', '.join(missing)}.")
+    subprocess.run([*NAT64D, "compile"], check=True, stderr=subprocess.DEVNULL, timeout=COMPILING)
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from nat64d.cli.lab import NAT64D, Lab
+from nat64d.cli.lab import Lab
 from tests.e2e.topology import CLIENT6A, SERVER4, Daemon, Topology, embed, hear, serve, talk, tell, traces
 from translator.jit.cache import cache_directory
 
@@ -58,7 +58,6 @@ def test_packets_pass_before_anything_is_compiled(net, tmp_path, monkeypatch):
 
 
 def test_sessions_go_on_when_compiled_code_takes_over(net, tmp_path, monkeypatch):
-    net.gateway.run(*NAT64D, "compile", timeout=PATIENCE)
     known = cache_directory()
     monkeypatch.setenv("NAT64D_CACHE", str(tmp_path / "cache"))
     kept = tmp_path / "cache" / "nat64d" / known.name

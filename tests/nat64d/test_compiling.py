@@ -11,8 +11,11 @@ from nat64d.cli.app import app
 from nat64d.compiling import entries
 from nat64d.compiling.beside import ALONE, Part
 from nat64d.config.load import load
+from nat64d.dataplane.code import COMPILED_CODE
 from nat64d.exitcode import ExitCode
+from nat64d.gateway import first_start
 from nat64d.gateway import run as daemon
+from nat64d.gateway.first_start import FirstStart
 from nat64d.gateway.state import Live
 from translator.jit.compile import COMPILED
 
@@ -76,3 +79,17 @@ def test_the_other_process_ends_with_the_first():
     with other_process() as child:
         child.stdin.close()
         assert child.wait(300) == 1
+
+
+@pytest.mark.parametrize(
+    ("complete", "kept", "compiles"),
+    [(True, 0, True), (True, 20_000, True), (False, 0, False), (False, 10_000, False), (False, 10_001, True)],
+)
+def test_where_many_sessions_are_kept_the_code_is_compiled_before_packets_pass(monkeypatch, complete, kept, compiles):
+    loaded = []
+    monkeypatch.setattr(first_start, "COMPILED", True)
+    monkeypatch.setattr(first_start, "is_complete", lambda: complete)
+    monkeypatch.setattr(FirstStart, "_load", lambda _, part: loaded.append(part))
+    live = Live(load(None))
+    assert FirstStart(live).prepare(kept) is live.code
+    assert (live.code is COMPILED_CODE, bool(loaded)) == (compiles, compiles)

@@ -36,7 +36,7 @@ class Run:
     def __init__(self, path: Path, sessions: int = 64, code: Code = COMPILED_CODE) -> None:
         self.nat64 = Sessions(**POOL, limits={"sessions": sessions}, state={"file": str(path)})
         engines = Engines(self.nat64.config, os.urandom(16))
-        tables, self.file = take_up(self.nat64.config, engines.settings, engines.tables(), code)
+        tables, self.file = take_up(self.nat64.config, engines.settings, engines.tables(), lambda _: code)
         self.nat64.gateway = Gateway(engines.predictable, tables, self.nat64.worker)
         self.nat64.check_invariants()
 
@@ -122,18 +122,20 @@ def test_what_is_not_kept_is_counted_with_the_reason(path, caplog):
     assert caplog.messages == [f"Kept 18 sessions and 0 waiting ports over a kill or crash; ended 3: {lost}"]
 
 
-def test_before_the_code_is_compiled_what_lives_longest_is_kept(path, caplog, monkeypatch):
-    monkeypatch.setattr(state_file, "UNCOMPILED", 7)
-    busy(path).kill()
+def test_before_the_code_is_compiled_all_are_kept(path, caplog):
+    before = busy(path)
+    before.kill()
     run = Run(path, code=plain_code())
-    assert {session.state for session in run.nat64.sessions()} == {"ESTABLISHED"}
-    assert len(run.nat64.sessions()) == 7
-    assert caplog.messages[0] == "14 sessions are let go: until the code is compiled only 7 can be kept"
-    assert not run.file.is_whole
-    run.kill()
-    again = Run(path, code=plain_code())
-    assert len(again.nat64.sessions()) == 7
-    assert again.file.is_whole
+    assert run.nat64.sessions() == before.nat64.sessions()
+    assert caplog.messages == ["Kept 21 sessions and 0 waiting ports over a kill or crash"]
+
+
+def test_the_code_is_chosen_by_how_many_are_kept(path):
+    busy(path).kill()
+    config, asked = Sessions(**POOL, limits={"sessions": 64}, state={"file": str(path)}).config, []
+    engines = Engines(config, os.urandom(16))
+    take_up(config, engines.settings, engines.tables(), lambda kept: asked.append(kept) or COMPILED_CODE)[1].close()
+    assert asked == [21]
 
 
 def test_a_file_on_a_disk_is_warned_of(path, caplog, monkeypatch):
@@ -290,7 +292,7 @@ def test_a_thousand_flipped_places(path):
             places[0] = rng.randrange(FIELDS.size)
         for place in places:
             flip(path, place, rng.randrange(8))
-        tables, file = take_up(engines.config, engines.settings, engines.tables(), COMPILED_CODE)
+        tables, file = take_up(engines.config, engines.settings, engines.tables(), lambda _: COMPILED_CODE)
         invariants.check(tables, engines.settings)
         kept.append(int(tables.sessions.live.sum()))
         file.close()
