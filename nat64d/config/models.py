@@ -136,11 +136,13 @@ class Tun(Section):
 
 
 class Host(Section):
-    """What the daemon sets up on the host and takes back when it stops; `masquerade`: "auto", "off" or an interface."""
+    """What the daemon sets up on the host and takes back when it stops; `masquerade`: "auto", "off" or an interface;
+    `firewall`: whether chains of others that drop its packets get a rule that accepts them."""
 
     routes: Flag = True
     sysctls: Flag = True
     masquerade: Literal["auto", "off"] | InterfaceName = "off"
+    firewall: Literal["auto", "off"] = "off"
 
 
 class Timeouts(Section):

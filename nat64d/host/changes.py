@@ -64,6 +64,13 @@ def masquerade(wanted: Wanted, standing: Standing) -> Iterator[Difference]:
         yield Difference("masquerade", wanted.masquerade, f"packets that leave by {there} were not masqueraded")
 
 
+def firewall(wanted: Wanted, _standing: Standing) -> Iterator[Difference]:
+    """Rules that let packets of the device pass."""
+    for rule in wanted.accepts:
+        (family, table, chain), (side, tun) = rule
+        yield Difference("firewall", rule, f"table {family} {table}, chain {chain} dropped packets with {side} {tun}")
+
+
 def forwarding(wanted: Wanted, standing: Standing) -> Iterator[Difference]:
     """Kernel parameters that must be set for packets to be forwarded."""
     off = sysctl.not_forwarding(standing.parameters, wanted.tun) if wanted.sysctls else []
@@ -74,7 +81,7 @@ def forwarding(wanted: Wanted, standing: Standing) -> Iterator[Difference]:
 
 Find = Callable[[Wanted, Standing], Iterator[Difference]]
 
-FOUND: tuple[Find, ...] = (device_settings, addresses, routes, neighbours, masquerade, forwarding)
+FOUND: tuple[Find, ...] = (device_settings, addresses, routes, neighbours, masquerade, firewall, forwarding)
 
 
 def differences(wanted: Wanted, standing: Standing) -> list[Difference]:

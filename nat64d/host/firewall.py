@@ -48,15 +48,27 @@ def _uplink(facts: Facts, version: int) -> str | None:
     return links.pop() if len(links) == 1 else None
 
 
-def blocked(config: "Config", tun: str, standing: Standing) -> Iterator[str]:
-    """A sentence for each base chain that certainly drops packets which must pass."""
-    if standing.ruleset is None:
-        return
+def dropping(config: "Config", tun: str, standing: Standing) -> dict[Chain, tuple[str, list[Passage]]]:
+    """The base chains that certainly drop packets which must pass: why, and which."""
     found: dict[Chain, tuple[str, list[Passage]]] = {}
     for passage in passages(config, tun, standing.facts):
-        if drop := drop_of(standing.ruleset, passage):
+        if drop := drop_of(standing.ruleset or {}, passage):
             found.setdefault(drop.chain, (drop.why, []))[1].append(passage)
-    for (family, table, chain), (why, dropped) in found.items():
+    return found
+
+
+def accepts(config: "Config", tun: str, standing: Standing) -> tuple[tuple[Chain, tuple[str, str]], ...]:
+    """The rules that let them pass: a chain, and which interface to accept there, as ("iifname", "nat64")."""
+    return tuple(
+        (chain, (SIDES[side][1], tun))
+        for chain, (_, dropped) in dropping(config, tun, standing).items()
+        for side in sorted({one.iif == tun for one in dropped})
+    )
+
+
+def blocked(config: "Config", tun: str, standing: Standing) -> Iterator[str]:
+    """A sentence for each of these chains."""
+    for (family, table, chain), (why, dropped) in dropping(config, tun, standing).items():
         kinds = dict.fromkeys(f"IPv{one.version} packets {SIDES[one.iif == tun][0]} {tun}" for one in dropped)
         sides = sorted({one.iif == tun for one in dropped}, reverse=True)
         commands = " && ".join(_accept((family, table, chain), tun, side) for side in sides)

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from pyroute2 import IPRoute
 
-from nat64d.host import nft, rtnetlink, sysctl
+from nat64d.host import nft, rtnetlink, ruleset, sysctl
 from nat64d.host.changes import LOWEST_IPV6, Difference
 from nat64d.host.errors import HostError, explaining
+from nat64d.host.firewall import accepts
 from nat64d.host.journal import Change
 from nat64d.host.standing import Standing
 from nat64d.host.undo import Undo
@@ -48,6 +49,7 @@ class Host:
         """
         try:
             with IPRoute() as ip, explaining(f"set up {self.tun}"):
+                self._undo.begin()
                 self._undo.inherit(ip)
                 device = self._set_up_device(ip)
                 addresses = self._set_up_addresses(ip, device)
@@ -71,11 +73,14 @@ class Host:
     def wanted_at(self, standing: Standing) -> Wanted:
         """What must stand on the host as it is now: masquerade follows the default route, and stays where it was while
         there is none."""
-        if not masqueraded(self.config):
-            return self.wanted
-        wish = self.config.host.masquerade
-        there = standing.facts.masquerading or tuple(self.masquerade) if wish == "auto" else (wish,)
-        return replace(self.wanted, masquerade=there)
+        wanted = self.wanted
+        if self.config.host.firewall == "auto":
+            wanted = replace(wanted, accepts=accepts(self.config, self.tun, standing))
+        if masqueraded(self.config):
+            wish = self.config.host.masquerade
+            there = standing.facts.masquerading or tuple(self.masquerade) if wish == "auto" else (wish,)
+            wanted = replace(wanted, masquerade=there)
+        return wanted
 
     def standing_masquerade(self) -> tuple[str, ...]:
         """The interfaces of our table; none if it is gone."""
@@ -105,6 +110,7 @@ class Host:
             "default": self._add_default,
             "proxy": lambda ip, _, link: self._answer_neighbours(ip, link),
             "masquerade": lambda _ip, _, interfaces: self._masquerade(list(interfaces)),
+            "firewall": lambda _ip, _, rule: self._accept(*rule),
             "forwarding": self._restore_forwarding,
         }
 
@@ -267,12 +273,17 @@ class Host:
             if table and table.stands():
                 table.follow(interfaces)
             else:
-                name = f"nat64d_{self.tun}"
+                name = nft.table_of(self.tun)
                 self._undo.note_once(Change("table", name))
                 if table:
                     table.close()
                 self._undo.table = nft.Masquerade(name, masqueraded(self.config), interfaces)
         self.masquerade = interfaces
+
+    def _accept(self, chain: ruleset.Chain, match: tuple[str, str]) -> None:
+        """Have a chain of somebody else accept packets of our device."""
+        self._undo.note_once(Change("accept", "\t".join(chain)))
+        ruleset.accept(chain, match, nft.table_of(self.tun))
 
     def _set_up_forwarding(self) -> list[str]:
         """Enable forwarding, as the last step: no packet passes before everything else is in place."""

@@ -63,6 +63,16 @@ class Journal:
             self.changes += changes
             self._write()
 
+    def keep(self, changes: list[Change]) -> None:
+        """Leave these changes, and no others, in the file for the next process; forget all of them here. Raises
+        OSError."""
+        self.changes = changes
+        if changes:
+            self._write()
+            self.changes = []
+        else:
+            self.clear()
+
     def clear(self) -> None:
         """Forget all changes and remove the file, after everything is undone."""
         self.changes = []
@@ -96,6 +106,8 @@ def _is_sound(change: Change) -> bool:
             return all(isinstance(value, int) for value in before.values())
         case Change("address" | "route" | "default" | "table", str(), None) | Change("proxy", str(), str()):
             return True
+        case Change("accept", str(key), None):
+            return key.count("\t") == 2
     return False
 
 

@@ -108,6 +108,11 @@ def _stands(nft: NFTables, table: str) -> bool:
     return any(one.get_attr("NFTA_TABLE_NAME") == table for one in nft.get_tables())
 
 
+def table_of(tun: str) -> str:
+    """The name of our table for a device; rules of ours in chains of others have it as their comment."""
+    return f"nat64d_{tun}"
+
+
 def remove_table(table: str) -> None:
     """Remove the table of that name unless a living process owns it; raises NetlinkError."""
     with NFTables(nfgen_family=NFPROTO_IPV4) as nft:

@@ -61,6 +61,27 @@ def read() -> Ruleset | None:
     return ruleset
 
 
+def accept(chain: Chain, match: tuple[str, str], comment: str) -> None:
+    """Insert a rule before all others of a chain: accept what has this interface, as ("iifname", "nat64"). Raises
+    OSError."""
+    _nft("insert", "rule", *chain, *match, "accept", "comment", f'"{comment}"')
+
+
+def remove(chain: Chain, comment: str) -> None:
+    """Remove the rules with that comment from a chain, if it is still there. Raises OSError."""
+    ruleset = read() or {}
+    for rule in _objects(ruleset, "rule"):
+        if (rule["family"], rule["table"], rule["chain"]) == chain and rule.get("comment") == comment:
+            _nft("delete", "rule", *chain, "handle", str(rule["handle"]))
+
+
+def _nft(*arguments: str) -> None:
+    command = ("nft", *arguments)
+    done = subprocess.run(command, capture_output=True, check=False, timeout=TIMEOUT, text=True)  # noqa: S603  no shell
+    if done.returncode:
+        raise OSError(" ".join(done.stderr.split()))
+
+
 def drop_of(ruleset: Ruleset, passage: Passage) -> Drop | None:
     """The first base chain that certainly drops these packets, None if there is none."""
     rules = _rules(ruleset)

@@ -76,6 +76,11 @@ def is_strict(parameters: Mapping[str, str | None], tun: str) -> bool:
     return max((value or "0" for value in values), default="0") == "1"
 
 
+def concerns_forwarding(key: str) -> bool:
+    """Whether a parameter is one that is set, or overwritten, where forwarding is enabled."""
+    return key == FORWARD4 or key.rpartition("/")[2] in {"forwarding", "accept_ra", "accept_redirects"}
+
+
 def swept_along(key: str) -> list[Setting]:
     """The parameters, with their present values, that the kernel overwrites when `key` is written and that writing the
     old value of `key` does not restore."""

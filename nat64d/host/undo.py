@@ -9,9 +9,10 @@ from typing import Any
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
-from nat64d.host import nft, rtnetlink, sysctl
+from nat64d.host import nft, rtnetlink, ruleset, sysctl
 from nat64d.host.errors import HostError, reason
 from nat64d.host.journal import Change, Journal
+from nat64d.host.presence import Presence
 
 
 class Undo:
@@ -22,6 +23,13 @@ class Undo:
         self._tun, self._log = tun, log
         self._journal = Journal(journal, log)
         self._noted: set[tuple[str, str]] = set()  # kind and key of every change in the journal
+        self._presence = Presence(tun)
+        self._routers: frozenset[tuple[str, str]] = frozenset()  # programs that needed forwarding before us
+
+    def begin(self) -> None:
+        """Be seen by other instances as one that needs forwarding, and see who else does."""
+        self._presence.begin()
+        self._routers = ruleset.routers(ruleset.read() or {})
 
     def inherit(self, ip: Any) -> None:
         """Take over from a killed process: keep its record of old kernel parameters, undo all its other changes."""
@@ -65,13 +73,52 @@ class Undo:
         return [f"Sysctls set: {', '.join(done)}"] if done else []
 
     def undo(self) -> None:
-        """Undo every change, the last one first; a change that cannot be undone is logged. May be called again."""
-        if self._journal.changes:
-            with IPRoute() as ip:
-                for change in reversed(self._journal.changes):
+        """Undo every change, the last one first; a change that cannot be undone is logged. Forwarding stays on for
+        those who need it. May be called again."""
+        self._presence.end()
+        if not self._journal.changes:
+            return
+        ours = [one for one in self._journal.changes if one.kind == "sysctl" and sysctl.concerns_forwarding(one.key)]
+        others, routers = self._presence.others(), self._new_routers() if ours else []
+        stays = ours if others or routers else []
+        with IPRoute() as ip:
+            for change in reversed(self._journal.changes):
+                if change not in stays:
                     self._put_back(ip, change)
-            self._journal.clear()
-            self._noted.clear()
+            if not others:
+                self._put_back_for_others(ip, routers)
+        self._leave(stays, others, routers)
+
+    def _new_routers(self) -> list[str]:
+        """The tables of programs that came after us and need forwarding."""
+        ours = ("ip", nft.table_of(self._tun))
+        came = ruleset.routers(ruleset.read() or {}) - self._routers - {ours}
+        return sorted(f"{family} {table}" for family, table in came)
+
+    def _leave(self, stays: list[Change], others: list[str], routers: list[str]) -> None:
+        """Forget what is undone; what stays because of other instances is put back by the last of them, or by the next
+        process for this device, and what stays for other programs is theirs."""
+        if stays:
+            who = f"nat64d {', '.join(others)}" if others else f"nftables: {', '.join(routers)}"
+            self._log.info("Forwarding stays on, others on this host need it (%s)", who)
+        try:
+            self._journal.keep(stays if others else [])
+        except OSError as error:
+            self._log.warning("Cannot write %s: %s", self._journal.path, error.strerror)
+        self._noted.clear()
+
+    def _put_back_for_others(self, ip: Any, routers: list[str]) -> None:
+        """Forwarding as instances found it that stopped before this one, the last."""
+        for path in sorted(self._journal.path.parent.glob("*.host.json")):
+            if path == self._journal.path:
+                continue
+            left = Journal(path, self._log)
+            changes = left.load()
+            theirs = [one for one in changes if one.kind == "sysctl" and sysctl.concerns_forwarding(one.key)]
+            if theirs:
+                for change in reversed(theirs) if not routers else ():
+                    self._put_back(ip, change)
+                left.keep([one for one in changes if one not in theirs])
 
     def _put_back(self, ip: Any, change: Change) -> None:
         """Undo one change; something that no longer exists is skipped."""
@@ -80,6 +127,9 @@ class Undo:
                 sysctl.restore(change.key, change.before)
             elif change.kind == "table":
                 self._remove_table(change.key)
+            elif change.kind == "accept":
+                family, table, chain = change.key.split("\t")
+                ruleset.remove((family, table, chain), nft.table_of(self._tun))
             elif change.kind == "proxy":
                 rtnetlink.remove_proxy(ip, change.before, IPv6Address(change.key))
             elif device := rtnetlink.find_device(ip, self._tun):

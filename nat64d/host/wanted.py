@@ -5,6 +5,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Network, collapse_addresses
 from typing import TYPE_CHECKING
 
 from nat64d.host.rtnetlink import Interface, Network
+from nat64d.host.ruleset import Chain
 
 if TYPE_CHECKING:
     from nat64d.config.models import Config
@@ -33,6 +34,7 @@ class Wanted:
     link: str | None = None  # where neighbour discovery for [clat] ipv6 is answered
     sysctls: bool = True  # whether kernel parameters are ours to set
     masquerade: tuple[str, ...] = ()  # interfaces; empty where there is nothing to masquerade
+    accepts: tuple[tuple[Chain, tuple[str, str]], ...] = ()  # rules that chains of others need: `firewall.accepts`
 
 
 def is_host(network: Network) -> bool:

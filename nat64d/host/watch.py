@@ -36,7 +36,7 @@ SHARE = 10  # of the time at least this many parts pass between two looks, for o
 LONGEST = 10.0  # seconds of such a pause
 ROUNDS = 3  # of setting up again: an address returns only after its device is up
 CONTESTED, RECENT, CALM = 5, 60.0, 5.0  # so many repairs in so many seconds: from then on one in so many seconds
-FOLLOWS = "masquerade"  # the one difference that comes of the host's own changes
+FOLLOWS = {"masquerade", "firewall"}  # differences that come of the host's own changes
 SHOWN = 3  # differences in a line of the log
 
 
@@ -110,7 +110,7 @@ class Watch:
             more = f" and {len(done) - SHOWN:,} more" if len(done) > SHOWN else ""
             clauses = "; ".join(difference.clause for difference in done[:SHOWN])
             self._log.warning("Set up again: %s%s", clauses, more)
-        return [difference.name for difference in done if difference.name != FOLLOWS]
+        return [difference.name for difference in done if difference.name not in FOLLOWS]
 
     @property
     def contested(self) -> bool:

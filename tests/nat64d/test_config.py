@@ -110,6 +110,7 @@ ACCEPTED = [
     ("tun", "queues = 4", 4),
     ("tun", "mtu = 65535", 65535),
     ("host", 'masquerade = "wan0"', "wan0"),
+    ("host", 'firewall = "auto"', "auto"),
     ("translation", "mtu4 = 68", 68),
     ("translation", "mtu6 = 1280", 1280),
     ("translation", 'udp_zero_checksum = "forward"', "forward"),

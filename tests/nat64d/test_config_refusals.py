@@ -68,6 +68,7 @@ VALUES = [
     ("[tun] ipv6", '"fe80::1%eth0"', "an IPv6 address such as 2001:db8::1"),
     ("[host] masquerade", '"eth 0"', f'"auto", "off" or {NAME}'),
     ("[host] masquerade", "true", f'"auto", "off" or {NAME}'),
+    ("[host] firewall", '"on"', '"auto" or "off"'),
     ("[host] routes", '"auto"', "true or false"),
     ("[timeouts] udp", "119", "a whole number from 120 to 1209600 (RFC 6146 section 4, UDP_MIN)"),
     ("[timeouts] tcp_established", "7200", "a whole number from 7440 to 1209600 (RFC 5382 REQ-5, 2 hours 4 minutes)"),
