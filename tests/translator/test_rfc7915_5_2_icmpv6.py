@@ -27,6 +27,8 @@ OPENING = Step(from6() / UDP(**FROM_HOST6))
 QUOTED6, QUOTED4 = seen6() / UDP(**TO_HOST6) / b"x", sent4(ttl=63) / UDP(**TO_MAPPED) / b"x"
 LARGE6 = seen6() / UDP(**TO_HOST6) / payload(1465)
 LARGE4 = sent4(ttl=63, flags="DF") / UDP(**TO_MAPPED) / payload(1465)
+PLATEAU6 = seen6() / UDP(**TO_HOST6) / payload(1464)  # 1492 octets in IPv4
+PLATEAU4 = sent4(ttl=63, flags="DF") / UDP(**TO_MAPPED) / payload(1464)
 FRAGMENTED6 = seen6() / IPv6ExtHdrFragment(id=7) / UDP(**TO_HOST6) / b"x"
 FRAGMENTED4 = sent4(id=7) / UDP(**TO_MAPPED) / b"x"
 
@@ -152,6 +154,7 @@ CASES = [
     *(too_big(f"of_{mtu}_is_never_below_68", mtu, 68) for mtu in (1, 20, 67, 68, 87, 88)),
     too_big("of_89_is_69", 89, 69),
     too_big("of_0_is_the_plateau_below_the_quoted_length", 0, 1492, (cut(LARGE6, 100), cut(LARGE4, 80))),
+    too_big("of_0_is_not_the_plateau_of_the_quoted_length_itself", 0, 1006, (cut(PLATEAU6, 100), cut(PLATEAU4, 80))),
     too_big("of_0_about_the_smallest_packet_is_68", 0, 68),
 ]
 
