@@ -161,7 +161,7 @@ def udp_sizes(address: str, port: str, *sizes: str) -> None:
     """Send datagrams of these sizes to an echo server; print the sizes that did not come back as they went."""
     failed = []
     with socket.socket(family(address), socket.SOCK_DGRAM) as client:
-        client.settimeout(2)
+        client.settimeout(5)
         client.connect((address, int(port)))
         for size in map(int, sizes):
             sent = os.urandom(size)
@@ -178,7 +178,7 @@ def udp_sizes(address: str, port: str, *sizes: str) -> None:
 def udp_segments(address: str, port: str, size: str, count: str) -> None:
     """Send datagrams of one size as one super-frame; print how many an echo server sent back as they went."""
     with socket.socket(family(address), socket.SOCK_DGRAM) as client:
-        client.settimeout(2)
+        client.settimeout(5)
         client.connect((address, int(port)))
         client.setsockopt(socket.IPPROTO_UDP, UDP_SEGMENT, int(size))
         sent = [os.urandom(int(size)) for _ in range(int(count))]
@@ -220,7 +220,7 @@ def udp_pieces(address: str, port: str, size: str, order: str, checksum: str) ->
     v6 = family(address) == socket.AF_INET6
     raw = socket.socket(family(address), socket.SOCK_RAW, socket.IPPROTO_RAW)
     with raw, socket.socket(family(address), socket.SOCK_DGRAM) as client:
-        client.settimeout(3)
+        client.settimeout(10)
         client.connect((address, int(port)))
         own, own_port = client.getsockname()[:2]
         data = os.urandom(int(size))
@@ -291,7 +291,7 @@ def udp_error(address: str, port: str, hops: str, size: str) -> None:
         client.send(payload)
         poll = select.poll()
         poll.register(client, select.POLLERR)
-        if not poll.poll(3000):
+        if not poll.poll(15000):
             print(json.dumps({"type": None, "source": client.getsockname()[:2]}))
             return
         quoted, ancillary, _, destination = client.recvmsg(65535, 512, socket.MSG_ERRQUEUE)
@@ -312,7 +312,7 @@ def extended_error(octets: bytes) -> tuple[int, int, int, int, int, str]:
 
 def icmp_error(raw: socket.socket, v6: bool) -> bytes:
     """The first ICMP error in a raw socket, from its ICMP header on."""
-    raw.settimeout(1)
+    raw.settimeout(10)
     while True:
         packet = raw.recv(65535)
         message = packet if v6 else packet[(packet[0] & 15) * 4 :]
