@@ -27,6 +27,7 @@ from nat64d.gateway.clat_prefix import (
     discover,
     prefixes_in,
 )
+from nat64d.gateway.first_start import FirstStart
 from nat64d.gateway.host_resolver import HostResolver
 from nat64d.gateway.state import Live
 from tests.reference import addresses as reference
@@ -334,7 +335,8 @@ def test_another_prefix_ends_the_daemon_so_that_it_is_started_anew():
     async def watch() -> str | None:
         change = asyncio.get_running_loop().create_future()
         change.set_result(OTHER)
-        return await daemon._watch(Live(loads(f'{CLAT}plat = "{WKP}"\n')), asyncio.Event(), change)
+        live = Live(loads(f'{CLAT}plat = "{WKP}"\n'))
+        return await daemon._watch(FirstStart(live), asyncio.Event(), change)
 
     assert asyncio.run(watch()) == (
         f"The provider's NAT64 prefix changed from {WKP} to {OTHER}; exiting (code 1) so that the service manager "

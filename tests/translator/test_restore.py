@@ -14,7 +14,7 @@ from tests.packets import HOST4, HOST6, HOST6_PORT, NEIGHBOUR6, OTHER4, in6
 from tests.reference import packets as make
 from tests.restarts import FORWARDED, ONE_POOL, OTHER_HOST6, SECRET, TINY, busy, first, records_of, restart, waiting
 from tests.sessions import Sessions
-from translator.session.restore import NOTHING, Fate, Kept, restore
+from translator.session.restore import NOTHING, Fate, Kept, restore, warm_up
 from translator.session.tcp_state import State
 from translator.tables.gateway import Gateway, new_worker
 from translator.verdict import Verdict
@@ -29,6 +29,14 @@ def test_everything_is_there_again():
     assert nat64.bib() == bib
     assert waiting(nat64) == ports
     assert nat64.events() == {"BIB_CREATED": 2, "BIB_RESTORED": 3, "SESSION_RESTORED": 7}
+
+
+def test_what_compiles_it_takes_nothing_over_and_changes_nothing():
+    nat64 = busy()
+    sessions, bib, ports, events = nat64.sessions(), nat64.bib(), waiting(nat64), nat64.events()
+    warm_up(nat64.gateway)
+    nat64.check_invariants()
+    assert (nat64.sessions(), nat64.bib(), waiting(nat64), nat64.events()) == (sessions, bib, ports, events)
 
 
 def test_it_goes_on_as_if_nothing_had_been():
