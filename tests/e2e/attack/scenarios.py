@@ -159,6 +159,7 @@ ATTACKS = (
         lambda *_: {"sources": [f"{ATTACKER6[0]}/128"], "resolver": RESOLVER},
         victims=("host", "asker"),
         pools=EVERY,
+        always=True,
     ),
     Attack(
         "queries of five prefixes",
@@ -167,7 +168,6 @@ ATTACKS = (
         "queries",
         lambda *_: {"sources": [f"2001:db8:a:{number}::/64" for number in range(5)], "resolver": RESOLVER},
         victims=("host", "asker"),
-        always=True,
         pools=EVERY,
     ),
     Attack(
