@@ -75,7 +75,7 @@ e2e: compiled tools-e2e  ## real programs in network namespaces (root)
 	@$(if $(SIDE_BY_SIDE),,$(AS_ROOT)) $(PYTEST) -m "e2e and not slow"
 
 attack: compiled tools-e2e  ## every attack on pools of every size, and a table of what others noticed (root)
-	@$(AS_ROOT) $(PYTEST) -m e2e tests/e2e/attack
+	@$(AS_ROOT) env NAT64D_ATTACK_ATTEMPTS=1 $(PYTEST) -m e2e tests/e2e/attack
 
 test-nojit: $(VENV)/.test  ## the tests of the data plane in plain Python
 	@echo "== data plane, plain Python"

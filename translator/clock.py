@@ -6,7 +6,7 @@ from translator.packet.addresses import address4, address6
 from translator.packet.error_limits import OTHERS, may_send
 from translator.packet.fields import ICMP, IPV6_SOURCE_AT, u64, version
 from translator.packet.icmp_error import PORT_UNREACHABLE4, PORT_UNREACHABLE6, Complaint, describe
-from translator.packet.probe import write_probe
+from translator.packet.segments import write_probe
 from translator.packet.tuples import tuple_of
 from translator.session.bib import mapped4_of
 from translator.session.filtering import towards_host6

@@ -22,8 +22,8 @@ from translator.packet.icmp import is_echo
 from translator.packet.icmp_error import answer_sender, wants_answer
 from translator.packet.packet import Packet, needs_whole, quotes_packet
 from translator.packet.parse import is_foreign, is_fragment, parse, parse_quoted
-from translator.packet.probe import reset_sender, wants_reset
 from translator.packet.rewrite import plan_error, write_error, write_packet
+from translator.packet.segments import reset_sender, wants_reset
 from translator.packet.transport import CALCULATE, DROP, zero_checksum
 from translator.packet.tuples import as_from_ipv4, incoming_tuple, is_other
 from translator.packet.virtio import GSO_NONE, clear, decode, is_sound

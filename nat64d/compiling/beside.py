@@ -1,12 +1,14 @@
-"""The other half of a first start: a second process compiles, at the same time, what this one does not need.
+"""Other processes that compile at a first start: what this one does not need, or all of it while this one has other
+work.
 
-So whichever command comes first leaves nothing to compile for the next, and two processors share the work. The two
-meet in the compile cache; without one that can be written, each process compiles for itself alone.
+So whichever command comes first leaves nothing to compile for the next, and two processors share the work. They meet
+in the compile cache; without one that can be written, each process compiles for itself alone.
 """
 
 import logging
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
@@ -15,6 +17,7 @@ from pathlib import Path
 from translator.jit import cache
 from translator.jit.compile import COMPILED
 
+INCOMPLETE = "Not all code is compiled, so the next start compiles again; to see why: nat64d compile"
 ALONE = "--alone"  # argument of a process that was started so
 
 
@@ -36,23 +39,19 @@ def _mark() -> Path:
 
 
 def _start(part: Part) -> subprocess.Popen[str]:
-    """A process that compiles a part. It ends when this process does, however that comes: it watches its standard
-    input. What it logs is its standard output."""
+    """A process that compiles a part, and no other. It ends when this process does, however that comes: it watches its
+    standard input. What it logs is its standard output."""
+    command = [sys.executable, "-m", "nat64d.compiling.entries", part.value, ALONE]
     return subprocess.Popen(  # noqa: S603  it is this program
-        command_of(part), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     )
-
-
-def command_of(part: Part) -> list[str]:
-    """What compiles a part, and no other."""
-    return [sys.executable, "-m", "nat64d.compiling.entries", part.value, ALONE]
 
 
 @contextmanager
 def beside(log: logging.Logger, part: Part) -> Iterator[None]:
     """While one part is compiled here, have the others compiled by another process, and wait for it at the end.
 
-    A failure of it is logged, with the command that shows why.
+    A failure of it is logged.
     """
     if not COMPILED or ALONE in sys.argv or part == Part.EVERYTHING or is_complete() or not cache.is_writable():
         yield
@@ -64,7 +63,7 @@ def beside(log: logging.Logger, part: Part) -> Iterator[None]:
             if child.wait() == 0:
                 complete()
             else:
-                log.warning("Not all code is compiled; to see why: %s", " ".join(command_of(other)))
+                log.warning(INCOMPLETE)
         finally:
             child.kill()
 
@@ -74,6 +73,7 @@ class Compilers:
 
     def __init__(self) -> None:
         self.killed = False
+        self._starting = threading.Lock()
         self._children: list[subprocess.Popen[str]] = []
 
     @property
@@ -82,8 +82,12 @@ class Compilers:
         return bool(self._children)
 
     def run(self, tell: Callable[[str], None]) -> None:
-        """Start them, and wait for the daemon's part; what that one logs is told line by line."""
-        self._children = [_start(part) for part in (Part.DAEMON, Part.OFFLINE)]
+        """Start them, unless killed already, and wait for the daemon's part; what that one logs is told line by
+        line."""
+        with self._starting:
+            if self.killed:
+                return
+            self._children = [_start(part) for part in (Part.DAEMON, Part.OFFLINE)]
         output = self._children[0].stdout
         assert output is not None
         for line in output:
@@ -94,8 +98,9 @@ class Compilers:
         return self.used and [child.wait() for child in self._children] == [0] * len(self._children)
 
     def kill(self) -> None:
-        """End them, whatever they do."""
-        self.killed = True
+        """End them, whatever they do, and start none."""
+        with self._starting:
+            self.killed = True
         for child in self._children:
             child.kill()
             child.wait()

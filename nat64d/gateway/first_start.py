@@ -7,7 +7,7 @@ from contextlib import ExitStack
 
 import sdnotify
 
-from nat64d.compiling.beside import Compilers, Part, complete, is_complete
+from nat64d.compiling.beside import INCOMPLETE, Compilers, Part, complete, is_complete
 from nat64d.compiling.entries import compile_daemon
 from nat64d.compiling.progress import compile_progress
 from nat64d.dataplane.code import COMPILED_CODE, Code
@@ -64,7 +64,9 @@ class FirstStart:
             return
         error, self._work = self._work.exception(), None
         if error:
-            log.error("The code could not be compiled, packets go on in plain Python: %r", error)
+            log.error(
+                "The code cannot be compiled, packets go on in plain Python: %r; to see why: nat64d compile", error
+            )
             return
         await asyncio.to_thread(self._hand_over)
         self._say("Packets pass at full speed")
@@ -98,6 +100,8 @@ class FirstStart:
         """The next start finds all compiled once the other commands' code is, too."""
         if self._compilers.wait():
             complete()
+        elif self._compilers.used and not self._compilers.killed:
+            log.warning(INCOMPLETE)
 
     def _load(self, part: Part) -> None:
         """Load what the daemon calls, or compile it where it is not there; other parts than `part`, another process

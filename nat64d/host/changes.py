@@ -89,9 +89,3 @@ def differences(wanted: Wanted, standing: Standing) -> list[Difference]:
     if standing.device is None:
         return []
     return [difference for find in FOUND for difference in find(wanted, standing)]
-
-
-def lost_ipv6(wanted: Wanted, standing: Standing) -> bool:
-    """Whether the device lost all of IPv6, its settings too, because its MTU was too small for it."""
-    mtu = standing.device.mtu if standing.device else LOWEST_IPV6
-    return mtu < LOWEST_IPV6 <= wanted.settings.get("mtu", mtu)

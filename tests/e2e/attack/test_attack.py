@@ -1,5 +1,6 @@
 """Quiet hosts find the gateway as it always is, whoever attacks it."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,8 +14,9 @@ from tests.e2e.attack.stage import Stage
 
 pytestmark = pytest.mark.e2e
 
-# What is unfair is so each time; a machine that has something else to do for a moment starves gateway and hosts alike.
-ATTEMPTS = 3
+# A machine that is busy with other things for a moment starves gateway and hosts alike: the suite takes the best of
+# three runs, `make attack` the first.
+ATTEMPTS = int(os.environ.get("NAT64D_ATTACK_ATTEMPTS", "3"))
 
 SCENARIOS = [
     pytest.param(
