@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from nat64d.cli.app import app
 from nat64d.compiling import entries
-from nat64d.compiling.beside import ALONE, Part
+from nat64d.compiling.beside import ALONE, Compilers, Part
 from nat64d.config.load import load
 from nat64d.dataplane.code import COMPILED_CODE
 from nat64d.exitcode import ExitCode
@@ -93,3 +93,10 @@ def test_where_many_sessions_are_kept_the_code_is_compiled_before_packets_pass(m
     live = Live(load(None))
     assert FirstStart(live).prepare(kept) is live.code
     assert (live.code is COMPILED_CODE, bool(loaded)) == (compiles, compiles)
+
+
+def test_compilers_that_are_killed_before_they_start_do_not_start():
+    compilers, told = Compilers(), []
+    compilers.kill()
+    compilers.run(told.append)
+    assert (compilers.used, compilers.wait(), told) == (False, False, [])
