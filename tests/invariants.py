@@ -274,8 +274,7 @@ def check_ports(tables: Tables, settings: Settings, living: list[int]) -> None:
     for slot, ports in waiting.items():
         assert not taken[slot] & ports, f"slot {slot}: ports {taken[slot] & ports} in use and in quarantine"
         taken[slot] |= ports
-    for slot in range(len(tables.ports_used)):
-        numbers = numbers_in(tables.ports_used[slot], tables.ports_full[slot])
+    for slot, numbers in enumerate(numbers_in(tables.ports_used, tables.ports_full)):
         bits = [number % 32768 * 2 + number // 32768 for number in numbers]  # the even ports come first
         assert set(bits) == taken[slot], f"slot {slot}: ports {bits} are marked, in use are {sorted(taken[slot])}"
         assert 0 <= tables.ports_next[slot] < PORTS, f"slot {slot}: next_ephemeral {tables.ports_next[slot]}"
@@ -302,8 +301,8 @@ def check_free_ports(tables: Tables, settings: Settings, taken: dict[int, set[in
             lacking[number, :4, at] = np.array(free) == 0
             lacking[number, 4, at] = tables.quarantine_of[slot, COUNT_OF] == 0
         lacking[:, 5, at] = [not row[name] for name in ("tcp", "udp", "icmp", "other")]
-    for number, what in np.ndindex(4, 6):
-        numbers = numbers_in(tables.rows_lacking[number, what], tables.rows_full[number, what])
+    bitmaps = numbers_in(*(words.reshape(24, -1) for words in (tables.rows_lacking, tables.rows_full)))
+    for (number, what), numbers in zip(np.ndindex(4, 6), bitmaps, strict=True):
         said = [at for at in numbers if at < len(settings.pool)]
         true = np.flatnonzero(lacking[number, what]).tolist()
         assert said == true or (number == 3 and what < 5), f"rows {said} lack {number, what}, it should be {true}"
@@ -315,11 +314,15 @@ def kinds_of(first: int, last: int) -> list[range]:
     return [range(low + (low + odd) % 2, high + 1, 2) for low, high in halves for odd in (0, 1)]
 
 
-def numbers_in(words: np.ndarray, full: np.ndarray) -> list[int]:
-    """The numbers in a bitmap of two levels, which agree."""
-    said = np.unpackbits(full.view(np.uint8), bitorder="little")[: len(words)]
-    assert said.tolist() == (words == -1).astype(int).tolist(), "a bitmap whose levels differ"
-    return np.flatnonzero(np.unpackbits(words.view(np.uint8), bitorder="little")).tolist()
+def numbers_in(words: np.ndarray, full: np.ndarray) -> list[list[int]]:
+    """The numbers in each of several bitmaps of two levels, which agree."""
+    said = np.unpackbits(full.view(np.uint8), axis=1, bitorder="little")[:, : words.shape[1]]
+    assert (said == (words == -1)).all(), "a bitmap whose levels differ"
+    some = words.any(axis=1)
+    return [
+        np.flatnonzero(np.unpackbits(row.view(np.uint8), bitorder="little")).tolist() if any_in_it else []
+        for row, any_in_it in zip(words, some, strict=True)
+    ]
 
 
 def check_quarantine(tables: Tables) -> dict[int, set[int]]:

@@ -147,6 +147,17 @@ def test_readme_names_only_targets_that_make_knows():
     assert named <= targets
 
 
+def test_make_e2e_looks_where_the_end_to_end_tests_are():
+    (command,) = re.findall(r'-m "e2e and not slow" (.*)', (ROOT / "Makefile").read_text("utf-8"))
+    marker = "mark." + "e2e"
+    lost = [
+        source.path
+        for source in architecture.sources("tests")
+        if marker in source.text and not source.path.startswith(tuple(f"{folder}/" for folder in command.split()))
+    ]
+    assert not lost
+
+
 def test_every_capture_has_a_line_in_the_table_of_captures():
     captures = sorted((ROOT / "pcaps").glob("*.pcap"))
     assert captures

@@ -5,9 +5,12 @@ with hundreds of arguments, which costs more than most of them do. A class decor
 one address instead: that of a block with its numbers and the addresses and shapes of its arrays. An attribute that is
 such an object itself has its block inside, so that what is in it is one load away too. Attributes read the same,
 compiled or not.
+
+What numba finds out about an argument at every call from Python is kept, here also for members of an IntEnum.
 """
 
 from dataclasses import dataclass, fields
+from enum import IntEnum
 from functools import cache
 from hashlib import sha256
 from typing import Any, dataclass_transform
@@ -141,3 +144,12 @@ def by_reference(cls: type) -> type:
         return value.__dict__["_numba_type"]  # type: ignore[no-any-return]
 
     return made
+
+
+_type_of_class = cache(typeof_impl)
+
+
+@typeof_impl.register(IntEnum)
+def _type_of_member(value: IntEnum, context: Any) -> types.Type:
+    """The numba type of a member, for which numba looks at all members of its class."""
+    return _type_of_class(type(value), context).member_type
