@@ -73,6 +73,7 @@ ROOMS = (
     "nat64d.explain",
     "nat64d.compiling",
     "nat64d.gateway",
+    "nat64d.doctor",
     "nat64d.cli",
     "nat64d.__main__",
 )

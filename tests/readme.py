@@ -57,6 +57,19 @@ def conditions() -> str:
     return table(("Condition", "Packets", "Meaning"), rows)
 
 
+def checks() -> str:
+    """Every check of `nat64d doctor`, from the rows of nat64d.doctor.checks."""
+    from nat64d.doctor.checks import CHECKS
+
+    def rows() -> Iterator[tuple[str, ...]]:
+        for row in CHECKS:
+            page, _, heading = row.page.partition("#")
+            target = f"#{heading}" if page == "doctor.md" else row.page
+            yield f"[`{row.name}`]({target})", row.help
+
+    return table(("Check", "What it looks at"), rows())
+
+
 def matrices() -> str:
     """Every matrix in tests/ by its title."""
 
@@ -78,6 +91,7 @@ class Table(NamedTuple):
 TABLES = {
     "commands": Table(README, commands),
     "conditions": Table(ROOT / "docs/conditions.md", conditions),
+    "checks": Table(ROOT / "docs/doctor.md", checks),
     "verdicts": Table(ROOT / "docs/verdicts.md", verdicts),
     "matrices": Table(ROOT / "docs/matrices.md", matrices),
 }

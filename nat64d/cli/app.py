@@ -111,6 +111,18 @@ def _check(path: Path | None, file_only: bool) -> ExitCode:
     return ExitCode.WRONG if report.errors else ExitCode.GOOD
 
 
+@app.command()
+def doctor(config: ConfigOption = None, as_json: JsonOption = False) -> None:
+    """Look for what is wrong with this host and the daemon on it; each finding names the command that helps.
+
+    Works with or without a running daemon, and without root for what can be read without; says what it could not look
+    at. Exit 1 if something was found; notes alone exit 0. Changes nothing.
+    """
+    from nat64d.doctor import command  # noqa: PLC0415  pydantic
+
+    _finish(command.main, defaults.config_file(config), as_json)
+
+
 @app.command(name="compile")
 def compile_() -> None:
     """Compile the packet path now, so that no later start has to."""

@@ -2,6 +2,7 @@
 
 import json
 import socket
+import struct
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ TIMEOUT = 10.0  # seconds without data after which the daemon counts as gone
 EXPLAINING = 40.0  # the same for an explanation, which the daemon gives up after thirty
 POLL = 0.1  # seconds between two questions while waiting for readiness
 BLOCK = 1 << 16  # octets read at once
+UCRED = struct.Struct("3i")  # socket(7), SO_PEERCRED: process, user, group
 
 
 class DaemonUnreachableError(Exception):
@@ -69,6 +71,19 @@ class Client:
     def rows(self, path: str, filters: Mapping[str, str]) -> Iterator[dict[str, Any]]:
         """The rows of a listing as they arrive, parsed."""
         return map(json.loads, self.lines(path, filters))
+
+    def process(self) -> int:
+        """The number of the process that answers, 0 if it is in another container."""
+        connection = _UnixConnection(self.socket_path, self.timeout)
+        try:
+            connection.request("GET", "/healthz")
+            number: int = UCRED.unpack(connection.sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, UCRED.size))[0]
+            connection.getresponse().read()
+        except (OSError, HTTPException) as error:
+            raise DaemonUnreachableError(f"{self.socket_path}: {_explain(error)}") from error
+        finally:
+            connection.close()
+        return number
 
     def wait_until_ready(self, seconds: float) -> dict[str, Any]:
         """Wait until the daemon is ready and return its status; raises DaemonUnreachableError after `seconds`."""

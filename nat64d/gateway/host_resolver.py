@@ -1,4 +1,4 @@
-"""The resolver of this host, asked about ipv4only.arpa: apart, because most starts need no dnspython."""
+"""A resolver, that of this host or another, asked about ipv4only.arpa: apart, because most starts need no dnspython."""
 
 from collections.abc import Sequence
 from ipaddress import IPv6Address
@@ -13,13 +13,13 @@ import dns.resolver
 from nat64d.gateway.clat_prefix import ATTEMPT, NAME, RESOLV_CONF, Addresses, DiscoveryError
 
 
-def _reason(error: Exception) -> str:
-    """Why the resolver of this host gave no answer."""
+def _reason(error: Exception, asked: str) -> str:
+    """Why a resolver gave no answer."""
     match error:
         case dns.resolver.NoResolverConfiguration():
             return f"{RESOLV_CONF} names no server"
         case dns.resolver.LifetimeTimeout():
-            return f"no server of {RESOLV_CONF} answered within {ATTEMPT:g} s"
+            return f"{asked} answered within {ATTEMPT:g} s"
         case ValueError():
             return f"{RESOLV_CONF} has a line that cannot be understood"
         case OSError():
@@ -28,18 +28,29 @@ def _reason(error: Exception) -> str:
 
 
 class HostResolver:
-    """The resolver of this host; its configuration is read again each time."""
+    """The resolver of this host, whose configuration is read again each time; or the server at an address and port."""
+
+    def __init__(self, server: tuple[str, int] | None = None) -> None:
+        self._server = server
+
+    def _resolver(self) -> dns.asyncresolver.Resolver:
+        if self._server is None:
+            return dns.asyncresolver.Resolver()
+        resolver = dns.asyncresolver.Resolver(configure=False)
+        resolver.nameservers, resolver.port = [self._server[0]], self._server[1]
+        return resolver
 
     async def ask(self) -> Addresses:
         """The question has the CD bit clear: with it set a DNS64 makes no addresses (RFC 6147 section 5.5)."""
         try:
-            found = await dns.asyncresolver.Resolver().resolve(
+            found = await self._resolver().resolve(
                 NAME, "AAAA", search=False, lifetime=ATTEMPT, raise_on_no_answer=False
             )
         except dns.resolver.NXDOMAIN as error:
             return Addresses((), _negative_ttl(error.kwargs["responses"][dns.name.from_text(NAME)]))
         except (dns.exception.DNSException, OSError, ValueError) as error:  # ValueError: a bad line in resolv.conf
-            raise DiscoveryError(f"no answer about {NAME} ({_reason(error)})") from None
+            asked = f"{self._server[0]} has not" if self._server else f"no server of {RESOLV_CONF}"
+            raise DiscoveryError(f"no answer about {NAME} ({_reason(error, asked)})") from None
         if found.rrset is None:
             return Addresses((), _negative_ttl(found.response))
         return Addresses(tuple(IPv6Address(record.address) for record in found), found.rrset.ttl)
@@ -47,7 +58,7 @@ class HostResolver:
     def servers(self) -> Sequence[str]:
         """Those of resolv.conf."""
         try:
-            return [str(server) for server in dns.asyncresolver.Resolver().nameservers]
+            return [str(server) for server in self._resolver().nameservers]
         except (dns.exception.DNSException, ValueError):
             return ()
 

@@ -50,8 +50,13 @@ class Found(NamedTuple):
     @property
     def command(self) -> str | None:
         """What the sentence says to run."""
-        named = COMMAND.search(self.sentence)
-        return named.group(1) if named else None
+        return command_in(self.sentence)
+
+
+def command_in(sentence: str) -> str | None:
+    """The command that a sentence names, as in "Run 'ip route del …'"."""
+    named = COMMAND.search(sentence)
+    return named.group(1) if named else None
 
 
 def _not_set_up(situation: Situation) -> Iterator[str]:

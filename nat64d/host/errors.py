@@ -18,18 +18,18 @@ def explaining(what: str, remedy: str = "") -> Iterator[None]:
     try:
         yield
     except (NetlinkError, OSError) as error:
-        if _code(error) in {errno.EPERM, errno.EACCES}:
+        if code_of(error) in {errno.EPERM, errno.EACCES}:
             raise HostError(f"No permission to {what}: run as root or with CAP_NET_ADMIN.") from error
         raise HostError(f"Cannot {what} ({reason(error)}){remedy and ': '}{remedy}.") from error
 
 
 def reason(error: Exception) -> str:
     """The words of the operating system for an error."""
-    code = _code(error)
+    code = code_of(error)
     return os.strerror(code) if code else str(error)
 
 
-def _code(error: Exception) -> int | None:
+def code_of(error: Exception) -> int | None:
     """The errno of a NetlinkError or an OSError, None if it has none."""
     code: int | None = getattr(error, "code", None) or getattr(error, "errno", None)
     return code

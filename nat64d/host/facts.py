@@ -20,6 +20,7 @@ from nat64d.host import rtnetlink, sysctl
 
 RTM_F_FIB_MATCH = 0x2000  # linux/rtnetlink.h: answer with the route that decides, not with what it means for an address
 IFF_LOOPBACK = 8  # linux/if.h
+ARPHRD_ETHER = 1  # linux/if_arp.h
 FAMILIES = (socket.AF_INET, socket.AF_INET6)
 
 Address = IPv4Address | IPv6Address
@@ -33,16 +34,21 @@ class Link:
     addresses: tuple[rtnetlink.Interface, ...] = ()
     resolves: bool = True  # its neighbours are found by ARP or neighbour discovery: no loopback, no tunnel
     proxy_arp: bool = False  # answers ARP for every address that is routed to another interface
+    mtu: int = 1500  # octets
+    hardware: bool = False  # a network card, or what a virtual machine has in its place
 
 
 @dataclass(frozen=True)
 class Route:
-    """A route of the main table to a `network` through `link`; `router` is None for one on the link itself."""
+    """A route of the main table to a `network` through `link`; `router` is None for one on the link itself, `mtu` and
+    `advmss` (octets) are 0 where the route names none."""
 
     network: rtnetlink.Network
     link: str
     router: Address | None = None
     metric: int = 0
+    mtu: int = 0
+    advmss: int = 0
 
 
 @dataclass(frozen=True)
@@ -89,6 +95,8 @@ def _links(ip: Any, links: Iterable[Any]) -> Iterator[Link]:
             tuple(addresses.get(message["index"], ())),
             not message["flags"] & (rtnetlink.IFF_NOARP | IFF_LOOPBACK),
             everywhere or sysctl.read(f"net/ipv4/conf/{name}/proxy_arp") == "1",
+            message.get_attr("IFLA_MTU"),
+            message["ifi_type"] == ARPHRD_ETHER and not message.get_nested("IFLA_LINKINFO", "IFLA_INFO_KIND"),
         )
 
 
@@ -99,7 +107,7 @@ def _defaults(ip: Any, names: Mapping[int, str]) -> Iterator[Route]:
                 continue
             metric = message.get_attr("RTA_PRIORITY") or 0
             for link, router in _hops(message):
-                yield Route(ip_network(everything), names.get(link, str(link)), router, metric)
+                yield Route(ip_network(everything), names.get(link, str(link)), router, metric, *_sizes(message))
 
 
 def _route_towards(ip: Any, network: rtnetlink.Network, names: Mapping[int, str]) -> Route | None:
@@ -113,7 +121,13 @@ def _route_towards(ip: Any, network: rtnetlink.Network, names: Mapping[int, str]
     first = message.get_attr("RTA_DST") or ("0.0.0.0" if network.version == 4 else "::")
     link, router = next(_hops(message))
     metric = message.get_attr("RTA_PRIORITY") or 0
-    return Route(ip_network((first, message["dst_len"])), names.get(link, str(link)), router, metric)
+    return Route(ip_network((first, message["dst_len"])), names.get(link, str(link)), router, metric, *_sizes(message))
+
+
+def _sizes(message: Any) -> tuple[int, int]:
+    """MTU and advertised MSS of a route."""
+    metrics = dict((message.get_attr("RTA_METRICS") or {"attrs": ()})["attrs"])
+    return metrics.get("RTAX_MTU", 0), metrics.get("RTAX_ADVMSS", 0)
 
 
 def _hops(message: Any) -> Iterator[tuple[int, Address | None]]:

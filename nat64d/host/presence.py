@@ -35,7 +35,12 @@ class Presence:
 
     def others(self) -> list[str]:
         """The devices of other instances."""
-        return sorted(name.removeprefix(PREFIX) for name in _names() if name != self._name)
+        return [tun for tun in instances() if PREFIX + tun != self._name]
+
+
+def instances() -> list[str]:
+    """The devices of all instances in this network namespace."""
+    return sorted(name.removeprefix(PREFIX) for name in _names())
 
 
 def _names() -> Iterator[str]:

@@ -1,0 +1,155 @@
+"""What the daemon may do: the capabilities and open files of its process, and what the unit of systemd takes away."""
+
+import os
+import re
+import subprocess
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from nat64d.config.addresses import split_listener
+from nat64d.config.models import Config
+from nat64d.doctor.daemon import Answer
+from nat64d.doctor.finding import Said, error, note, warning
+from nat64d.doctor.look import Look, UnseenError
+from nat64d.host import sysctl
+
+PROC = Path("/proc")
+SYSTEMD = Path("/run/systemd/system")  # sd_booted(3)
+UNIT = "nat64d.service"
+TIMEOUT = 10.0  # seconds
+NET_BIND_SERVICE, NET_ADMIN = 10, 12  # linux/capability.h
+CAPABILITIES = {NET_ADMIN: "CAP_NET_ADMIN", NET_BIND_SERVICE: "CAP_NET_BIND_SERVICE"}
+FILES, FILES_OF_NAME_SERVER = 256, 1024  # open files: queues, listeners, clients of the API; a process of [dns64]
+UNPRIVILEGED = "net/ipv4/ip_unprivileged_port_start"
+
+
+class Process(NamedTuple):
+    """A process: its number, the bits of its effective capabilities (capabilities(7)), how many files it may open, and
+    whether it is the daemon's, not our own."""
+
+    number: int
+    capabilities: int
+    files: int
+    daemon: bool
+
+
+class Setting(NamedTuple):
+    """A setting of a unit that keeps nat64d from working, what it must be instead, and why."""
+
+    name: str
+    bad: str
+    good: str
+    why: str
+
+
+SETTINGS = (
+    Setting("PrivateDevices", "yes", "no", "it has no /dev/net/tun"),
+    Setting("PrivateNetwork", "yes", "no", "it has a network of its own, without the links of this host"),
+    Setting("MemoryDenyWriteExecute", "yes", "no", "compiled code cannot run"),
+    Setting("ProtectKernelTunables", "yes", "no", "it cannot turn forwarding on"),
+)
+STATES = ("LoadState", "ActiveState", "Result", "NeedDaemonReload", "User", "DynamicUser")
+SETS = ("AmbientCapabilities", "CapabilityBoundingSet")
+PROPERTIES = (*STATES, *SETS, "LimitNOFILE", *(setting.name for setting in SETTINGS))
+
+
+# ---- read
+
+
+def process(look: Look) -> Process:
+    """The process of the daemon; this one where there is none, which may be started the same way."""
+    answered: Answer = look["answer"]
+    daemon = answered.status is not None
+    number = look["pid"] if daemon else os.getpid()
+    if number == 0:
+        raise UnseenError("the daemon runs in another container")
+    folder = PROC / str(number)
+    effective = re.search(r"^CapEff:\s*(\w+)$", (folder / "status").read_text("ascii", "replace"), re.MULTILINE)
+    files = re.search(r"^Max open files\s+\w+\s+(\w+)", (folder / "limits").read_text("ascii"), re.MULTILINE)
+    if not effective or not files:
+        raise UnseenError(f"{folder} does not say")
+    most = int(files[1]) if files[1].isdigit() else 1 << 30  # "unlimited"
+    return Process(number, int(effective[1], 16), most, daemon)
+
+
+def unit(_look: Look) -> Mapping[str, str]:
+    """The properties of the unit; none where systemd does not run, or has no such unit."""
+    if not SYSTEMD.is_dir():
+        return {}
+    command = ("systemctl", "show", UNIT, f"--property={','.join(PROPERTIES)}")
+    try:
+        done = subprocess.run(command, capture_output=True, check=True, timeout=TIMEOUT, text=True)  # noqa: S603
+    except subprocess.SubprocessError as failure:
+        raise UnseenError(f"systemctl does not answer ({failure})") from None
+    properties = dict(line.split("=", 1) for line in done.stdout.splitlines() if "=" in line)
+    return properties if properties.get("LoadState") == "loaded" else {}
+
+
+def needed(config: Config) -> list[int]:
+    """The capabilities that a configuration needs."""
+    ports = [split_listener(listener)[1] for listener in (config.dns64.listen if config.dns64 else ())]
+    return [NET_ADMIN, *([NET_BIND_SERVICE] if any(port < first_unprivileged() for port in ports) else [])]
+
+
+def first_unprivileged() -> int:
+    """The lowest port that needs no capability."""
+    return int(sysctl.read(UNPRIVILEGED) or 1024)
+
+
+# ---- judged
+
+
+def capabilities(_config: Config, one: Process, wanted: list[int]) -> Iterator[Said]:
+    """CAP_NET_ADMIN for device, routes and parameters, CAP_NET_BIND_SERVICE for port 53."""
+    missing = [CAPABILITIES[number] for number in wanted if not one.capabilities >> number & 1]
+    if missing and one.daemon:
+        yield error(
+            f"The daemon (process {one.number}) is without {' and '.join(missing)}: it cannot set up again what other "
+            "programs remove, or not listen on port 53. Run it as root, or by the unit of config/systemd/."
+        )
+    elif missing:
+        yield note(
+            f"This user is without {' and '.join(missing)}, which 'nat64d run' needs: run it as root, or by the unit."
+        )
+
+
+def open_files(config: Config, one: Process) -> Iterator[Said]:
+    """The hard limit, which the daemon and its name server raise their own to."""
+    most = FILES_OF_NAME_SERVER if config.dns64 else FILES
+    if one.files < most:
+        yield warning(
+            f"{'The daemon' if one.daemon else 'A daemon started from here'} may open {one.files} files, and may need "
+            f"{most}: connections are refused then. Set LimitNOFILE=65536 in its unit, or run 'ulimit -n 65536' before "
+            "you start it."
+        )
+
+
+def of_unit(config: Config, properties: Mapping[str, str], wanted: list[int]) -> Iterator[Said]:
+    """What the unit is in the way of; nothing without one."""
+    if properties.get("ActiveState") == "failed":
+        why = properties.get("Result", "")
+        yield error(f"{UNIT} has failed ({why}). Its last lines say why: run 'journalctl -u {UNIT} -n 30'.")
+    if properties.get("NeedDaemonReload") == "yes":
+        yield warning(f"{UNIT} was changed on disk, and systemd does not know yet. Run 'systemctl daemon-reload'.")
+    for setting in SETTINGS:
+        applies = config.host.sysctls or setting.name != "ProtectKernelTunables"
+        if applies and properties.get(setting.name) == setting.bad:
+            yield error(
+                f"{UNIT} has {setting.name}={setting.bad}: {setting.why}. {_drop_in(setting.name, setting.good)}"
+            )
+    root = properties.get("User") in {"", "root"} and properties.get("DynamicUser") != "yes"
+    for name in SETS if properties else ():
+        granted = properties.get(name, "").upper().split()
+        lost = [CAPABILITIES[number] for number in wanted if CAPABILITIES[number] not in granted]
+        if lost and (name == "CapabilityBoundingSet" or not root):
+            yield error(f"{UNIT} has {name} without {' and '.join(lost)}. {_drop_in(name, ' '.join(lost))}")
+
+
+def _drop_in(name: str, value: str) -> str:
+    """The command that adds a setting to the unit."""
+    folder = f"/etc/systemd/system/{UNIT}.d"
+    return (
+        f'Run \'mkdir -p {folder} && printf "[Service]\\n{name}={value}\\n" > {folder}/{name}.conf && systemctl '
+        f"daemon-reload && systemctl restart {UNIT}'."
+    )
