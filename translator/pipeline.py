@@ -245,10 +245,10 @@ def examine(gateway, p, view, offload, quotes, checksum):
         return Verdict.SOURCE_ROUTED if view.family == 4 else Verdict.ROUTING_HEADER
     if not is_forwardable(gateway, view.family, view.dst):
         return Verdict.NOT_UNICAST
-    # RFC 7915 section 4.1: an ICMP error is translated even from an illegal source; a fragment of one may not tell.
-    if not is_forwardable(gateway, view.family, view.src) and not quotes:
-        if view.transport != ICMP or not is_fragment(view):
-            return Verdict.NOT_UNICAST
+    # RFC 7915 section 4.1: an ICMPv4 error is translated even from an illegal source; a fragment of one may not tell.
+    may_be_error4 = view.family == 4 and view.transport == ICMP and (quotes or is_fragment(view))
+    if not may_be_error4 and not is_forwardable(gateway, view.family, view.src):
+        return Verdict.NOT_UNICAST
     # RFC 7915 section 4.2: IGMP stays where it is, silently.
     if view.family == 4 and view.protocol == IGMP:
         return Verdict.ICMP_TYPE

@@ -35,6 +35,13 @@ def _rfc6791(config: Config) -> Iterator[str]:
                 f"[translation] rfc6791_ipv4 has private addresses, {prefix}: networks that filter such sources do not "
                 "get these ICMP errors (RFC 6791 section 3.1)."
             )
+    ours = config.tun.ipv4
+    is_source = not (config.translation.rfc6791_ipv4 or config.pool4 or config.forward or config.clat)
+    if ours is not None and is_source and any(ours in private for private in PRIVATE4):
+        yield (
+            f"[tun] ipv4 = {ours} is private, and the source of ICMP errors of IPv6 routers: networks that filter such "
+            "sources do not get them (RFC 6791 section 3.1). Give [translation] rfc6791_ipv4."
+        )
 
 
 def _private(config: Config) -> Iterator[str]:

@@ -215,7 +215,13 @@ def test_who_carries_no_packets_to_private_addresses_is_not_warned_of_them(text)
 
 @pytest.mark.parametrize(
     ("prefix", "private"),
-    [("203.0.113.0/24", False), ("10.9.0.0/24", True), ("100.127.255.0/24", True), ("172.32.0.0/24", False)],
+    [
+        *((prefix, True) for prefix in ("10.0.0.0/24", "10.255.255.0/24", "172.16.0.0/24", "172.31.255.0/24")),
+        *((prefix, True) for prefix in ("192.168.0.0/24", "192.168.255.0/24", "100.64.0.0/24", "100.127.255.0/24")),
+        *((prefix, False) for prefix in ("203.0.113.0/24", "9.255.255.0/24", "11.0.0.0/24", "172.15.255.0/24")),
+        *((prefix, False) for prefix in ("172.32.0.0/24", "192.167.255.0/24", "192.169.0.0/24", "100.63.255.0/24")),
+        ("100.128.0.0/24", False),
+    ],
 )
 def test_rfc6791_3_1_private_sources_of_errors_raise_a_warning(prefix, private):
     told = warnings(loads(f'{MINIMAL}[translation]\nrfc6791_ipv4 = ["203.0.113.99", "{prefix}"]\n'))
@@ -224,6 +230,24 @@ def test_rfc6791_3_1_private_sources_of_errors_raise_a_warning(prefix, private):
         "these ICMP errors (RFC 6791 section 3.1)."
     )
     assert told == ([expected] if private else [])
+
+
+STATELESS = 'pool6 = "64:ff9b::/96"\n[[eam]]\nipv4 = "198.51.100.1"\nipv6 = "2001:db8::1"\n[tun]\nipv4 = "{}"\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "private"),
+    [
+        *((STATELESS.format(address), True) for address in ("10.0.0.1", "172.16.0.1", "192.168.0.1", "100.64.0.1")),
+        (STATELESS.format("203.0.113.1"), False),
+        (STATELESS.format("10.0.0.1") + '[translation]\nrfc6791_ipv4 = ["203.0.113.99"]\n', False),
+        (STATELESS.format("10.0.0.1") + '[[pool4]]\naddresses = "192.0.2.1"\n', False),
+    ],
+)
+def test_rfc6791_3_1_a_private_address_of_ours_as_the_source_of_errors_raises_a_warning(text, private):
+    began = [warning.partition(":")[0] for warning in warnings(loads(text))]
+    expected = f"[tun] ipv4 = {loads(text).tun.ipv4} is private, and the source of ICMP errors of IPv6 routers"
+    assert began == ([expected] if private else [])
 
 
 # Files

@@ -13,6 +13,7 @@ from tests.reference.world import NOBODYS, PROTOCOLS, SPECIAL, World, coin, one_
 # Around what no link has below (68, 1280) and what the other family makes of it (20 or 28 less or more).
 MTUS = (0, 0, 1, 48, 67, 68, 87, 88, 95, 96, 576, 1000, 1259, 1260, 1279, 1280, 1300, 1400, 1480, 1500, 65535, 100000)
 LENGTHS = (0, 0, 600, 1006, 1007, 1300, 1492, 1493, 1512, 2002, 2003, 9000)  # around plateaus (RFC 1191 7)
+ILLEGAL6 = tuple(IPv6Address(text) for text in ("::1", "::", "fe80::1", "ff02::1"))  # RFC 7915 5.1
 OBJECT = b"\x20\x00\x9e\x8e\x00\x08\x01\x01\x00\x3e\x81\x01"  # RFC 4884 7 and 8, RFC 4950: a label stack entry
 
 
@@ -112,7 +113,7 @@ def error_from_ipv6(
         code = rng.randint(0, 7) if kind == 1 else rng.randint(0, 3)
     if word is None:
         word = rng.choice(MTUS) if kind == 2 else rng.choice((*range(42), 0x06000000)) if kind == 4 else 0
-    source = rng.choice((*world.routers6, entry.host6[0]))
+    source = rng.choice(ILLEGAL6) if one_in(rng, 12) else rng.choice((*world.routers6, entry.host6[0]))
     body = make.error(kind, code, quoted, word.to_bytes(4))
     if world.extensions and kind in EXTENSIBLE[6] and coin(rng):
         body = with_extension(rng, body, 6)

@@ -1,12 +1,17 @@
 """Sizes: RFC 7915 section 4 (DF, cutting into IPv6 fragments), section 4.1 (fragments of IPv4), the later fragments."""
 
+from collections.abc import Iterator
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scapy.layers.inet import TCP, UDP
+from scapy.layers.inet6 import IPv6ExtHdrFragment
 from scapy.packet import Packet, Raw
 
 from tests.case import Case, Nat64, Step, compare
+from tests.mapped import ALONE, at_eam6, to_eam4
 from tests.packets import (
     FROM_HOST6,
     FROM_MAPPED,
@@ -17,6 +22,8 @@ from tests.packets import (
     from4,
     from6,
     payload,
+    ping4,
+    ping6,
     seen4,
     seen6,
 )
@@ -56,12 +63,58 @@ def with_df(size: int) -> Packet:
 
 
 LARGE_FRAGMENT, FITTING_FRAGMENT = with_df(1456), with_df(1448)
+# Of other protocols: octets of IPv4 that are no payload, configuration, and the packet on both sides.
+OTHERS = {
+    "tcp": (40, {}, from4(id=IDENTIFICATION) / TCP(**TO_MAPPED, flags="A"), seen6() / TCP(**TO_HOST6, flags="A")),
+    "an_echo": (28, {}, from4(id=IDENTIFICATION) / ping4(True), seen6() / ping6(True)),
+    "esp": (21, ALONE, to_eam4(id=IDENTIFICATION, proto=50) / b"x", at_eam6(nh=50) / b"x"),
+}
+
+
+def of_others(size: int, **fields: Any) -> Iterator[tuple[str, dict[str, Any], Packet, Packet]]:
+    """Name, configuration, and a packet of so many octets of IPv4 with fields of its own, on both sides."""
+    for name, (rest, config, four, six) in OTHERS.items():
+        sent = four / payload(size - rest)
+        for field, value in fields.items():
+            setattr(sent, field, value)
+        yield name, config, sent, six / payload(size - rest)
+
+
 TCP_FIRST4 = fragment_of(from4() / TCP(**TO_MAPPED, flags="A") / payload(800), 0, 400)
 TCP_FIRST6 = fragment_of(seen6() / TCP(**TO_HOST6, flags="A") / payload(800), 0, 400)
 
 CASES = [
     Case("rfc7915_4_1280_octets_without_df_need_no_fragment_header", sent=datagram4(1260), expect=datagram6(1260)),
     Case("rfc7915_4_1281_octets_without_df_are_cut", sent=datagram4(1261), expect=pieces6(1261)),
+    *(
+        Case(
+            f"rfc7915_4_1280_octets_of_{name}_without_df_need_no_fragment_header", config=config, sent=four, expect=six
+        )
+        for name, config, four, six in of_others(1260)
+    ),
+    *(
+        Case(
+            f"rfc7915_4_1281_octets_of_{name}_without_df_are_cut",
+            config=config,
+            sent=four,
+            expect=[fragment_of(six, at, PIECE, IDENTIFICATION) for at in (0, PIECE)],
+        )
+        for name, config, four, six in of_others(1261)
+    ),
+    *(
+        Case(f"rfc7915_4_df_of_{name}_is_passed_whole", config=config, sent=four, expect=six)
+        for name, config, four, six in of_others(1500, flags="DF")
+    ),
+    *(
+        Case(
+            f"rfc7915_4_1_df_of_{name}_and_larger_than_the_next_mtu",
+            config=config | MTU1500,
+            sent=four,
+            verdict=Verdict.TOO_BIG,
+            answer=answer4(four, 3, 4, 1480),
+        )
+        for name, config, four, _ in of_others(1481, flags="DF")
+    ),
     Case("rfc7915_4_1500_octets_without_df_are_cut_in_two", sent=datagram4(1500), expect=pieces6(1500)),
     Case("rfc7915_4_pieces_are_multiples_of_8", sent=datagram4(20 + 2 * PIECE), expect=pieces6(20 + 2 * PIECE)),
     Case("rfc7915_4_the_largest_packet_is_cut_too", sent=datagram4(65535), expect=pieces6(65535)),
@@ -107,6 +160,21 @@ CASES = [
     Case(
         "rfc7915_4_1_fragments_keep_offset_and_identification",
         steps=[Step(four, six) for four, six in zip(SMALL4, SMALL6, strict=True)],
+    ),
+    *(
+        Case(
+            f"rfc7915_4_1_a_fragment_at_{offset}_of_identification_{identification:#x}",
+            config=ALONE,
+            sent=to_eam4(proto=17, frag=offset // 8, flags="MF" if more else 0, id=identification) / Raw(payload(8)),
+            expect=at_eam6() / IPv6ExtHdrFragment(nh=17, offset=offset // 8, m=more, id=identification) / payload(8),
+        )
+        for offset, more, identification in (
+            (8, 1, 0xFEDC),
+            (0x8000, 1, 0xFFFF),
+            (0x5550, 1, 0),
+            (0xAAA8, 0, 0x8000),
+            (65504, 0, 1),
+        )
     ),
     Case(
         "rfc7915_4_1_fragment_that_fills_1280_octets_with_its_header_is_not_cut",

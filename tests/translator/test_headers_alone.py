@@ -13,6 +13,7 @@ from tests.packets import answer4, answer6, from4, from6, seen4, seen6
 from translator.verdict import Verdict
 
 NO_NEXT_HEADER, ICMPV6 = 59, 58
+ONLY_IPV6 = (0, 43, 44, 58, 60)  # extension headers that are skipped, Fragment, and ICMPv6
 OTHER = {"pool4": [{"addresses": "192.0.2.1", "protocols": ["tcp", "udp", "icmp", "other"]}], "forward": []}
 WITHOUT_STATE = pytest.mark.parametrize("config", [ALONE, BESIDE], ids=["alone", "beside sessions"])
 PROTOCOLS = pytest.mark.parametrize("protocol", [NO_NEXT_HEADER, 47, 50, 132, 253])
@@ -30,6 +31,27 @@ def test_rfc7915_5_1_an_ipv6_header_alone_is_translated(config: dict[str, Any], 
 def test_rfc7915_4_1_an_ipv4_header_alone_is_translated(config: dict[str, Any], protocol: int) -> None:
     nat64 = Nat64(**config)
     nat64.check(Step(to_eam4(proto=protocol), at_eam6(nh=protocol)))
+
+
+@WITHOUT_STATE
+def test_rfc7915_4_1_every_protocol_is_copied_but_for_those_of_one_family(config: dict[str, Any]) -> None:
+    """2 is IGMP, and dropped (section 4.2); the others are answered."""
+    nat64, data = Nat64(**config), Raw(b"\1\2\3\4\5")
+    for protocol in set(range(256)) - {1, 2, 6, 17, *ONLY_IPV6}:
+        nat64.check(Step(to_eam4(proto=protocol) / data, at_eam6(nh=protocol) / data))
+    for protocol in ONLY_IPV6:
+        sent = to_eam4(proto=protocol) / data
+        nat64.check(Step(sent, verdict=Verdict.PROTOCOL, answer=answer4(sent, 3, 2)))
+
+
+@WITHOUT_STATE
+def test_rfc7915_5_1_every_next_header_is_copied_but_for_those_of_one_family(config: dict[str, Any]) -> None:
+    nat64, data = Nat64(**config), Raw(b"\1\2\3\4\5")
+    for protocol in set(range(256)) - {1, 2, 6, 17, *ONLY_IPV6}:
+        nat64.check(Step(of_eam6(nh=protocol) / data, as_eam4(proto=protocol) / data))
+    for protocol in (1, 2):
+        sent = of_eam6(nh=protocol) / data
+        nat64.check(Step(sent, verdict=Verdict.PROTOCOL, answer=answer6(sent, 1, 4)))
 
 
 @WITHOUT_STATE

@@ -23,6 +23,7 @@ from tests.packets import (
     NEIGHBOUR6,
     OUR4,
     ROUTER4,
+    TO_HOST6,
     TO_MAPPED,
     Icmp,
     fragment_of,
@@ -89,14 +90,22 @@ CONFIGS = {"stateful": {}, "siit": SIIT, "eam": ALONE, "beside": BESIDE}
 
 
 @pytest.mark.parametrize("config", CONFIGS)
-@pytest.mark.parametrize("body", [UDP(sport=7, dport=7), TCP(sport=80, dport=80, flags="S"), Icmp(type=8)], ids=str)
-def test_rfc2827_3_land_a_packet_from_its_own_destination(config: str, body: Packet) -> None:
+@pytest.mark.parametrize(
+    ("body4", "body6"),
+    [
+        (UDP(sport=7, dport=7), UDP(sport=7, dport=7)),
+        (TCP(sport=80, dport=80, flags="S"), TCP(sport=80, dport=80, flags="S")),
+        (Icmp(type=8), Icmp(type=128)),
+        (Icmp(type=3) / seen4() / UDP(**FROM_MAPPED), Icmp(type=1) / seen6() / UDP(**TO_HOST6)),
+    ],
+    ids=["udp", "tcp", "echo", "error"],
+)
+def test_rfc2827_3_land_a_packet_from_its_own_destination(config: str, body4: Packet, body6: Packet) -> None:
     nat64 = Nat64(**CONFIGS[config])
     for address in (HOST4, MAPPED4, EAM4, OTHER_EAM4):
-        nat64.check(Step(from4(src=address, dst=address) / body, verdict=FORGED))
-    body = UDP(**FROM_HOST6)
+        nat64.check(Step(from4(src=address, dst=address) / body4, verdict=FORGED))
     for address in (HOST4_IN6, MAPPED4_IN6, TRANSLATABLE6, EAM6, EAM_IN6, HOST6):
-        nat64.check(Step(from6(src=address, dst=address, hlim=1) / body, verdict=FORGED))
+        nat64.check(Step(from6(src=address, dst=address, hlim=1) / body6, verdict=FORGED))
     assert "SESSION_CREATED" not in nat64.events()
 
 
@@ -135,7 +144,8 @@ def test_rfc7757_4_2_1_the_network_brings_back_what_a_host_with_sessions_sends_t
 def test_rfc7757_4_2_2_intrinsic_hairpins_bring_nothing_back() -> None:
     nat64 = Nat64(**BESIDE)
     nat64.check(Step(from4(src=MAPPED4, dst=EAM4) / UDP(**FROM_MAPPED), verdict=FORGED))
-    nat64.check(Step(from4(src=EAM4) / UDP(**TO_MAPPED), verdict=FORGED))
+    for body in (UDP(**TO_MAPPED), TCP(**TO_MAPPED, flags="S"), TCP(**TO_MAPPED, flags="A"), ping4(True), ping4(False)):
+        nat64.check(Step(from4(src=EAM4) / body, verdict=FORGED))
     nat64.check(Step(fragment_of(from4(src=EAM4) / UDP(**TO_MAPPED) / payload(1400), 0, 800), verdict=FORGED))
     about = Icmp(type=3, code=3) / seen4(dst=EAM4) / UDP(**FROM_MAPPED)
     nat64.check(Step(from4(src=ROUTER4) / about, verdict=FORGED))

@@ -190,6 +190,11 @@ CASES = [
         from6(src=ROUTER6) / Icmp(type=2, rest=0x10000500) / extended(UDP6_IN, 128),
         seen4() / Icmp(type=3, code=4, rest=0xFFFF) / UDP4_IN,
     ),
+    case(
+        "rfc4884_4_6_parameter_problem_has_no_length_in_ipv4",
+        from6(src=ROUTER6) / Icmp(type=4, code=1, rest=words6(128)) / extended(cut(LONG6_IN, 128), 128),
+        seen4() / Icmp(type=3, code=2) / (cut(LONG4_IN, 108) + MPLS),
+    ),
     # Sections 5.4 and 9: no attribute, or one that cannot be.
     *(
         case(

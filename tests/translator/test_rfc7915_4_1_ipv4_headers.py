@@ -18,7 +18,11 @@ from translator.verdict import Verdict
 
 DATA = UDP(**TO_MAPPED) / b"x"
 SEEN = seen6() / UDP(**TO_HOST6) / b"x"
-ILLEGAL = ("0.0.0.0", "0.1.2.3", "127.0.0.1", "224.0.0.1", "239.255.255.255", "240.0.0.1", "255.255.255.255")
+ILLEGAL = (
+    *("0.0.0.0", "0.1.2.3", "0.255.255.255", "127.0.0.1", "127.255.255.255"),
+    *("224.0.0.1", "239.255.255.255", "240.0.0.1", "255.255.255.255"),
+)
+OF_OTHER_PROTOCOLS = {"tcp": TCP(**TO_MAPPED, flags="S"), "echo": ping4(True), "echo_reply": ping4(False)}
 LATE = [from4(ttl=ttl) / DATA for ttl in (0, 1)]
 # RFC 791 section 3.1: type 131 loose, 137 strict, 1 no operation, 0 end; then length, pointer, addresses.
 UNEXPIRED = {
@@ -114,10 +118,22 @@ CASES = [
         )
         for source in ILLEGAL
     ),
-    Case(
-        "rfc7915_4_1_multicast_is_silently_discarded",
-        sent=from4(dst="224.0.0.251") / DATA,
-        verdict=Verdict.NOT_UNICAST,
+    *(
+        Case(
+            f"rfc7915_4_1_illegal_source_{source}_of_{protocol}_is_silently_discarded",
+            sent=from4(src=source) / body,
+            verdict=Verdict.NOT_UNICAST,
+        )
+        for source in ("0.0.0.0", "127.0.0.1")
+        for protocol, body in OF_OTHER_PROTOCOLS.items()
+    ),
+    *(
+        Case(
+            f"rfc7915_4_1_multicast_to_{group}_is_silently_discarded",
+            sent=from4(dst=group) / DATA,
+            verdict=Verdict.NOT_UNICAST,
+        )
+        for group in ("224.0.0.0", "224.0.0.251", "233.252.0.1", "239.255.255.255")
     ),
 ]
 

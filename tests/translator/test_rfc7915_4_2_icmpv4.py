@@ -1,5 +1,7 @@
 """RFC 7915 section 4.2: type, code, pointer and MTU of an ICMPv4 message in ICMPv6."""
 
+import itertools
+
 import pytest
 from scapy.layers.inet import UDP
 
@@ -71,6 +73,8 @@ POINTERS = {
     19: 24,
 }
 NO_POINTERS = [pointer for pointer in (*range(24), 40, 127, 128, 255) if pointer not in POINTERS]
+# RFC 1191 section 7, and the largest packet there is; from 1280 on.
+PLATEAUS = (1492, 2002, 4352, 8166, 17914, 32000, 65535)
 POINTED = ((0, "pointer", ""), (2, "bad_length_at", "an_erroneous_header_at_"))  # codes of Parameter Problem
 
 
@@ -171,6 +175,8 @@ CASES = [
     ),
     too_big("grows_by_20", 1400, 1420),
     too_big("is_never_below_1280", 576, 1280),
+    too_big("1_becomes_1280", 1, 1280),
+    too_big("1259_becomes_1280", 1259, 1280),
     too_big("1260_becomes_1280", 1260, 1280),
     too_big("1261_becomes_1281", 1261, 1281),
     too_big("65535_does_not_wrap", 65535, 65555),
@@ -181,6 +187,11 @@ CASES = [
     too_big("0_is_the_plateau_below_the_quoted_length", 0, 1512, length=2000),
     too_big("0_is_not_the_plateau_of_the_quoted_length_itself", 0, 1512, length=2002),
     too_big("0_is_the_plateau_just_below_the_quoted_length", 0, 2022, length=2003),
+    *(
+        too_big(f"0_is_the_plateau_of_{plateau}_just_below_{length}", 0, plateau + 20, length)
+        for plateau, above in itertools.pairwise(PLATEAUS)
+        for length in (plateau + 1, min(above, 65535))
+    ),
     too_big("0_is_1280_where_no_plateau_is_larger", 0, 1280, length=1300),
     too_big("0_is_1280_where_no_plateau_is_smaller", 0, 1280, length=60),
     too_big("0_is_the_plateau_of_the_operator", 0, 1420, length=1500, mtu_plateaus=[1400, 1300]),

@@ -5,7 +5,7 @@ from scapy.layers.inet import UDP
 from scapy.layers.inet6 import IPv6ExtHdrDestOpt, IPv6ExtHdrFragment, IPv6ExtHdrHopByHop
 from scapy.packet import Raw
 
-from tests.case import Case, Nat64
+from tests.case import Case, Nat64, Step
 from tests.packets import (
     FROM_HOST6,
     FROM_MAPPED,
@@ -289,11 +289,33 @@ CASES += [
         config={"translation": {"rfc6791_ipv4": ["203.0.113.99/32"]}},
     ),
 ]
+# RFC 7915 section 5.1 excuses no error: an illegal IPv6 source is nobody's.
+CASES += [
+    *(
+        outward6(f"error_from_{source}_is_silently_dropped", error6(UDP6_IN, src=source), verdict=Verdict.NOT_UNICAST)
+        for source in ("::", "::1", "fe80::1", "febf::1", "ff02::1", "ff0e::1")
+    ),
+    outward6(
+        "fragment_of_an_error_from_::1_is_silently_dropped",
+        fragment_of(error6(UDP6_IN, src="::1"), 0, 40),
+        verdict=Verdict.NOT_UNICAST,
+    ),
+]
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_rfc7915_4_3(case):
     case.check()
+
+
+def test_rfc7915_4_3_a_second_embedded_header_of_any_type(nat64):
+    for type_ in set(range(256)) - {0, 8}:
+        nat64.check(Step(error4(seen4() / Icmp(type=type_) / UDP4), verdict=Verdict.ERROR_IN_ERROR))
+
+
+def test_rfc7915_5_3_a_second_embedded_header_of_any_type(nat64):
+    for type_ in set(range(256)) - {128, 129}:
+        nat64.check(Step(error6(seen6() / Icmp(type=type_) / UDP6_IN), verdict=Verdict.ERROR_IN_ERROR))
 
 
 def test_rfc6791_3_the_routers_of_a_path_get_addresses_of_the_whole_pool():

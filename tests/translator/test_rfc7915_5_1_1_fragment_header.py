@@ -15,6 +15,7 @@ SEEN = UDP(**FROM_MAPPED) / b"x"
 DATA8 = UDP(**FROM_HOST6) / payload(8)
 LONG6, LONG4 = (from6() / UDP(**FROM_HOST6) / payload(3000), seen4() / UDP(**FROM_MAPPED) / payload(3000))
 PIECES = (0, 1232, 2464)
+VISITED = IPv6ExtHdrRouting(addresses=["2001:db8::9"], segleft=0)
 
 
 def atomic(identification: int = 0) -> IPv6ExtHdrFragment:
@@ -26,6 +27,9 @@ BEHIND = {
     "options_behind_a_first_fragment": from6() / IPv6ExtHdrFragment(m=1) / IPv6ExtHdrDestOpt() / DATA,
     "options_behind_a_later_fragment": from6() / IPv6ExtHdrFragment(offset=100) / IPv6ExtHdrDestOpt() / DATA,
     "hop_by_hop_behind_a_first_fragment": from6() / IPv6ExtHdrFragment(m=1) / IPv6ExtHdrHopByHop() / DATA,
+    "hop_by_hop_behind_a_later_fragment": from6() / IPv6ExtHdrFragment(offset=100) / IPv6ExtHdrHopByHop() / DATA,
+    "routing_behind_a_first_fragment": from6() / IPv6ExtHdrFragment(m=1) / VISITED / DATA,
+    "routing_behind_a_later_fragment": from6() / IPv6ExtHdrFragment(offset=100) / VISITED / DATA,
     "a_second_fragment_header": from6() / atomic() / atomic() / DATA,
     "a_fragment_header_behind_a_fragment": from6() / IPv6ExtHdrFragment(m=1) / atomic() / DATA,
     "nine_extension_headers": from6() / IPv6ExtHdrFragment(nh=60) / Raw(bytes([60, 0, 1, 4, 0, 0, 0, 0]) * 9),
@@ -60,6 +64,21 @@ CASES = [
     Case(
         "rfc7915_5_1_1_more_fragments_and_offset_are_copied",
         steps=[Step(fragment_of(LONG6, at, 1232, 0xABCD1234), fragment_of(LONG4, at, 1232, 0x1234)) for at in PIECES],
+    ),
+    *(
+        Case(
+            f"rfc7915_5_1_1_a_fragment_at_{offset}_of_identification_{identification:#x}",
+            config=ALONE,
+            sent=of_eam6() / IPv6ExtHdrFragment(nh=17, offset=offset // 8, m=more, id=identification) / Raw(payload(8)),
+            expect=as_eam4(proto=17, frag=offset // 8, flags="MF" if more else 0, id=low) / Raw(payload(8)),
+        )
+        for offset, more, identification, low in (
+            (8, 1, 0x0000FEDC, 0xFEDC),
+            (0x8000, 1, 0xFFFFFEDC, 0xFEDC),
+            (0x5550, 1, 0x0001FFFF, 0xFFFF),
+            (0xAAA8, 0, 0xFFFF0000, 0),
+            (65504, 0, 0x7FFF8000, 0x8000),
+        )
     ),
     Case(
         "rfc7915_5_1_1_total_length_is_without_extension_headers_in_front_of_the_fragment_header",

@@ -10,9 +10,10 @@ from scapy.layers.inet6 import (
     IPv6ExtHdrRouting,
     PadN,
 )
-from scapy.packet import Packet
+from scapy.packet import Packet, Raw
 
 from tests.case import Case, Nat64
+from tests.mapped import ALONE, EAM4, of_eam6
 from tests.packets import (
     FROM_HOST6,
     FROM_MAPPED,
@@ -47,6 +48,8 @@ SKIPPED = {
     "one_after_another": IPv6ExtHdrHopByHop() / OPTIONS / routing(0) / OPTIONS,
     "eight_of_them": IPv6ExtHdrHopByHop() / OPTIONS / OPTIONS / OPTIONS / OPTIONS / OPTIONS / OPTIONS / OPTIONS,
 }
+ILLEGAL = ("::", "::1", "fe80::1", "febf::1", "ff02::1", "ff0e::1:2")
+OF_OTHER_PROTOCOLS = {"tcp": TCP(**FROM_HOST6, flags="S"), "echo": ping6(True), "echo_reply": ping6(False)}
 LATE = [from6(hlim=hop_limit) / DATA for hop_limit in (0, 1)]
 # Where Segments Left stands (RFC 8200 section 4.4): octet 3 of the Routing header.
 PENDING = {
@@ -54,6 +57,12 @@ PENDING = {
     40 + 8 + 3: from6() / IPv6ExtHdrHopByHop() / routing(255) / DATA,
     40 + 256 + 24 + 3: from6() / LONG_OPTIONS / routing(0) / routing(2) / DATA,
 }
+# What has a size: name, octets of IPv4 that are no payload, configuration, packet, fields of its IPv4 header, and body.
+OTHER_SIZES = (
+    ("tcp", 40, {}, from6() / TCP(**FROM_HOST6, flags="S"), {}, TCP(**FROM_MAPPED, flags="S")),
+    ("an_echo", 28, {}, from6() / ping6(True), {}, ping4(True)),
+    ("esp", 21, ALONE, of_eam6(nh=50) / b"x", {"src": EAM4, "proto": 50}, Raw(b"x")),
+)
 FOREIGN = {
     number: from6(nh=number) / b"\x3b\x00\x00\x00\x00\x00\x00\x00"
     for number in (0x2F, AUTHENTICATION, ENCAPSULATION, NO_NEXT_HEADER, HOST_IDENTITY, ICMPV4, 132, 253)
@@ -118,6 +127,16 @@ CASES = [
         expect=seen4(flags="DF") / UDP(**FROM_MAPPED) / payload(1233),
     ),
     *(
+        Case(
+            f"rfc7915_5_1_df_of_{name}_is_{int(bool(flags))}_at_{size}_octets",
+            config=config,
+            sent=sent / payload(size - rest),
+            expect=seen4(**fields, flags=flags) / body / payload(size - rest),
+        )
+        for name, rest, config, sent, fields, body in OTHER_SIZES
+        for size, flags in ((1260, 0), (1261, "DF"))
+    ),
+    *(
         Case(f"rfc7915_5_1_extension_headers_are_skipped_{name}", sent=from6() / chain / DATA, expect=SEEN)
         for name, chain in SKIPPED.items()
     ),
@@ -150,12 +169,24 @@ CASES = [
             sent=from6(src=source) / DATA,
             verdict=Verdict.NOT_UNICAST,
         )
-        for source in ("::", "::1", "fe80::1", "febf::1", "ff02::1", "ff0e::1:2")
+        for source in ILLEGAL
     ),
-    Case(
-        "rfc7915_5_1_multicast_is_silently_discarded",
-        sent=from6(dst="ff02::1") / DATA,
-        verdict=Verdict.NOT_UNICAST,
+    *(
+        Case(
+            f"rfc7915_5_1_illegal_source_{source}_of_{protocol}_is_silently_discarded",
+            sent=from6(src=source) / body,
+            verdict=Verdict.NOT_UNICAST,
+        )
+        for source in ("::1", "fe80::1")
+        for protocol, body in OF_OTHER_PROTOCOLS.items()
+    ),
+    *(
+        Case(
+            f"rfc7915_5_1_multicast_to_{group}_is_silently_discarded",
+            sent=from6(dst=group) / DATA,
+            verdict=Verdict.NOT_UNICAST,
+        )
+        for group in ("ff00::", "ff02::1", "ff0e::1:2", "ffff::1")
     ),
     Case(
         "rfc6146_3_5_source_in_pool6_is_silently_discarded",

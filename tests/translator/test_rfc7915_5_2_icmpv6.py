@@ -1,5 +1,7 @@
 """RFC 7915 section 5.2: type, code, pointer and MTU of an ICMPv6 message in ICMPv4."""
 
+import itertools
+
 import pytest
 from scapy.layers.inet import UDP
 from scapy.layers.inet6 import IPv6ExtHdrFragment
@@ -42,6 +44,8 @@ ERRORS = {
     (2, 0): (3, 4),
     (3, 0): (11, 0),
     (3, 1): (11, 1),
+    (3, 2): (11, 2),
+    (3, 255): (11, 255),
     (4, 0): (12, 0),
     (4, 1): (3, 2),
 }
@@ -49,6 +53,7 @@ UNTRANSLATED = [(1, code) for code in (5, 6, 7, 255)] + [(4, code) for code in (
 UNTRANSLATED += [(type_, 0) for type_ in (0, 5, 15, 16, 100, 127)]
 NOT_ECHO = range(130, 256)
 
+PLATEAUS = (68, 296, 508, 1006, 1492, 2002, 4352, 8166, 17914, 32000, 65535)  # RFC 1191 section 7
 # Figure 6: octet of the IPv6 header -> octet of the IPv4 header; no other octet has a counterpart.
 POINTERS = {
     0: 0,
@@ -70,6 +75,12 @@ def error6(type_, code, rest=0, quoted=QUOTED6):
 def error4(type_, code, rest=0, quoted=QUOTED4):
     """RFC 6146 section 3.7: an IPv6 router speaks with the address of the host behind it."""
     return seen4() / Icmp(type=type_, code=code, rest=rest) / quoted
+
+
+def about(length):
+    """A packet of so many octets in IPv4, as it is quoted on both sides: no more of it than an error of IPv4 holds."""
+    quoted4 = sent4(ttl=63, flags="DF" if length > 1260 else 0) / UDP(**TO_MAPPED) / payload(length - 28)
+    return cut(seen6() / UDP(**TO_HOST6) / payload(length - 28), 568), cut(quoted4, 548)
 
 
 def too_big(name, given, told, quoted=(QUOTED6, QUOTED4), **translation):
@@ -155,6 +166,11 @@ CASES = [
     too_big("of_89_is_69", 89, 69),
     too_big("of_0_is_the_plateau_below_the_quoted_length", 0, 1492, (cut(LARGE6, 100), cut(LARGE4, 80))),
     too_big("of_0_is_not_the_plateau_of_the_quoted_length_itself", 0, 1006, (cut(PLATEAU6, 100), cut(PLATEAU4, 80))),
+    *(
+        too_big(f"of_0_is_the_plateau_of_{plateau}_just_below_{length}", 0, plateau, about(length))
+        for plateau, above in itertools.pairwise(PLATEAUS)
+        for length in (plateau + 1, min(above, 65535))
+    ),
     too_big("of_0_about_the_smallest_packet_is_68", 0, 68),
 ]
 
