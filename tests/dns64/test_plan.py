@@ -110,6 +110,26 @@ def test_documentation_blocks_and_global_addresses_are_made(addr4: str) -> None:
     assert made(policy, addr4) is not None
 
 
+def test_rfc8880_7_1_each_client_finds_its_own_prefix() -> None:
+    given = policies("""
+pool6 = "2001:db8:64::/96"
+[dns64]
+ranges = [{ ipv4 = "192.0.0.0/24", pool6 = "64:ff9b:1::/96" }]
+policy = [
+    { clients = ["2001:db8:1::/48"], pool6 = "2001:db8:65::/96" },
+    { clients = ["2001:db8:2::/48"], synthesise = false },
+]
+""")
+    question = wire.Question(wire.name_of("ipv4only.arpa"), wire.AAAA, wire.IN, 0)
+    answers = [local.answer(question, policy, None, True) for policy in given]
+    found = [[str(IPv6Address(record.data)) for record in answer.sections[0]] for answer in answers if answer]
+    assert found == [
+        ["2001:db8:65::c000:aa", "2001:db8:65::c000:ab"],
+        [],
+        ["2001:db8:64::c000:aa", "2001:db8:64::c000:ab"],
+    ]
+
+
 def test_rfc6147_5_2_the_configured_prefixes_are_used() -> None:
     first, rest = policies("""
 pool6 = "2001:db8:64::/96"

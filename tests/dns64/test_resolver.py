@@ -148,12 +148,22 @@ def test_rfc6147_5_3_3_other_types_are_relayed(type_: str) -> None:
     assert zone.asked == [(WWW, type_)]
 
 
-@pytest.mark.parametrize("type_", ["A", "AAAA", "TXT", "NS", "SOA", "ANY"])
-@pytest.mark.parametrize("name", ["ipv4only.arpa.", "www.ipv4only.arpa.", REVERSE])
+@pytest.mark.parametrize("type_", ["A", "AAAA", "TXT", "NS", "SOA", "MX", "DNSKEY", "ANY"])
+@pytest.mark.parametrize("name", ["ipv4only.arpa.", "www.ipv4only.arpa.", REVERSE, REVERSE.replace("a", "b", 1)])
 def test_rfc8880_7_no_server_is_asked_for_names_of_ours(name: str, type_: str) -> None:
-    (answer,), zone, _ = resolve({}, query(type_, name))
+    validating = query(type_, name, want_dnssec=True)
+    validating.flags |= dns.flags.CD
+    answers, zone, _ = resolve({}, query(type_, name), validating)
     assert zone.asked == []
-    assert answer.flags & dns.flags.AA
+    assert all(answer.flags & dns.flags.AA for answer in answers)
+
+
+def test_rfc8880_7_1_a_server_is_asked_for_ds() -> None:
+    name = "ipv4only.arpa."
+    lines = [f"{name} 60 IN DS 1 8 2 {'00' * 32}"]
+    (answer,), zone, _ = resolve({(name, "DS"): lines}, query("DS", name))
+    assert [rrset.to_text() for rrset in answer.answer] == lines
+    assert zone.asked == [(name, "DS")]
 
 
 @pytest.mark.parametrize(("said", "rcode"), [("NXDOMAIN", wire.NXDOMAIN), ("SERVFAIL", wire.SERVFAIL), ("NODATA", 0)])

@@ -2,6 +2,7 @@
 
 import codecs
 import re
+from ipaddress import IPv6Address, IPv6Network
 from pathlib import Path
 
 import pytest
@@ -141,6 +142,40 @@ def test_a_wrong_value_is_named_with_its_place_and_what_was_expected(place, valu
         text = f"{key} = {value}\n{kept}"
     complaint = expected if expected == LATER else f"expected {expected}"
     assert complaints(text) == [f"x.toml: {place}{shown}: {complaint}"]
+
+
+LENGTHS = "a prefix length of 32, 40, 48, 56, 64 or 96 (RFC 6052 section 2.2)"
+
+
+def refusal_of(pool6: IPv6Network) -> str:
+    """What is expected instead of a prefix."""
+    place = f'x.toml: pool6 = "{pool6}": expected '
+    (line,) = complaints(MINIMAL.replace("64:ff9b::/96", str(pool6)))
+    assert line.startswith(place)
+    return line.removeprefix(place)
+
+
+def test_rfc6052_2_2_no_other_prefix_length_is_taken():
+    for length in set(range(129)) - {32, 40, 48, 56, 64, 96}:
+        assert refusal_of(IPv6Network(("2001:db8::", length), strict=False)) == LENGTHS, length
+
+
+@pytest.mark.parametrize("length", [32, 40, 48, 56, 64])
+def test_rfc6052_2_1_the_well_known_prefix_has_96_bits(length):
+    told = "64:ff9b::/96, in no other length, or another prefix (RFC 6052 section 2.1)"
+    assert refusal_of(IPv6Network(("64:ff9b::", length))) == told
+
+
+@pytest.mark.parametrize("bit", range(64, 72))
+def test_rfc6052_2_2_bits_64_to_71_of_a_prefix_are_zero(bit):
+    told = "a prefix whose bits 64 to 71 are zero (RFC 6052 section 2.2)"
+    assert refusal_of(IPv6Network((int(IPv6Address("2001:db8::")) | 1 << 127 - bit, 96))) == told
+
+
+@pytest.mark.parametrize("bit", [63, 72])
+def test_rfc6052_2_2_the_bits_around_them_may_be_set(bit):
+    pool6 = IPv6Network((int(IPv6Address("2001:db8::")) | 1 << 127 - bit, 96))
+    assert loads(MINIMAL.replace("64:ff9b::/96", str(pool6))).pool6 == pool6
 
 
 CASES = re.findall(

@@ -33,6 +33,7 @@ from nat64d.gateway.state import Live
 from tests.reference import addresses as reference
 
 NAME, WELL_KNOWN = "ipv4only.arpa.", (IPv4Address("192.0.0.170"), IPv4Address("192.0.0.171"))
+ODD = IPv6Address("2001:db8::1")
 WKP, OTHER = IPv6Network("64:ff9b::/96"), IPv6Network("2001:db8:122:344::/64")
 
 
@@ -56,6 +57,7 @@ def test_rfc7050_3_the_prefix_is_what_stands_around_the_well_known_address(prefi
 def test_rfc7050_3_several_prefixes_in_the_order_of_the_answer():
     assert prefixes_in(embedded(OTHER) + embedded(WKP)) == (OTHER, WKP)
     assert prefixes_in(embedded(WKP) + embedded(OTHER)) == (WKP, OTHER)
+    assert prefixes_in([ODD, *embedded(OTHER), ODD, *embedded(WKP)]) == (OTHER, WKP)
 
 
 @pytest.mark.parametrize("prefix", ["2001:db8:c000:aa::/96", "2001:db8:c000:ab::/96", "2001:dbc:0:aac0:0:ab::/96"])
@@ -68,10 +70,20 @@ def test_rfc7050_3_an_address_that_holds_the_well_known_one_twice_shows_no_prefi
     assert prefixes_in(embedded(prefix, WELL_KNOWN[0])) == ()
 
 
+@pytest.mark.parametrize("address", ["2001:db8:c000:aa:0:c0:0:aa00", "2001:db8:122:c000:0:aac0:0:aa00"])
+def test_rfc7050_3_nor_does_one_that_holds_it_again_behind_its_place(address):
+    assert prefixes_in([IPv6Address(address)]) == ()
+
+
 @pytest.mark.parametrize(
     "address",
     [
-        *("2001:db8::c000:a9", "2001:db8::1", "2001:db8::c000:aa00", "2001:db8:aa:c000::"),
+        *("2001:db8::c000:a9", "2001:db8::c000:ac", "2001:db8::1", "2001:db8:aa:c000::"),
+        # 192.0.0.170 whole, at the octets that are no place for it: 0 to 3, 5 to 8, 10, 11
+        *("c000:aa::1", "20c0:0:aa00::1", "2001:c000:aa::1", "2001:dc0:0:aa00::1"),
+        *("2001:db8:c0:0:aa00::", "2001:db8:0:c000:aa::", "2001:db8:0:c0:0:aa00::", "2001:db8::c000:aa:0:0"),
+        *("2001:db8::c000:aa:0", "2001:db8::c0:0:aa00"),
+        "2001:db8::aa:0:c000",
         "2001:db8:0:0:100::c000:aa",  # bits 64 to 71 of a prefix are zero (RFC 6052 section 2.2)
         "::ffff:192.0.0.170",
         "fe80::192.0.0.170",
@@ -117,7 +129,6 @@ def answer(*prefixes: IPv6Network, ttl: int = 300) -> Addresses:
 
 
 NO_DNS64 = Addresses((), 0)
-ODD = IPv6Address("2001:db8::1")
 
 
 def test_rfc7050_3_without_an_answer_it_is_asked_again_ever_more_slowly():

@@ -5,10 +5,11 @@ from ipaddress import IPv4Address, IPv6Address, IPv6Network
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scapy.layers.inet import UDP
+from scapy.layers.inet import TCP, UDP
 
 from nat64d.config.settings import address6, words
 from tests.case import Case, Nat64, Step
+from tests.mapped import SIIT, TRANSLATABLE4, TRANSLATABLE6
 from tests.packets import (
     FROM_HOST6,
     FROM_MAPPED,
@@ -20,6 +21,8 @@ from tests.packets import (
     from4,
     from6,
     in6,
+    ping4,
+    ping6,
     seen4,
     seen6,
 )
@@ -62,6 +65,7 @@ NO_HOST = (
     *("224.0.0.1", "239.255.255.255", "255.255.255.255"),
 )
 UDP6, UDP4 = UDP(**FROM_HOST6) / b"x", UDP(**TO_MAPPED) / b"x"
+NON_GLOBAL_ADDRESS = Verdict.NON_GLOBAL_ADDRESS
 OWN_PREFIX = {"pool6": "2001:db8:6464::/96"}
 OWN = "2001:db8:6464::"
 
@@ -104,8 +108,13 @@ def test_rfc6052_2_2_an_address_is_in_the_prefix_or_not(name, address, inside):
 def test_rfc6052_2_2_packets_of_every_prefix_length(name):
     server6 = EXAMPLES[name].replace("2001:db8:", "3fff:db8:")  # apart from our hosts
     nat64 = Nat64(pool6=name.replace("2001:db8:", "3fff:db8:"))
-    nat64.check(Step(from6(dst=server6) / UDP6, seen4(dst=SERVER4) / UDP(**FROM_MAPPED) / b"x"))
-    nat64.check(Step(from4(src=SERVER4) / UDP4, seen6(src=server6) / UDP(**TO_HOST6) / b"x"))
+    for out6, out4, back4, back6 in (
+        (UDP6, UDP(**FROM_MAPPED) / b"x", UDP4, UDP(**TO_HOST6) / b"x"),
+        *[[TCP(**ports, flags="S") for ports in (FROM_HOST6, FROM_MAPPED, TO_MAPPED, TO_HOST6)]],
+        (ping6(True, b"x"), ping4(True, b"x"), ping4(False, b"x"), ping6(False, b"x")),
+    ):
+        nat64.check(Step(from6(dst=server6) / out6, seen4(dst=SERVER4) / out4))
+        nat64.check(Step(from4(src=SERVER4) / back4, seen6(src=server6) / back6))
 
 
 CASES = [
@@ -122,7 +131,7 @@ CASES = [
         Case(
             f"rfc6052_3_1_{address}_is_not_reached_through_the_well_known_prefix",
             sent=(sent := from6(dst=in6(address)) / UDP6),
-            verdict=Verdict.NON_GLOBAL_ADDRESS,
+            verdict=NON_GLOBAL_ADDRESS,
             answer=answer6(sent, 1, 1),
         )
         for address in NON_GLOBAL
@@ -131,10 +140,51 @@ CASES = [
         Case(
             f"rfc6052_3_1_{address}_does_not_reach_us_through_the_well_known_prefix",
             sent=(sent := from4(src=address) / UDP4),
-            verdict=Verdict.NON_GLOBAL_ADDRESS,
+            verdict=NON_GLOBAL_ADDRESS,
             answer=answer4(sent, 3, 13),
         )
         for address in NON_GLOBAL
+    ),
+    *(
+        Case(
+            f"rfc6052_3_1_{name}_does_not_reach_a_private_server_through_the_well_known_prefix",
+            sent=(sent := from6(dst=in6("10.0.0.1")) / message),
+            verdict=NON_GLOBAL_ADDRESS,
+            answer=answer6(sent, 1, 1),
+        )
+        for name, message in (("tcp", TCP(**FROM_HOST6, flags="S")), ("ping", ping6(True, b"x")))
+    ),
+    *(
+        Case(
+            f"rfc6052_3_1_{name}_of_a_private_server_does_not_reach_us_through_the_well_known_prefix",
+            sent=(sent := from4(src="10.0.0.1") / message),
+            verdict=NON_GLOBAL_ADDRESS,
+            answer=answer4(sent, 3, 13),
+        )
+        for name, message in (("tcp", TCP(**TO_MAPPED, flags="S")), ("ping", ping4(True, b"x")))
+    ),
+    *(
+        Case(
+            f"rfc6052_3_1_{address}_and_a_translatable_host_do_not_meet_under_the_well_known_prefix",
+            config=SIIT,
+            steps=[
+                Step(
+                    sent := from6(src=TRANSLATABLE6, dst=in6(address)) / UDP6,
+                    verdict=NON_GLOBAL_ADDRESS,
+                    answer=answer6(sent, 1, 1),
+                ),
+                Step(
+                    sent := from4(src=address, dst=TRANSLATABLE4) / UDP4,
+                    verdict=NON_GLOBAL_ADDRESS,
+                    answer=answer4(sent, 3, 13),
+                ),
+            ],
+        )
+        for address in NON_GLOBAL
+    ),
+    *(
+        Case(f"no_packet_comes_from_{address}", sent=from4(src=address) / UDP4, verdict=Verdict.NOT_UNICAST)
+        for address in NO_HOST
     ),
     *(
         Case(

@@ -34,6 +34,7 @@ CLAT4, CLAT6 = "192.0.0.1", "2001:db8:1::464"
 NO_SESSIONS: dict[str, Any] = {"pool4": [], "forward": []}
 CLAT = {"pool6": None, "clat": {"ipv6": CLAT6, "plat": POOL6}, **NO_SESSIONS}
 LAN = {"pool6": None, "clat": {"ipv4": "192.168.7.0/24", "ipv6": "2001:db8:4::/120", "plat": POOL6}, **NO_SESSIONS}
+LAN64 = LAN | {"clat": LAN["clat"] | {"ipv6": "2001:db8:4::/64"}}
 ASK, REPLY = {"sport": 4000, "dport": 80}, {"sport": 80, "dport": 4000}
 CASES = [
     Case(
@@ -55,6 +56,24 @@ CASES = [
         expect=from6(src=CLAT6, hlim=63) / ping6(True, b"x", id=7),
     ),
     Case(
+        "rfc6877_2_pong",
+        config=CLAT,
+        sent=from6(src=HOST4_IN6, dst=CLAT6) / ping6(False, b"x", id=7),
+        expect=seen4(src=HOST4, dst=CLAT4) / ping4(False, b"x", id=7),
+    ),
+    Case(
+        "rfc6877_2_tcp_out",
+        config=CLAT,
+        sent=IP(src=CLAT4, dst=HOST4) / TCP(**ASK, flags="S"),
+        expect=from6(src=CLAT6, hlim=63) / TCP(**ASK, flags="S"),
+    ),
+    Case(
+        "rfc6877_2_tcp_in",
+        config=CLAT,
+        sent=from6(src=HOST4_IN6, dst=CLAT6) / TCP(**REPLY, flags="SA"),
+        expect=seen4(src=HOST4, dst=CLAT4) / TCP(**REPLY, flags="SA"),
+    ),
+    Case(
         "rfc6877_6_4_a_query_to_another_name_server_passes",
         config=CLAT,
         sent=IP(src=CLAT4, dst=HOST4) / UDP(sport=4000, dport=53) / DNS(qd=DNSQR(qname="dns.example")),
@@ -63,8 +82,27 @@ CASES = [
     Case(
         "rfc6877_2_a_network_behind_it_has_an_address_for_each_host",
         config=LAN,
-        sent=IP(src="192.168.7.9", dst=HOST4) / TCP(**ASK, flags="S"),
-        expect=from6(src="2001:db8:4::9", hlim=63) / TCP(**ASK, flags="S"),
+        steps=[
+            step
+            for node4, node6 in (("192.168.7.0", "2001:db8:4::"), ("192.168.7.255", "2001:db8:4::ff"))
+            for step in (
+                Step(
+                    IP(src=node4, dst=HOST4) / TCP(**ASK, flags="S"), from6(src=node6, hlim=63) / TCP(**ASK, flags="S")
+                ),
+                Step(from6(src=HOST4_IN6, dst=node6) / UDP(**REPLY), seen4(src=HOST4, dst=node4) / UDP(**REPLY)),
+            )
+        ],
+    ),
+    Case(
+        "rfc6877_6_3_its_prefix_may_have_64_bits",
+        config=LAN64,
+        steps=[
+            Step(IP(src="192.168.7.9", dst=HOST4) / UDP(**ASK), from6(src="2001:db8:4:0:900::", hlim=63) / UDP(**ASK)),
+            Step(
+                from6(src=HOST4_IN6, dst="2001:db8:4:0:900::") / UDP(**REPLY),
+                seen4(src=HOST4, dst="192.168.7.9") / UDP(**REPLY),
+            ),
+        ],
     ),
     Case(
         "rfc6052_3_1_a_private_server_is_not_reached_through_the_well_known_prefix",

@@ -5,7 +5,7 @@
 
 import pytest
 from scapy.layers.inet import TCP, UDP
-from scapy.packet import Packet
+from scapy.packet import Packet, Raw
 
 from tests.case import Case, Nat64, Step
 from tests.mapped import (
@@ -51,6 +51,7 @@ from tests.packets import (
 
 SIMPLE, OFF = ({"translation": {"eam_hairpin": mode}} for mode in ("simple", "off"))
 THIRD4, THIRD6 = "198.51.100.66", "2001:db8:e::42"
+UDP_ASK = UDP(**ASK) / b"x"
 BY_BOTH = pytest.mark.parametrize("config", [BESIDE, ALONE], ids=["beside_sessions", "alone"])
 
 
@@ -64,8 +65,8 @@ def at_other(**fields: object) -> Packet:
     return seen6(src=EAM_IN6, dst=OTHER_EAM6, **fields)
 
 
-def error(type_: int, code: int, quoted: Packet) -> Packet:
-    return Icmp(type=type_, code=code) / quoted / UDP(**ASK) / b"x"
+def error(type_: int, code: int, quoted: Packet, message: Packet = UDP_ASK) -> Packet:
+    return Icmp(type=type_, code=code) / quoted / message
 
 
 LEAVES = [
@@ -94,6 +95,16 @@ def test_rfc7757_4_2_without_intrinsic_hairpinning(case, mode, config):
 FROM_IPV4 = [
     Case("no_row_for_the_source", sent=to_other() / UDP(**ASK) / b"x", expect=at_other() / UDP(**ASK) / b"x"),
     Case(
+        "no_row_for_the_source_of_tcp",
+        sent=to_other() / TCP(**ASK, flags="S"),
+        expect=at_other() / TCP(**ASK, flags="S"),
+    ),
+    Case(
+        "no_row_for_the_source_of_another_protocol",
+        sent=to_other(proto=50) / Raw(BIG[:16]),
+        expect=at_other(nh=50) / Raw(BIG[:16]),
+    ),
+    Case(
         "no_row_for_the_source_of_an_echo",
         sent=to_other() / ping4(True, b"x", id=7),
         expect=at_other() / ping6(True, b"x", id=7),
@@ -112,6 +123,18 @@ FROM_IPV4 = [
         "no_row_for_the_quoted_destination_but_for_a_source_that_differs_from_it",
         sent=from4(src=THIRD4, dst=EAM4) / error(11, 0, as_eam4(dst=OTHER_EAM4)),
         expect=at_eam6(src=THIRD6) / error(3, 0, sent6(src=EAM6, dst=OTHER_EAM_IN6)),
+    ),
+    *(
+        Case(
+            f"no_row_for_the_quoted_destination_of_{name}",
+            sent=from4(src=OTHER_EAM4, dst=EAM4) / error(3, 1, as_eam4(dst=OTHER_EAM4, **header4), message4),
+            expect=at_eam6(src=OTHER_EAM_IN6) / error(1, 0, sent6(src=EAM6, dst=OTHER_EAM_IN6, **header6), message6),
+        )
+        for name, header4, message4, header6, message6 in (
+            ("tcp", {}, TCP(**ASK, flags="S"), {}, TCP(**ASK, flags="S")),
+            ("an_echo", {}, ping4(True, b"x", id=7), {}, ping6(True, b"x", id=7)),
+            ("another_protocol", {"proto": 50}, Raw(BIG[:16]), {"nh": 50}, Raw(BIG[:16])),
+        )
     ),
     Case(
         "an_unmapped_router_is_under_the_prefix_as_ever",
