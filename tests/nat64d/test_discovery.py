@@ -35,6 +35,7 @@ from tests.reference import addresses as reference
 NAME, WELL_KNOWN = "ipv4only.arpa.", (IPv4Address("192.0.0.170"), IPv4Address("192.0.0.171"))
 ODD = IPv6Address("2001:db8::1")
 WKP, OTHER = IPv6Network("64:ff9b::/96"), IPv6Network("2001:db8:122:344::/64")
+THIRD = IPv6Network("2001:db8:43::/96")
 
 
 def embedded(prefix: str | IPv6Network, *addresses: str | IPv4Address) -> list[IPv6Address]:
@@ -164,7 +165,7 @@ def test_rfc7050_3_the_question_is_repeated_ten_seconds_before_the_ttl_ends(ttl,
 
 
 def test_rfc7050_3_no_answer_is_no_change_nor_is_another_prefix_beside_ours():
-    network = Network(answer(WKP, ttl=100), "no answer", answer(OTHER, WKP, ttl=200), NO_DNS64, answer(OTHER))
+    network = Network(answer(WKP, ttl=100), "no answer", answer(OTHER, WKP, ttl=200), NO_DNS64, answer(OTHER, THIRD))
     assert network.change(300) == OTHER
     assert network.waited[:-1] == [290, 90, 1, 190, 1]
     assert network.answers == []
