@@ -67,6 +67,22 @@ def test_a_verdict_is_logged_at_most_once_in_ten_seconds(log):
     assert len(log.records) == 2
 
 
+NO_MAPPING_MADE = (
+    *("pool4_exhausted", "paired_full", "no_pool4", "session_table_full"),
+    *("host_sessions", "host_ports", "host_rate", "subscriber_sessions", "subscriber_ports", "inbound_sessions"),
+)
+
+
+@pytest.mark.parametrize("name", NO_MAPPING_MADE)
+def test_rfc6888_req_11_c_every_reason_to_refuse_a_mapping_is_logged(log, name):
+    engine = Engine(config_of())
+    engine.worker.counters[0, Verdict[name.upper()]] = 3
+    DropLog([engine.worker], logging.getLogger("test")).look(100.0)
+    (record,) = log.records
+    assert record.levelno >= logging.INFO
+    assert record.getMessage().startswith(f"Dropped 3 packets as {name}")
+
+
 def test_verdicts_of_level_debug_are_counted_and_not_logged(log):
     engine = Engine(config_of())
     drops = DropLog([engine.worker], logging.getLogger("test"))

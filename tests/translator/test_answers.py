@@ -19,6 +19,7 @@ from tests.packets import (
     fragment_of,
     from4,
     from6,
+    patch,
     payload,
     ping4,
     ping6,
@@ -83,6 +84,37 @@ CASES = [
         verdict=Verdict.ROUTING_HEADER,
     ),
     late("no_error_to_the_unspecified_address", from6(src="::", nh=43) / ROUTED6, verdict=Verdict.ROUTING_HEADER),
+    *(
+        late(
+            f"no_error_to_{source}_which_no_host_has",
+            with_options(from4(src=source) / SHORT4, ROUTED4),
+            verdict=Verdict.SOURCE_ROUTED,
+        )
+        for source in ("0.0.0.0", "0.1.2.3", "127.0.0.1", "169.254.1.1", "240.0.0.1", "255.255.255.255")
+    ),
+    *(
+        late(
+            f"no_error_to_{source}_which_no_host_has",
+            from6(src=source, nh=43) / ROUTED6,
+            verdict=Verdict.ROUTING_HEADER,
+        )
+        for source in ("::1", "ff02::1", "fe80::1")
+    ),
+    late(
+        "no_error_about_a_packet_to_broadcast",
+        with_options(from4(dst="255.255.255.255") / SHORT4, ROUTED4),
+        verdict=Verdict.SOURCE_ROUTED,
+    ),
+    late(
+        "no_error_about_a_header_with_a_wrong_checksum",
+        patch(LATE4, 10, b"\x12\x34", mend=False),
+        verdict=Verdict.HEADER_CHECKSUM,
+    ),
+    late(
+        "no_error_about_a_header_that_is_longer_than_its_packet", patch(LATE4, 0, b"\x4f"), verdict=Verdict.BAD_LENGTH
+    ),
+    late("no_error_about_a_packet_that_is_cut_short", bytes(LATE4)[:-1], verdict=Verdict.TRUNCATED),
+    late("no_error_about_an_ipv6_packet_that_is_cut_short", bytes(LATE6)[:-1], verdict=Verdict.TRUNCATED),
     late("an_error_in_ipv4_does_not_copy_the_ds_field", sent := from4(ttl=1, tos=0x28) / SHORT4, answer4(sent, 11, 0)),
     late("an_error_in_ipv6_does_not_copy_the_ds_field", sent := from6(hlim=1, tc=0x28) / SHORT6, answer6(sent, 3, 0)),
     late("an_error_in_ipv4_is_at_most_576_octets", LONG4, answer4(LONG4, 11, 0)),

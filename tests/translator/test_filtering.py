@@ -22,7 +22,6 @@ from tests.packets import (
 )
 from tests.sessions import Sessions
 from translator.packet.addresses import address4
-from translator.session.filtering import ADF_WALK
 from translator.session.sessions import create_session
 from translator.session.tcp_state import State
 from translator.verdict import Verdict
@@ -52,7 +51,9 @@ def test_rfc6146_3_5_adf_is_a_matter_of_each_binding():
     nat64 = Sessions(**ADF)
     nat64.opened("udp", 6000)
     assert nat64.from4("udp", nat64.opened("udp", 6001, to=(OTHER4, 53))).verdict == Verdict.FILTERED_ADF
-    assert nat64.from4("tcp", nat64.opened("tcp", 6000, to=(OTHER4, 53)), flags="ACK").verdict == Verdict.FILTERED_ADF
+    mapped = nat64.opened("tcp", 6000, to=(OTHER4, 53))
+    for flags in ("ACK", "FIN", "RST"):
+        assert nat64.from4("tcp", mapped, flags=flags).verdict == Verdict.FILTERED_ADF
 
 
 def test_rfc6146_3_5_adf_forgets_a_peer_with_its_last_session():
@@ -82,7 +83,7 @@ def test_rfc6146_3_5_adf_is_off_unless_asked_for():
 
 
 def test_adf_searches_the_newest_sessions_of_a_binding_only():
-    nat64 = Sessions(**ADF, limits={"sessions": 2 * ADF_WALK + 1})
+    nat64 = Sessions(**ADF, limits={"sessions": 2 * 1024 + 1})
     mapped = nat64.opened("udp", 6000, to=(OTHER4, 1))
     bib = nat64.tables.sessions[0].bib
 
@@ -91,9 +92,9 @@ def test_adf_searches_the_newest_sessions_of_a_binding_only():
             create_session(nat64.gateway, 0, bib, address4(0x08080808, port), State.NONE, 0)
 
     nat64.check_invariants = nat64.expire = lambda *_: []  # these sessions are only there to be passed by
-    open_sessions(ADF_WALK - 1, 1)
+    open_sessions(1023, 1)
     assert nat64.from4("udp", mapped, (OTHER4, 2)).verdict == Verdict.TRANSLATED
-    open_sessions(ADF_WALK - 1, 2000)
+    open_sessions(1023, 2000)
     assert nat64.from4("udp", mapped, (OTHER4, 1)).verdict == Verdict.TRANSLATED  # its own session needs no search
     open_sessions(1, 4000)
     assert nat64.from4("udp", mapped, (OTHER4, 3)).verdict == Verdict.FILTERED_ADF
@@ -203,7 +204,10 @@ def test_denylist4_prohibits_both_directions():
     for sent, answer in ((up, answer6(up, 1, 1)), (down, answer4(down, 3, 13))):
         outcome = nat64.say(bytes(sent))
         assert (outcome.verdict, outcome.answer) == (Verdict.DENIED_ADDRESS, bytes(answer))
-    assert nat64.from6("udp", 6000, ("203.0.113.255", 53)).verdict == Verdict.DENIED_ADDRESS
+    for protocol in ("tcp", "udp", "icmp"):
+        assert nat64.from6(protocol, 6000, ("203.0.113.255", 53)).verdict == Verdict.DENIED_ADDRESS
+        outcome = nat64.from4(protocol, MAPPED, ("203.0.113.255", 53), "SYN")
+        assert (outcome.verdict, outcome.answer[20:22]) == (Verdict.DENIED_ADDRESS, bytes((3, 13)))
     for neighbour in ("198.51.100.6", "198.51.100.8", "203.0.114.0", "203.0.112.255"):
         nat64.opened("udp", 6000, to=(neighbour, 53))
     assert {session.host6[0] for session in nat64.sessions()} == {HOST6}

@@ -33,7 +33,6 @@ from tests.packets import (
 )
 from tests.sessions import Sessions
 from translator.fragments.reassembly import (
-    DATAGRAM_FRAGMENTS,
     FIRST_AWAITED,
     find_datagram,
     is_datagram,
@@ -50,7 +49,8 @@ DATA = payload(64)
 UP = whole(from6() / UDP(**FROM_HOST6) / DATA)
 DOWN = whole(from4() / UDP(**TO_MAPPED) / DATA)
 TCP_UP = whole(from6() / TCP(**FROM_HOST6) / DATA)
-WAYS = {"up": UP, "down": DOWN, "tcp": TCP_UP}
+TCP_DOWN = whole(from4() / TCP(**TO_MAPPED) / DATA)
+WAYS = {"up": UP, "down": DOWN, "tcp": TCP_UP, "tcp_down": TCP_DOWN}
 FRAGMENT_MIN = 10  # seconds, the default
 
 PASS, HELD, LOST = Verdict.TRANSLATED, Verdict.HELD, Verdict.FRAGMENT_UNKNOWN
@@ -167,9 +167,9 @@ DEFAULT, CONFIGURED = {}, {"timeouts": {"fragment": 2}}
 
 
 @pytest.mark.parametrize(("seconds", "config"), [(10, DEFAULT), (2, CONFIGURED)], ids=["default", "configured"])
-def test_rfc6146_4_fragment_min_is_how_long_the_rest_may_take(seconds, config):
+def test_rfc6146_4_fragment_min_is_how_long_the_rest_may_take(packet, seconds, config):
     nat64 = Sessions(**config)
-    first, middle, last = pieces(UP)
+    first, middle, last = pieces(packet)
     nat64.say(first)
     nat64.wait(seconds - 0.001)
     assert fates(nat64, [middle]) == [PASS]
@@ -178,11 +178,11 @@ def test_rfc6146_4_fragment_min_is_how_long_the_rest_may_take(seconds, config):
 
 
 @pytest.mark.parametrize(("waits", "config"), [(9.999, DEFAULT), (1.999, CONFIGURED)], ids=["default", "configured"])
-def test_rfc6146_4_fragment_min_is_how_long_the_first_may_take(waits, config):
+def test_rfc6146_4_fragment_min_is_how_long_the_first_may_take(packet, waits, config):
     """From the first of its fragments that came, whichever it is."""
     for late, follow in ((0.0, 2), (0.001, 0)):
         nat64 = Sessions(**config)
-        first, middle, last = pieces(UP)
+        first, middle, last = pieces(packet)
         nat64.say(last)
         nat64.wait(1)
         nat64.say(middle)
@@ -227,9 +227,11 @@ def test_rfc6146_3_4_first_fragment_that_is_too_big_lets_nothing_go():
     assert len(nat64.say(fragment_of(large, 0, 1232)).packets) == 2
 
 
-def test_rfc1858_a_first_fragment_too_small_for_its_header_lets_nothing_go():
+@pytest.mark.parametrize("size", [8, 16])
+@pytest.mark.parametrize("segment", [TCP_UP, TCP_DOWN], ids=["up", "down"])
+def test_rfc1858_a_first_fragment_too_small_for_its_header_lets_nothing_go(segment, size):
     nat64 = Sessions()
-    tiny, rest = in_pieces(TCP_UP, 16)
+    tiny, rest = in_pieces(segment, size)
     assert fates(nat64, [rest, tiny]) == [HELD, Verdict.TRUNCATED]
     assert nat64.sessions() == []
 
@@ -304,11 +306,11 @@ def test_many_small_fragments_fill_the_memory_by_their_number():
 
 def test_no_more_than_256_fragments_of_a_datagram_are_kept():
     nat64 = Sessions()
-    first, *later = every(whole(from4() / UDP(**TO_MAPPED) / payload(8 * DATAGRAM_FRAGMENTS + 80)), 8)
+    first, *later = every(whole(from4() / UDP(**TO_MAPPED) / payload(8 * 256 + 80)), 8)
     got = fates(nat64, later)
-    assert got[: DATAGRAM_FRAGMENTS + 1] == [HELD] * DATAGRAM_FRAGMENTS + [LOST]
-    assert set(got[DATAGRAM_FRAGMENTS:]) == {LOST}
-    assert len(nat64.say(first).packets) == 1 + DATAGRAM_FRAGMENTS
+    assert got[:257] == [HELD] * 256 + [LOST]
+    assert set(got[256:]) == {LOST}
+    assert len(nat64.say(first).packets) == 1 + 256
 
 
 @pytest.mark.parametrize(("at", "size", "more"), [(65528, 8, 0), (24, 20, 1), (65512, 8, 1)])
@@ -339,7 +341,7 @@ def known(nat64: Sessions, numbers: list[int]) -> list[bool]:
 def test_memory_is_bounded_and_a_new_datagram_takes_the_place_of_the_one_that_ends_first():
     nat64 = Sessions()
     numbers = neighbours(nat64, FRAGMENT_WAYS + 1, datagram(1))
-    assert len(nat64.tables.fragments) == FRAGMENTS
+    assert len(nat64.tables.fragments) == FRAGMENTS == 8192
     t = datagram(1)
     for at, number in enumerate(numbers):
         remember(nat64.gateway, at, t, number, datagram(number))

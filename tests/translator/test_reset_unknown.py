@@ -7,7 +7,8 @@ import pytest
 from scapy.layers.inet import ICMP, IP, TCP
 from scapy.layers.inet6 import IPv6
 
-from tests.case import BEGIN
+from nat64d.offline.engine import Engine
+from tests.case import BEGIN, config_of
 from tests.packets import HOST4, HOST6, MAPPED4, OTHER4, fragment_of, from4, from6, in6, whole
 from tests.sessions import Sessions
 from translator.packet.error_limits import RECEIVERS, RESETS, TOKENS
@@ -110,3 +111,12 @@ def test_there_is_a_limit():
     assert not nat64.from6("tcp", 5000, flags="ACK").answer
     assert nat64.from4("tcp", FREE, flags="ACK").answer, "the other family has its own"
     assert nat64.worker.events[Event.RESET_LIMITED] == 1
+
+
+@pytest.mark.parametrize(("filtering", "seconds"), [({}, 60), ({"reset_unknown": 5}, 5)], ids=["default", "configured"])
+def test_the_time_is_a_minute_unless_it_is_configured(filtering, seconds):
+    engine = Engine(config_of(forward=[], filtering=filtering))
+    segment = bytes(whole(from6(dst=in6(HOST4)) / TCP(sport=5000, dport=53, flags="A")))
+    began = 1.0  # seconds: that is when an engine begins
+    found = [engine.send(segment, began + at).verdict for at in (0, seconds - 0.001, seconds)]
+    assert found == [Verdict.LOST_SESSION, Verdict.LOST_SESSION, Verdict.NO_SESSION]

@@ -137,6 +137,8 @@ SHORT = {
     "quoted_ipv4_transport_header_below_8_octets": (DOWN / Icmp(type=3) / QUOTED_DOWN / UDP(sport=2, dport=1), 7),
     "quoted_query_below_8_octets": (UP / Icmp(type=1) / QUOTED_UP / ICMPv6EchoRequest(id=7), 7),
     "quoted_ipv4_query_below_8_octets": (DOWN / Icmp(type=3) / QUOTED_DOWN / ICMP(type=8, id=7), 7),
+    "quoted_tcp_below_8_octets": (UP / Icmp(type=1) / QUOTED_UP / TCP(sport=2, dport=1), 7),
+    "quoted_ipv4_tcp_below_8_octets": (DOWN / Icmp(type=3) / QUOTED_DOWN / TCP(sport=2, dport=1), 7),
     "quoted_ipv4_header_incomplete": (DOWN / Icmp(type=3) / QUOTED_DOWN, 19),
 }
 
@@ -152,15 +154,13 @@ def test_rfc6146_3_4_quote_that_does_not_name_its_packet_is_silently_discarded(n
     assert (outcome.verdict, outcome.answer) == (Verdict.QUOTED_PACKET, None)
 
 
-@pytest.mark.parametrize(
-    "packet",
-    [
-        UP / Icmp(type=1) / QUOTED_UP / Icmp(type=1) / from6() / UDP(),
-        DOWN / Icmp(type=3) / QUOTED_DOWN / Icmp(type=11) / from4() / UDP(),
-    ],
-    ids=["from_ipv6", "from_ipv4"],
-)
-def test_rfc6146_3_4_error_about_an_error_is_silently_discarded(packet):
+@pytest.mark.parametrize("quoted", [("ipv6", t) for t in (1, 2, 3, 4, 127)] + [("ipv4", t) for t in (3, 4, 5, 11, 12)])
+def test_rfc6146_3_4_error_about_an_error_is_silently_discarded(quoted):
+    family, type_ = quoted
+    if family == "ipv6":
+        packet = UP / Icmp(type=1) / QUOTED_UP / Icmp(type=type_) / from6() / UDP()
+    else:
+        packet = DOWN / Icmp(type=3) / QUOTED_DOWN / Icmp(type=type_) / from4() / UDP()
     outcome = Sessions().say(bytes(packet))
     assert (outcome.verdict, outcome.answer) == (Verdict.ERROR_IN_ERROR, None)
 
@@ -194,9 +194,20 @@ def test_rfc6146_3_5_packet_whose_source_is_in_pool6_is_silently_discarded():
     for body in (UDP(), TCP(flags="S"), TCP(flags="A"), ICMPv6EchoRequest(), error):
         outcome = nat64.say(bytes(from6(src=OTHER4_IN6) / body))
         assert (outcome.verdict, outcome.answer) == (Verdict.SOURCE_IN_POOL6, None)
+    for protocol in (47, 132):
+        outcome = nat64.say(bytes(from6(src=OTHER4_IN6, nh=protocol) / bytes(16)))
+        assert (outcome.verdict, outcome.answer) == (Verdict.SOURCE_IN_POOL6, None)
+    assert len(nat64.sessions()) == 1
 
 
 def test_rfc6146_3_5_packet_to_no_address_of_ours_is_not_processed():
     nat64 = Sessions()
-    assert nat64.say(bytes(from6(dst="2001:db8::1") / UDP())).verdict == Verdict.NOT_OUR_PREFIX
-    assert nat64.say(bytes(from4(dst=OUR4) / UDP(dport=MAPPED4_PORT))).verdict == Verdict.NO_BIB_ENTRY
+    for body in (UDP(), TCP(flags="S"), TCP(flags="A"), ICMPv6EchoRequest(), ICMPv6EchoReply()):
+        outcome = nat64.say(bytes(from6(dst="2001:db8::1") / body))
+        assert (outcome.verdict, outcome.packets) == (Verdict.NOT_OUR_PREFIX, [])
+    segments = [(TCP(dport=MAPPED4_PORT, flags=flags), Verdict.NO_SESSION) for flags in ("S", "A")]
+    queries = [(ICMP(type=type_, id=MAPPED4_PORT), Verdict.NO_BIB_ENTRY) for type_ in (8, 0)]
+    for body, verdict in ((UDP(dport=MAPPED4_PORT), Verdict.NO_BIB_ENTRY), *segments, *queries):
+        outcome = nat64.say(bytes(from4(dst=OUR4) / body))
+        assert (outcome.verdict, outcome.packets) == (verdict, [])
+    assert nat64.sessions() == []

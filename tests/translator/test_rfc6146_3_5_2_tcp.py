@@ -167,6 +167,17 @@ def test_rfc6146_3_5_2_tcp_and_udp_of_one_port_have_bindings_of_their_own():
     assert nat64.from4("udp", udp).verdict == Verdict.TRANSLATED
 
 
+@pytest.mark.parametrize("other", ["tcp", "udp", "icmp"])
+@pytest.mark.parametrize("protocol", ["tcp", "udp", "icmp"])
+def test_rfc7857_5_and_6_a_mapping_is_that_of_its_protocol(protocol, other):
+    """Nothing else comes in by it, and what goes out from the same port gets a mapping of its own."""
+    nat64 = Sessions(forward=[])
+    mapped = nat64.opened(protocol, 6000)
+    assert bool(nat64.from4(other, mapped, flags="SYN").packets) == (other == protocol)
+    nat64.opened(other, 6000)
+    assert sorted(name for name, _, _ in nat64.bib()) == sorted({protocol, other})
+
+
 def test_rfc6146_3_5_2_same_port_of_two_hosts_is_two_bindings():
     nat64 = Sessions()
     assert nat64.opened("tcp", 6000) != nat64.opened("tcp", 6000, host=NEIGHBOUR6)

@@ -120,10 +120,13 @@ def answered(protocol: str, family: int) -> Packet:
     return {"udp": UDP, "tcp": TCP}[protocol](**ports)
 
 
+@pytest.mark.parametrize("open_", [False, True], ids=["unanswered", "open"])
 @pytest.mark.parametrize("protocol", ABOUT)
-def test_rfc6146_3_5_error_of_a_session_passes_and_touches_nothing(protocol):
+def test_rfc6146_3_5_error_of_a_session_passes_and_touches_nothing(protocol, open_):
     nat64 = Sessions()
     nat64.opened(protocol, HOST6_PORT)
+    if open_:
+        assert nat64.from4(protocol, MAPPED).verdict == Verdict.TRANSLATED
     nat64.wait(31)
     before = nat64.session()
     for packet in (error4(ABOUT[protocol][1]), error4(ABOUT[protocol][1], ROUTER4), error6(answered(protocol, 6))):
@@ -174,20 +177,26 @@ def test_rfc6146_3_5_error_of_a_tcp_session_does_not_move_its_state():
 
 
 UNREACHABLE4, UNREACHABLE6 = [(3, code) for code in range(16)], [(1, code) for code in range(7)]
-ERRORS4 = [*UNREACHABLE4, (4, 0), (5, 1), (11, 0), (11, 1), (12, 0)]
+ERRORS4 = [*UNREACHABLE4, (4, 0), (5, 1), (11, 0), (11, 1), (12, 0), (12, 2)]
 ERRORS6 = [*UNREACHABLE6, (2, 0), (3, 0), (3, 1), (4, 0), (4, 1), (4, 2)]
 
 
 @pytest.mark.parametrize("answer", [None, "SYN-ACK", "RST"])
-def test_rfc5382_req_10_no_icmp_message_ends_a_mapping_or_connection(answer):
+@pytest.mark.parametrize("protocol", ABOUT)
+def test_rfc5382_req_10_no_icmp_message_ends_a_mapping_or_connection(protocol, answer):
+    """RFC 4787 REQ-12 says so of UDP."""
     nat64 = Sessions()
-    address, port = nat64.opened("tcp", 6000)
+    address, port = nat64.opened(protocol, 6000)
     if answer:
-        nat64.from4("tcp", (address, port), flags=answer)
+        nat64.from4(protocol, (address, port), flags=answer)
     nat64.wait(5)
     before = nat64.sessions(), nat64.bib()
-    quoted4 = IP(src=address, dst=HOST4) / TCP(sport=port, dport=HOST4_PORT)
-    quoted6 = IPv6(src=HOST4_IN6, dst=HOST6) / TCP(sport=HOST4_PORT, dport=6000)
+    if protocol == "icmp":
+        there, back = ICMP(type=8, id=port), ICMPv6EchoReply(id=6000)
+    else:
+        kind = {"udp": UDP, "tcp": TCP}[protocol]
+        there, back = kind(sport=port, dport=HOST4_PORT), kind(sport=HOST4_PORT, dport=6000)
+    quoted4, quoted6 = IP(src=address, dst=HOST4) / there, IPv6(src=HOST4_IN6, dst=HOST6) / back
     errors = [IP(src=ROUTER4, dst=address) / Icmp(type=t, code=c, rest=1400) / quoted4 for t, c in ERRORS4]
     errors += [from6() / Icmp(type=t, code=c, rest=1400 * (t == 2)) / quoted6 for t, c in ERRORS6]
     verdicts = [nat64.say(bytes(error)).verdict for error in errors]

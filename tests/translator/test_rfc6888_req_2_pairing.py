@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import numpy as np
+import pytest
 
 from tests.packets import HOST6, NEIGHBOUR6, OTHER4
 from tests.sessions import Sessions
@@ -64,17 +65,20 @@ def test_rfc6888_req_2_host_without_a_mapping_is_free_to_get_another_address():
     assert nat64.opened("udp", 6000)[0] != first[0]
 
 
-def test_soft_pairing_host_whose_address_is_exhausted_gets_another_and_its_old_one_back():
-    nat64 = pools({"addresses": "192.0.2.1-192.0.2.2", "ports": "2000-2001"}, limits={"pairing": "soft"})
-    first = [nat64.opened("udp", 6000 + k) for k in range(2)]
+@pytest.mark.parametrize(("protocol", "other"), [("udp", "tcp"), ("tcp", "icmp"), ("icmp", "udp")])
+def test_soft_pairing_host_whose_address_is_exhausted_gets_another_and_its_old_one_back(protocol, other):
+    alike = {"udp": 300, "tcp_opening": 300, "icmp": 300}
+    pool = {"addresses": "192.0.2.1-192.0.2.2", "ports": "2000-2001"}
+    nat64 = pools(pool, limits={"pairing": "soft"}, timeouts=alike)
+    first = [nat64.opened(protocol, 6000 + k) for k in range(2)]
     nat64.wait(200)
-    second = [nat64.opened("udp", 6002 + k) for k in range(2)]
+    second = [nat64.opened(protocol, 6002 + k) for k in range(2)]
     assert len({address for address, _ in first}) == 1
     assert len({address for address, _ in second}) == 1
     assert first[0][0] != second[0][0]
-    assert nat64.opened("tcp", 6000)[0] == first[0][0]
+    assert nat64.opened(other, 6000)[0] == first[0][0]
     nat64.wait(101)
-    assert nat64.opened("udp", 6005)[0] == first[0][0]
+    assert nat64.opened(protocol, 6005)[0] == first[0][0]
     assert len({*first, *second}) == 4
 
 
