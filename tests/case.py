@@ -101,11 +101,12 @@ class Nat64(Engine):
     def send(self, packet: Sent, at: float = 0.0, damaged: bool = False) -> Ended:
         """Translate a packet `at` seconds after the test began."""
         octets = bytes(packet)
-        before, kept = self.worker.counters.copy(), self.worker.events[Event.FRAGMENTS_RELEASED]
+        before = self.worker.counters.copy(), self.worker.octets.copy()
+        kept = self.worker.events[Event.FRAGMENTS_RELEASED]
         self.around_answer.fill(POISON)
         self.written_at = HEADROOM
         outcome = super().send(octets, BEGIN + at)
-        self._check_counters(before, outcome)
+        self._check_counters(*before, octets, outcome)
         self._check_memory(octets, outcome, self.worker.events[Event.FRAGMENTS_RELEASED] - kept)
         for out in outcome.due:
             check_checksums(out)
@@ -152,10 +153,11 @@ class Nat64(Engine):
             self.written_at = min(self.written_at, outcome.at)
         return super().octets_of(output)
 
-    def _check_counters(self, before: np.ndarray, outcome: Ended) -> None:
+    def _check_counters(self, before: np.ndarray, octets: np.ndarray, packet: bytes, outcome: Ended) -> None:
         counted = [(row, Verdict(verdict)) for row, verdict in np.argwhere(self.worker.counters != before).tolist()]
         assert counted == [(("6to4", "4to6").index(outcome.direction), outcome.verdict)]
         assert (self.worker.counters - before).sum() == 1
+        assert ((self.worker.octets - octets) == len(packet) * (self.worker.counters - before)).all()
 
     def _check_memory(self, packet: bytes, outcome: Ended, released: int) -> None:
         """The canaries, the slot outside the packet and the headroom it used, and all of a dropped packet. `released`:

@@ -45,6 +45,7 @@ def check(tables: Tables, settings: Settings, monotonic: bool = True) -> None:
     check_indexes(tables, settings, living)
     check_bib_lists(tables, living)
     check_sessions(tables, settings, living[SESSIONS])
+    check_states(tables, living[SESSIONS])
     check_wheel(tables, living[SESSIONS], monotonic)
     check_inbound(tables, living[BIBS])
     check_hosts(tables, settings, living)
@@ -191,6 +192,18 @@ def check_sessions(tables: Tables, settings: Settings, living: list[int]) -> Non
         states = range(State.V4_INIT, len(State)) if row.protocol == TCP else (State.NONE, State.V4_INIT, State.V6_INIT)
         assert row.state in states, f"session {session}: protocol {row.protocol} in state {row.state}"
         assert row.protocol != ICMP or row.host4_port == 0, f"session {session}: ICMP with port {row.host4_port}"
+
+
+def check_states(tables: Tables, living: list[int]) -> None:
+    """The sessions of each protocol are counted by their state."""
+    counted: Counter[tuple[int, int]] = Counter()
+    for session in living:
+        row = tables.sessions[session]
+        number = PROTOCOLS.index(row.protocol) if row.protocol in PROTOCOLS else len(PROTOCOLS)
+        counted[number, int(row.state)] += 1
+    said = {(number, state): int(tables.sessions_in[number, state]) for number, state in np.ndindex(4, len(State))}
+    assert tables.sessions_in.shape == (4, len(State)), "a state that is not counted"
+    assert said == {place: counted[place] for place in said}, f"sessions counted as {said}, there are {counted}"
 
 
 def check_wheel(tables: Tables, living: list[int], monotonic: bool) -> None:

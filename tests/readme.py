@@ -70,6 +70,17 @@ def checks() -> str:
     return table(("Check", "What it looks at"), rows())
 
 
+def metrics() -> str:
+    """Every metric, from the rows of nat64d.control.families."""
+    from nat64d.control.families import FAMILIES
+
+    rows = (
+        (f"`{row.exposed}`", row.kind.name.lower(), ", ".join(f"`{label}`" for label in row.labels), row.help)
+        for row in FAMILIES
+    )
+    return table(("Metric", "Type", "Labels", "Meaning"), rows)
+
+
 def matrices() -> str:
     """Every matrix in tests/ by its title."""
 
@@ -93,6 +104,7 @@ TABLES = {
     "conditions": Table(ROOT / "docs/conditions.md", conditions),
     "checks": Table(ROOT / "docs/doctor.md", checks),
     "verdicts": Table(ROOT / "docs/verdicts.md", verdicts),
+    "metrics": Table(ROOT / "docs/monitoring.md", metrics),
     "matrices": Table(ROOT / "docs/matrices.md", matrices),
 }
 

@@ -76,6 +76,7 @@ def receive(gateway, now, p, at, end):
     """
     outcome = translate_or_answer(gateway, now, p, at, end)
     gateway.worker.counters[outcome.direction, int64(outcome.verdict)] += 1
+    gateway.worker.octets[outcome.direction, int64(outcome.verdict)] += end - at
     if outcome.at == outcome.end and gateway.worker.sampled[int64(outcome.verdict)] == 0:
         sample(gateway, p, at, end, outcome.verdict)
     return outcome

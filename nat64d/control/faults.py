@@ -73,4 +73,5 @@ class Faults:
     def _write(self, fault: Fault, due: Due) -> None:
         level, text = fault.value
         clients = "1 client connection" if due.times == 1 else f"{due.times:,} client connections"
-        self._log.log(level, "%s: %s %s; last from %s", self.name, clients, text, self._last[fault])
+        fields = {"fault": fault.name.lower(), "connections": due.times, "client": self._last[fault]}
+        self._log.log(level, "%s: %s %s; last from %s", self.name, clients, text, self._last[fault], extra=fields)

@@ -1,25 +1,40 @@
-"""Prometheus metrics, read from the Gateway at each scrape; there is no second set of counters."""
+"""Prometheus metrics, read from the Gateway at each scrape; there is no second set of counters.
+
+What each of them says stands in families.py. A scrape walks no sessions and takes no lock: it costs the same with a
+million of them.
+"""
 
 import asyncio
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Executor
+from typing import Any
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics_core import Metric
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector, CollectorRegistry
 
+from nat64d.control.families import BY_NAME, POOL
+from nat64d.control.measured import Measured, QueueCounts
 from nat64d.control.rows import Gateway, NotReadyError, Row, name_servers, queries
 
 VERSIONS = {"0.0.4", "1.0.0"}  # of the text formats
-_POOL = (
-    "addresses",
-    "ports",
-    "protocol",
-    "source",
-)  # only all four together identify a pool; Prometheus refuses two samples with the same labels
+BATCHES = (1, 2, 4, 8, 16, 32, 64)  # upper bounds of the buckets
+DIRECTIONS = ("6to4", "4to6")
+
+
+def family(name: str, samples: Iterable[tuple[Sequence[str], Any]]) -> Metric:
+    """A family of families.py with samples: the values of its labels, in their order, and a number."""
+    metric = BY_NAME[name].new()
+    for labels, value in samples:
+        metric.add_metric(labels, value)
+    return metric  # type: ignore[no-any-return]
+
+
+def one(name: str, value: float) -> Metric:
+    """A family without labels."""
+    return family(name, [((), value)])
 
 
 class GatewayCollector(Collector):
@@ -35,85 +50,88 @@ class GatewayCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         """All metric families, collected once per scrape."""
         status = self.gateway.status()
-        yield InfoMetricFamily("nat64d_build", "The running version.", {"version": status["version"]})
-        yield GaugeMetricFamily("nat64d_uptime_seconds", "Seconds since the daemon started.", status["uptime"])
-        yield GaugeMetricFamily(
-            "nat64d_ready", "1 while packets are translated and can pass.", int(self.gateway.ready())
+        yield family("build", [((), {"version": status["version"]})])
+        yield one("uptime_seconds", status["uptime"])
+        yield one("ready", int(self.gateway.ready()))
+        yield one("warnings", len(status["warnings"]))
+        yield family(
+            "condition",
+            (((row["condition"], str(row["blocks"]).lower()), row["standing"]) for row in self.gateway.conditions()),
         )
-        warnings = "Number of things that do not work as configured; `nat64d status` lists them."
-        yield GaugeMetricFamily("nat64d_warnings", warnings, len(status["warnings"]))
-        yield from (self._conditions(), *self._dns64())
+        yield from dns64(self.gateway.dns64())
         try:
-            yield from (*self._tables(status), *self._counts(), *self._pools())
+            yield from counts(self.gateway.counters(), self.gateway.events())
+            yield one("sessions", status["sessions"])
+            yield one("sessions_limit", status["limits"]["sessions"])
+            yield one("bib_entries", status["bib"])
+            yield from measured(self.gateway.measured())
+            yield from pools(self.gateway.pools())
         except NotReadyError:
             return
 
-    def _conditions(self) -> Metric:
-        standing = GaugeMetricFamily(
-            "nat64d_condition",
-            "How often a condition of the host stands; `nat64d status` says what it is and which command helps.",
-            labels=("name", "blocks"),
-        )
-        for row in self.gateway.conditions():
-            standing.add_metric((row["condition"], str(row["blocks"]).lower()), row["standing"])
-        return standing
 
-    def _tables(self, status: Row) -> Iterator[Metric]:
-        yield GaugeMetricFamily("nat64d_sessions", "Open sessions.", status["sessions"])
-        yield GaugeMetricFamily("nat64d_sessions_limit", "[limits] sessions.", status["limits"]["sessions"])
-        yield GaugeMetricFamily("nat64d_bib_entries", "BIB entries, static ones included.", status["bib"])
+def counts(counters: Sequence[Row], events: Iterable[Row]) -> Iterator[Metric]:
+    """What is counted of packets, over all queues."""
+    for name in ("packets", "octets"):
+        yield family(name, (((row["direction"], row["verdict"]), row[name]) for row in counters))
+    yield family("events", (((row["event"],), row["count"]) for row in events))
 
-    def _counts(self) -> Iterator[Metric]:
-        packets = CounterMetricFamily(
-            "nat64d_packets",
-            "Packets by direction and verdict; `nat64d counters --all` explains each verdict.",
-            labels=("direction", "verdict"),
-        )
-        for row in self.gateway.counters():
-            packets.add_metric((row["direction"], row["verdict"]), row["packets"])
-        events = CounterMetricFamily(
-            "nat64d_events",
-            "Events besides the verdicts of packets; `nat64d counters --all` explains each event.",
-            labels=("event",),
-        )
-        for row in self.gateway.events():
-            events.add_metric((row["event"],), row["count"])
-        yield from (packets, events)
 
-    def _dns64(self) -> Iterator[Metric]:
-        """The metrics of the name server; none without [dns64]."""
-        report = self.gateway.dns64()
-        if not report:
-            return
-        ended = CounterMetricFamily(
-            "nat64d_dns64_queries",
-            "DNS queries by outcome; `nat64d counters --all` explains each outcome.",
-            labels=("outcome",),
-        )
-        for row in queries(report):
-            ended.add_metric((row["outcome"],), row["queries"])
-        label = ("server",)
-        asked = CounterMetricFamily("nat64d_dns64_server_asked", "Queries to an upstream name server.", labels=label)
-        failed = CounterMetricFamily("nat64d_dns64_server_failed", "Those that were not answered.", labels=label)
-        seconds = GaugeMetricFamily("nat64d_dns64_server_seconds", "Smoothed response time.", labels=label)
-        for row in name_servers(report):
-            for family, key in ((asked, "asked"), (failed, "failed"), (seconds, "seconds")):
-                family.add_metric((row["server"],), row[key])
-        cache = report["cache"]
-        yield from (ended, asked, failed, seconds)
-        yield GaugeMetricFamily("nat64d_dns64_cache_entries", "Answers in the cache.", cache["entries"])
-        yield GaugeMetricFamily("nat64d_dns64_cache_octets", "Memory used by the cache, in octets.", cache["octets"])
+def measured(now: Measured) -> Iterator[Metric]:
+    """What the data plane says of itself."""
+    yield from per_queue([(str(number), queue) for number, queue in enumerate(now.queues)])
+    yield family("sessions_by_state", (((row.protocol, row.state), row.sessions) for row in now.sessions))
+    yield family("table_entries", (((row.table,), row.used) for row in now.tables))
+    yield family("table_limit", (((row.table,), row.size) for row in now.tables))
+    yield one("expiry_lag_seconds", now.expiry_lag)
+    yield family("pool_address_ratio", ((row[:4], row.share) for row in now.addresses))
+    if now.restored is not None:
+        yield family("restored_sessions", (((fate,), count) for fate, count in now.restored.items()))
 
-    def _pools(self) -> Iterator[Metric]:
-        used = GaugeMetricFamily("nat64d_pool_ports_used", "Ports of a pool4 in use, over its addresses.", labels=_POOL)
-        limit = GaugeMetricFamily(
-            "nat64d_pool_ports_limit", "Ports that a pool4 has, over its addresses.", labels=_POOL
-        )
-        for row in self.gateway.pools():
-            name = [row[label] or "" for label in _POOL]
-            used.add_metric(name, row["used"])
-            limit.add_metric(name, row["total"])
-        yield from (used, limit)
+
+def per_queue(queues: Sequence[tuple[str, QueueCounts]]) -> Iterator[Metric]:
+    """What each queue has carried."""
+    for name in ("packets", "octets"):
+        both = ((number, zip(DIRECTIONS, getattr(queue, name), strict=True)) for number, queue in queues)
+        yield family(f"queue_{name}", (((number, where), count) for number, pair in both for where, count in pair))
+    yield family("queue_superframes", (((number,), queue.superframes) for number, queue in queues))
+    batches = BY_NAME["queue_batch_packets"].new()
+    for number, queue in queues:
+        buckets = [(str(bound), sum(queue.batches[1 : bound + 1])) for bound in BATCHES]
+        total = sum(size * count for size, count in enumerate(queue.batches))
+        batches.add_metric((number,), [*buckets, ("+Inf", buckets[-1][1])], total)
+    yield batches
+
+
+def pools(rows: Sequence[Row]) -> Iterator[Metric]:
+    """How much of each pool4 is in use."""
+    named = [([row[label] or "" for label in POOL], row) for row in rows]
+    for name, key in (
+        ("pool_ports_used", "used"),
+        ("pool_ports_limit", "total"),
+        ("pool_fullest_ratio", "fullest"),
+        ("pool_addresses_full", "full"),
+    ):
+        yield family(name, ((labels, row[key]) for labels, row in named))
+
+
+def dns64(report: Row | None) -> Iterator[Metric]:
+    """The metrics of the name server; none without [dns64]."""
+    if not report:
+        return
+    yield family("dns64_queries", (((row["outcome"],), row["queries"]) for row in queries(report)))
+    servers = name_servers(report)
+    for key in ("asked", "answered", "failed", "seconds"):
+        yield family(f"dns64_server_{key}", (((row["server"],), row[key]) for row in servers))
+    cache = report["cache"]
+    for name, key in (
+        ("entries", "entries"),
+        ("octets", "octets"),
+        ("limit_octets", "limit"),
+        ("hits", "hits"),
+        ("misses", "misses"),
+    ):
+        yield one(f"dns64_cache_{name}", cache[key])
 
 
 class Exposition:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
 from typing import Annotated, Any, Literal, Protocol, TypedDict
 
+from nat64d.control.measured import Measured
 from nat64d.dns64.message.endings import Ending
 
 # LIMITS
@@ -79,6 +80,7 @@ class Counter(TypedDict):
     direction: Direction
     verdict: str
     packets: int
+    octets: Annotated[int, "of those packets, as they came"]
     rfc: Annotated[str, "RFC and section, or LIMITS"]
     help: str
 
@@ -126,6 +128,8 @@ class Pool(TypedDict):
     source: Annotated[str | None, "the IPv6 hosts it serves, null = all"]
     used: int
     total: int
+    fullest: Annotated[float, "share of its ports in use at the address with most, 0 to 1"]
+    full: Annotated[int, "addresses without a port left"]
 
 
 class Query(TypedDict):
@@ -228,6 +232,9 @@ class Gateway(Protocol):
 
     def pools(self) -> Sequence[Row]:
         """A Pool for each [[pool4]] and protocol."""
+
+    def measured(self) -> Measured:
+        """What the metrics show besides."""
 
     def dns64(self) -> Row | None:
         """The counters of the name server under `queries`, `upstream` and `cache`, as the functions `queries` and

@@ -116,7 +116,9 @@ def run(gateway, pending, fd, scratch):
         now = monotonic(scratch.clock)
         if gateway.worker.number == 0 and now >= expiry:
             expiry = now if keep_time(gateway, now, fd) else (now // 1000 + 1) * 1000
-        if take_batch(gateway, pending, now, fd, scratch.slot) == 0:
+        taken = take_batch(gateway, pending, now, fd, scratch.slot)
+        scratch.batches[taken] += 1
+        if taken == 0:
             _poll(polls.ctypes.data, 2, 0 if expiry == now else IDLE)
             events = polls[1] >> 16
             if events & (POLLERR | POLLHUP | POLLNVAL):
@@ -132,6 +134,7 @@ class Scratch:
     slot: np.ndarray  # uint8[SLOT]: the packet at hand
     polls: np.ndarray  # int32[4]: two struct pollfd, the queue and the wake descriptor
     clock: np.ndarray  # int64[2]: a struct timespec
+    batches: np.ndarray  # int64[BATCH + 1]: how many batches had so many packets
 
 
 class Queue:
@@ -148,8 +151,14 @@ class Queue:
             slot=np.zeros(SLOT, np.uint8),
             polls=np.array([fd, POLLIN, self._wake, POLLIN], np.int32),
             clock=np.zeros(2, np.int64),
+            batches=np.zeros(BATCH + 1, np.int64),
         )
         self._thread: threading.Thread | None = None
+
+    @property
+    def batches(self) -> np.ndarray[Any, Any]:
+        """int64[BATCH + 1]: how many batches had so many packets; none: the queue was empty, and the worker slept."""
+        return self._scratch.batches
 
     def serve(self, settings: Settings, tables: Tables, loop: Callable[..., Any] = run) -> int:
         """Run the loop in this thread; `loop` is `run`, or the same in plain Python."""

@@ -33,7 +33,9 @@ class DropLog:
         example = self._example(verdict)
         section = f" (RFC {verdict.section})" if verdict.section[0].isdigit() else ""
         name = verdict.name.lower()
-        self._log.log(verdict.level, "Dropped %s%s as %s%s: %s%s", packets, since, name, section, verdict.help, example)
+        fields = {"verdict": name, "packets": due.times, "rfc": verdict.section}
+        text = "Dropped %s%s as %s%s: %s%s"
+        self._log.log(verdict.level, text, packets, since, name, section, verdict.help, example, extra=fields)
 
     def _example(self, verdict: Verdict) -> str:
         """One of the packets, as `nat64d explain` takes it, else what is known of its ends (RFC 7915 section 4.5); the

@@ -57,7 +57,8 @@ class LinkDrops:
             self._last_grown = now
         self._seen.count = count
         if due := self._seen.due(now):
-            self._log.warning("%s: %s more, %s since the start. %s", EVENT, f"{due.times:,}", f"{count:,}", self.help)
+            more, total, fields = f"{due.times:,}", f"{count:,}", {"event": EVENT, "packets": due.times, "total": count}
+            self._log.warning("%s: %s more, %s since the start. %s", EVENT, more, total, self.help, extra=fields)
 
     def warnings(self) -> list[str]:
         """A sentence if packets were dropped in the last minute."""

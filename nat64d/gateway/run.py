@@ -1,10 +1,10 @@
 """`nat64d run`: what is started, in which order; everything is stopped in the reverse order."""
 
 import asyncio
-import json
 import logging
 import os
 import signal
+import sys
 import time
 from contextlib import ExitStack
 from dataclasses import replace
@@ -23,6 +23,7 @@ from nat64d.config.settings import settings_of, tables_of
 from nat64d.config.warnings import warnings
 from nat64d.control.api import Server, serve
 from nat64d.control.connections import quiet_about_descriptors
+from nat64d.control.logs import handler_for
 from nat64d.control.unixsocket import SocketError
 from nat64d.dataplane.tun import Tun, TunError, open_tun
 from nat64d.dataplane.worker import Queue, now
@@ -70,20 +71,10 @@ def main(path: Path | None) -> ExitCode:
 
 
 def set_up_logging(config: Config) -> None:
-    """Log to standard error, in the format and from the level of [log]; under systemd the journal adds the time."""
-    handler = logging.StreamHandler()
-    text = "%(levelname)s %(message)s" if "JOURNAL_STREAM" in os.environ else "%(asctime)s %(levelname)s %(message)s"
-    handler.setFormatter(_Json() if config.log.format == "json" else logging.Formatter(text))
+    """Log to standard error, in the format and from the level of [log]."""
+    handler = handler_for(config.log.format, sys.stderr, os.environ)
     logging.basicConfig(level=config.log.level.upper(), handlers=[handler], force=True)
     logging.getLogger("aiohttp.access").setLevel(logging.WARNING)
-
-
-class _Json(logging.Formatter):
-    """Log records as JSON, one object a line."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        """The record as a JSON object; `time` is in seconds since the epoch."""
-        return json.dumps({"time": record.created, "level": record.levelname.lower(), "message": record.getMessage()})
 
 
 async def _run(config: Config, name: str) -> ExitCode:
@@ -246,7 +237,7 @@ def _prepare(tun: Tun, first_start: FirstStart, up: ExitStack) -> None:
     if config.state.keep and live.settings.stateful:
         live.tables, file = take_up(config, live.settings, live.tables, first_start.prepare)
         up.callback(file.close)
-        found = file.before is not None
+        found, live.restored = file.before is not None, file.fates
     else:
         first_start.prepare(0)
     if not found:

@@ -9,16 +9,18 @@ import numpy as np
 
 from nat64d import __version__
 from nat64d.config.models import Config
-from nat64d.config.settings import PROTOCOLS, address6, rows_by_pool, words
+from nat64d.config.settings import PROTOCOLS, address6, words
+from nat64d.control.measured import Measured
 from nat64d.control.rows import BusyError, ExplanationError, Filters, NotReadyError, Row
 from nat64d.dataplane.code import COMPILED_CODE
 from nat64d.dataplane.worker import Queue, now
 from nat64d.dns64.service.supervisor import NameServer
 from nat64d.explain.live import RehearsalError, rehearse
 from nat64d.gateway.link_drops import LinkDrops
+from nat64d.gateway.measure import measure
+from nat64d.gateway.pool_use import PoolUse
 from nat64d.host.board import Board
 from nat64d.host.host import Host
-from translator.session.pool4 import COUNT_OF, SLOTS
 from translator.session.tcp_state import State
 from translator.tables.layout import BIB, SESSION, records
 from translator.tables.settings import Settings
@@ -47,6 +49,8 @@ class Live:
         self.board: Board | None = None
         self.nameserver: NameServer | None = None
         self.link_drops: LinkDrops | None = None
+        self.restored: dict[str, int] | None = None  # sessions of the run before, by their fate
+        self._pools: PoolUse | None = None
         self._explaining = threading.Lock()
         self._started = time.monotonic()
 
@@ -103,12 +107,15 @@ class Live:
 
     def counters(self) -> list[Row]:
         """A row for each direction and verdict, summed over the queues."""
-        counts = sum(queue.worker.counters for queue in self.queues)
+        zeros = np.zeros((len(Direction), max(Verdict) + 1), np.int64)
+        counts = sum((queue.worker.counters for queue in self.queues), zeros)
+        octets = sum((queue.worker.octets for queue in self.queues), zeros)
         return [
             {
                 "direction": direction.label,
                 "verdict": verdict.name.lower(),
-                "packets": int(counts[direction, verdict]) if self.queues else 0,  # type: ignore[index]
+                "packets": int(counts[direction, verdict]),
+                "octets": int(octets[direction, verdict]),
                 "rfc": verdict.section,
                 "help": verdict.help,
             }
@@ -151,25 +158,17 @@ class Live:
 
     def pools(self) -> list[Row]:
         """A row for each protocol of each [[pool4]]; raises NotReadyError."""
+        return self._pool_use().pools(self._tables())
+
+    def measured(self) -> Measured:
+        """What the metrics show besides; raises NotReadyError."""
         tables = self._tables()
-        rows: list[Row] = []
-        unused_by_row = (tables.ports_free.sum(axis=1) + tables.quarantine_of[:, COUNT_OF]).reshape(-1, SLOTS)
-        for pool, places in rows_by_pool(self.config):
-            first, last = pool.port_range
-            total, unused = len(places) * (last - first + 1), unused_by_row[places].sum(axis=0)
-            for k, protocol in enumerate(PROTOCOLS):
-                if protocol in pool.protocols:
-                    rows.append(
-                        {
-                            "addresses": pool.addresses,
-                            "ports": pool.ports,
-                            "protocol": protocol,
-                            "source": str(pool.source) if pool.source else None,
-                            "used": total - int(unused[k]),
-                            "total": total,
-                        }
-                    )
-        return rows
+        return measure(tables, self.queues, self._pool_use().addresses(tables), self.restored, now())
+
+    def _pool_use(self) -> PoolUse:
+        if self._pools is None or self._pools.config is not self.config:
+            self._pools = PoolUse(self.config)
+        return self._pools
 
     def explain(self, packet: bytes) -> Row:
         """What nat64d would do now with a packet read from the first queue; raises NotReadyError, BusyError,

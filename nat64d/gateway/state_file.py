@@ -30,7 +30,7 @@ from nat64d.control.unixsocket import make_directory
 from nat64d.dataplane.code import Code
 from nat64d.dataplane.worker import now
 from translator.session.pool4 import NEXT
-from translator.session.restore import NOTHING, Kept
+from translator.session.restore import NOTHING, Fate, Kept
 from translator.tables.gateway import Gateway, new_worker
 from translator.tables.layout import SESSION, WAITING_PORT
 from translator.tables.settings import Settings
@@ -127,6 +127,7 @@ class StateFile:
         """Open, or make, [state] file for tables of so many records. Raises StateError."""
         self.path = Path(config.state.file)
         self._header = header_for(config, sessions, quarantine)
+        self.fates: dict[str, int] = {}  # how many sessions of the run before had which Fate
         try:
             make_directory(self.path.parent)
             self._fd = self._open()
@@ -256,8 +257,9 @@ def take_up(
         log.warning("%s is on %s: packets can wait for the disk; set a [state] file in memory", file.path, kind)
     tables = replace(tables, sessions=file.sessions, quarantine=file.quarantine)
     fates = code_for(file.living).restore(Gateway(settings, tables, new_worker(0)), now(), file.kept)
+    file.fates = {fate.name.lower(): int(fates[fate]) for fate in Fate}
     if file.before is not None:
-        log.info("%s", story(file, fates.tolist(), int(tables.quarantine_at[NEXT])))
+        log.info("%s", story(file, fates.tolist(), int(tables.quarantine_at[NEXT])), extra=file.fates)
     file.taken()
     return tables, file
 

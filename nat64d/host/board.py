@@ -22,9 +22,12 @@ class Board:
         self._since = {one: before.get(one, now) for one in found}
         for one in self._since.keys() - before.keys():
             effect = "packets cannot pass" if one.condition.blocks else "packets pass"
-            self._log.warning("%s (%s): %s", one.condition.name, effect, one.sentence)
+            fields = {"condition": one.condition.name, "blocks": one.condition.blocks, "command": one.command}
+            self._log.warning("%s (%s): %s", one.condition.name, effect, one.sentence, extra=fields)
         for one in before.keys() - self._since.keys():
-            self._log.info("Over after %.0f s: %s: %s", now - before[one], one.condition.name, one.sentence)
+            name, seconds = one.condition.name, round(now - before[one])
+            fields = {"condition": name, "seconds": seconds}
+            self._log.info("Over after %d s: %s: %s", seconds, name, one.sentence, extra=fields)
 
     def blocking(self) -> list[str]:
         """The names of what keeps packets from passing."""

@@ -109,7 +109,8 @@ class Watch:
         if done:
             more = f" and {len(done) - SHOWN:,} more" if len(done) > SHOWN else ""
             clauses = "; ".join(difference.clause for difference in done[:SHOWN])
-            self._log.warning("Set up again: %s%s", clauses, more)
+            fields = {"differences": [difference.name for difference in done[:SHOWN]]}
+            self._log.warning("Set up again: %s%s", clauses, more, extra=fields)
         return [difference.name for difference in done if difference.name not in FOLLOWS]
 
     @property

@@ -9,10 +9,12 @@ from ipaddress import ip_address
 from pathlib import Path
 
 from nat64d.control.api import Server, serve
+from nat64d.control.measured import AddressUse, Fill, Measured, QueueCounts, SessionCount
 from nat64d.control.rows import (
     Bib,
     Condition,
     Counter,
+    Direction,
     Event,
     Explanation,
     Filters,
@@ -36,6 +38,19 @@ def session(number: int, protocol: str = "tcp") -> Session:
         "host4_port": 443,
         "state": "ESTABLISHED" if protocol == "tcp" else None,
         "expires_in": 7439.5,
+    }
+
+
+def counter(direction: Direction, verdict: str, packets: int, rfc: str, text: str) -> Counter:
+    """A counter of packets of a hundred octets."""
+    octets = 100 * packets
+    return {
+        "direction": direction,
+        "verdict": verdict,
+        "packets": packets,
+        "octets": octets,
+        "rfc": rfc,
+        "help": text,
     }
 
 
@@ -64,7 +79,7 @@ class FakeGateway:
             "upstream": {
                 "192.0.2.53:53": {"asked": 14, "answered": 12, "failed": 1, "seconds": 0.0125, "problem": "no answer"}
             },
-            "cache": {"entries": 6, "octets": 4096},
+            "cache": {"entries": 6, "octets": 4096, "limit": 65536, "hits": 5, "misses": 9},
         }
 
     def status(self) -> GatewayStatus:
@@ -100,9 +115,9 @@ class FakeGateway:
         self._tables()
         translated, expired = "Translated and written.", "Hop Limit was 1."
         return [
-            {"direction": "6to4", "verdict": "translated", "packets": 12, "rfc": "7915", "help": translated},
-            {"direction": "4to6", "verdict": "translated", "packets": 0, "rfc": "7915", "help": translated},
-            {"direction": "4to6", "verdict": "hop_limit_expired", "packets": 3, "rfc": "7915 4.1", "help": expired},
+            counter("6to4", "translated", 12, "7915", translated),
+            counter("4to6", "translated", 0, "7915", translated),
+            counter("4to6", "hop_limit_expired", 3, "7915 4.1", expired),
         ]
 
     def events(self) -> list[Event]:
@@ -133,9 +148,28 @@ class FakeGateway:
         self._tables()
         where = {"addresses": "203.0.113.0/30", "ports": "1024-65535"}
         return [
-            {**where, "protocol": "tcp", "source": None, "used": 1, "total": 258048},
-            {**where, "protocol": "tcp", "source": "2001:db8:1::/48", "used": 0, "total": 0},
+            {**where, "protocol": "tcp", "source": None, "used": 1, "total": 258048, "fullest": 0.25, "full": 0},
+            {
+                **where,
+                "protocol": "tcp",
+                "source": "2001:db8:1::/48",
+                "used": 0,
+                "total": 0,
+                "fullest": 0.0,
+                "full": 2,
+            },
         ]
+
+    def measured(self) -> Measured:
+        self._tables()
+        return Measured(
+            queues=[QueueCounts((12, 0), (1200, 0), 2, [7, 2, 0, 1, *[0] * 60, 1])],
+            sessions=[SessionCount("tcp", "ESTABLISHED", 1), SessionCount("udp", "ANSWERED", 1)],
+            tables=[Fill("hosts", 1, 1048576)],
+            addresses=[AddressUse("203.0.113.1", "1024-65535", "tcp", "", 0.25)],
+            expiry_lag=1.0,
+            restored={"kept": 2, "damaged": 0},
+        )
 
     def dns64(self) -> Row | None:
         return self.report

@@ -6,11 +6,13 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_classic
 
+from nat64d.control.families import FAMILIES, PREFIX, Kind
 from nat64d.control.metrics import Exposition
 from nat64d.dns64.message.endings import Ending
 from tests.nat64d.fake_gateway import FakeGateway, serving, standing
 
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
+QUEUE = {"queue": "0"}
 POOL = {"addresses": "203.0.113.0/30", "ports": "1024-65535", "protocol": "tcp", "source": ""}
 QUERIES = {"synthesised": 7, "cached": 5}
 SAMPLES = [
@@ -22,22 +24,61 @@ SAMPLES = [
     ("nat64d_condition", {"name": "on_link", "blocks": "false"}, 0),
     *(("nat64d_dns64_queries_total", {"outcome": str(o)}, QUERIES.get(str(o), 0)) for o in Ending),
     ("nat64d_dns64_server_asked_total", {"server": "192.0.2.53:53"}, 14),
+    ("nat64d_dns64_server_answered_total", {"server": "192.0.2.53:53"}, 12),
     ("nat64d_dns64_server_failed_total", {"server": "192.0.2.53:53"}, 1),
     ("nat64d_dns64_server_seconds", {"server": "192.0.2.53:53"}, 0.0125),
     ("nat64d_dns64_cache_entries", {}, 6),
     ("nat64d_dns64_cache_octets", {}, 4096),
-    ("nat64d_sessions", {}, 2),
-    ("nat64d_sessions_limit", {}, 1048576),
-    ("nat64d_bib_entries", {}, 1),
+    ("nat64d_dns64_cache_limit_octets", {}, 65536),
+    ("nat64d_dns64_cache_hits_total", {}, 5),
+    ("nat64d_dns64_cache_misses_total", {}, 9),
     ("nat64d_packets_total", {"direction": "6to4", "verdict": "translated"}, 12),
     ("nat64d_packets_total", {"direction": "4to6", "verdict": "translated"}, 0),
     ("nat64d_packets_total", {"direction": "4to6", "verdict": "hop_limit_expired"}, 3),
+    ("nat64d_octets_total", {"direction": "6to4", "verdict": "translated"}, 1200),
+    ("nat64d_octets_total", {"direction": "4to6", "verdict": "translated"}, 0),
+    ("nat64d_octets_total", {"direction": "4to6", "verdict": "hop_limit_expired"}, 300),
     ("nat64d_events_total", {"event": "bib_created"}, 1),
     ("nat64d_events_total", {"event": "bib_ended"}, 0),
+    ("nat64d_sessions", {}, 2),
+    ("nat64d_sessions_limit", {}, 1048576),
+    ("nat64d_bib_entries", {}, 1),
+    *(
+        (f"nat64d_queue_{name}_total", QUEUE | {"direction": direction}, count)
+        for name, direction, count in (
+            ("packets", "6to4", 12),
+            ("packets", "4to6", 0),
+            ("octets", "6to4", 1200),
+            ("octets", "4to6", 0),
+        )
+    ),
+    ("nat64d_queue_superframes_total", QUEUE, 2),
+    *(
+        ("nat64d_queue_batch_packets_bucket", QUEUE | {"le": bound}, count)
+        for bound, count in (("1", 2), ("2", 2), ("4", 3), ("8", 3), ("16", 3), ("32", 3), ("64", 4), ("+Inf", 4))
+    ),
+    ("nat64d_queue_batch_packets_count", QUEUE, 4),
+    ("nat64d_queue_batch_packets_sum", QUEUE, 2 * 1 + 1 * 3 + 1 * 64),
+    ("nat64d_sessions_by_state", {"protocol": "tcp", "state": "ESTABLISHED"}, 1),
+    ("nat64d_sessions_by_state", {"protocol": "udp", "state": "ANSWERED"}, 1),
+    ("nat64d_table_entries", {"table": "hosts"}, 1),
+    ("nat64d_table_limit", {"table": "hosts"}, 1048576),
+    ("nat64d_expiry_lag_seconds", {}, 1),
+    (
+        "nat64d_pool_address_ratio",
+        {"address": "203.0.113.1", "ports": "1024-65535", "protocol": "tcp", "source": ""},
+        0.25,
+    ),
+    ("nat64d_restored_sessions", {"fate": "kept"}, 2),
+    ("nat64d_restored_sessions", {"fate": "damaged"}, 0),
     ("nat64d_pool_ports_used", POOL, 1),
     ("nat64d_pool_ports_used", POOL | {"source": "2001:db8:1::/48"}, 0),
     ("nat64d_pool_ports_limit", POOL, 258048),
     ("nat64d_pool_ports_limit", POOL | {"source": "2001:db8:1::/48"}, 0),
+    ("nat64d_pool_fullest_ratio", POOL, 0.25),
+    ("nat64d_pool_fullest_ratio", POOL | {"source": "2001:db8:1::/48"}, 0),
+    ("nat64d_pool_addresses_full", POOL, 0),
+    ("nat64d_pool_addresses_full", POOL | {"source": "2001:db8:1::/48"}, 2),
 ]
 
 
@@ -68,12 +109,21 @@ def test_families_have_help_and_the_right_type(gateway):
     body, _ = Exposition(gateway).render(OPENMETRICS)
     families = {family.name: family for family in parse_openmetrics(body.decode())}
     ours = {name: family for name, family in families.items() if name.startswith("nat64d_")}
-    assert len(ours) == 18
-    assert all(family.documentation.endswith(".") for family in ours.values())
-    counters = {"nat64d_packets", "nat64d_events", "nat64d_dns64_queries"}
-    counters |= {"nat64d_dns64_server_asked", "nat64d_dns64_server_failed"}
-    assert {name for name, family in ours.items() if family.type == "counter"} == counters
+    assert {name: (family.type, family.documentation) for name, family in ours.items()} == {
+        PREFIX + row.name: (row.kind.name.lower(), row.help) for row in FAMILIES
+    }
+    assert all(row.help.endswith(".") for row in FAMILIES)
     assert "process_resident_memory_bytes" in families
+
+
+@pytest.mark.parametrize("row", FAMILIES, ids=lambda row: row.name)
+def test_a_metric_has_the_name_and_the_labels_of_its_row(gateway, row):
+    """A label without a name would make the sample's labels fewer than its values, which nothing else complains of."""
+    body, _ = Exposition(gateway).render("")
+    suffix = "_sum" if row.kind is Kind.HISTOGRAM else ""
+    found = [labels for name, labels, _ in samples(parse_classic(body.decode())) if name == row.exposed + suffix]
+    assert found
+    assert all(labels.keys() == set(row.labels) for labels in found)
 
 
 def test_before_it_is_ready_there_is_only_what_needs_no_tables(gateway):

@@ -4,6 +4,7 @@ from translator.jit.compile import hot, int64, jit, rare
 from translator.packet.addresses import address4
 from translator.packet.fields import ICMP, TCP
 from translator.session.bib import host6_of, mapped4_of, release_bib
+from translator.session.pool4 import number_of
 from translator.session.recent import note, recall, spread
 from translator.session.subscribers import count_session
 from translator.session.tcp_state import NEXT_STATE, TIMER, State, TcpEvent
@@ -117,7 +118,7 @@ def living(gateway, now, session):
     if row.expires > now:
         return session
     if end_of(settings, row) > now:
-        enter_trans(settings, row)
+        enter_trans(gateway, row)
         return session
     end_session(gateway, session)
     return NONE
@@ -129,10 +130,25 @@ def end_of(settings, row):
     return row.expires + (settings.timeouts[Timeout.TCP_TRANS] if row.state == State.ESTABLISHED else 0)
 
 
-@jit()
-def enter_trans(settings, row):
+@rare()
+def enter_trans(gateway, row):
     """RFC 6146 section 3.5.2.2: the time of an established session is over, and TCP_TRANS begins."""
-    row.state, row.expires = State.TRANS, end_of(settings, row)
+    row.expires = end_of(gateway.settings, row)
+    change_state(gateway.tables, row, int64(State.TRANS))
+
+
+@jit()
+def change_state(tables, row, state):
+    """A session goes on in another state."""
+    count_state(tables, row, -1)
+    row.state = state
+    count_state(tables, row, 1)
+
+
+@jit()
+def count_state(tables, row, change):
+    """There is one session more (`change` 1) or less (-1) of this protocol in this state."""
+    tables.sessions_in[number_of(row.protocol), row.state] += change
 
 
 @rare()
@@ -184,6 +200,7 @@ def enter_session(gateway, now, session):
         tables.links[entry.first_session].previous = session
     entry.first_session = session
     count_session(tables, entry, row.inbound, 1)
+    count_state(tables, row, 1)
     if entry.sessions == FEW + 1:
         review(tables, row.bib)
     schedule(tables, session, now)
@@ -244,7 +261,7 @@ def touch_unanswered(gateway, now, row, timer, event):
     NONE; TCP has its own states. Its time is never shortened."""
     other = TcpEvent.V4_REST if row.state == State.V6_INIT else TcpEvent.V6_REST
     if row.protocol != TCP and event == other:
-        row.state = State.NONE
+        change_state(gateway.tables, row, int64(State.NONE))
         answer(gateway.tables, row.bib)
     row.expires = max(row.expires, now + lifetime(gateway, timer, row.state))
 
@@ -273,7 +290,7 @@ def touch(gateway, now, session, event):
     if NEXT_STATE[option, state, event] != state:
         if is_unanswered(state):
             answer(tables, row.bib)
-        row.state = NEXT_STATE[option, state, event]
+        change_state(tables, row, NEXT_STATE[option, state, event])
         unschedule(tables, session)
         schedule(tables, session, now)
     return timer
@@ -295,6 +312,7 @@ def end_session(gateway, session):
     else:
         entry.first_session = links.next
     count_session(tables, entry, row.inbound, -1)
+    count_state(tables, row, -1)
     if entry.sessions == FEW:
         review(tables, row.bib)
     row.live = 0
@@ -310,7 +328,7 @@ def expire(gateway, now, quota):
     Returns how many it looked at, and the established session whose time is over, whose host6 is to be probed (RFC 6146
     section 3.5.2.2), or NONE; there it stops.
     """
-    settings, tables = gateway.settings, gateway.tables
+    tables = gateway.tables
     second = now // 1000
     if tables.wheel_at[0] == NONE:
         tables.wheel_at[0] = second
@@ -329,7 +347,7 @@ def expire(gateway, now, quota):
             continue
         over = row.expires <= now
         if over:
-            enter_trans(settings, row)
+            enter_trans(gateway, row)
         unschedule(tables, session)
         schedule(tables, session, now)
         if over:

@@ -23,6 +23,7 @@ class Worker:
 
     number: int
     counters: np.ndarray  # int64[direction, verdict]
+    octets: np.ndarray  # int64[direction, verdict]: of those packets, as they came
     events: np.ndarray  # int64[event]
     state: np.ndarray  # int64[WORKER_STATE]
     buckets: np.ndarray  # int64[RECEIVERS + ERROR_KINDS, 2]: what limits ICMP errors, packet/error_limits.py
@@ -46,6 +47,7 @@ def new_worker(number: int) -> Worker:
     return Worker(
         number=number,
         counters=np.zeros((len(Direction), verdicts), np.int64),
+        octets=np.zeros((len(Direction), verdicts), np.int64),
         events=np.zeros(len(Event), np.int64),
         state=np.zeros(WORKER_STATE, np.int64),
         buckets=np.zeros((RECEIVERS + ERROR_KINDS, 2), np.int64),

@@ -53,6 +53,7 @@ class Tables:
     subscribers6: np.ndarray  # int64[2^k] index: prefix -> subscriber
     uses_of: np.ndarray  # int64[2^k] index: (subscriber, slot) -> use
     inbound: np.ndarray  # int64[1]: sessions that count as opened from outside
+    sessions_in: np.ndarray  # int64[4, 8]: sessions by the number of their protocol (pool4.py) and their State
     free: np.ndarray  # int64[kind, 2]: height of the stack of given-back records, first never-used record
     freed: np.ndarray  # int32[kind, records]: that stack
     wheel: np.ndarray  # int32[WHEEL]: newest session of each second's bucket
@@ -119,6 +120,7 @@ def create(sessions: int, pool_rows: int, static_bibs: int, events: int, fragmen
         sessions=records(sessions, SESSION),
         links=records(sessions, LINKS),
         windows=np.zeros((sessions, 4), np.int64),
+        sessions_in=np.zeros((4, 8), np.int64),
         bibs=records(bibs, BIB),
         **_indexes(sessions, bibs),
         **_inside(bibs),

@@ -82,7 +82,13 @@ class Process:
             "listening": list(self._servers),
             "problems": self.problems,
             "queries": clients.counts,
-            "cache": {"entries": len(cache), "octets": cache.size, "hits": cache.hits, "misses": cache.misses},
+            "cache": {
+                "entries": len(cache),
+                "octets": cache.size,
+                "limit": cache.capacity,
+                "hits": cache.hits,
+                "misses": cache.misses,
+            },
             "stranger": clients.stranger,
             "events": {
                 "dns64_answer_strange": strange.strange,

@@ -172,7 +172,8 @@ class NameServer:
         """Log a refused client, a few times: most likely its prefix is missing in [dns64] clients."""
         if stranger and stranger not in self._strangers and len(self._strangers) < STRANGERS:
             self._strangers.add(stranger)
-            log.warning("Name server: refused %s, which is in no prefix of [dns64] clients.", stranger)
+            text = "Name server: refused %s, which is in no prefix of [dns64] clients."
+            log.warning(text, stranger, extra={"client": stranger})
 
     def _say(self, told: list[str]) -> None:
         """Log warnings that are new, and those that are resolved."""

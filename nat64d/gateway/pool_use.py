@@ -1,0 +1,85 @@
+"""How much of each [[pool4]] is in use, and of each of its addresses."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from nat64d.config.models import Config, Pool4
+from nat64d.config.settings import PROTOCOLS, pool_rows, rows_by_pool
+from nat64d.control.measured import AddressUse
+from nat64d.control.rows import Row
+from translator.session.pool4 import COUNT_OF, SLOTS
+from translator.tables.tables import Tables
+
+# LIMITS
+ADDRESSES = 256  # of all [[pool4]] together: with more, there is no number for each of them
+
+
+class _Pool(NamedTuple):
+    """A [[pool4]], and the numbers of its rows in Settings.pool: int64[n]."""
+
+    given: Pool4
+    rows: np.ndarray
+
+
+class PoolUse:
+    """The pools of a configuration. Which rows they have is worked out once: a /16 has 65,536."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self._pools = [_Pool(pool, np.array(rows, np.int64)) for pool, rows in rows_by_pool(config)]
+        few = sum(len(pool.rows) for pool in self._pools) <= ADDRESSES
+        self._addresses = [str(address) for _, address in pool_rows(config)] if few else []
+
+    def pools(self, tables: Tables) -> list[Row]:
+        """A Pool row for each protocol of each [[pool4]]."""
+        unused = _unused(tables)
+        return [
+            {
+                "addresses": pool.given.addresses,
+                "ports": pool.given.ports,
+                "protocol": protocol,
+                "source": str(pool.given.source) if pool.given.source else None,
+                "used": int(used.sum()),
+                "total": size * len(used),
+                "fullest": round(float(used.max()) / size, 4),
+                "full": int(np.count_nonzero(used == size)),
+            }
+            for pool in self._pools
+            for protocol, used, size in _by_protocol(pool, unused)
+        ]
+
+    def addresses(self, tables: Tables) -> list[AddressUse]:
+        """An AddressUse for each protocol of each address; none if there are more than ADDRESSES."""
+        if not self._addresses:
+            return []
+        unused = _unused(tables)
+        return [
+            AddressUse(
+                self._addresses[row],
+                pool.given.ports,
+                protocol,
+                str(pool.given.source) if pool.given.source else "",
+                round(count / size, 4),
+            )
+            for pool in self._pools
+            for protocol, used, size in _by_protocol(pool, unused)
+            for row, count in zip(pool.rows.tolist(), used.tolist(), strict=True)
+        ]
+
+
+def _unused(tables: Tables) -> np.ndarray:
+    """Ports that are free or in quarantine, by row of Settings.pool and protocol: int64[rows, SLOTS]."""
+    free = tables.ports_free
+    count: np.ndarray = free[:, 0] + free[:, 1] + free[:, 2] + free[:, 3] + tables.quarantine_of[:, COUNT_OF]
+    return count.reshape(-1, SLOTS)
+
+
+def _by_protocol(pool: _Pool, unused: np.ndarray) -> list[tuple[str, np.ndarray, int]]:
+    """(protocol, ports in use of each address: int[n], ports that each has), for each protocol of a pool."""
+    first, last = pool.given.port_range
+    size = last - first + 1
+    own = unused[pool.rows]
+    return [
+        (protocol, size - own[:, k], size) for k, protocol in enumerate(PROTOCOLS) if protocol in pool.given.protocols
+    ]
