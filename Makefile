@@ -157,7 +157,7 @@ tools-demo:
 	@.ci/need iproute2 curl
 
 tools-e2e:
-	@[ "$$(id -u)" != 0 ] || .ci/need iproute2 curl iputils-ping traceroute ethtool nftables openssl unbound bind9 bind9-dnsutils radvd
+	@[ "$$(id -u)" != 0 ] || .ci/need iproute2 curl iputils-ping traceroute ethtool nftables openssl unbound bind9 bind9-dnsutils radvd iptables
 
 tools-bench:
 	@.ci/need iproute2 iperf3 tayga ethtool unbound dnsperf

@@ -7,5 +7,6 @@ can undo what a killed process left, `presence` who else needs this host to forw
 
 `facts` reads what is there as plain values, `checks` says what of a configuration does not fit it. `watch` looks again
 at every change: `standing` is one look, `changes` what has to be set up again, `conditions` what the operator has to
-do, `ruleset` and `firewall` whether nftables lets packets pass; `board` knows which conditions stand, and since when.
+do, `ruleset` and `firewall` whether nftables lets packets pass, `legacy` whether the older iptables does; `board` knows
+which conditions stand, and since when.
 """

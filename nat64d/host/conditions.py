@@ -162,7 +162,7 @@ CONDITIONS: tuple[Condition, ...] = (
     Condition("contested", False, "Another program undoes again and again what nat64d sets up.", _contested),
     Condition("forwarding_off", True, "The kernel does not forward packets of the TUN device.", _forwarding),
     Condition("reverse_path", False, "The reverse path filter of the TUN device is strict.", _reverse_path),
-    Condition("firewall", True, "A rule or policy of nftables drops packets from or to the TUN device.", _firewall),
+    Condition("firewall", True, "A rule or policy of the firewall drops packets from or to the TUN device.", _firewall),
     Condition("not_routed", True, "Packets for a prefix of the configuration are discarded or led away.", _not_routed),
     Condition(
         "routed_elsewhere",

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from nat64d.host import legacy
 from nat64d.host.facts import Facts
 from nat64d.host.ruleset import Chain, Passage, drop_of
 from nat64d.host.standing import Standing
@@ -82,6 +83,8 @@ def _accept(chain: Chain, tun: str, leaves: bool) -> str:
     """The command that accepts what leaves our device, or what is sent to it, before all other rules of a chain."""
     _, name, option = SIDES[leaves]
     family, table, hook = chain
+    if legacy.has(chain):
+        return " ".join(legacy.command(chain, option, tun))
     if (family, table) in IPTABLES and hook in HOOKS:
         return f"{IPTABLES[family, table]} -I {hook} {option} {tun} -j ACCEPT"
     return f"nft insert rule {family} {table} {hook} {name} {tun} accept"

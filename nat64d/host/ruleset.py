@@ -12,6 +12,8 @@ from enum import Enum
 from fnmatch import fnmatchcase
 from typing import Any
 
+from nat64d.host import legacy
+
 NFT = ("nft", "--json", "--stateless", "--terse", "list", "ruleset")  # without counters, without elements of sets
 TIMEOUT = 10.0  # seconds
 PASSED_OVER = {"counter", "log", "comment", "mangle", "notrack", "flow", "ct helper", "ct timeout"}
@@ -20,7 +22,7 @@ VERDICTS = {"accept", "drop", "reject", "jump", "goto", "return", "continue"}
 
 Ruleset = Mapping[str, Any]  # what `nft --json` prints
 Expression = Mapping[str, Any]
-Chain = tuple[str, str, str]  # family, table, name
+Chain = legacy.Chain
 
 
 @dataclass(frozen=True)
@@ -52,23 +54,32 @@ class Fate(Enum):
 
 
 def read() -> Ruleset | None:
-    """The ruleset of this network namespace; None without the program nft, or if it does not answer."""
+    """The ruleset of this network namespace, with what iptables-legacy has; None without the program nft, or if it does
+    not answer."""
+    rules = legacy.read()
     try:
         done = subprocess.run(NFT, capture_output=True, check=True, timeout=TIMEOUT)  # noqa: S603  no shell
-        ruleset: Ruleset = json.loads(done.stdout)
-    except (OSError, ValueError, subprocess.SubprocessError):
-        return None
-    return ruleset
+        rules += json.loads(done.stdout)["nftables"]
+    except (OSError, ValueError, KeyError, subprocess.SubprocessError):
+        if not rules:
+            return None
+    return {"nftables": rules}
 
 
 def accept(chain: Chain, match: tuple[str, str], comment: str) -> None:
     """Insert a rule before all others of a chain: accept what has this interface, as ("iifname", "nat64"). Raises
     OSError."""
+    if legacy.has(chain):
+        legacy.accept(chain, match, comment)
+        return
     _nft("insert", "rule", *chain, *match, "accept", "comment", f'"{comment}"')
 
 
 def remove(chain: Chain, comment: str) -> None:
     """Remove the rules with that comment from a chain, if it is still there. Raises OSError."""
+    if legacy.has(chain):
+        legacy.remove(chain, comment)
+        return
     ruleset = read() or {}
     for rule in _objects(ruleset, "rule"):
         if (rule["family"], rule["table"], rule["chain"]) == chain and rule.get("comment") == comment:
