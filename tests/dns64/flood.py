@@ -23,12 +23,16 @@ def query(name: str = "www.example.", number: int = 7) -> bytes:
 
 
 class Resolver:
-    """Answers after `seconds`, or at once from its cache, with the octets of the query."""
+    """Answers after `seconds`, or at once from its cache, with the octets of the query. It takes the process `work`
+    seconds to resolve a name, half of it when upstream servers have answered, and `glance` seconds to read a query."""
+
+    work = glance = 0.0
 
     def __init__(self, seconds: float) -> None:
         self.counters, self.seconds = QueryCounters(), seconds
 
     def at_once(self, octets: bytes, _client: str) -> tuple[bytes | None, Message | None, int]:
+        clock.skip(self.glance)
         if b"\4kept" in octets:
             return octets, None, 0
         return None, read(octets), 0
@@ -37,12 +41,16 @@ class Resolver:
         return octets[:2] + bytes([octets[2] | TC]) + octets[3:]
 
     async def resolve(self, query: Message, _number: int) -> bytes:
+        clock.skip(self.work / 2)
         await asyncio.sleep(self.seconds)
+        clock.skip(self.work / 2)
         return query.id.to_bytes(2, "big") + bytes(10)
 
 
 class Socket:
-    """A UDP socket: what came and was not read yet, and what was answered to whom."""
+    """A UDP socket: what came and was not read yet, and what was answered to whom. A datagram takes `work` seconds."""
+
+    work = 0.0
 
     def __init__(self) -> None:
         self.came: deque[tuple[bytes, tuple[str, int]]] = deque()
@@ -52,13 +60,15 @@ class Socket:
     def recvfrom(self, _size: int) -> tuple[bytes, tuple[str, int]]:
         if not self.came:
             raise BlockingIOError
+        clock.skip(self.work)
         return self.came.popleft()
 
     def sendto(self, octets: bytes, peer: tuple[str, int]) -> None:
+        clock.skip(self.work)
         (self.cut if octets[2] & TC else self.answered)[peer[0]] += 1
 
 
-LITTLE, TURN = 0.0001, 0.02  # seconds
+LITTLE, TURN = 0.0001, 0.01  # seconds
 
 
 class Pipe(asyncio.Transport):
@@ -104,6 +114,10 @@ class Server:
         self.desk = Desk(self.resolver, Rates(rate))  # type: ignore[arg-type]
         self.listener = Listener(self.desk)
         self.listener._udp = self.socket  # type: ignore[assignment]
+
+    def slow_down(self, name: float, datagram: float) -> None:
+        """Let time pass while names are resolved, and while datagrams are read, understood and sent."""
+        self.resolver.work, self.resolver.glance, self.socket.work = name, datagram, datagram
 
     def send(self, client: str, octets: bytes, count: int = 1) -> None:
         """Datagrams arrive."""

@@ -141,3 +141,19 @@ def test_without_a_rate_nothing_is_remembered() -> None:
     one = Rates(0)
     assert all(one.allows(V4, 0.0) for _ in range(1000))
     assert not any(one._tags)
+
+
+def test_an_address_is_known_from_its_second_query_on_until_many_others_have_come() -> None:
+    rates, one = Rates(1000), account(NEIGHBOUR)
+
+    def known(at: float) -> bool:
+        return rates.allows(one, at) and rates.knows(one)
+
+    assert [known(at) for at in (0.0, 0.1, 0.2)] == [False, True, True]
+    for number in range(10 * ROWS):
+        rates.allows(account(f"2001:db8:0:{number % 100:x}::{number >> 8:x}:{number & 255:x}"), 1 + number / ROWS)
+    assert [known(at) for at in (20.0, 20.1)] == [False, True]
+
+
+def test_without_a_rate_nobody_is_unknown() -> None:
+    assert Rates(0).knows(V4)

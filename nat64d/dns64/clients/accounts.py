@@ -26,3 +26,8 @@ def account(client: str, tcp: bool = False) -> Account:
     if ":" not in client:
         return Account(by + client, by + client)
     return Account(by + inet_pton(AF_INET6, client.partition("%")[0])[:8].hex(), by + client)
+
+
+def stranger(who: Account) -> Account:
+    """The account of all addresses of a subscriber that were not seen before: they are easily invented."""
+    return Account(who.subscriber, who.subscriber + " others")

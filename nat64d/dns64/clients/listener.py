@@ -4,11 +4,12 @@ import asyncio
 import contextlib
 import socket
 import struct
+from collections.abc import Iterator
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any
 
-from nat64d.dns64.clients.accounts import Account, account
+from nat64d.dns64.clients.accounts import Account, account, stranger
 from nat64d.dns64.clients.batch import in_turn
 from nat64d.dns64.clients.connections import Connection, Connections
 from nat64d.dns64.clients.rates import Rates
@@ -22,7 +23,9 @@ from nat64d.dns64.rules.queries import UDP_WITHOUT_EDNS, cut_short, fit
 READ = 256  # datagrams read in one go
 BEHIND = 2  # times in a row that more than READ are waiting, until some are dropped
 STEPS = 3  # times that what is read in one go is doubled, and what is dealt with is halved
-SPARED = 16  # answers in one go to clients that are over their shares, while more than READ are waiting
+# Answers in one go to clients that are over their shares, while more than READ are waiting or the queue is full; and
+# queries of clients with most in a full queue that are looked at in one go.
+SPARED = 4
 RECEIVE_OCTETS = 1 << 21  # octets of the socket buffer; without CAP_NET_ADMIN net.core.rmem_max bounds it
 QUERY_OCTETS = 4096  # octets of a query; a longer one arrives truncated
 
@@ -119,13 +122,25 @@ class Listener:
         if steps:
             came = in_turn(came)
             self._drop(Ending.OVERLOADED, came, READ >> steps)
-        for who, (octets, path) in came:
+        for who, (octets, path) in self._worth(came):
             self._take(who, octets, path)
-        if self._behind:
+        if self._behind or self._desk.turns.is_full:
             self._drop(Ending.LIMITED, over, SPARED)
         for _, (octets, path) in over:
             self._spare(octets, path)
         self._desk.turns.go_on()
+
+    def _worth(self, came: list[Arrived]) -> Iterator[Arrived]:
+        """The datagrams, but for what would only push out other queries of the same client: all of that but a few is
+        dropped before it costs more than to be read."""
+        spared = SPARED
+        for who, datagram in came:
+            if self._desk.turns.is_greedy(who):
+                spared -= 1
+                if spared < 0:
+                    self._resolver.counters.add(Ending.OVERLOADED)
+                    continue
+            yield who, datagram
 
     def _drop(self, ending: Ending, some: list[Arrived], kept: int) -> None:
         """Drop all but the first of some datagrams."""
@@ -137,6 +152,7 @@ class Listener:
         """Datagrams that are waiting: those within the shares of their clients, and the others."""
         came: list[Arrived] = []
         over: list[Arrived] = []
+        rates = self._desk.rates
         for _ in range(most):
             try:
                 octets, path = self._receive()
@@ -145,7 +161,10 @@ class Listener:
             except OSError:  # an ICMP error for an earlier reply
                 continue
             who = account(path[0][0])
-            (came if self._desk.rates.allows(who, now) else over).append((who, (octets, path)))
+            if not rates.allows(who, now):
+                over.append((who, (octets, path)))
+            else:
+                came.append((who if rates.knows(who) else stranger(who), (octets, path)))
         return came, over
 
     def _take(self, who: Account, octets: bytes, path: Path) -> None:

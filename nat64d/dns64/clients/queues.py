@@ -36,6 +36,10 @@ class Tally:
         if count > self._highest or self._highest not in self._with:
             self._highest = count
 
+    def is_high(self, name: str) -> bool:
+        """Whether the count of a name is more than half the highest."""
+        return 2 * self._counts.get(name, 0) > self._highest
+
     def __len__(self) -> int:
         return len(self._counts)
 
@@ -79,6 +83,11 @@ class Queues(Generic[Item]):
         item = self._queues[subscriber][who].popleft()
         self._leave(who)
         return item
+
+    def is_long(self, who: Account) -> bool:
+        """Whether a client waits with more than half of what who waits with most does: the subscriber, and the address
+        within it."""
+        return self._of_subscriber.is_high(who.subscriber) and self._of_address[who.subscriber].is_high(who.address)
 
     def _leave(self, who: Account) -> None:
         accounts = self._queues[who.subscriber]

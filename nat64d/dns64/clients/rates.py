@@ -10,6 +10,7 @@ one address alone gets the whole rate, several get equal parts, and one that ask
 
 import mmap
 import os
+from functools import lru_cache
 from hashlib import blake2b
 from math import exp, log
 from typing import NamedTuple
@@ -20,6 +21,7 @@ from nat64d.dns64.clients.accounts import Account
 SETS, WAYS = 2048, 4  # a row is in one of the four places of its set
 ROWS = SETS * WAYS  # subscribers, and addresses, that are remembered
 KNOWN = 4096  # accounts whose places are remembered by each process
+DIGESTS = 1024  # of names, that are remembered
 KEY = 16  # octets of the key that places depend on, so that no client can choose them
 SUBSCRIBER, ADDRESS = 4, 4  # numbers of a row, of 8 octets each
 OCTETS = KEY + 8 * ROWS * (SUBSCRIBER + ADDRESS)
@@ -68,6 +70,7 @@ class Rates:
         self._part, self._part_faded, self._seen = (column.cast("d") for column in columns[SUBSCRIBER + 1 :])
         self._key = bytes(memory[:KEY])
         self._known: dict[Account, _Place] = {}
+        self._places = lru_cache(DIGESTS)(self._digest)
 
     def allows(self, who: Account, now: float) -> bool:
         """Whether one more query is within the client's share; it is counted then."""
@@ -94,6 +97,11 @@ class Rates:
             self._enter(who, faded, now)
         return True
 
+    def knows(self, who: Account) -> bool:
+        """Whether an address that has just been allowed a query was remembered: then it asks for the second time, at
+        least. Without a limit nothing is remembered, and all are as if known."""
+        return not self._rate or who in self._known
+
     def _find(self, who: Account) -> _Place:
         """The place of an account; its subscriber gets a row if it has none."""
         at, tag = self._row(self._tags, self._at, who.subscriber)
@@ -106,6 +114,7 @@ class Rates:
             if self._marks[own] != mark:
                 self._marks[own], self._part[own] = mark, 0.0
         place = _Place(at, tag, own, mark, is_known)
+        self._known.pop(who, None)
         if is_known:
             if len(self._known) >= KNOWN:
                 self._known.clear()
@@ -119,10 +128,14 @@ class Rates:
 
     def _row(self, tags: "memoryview[int]", used: "memoryview[float]", text: str) -> tuple[int, int]:
         """(row, tag) of a name: the row with its tag, else the one of its set that was used first."""
-        digest = blake2b(text.encode(), key=self._key, digest_size=16).digest()
-        first, tag = int.from_bytes(digest[:8], "big") % SETS * WAYS, int.from_bytes(digest[8:], "big")
+        first, tag = self._places(text)
         rows = range(first, first + WAYS)
         for at in rows:
             if tags[at] == tag:
                 return at, tag
         return min(rows, key=used.__getitem__), tag
+
+    def _digest(self, text: str) -> tuple[int, int]:
+        """(first row of its set, tag) of a name."""
+        digest = blake2b(text.encode(), key=self._key, digest_size=16).digest()
+        return int.from_bytes(digest[:8], "big") % SETS * WAYS, int.from_bytes(digest[8:], "big")

@@ -19,7 +19,10 @@ RUNNING = 2048  # queries that wait for upstream servers
 # Queries that were started within so many seconds and are not answered yet: so many a second can always be started, and
 # what upstream servers cannot keep up with waits here, where clients take turns, and not in their queues.
 FRESH, FRESH_FOR = 256, 0.2
-STARTED = 16  # queries started in one go; then sockets are looked at again
+# Queries started in a turn of the event loop: one more than in the last turn, or half as many if that took too long. So
+# a process reads its sockets in time, however slow it is, and starts what it gets done.
+STARTED, LEAST = 32, 4
+LONG = 0.02  # seconds
 PATIENCE = 2.0  # seconds until a query that waits for its turn is dropped: its client has repeated it
 
 
@@ -46,11 +49,21 @@ class Turns:
         self.fresh: set[asyncio.Task[None]] = set()
         self._queues: Queues[_Waiting] = Queues()
         self._soon: asyncio.Handle | None = None
+        self._at_once = STARTED  # in this turn
 
     @property
     def waiting(self) -> int:
         """The number of queries that wait for their turn."""
         return self._queues.waiting
+
+    @property
+    def is_full(self) -> bool:
+        """Whether as many wait as may."""
+        return self._queues.waiting >= WAITING
+
+    def is_greedy(self, who: Account) -> bool:
+        """Whether a client has so many waiting that one more is as good as lost."""
+        return self.is_full and self._queues.is_long(who)
 
     def offer(self, who: Account, query: Resolvable) -> None:
         """Let a query wait until `go_on` comes to it. Where too many wait, one of the client with most is refused."""
@@ -59,22 +72,29 @@ class Turns:
             self._queues.pop_of_most().query.refuse()
 
     def go_on(self) -> None:
-        """Start the next queries, and the others in the next turns of the event loop."""
+        """Start the next queries, and the others in the next turns of the event loop: some in a turn, however often
+        this is called in it. A turn ends when all is done that can be done for those that have begun."""
         if self._soon is not None:
-            self._soon.cancel()
-            self._soon = None
+            return
         now = asyncio.get_running_loop().time()
-        for _ in range(STARTED):
+        for _ in range(self._at_once):
             who = self._next()
             if who is None:
                 return
             self._start(who, now)
-        if self._queues.waiting:
             self._later()
 
     def _later(self) -> None:
+        """Go on in the next turn of the event loop, and not before."""
         if self._soon is None:
-            self._soon = asyncio.get_running_loop().call_soon(self.go_on)
+            loop = asyncio.get_running_loop()
+            self._soon = loop.call_soon(self._turned, loop.time())
+
+    def _turned(self, since: float) -> None:
+        self._soon = None
+        took = asyncio.get_running_loop().time() - since
+        self._at_once = max(self._at_once // 2, LEAST) if took > LONG else min(self._at_once + 1, STARTED)
+        self.go_on()
 
     def _next(self) -> Account | None:
         """Whose turn it is, of those that may have one more query running."""

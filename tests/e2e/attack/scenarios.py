@@ -159,7 +159,6 @@ ATTACKS = (
         lambda *_: {"sources": [f"{ATTACKER6[0]}/128"], "resolver": RESOLVER},
         victims=("host", "asker"),
         pools=EVERY,
-        always=True,
     ),
     Attack(
         "queries of five prefixes",
@@ -169,6 +168,7 @@ ATTACKS = (
         lambda *_: {"sources": [f"2001:db8:a:{number}::/64" for number in range(5)], "resolver": RESOLVER},
         victims=("host", "asker"),
         pools=EVERY,
+        always=True,
     ),
     Attack(
         "silent TCP connections",
