@@ -142,6 +142,19 @@ def test_rfc6146_3_5_2_2_only_an_established_session_is_probed(state):
     assert nat64.sessions() == []
 
 
+@pytest.mark.parametrize("state", WAYS)
+def test_rfc6146_3_5_2_2_expiry_of_any_other_state_is_the_end_though_the_wheel_has_not_come_by(state):
+    nat64 = Sessions()
+    for segment in WAYS[state]:
+        family, flags = segment.split()
+        nat64.from6("tcp", HOST6_PORT, flags=flags) if family == "6" else nat64.from4("tcp", MAPPED, flags=flags)
+    assert nat64.session().state == state
+    nat64.expire = lambda at: []
+    nat64.wait(nat64.session().left)
+    assert nat64.from4("tcp", MAPPED, flags="ACK").verdict == Verdict.TRANSLATED
+    assert nat64.sessions() == []
+
+
 def test_rfc6146_3_5_2_2_udp_and_icmp_are_not_probed():
     nat64 = Sessions()
     nat64.opened("udp", 6000)

@@ -68,6 +68,15 @@ CASES = [
         translation={"mtu4": 1400},
     ),
     six(
+        "rfc7915_5_1_one_octet_too_big_for_ipv4_is_2_0",
+        Verdict.TOO_BIG,
+        from6() / UDP(**FROM_HOST6) / payload(1401 - 28),
+        2,
+        0,
+        1420,
+        translation={"mtu4": 1400},
+    ),
+    six(
         "rfc7915_5_1_too_big_for_ipv4_never_asks_for_less_than_1280",
         Verdict.TOO_BIG,
         from6() / LONG6,
