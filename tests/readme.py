@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tests.architecture import ROOT
+from tests.monitoring import alerts, dashboard
 
 README = ROOT / "README.md"
 
@@ -104,8 +105,16 @@ TABLES = {
     "conditions": Table(ROOT / "docs/conditions.md", conditions),
     "checks": Table(ROOT / "docs/doctor.md", checks),
     "verdicts": Table(ROOT / "docs/verdicts.md", verdicts),
+    "alerts": Table(ROOT / "docs/alerts.md", alerts.sections),
     "metrics": Table(ROOT / "docs/monitoring.md", metrics),
     "matrices": Table(ROOT / "docs/matrices.md", matrices),
+}
+
+
+# Files that are generated as a whole.
+FILES: dict[Path, Callable[[], str]] = {
+    ROOT / "config/grafana/alerts.yaml": alerts.rules,
+    ROOT / "config/grafana/dashboard.json": dashboard.document,
 }
 
 
@@ -119,9 +128,11 @@ def fill(page: str, name: str, text: str) -> str:
 
 
 def main() -> int:
-    """Write every generated table into its page."""
+    """Write every generated table into its page, and every generated file."""
     for name, (page, make) in TABLES.items():
         page.write_text(fill(page.read_text("utf-8"), name, make()), "utf-8")
+    for file, make in FILES.items():
+        file.write_text(make(), "utf-8")
     return 0
 
 

@@ -104,14 +104,6 @@ def test_the_monitoring_page_names_every_metric_and_no_other():
     assert set(re.findall(r"\bnat64d_\w+", text)) - {"nat64d_nat64"} == exposed_metrics()
 
 
-def test_the_rules_for_prometheus_are_those_of_the_table():
-    text = (ROOT / "docs/monitoring.md").read_text("utf-8")
-    table = re.findall(r"^\| [\w ]+ \| `((?:up|nat64d|rate)[^`]+)` \| ", text, re.MULTILINE)
-    rules = re.findall(r"^ +- \{alert: \w+, expr: '([^']+)'(?:, for: \d+m)?\}$", text, re.MULTILINE)
-    assert rules
-    assert rules == [expression.replace("\\|", "|") for expression in table]
-
-
 @pytest.mark.parametrize("page", [ROOT / "docs/troubleshooting.md", ROOT / "docs/monitoring.md"], ids=lambda p: p.name)
 def test_a_table_of_verdicts_names_verdicts_that_exist(page):
     named = set(re.findall(r"^\| `([a-z0-9_]+)`", page.read_text("utf-8"), re.MULTILINE))
