@@ -76,6 +76,9 @@ e2e: compiled tools-e2e  ## real programs in network namespaces (root)
 	@echo "== end to end"
 	@$(if $(SIDE_BY_SIDE),,$(AS_ROOT)) $(PYTEST) -m "e2e and not slow" tests/e2e tests/dns64
 
+test-systemd: $(VENV)/.test tools-systemd  ## the service under a real systemd, in a Debian of its own, which is unpacked once (root)
+	@$(AS_ROOT) $(PYTEST) -s -m slow tests/systemd
+
 attack: compiled tools-e2e  ## every attack on pools of every size, and a table of what others noticed (root)
 	@$(AS_ROOT) env NAT64D_ATTACK_ATTEMPTS=1 $(PYTEST) -m e2e tests/e2e/attack
 
@@ -159,7 +162,10 @@ tools-demo:
 tools-e2e:
 	@[ "$$(id -u)" != 0 ] || .ci/need iproute2 curl iputils-ping traceroute ethtool nftables openssl unbound bind9 bind9-dnsutils radvd iptables
 
+tools-systemd:
+	@[ "$$(id -u)" != 0 ] || .ci/need iproute2 iputils-ping nftables debootstrap systemd-container
+
 tools-bench:
 	@.ci/need iproute2 iperf3 tayga ethtool unbound dnsperf
 
-.PHONY: run demo test check compiled test-jit test-nojit test-bounds covered e2e attack fuzz fuzz-dns fuzz-long bench bench-dns replay replay-generic bench-replay readme side clean help tools-demo tools-e2e tools-bench
+.PHONY: run demo test check compiled test-jit test-nojit test-bounds covered e2e test-systemd attack fuzz fuzz-dns fuzz-long bench bench-dns replay replay-generic bench-replay readme side clean help tools-demo tools-e2e tools-systemd tools-bench

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from tests import units
 from tests.architecture import ROOT
 from tests.monitoring import alerts, dashboard
 
@@ -115,6 +116,7 @@ TABLES = {
 FILES: dict[Path, Callable[[], str]] = {
     ROOT / "config/grafana/alerts.yaml": alerts.rules,
     ROOT / "config/grafana/dashboard.json": dashboard.document,
+    units.UNITS / "nat64d@.service": units.of_instances,
 }
 
 

@@ -113,6 +113,11 @@ def test_the_generated_tables_are_up_to_date(name):
     assert readme.fill(text, name, make()) == text, "run: make readme"
 
 
+@pytest.mark.parametrize("file", readme.FILES, ids=lambda file: file.name)
+def test_the_generated_files_are_up_to_date(file):
+    assert file.read_text("utf-8") == readme.FILES[file](), "run: make readme"
+
+
 def test_a_page_without_a_marker_is_refused():
     with pytest.raises(LookupError, match="0 places marked <!-- verdicts -->"):
         readme.fill("no markers", "verdicts", "")

@@ -3,6 +3,7 @@
 A command imports what it needs when it runs: the client commands must not wait for numba. Exit codes: exitcode.py.
 """
 
+import faulthandler
 import gc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -75,6 +76,7 @@ def run(config: ConfigOption = None) -> None:
 
     Exit 2 if the configuration is wrong, 1 if it does not fit this host, the host cannot be set up or a worker fails.
     """
+    faulthandler.enable(2)  # where each thread was, should one crash, or systemd's watchdog end the daemon
     with _imports():
         from nat64d.gateway import run as daemon  # noqa: PLC0415  numba
 

@@ -10,6 +10,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 
 from nat64d.compiling.beside import Part, is_complete
 from nat64d.compiling.progress import compile_progress
@@ -105,7 +106,8 @@ def _end_with_parent() -> None:
 
 
 if __name__ == "__main__":  # as beside.py starts it
-    os.nice(5)
+    with suppress(PermissionError):  # config/systemd/nat64d.service lets nobody change priorities
+        os.nice(5)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     compile_part(Part(sys.argv[1]))

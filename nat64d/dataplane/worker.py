@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -176,6 +177,7 @@ class Queue:
 
         def body() -> None:
             name = f"queue {self.worker.number} of the TUN device"
+            _name_thread(f"queue-{self.worker.number}")
             try:
                 reason = self.serve(settings, tables, loop)
                 if reason:
@@ -187,8 +189,14 @@ class Queue:
         with suppress(BlockingIOError):
             os.eventfd_read(self._wake)
         self._scratch.control[STOP] = 0
+        self._scratch.clock[:] = divmod(time.monotonic_ns(), 1_000_000_000)
         self._thread = threading.Thread(target=body, name=f"queue-{self.worker.number}", daemon=True)
         self._thread.start()
+
+    def silent(self, moment: float) -> float:
+        """Seconds at `moment` (time.monotonic()) since the thread last read the clock at the top of its loop, which one
+        without packets does every IDLE milliseconds; 0 while there is no thread. One second is the resolution."""
+        return max(0.0, int(moment) - int(self._scratch.clock[0])) if self._thread else 0.0
 
     def stop(self) -> None:
         """End the loop and wait for it; may be repeated."""
@@ -197,6 +205,12 @@ class Queue:
             os.eventfd_write(self._wake, 1)
             self._thread.join()
             self._thread = None
+
+
+def _name_thread(name: str) -> None:
+    """Name this thread for `top -H` and the like; Python's own names are not seen there."""
+    with suppress(OSError):
+        Path(f"/proc/self/task/{threading.get_native_id()}/comm").write_text(name, "ascii")
 
 
 def now() -> int:

@@ -1,5 +1,6 @@
 """The running daemon: `run` starts and stops everything, `first_start` lets packets pass before all code is compiled,
 `state_file` keeps sessions over a restart, `state` is what the control plane sees (`measure` and `pool_use` read the
 tables for it), `drops` writes about dropped packets to the log, `link_drops` about those that the kernel dropped before
-the daemon saw them, `clat_prefix` discovers the prefix of the provider's NAT64 (RFC 7050) by asking `host_resolver`.
+the daemon saw them, `watchdog` tells systemd that the queues make progress, `clat_prefix` discovers the prefix of the
+provider's NAT64 (RFC 7050) by asking `host_resolver`.
 """

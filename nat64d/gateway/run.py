@@ -35,6 +35,7 @@ from nat64d.gateway.first_start import FirstStart
 from nat64d.gateway.link_drops import LinkDrops
 from nat64d.gateway.state import Live
 from nat64d.gateway.state_file import StateError, take_up
+from nat64d.gateway.watchdog import Watchdog
 from nat64d.host.board import Board
 from nat64d.host.checks import check_host
 from nat64d.host.descriptors import raise_limit
@@ -270,7 +271,9 @@ async def _watch(first_start: FirstStart, stop: asyncio.Event, plat: asyncio.Fut
     NAT64 prefix changed."""
     live = first_start.live
     drops = DropLog([queue.worker for queue in live.queues], log)
+    watchdog = Watchdog(live, log)
     while not stop.is_set():
+        watchdog.look(time.monotonic())
         drops.look(time.monotonic())
         if live.link_drops:
             live.link_drops.look(time.monotonic())

@@ -28,6 +28,7 @@ from translator.tables.tables import BIBS, SESSIONS, Tables
 from translator.verdict import Direction, Event, Verdict
 
 UNCOMPILED = "Until the code is compiled (once) packets pass in plain Python: about a thousand a second."
+STUCK = 10.0  # seconds without progress after which a queue counts as stuck; an idle one makes some every second
 SLICE = 1024  # records copied each time the lock is held
 
 NAMES = {number: name for name, number in PROTOCOLS.items()}
@@ -63,7 +64,12 @@ class Live:
 
     def ready(self) -> bool:
         """Whether packets are being translated, and nothing on the host keeps them from passing."""
-        return self._translating() and not (self.board and self.board.blocking())
+        return self._translating() and not (self.board and self.board.blocking()) and not self.stuck(time.monotonic())
+
+    def stuck(self, moment: float) -> list[str]:
+        """A sentence for each queue that has made no progress for STUCK seconds at `moment` (time.monotonic())."""
+        silent = ((queue.worker.number, queue.silent(moment)) for queue in self.queues)
+        return [f"Queue {n} of the TUN device has made no progress for {s:.0f} s" for n, s in silent if s > STUCK]
 
     def _translating(self) -> bool:
         return self.state == "ready"
@@ -91,6 +97,7 @@ class Live:
             "dns64": self.nameserver.status() if self.nameserver else None,
             "warnings": [
                 *([UNCOMPILED] if self._translating() and not self.code.compiled else []),
+                *self.stuck(time.monotonic()),
                 *(self.link_drops.warnings() if self.link_drops else []),
                 *(self.nameserver.warnings() if self.nameserver else []),
             ],

@@ -1,0 +1,153 @@
+"""A Debian with systemd as process 1, booted in a network namespace; what it writes is gone when it ends.
+
+with Machine(tree(), namespace, directory) as machine:
+    machine.run("systemctl", "start", "nat64d")
+"""
+
+import os
+import select
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from nat64d.cli.lab import NETNS, Namespace
+from tests.systemd.tree import NSPAWN
+
+BOOT = 120  # seconds on a busy machine
+PATIENCE = 120  # seconds that a command may take
+HALT = 30  # seconds for an orderly shutdown; then it is killed
+TUN = os.makedev(10, 200)
+
+
+class Machine:
+    """Process 1 of the machine is `leader`; `unit` is the service that the short forms mean."""
+
+    def __init__(self, tree: Path, namespace: Namespace, directory: Path, unit: str = "nat64d") -> None:
+        self.unit = unit
+        self.leader = 0
+        self._console = directory / "console"
+        self._tun = directory / "tun"
+        self._command = [
+            "setpriv",
+            "--pdeathsig=KILL",
+            *NSPAWN,
+            "--boot",
+            f"--directory={tree}",
+            "--volatile=overlay",
+            f"--machine=nat64d-{os.getpid()}",
+            f"--network-namespace-path={NETNS / namespace.netns}",
+            f"--bind={self._tun}:/dev/net/tun",
+            "--resolv-conf=off",
+            "--timezone=off",
+            "--link-journal=no",
+        ]
+
+    def __enter__(self) -> Self:
+        """Boot; raises AssertionError, with what the console shows, if that fails."""
+        os.mknod(self._tun, 0o666 | 0o020000, TUN)
+        self._tun.chmod(0o666)  # as udev leaves it
+        with self._console.open("w") as console:
+            self._nspawn = subprocess.Popen(
+                self._command, stdin=subprocess.DEVNULL, stdout=console, stderr=subprocess.STDOUT
+            )
+        try:
+            wait(self._booted, BOOT, lambda: self._console.read_text("utf-8", "replace")[-3000:])
+        except BaseException:
+            self._end()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._end()
+
+    def _booted(self) -> bool:
+        assert self._nspawn.poll() is None, self._console.read_text("utf-8", "replace")[-3000:]
+        children = Path(f"/proc/{self._nspawn.pid}/task/{self._nspawn.pid}/children").read_text("ascii").split()
+        for child in children:
+            with suppress(OSError):
+                if Path(f"/proc/{child}/comm").read_text("utf-8") == "systemd\n":
+                    self.leader = int(child)
+        return bool(self.leader) and self.run("systemctl", "is-system-running", check=False).stdout.strip() in {
+            "running",
+            "degraded",
+        }
+
+    def _end(self) -> None:
+        """An orderly shutdown, or else no more of it: its mounts and processes end with process 1."""
+        self._nspawn.send_signal(signal.SIGTERM)
+        try:
+            self._nspawn.wait(HALT)
+        except subprocess.TimeoutExpired:
+            if self.leader:
+                with suppress(ProcessLookupError):
+                    os.kill(self.leader, signal.SIGKILL)
+            with suppress(subprocess.TimeoutExpired):
+                self._nspawn.wait(HALT)
+            self._nspawn.kill()
+            self._nspawn.wait()
+        self._tun.unlink()
+
+    def _enter(self, command: tuple[str, ...]) -> list[str]:
+        return ["nsenter", f"--target={self.leader}", "--all", "--root", "--wd", *command]
+
+    def run(
+        self, *command: str, check: bool = True, stdin: str = "", timeout: float = PATIENCE
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a program in the machine to its end."""
+        done = subprocess.run(
+            self._enter(command), input=stdin, capture_output=True, text=True, timeout=timeout, check=False
+        )
+        assert not check or done.returncode == 0, f"{command} failed:\n{done.stdout}{done.stderr}\n{self.journal()}"
+        return done
+
+    def popen(self, *command: str) -> subprocess.Popen[str]:
+        """Start a program in the machine; its standard output is a pipe."""
+        return subprocess.Popen(self._enter(command), stdout=subprocess.PIPE, text=True)
+
+    def write(self, path: str, text: str) -> None:
+        """Write a file in the machine, and its directory."""
+        self.run("/bin/sh", "-ec", 'mkdir -p "$(dirname "$0")"; cat >"$0"', path, stdin=text)
+
+    def systemctl(self, verb: str, *more: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """`systemctl VERB UNIT`."""
+        return self.run("systemctl", verb, self.unit, *more, check=check, timeout=3 * PATIENCE)
+
+    def show(self, name: str) -> str:
+        """A property of the unit."""
+        return self.run("systemctl", "show", "--property", name, "--value", self.unit).stdout.strip()
+
+    def journal(self) -> str:
+        """The end of what systemd and the daemon said about the unit."""
+        journal = ("journalctl", f"--unit={self.unit}", "--output=cat", "--no-pager", "--lines=80")
+        return subprocess.run(self._enter(journal), capture_output=True, text=True, timeout=60, check=False).stdout
+
+    def drop_in(self, text: str) -> None:
+        """What `systemctl edit` writes; all of it is taken back by an empty text."""
+        self.write(f"/etc/systemd/system/{self.unit}.service.d/override.conf", text)
+        self.run("systemctl", "daemon-reload")
+
+    def becomes(self, name: str, value: str, patience: float = 3 * PATIENCE) -> None:
+        """Wait until a property has a value."""
+        wait(lambda: self.show(name) == value, patience, lambda: f"{name}={self.show(name)}\n{self.journal()}")
+
+
+def wait(until: Callable[[], bool], patience: float, why: Callable[[], str]) -> None:
+    """Look again and again until something is true; an AssertionError, with the reason, after `patience` seconds."""
+    deadline = time.monotonic() + patience
+    while not until():
+        assert time.monotonic() < deadline, why()
+        time.sleep(0.2)
+
+
+def hear(program: subprocess.Popen[str], patience: float = 30) -> str:
+    """The next line that a program prints; "" if there is none in time."""
+    assert program.stdout is not None
+    ready, _, _ = select.select([program.stdout], [], [], patience)
+    return program.stdout.readline().strip() if ready else ""
