@@ -13,7 +13,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from nat64d.cli.lab import NETNS, Namespace
 from tests.systemd.tree import NSPAWN
@@ -39,6 +39,8 @@ class Machine:
             "--boot",
             f"--directory={tree}",
             "--volatile=overlay",
+            # The first, nspawn grants by itself in networks of its own making alone; the other is for OOMScoreAdjust=.
+            "--capability=CAP_NET_ADMIN,CAP_SYS_RESOURCE",
             f"--machine=nat64d-{os.getpid()}",
             f"--network-namespace-path={NETNS / namespace.netns}",
             f"--bind={self._tun}:/dev/net/tun",
@@ -108,8 +110,9 @@ class Machine:
         return done
 
     def popen(self, *command: str) -> subprocess.Popen[str]:
-        """Start a program in the machine; its standard output is a pipe."""
-        return subprocess.Popen(self._enter(command), stdout=subprocess.PIPE, text=True)
+        """Start a program in the machine; its standard input and output are pipes."""
+        pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+        return subprocess.Popen(self._enter(command), text=True, **pipes)
 
     def write(self, path: str, text: str) -> None:
         """Write a file in the machine, and its directory."""
@@ -125,7 +128,7 @@ class Machine:
 
     def journal(self) -> str:
         """The end of what systemd and the daemon said about the unit."""
-        journal = ("journalctl", f"--unit={self.unit}", "--output=cat", "--no-pager", "--lines=80")
+        journal = ("journalctl", f"--unit={self.unit}", "--output=cat", "--no-pager", "--lines=300")
         return subprocess.run(self._enter(journal), capture_output=True, text=True, timeout=60, check=False).stdout
 
     def drop_in(self, text: str) -> None:

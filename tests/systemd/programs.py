@@ -51,12 +51,13 @@ def flows(address: str, port: str, count: str) -> None:
         with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as client:
             client.bind(("", 20000 + number))
             client.sendto(b"one", (address, int(port)))
-        if number % 100 == 0:
+        if number % 20 == 0:
             time.sleep(EVERY)
 
 
 def freeze(pid: str, name: str) -> None:
-    """Stop the one thread of a process that has this name, as long as this program runs."""
+    """Stop the one thread of a process that has this name, until standard input ends. A thread that is killed meanwhile
+    is not gone before."""
     libc = ctypes.CDLL(None, use_errno=True)
     libc.ptrace.argtypes = [ctypes.c_long, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p]
     tasks = Path(f"/proc/{pid}/task").iterdir()
@@ -65,7 +66,7 @@ def freeze(pid: str, name: str) -> None:
         if libc.ptrace(request, int(task), None, None) != 0:
             raise OSError(ctypes.get_errno(), "ptrace")
     print("frozen", flush=True)
-    time.sleep(600)
+    sys.stdin.read()
 
 
 PROGRAMS = {program.__name__: program for program in (talk, gaps, flows, freeze)}
