@@ -241,6 +241,28 @@ def test_without_a_name_server_it_needs_no_sockets(machine: Machine, net: Topolo
     assert reaches(net.client6a)
 
 
+def test_a_second_daemon_has_a_configuration_and_a_directory_of_its_own(machine: Machine, net: Topology) -> None:
+    (block,) = (each for each in pages.blocks(ROOT / "docs/install.md") if each.language == "toml")
+    machine.write("/etc/nat64d/lab.toml", block.text)
+    machine.systemctl("start")
+    before = traces(net.gateway)
+    machine.run("systemctl", "start", "nat64d@lab")
+    try:
+        assert reaches(net.client6a)
+        assert (
+            net.client6a.run("ping", "-6", "-n", "-c1", "-W5", f"2001:db8:46::{SERVER4}", check=False).returncode == 0
+        )
+        asked = machine.run("nat64d", "status", "--json", "-c", "/etc/nat64d/lab.toml", check=False)
+        assert json.loads(asked.stdout)["tun"]["name"] == "lab"
+        users = machine.run("ps", "-o", "uid=", "-C", "nat64d").stdout.split()
+        assert len(users) >= 2
+        assert len(set(users)) == 1, "one user, who owns the compiled code"
+    finally:
+        machine.run("systemctl", "stop", "nat64d@lab")
+    assert reaches(net.client6a)
+    assert traces(net.gateway) == before
+
+
 def test_a_start_that_compiles_first_gets_the_time_it_needs(machine: Machine, net: Topology) -> None:
     """Where many sessions are kept, the code is compiled before packets pass: longer than TimeoutStartSec here."""
     machine.systemctl("start")
