@@ -64,10 +64,16 @@ def test_rfc6147_5_5_do_and_cd_go_to_the_server_that_validates() -> None:
         asked.append((got.ednsflags & dns.flags.DO, got.flags & dns.flags.CD))
         return [reply(got, "NODATA").to_wire()]
 
-    with gateway({MX: note}) as one:
-        one.ask(query("MX", want_dnssec=True))
-        one.ask(query("MX", flags=dns.flags.CD))
-    assert asked == [(dns.flags.DO, 0), (0, dns.flags.CD)]
+    with gateway({MX: note, A: note, AAAA: note}) as one:
+        for type_, questions in (("MX", 1), ("AAAA", 2)):
+            for options, seen in (
+                ({"want_dnssec": True}, (dns.flags.DO, 0)),
+                ({"flags": dns.flags.CD}, (0, dns.flags.CD)),
+                ({}, (0, 0)),
+            ):
+                asked.clear()
+                one.ask(query(type_, **options))
+                assert asked == [seen] * questions
 
 
 def test_rfc6147_5_5_nothing_is_synthesised_if_validation_of_the_aaaa_answer_failed() -> None:

@@ -21,15 +21,15 @@ MAPS = Maps.of([("198.51.100.0/24", "2001:db8:1::/120"), ("203.0.113.1/32", "200
 WITHOUT_DATA = ("TXT", "MX", "SOA", "NS", "CNAME", "PTR", "HTTPS", "DNSKEY", "TYPE65280", "ANY")
 
 
-def ask(name: str, type_: str) -> dns.message.Message | None:
+def ask(name: str, type_: str, policy: Policy = POLICY) -> dns.message.Message | None:
     query = wire.read(dns.message.make_query(name, type_).to_wire())
-    answer = local.answer(query.question, POLICY, MAPS, True)
+    answer = local.answer(query.question, policy, MAPS, True)
     return dns.message.from_wire(wire.write(answer)) if answer else None
 
 
-def alias(name: str) -> str:
+def alias(name: str, policy: Policy = POLICY) -> str:
     """Where the only record of an answer leads."""
-    answer = ask(name, "PTR")
+    answer = ask(name, "PTR", policy)
     assert answer is not None
     assert [rrset.rdtype for rrset in answer.answer] == [wire.CNAME]
     return answer.answer[0][0].to_text()
@@ -60,7 +60,9 @@ def test_rfc2308_an_answer_without_data_says_how_long() -> None:
     assert soa.ttl == soa[0].minimum > 0
 
 
-REVERSE = dns.reversename.from_address("2001:db8:64::c000:aa").to_text()
+REVERSE, OF_A_SERVER = (
+    dns.reversename.from_address(f"2001:db8:64::{address}").to_text() for address in ("192.0.0.170", "192.0.2.1")
+)
 
 
 @pytest.mark.parametrize("name", ["ipv4only.arpa.", REVERSE])
@@ -127,7 +129,20 @@ def test_rfc8880_7_2_1_the_reverse_names_of_the_synthetic_addresses_are_answered
 
 
 def test_rfc6147_5_3_1_a_reverse_name_under_the_prefix_is_an_alias_of_the_ipv4_one() -> None:
-    assert alias(dns.reversename.from_address("2001:db8:64::c000:201").to_text()) == "1.2.0.192.in-addr.arpa."
+    assert alias(OF_A_SERVER) == "1.2.0.192.in-addr.arpa."
+
+
+def test_rfc6147_5_3_1_a_reverse_name_under_the_prefix_of_a_range_is_one_too() -> None:
+    ranges = ranges_for(POOL6, [IPv4Network("10.0.0.0/8")], IPv6Network("64:ff9b:1::/96"))
+    name = dns.reversename.from_address("64:ff9b:1::10.0.0.1").to_text()
+    assert alias(name, replace(POLICY, ranges=ranges)) == "1.0.0.10.in-addr.arpa."
+
+
+@pytest.mark.parametrize("name", ["ipv4only.arpa", "www.ipv4only.arpa", REVERSE, OF_A_SERVER])
+def test_rfc6147_5_1_another_class_is_for_a_server(name: str) -> None:
+    for type_ in ("A", "AAAA", "PTR"):
+        question = wire.read(dns.message.make_query(name, type_, rdclass="CH").to_wire()).question
+        assert local.answer(question, POLICY, MAPS, True) is None
 
 
 def test_rfc6147_5_3_1_a_reverse_name_under_the_well_known_prefix_is_one_too_whatever_the_prefix() -> None:

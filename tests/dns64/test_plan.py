@@ -24,18 +24,22 @@ def made(policy: Policy, addr4: str) -> str | None:
     return str(IPv6Address(data)) if data else None
 
 
+MAPPED = ["::ffff:0.0.0.0", "::ffff:192.0.2.1", "::ffff:255.255.255.255"]
+
+
 @pytest.mark.parametrize(
     ("key", "excluded"),
     [
-        ("", ["::ffff:192.0.2.1"]),
+        ("", MAPPED),
         ('exclude = ["2001:db8::/32"]', ["2001:db8::1"]),
-        ('exclude = ["::ffff:0:0/96", "2001:db8::/32"]', ["::ffff:192.0.2.1", "2001:db8::1"]),
+        ('exclude = ["::ffff:0:0/96", "2001:db8::/32"]', [*MAPPED, "2001:db8::1"]),
         ("exclude = []", []),
     ],
 )
 def test_rfc6147_5_1_4_which_aaaa_records_are_left_out(key: str, excluded: list[str]) -> None:
     (policy,) = policies(f'pool6 = "64:ff9b::/96"\n[dns64]\n{key}\n')
-    found = [text for text in ("::ffff:192.0.2.1", "2001:db8::1") if policy.excludes(IPv6Address(text).packed)]
+    tried = (*MAPPED, "2001:db8::1", "::fffe:ffff:ffff", "::1:0:0:0", "64:ff9b::192.0.2.1")
+    found = [text for text in tried if policy.excludes(IPv6Address(text).packed)]
     assert found == excluded
 
 
@@ -60,19 +64,28 @@ def test_rfc8880_7_2_1_reverse_names_under_a_discovered_prefix(
     assert [(record.type, record.data) for record in records] == ([(type_, data)] if data else [])
 
 
-NOT_GLOBAL = (  # RFC 6052 section 3.1
-    *("10.0.0.1", "172.31.255.255", "192.168.0.1", "100.64.0.1", "192.0.0.1", "198.18.0.1"),
-    *("0.0.0.1", "127.0.0.1", "169.254.0.1", "224.0.0.1", "255.255.255.255"),
+PRIVATE = (  # RFC 6052 section 3.1: the first and the last address of each block
+    *("10.0.0.0", "10.255.255.255", "100.64.0.0", "100.127.255.255", "172.16.0.0", "172.31.255.255"),
+    *("192.0.0.0", "192.0.0.255", "192.168.0.0", "192.168.255.255", "198.18.0.0", "198.19.255.255"),
+)
+NO_HOST = (
+    *("0.0.0.0", "0.255.255.255", "127.0.0.0", "127.255.255.255", "169.254.0.0", "169.254.255.255"),
+    *("224.0.0.0", "255.255.255.255"),
+)
+AROUND = (
+    *("1.0.0.0", "9.255.255.255", "11.0.0.0", "100.63.255.255", "100.128.0.0", "126.255.255.255", "128.0.0.0"),
+    *("169.253.255.255", "169.255.0.0", "172.15.255.255", "172.32.0.0", "191.255.255.255", "192.0.1.0"),
+    *("192.167.255.255", "192.169.0.0", "198.17.255.255", "198.20.0.0", "223.255.255.255"),
 )
 
 
-@pytest.mark.parametrize("addr4", NOT_GLOBAL)
+@pytest.mark.parametrize("addr4", PRIVATE + NO_HOST)
 def test_rfc6052_3_1_no_address_that_is_not_global_under_the_well_known_prefix(addr4: str) -> None:
     (policy,) = policies('pool6 = "64:ff9b::/96"\n[dns64]\n')
     assert made(policy, addr4) is None
 
 
-@pytest.mark.parametrize("addr4", NOT_GLOBAL[:6])
+@pytest.mark.parametrize("addr4", PRIVATE)
 @pytest.mark.parametrize(
     ("pool6", "more"),
     [("2001:db8:64::/96", ""), ("64:ff9b::/96", "strict_well_known_prefix = false\n")],
@@ -104,7 +117,7 @@ policy = [{{ clients = ["2001:db8:1::/48"], pool6 = "2001:db8:65::/96" }}]
     assert all(made(elsewhere, addr4) for addr4 in (*left_out, *others))
 
 
-@pytest.mark.parametrize("addr4", ["192.0.2.1", "198.51.100.1", "203.0.113.1", "192.88.99.1", "8.8.8.8"])
+@pytest.mark.parametrize("addr4", ["192.0.2.1", "198.51.100.1", "203.0.113.1", "192.88.99.1", *AROUND])
 def test_documentation_blocks_and_global_addresses_are_made(addr4: str) -> None:
     (policy,) = policies('pool6 = "64:ff9b::/96"\n[dns64]\n')
     assert made(policy, addr4) is not None

@@ -10,7 +10,7 @@ import dns.message
 import pytest
 
 from nat64d.dns64.message import wire
-from nat64d.dns64.resolver import ALIASES, Resolver
+from nat64d.dns64.resolver import Resolver
 from nat64d.dns64.rules.maps import Maps
 from nat64d.dns64.rules.policy import Policy, ranges_for
 from nat64d.dns64.rules.queries import fit
@@ -325,7 +325,7 @@ def test_rfc1034_5_3_3_aliases_of_another_type_are_followed() -> None:
     assert [rrset[0].to_text() for rrset in answer.answer] == ["n0.example.", '"end"']
 
 
-@pytest.mark.parametrize(("count", "rcode"), [(ALIASES, "NOERROR"), (ALIASES + 1, "SERVFAIL")])
+@pytest.mark.parametrize(("count", "rcode"), [(8, "NOERROR"), (9, "SERVFAIL")])
 def test_aliases_are_followed_so_far(count: int, rcode: str) -> None:
     last = f"n{count - 1}.example."
     end = {(last, "A"): [f"{last} 60 IN A 192.0.2.1"]}

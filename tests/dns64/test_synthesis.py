@@ -12,7 +12,6 @@ from nat64d.dns64.message import wire
 from nat64d.dns64.rules.maps import Maps
 from nat64d.dns64.rules.policy import MAPPED, NOT_BEYOND_A_ROUTER4, Policy, Range, embed, extract, ranges_for
 from nat64d.dns64.rules.synthesis import (
-    ALIASES,
     SYNTHESISED,
     Finding,
     basis,
@@ -140,7 +139,7 @@ def test_rfc5452_6_an_aaaa_record_of_another_name_is_no_answer() -> None:
     assert look_at(answer("AAAA", [f"{ELSEWHERE} AAAA 2001:db8::bad"]), POLICY) is Finding.EMPTY
 
 
-@pytest.mark.parametrize(("length", "found"), [(0, True), (ALIASES, True), (ALIASES + 1, False), (3000, False)])
+@pytest.mark.parametrize(("length", "found"), [(0, True), (16, True), (17, False), (3000, False)])
 def test_aliases_are_followed_so_far_and_never_in_circles(length: int, found: bool) -> None:
     names = [wire.name_of(f"n{k}.example") for k in range(length)]
     steps = [KEY, *names]

@@ -159,6 +159,7 @@ def test_rfc7335_4_a_second_user_of_the_block_is_refused(uplink, clat, other):
         f"[clat] ipv4 = 192.0.0.1: eth0 has {other}, and only one program of a host may use 192.0.0.0/29 (RFC 7335): "
         "stop that one, or choose a private address."
     )
+    assert refusal(clat(ipv4="192.0.0.5")).startswith("[clat] ipv4 = 192.0.0.5: eth0 has ")
     with gateway(clat(ipv4="10.9.9.1")):
         assert "10.9.9.1/32" in addresses("nat64")
 
