@@ -2,6 +2,7 @@
 
 from ipaddress import IPv4Address, IPv6Address, IPv6Network
 
+import dns.rdatatype
 import dns.reversename
 import pytest
 
@@ -46,9 +47,9 @@ def test_rfc6147_5_1_4_which_aaaa_records_are_left_out(key: str, excluded: list[
 @pytest.mark.parametrize(
     ("address", "type_", "data"),
     [
-        ("2001:db8:64::192.0.0.170", wire.PTR, wire.name_of("ipv4only.arpa")),
-        ("2001:db8:64::192.0.0.171", wire.PTR, wire.name_of("ipv4only.arpa")),
-        ("2001:db8:64::192.0.2.1", wire.CNAME, wire.name_of("1.2.0.192.in-addr.arpa")),
+        ("2001:db8:64::192.0.0.170", dns.rdatatype.PTR, wire.name_of("ipv4only.arpa")),
+        ("2001:db8:64::192.0.0.171", dns.rdatatype.PTR, wire.name_of("ipv4only.arpa")),
+        ("2001:db8:64::192.0.2.1", dns.rdatatype.CNAME, wire.name_of("1.2.0.192.in-addr.arpa")),
         ("2001:db8:65::192.0.2.1", None, None),
     ],
 )

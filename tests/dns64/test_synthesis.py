@@ -195,6 +195,7 @@ def test_a_query_for_cname_is_answered_by_the_alias() -> None:
     [
         ([f"example. 120 IN SOA {SOA}"], 120),
         ([f"example. 5000 IN SOA {SOA}"], 3600),
+        (["AUTHORITY", "example. 5 IN NS ns.example.", f"example. 120 IN SOA {SOA}"], 120),
         ("SERVFAIL", 600),
         (None, 600),
         ([f"{NAME} 60 IN AAAA ::ffff:192.0.2.1"], 600),
