@@ -147,7 +147,7 @@ def test_an_address_is_known_from_its_second_query_on_until_many_others_have_com
     rates, one = Rates(1000), account(NEIGHBOUR)
 
     def known(at: float) -> bool:
-        return rates.allows(one, at) and rates.knows(one)
+        return rates.turn_of(one, at) == one
 
     assert [known(at) for at in (0.0, 0.1, 0.2)] == [False, True, True]
     for number in range(10 * ROWS):
@@ -156,4 +156,4 @@ def test_an_address_is_known_from_its_second_query_on_until_many_others_have_com
 
 
 def test_without_a_rate_nobody_is_unknown() -> None:
-    assert Rates(0).knows(V4)
+    assert Rates(0).turn_of(V4, 0.0) == V4

@@ -9,7 +9,7 @@ from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any
 
-from nat64d.dns64.clients.accounts import Account, account, stranger
+from nat64d.dns64.clients.accounts import Account, account
 from nat64d.dns64.clients.batch import in_turn
 from nat64d.dns64.clients.connections import Connection, Connections
 from nat64d.dns64.clients.rates import Rates
@@ -124,7 +124,7 @@ class Listener:
             self._drop(Ending.OVERLOADED, came, READ >> steps)
         for who, (octets, path) in self._worth(came):
             self._take(who, octets, path)
-        if self._behind or self._desk.turns.is_full:
+        if self._behind or not self._desk.turns.has_room():
             self._drop(Ending.LIMITED, over, SPARED)
         for _, (octets, path) in over:
             self._spare(octets, path)
@@ -133,9 +133,12 @@ class Listener:
     def _worth(self, came: list[Arrived]) -> Iterator[Arrived]:
         """The datagrams, but for what would only push out other queries of the same client: all of that but a few is
         dropped before it costs more than to be read."""
-        spared = SPARED
+        turns, spared = self._desk.turns, SPARED
+        if turns.has_room(len(came)):
+            yield from came
+            return
         for who, datagram in came:
-            if self._desk.turns.is_greedy(who):
+            if turns.is_greedy(who):
                 spared -= 1
                 if spared < 0:
                     self._resolver.counters.add(Ending.OVERLOADED)
@@ -161,10 +164,11 @@ class Listener:
             except OSError:  # an ICMP error for an earlier reply
                 continue
             who = account(path[0][0])
-            if not rates.allows(who, now):
+            mine = rates.turn_of(who, now)
+            if mine is None:
                 over.append((who, (octets, path)))
             else:
-                came.append((who if rates.knows(who) else stranger(who), (octets, path)))
+                came.append((mine, (octets, path)))
         return came, over
 
     def _take(self, who: Account, octets: bytes, path: Path) -> None:

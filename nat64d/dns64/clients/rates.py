@@ -15,7 +15,7 @@ from hashlib import blake2b
 from math import exp, log
 from typing import NamedTuple
 
-from nat64d.dns64.clients.accounts import Account
+from nat64d.dns64.clients.accounts import Account, stranger
 
 # LIMITS
 SETS, WAYS = 2048, 4  # a row is in one of the four places of its set
@@ -74,9 +74,15 @@ class Rates:
 
     def allows(self, who: Account, now: float) -> bool:
         """Whether one more query is within the client's share; it is counted then."""
+        return self.turn_of(who, now) is not None
+
+    def turn_of(self, who: Account, now: float) -> Account | None:
+        """The account that takes turns for one more query, which is counted; None if it is not within the client's
+        share. An address that was not remembered, because it asks for the first time, takes turns as one client with
+        all others like it; without a limit nothing is remembered, and each is a client."""
         rate = self._rate
         if not rate:
-            return True
+            return who
         place = self._known.get(who)
         if place is None or self._tags[place.subscriber] != place.tag or self._marks[place.address] != place.mark:
             place = self._find(who)
@@ -90,17 +96,13 @@ class Rates:
         room = DEPTH * rate - queue
         part = self._part[own] * exp(min(self._part_faded[own] - faded, 0.0))
         if room < 0.75 or part >= ALPHA * room - 0.5:  # a query is 1; fractions are for rounding
-            return False
+            return None
         self._empty[at], self._at[at], self._faded[at] = empty + 1 / rate, now, faded
         self._part[own], self._part_faded[own], self._seen[own] = part + 1, faded, now
-        if not place.is_known:
-            self._enter(who, faded, now)
-        return True
-
-    def knows(self, who: Account) -> bool:
-        """Whether an address that has just been allowed a query was remembered: then it asks for the second time, at
-        least. Without a limit nothing is remembered, and all are as if known."""
-        return not self._rate or who in self._known
+        if place.is_known:
+            return who
+        self._enter(who, faded, now)
+        return stranger(who)
 
     def _find(self, who: Account) -> _Place:
         """The place of an account; its subscriber gets a row if it has none."""
@@ -114,7 +116,6 @@ class Rates:
             if self._marks[own] != mark:
                 self._marks[own], self._part[own] = mark, 0.0
         place = _Place(at, tag, own, mark, is_known)
-        self._known.pop(who, None)
         if is_known:
             if len(self._known) >= KNOWN:
                 self._known.clear()

@@ -56,14 +56,13 @@ class Turns:
         """The number of queries that wait for their turn."""
         return self._queues.waiting
 
-    @property
-    def is_full(self) -> bool:
-        """Whether as many wait as may."""
-        return self._queues.waiting >= WAITING
+    def has_room(self, number: int = 1) -> bool:
+        """Whether so many more may wait."""
+        return self._queues.waiting + number <= WAITING
 
     def is_greedy(self, who: Account) -> bool:
         """Whether a client has so many waiting that one more is as good as lost."""
-        return self.is_full and self._queues.is_long(who)
+        return not self.has_room() and self._queues.is_long(who)
 
     def offer(self, who: Account, query: Resolvable) -> None:
         """Let a query wait until `go_on` comes to it. Where too many wait, one of the client with most is refused."""
