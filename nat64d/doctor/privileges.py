@@ -35,23 +35,23 @@ class Process(NamedTuple):
 
 
 class Setting(NamedTuple):
-    """A setting of a unit that keeps nat64d from working, what it must be instead, and why."""
+    """A setting that keeps nat64d from working if a unit has it, unless another setting has a path; and why."""
 
     name: str
-    bad: str
-    good: str
     why: str
+    unless: str = ""
+    path: str = ""
 
 
 SETTINGS = (
-    Setting("PrivateDevices", "yes", "no", "it has no /dev/net/tun"),
-    Setting("PrivateNetwork", "yes", "no", "it has a network of its own, without the links of this host"),
-    Setting("MemoryDenyWriteExecute", "yes", "no", "compiled code cannot run"),
-    Setting("ProtectKernelTunables", "yes", "no", "it cannot turn forwarding on"),
+    Setting("PrivateDevices", "it has no /dev/net/tun", "BindPaths", "/dev/net/tun"),
+    Setting("PrivateNetwork", "it has a network of its own, without the links of this host"),
+    Setting("MemoryDenyWriteExecute", "compiled code cannot run"),
+    Setting("ProtectKernelTunables", "it cannot turn forwarding on", "ReadWritePaths", "/proc/sys/net"),
 )
-STATES = ("LoadState", "ActiveState", "Result", "NeedDaemonReload", "User", "DynamicUser")
+STATES = ("Id", "LoadState", "ActiveState", "Result", "NeedDaemonReload", "User", "DynamicUser")
 SETS = ("AmbientCapabilities", "CapabilityBoundingSet")
-PROPERTIES = (*STATES, *SETS, "LimitNOFILE", *(setting.name for setting in SETTINGS))
+PROPERTIES = (*STATES, *SETS, *filter(None, (name for row in SETTINGS for name in (row.name, row.unless))))
 
 
 # ---- read
@@ -73,17 +73,27 @@ def process(look: Look) -> Process:
     return Process(number, int(effective[1], 16), most, daemon)
 
 
-def unit(_look: Look) -> Mapping[str, str]:
-    """The properties of the unit; none where systemd does not run, or has no such unit."""
-    if not SYSTEMD.is_dir():
+def unit(look: Look) -> Mapping[str, str]:
+    """The properties of the unit that the daemon is in, or of UNIT where there is no daemon; none where systemd does
+    not run, or has no such unit."""
+    answered: Answer = look["answer"]
+    name = _unit_of(look["process"].number) if answered.status else UNIT
+    if not SYSTEMD.is_dir() or name is None:
         return {}
-    command = ("systemctl", "show", UNIT, f"--property={','.join(PROPERTIES)}")
+    command = ("systemctl", "show", name, f"--property={','.join(PROPERTIES)}")
     try:
         done = subprocess.run(command, capture_output=True, check=True, timeout=TIMEOUT, text=True)  # noqa: S603
     except subprocess.SubprocessError as failure:
         raise UnseenError(f"systemctl does not answer ({failure})") from None
     properties = dict(line.split("=", 1) for line in done.stdout.splitlines() if "=" in line)
     return properties if properties.get("LoadState") == "loaded" else {}
+
+
+def _unit_of(process: int) -> str | None:
+    """The service that a process belongs to, by its control group; None if it was started otherwise."""
+    groups = (PROC / str(process) / "cgroup").read_text("utf-8", "replace")
+    found = re.search(r"/([^/\n]+\.service)$", groups, re.MULTILINE)
+    return found[1] if found and not found[1].startswith("user@") else None
 
 
 def needed(config: Config) -> list[int]:
@@ -127,29 +137,29 @@ def open_files(config: Config, one: Process) -> Iterator[Said]:
 
 def of_unit(config: Config, properties: Mapping[str, str], wanted: list[int]) -> Iterator[Said]:
     """What the unit is in the way of; nothing without one."""
+    name = properties.get("Id", UNIT)
     if properties.get("ActiveState") == "failed":
         why = properties.get("Result", "")
-        yield error(f"{UNIT} has failed ({why}). Its last lines say why: run 'journalctl -u {UNIT} -n 30'.")
+        yield error(f"{name} has failed ({why}). Its last lines say why: run 'journalctl -u {name} -n 30'.")
     if properties.get("NeedDaemonReload") == "yes":
-        yield warning(f"{UNIT} was changed on disk, and systemd does not know yet. Run 'systemctl daemon-reload'.")
-    for setting in SETTINGS:
-        applies = config.host.sysctls or setting.name != "ProtectKernelTunables"
-        if applies and properties.get(setting.name) == setting.bad:
-            yield error(
-                f"{UNIT} has {setting.name}={setting.bad}: {setting.why}. {_drop_in(setting.name, setting.good)}"
-            )
+        yield warning(f"{name} was changed on disk, and systemd does not know yet. Run 'systemctl daemon-reload'.")
+    for row in SETTINGS:
+        applies = config.host.sysctls or row.name != "ProtectKernelTunables"
+        opened = bool(row.path) and row.path in properties.get(row.unless, "")
+        if applies and not opened and properties.get(row.name) == "yes":
+            yield error(f"{name} has {row.name}=yes: {row.why}. {_drop_in(name, row.name, 'no')}")
     root = properties.get("User") in {"", "root"} and properties.get("DynamicUser") != "yes"
-    for name in SETS if properties else ():
-        granted = properties.get(name, "").upper().split()
+    for kind in SETS if properties else ():
+        granted = properties.get(kind, "").upper().split()
         lost = [CAPABILITIES[number] for number in wanted if CAPABILITIES[number] not in granted]
-        if lost and (name == "CapabilityBoundingSet" or not root):
-            yield error(f"{UNIT} has {name} without {' and '.join(lost)}. {_drop_in(name, ' '.join(lost))}")
+        if lost and (kind == "CapabilityBoundingSet" or not root):
+            yield error(f"{name} has {kind} without {' and '.join(lost)}. {_drop_in(name, kind, ' '.join(lost))}")
 
 
-def _drop_in(name: str, value: str) -> str:
-    """The command that adds a setting to the unit."""
-    folder = f"/etc/systemd/system/{UNIT}.d"
+def _drop_in(unit: str, name: str, value: str) -> str:
+    """The command that adds a setting to a unit."""
+    folder = f"/etc/systemd/system/{unit}.d"
     return (
         f'Run \'mkdir -p {folder} && printf "[Service]\\n{name}={value}\\n" > {folder}/{name}.conf && systemctl '
-        f"daemon-reload && systemctl restart {UNIT}'."
+        f"daemon-reload && systemctl restart {unit}'."
     )

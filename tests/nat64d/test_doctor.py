@@ -1,5 +1,6 @@
 """`nat64d doctor`: every row of the table finds what it is for, and nothing on a sound host."""
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -16,6 +17,7 @@ from nat64d.doctor.names import Made, Taken
 from nat64d.doctor.privileges import NET_ADMIN, Process
 from nat64d.doctor.readers import READERS
 from nat64d.host.facts import Link, Route
+from tests.architecture import ROOT
 from tests.nat64d.sound import (
     ALL_CAPABILITIES,
     EVERYTHING4,
@@ -103,6 +105,7 @@ CASES = {
     "a_condition_that_blocks": (GATEWAY, condition("not_routed", True), "not_routed", "error", "nft flush ruleset"),
     "a_condition_that_does_not": (GATEWAY, condition("on_link", False), "on_link", "warning", "nft flush ruleset"),
     "the_firewall": (GATEWAY, condition("firewall", True), "firewall", "error", "nft flush ruleset"),
+    "a_firewall_that_cannot_be_read": (GATEWAY, {"nft": "needs root"}, "firewall", "note", None),
     "a_private_pool": (GATEWAY.replace("203.0.113.0", "10.0.0.0"), {}, "configuration", "note", None),
     "the_unit_has_failed": (
         GATEWAY,
@@ -249,6 +252,13 @@ CASES = {
         "warning",
         "ip route change default dev nat64 metric 65536 mtu 1480",
     ),
+    "a_route_of_ones_own_that_leaves_no_room": (
+        CLAT,
+        defaults(replace(PLAT4, mtu=1490)),
+        "mtu",
+        "warning",
+        "ip route change default dev nat64 metric 65536 mtu 1480",
+    ),
     "a_route_of_ones_own_with_a_large_mss": (
         CLAT,
         defaults(replace(PLAT4, mtu=1480, advmss=1460)),
@@ -318,8 +328,27 @@ def test_an_ordinary_resolver_of_a_gateway_is_nothing():
     assert found(RESOLVED, {"made": [Made("", False, (), "the resolver knows no address, so it is no DNS64")]}) == []
 
 
+def test_the_resolver_of_a_gateway_is_compared_with_the_file():
+    seen = found(RESOLVED, {**status(pool6=str(OTHER)), **resolver(OTHER)})
+    assert [one.check for one in seen] == ["outdated", "dns64"]
+
+
 def test_a_restart_is_not_asked_for_where_the_prefix_is_discovered():
     assert [one.check for one in found(DISCOVERING, status(pool6=str(OTHER)))] == ["dns64", "pref64"]
+
+
+def test_a_unit_whose_parameters_are_read_only_is_fine_where_they_are_the_operators():
+    changes = unit(ProtectKernelTunables="yes")
+    assert [one.check for one in found(GATEWAY, changes)] == ["unit"]
+    assert found(f"{GATEWAY}[host]\nsysctls = false\n", changes) == []
+    assert found(GATEWAY, unit(ProtectKernelTunables="yes", ReadWritePaths="/run /proc/sys/net")) == []
+    assert found(GATEWAY, unit(PrivateDevices="yes", BindPaths="/dev/net/tun:/dev/net/tun:rbind")) == []
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "config/systemd").glob("*.service")), ids=lambda file: file.name)
+def test_the_units_that_are_shipped_are_fine(file):
+    lines = (line.split("=", 1) for line in file.read_text("utf-8").splitlines() if re.match(r"\w+=", line))
+    assert found(GATEWAY, {"unit": dict(lines)}) == []
 
 
 def test_every_reader_is_needed_by_a_check_or_another_reader():

@@ -118,6 +118,12 @@ def test_what_a_start_sets_up_is_not_missed(namespace, look):
     assert [row["condition"] for row in look["conditions"]] == ["masquerade_without_route"]
 
 
+def test_nor_are_routes_to_a_device_that_is_there_already(namespace, look):
+    ip("tuntap", "add", "dev", "nat64", "mode", "tun")
+    assert look["host"].device is not None
+    assert [row["condition"] for row in look["conditions"]] == ["masquerade_without_route"]
+
+
 def test_what_is_left_to_the_operator_is(server):
     parameter("net/ipv4/ip_forward", 0)
     look = Look(loads(NO_SYSCTLS), READERS)
@@ -200,6 +206,30 @@ def test_the_unit_of_systemd(look, monkeypatch, tmp_path):
     systemctl.write_text("#!/bin/sh\nexit 1\n")
     with pytest.raises(UnseenError, match="systemctl does not answer"):
         privileges.unit(look)
+
+
+@pytest.mark.parametrize(
+    ("group", "name"),
+    [
+        ("0::/system.slice/system-nat64d.slice/nat64d@wan.service", "nat64d@wan.service"),
+        ("12:pids:/system.slice/nat64d.service\n0::/system.slice/nat64d.service", "nat64d.service"),
+        ("0::/user.slice/user-0.slice/session-1.scope", None),
+        ("0::/user.slice/user-0.slice/user@0.service/init.scope", None),
+    ],
+)
+def test_the_unit_that_a_daemon_is_in(answering, monkeypatch, tmp_path, group, name):
+    _, look = answering
+    for folder in (tmp_path / str(os.getpid()), tmp_path / "bin"):
+        folder.mkdir()
+    (tmp_path / str(os.getpid()) / "cgroup").write_text(f"{group}\n")
+    systemctl = tmp_path / "bin" / "systemctl"
+    systemctl.write_text('#!/bin/sh\necho LoadState=loaded\necho "Id=$2"\n')
+    systemctl.chmod(0o755)
+    assert look["process"].number == os.getpid()
+    monkeypatch.setattr(privileges, "PROC", tmp_path)
+    monkeypatch.setattr(privileges, "SYSTEMD", tmp_path)
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"), prepend=os.pathsep)
+    assert privileges.unit(look).get("Id") == name
 
 
 def test_offloads_of_every_interface_but_our_own(server, config):
