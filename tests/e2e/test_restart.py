@@ -8,8 +8,10 @@ from pathlib import Path
 from random import Random
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from nat64d.cli.lab import Lab, Namespace
+from nat64d.control.client import Client
 from nat64d.gateway.state_file import PAGE, header_in
 from tests.e2e.topology import SERVER4, Daemon, Topology, embed, random_file, serve, sha256
 from translator.tables.layout import SESSION
@@ -55,6 +57,13 @@ def reaches(host: Namespace) -> bool:
     return host.run("ping", "-6", "-n", "-c1", "-W5", embed(SERVER4), check=False).returncode == 0
 
 
+def scraped(daemon: Daemon) -> dict[tuple[str, ...], float]:
+    """The metrics, by their name and the values of their labels."""
+    text = b"\n".join(Client(str(daemon.socket)).lines("/metrics", {})).decode()
+    samples = (sample for family in text_string_to_metric_families(text) for sample in family.samples)
+    return {(sample.name, *sample.labels.values()): sample.value for sample in samples}
+
+
 @pytest.mark.parametrize("by", [signal.SIGKILL, signal.SIGTERM])
 def test_a_transfer_goes_on_after_a_restart(
     fresh: Topology, daemon: Daemon, tmp_path: Path, offered: str, by: signal.Signals
@@ -72,6 +81,13 @@ def test_a_transfer_goes_on_after_a_restart(
     assert curl.wait(PATIENCE) == 0
     assert sha256(got) == offered
     assert f"waiting ports over {'a kill or crash' if by == signal.SIGKILL else 'a stop'}" in daemon.said()
+    metrics = scraped(daemon)
+    assert metrics["nat64d_restored_sessions", "kept"] >= 1
+    half = MEGABYTES * 1_000_000 // 2
+    assert metrics["nat64d_octets_total", "4to6", "translated"] > half
+    queues = [(name, value) for (name, *rest), value in metrics.items() if "4to6" in rest]
+    assert sum(value for name, value in queues if name == "nat64d_queue_octets_total") > half
+    assert sum(value for (name, *_), value in metrics.items() if name == "nat64d_queue_batch_packets_sum") > 0
 
 
 def test_explain_changes_nothing_of_what_is_kept(fresh: Topology, daemon: Daemon) -> None:

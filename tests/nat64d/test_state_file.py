@@ -11,6 +11,7 @@ from random import Random
 
 import pytest
 
+from nat64d.control import logs
 from nat64d.dataplane.code import COMPILED_CODE, Code
 from nat64d.dataplane.plain import plain_code
 from nat64d.gateway import state_file
@@ -78,6 +79,7 @@ def test_the_first_start_makes_a_file_that_is_all_there(path, caplog):
     assert about.st_size == PAGE + 64 * SESSION.itemsize + PAGE  # 65 waiting ports take less than a page
     assert about.st_blocks * 512 >= about.st_size
     assert run.file.before is None
+    assert not any(run.file.fates.values())
     assert not caplog.messages
 
 
@@ -117,8 +119,10 @@ def test_what_is_not_kept_is_counted_with_the_reason(path, caplog):
     rows = run.nat64.tables.sessions
     rows.expires[0], rows.mapped4[1], rows.state[2] = 0, 7, 99
     run.kill()
-    Run(path)
+    again = Run(path)
     lost = "1 whose time was over, 1 that the configuration has no mapping for, 1 damaged"
+    assert again.file.fates == {"kept": 18, "expired": 1, "unmapped": 1, "limited": 0, "damaged": 1}
+    assert logs.fields_of(caplog.records[-1]) == again.file.fates
     assert caplog.messages == [f"Kept 18 sessions and 0 waiting ports over a kill or crash; ended 3: {lost}"]
 
 
