@@ -203,6 +203,15 @@ def test_the_fullest_address_is_told_and_how_many_are_full():
     assert tcp["full"] == icmp["full"] == tcp["fullest"] == 0
 
 
+def test_a_port_in_quarantine_is_not_in_use():
+    nat64 = Sessions(pool4=TWO, forward=[])
+    nat64.opened("icmp", 5000)
+    assert live_of(nat64).pools()[2]["fullest"] == 0.25
+    nat64.wait(61)
+    assert fill(nat64, "waiting_ports")[0] == 1
+    assert live_of(nat64).pools()[2]["fullest"] == 0
+
+
 def test_each_address_has_its_share():
     nat64 = Sessions(pool4=TWO, forward=[])
     address, _ = nat64.opened("tcp", 5000)

@@ -112,6 +112,19 @@ def test_packets_pass_when_the_first_start_is_over_and_the_code_is_compiled_unde
     )
 
 
+def test_the_journal_has_the_priority_and_the_fields_of_each_line(machine: Machine) -> None:
+    machine.systemctl("start")
+    machine.systemctl("restart")
+    search = ("journalctl", "--unit=nat64d", "--output=json", "--no-pager")
+    entries = [json.loads(line) for line in machine.run(*search, "NAT64D_LOGGER=nat64d").stdout.splitlines()]
+    assert {(entry["_TRANSPORT"], entry["SYSLOG_IDENTIFIER"]) for entry in entries} == {("journal", "nat64d")}
+    assert "6" in {entry["PRIORITY"] for entry in entries} <= {"4", "6"}
+    kept = [entry for entry in entries if entry["MESSAGE"].startswith("Kept ")]
+    assert kept
+    assert all(entry["MESSAGE"].split()[1] == entry["NAT64D_KEPT"] for entry in kept)
+    assert machine.run(*search, "NAT64D_DAMAGED=0").stdout.count("\n") == len(kept)
+
+
 def test_a_stop_undoes_what_was_changed(machine: Machine, net: Topology) -> None:
     before = traces(net.gateway)
     machine.systemctl("start")
