@@ -35,6 +35,12 @@ def device_settings(wanted: Wanted, standing: Standing) -> Iterator[Difference]:
         yield Difference("device", changed, f"{wanted.tun} was {how}")
 
 
+def ipv6(wanted: Wanted, standing: Standing) -> Iterator[Difference]:
+    """Without it there are no IPv6 addresses and routes of the device."""
+    if not sysctl.has_ipv6(standing.parameters, wanted.tun):
+        yield Difference("ipv6", None, f"{sysctl.name(sysctl.disable_ipv6(wanted.tun))} was 1")
+
+
 def addresses(wanted: Wanted, standing: Standing) -> Iterator[Difference]:
     """Those of our device."""
     for address in wanted.addresses:
@@ -81,7 +87,7 @@ def forwarding(wanted: Wanted, standing: Standing) -> Iterator[Difference]:
 
 Find = Callable[[Wanted, Standing], Iterator[Difference]]
 
-FOUND: tuple[Find, ...] = (device_settings, addresses, routes, neighbours, masquerade, firewall, forwarding)
+FOUND: tuple[Find, ...] = (device_settings, ipv6, addresses, routes, neighbours, masquerade, firewall, forwarding)
 
 
 def differences(wanted: Wanted, standing: Standing) -> list[Difference]:

@@ -105,6 +105,7 @@ class Host:
         """How each kind of difference is set up again: functions of (open IPRoute, index of our device, subject)."""
         return {
             "device": self._restore_device,
+            "ipv6": lambda _ip, _, __: self._admit_ipv6(again=True),
             "address": self._add_address,
             "route": self._add_route,
             "default": self._add_default,
@@ -156,14 +157,14 @@ class Host:
         self.wanted = replace(self.wanted, settings=kept)
         return device.index
 
-    def _admit_ipv6(self) -> None:
+    def _admit_ipv6(self, again: bool = False) -> None:
         """Make sure the device accepts IPv6 addresses: containers often start with IPv6 disabled."""
-        key = f"net/ipv6/conf/{self.tun}/disable_ipv6"
+        key = sysctl.disable_ipv6(self.tun)
         disabled = sysctl.read(key)
         if disabled is None:
             raise HostError("This kernel runs without IPv6: remove ipv6.disable=1 from its command line and reboot.")
         if disabled != "0":
-            self._undo.set_parameters([(key, "0")])
+            self._undo.set_parameters([(key, "0")], again)
 
     def _set_up_addresses(self, ip: Any, device: int) -> list[rtnetlink.Interface]:
         """Add the translator's own addresses, and [clat] ipv4 unless this host has it already; returns them."""

@@ -53,8 +53,9 @@ def forwarding(tun: str) -> list[Setting]:
 
 
 def watched(tun: str) -> list[str]:
-    """The parameters that `not_forwarding` and `is_strict` judge by."""
+    """The parameters that `not_forwarding`, `is_strict` and `has_ipv6` judge by."""
     return [
+        disable_ipv6(tun),
         FORWARD4,
         FORWARD6,
         f"net/ipv4/conf/{tun}/forwarding",
@@ -67,6 +68,16 @@ def not_forwarding(parameters: Mapping[str, str | None], tun: str) -> list[str]:
     """Those of `watched` that keep the kernel from forwarding packets from and to the device `tun`."""
     needed = (FORWARD4, FORWARD6, f"net/ipv4/conf/{tun}/forwarding")
     return [key for key in needed if parameters.get(key) == "0"]
+
+
+def disable_ipv6(tun: str) -> str:
+    """The parameter that takes IPv6 from a device."""
+    return f"net/ipv6/conf/{tun}/disable_ipv6"
+
+
+def has_ipv6(parameters: Mapping[str, str | None], tun: str) -> bool:
+    """Whether a device takes IPv6 addresses."""
+    return parameters.get(disable_ipv6(tun)) != "1"
 
 
 def is_strict(parameters: Mapping[str, str | None], tun: str) -> bool:

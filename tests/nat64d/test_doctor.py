@@ -328,6 +328,10 @@ def test_an_ordinary_resolver_of_a_gateway_is_nothing():
     assert found(RESOLVED, {"made": [Made("", False, (), "the resolver knows no address, so it is no DNS64")]}) == []
 
 
+def test_one_of_two_prefixes_on_a_link_is_enough():
+    assert found(GATEWAY, {"announced": [Announced("lan0", ROUTER6, one) for one in (OTHER, POOL6)]}) == []
+
+
 def test_the_resolver_of_a_gateway_is_compared_with_the_file():
     seen = found(RESOLVED, {**status(pool6=str(OTHER)), **resolver(OTHER)})
     assert [one.check for one in seen] == ["outdated", "dns64"]

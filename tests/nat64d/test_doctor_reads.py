@@ -330,6 +330,7 @@ def test_a_router_that_is_asked_answers_and_what_was_forwarded_does_not_count(se
     ip("address", "add", "fe80::2/64", "dev", "eth0", "nodad")
     with server:
         ip("address", "add", "fe80::1/64", "dev", "far0", "nodad")
+        ip("address", "add", "2001:db8:1::1/64", "dev", "far0", "nodad")
         router = socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_ICMPV6)
         router.setsockopt(socket.IPPROTO_ICMPV6, advertisements.ICMP6_FILTER, advertisements.passing(133))
         group = IPv6Address("ff02::2").packed + struct.pack("i", socket.if_nametoindex("far0"))
@@ -337,9 +338,15 @@ def test_a_router_that_is_asked_answers_and_what_was_forwarded_does_not_count(se
         router.settimeout(30)
     with router, advertisements.asking(["eth0"]) as one:
         _, host = router.recvfrom(512)
-        for hops, prefix in ((64, "2001:db8::"), (255, "64:ff9b::")):
+        for source, hops, prefix in (
+            ("fe80::1", 64, "2001:db8:a::"),
+            ("2001:db8:1::1", 255, "2001:db8:b::"),
+            ("fe80::1", 255, "64:ff9b::"),
+        ):
             router.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS, hops)
-            router.sendto(advertisement(option(prefix, 0)), host)
+            sender = IPv6Address(source).packed + struct.pack("i", 0)
+            about = [(socket.IPPROTO_IPV6, socket.IPV6_PKTINFO, sender)]
+            router.sendmsg([advertisement(option(prefix, 0))], about, 0, host)
         first = next(advertisements.heard(one, 30))
     assert first == Announced("eth0", IPv6Address("fe80::1"), ip_network("64:ff9b::/96"))
 

@@ -237,6 +237,7 @@ CHANGES = {
     "down": (replace(SOUND, device=replace(DEVICE, settings={"up": 0})), "device", {"up": 1}),
     "mtu": (replace(SOUND, device=replace(DEVICE, mtu=1400)), "device", {"mtu": 1500}),
     "filter": (parameters(net__ipv4__conf__all__rp_filter="1"), "device", {"rp_filter": 2}),
+    "ipv6": (parameters(net__ipv6__conf__nat64__disable_ipv6="1"), "ipv6", None),
     "route": (replace(SOUND, networks=frozenset((POOL4,))), "route", POOL6),
     "masquerade": (replace(SOUND, masquerade=()), "masquerade", ("eth0",)),
     "forwarding": (parameters(net__ipv4__ip_forward="0"), "forwarding", ["net/ipv4/ip_forward"]),

@@ -55,6 +55,7 @@ TAKEN = {
     "smaller_mtu": ("ip link set nat64 mtu 1300",),
     "larger_mtu": ("ip link set nat64 mtu 9000",),
     "mtu_without_ipv6": ("ip link set nat64 mtu 1000",),
+    "ipv6_off": ("sysctl -qw net.ipv6.conf.nat64.disable_ipv6=1",),
     "forwarding4": ("sysctl -qw net.ipv4.ip_forward=0",),
     "forwarding6": ("sysctl -qw net.ipv6.conf.all.forwarding=0",),
     "forwarding_of_the_device": ("sysctl -qw net.ipv4.conf.nat64.forwarding=0",),
