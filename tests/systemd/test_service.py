@@ -156,6 +156,12 @@ def test_it_runs_without_root_and_reaches_nothing_that_it_does_not_need(machine:
     assert set(machine.run(*writable).stdout.splitlines()) >= {"/proc/sys ro", "/proc/sys/net rw"}
 
 
+def test_the_doctor_finds_no_fault_with_the_unit(machine: Machine) -> None:
+    machine.systemctl("start")
+    found = machine.run("nat64d", "doctor", "--json", check=False, timeout=300).stdout.splitlines()
+    assert [row for row in map(json.loads, found) if "nat64d.service" in str(row)] == []
+
+
 @pytest.mark.parametrize("how", ["restart", "kill"])
 def test_connections_go_on_after(machine: Machine, net: Topology, how: str) -> None:
     machine.systemctl("start")
