@@ -29,6 +29,9 @@ run: $(VENV)/.run  ## run the gateway on this host (built-in default; ARGS='-c F
 demo: $(VENV)/.run tools-demo  ## show it without touching the host: everything in network namespaces
 	$(AS_ROOT) $(BIN)/nat64d demo
 
+deb: tools-deb  ## dist/nat64d_VERSION_ARCHITECTURE.deb, for the release of Debian that this host has
+	@config/debian/build dist
+
 ##@ Develop
 test: $(VENV)/.test tools-e2e  ## everything CI runs: check, then the suite three ways, JOBS=3 passes at a time
 	@echo "== $(JOBS) passes at a time; each is shown when it ends"
@@ -162,10 +165,14 @@ tools-demo:
 tools-e2e:
 	@[ "$$(id -u)" != 0 ] || .ci/need iproute2 curl iputils-ping traceroute ethtool nftables openssl unbound bind9 bind9-dnsutils radvd iptables
 
+# For the Python of the release: the package has what it depends on beside it.
+tools-deb:
+	@PYTHON=/usr/bin/python3 .ci/need python3 python3-venv ca-certificates $(COMPILER)
+
 tools-systemd:
 	@[ "$$(id -u)" != 0 ] || .ci/need iproute2 iputils-ping nftables debootstrap systemd-container
 
 tools-bench:
 	@.ci/need iproute2 iperf3 tayga ethtool unbound dnsperf
 
-.PHONY: run demo test check compiled test-jit test-nojit test-bounds covered e2e test-systemd attack fuzz fuzz-dns fuzz-long bench bench-dns replay replay-generic bench-replay readme side clean help tools-demo tools-e2e tools-systemd tools-bench
+.PHONY: run demo deb test check compiled test-jit test-nojit test-bounds covered e2e test-systemd attack fuzz fuzz-dns fuzz-long bench bench-dns replay replay-generic bench-replay readme side clean help tools-demo tools-deb tools-e2e tools-systemd tools-bench

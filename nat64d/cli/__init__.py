@@ -2,5 +2,5 @@
 
 `app` defines the command `nat64d` and its subcommands; `client_commands` are those that ask a running daemon (they must
 start fast, so nothing heavy is imported there); `demo` shows the gateway in network namespaces, which `lab` builds (the
-end-to-end tests use it too).
+end-to-end tests use it too); `manual` writes manual pages and shell completion for a package.
 """

@@ -22,7 +22,6 @@ from nat64d.exitcode import RULE, ExitCode
 app = typer.Typer(
     name="nat64d",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # rich would double the time a command takes to start
     context_settings={"help_option_names": ["-h", "--help"]},

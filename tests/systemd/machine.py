@@ -96,7 +96,8 @@ class Machine:
             self._nspawn.wait()
         self._tun.unlink()
 
-    def _enter(self, command: tuple[str, ...]) -> list[str]:
+    def entering(self, *command: str) -> list[str]:
+        """The command that runs another one in the machine."""
         return ["nsenter", f"--target={self.leader}", "--all", "--root", "--wd", *command]
 
     def run(
@@ -104,7 +105,7 @@ class Machine:
     ) -> subprocess.CompletedProcess[str]:
         """Run a program in the machine to its end."""
         done = subprocess.run(
-            self._enter(command), input=stdin, capture_output=True, text=True, timeout=timeout, check=False
+            self.entering(*command), input=stdin, capture_output=True, text=True, timeout=timeout, check=False
         )
         assert not check or done.returncode == 0, f"{command} failed:\n{done.stdout}{done.stderr}\n{self.journal()}"
         return done
@@ -112,7 +113,7 @@ class Machine:
     def popen(self, *command: str) -> subprocess.Popen[str]:
         """Start a program in the machine; its standard input and output are pipes."""
         pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-        return subprocess.Popen(self._enter(command), text=True, **pipes)
+        return subprocess.Popen(self.entering(*command), text=True, **pipes)
 
     def write(self, path: str, text: str) -> None:
         """Write a file in the machine, and its directory."""
@@ -129,7 +130,7 @@ class Machine:
     def journal(self) -> str:
         """The end of what systemd and the daemon said about the unit."""
         journal = ("journalctl", f"--unit={self.unit}", "--output=cat", "--no-pager", "--lines=300")
-        return subprocess.run(self._enter(journal), capture_output=True, text=True, timeout=60, check=False).stdout
+        return subprocess.run(self.entering(*journal), capture_output=True, text=True, timeout=60, check=False).stdout
 
     def drop_in(self, text: str) -> None:
         """What `systemctl edit` writes; all of it is taken back by an empty text."""

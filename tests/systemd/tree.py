@@ -6,6 +6,7 @@
 What is there already is not made again, but for nat64d. A tree that was not finished is thrown away.
 """
 
+import fcntl
 import hashlib
 import os
 import shutil
@@ -30,7 +31,14 @@ class TreeError(Exception):
 def tree() -> Path:
     """The tree, with nat64d as it is now in /opt/nat64d. Raises TreeError."""
     PLACE.mkdir(parents=True, exist_ok=True)
-    _debian()
+    with (PLACE / "lock").open("w") as lock:  # another run may be making it
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        _debian()
+        _nat64d()
+    return TREE
+
+
+def _nat64d() -> None:
     depends = hashlib.sha256((ROOT / "pyproject.toml").read_bytes()).hexdigest()
     stamp = TREE / "opt/nat64d/depends"
     if not stamp.exists() or stamp.read_text("ascii") != depends:
@@ -45,7 +53,6 @@ def tree() -> Path:
         _pip_wheel("--no-deps")
         _inside("/opt/nat64d/bin/pip install -q --no-index --no-deps --force-reinstall /wheels/nat64d-*.whl")
     _units()
-    return TREE
 
 
 def _debian() -> None:
