@@ -163,7 +163,7 @@ tools-demo:
 	@.ci/need iproute2 curl
 
 tools-e2e:
-	@[ "$$(id -u)" != 0 ] || .ci/need iproute2 curl iputils-ping traceroute ethtool nftables openssl unbound bind9 bind9-dnsutils radvd iptables
+	@[ "$$(id -u)" != 0 ] || .ci/need iproute2 curl iputils-ping traceroute ethtool nftables openssl unbound bind9 bind9-dnsutils radvd iptables chromium chromium-driver
 
 # For the Python of the release: the package has what it depends on beside it.
 tools-deb:

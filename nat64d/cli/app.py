@@ -245,5 +245,5 @@ def demo() -> None:
     _finish(demonstration.main)
 
 
-for command in (commands.status, commands.counters, commands.sessions, commands.bib, commands.pools):
+for command in (commands.status, commands.counters, commands.sessions, commands.bib, commands.hosts, commands.pools):
     app.command()(command)

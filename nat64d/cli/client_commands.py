@@ -16,7 +16,7 @@ import typer
 
 from nat64d.config import defaults
 from nat64d.control import output as text
-from nat64d.control.rows import BIB_FILTERS, SESSION_FILTERS, FilterError, parse_filters
+from nat64d.control.rows import BIB_FILTERS, HOST_FILTERS, SESSION_FILTERS, FilterError, parse_filters
 from nat64d.exitcode import ExitCode
 from nat64d.explain.packet_text import PacketError, packets
 from nat64d.offline.capture import CaptureError
@@ -106,6 +106,20 @@ def bib(
     """List the BIB: IPv6 hosts and ports, and the pool4 ports they have."""
     filters = _filters(BIB_FILTERS, protocol=protocol, host6=host6, mapped4=mapped4, limit=limit)
     _list("/v1/bib", filters, text.BIB, as_json, config, socket)
+
+
+def hosts(
+    host6: _Host6Option = None,
+    top: Annotated[
+        int | None, typer.Option("--top", metavar="N", min=1, help="Only the N with most sessions, those first.")
+    ] = None,
+    limit: _LimitOption = None,
+    as_json: JsonOption = False,
+    config: _ConfigOption = None,
+    socket: SocketOption = None,
+) -> None:
+    """List the IPv6 hosts that have mappings, and what each of them uses."""
+    _list("/v1/hosts", _filters(HOST_FILTERS, host6=host6, top=top, limit=limit), text.HOSTS, as_json, config, socket)
 
 
 def pools(as_json: JsonOption = False, config: _ConfigOption = None, socket: SocketOption = None) -> None:

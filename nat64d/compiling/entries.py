@@ -24,10 +24,10 @@ from translator.jit import cache
 from translator.jit.compile import COMPILED
 from translator.session import restore
 from translator.tables.gateway import Gateway
-from translator.tables.layout import BIB, SESSION, records
+from translator.tables.layout import BIB, HOST, SESSION, records
 from translator.tables.listing import copy_live, usage
 from translator.tables.settings import Settings
-from translator.tables.tables import BIBS, SESSIONS, Tables
+from translator.tables.tables import BIBS, HOSTS, SESSIONS, Tables
 
 log = logging.getLogger("nat64d")
 
@@ -54,6 +54,7 @@ def compile_daemon(settings: Settings, tables: Tables, queue: Queue) -> None:
     usage(tables)
     copy_live(tables, SESSIONS, tables.sessions, 0, records(1, SESSION))
     copy_live(tables, BIBS, tables.bibs, 0, records(1, BIB))
+    copy_live(tables, HOSTS, tables.hosts, 0, records(1, HOST))
     restore.warm_up(Gateway(settings, tables, queue.worker))
     snapshot.warm_up(tables)
 

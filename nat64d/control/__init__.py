@@ -1,7 +1,8 @@
 """The control plane: what an operator or a program can ask a running daemon.
 
 `rows` defines what the daemon offers; `api`, with `unixsocket`, `openapi` and `metrics`, serves it over HTTP. Every
-metric has a row in `families`; what only metrics show is in the shapes of `measured`. `logs` writes the log.
+metric has a row in `families`; what only metrics show is in the shapes of `measured`. `page` is the page for browsers,
+`history` what it draws, `keys` what handlers find in their application. `logs` writes the log.
 `connections` bounds what a client can take, `hosts` checks the name it asks for, `faults` logs what it did wrong, as
 `throttle` allows. `client` and `output` are the commands' end: they import only the standard library, so that commands
 start at once.

@@ -15,7 +15,6 @@ import os
 from collections.abc import Awaitable, Callable, Generator, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -25,17 +24,22 @@ from nat64d import __version__
 from nat64d.control import rows as shapes
 from nat64d.control.connections import Bounds, Connections, Site, control_bounds, marked, monitoring_bounds
 from nat64d.control.faults import Fault, Faults
-from nat64d.control.hosts import Hosts
+from nat64d.control.history import Recorder
+from nat64d.control.hosts import NAME, Hosts, foreign_page
+from nat64d.control.keys import GATEWAY, RECORDER, THREADS, WHOLE, in_thread
 from nat64d.control.metrics import Exposition, Scrapes
-from nat64d.control.openapi import JSON, JSONL, Route, document
+from nat64d.control.openapi import JSON, JSONL, TEXT, Route, document
+from nat64d.control.page.routes import DATA, PAGE
 from nat64d.control.rows import (
     BIB_FILTERS,
+    HOST_FILTERS,
     SESSION_FILTERS,
     BusyError,
     ExplanationError,
     FilterError,
     Filters,
     Gateway,
+    NoPacketError,
     NotReadyError,
     Row,
     parse_filters,
@@ -58,14 +62,18 @@ class Server:
     """A running API server, as `serve` returns it."""
 
     socket: UnixSocket
+    recorder: Recorder
     http: str = ""  # "host:port" of the monitoring listener, with the real port if 0 was asked for; "": there is none
     warnings: list[str] = field(default_factory=list)  # sentences for the operator, already logged
     runners: list[web.AppRunner] = field(default_factory=list)
     threads: list[ThreadPoolExecutor] = field(default_factory=list)  # where the handlers ask the gateway
+    recording: "asyncio.Task[None] | None" = None
 
     async def close(self) -> None:
         """Stop serving, abort listings in progress, remove the socket file. May be called more than once."""
         self.socket.remove()
+        if self.recording:
+            self.recording.cancel()
         for runner in self.runners:
             await runner.cleanup()
         self.runners.clear()
@@ -75,22 +83,15 @@ class Server:
         self.socket.listening.close()
 
 
-GATEWAY = web.AppKey("GATEWAY", Gateway)
 SCRAPES = web.AppKey("SCRAPES", Scrapes)
 SERVER = web.AppKey("SERVER", Server)
-THREADS = web.AppKey("THREADS", ThreadPoolExecutor)
 HOSTS = web.AppKey("HOSTS", Hosts)
 FAULTS = web.AppKey("FAULTS", Faults)
 
 
-async def _in_thread(request: web.Request, function: Callable[..., Any], *arguments: object) -> Any:
-    """Call a function of the gateway in a thread of the listener that the request came through."""
-    return await asyncio.get_running_loop().run_in_executor(request.app[THREADS], partial(function, *arguments))
-
-
 async def _status(request: web.Request) -> web.StreamResponse:
     server = request.app[SERVER]
-    status = dict(await _in_thread(request, request.app[GATEWAY].status))
+    status = dict(await in_thread(request, request.app[GATEWAY].status))
     warnings = [*status.pop("warnings"), *server.warnings]
     return web.json_response({**status, "http": server.http or None, "warnings": warnings})
 
@@ -104,8 +105,8 @@ async def _healthz(_: web.Request) -> web.StreamResponse:
 
 
 async def _readyz(request: web.Request) -> web.StreamResponse:
-    if not await _in_thread(request, request.app[GATEWAY].ready):
-        standing = (row for row in await _in_thread(request, request.app[GATEWAY].conditions) if row["standing"])
+    if not await in_thread(request, request.app[GATEWAY].ready):
+        standing = (row for row in await in_thread(request, request.app[GATEWAY].conditions) if row["standing"])
         names = ", ".join(row["condition"] for row in standing if row["blocks"])
         raise NotReadyError(f"packets cannot pass: {names}" if names else "not ready yet")
     return web.Response(text="ready\n")
@@ -117,8 +118,8 @@ async def _metrics(request: web.Request) -> web.StreamResponse:
 
 
 async def _explain(request: web.Request) -> web.StreamResponse:
-    packet = await request.read()
-    return web.json_response(await _in_thread(request, request.app[GATEWAY].explain, packet))
+    packet: bytes | str = await (request.text() if request.content_type == TEXT else request.read())
+    return web.json_response(await in_thread(request, request.app[GATEWAY].explain, packet))
 
 
 def _chunks(rows: Iterable[Row], limit: int | None) -> Generator[bytes, None, None]:
@@ -139,18 +140,18 @@ def _listing(
 
     async def handler(request: web.Request) -> web.StreamResponse:
         filters = parse_filters(request.query.items(), allowed)
-        chunks = _chunks(await _in_thread(request, rows, request.app[GATEWAY], filters), filters.limit)
-        chunk = await _in_thread(request, next, chunks, b"")  # before the headers are sent: it may still be a 503
+        chunks = _chunks(await in_thread(request, rows, request.app[GATEWAY], filters), filters.limit)
+        chunk = await in_thread(request, next, chunks, b"")  # before the headers are sent: it may still be a 503
         response = web.StreamResponse(headers={"Content-Type": JSONL})
         transport = request.transport
         await response.prepare(request)
         try:
             while chunk:
                 await response.write(chunk)
-                chunk = await _in_thread(request, next, chunks, b"")
+                chunk = await in_thread(request, next, chunks, b"")
             await response.write_eof()
         except ConnectionError:
-            await _in_thread(request, chunks.close)  # the reader closed the connection, as `head` does
+            await in_thread(request, chunks.close)  # the reader closed the connection, as `head` does
         except asyncio.CancelledError:
             if transport:  # the daemon is stopping and does not wait for a slow reader
                 transport.abort()
@@ -196,6 +197,13 @@ ROUTES = (
         lambda gateway, filters: gateway.bib(filters),
         BIB_FILTERS,
     ),
+    _listing(
+        "/v1/hosts",
+        "The IPv6 hosts that have mappings.",
+        shapes.Host,
+        lambda gateway, filters: gateway.hosts(filters),
+        HOST_FILTERS,
+    ),
     _listing("/v1/pools", "How much of each pool4 is in use.", shapes.Pool, lambda gateway, _: gateway.pools()),
     _listing(
         "/v1/dns64/queries",
@@ -215,8 +223,9 @@ ROUTES = (
         _explain,
         JSON,
         shapes.Explanation,
-        body="The octets of one IP packet.",
+        body="The octets of one IP packet; as text/plain, what `nat64d explain` takes but for files.",
     ),
+    *DATA,
     Route("/v1/openapi.json", "This document.", _openapi, JSON),
     Route("/metrics", "All counters and gauges, for Prometheus.", _metrics, public=True),
     Route("/healthz", "200 while the daemon runs.", _healthz, public=True),
@@ -240,7 +249,7 @@ async def _errors(request: web.Request, handler: Handler) -> web.StreamResponse:
     instead."""
     try:
         return await handler(request)
-    except FilterError as error:
+    except (FilterError, NoPacketError) as error:
         status, sentence = 400, str(error)
     except BusyError as error:
         status, sentence = 429, str(error)
@@ -259,37 +268,40 @@ async def _errors(request: web.Request, handler: Handler) -> web.StreamResponse:
 
 
 @web.middleware
-async def _own_hosts(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Refuse what was asked of another name than this listener's."""
+async def _own_pages(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Refuse what was asked of another name than this listener's, and what another site's page asks for."""
     version = request.version.major, request.version.minor
-    refusal = request.app[HOSTS].refusal(request.headers.getall("Host", []), version)
+    names = request.headers.getall("Host", [])
+    refusal = request.app[HOSTS].refusal(names, version) or foreign_page(names, request.headers.get("Origin"))
     if refusal is None:
         return await handler(request)
     if refusal[0] == MISDIRECTED:
-        request.app[FAULTS].note(Fault.FOREIGN_HOST, request.remote or "")
+        request.app[FAULTS].note(Fault.FOREIGN_HOST, request.remote or "this host")
     return web.json_response({"error": refusal[1]}, status=refusal[0])
 
 
 @dataclass(frozen=True)
 class _Listener:
-    """What one of the two listeners has for itself; `hosts`: the names it answers to, None = to any."""
+    """What one of the two listeners has for itself; `hosts`: the names it answers to, `whole`: whether it has all
+    routes."""
 
     faults: Faults
     bounds: Bounds
     threads: int
-    hosts: Hosts | None = None
+    hosts: Hosts
+    whole: bool
 
 
-async def _start(server: Server, gateway: Gateway, routes: Iterable[Route], listener: _Listener, **where: Any) -> None:
-    """Serve these routes where asyncio's create_server is told to listen; `server.close` ends it. Raises OSError,
-    ValueError, OverflowError."""
-    app = web.Application(middlewares=[marked, *([_own_hosts] if listener.hosts else []), _errors])
+async def _start(server: Server, gateway: Gateway, listener: _Listener, **where: Any) -> None:
+    """Serve where asyncio's create_server is told to listen; `server.close` ends it. Raises OSError, ValueError,
+    OverflowError."""
+    app = web.Application(middlewares=[marked, _own_pages, _errors])
     threads = ThreadPoolExecutor(listener.threads, "api")
     server.threads.append(threads)
     app[GATEWAY], app[SERVER], app[THREADS], app[FAULTS] = gateway, server, threads, listener.faults
     app[SCRAPES] = Scrapes(Exposition(gateway), threads)
-    if listener.hosts:
-        app[HOSTS] = listener.hosts
+    app[HOSTS], app[WHOLE], app[RECORDER] = listener.hosts, listener.whole, server.recorder
+    routes = [route for route in (*ROUTES, *PAGE) if listener.whole or route.public]
     app.add_routes([web.route(route.method, route.path, _checked(route)) for route in routes])
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN)
     server.runners.append(runner)
@@ -298,17 +310,19 @@ async def _start(server: Server, gateway: Gateway, routes: Iterable[Route], list
 
 
 async def serve(gateway: Gateway, socket_path: str, http: str, hosts: Iterable[str] = ()) -> Server:
-    """Serve the whole API on a unix socket and, if `http` ("host:port") is not "", the public routes there, to requests
-    for its own names and `hosts`.
+    """Serve the whole API on a unix socket and, if `http` ("host:port") is not "", the public routes there, both to
+    requests for their own names and `hosts`.
 
     Raises SocketError if the control socket cannot be opened: the gateway could not be operated, and another daemon may
     be running. A `http` address that is in use is only a warning, in the log and in the status: translating without
     metrics is better than not translating, and the scrape that fails tells the operator.
     """
-    server = Server(await asyncio.to_thread(UnixSocket, socket_path))
+    server = Server(await asyncio.to_thread(UnixSocket, socket_path), Recorder(gateway, asyncio.to_thread))
     loop = asyncio.get_running_loop()
-    control = _Listener(Faults(f"[api] socket {socket_path}", log, loop), control_bounds(), THREADS_OF_CONTROL)
-    await _start(server, gateway, ROUTES, control, sock=server.socket.listening)
+    faults, names = Faults(f"[api] socket {socket_path}", log, loop), Hosts("", (NAME, *hosts))
+    control = _Listener(faults, control_bounds(), THREADS_OF_CONTROL, names, whole=True)
+    await _start(server, gateway, control, sock=server.socket.listening)
+    server.recording = loop.create_task(server.recorder.run())
     if http:
         try:
             server.http = await _monitoring(server, gateway, http, hosts)
@@ -324,9 +338,8 @@ async def _monitoring(server: Server, gateway: Gateway, http: str, hosts: Iterab
     host, _, port = http.rpartition(":")
     address = host.strip("[]")
     faults = Faults(f"[api] http {http}", log, asyncio.get_running_loop())
-    listener = _Listener(faults, monitoring_bounds(), 1, Hosts(address, hosts))
-    routes = [route for route in ROUTES if route.public]
-    await _start(server, gateway, routes, listener, host=address or None, port=int(port))
+    listener = _Listener(faults, monitoring_bounds(), 1, Hosts(address, hosts), whole=False)
+    await _start(server, gateway, listener, host=address or None, port=int(port))
     return f"{host}:{server.runners[-1].addresses[0][1]}"
 
 

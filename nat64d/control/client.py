@@ -10,6 +10,8 @@ from http.client import HTTPConnection, HTTPException, HTTPResponse
 from typing import Any
 from urllib.parse import urlencode
 
+from nat64d.control.hosts import NAME
+
 TIMEOUT = 10.0  # seconds without data after which the daemon counts as gone
 EXPLAINING = 40.0  # the same for an explanation, which the daemon gives up after thirty
 POLL = 0.1  # seconds between two questions while waiting for readiness
@@ -29,7 +31,7 @@ class _UnixConnection(HTTPConnection):
     """HTTP over a unix socket."""
 
     def __init__(self, path: str, timeout: float) -> None:
-        super().__init__("nat64d", timeout=timeout)
+        super().__init__(NAME, timeout=timeout)
         self._path = path
 
     def connect(self) -> None:

@@ -96,6 +96,11 @@ SESSIONS = (
     Column("EXPIRES", lambda row: duration(row["expires_in"]), number=True),
 )
 BIB = (_field("protocol"), _end("host6"), _end("mapped4"), _field("static"), _field("sessions", number=True))
+HOSTS = (
+    _field("host6"),
+    _field("mapped4"),
+    *(_field(key, number=True) for key in ("sessions", "bib", "tcp", "udp", "icmp", "other")),
+)
 POOLS = (
     _field("addresses"),
     _field("ports"),

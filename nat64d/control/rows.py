@@ -119,6 +119,19 @@ class Bib(TypedDict):
     sessions: int
 
 
+class Host(TypedDict):
+    """One IPv6 host that has dynamic mappings, and how much of the tables it has."""
+
+    host6: str
+    mapped4: Annotated[str | None, "the address it is paired with, null = none (RFC 4787 REQ-2)"]
+    sessions: Annotated[int, "those it opened"]
+    bib: Annotated[int, "BIB entries, static ones included"]
+    tcp: Annotated[int, "dynamic BIB entries of a protocol"]
+    udp: int
+    icmp: int
+    other: int
+
+
 class Pool(TypedDict):
     """One protocol of one [[pool4]] and how many of its ports are in use."""
 
@@ -181,11 +194,16 @@ class Filters:
     host6: IPv6Network | None = None
     host4: IPv4Network | None = None
     mapped4: IPv4Network | None = None
+    top: int | None = None
     limit: int | None = None
 
 
 class FilterError(ValueError):
     """An invalid filter; its text is one line with the key, the value and what was expected."""
+
+
+class NoPacketError(ValueError):
+    """What is to be explained is no packet; its text is one sentence."""
 
 
 class NotReadyError(Exception):
@@ -230,6 +248,9 @@ class Gateway(Protocol):
     def bib(self, filters: Filters) -> Iterator[Row]:
         """The Bib entries that match the filters, one by one; `host4` is never set."""
 
+    def hosts(self, filters: Filters) -> Iterator[Row]:
+        """The Hosts that match `host6`, or the `top` of them that have most sessions, those first."""
+
     def pools(self) -> Sequence[Row]:
         """A Pool for each [[pool4]] and protocol."""
 
@@ -240,9 +261,9 @@ class Gateway(Protocol):
         """The counters of the name server under `queries`, `upstream` and `cache`, as the functions `queries` and
         `name_servers` read them; None without a name server, empty if it does not answer."""
 
-    def explain(self, packet: bytes) -> Row:
-        """The Explanation of what nat64d would do with an IP packet now; nothing is changed or sent. Raises BusyError,
-        ExplanationError."""
+    def explain(self, packet: bytes | str) -> Row:
+        """The Explanation of what nat64d would do with an IP packet now, given as octets or in words; nothing is
+        changed or sent. Raises NoPacketError, BusyError, ExplanationError."""
 
 
 def queries(report: Row | None) -> list[Row]:
@@ -274,7 +295,7 @@ def _network4(text: str) -> IPv4Network:
     return IPv4Network(text, strict=False)
 
 
-def _limit(text: str) -> int:
+def _number(text: str) -> int:
     if not (text.isascii() and text.isdecimal() and len(text) <= len(str(MOST_ROWS)) and 0 < int(text) <= MOST_ROWS):
         raise ValueError
     return int(text)
@@ -289,17 +310,20 @@ class FilterKind:
     schema: Mapping[str, Any]
 
 
+_NUMBER = FilterKind(
+    _number, f"a whole number from 1 to {MOST_ROWS}", {"type": "integer", "minimum": 1, "maximum": MOST_ROWS}
+)
 FILTERS: Mapping[str, FilterKind] = {
     "protocol": FilterKind(_protocol, "tcp, udp, icmp or a number below 256", {"type": "string"}),
     "host6": FilterKind(_network6, "an IPv6 address or prefix", {"type": "string"}),
     "host4": FilterKind(_network4, "an IPv4 address or prefix", {"type": "string"}),
     "mapped4": FilterKind(_network4, "an IPv4 address or prefix", {"type": "string"}),
-    "limit": FilterKind(
-        _limit, f"a whole number from 1 to {MOST_ROWS}", {"type": "integer", "minimum": 1, "maximum": MOST_ROWS}
-    ),
+    "top": _NUMBER,
+    "limit": _NUMBER,
 }
-SESSION_FILTERS = tuple(FILTERS)
+SESSION_FILTERS = ("protocol", "host6", "host4", "mapped4", "limit")
 BIB_FILTERS = ("protocol", "host6", "mapped4", "limit")
+HOST_FILTERS = ("host6", "top", "limit")
 
 
 def _shown(key: str, text: str) -> str:

@@ -50,12 +50,17 @@ class Options(NamedTuple):
 
 def packets(text: str) -> list[Packet]:
     """The packet meant, last, and those before it in its capture, with times; raises PacketError, CaptureError."""
-    if ">" in text:
-        return [(0, from_text(text))]
-    if re.fullmatch(r"[\s0-9a-fA-F]+", text):
-        return [(0, from_hex(text))]
-    if match := re.fullmatch(r"(.+):([0-9]{1,15})", text):
+    if ">" not in text and (match := re.fullmatch(r"(.+):([0-9]{1,15})", text)):
         return from_capture(Path(match[1]), int(match[2]))
+    return [(0, octets_of(text))]
+
+
+def octets_of(text: str) -> bytes:
+    """The packet meant by a line of text or by digits; raises PacketError."""
+    if ">" in text:
+        return from_text(text)
+    if re.fullmatch(r"[\s0-9a-fA-F]+", text):
+        return from_hex(text)
     raise PacketError(f"{_shown(text)} is no packet: expected {FORMS}")
 
 

@@ -1,9 +1,11 @@
 """The running gateway as the control plane sees it: the Gateway protocol on top of the tables."""
 
+import heapq
 import threading
 import time
 from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv4Network, IPv6Network
+from operator import itemgetter
 
 import numpy as np
 
@@ -11,20 +13,21 @@ from nat64d import __version__
 from nat64d.config.models import Config
 from nat64d.config.settings import PROTOCOLS, address6, words
 from nat64d.control.measured import Measured
-from nat64d.control.rows import BusyError, ExplanationError, Filters, NotReadyError, Row
+from nat64d.control.rows import BusyError, ExplanationError, Filters, NoPacketError, NotReadyError, Row
 from nat64d.dataplane.code import COMPILED_CODE
 from nat64d.dataplane.worker import Queue, now
 from nat64d.dns64.service.supervisor import NameServer
 from nat64d.explain.live import RehearsalError, rehearse
+from nat64d.explain.packet_text import PacketError, octets_of
 from nat64d.gateway.link_drops import LinkDrops
 from nat64d.gateway.measure import measure
 from nat64d.gateway.pool_use import PoolUse
 from nat64d.host.board import Board
 from nat64d.host.host import Host
 from translator.session.tcp_state import State
-from translator.tables.layout import BIB, SESSION, records
+from translator.tables.layout import BIB, HOST, SESSION, records
 from translator.tables.settings import Settings
-from translator.tables.tables import BIBS, SESSIONS, Tables
+from translator.tables.tables import BIBS, HOSTS, SESSIONS, Tables
 from translator.verdict import Direction, Event, Verdict
 
 UNCOMPILED = "Until the code is compiled (once) packets pass in plain Python: about a thousand a second."
@@ -163,6 +166,12 @@ class Live:
             for row in rows[_wanted(rows, filters)]:
                 yield {**_ends(row), "static": bool(row["static"]), "sessions": int(row["sessions"])}
 
+    def hosts(self, filters: Filters) -> Iterator[Row]:
+        """The hosts that match the filters, or those of them with most sessions; raises NotReadyError."""
+        slices = self._slices(HOSTS, self._tables().hosts, HOST)
+        found = (_host(row) for rows in slices for row in rows[_wanted(rows, filters)])
+        return iter(heapq.nlargest(filters.top, found, itemgetter("sessions"))) if filters.top else found
+
     def pools(self) -> list[Row]:
         """A row for each protocol of each [[pool4]]; raises NotReadyError."""
         return self._pool_use().pools(self._tables())
@@ -177,17 +186,21 @@ class Live:
             self._pools = PoolUse(self.config)
         return self._pools
 
-    def explain(self, packet: bytes) -> Row:
-        """What nat64d would do now with a packet read from the first queue; raises NotReadyError, BusyError,
-        ExplanationError."""
+    def explain(self, packet: bytes | str) -> Row:
+        """What nat64d would do now with a packet read from the first queue; raises NoPacketError, NotReadyError,
+        BusyError, ExplanationError."""
         tables = self._tables()
+        try:
+            octets = packet if isinstance(packet, bytes) else octets_of(packet)
+        except PacketError as error:
+            raise NoPacketError(str(error)) from None
         assert self.settings is not None
         if not self.code.compiled:
             raise NotReadyError("what explains live packets is being compiled; try again in a minute")
         if not self._explaining.acquire(blocking=False):
             raise BusyError("another explain request is running; try again in a moment")
         try:
-            return rehearse(self.settings, tables, self.queues[0].worker, packet)
+            return rehearse(self.settings, tables, self.queues[0].worker, octets)
         except RehearsalError as error:
             raise ExplanationError(str(error)) from None
         finally:
@@ -214,6 +227,16 @@ def _ends(row: np.void) -> dict[str, object]:
         "host6_port": int(row["host6_port"]),
         "mapped4": str(IPv4Address(int(row["mapped4"]))),
         "mapped4_port": int(row["mapped4_port"]),
+    }
+
+
+def _host(row: np.void) -> Row:
+    return {
+        "host6": str(address6(row["host6_hi"], row["host6_lo"])),
+        "mapped4": str(IPv4Address(int(row["mapped4"]))) if row["mapped4"] else None,
+        "sessions": int(row["sessions"]),
+        "bib": int(row["bibs"]),
+        **{name: int(row[name]) for name in ("tcp", "udp", "icmp", "other")},
     }
 
 

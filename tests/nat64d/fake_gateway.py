@@ -19,12 +19,14 @@ from nat64d.control.rows import (
     Explanation,
     Filters,
     GatewayStatus,
+    Host,
     NotReadyError,
     Pool,
     Row,
     Session,
     StandingCondition,
 )
+from nat64d.explain.packet_text import octets_of
 
 
 def session(number: int, protocol: str = "tcp") -> Session:
@@ -144,6 +146,21 @@ class FakeGateway:
         }
         return (row for row in [row] if self._wanted(row, filters))
 
+    def hosts(self, filters: Filters) -> Iterator[Host]:
+        self._tables()
+        one: Host = {
+            "host6": "2001:db8::1",
+            "mapped4": "203.0.113.1",
+            "sessions": 2,
+            "bib": 1,
+            "tcp": 1,
+            "udp": 0,
+            "icmp": 0,
+            "other": 0,
+        }
+        rows = [one, {**one, "host6": "2001:db8::2", "mapped4": None, "sessions": 0}]
+        return iter(rows[: filters.top])
+
     def pools(self) -> list[Pool]:
         self._tables()
         where = {"addresses": "203.0.113.0/30", "ports": "1024-65535"}
@@ -174,8 +191,10 @@ class FakeGateway:
     def dns64(self) -> Row | None:
         return self.report
 
-    def explain(self, packet: bytes) -> Explanation:
+    def explain(self, packet: bytes | str) -> Explanation:
         self._tables()
+        if isinstance(packet, str):
+            packet = octets_of(packet)
         return {
             "steps": [
                 {"step": "parse", "rfc": "8200 3", "found": ["IPv6 UDP"]},

@@ -35,7 +35,7 @@ def ask(path, target, method="GET", body=b""):
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(10)
         connection.connect(str(path))
-        head = f"{method} {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {len(body)}\r\n\r\n"
+        head = f"{method} {target} HTTP/1.1\r\nHost: nat64d\r\nConnection: close\r\nContent-Length: {len(body)}\r\n\r\n"
         connection.sendall(head.encode() + body)
         response = http.client.HTTPResponse(connection, method=method)
         response.begin()
@@ -214,7 +214,7 @@ def test_addresses_inside_a_prefix_name_the_prefix():
         "limit": "7",
     }
     assert parse_filters(given.items(), SESSION_FILTERS) == Filters(
-        "icmp", IPv6Network("2001:db8::/64"), IPv4Network("192.0.2.0/24"), IPv4Network("192.0.2.1/32"), 7
+        "icmp", IPv6Network("2001:db8::/64"), IPv4Network("192.0.2.0/24"), IPv4Network("192.0.2.1/32"), limit=7
     )
     with pytest.raises(FilterError, match=r"^host4="):
         parse_filters(given.items(), BIB_FILTERS)

@@ -107,8 +107,9 @@ def test_an_impossible_path_is_one_sentence(gateway, tmp_path):
 
 def test_the_listener_serves_monitoring_and_nothing_else(server):
     public = [route.path for route in api.ROUTES if route.public]
-    assert sorted(public) == ["/healthz", "/metrics", "/readyz"]
-    for route in api.ROUTES:
+    assert sorted(public) == ["/healthz", "/metrics", "/page/history.json", "/page/summary.json", "/readyz"]
+    assert all(route.public for route in api.PAGE)
+    for route in (*api.ROUTES, *api.PAGE):
         assert ask_http(server.http, route.path)[0] == (200 if route.public else 404), route.path
 
 

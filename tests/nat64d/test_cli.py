@@ -22,7 +22,7 @@ from tests.nat64d.fake_gateway import FakeGateway, serving, session
 ROOT = Path(__file__).parents[2]
 PCAPS = ROOT / "pcaps"
 PACKET = "2001:db8::1 > 64:ff9b::192.0.2.1 udp 5000 53"
-ASKING = (("status",), ("counters",), ("sessions",), ("bib",), ("pools",), ("explain", PACKET, "--live"))
+ASKING = (("status",), ("counters",), ("sessions",), ("bib",), ("hosts",), ("pools",), ("explain", PACKET, "--live"))
 HEAVY = ("aiohttp", "asyncio", "numba", "numpy", "prometheus_client", "pyroute2", "rich", "scapy")
 
 
@@ -122,6 +122,12 @@ def test_bib(path):
         "PROTOCOL  HOST6               MAPPED4            STATIC  SESSIONS\n"
         "tcp       [2001:db8::1]:5000  203.0.113.1:40000  no             2\n"
     )
+
+
+def test_hosts(path):
+    heading, *rows = run("hosts", "--socket", path, "--top", "1").stdout.splitlines()
+    assert heading == "HOST6        MAPPED4      SESSIONS  BIB  TCP  UDP  ICMP  OTHER"
+    assert rows == ["2001:db8::1  203.0.113.1         2    1    1    0     0      0"]
 
 
 def test_pools(path):

@@ -15,7 +15,7 @@ from tests.nat64d.fake_gateway import FakeGateway, serving
 
 ROOT = Path(__file__).parents[2]
 PACKET = "2001:db8::1 > 64:ff9b::192.0.2.1 udp 5000 53"
-ASKING = (("status",), ("counters",), ("sessions",), ("bib",), ("pools",), ("explain", PACKET, "--live"))
+ASKING = (("status",), ("counters",), ("sessions",), ("bib",), ("hosts",), ("pools",), ("explain", PACKET, "--live"))
 CONFIGURED = (
     ("run",),
     ("check",),

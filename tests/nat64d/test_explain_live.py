@@ -13,7 +13,7 @@ import pytest
 
 from nat64d.config.load import loads
 from nat64d.config.settings import settings_of, tables_of
-from nat64d.control.rows import BusyError, ExplanationError, NotReadyError
+from nat64d.control.rows import BusyError, ExplanationError, NoPacketError, NotReadyError
 from nat64d.dataplane import snapshot as snapshots
 from nat64d.dataplane.snapshot import BLOCK, Snapshot, SnapshotError, snapshot
 from nat64d.dataplane.worker import Queue, now
@@ -221,3 +221,9 @@ def test_a_disagreement_is_told(live, monkeypatch):
     monkeypatch.setattr(subprocess, "run", lambda *_, **__: done)
     with pytest.raises(ExplanationError, match=r"^the steps end in x$"):
         live.explain(octets(OUT))
+
+
+def test_a_packet_in_words_is_the_packet_and_a_file_is_none(live):
+    assert live.explain(SYN) == live.explain(octets(SYN))
+    with pytest.raises(NoPacketError, match=r"'/etc/passwd:1' is no packet"):
+        live.explain("/etc/passwd:1")
