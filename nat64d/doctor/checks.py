@@ -28,7 +28,7 @@ CHECKS: tuple[Check, ...] = (
     ),
     Check(
         "firewall",
-        ("conditions", "host", "nft"),
+        ("conditions", "host", "answer", "nft"),
         conditions.firewall,
         "whether nftables drops packets from or to the device",
         "conditions.md#the-firewall",

@@ -7,12 +7,11 @@ from typing import Any
 
 from nat64d.config.models import Config
 from nat64d.config.warnings import warnings
-from nat64d.doctor.daemon import TRANSLATES
-from nat64d.doctor.finding import Said, Severity, error, note
+from nat64d.doctor.daemon import TRANSLATES, Answer
+from nat64d.doctor.finding import Said, Severity, note
 from nat64d.doctor.look import NEEDS_ROOT, Look
 from nat64d.host import standing
 from nat64d.host.conditions import Situation, conditions
-from nat64d.host.firewall import blocked
 from nat64d.host.ruleset import NFT
 from nat64d.host.standing import Standing
 from nat64d.host.wanted import Wanted
@@ -71,13 +70,11 @@ def standing_but_firewall(_config: Config, rows: Sequence[Row]) -> Iterator[Said
     yield from (_said(row) for row in rows if row["condition"] != FIREWALL)
 
 
-def firewall(config: Config, rows: Sequence[Row], there: Standing, why_not: str) -> Iterator[Said]:
-    """Rules that drop; a daemon that does not run as root cannot read all."""
-    found = [_said(row) for row in rows if row["condition"] == FIREWALL]
-    if config.host.firewall == "off":
-        known = {said.sentence for said in found}
-        found += [error(one) for one in blocked(config, config.tun.name, there) if one not in known]
-    yield from found
+def firewall(config: Config, rows: Sequence[Row], there: Standing, answered: Answer, why_not: str) -> Iterator[Said]:
+    """Rules that drop: those the daemon has seen, and those seen from here, for not every daemon can read all."""
+    ours = locally(config, there, runs=answered.runs or answered.status is not None)
+    found = {row["sentence"]: _said(row) for row in (*rows, *ours) if row["condition"] == FIREWALL}
+    yield from found.values()
     if why_not and not found:
         yield note(f"Not checked: {why_not}.")
 

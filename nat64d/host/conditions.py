@@ -72,7 +72,15 @@ def _contested(situation: Situation) -> Iterator[str]:
         )
 
 
+def _is_led_to(situation: Situation) -> bool:
+    """Whether any packets come to our device: a name server alone, with [host] routes = false, has none."""
+    standing = situation.standing
+    return situation.config.host.routes or standing.default or bool(standing.networks)
+
+
 def _forwarding(situation: Situation) -> Iterator[str]:
+    if not _is_led_to(situation):
+        return
     tun = situation.wanted.tun
     off = sysctl.not_forwarding(situation.standing.parameters, tun)
     if off:
@@ -106,7 +114,8 @@ def _not_routed(situation: Situation) -> Iterator[str]:
 
 
 def _firewall(situation: Situation) -> Iterator[str]:
-    yield from blocked(situation.config, situation.wanted.tun, situation.standing)
+    if _is_led_to(situation):
+        yield from blocked(situation.config, situation.wanted.tun, situation.standing)
 
 
 def _plat(situation: Situation) -> Iterator[str]:

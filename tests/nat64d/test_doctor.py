@@ -328,6 +328,15 @@ def test_an_ordinary_resolver_of_a_gateway_is_nothing():
     assert found(RESOLVED, {"made": [Made("", False, (), "the resolver knows no address, so it is no DNS64")]}) == []
 
 
+def test_rules_that_a_daemon_cannot_read_are_found_from_here():
+    chain = {"family": "ip", "table": "filter of iptables-legacy", "name": "FORWARD", "hook": "forward"}
+    there = replace(HERE, ruleset={"nftables": [{"chain": {**chain, "policy": "drop"}}]})
+    (one,) = found(GATEWAY, {"host": there})
+    assert one.row["command"].startswith("iptables-legacy -I FORWARD")
+    known = {"condition": "firewall", "blocks": True, "sentence": one.sentence}
+    assert found(GATEWAY, {"host": there, "conditions": [known]}) == [one]
+
+
 def test_one_of_two_prefixes_on_a_link_is_enough():
     assert found(GATEWAY, {"announced": [Announced("lan0", ROUTER6, one) for one in (OTHER, POOL6)]}) == []
 

@@ -215,6 +215,13 @@ def test_what_is_undone_again_and_again_is_a_condition():
     assert "(address, route)" in one.sentence
 
 
+@pytest.mark.parametrize("standing", [parameters(net__ipv4__ip_forward="0"), ruleset("forward")])
+def test_a_name_server_alone_needs_no_forwarding_until_packets_are_led_to_it(standing):
+    text = 'pool6 = "2001:db8:64::/96"\n[dns64]\n[host]\nroutes = false\nsysctls = false\n'
+    assert len(found(text, standing, WANTED)) == 1
+    assert found(text, replace(standing, networks=frozenset()), WANTED) == []
+
+
 def test_every_condition_is_provoked_here():
     elsewhere = {"not_set_up", "contested"}
     assert {case[4] for case in CASES} | elsewhere == {row.name for row in CONDITIONS}
