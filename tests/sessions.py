@@ -22,11 +22,10 @@ from tests import invariants
 from tests.case import BEGIN, Nat64
 from tests.packets import HOST4, HOST4_PORT, HOST6, POOL6, in6
 from tests.reference import packets as make
-from translator.packet import fields
 from translator.session.tcp_state import State
 from translator.verdict import Verdict
 
-NUMBERS = {"tcp": fields.TCP, "udp": fields.UDP, "icmp": fields.ICMP}
+NUMBERS = {"tcp": 6, "udp": 17, "icmp": 1}
 NAMES = {number: name for name, number in NUMBERS.items()}
 FLAGS = {"SYN": 0x02, "SYN-ACK": 0x12, "ACK": 0x10, "FIN": 0x11, "RST": 0x04}
 
@@ -84,7 +83,7 @@ class Sessions(Nat64):
     ) -> Ended:
         """A packet of an IPv6 host; `port` is the identifier of a ping, which has no other."""
         src, dst = IPv6Address(host), IPv6Address(in6(to[0]))
-        number = fields.ICMPV6 if protocol == "icmp" else NUMBERS[protocol]
+        number = 58 if protocol == "icmp" else NUMBERS[protocol]
         return self.say(make.ipv6(src, dst, number, _segment(protocol, 128, port, to[1], flags)))
 
     def from4(

@@ -176,9 +176,10 @@ def test_only_so_many_are_freed_at_once():
     assert nat64.tables.quarantine_of[2, COUNT_OF] == 7
 
 
-def test_static_binding_never_waits():
+@pytest.mark.parametrize("protocol", ["udp", "icmp"])
+def test_static_binding_never_waits(protocol):
     nat64 = Sessions()
-    nat64.opened("udp", 5000, to=(HOST4, 80))
+    nat64.opened(protocol, 5000, to=(HOST4, 80))
     nat64.wait(1000)
     assert nat64.tables.quarantine_at.tolist() == [0, 0]
 

@@ -63,9 +63,10 @@ def outward6(name, sent, expect=None, verdict=Verdict.TRANSLATED, **more):
 
 
 def wrong_by_one(quoted):
-    """A datagram whose checksum is one more than the right one, in whichever family."""
+    """A packet whose transport checksum is one more than the right one, in whichever family."""
     quoted = whole(quoted)
-    quoted[UDP].chksum += 1
+    name = next(name for name in ("chksum", "cksum") if name in quoted.payload.fields)
+    setattr(quoted.payload, name, getattr(quoted.payload, name) + 1)
     return quoted
 
 
@@ -153,6 +154,24 @@ CASES = [
         error6(wrong_by_one(UDP6_IN)),
         error4_seen(wrong_by_one(UDP4_IN)),
         damaged=True,
+    ),
+    *(
+        inward4(
+            f"transport_checksum_of_the_quoted_{name}_is_not_looked_at",
+            error4(wrong_by_one(OUTWARD[name][0])),
+            error6_seen(wrong_by_one(OUTWARD[name][1])),
+            damaged=True,
+        )
+        for name in ("tcp", "echo")
+    ),
+    *(
+        outward6(
+            f"transport_checksum_of_the_quoted_{name}_is_not_looked_at",
+            error6(wrong_by_one(INWARD[name][0])),
+            error4_seen(wrong_by_one(INWARD[name][1])),
+            damaged=True,
+        )
+        for name in ("tcp", "echo")
     ),
     outward6(
         "extension_headers_of_the_quoted_packet_vanish",
