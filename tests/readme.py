@@ -83,6 +83,20 @@ def metrics() -> str:
     return table(("Metric", "Type", "Labels", "Meaning"), rows)
 
 
+def effects() -> str:
+    """What a reload does about each key."""
+    from nat64d.config.difference import EFFECTS, Effect
+
+    def rows() -> Iterator[tuple[str, ...]]:
+        for section in dict.fromkeys(section for section, _ in EFFECTS):
+            keys = {key: effect for (name, key), effect in EFFECTS.items() if name == section}
+            cells = (" ".join(f"`{key}`" for key, each in keys.items() if each is effect) for effect in Effect)
+            yield f"`[{section}]`" if section else "", *cells
+
+    heads = ("at once", "at once; sessions that it does not allow end", "only at a start")
+    return table(("Section", *heads), rows())
+
+
 def matrices() -> str:
     """Every matrix in tests/ by its title."""
 
@@ -108,6 +122,7 @@ TABLES = {
     "verdicts": Table(ROOT / "docs/verdicts.md", verdicts),
     "alerts": Table(ROOT / "docs/alerts.md", alerts.sections),
     "metrics": Table(ROOT / "docs/monitoring.md", metrics),
+    "effects": Table(ROOT / "docs/reload.md", effects),
     "matrices": Table(ROOT / "docs/matrices.md", matrices),
 }
 

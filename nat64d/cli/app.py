@@ -71,7 +71,7 @@ def nat64d(
 
 @app.command()
 def run(config: ConfigOption = None) -> None:
-    """Run the gateway in the foreground until SIGTERM, SIGINT or SIGHUP.
+    """Run the gateway in the foreground until SIGTERM or SIGINT; SIGHUP reloads the configuration.
 
     Exit 2 if the configuration is wrong, 1 if it does not fit this host, the host cannot be set up or a worker fails.
     """
@@ -245,5 +245,13 @@ def demo() -> None:
     _finish(demonstration.main)
 
 
-for command in (commands.status, commands.counters, commands.sessions, commands.bib, commands.hosts, commands.pools):
+for command in (
+    commands.status,
+    commands.counters,
+    commands.sessions,
+    commands.bib,
+    commands.hosts,
+    commands.pools,
+    commands.reload,
+):
     app.command()(command)

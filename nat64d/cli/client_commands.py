@@ -132,6 +132,17 @@ def servers(as_json: JsonOption = False, config: _ConfigOption = None, socket: S
     _list("/v1/dns64/servers", {}, text.NAME_SERVERS, as_json, config, socket)
 
 
+def reload(as_json: JsonOption = False, config: _ConfigOption = None, socket: SocketOption = None) -> None:
+    """Let the daemon read its configuration again and change to it; print the difference.
+
+    All or nothing. Exit 2 if there is a mistake in the configuration, 1 if it does not fit this host or takes a
+    restart; then nothing has changed.
+    """
+    with _asking(config, socket) as daemon:
+        document = daemon.posted("/v1/reload", b"")
+        _print([json.dumps(document)] if as_json else text.reloaded(document))
+
+
 def explain_live(packet: str, as_json: bool, config: Path | None, socket: str | None) -> None:
     """Ask the daemon what would happen to a packet now; of a capture it gets the named packet only."""
     try:
@@ -177,6 +188,8 @@ def _print(lines: Iterable[str]) -> None:
 @contextmanager
 def _asking(config: Path | None, socket: str | None) -> Iterator["Client"]:
     """The daemon meant by -c or --socket. An error while it is asked becomes one sentence and an exit code."""
+    from http import HTTPStatus  # noqa: PLC0415
+
     from nat64d.control.client import Client, DaemonUnreachableError, RequestRefusedError  # noqa: PLC0415  HTTP
 
     if config and socket:
@@ -186,12 +199,14 @@ def _asking(config: Path | None, socket: str | None) -> Iterator["Client"]:
     except DaemonUnreachableError as error:
         raise _failure(error, ExitCode.UNREACHABLE) from None
     except RequestRefusedError as error:
-        raise _failure(error, ExitCode.WRONG) from None
+        is_usage = error.status == HTTPStatus.BAD_REQUEST
+        raise _failure(error, ExitCode.USAGE if is_usage else ExitCode.WRONG) from None
     except BrokenPipeError:  # the reader, `head` perhaps, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the last flush, at exit
 
 
 def _failure(error: Exception, code: ExitCode) -> typer.Exit:
     sys.stdout.flush()
-    typer.echo(f"nat64d: {error}", err=True)
+    for line in str(error).splitlines():
+        typer.echo(f"nat64d: {line}", err=True)
     return typer.Exit(code)

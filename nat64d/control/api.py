@@ -41,7 +41,9 @@ from nat64d.control.rows import (
     Gateway,
     NoPacketError,
     NotReadyError,
+    RefusedError,
     Row,
+    WrongConfigurationError,
     parse_filters,
 )
 from nat64d.control.unixsocket import UnixSocket
@@ -120,6 +122,10 @@ async def _metrics(request: web.Request) -> web.StreamResponse:
 async def _explain(request: web.Request) -> web.StreamResponse:
     packet: bytes | str = await (request.text() if request.content_type == TEXT else request.read())
     return web.json_response(await in_thread(request, request.app[GATEWAY].explain, packet))
+
+
+async def _reload(request: web.Request) -> web.StreamResponse:
+    return web.json_response(await in_thread(request, request.app[GATEWAY].reload))
 
 
 def _chunks(rows: Iterable[Row], limit: int | None) -> Generator[bytes, None, None]:
@@ -225,6 +231,14 @@ ROUTES = (
         shapes.Explanation,
         body="The octets of one IP packet; as text/plain, what `nat64d explain` takes but for files.",
     ),
+    Route(
+        "/v1/reload",
+        "Read the configuration again and change to it, all or nothing; answers with the difference.",
+        _reload,
+        JSON,
+        shapes.Reloaded,
+        acts=True,
+    ),
     *DATA,
     Route("/v1/openapi.json", "This document.", _openapi, JSON),
     Route("/metrics", "All counters and gauges, for Prometheus.", _metrics, public=True),
@@ -249,8 +263,10 @@ async def _errors(request: web.Request, handler: Handler) -> web.StreamResponse:
     instead."""
     try:
         return await handler(request)
-    except (FilterError, NoPacketError) as error:
+    except (FilterError, NoPacketError, WrongConfigurationError) as error:
         status, sentence = 400, str(error)
+    except RefusedError as error:
+        status, sentence = 409, str(error)
     except BusyError as error:
         status, sentence = 429, str(error)
     except ExplanationError as error:

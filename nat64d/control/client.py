@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 from nat64d.control.hosts import NAME
 
 TIMEOUT = 10.0  # seconds without data after which the daemon counts as gone
-EXPLAINING = 40.0  # the same for an explanation, which the daemon gives up after thirty
+WORKING = 120.0  # the same for what the daemon has to work on: an explanation, which it gives up after 30 s; a reload
 POLL = 0.1  # seconds between two questions while waiting for readiness
 BLOCK = 1 << 16  # octets read at once
 UCRED = struct.Struct("3i")  # socket(7), SO_PEERCRED: process, user, group
@@ -24,7 +24,11 @@ class DaemonUnreachableError(Exception):
 
 
 class RequestRefusedError(Exception):
-    """The daemon refused the request; its text is the daemon's sentence."""
+    """The daemon refused the request; its text is the daemon's sentence, `status` that of HTTP."""
+
+    def __init__(self, sentence: str, status: int) -> None:
+        super().__init__(sentence)
+        self.status = status
 
 
 class _UnixConnection(HTTPConnection):
@@ -56,8 +60,8 @@ class Client:
         return document
 
     def posted(self, path: str, octets: bytes) -> dict[str, Any]:
-        """POST octets to a path of the API, for an explanation; returns the JSON object it answers with."""
-        with self._answer(path, {}, octets, max(self.timeout, EXPLAINING)) as response:
+        """POST octets to a path of the API; returns the JSON object it answers with."""
+        with self._answer(path, {}, octets, max(self.timeout, WORKING)) as response:
             document: dict[str, Any] = json.loads(response.read())
         return document
 
@@ -135,7 +139,7 @@ def _refusal(socket_path: str, response: HTTPResponse) -> DaemonUnreachableError
     return (
         DaemonUnreachableError(f"{socket_path}: {sentence}")
         if response.status == 503
-        else RequestRefusedError(sentence)
+        else RequestRefusedError(sentence, response.status)
     )
 
 

@@ -19,8 +19,8 @@ _TYPES = {str: "string", int: "integer", float: "number", bool: "boolean", NoneT
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One path of the API: its handler and its description. No route changes the gateway; one with a `body` is POST,
-    all others are GET."""
+    """One path of the API: its handler and its description. One that `acts` or has a `body` is POST, all others are
+    GET; only one that acts changes the gateway."""
 
     path: str
     summary: str
@@ -30,11 +30,12 @@ class Route:
     filters: tuple[str, ...] = ()
     public: bool = False  # also served on the monitoring listener
     body: str = ""  # description of the request body, of media type OCTETS; "": there is none
+    acts: bool = False
 
     @property
     def method(self) -> str:
         """The HTTP method: GET or POST."""
-        return "POST" if self.body else "GET"
+        return "POST" if self.body or self.acts else "GET"
 
 
 def document(routes: Iterable[Route], version: str) -> Schema:
@@ -101,7 +102,8 @@ def _operation(route: Route) -> Schema:
         "responses": {
             "200": {"description": route.summary, "content": {route.media: {"schema": answer}}},
             "default": {
-                "description": "Refused: 400 invalid filter, 429 another such request is running, 503 not ready.",
+                "description": "Refused, nothing is changed: 400 invalid filter or configuration, 409 not possible on "
+                "this host or without a restart, 429 another such request is running, 503 not ready.",
                 "content": {JSON: {"schema": {"$ref": "#/components/schemas/Error"}}},
             },
         },

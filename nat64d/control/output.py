@@ -138,6 +138,13 @@ def explanation_as_json(document: Row) -> Iterator[str]:
     yield json.dumps({name: value for name, value in document.items() if name != "steps"})
 
 
+def reloaded(document: Row) -> Iterator[str]:
+    """What a reload has changed: a line for each change, one for each warning, and what became of the sessions."""
+    yield from (change["text"] for change in document["changes"])
+    yield from (f"warning: {sentence}" for sentence in document["warnings"])
+    yield document["summary"]
+
+
 def status(document: Row) -> Iterator[str]:
     """The status as `name  value` lines in the order of the API, one line per warning and condition."""
     limits = document.get("limits", {})

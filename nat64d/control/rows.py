@@ -186,6 +186,27 @@ class Explanation(TypedDict):
     outputs: Annotated[list[str], "the packets that would be sent, in hexadecimal"]
 
 
+class ConfigChange(TypedDict):
+    """A key, or a row of a list of tables, that differs from before."""
+
+    place: Annotated[str, "the key as the file spells it"]
+    before: Annotated[str | None, "its value as TOML, null = it was not there"]
+    after: Annotated[str | None, "the same now"]
+    text: Annotated[str, "the change in words"]
+
+
+class Reloaded(TypedDict):
+    """What a reload has changed."""
+
+    configuration: Annotated[str, "the file that was read"]
+    changes: list[ConfigChange]
+    kept: Annotated[int, "sessions that go on"]
+    ended: Annotated[dict[str, int], "sessions that the new configuration does not allow, by reason"]
+    pause: Annotated[float, "seconds for which packets had to wait"]
+    warnings: Annotated[list[str], "what is doubtful about the new configuration, and was not before"]
+    summary: Annotated[str, "what became of the sessions, in words"]
+
+
 @dataclass(frozen=True, slots=True)
 class Filters:
     """Which rows of a listing to return; None means no restriction."""
@@ -216,6 +237,16 @@ class BusyError(Exception):
 
 class ExplanationError(Exception):
     """The Gateway could not explain a packet; its text is one sentence."""
+
+
+class WrongConfigurationError(Exception):
+    """There is a mistake in the configuration; its text is one line for each, as `nat64d check` prints them. Nothing
+    has been changed."""
+
+
+class RefusedError(Exception):
+    """The daemon cannot do that now, or on this host; its text is one line for each reason. Nothing has been
+    changed."""
 
 
 class Gateway(Protocol):
@@ -264,6 +295,10 @@ class Gateway(Protocol):
     def explain(self, packet: bytes | str) -> Row:
         """The Explanation of what nat64d would do with an IP packet now, given as octets or in words; nothing is
         changed or sent. Raises NoPacketError, BusyError, ExplanationError."""
+
+    def reload(self) -> Row:
+        """Read the configuration again and change to it; what came of it, a Reloaded. Raises BusyError,
+        WrongConfigurationError, RefusedError."""
 
 
 def queries(report: Row | None) -> list[Row]:

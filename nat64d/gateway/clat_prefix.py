@@ -94,6 +94,14 @@ def _around(address: IPv6Address) -> Iterator[tuple[IPv6Network, IPv4Address]]:
                 yield translation_prefix(prefix), embedded
 
 
+def refuse_inside(clat6: IPv6Network, prefix: IPv6Network) -> None:
+    """[clat] ipv6 cannot be part of the provider's prefix: raises DiscoveryError."""
+    if clat6.overlaps(prefix):
+        raise DiscoveryError(
+            f"[clat] ipv6 = {clat6} is inside the provider's NAT64 prefix {prefix}: choose an address outside."
+        )
+
+
 async def ask(resolver: Resolver) -> Found:
     """Ask once; raises DiscoveryError."""
     addresses, ttl = await resolver.ask()
@@ -123,10 +131,25 @@ async def discover(resolver: Resolver, say: Say, sleep: Sleep = asyncio.sleep) -
         pause = min(2 * pause, LONGEST_PAUSE)
 
 
-async def change_of(
-    prefix: IPv6Network, ttl: int, resolver: Resolver, say: Say, sleep: Sleep = asyncio.sleep
-) -> IPv6Network:
-    """Ask again ten seconds before each TTL ends (section 3), until the answer has no `prefix`; returns the new one.
+async def follow(
+    found: Found,
+    resolver: Resolver,
+    say: Say,
+    use: Callable[[IPv6Network], Awaitable[bool]],
+    sleep: Sleep = asyncio.sleep,
+) -> None:
+    """Let `use` change to the provider's prefix whenever there is another one, beginning with that of `found`; it says
+    whether it has. If not, the old one stays until the next answer."""
+    prefix, ttl = found.prefixes[0], found.ttl
+    while True:
+        other = await change_of(prefix, ttl, resolver, say, sleep)
+        ttl = other.ttl
+        if await use(other.prefixes[0]):
+            prefix = other.prefixes[0]
+
+
+async def change_of(prefix: IPv6Network, ttl: int, resolver: Resolver, say: Say, sleep: Sleep = asyncio.sleep) -> Found:
+    """Ask again ten seconds before each TTL ends (section 3), until the answer has no `prefix`; returns what it has.
 
     A question without a useful answer changes nothing.
     """
@@ -134,7 +157,7 @@ async def change_of(
         await _wait(max(ttl - EARLY, SHORTEST), resolver, sleep)
         found = await discover(resolver, say, sleep)
         if prefix not in found.prefixes:
-            return found.prefixes[0]
+            return found
         ttl = found.ttl
 
 

@@ -91,10 +91,8 @@ class FirstStart:
             self._load(Part.EVERYTHING)
 
     def _hand_over(self) -> None:
-        for queue in self.live.queues:
-            queue.stop()
-        self.live.code = COMPILED_CODE
-        self.live.serve()
+        with self.live.paused():
+            self.live.code = COMPILED_CODE
 
     def _finish(self) -> None:
         """The next start finds all compiled once the other commands' code is, too."""

@@ -3,12 +3,10 @@
 import asyncio
 import logging
 import os
-import signal
 import sys
 import time
 from contextlib import ExitStack
 from dataclasses import replace
-from ipaddress import IPv6Network
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +27,15 @@ from nat64d.dataplane.tun import Tun, TunError, open_tun
 from nat64d.dataplane.worker import Queue, now
 from nat64d.dns64.service.supervisor import NameServer
 from nat64d.exitcode import ExitCode
-from nat64d.gateway.clat_prefix import DiscoveryError, change_of, discover
+from nat64d.gateway.clat_prefix import DiscoveryError, discover, follow, refuse_inside
 from nat64d.gateway.drops import DropLog
 from nat64d.gateway.first_start import FirstStart
 from nat64d.gateway.link_drops import LinkDrops
+from nat64d.gateway.reload import Reload
+from nat64d.gateway.signals import handle_signals, ignore_signals
 from nat64d.gateway.state import Live
 from nat64d.gateway.state_file import StateError, take_up
+from nat64d.gateway.takeover import keep_large_arrays_apart
 from nat64d.gateway.watchdog import Watchdog
 from nat64d.host.board import Board
 from nat64d.host.checks import check_host
@@ -45,19 +46,19 @@ from nat64d.host.watch import Watch
 
 log = logging.getLogger("nat64d")
 
-STOPPING = signal.SIGTERM, signal.SIGINT, signal.SIGHUP
 WATCH = 1.0  # seconds between two checks that the queues still run
 EXTEND_EVERY, EXTEND_BY = 10.0, 60.0  # seconds: systemd waits that much longer for READY=1, as long as it is notified
 
 
 def main(path: Path | None) -> ExitCode:
-    """Run until SIGTERM, SIGINT or SIGHUP: GOOD after a clean stop, else WRONG and a sentence on standard error.
+    """Run until SIGTERM or SIGINT: GOOD after a clean stop, else WRONG and a sentence on standard error.
 
     Raises ConfigError before anything is set up.
     """
     config, name = load(path), str(path or BUILT_IN)
     set_up_logging(config)
     raise_limit()
+    keep_large_arrays_apart()
     report = check_host(config, name)
     for warning in warnings(config):  # what of it does not fit the host, `Watch` says once that is set up
         log.warning(warning)
@@ -65,7 +66,7 @@ def main(path: Path | None) -> ExitCode:
         typer.echo("\n".join(f"nat64d: {error}" for error in report.errors), err=True)
         return ExitCode.WRONG
     try:
-        return asyncio.run(_run(config, name))
+        return asyncio.run(_run(config, path))
     except (TunError, HostError, SocketError, StateError, DiscoveryError) as error:
         typer.echo(f"nat64d: {error}", err=True)
         return ExitCode.WRONG
@@ -78,22 +79,22 @@ def set_up_logging(config: Config) -> None:
     logging.getLogger("aiohttp.access").setLevel(logging.WARNING)
 
 
-async def _run(config: Config, name: str) -> ExitCode:
+async def _run(config: Config, path: Path | None) -> ExitCode:
     """Start, serve, stop; returns the exit code."""
-    stop = asyncio.Event()
-    handle_signals(stop)
+    stop, again = asyncio.Event(), asyncio.Event()
+    handle_signals(stop, again)
+    live = Live(config)
     try:
-        return await _serve(config, name, stop)
+        return await _serve(live, Reload(live, path, set_up_logging, again), stop)
     finally:
         ignore_signals()
 
 
-async def _serve(config: Config, name: str, stop: asyncio.Event) -> ExitCode:
+async def _serve(live: Live, reload: Reload, stop: asyncio.Event) -> ExitCode:
     """The work of `_run`. `up` holds what has been started and stops it in the reverse order."""
     asyncio.get_running_loop().set_exception_handler(quiet_about_descriptors(log))
-    log.info("Starting nat64d %s, configuration: %s", __version__, name)
-    live = Live(config)
-    first_start = FirstStart(live)
+    config, first_start = live.config, FirstStart(live)
+    log.info("Starting nat64d %s, configuration: %s", __version__, reload.name)
     with ExitStack() as up:
         tun = await asyncio.to_thread(open_tun, config.tun)
         up.callback(tun.close)
@@ -102,7 +103,7 @@ async def _serve(config: Config, name: str, stop: asyncio.Event) -> ExitCode:
             if config.dns64:
                 live.nameserver = NameServer(config)
                 await live.nameserver.start()
-            failure = await _translate(first_start, tun, up, server, stop)
+            failure = await _translate(first_start, reload, tun, up, server, stop)
         finally:
             await server.close()
             if live.nameserver:
@@ -114,39 +115,13 @@ async def _serve(config: Config, name: str, stop: asyncio.Event) -> ExitCode:
     return code
 
 
-def handle_signals(stop: asyncio.Event) -> None:
-    """Let the running event loop set `stop` at a signal to stop; one that comes while it stops changes nothing.
-
-    SIGHUP, of a terminal that is closed, is one of them, unless it is ignored already (nohup).
-    """
-
-    def handle(name: str) -> None:
-        if stop.is_set():
-            log.warning("%s: stopping already, please wait until the changes to this host are undone", name)
-        else:
-            log.info("%s: stopping", name)
-            stop.set()
-
-    for number in STOPPING:
-        if number is not signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
-            asyncio.get_running_loop().add_signal_handler(number, handle, number.name)
-
-
-def ignore_signals() -> None:
-    """Nothing is left to undo: a signal changes nothing any more. Without this, one that comes while asyncio closes its
-    loop is a traceback (the descriptor it would wake is closed), and one after that another exit code."""
-    for number in STOPPING:
-        asyncio.get_running_loop().remove_signal_handler(number)
-        signal.signal(number, signal.SIG_IGN)
-
-
 async def _translate(
-    first_start: FirstStart, tun: Tun, up: ExitStack, server: Server, stop: asyncio.Event
+    first_start: FirstStart, reload: Reload, tun: Tun, up: ExitStack, server: Server, stop: asyncio.Event
 ) -> str | None:
     """From an open device to the end of translation; returns None after a signal, otherwise what failed."""
     live, notify = first_start.live, sdnotify.SystemdNotifier()
     stopping = asyncio.ensure_future(stop.wait())
-    plat = await _find_plat(live, notify, stopping)
+    await _find_plat(live, reload, notify, stopping)
     if stop.is_set():
         return None
     preparing = asyncio.ensure_future(asyncio.to_thread(_prepare, tun, first_start, up))
@@ -164,9 +139,11 @@ async def _translate(
         notify.notify("READY=1\nSTATUS=Translating packets")
         log.info("Ready: translating packets" if live.ready() else "Translating packets, which cannot pass yet")
         first_start.begin(up)
-    watching = asyncio.ensure_future(watch.run())
-    failure = await _watch(first_start, stop, plat)
-    watching.cancel()
+    beside = [asyncio.ensure_future(watch.run()), asyncio.ensure_future(reload.run(watch))]
+    failure = await _watch(first_start, reload, stop)
+    for task in beside:
+        task.cancel()
+    await asyncio.to_thread(reload.close)
     notify.notify("STOPPING=1")
     live.state = "stopping"
     if live.nameserver:
@@ -185,12 +162,12 @@ async def _prepared(
 
 
 async def _find_plat(
-    live: Live, notify: sdnotify.SystemdNotifier, stopping: asyncio.Future[Any]
-) -> asyncio.Future[IPv6Network] | None:
+    live: Live, reload: Reload, notify: sdnotify.SystemdNotifier, stopping: asyncio.Future[Any]
+) -> asyncio.Future[None] | None:
     """Discover the provider's NAT64 prefix, if [clat] asks for it, and put it into the configuration.
 
-    Returns a future that resolves when the provider changes the prefix, to the new one; None when there is nothing to
-    discover, or when stopped first. Raises DiscoveryError.
+    Returns what follows the provider from then on; None when there is nothing to discover, or when stopped first.
+    Raises DiscoveryError.
     """
     clat = live.config.clat
     if clat is None or live.config.pool6:
@@ -210,17 +187,14 @@ async def _find_plat(
         asking.cancel()
         return None
     prefixes, ttl = asking.result()
-    if clat.ipv6.overlaps(prefixes[0]):
-        raise DiscoveryError(
-            f"[clat] ipv6 = {clat.ipv6} is inside the provider's NAT64 prefix {prefixes[0]}: choose an address outside."
-        )
+    refuse_inside(clat.ipv6, prefixes[0])
     log.info("The provider's NAT64 prefix is %s, for %d s", prefixes[0], ttl)
     if len(prefixes) > 1:
         log.info("The provider has more NAT64 prefixes, which are not used: %s", ", ".join(map(str, prefixes[1:])))
     live.config = live.config.with_plat(prefixes[0])
     if live.nameserver:
         live.nameserver.use(live.config)
-    return asyncio.ensure_future(change_of(prefixes[0], ttl, resolver, log.warning))
+    return asyncio.ensure_future(follow(asking.result(), resolver, log.warning, reload.use_prefix))
 
 
 def _prepare(tun: Tun, first_start: FirstStart, up: ExitStack) -> None:
@@ -238,7 +212,7 @@ def _prepare(tun: Tun, first_start: FirstStart, up: ExitStack) -> None:
     if config.state.keep and live.settings.stateful:
         live.tables, file = take_up(config, live.settings, live.tables, first_start.prepare)
         up.callback(file.close)
-        found, live.restored = file.before is not None, file.fates
+        live.state_file, found, live.restored = file, file.before is not None, file.fates
     else:
         first_start.prepare(0)
     if not found:
@@ -266,9 +240,9 @@ def _set_up(config: Config, tun: Tun, live: Live, up: ExitStack) -> Watch:
     return watch
 
 
-async def _watch(first_start: FirstStart, stop: asyncio.Event, plat: asyncio.Future[IPv6Network] | None) -> str | None:
-    """Wait for the signal to stop and return None; or return why the daemon ends: a queue failed, or the provider's
-    NAT64 prefix changed."""
+async def _watch(first_start: FirstStart, reload: Reload, stop: asyncio.Event) -> str | None:
+    """Wait for the signal to stop and return None; or return why the daemon ends: a queue failed, or a reload broke
+    off."""
     live = first_start.live
     drops = DropLog([queue.worker for queue in live.queues], log)
     watchdog = Watchdog(live, log)
@@ -281,11 +255,8 @@ async def _watch(first_start: FirstStart, stop: asyncio.Event, plat: asyncio.Fut
         for queue in live.queues:
             if queue.failure:
                 return queue.failure
-        if plat and plat.done():
-            return (
-                f"The provider's NAT64 prefix changed from {live.config.pool6} to {plat.result()}; exiting (code 1) so "
-                "that the service manager restarts nat64d with the new one."
-            )
+        if reload.failure:
+            return reload.failure
         try:
             await asyncio.wait_for(stop.wait(), WATCH)
         except TimeoutError:

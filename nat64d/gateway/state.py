@@ -3,7 +3,8 @@
 import heapq
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from ipaddress import IPv4Address, IPv4Network, IPv6Network
 from operator import itemgetter
 
@@ -22,6 +23,7 @@ from nat64d.explain.packet_text import PacketError, octets_of
 from nat64d.gateway.link_drops import LinkDrops
 from nat64d.gateway.measure import measure
 from nat64d.gateway.pool_use import PoolUse
+from nat64d.gateway.state_file import StateFile
 from nat64d.host.board import Board
 from nat64d.host.host import Host
 from translator.session.tcp_state import State
@@ -55,7 +57,11 @@ class Live:
         self.link_drops: LinkDrops | None = None
         self.restored: dict[str, int] | None = None  # sessions of the run before, by their fate
         self._pools: PoolUse | None = None
+        self.state_file: StateFile | None = None
+        self.reloader: Callable[[], Row] | None = None
         self._explaining = threading.Lock()
+        self._pausing = threading.Lock()
+        self._replacing = threading.Lock()
         self._started = time.monotonic()
 
     def serve(self) -> None:
@@ -64,6 +70,27 @@ class Live:
         assert self.tables is not None
         for queue in self.queues:
             queue.start(self.settings, self.tables, self.code.run)
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """All queues stand still between two batches, as long as the context lasts; then they go on with what there is.
+        Not so after an exception: nobody knows what there is."""
+        with self._pausing:
+            for queue in self.queues:
+                queue.stop()
+            yield
+            self.serve()
+
+    def replace(self, config: Config, settings: Settings, tables: Tables) -> None:
+        """What belongs together, for all who look on: they see all of it as it was, or as it is."""
+        with self._replacing:
+            self.config, self.settings, self.tables = config, settings, tables
+
+    def reload(self) -> Row:
+        """See Reload.reload; raises NotReadyError until packets pass."""
+        if self.reloader is None:
+            raise NotReadyError(f"the gateway is {self.state}")
+        return self.reloader()
 
     def ready(self) -> bool:
         """Whether packets are being translated, and nothing on the host keeps them from passing."""
@@ -77,9 +104,14 @@ class Live:
     def _translating(self) -> bool:
         return self.state == "ready"
 
+    def usage(self) -> tuple[int, int]:
+        """How many sessions and BIB entries there are."""
+        sessions, bib = self.code.usage(self.tables) if self._translating() else (0, 0)
+        return int(sessions), int(bib)
+
     def status(self) -> Row:
         """The gateway at a glance."""
-        sessions, bib = self.code.usage(self.tables) if self._translating() else (0, 0)
+        sessions, bib = self.usage()
         limits = self.config.limits
         return {
             "version": __version__,
@@ -87,8 +119,8 @@ class Live:
             "uptime": round(time.monotonic() - self._started, 3),
             "tun": {**self.tun, "dropped": self.link_drops.count()} if self.link_drops else self.tun,
             "pool6": str(self.config.pool6) if self.config.pool6 else None,
-            "sessions": int(sessions),
-            "bib": int(bib),
+            "sessions": sessions,
+            "bib": bib,
             "limits": {
                 "sessions": limits.sessions,
                 "subscriber": limits.subscriber,
@@ -147,8 +179,8 @@ class Live:
 
     def sessions(self, filters: Filters) -> Iterator[Row]:
         """The sessions that match the filters; raises NotReadyError."""
-        tables = self._tables()
-        for rows in self._slices(SESSIONS, tables.sessions, SESSION):
+        tables = self._tables()[2]
+        for rows in self._slices(tables, SESSIONS, tables.sessions, SESSION):
             moment = now()
             for row in rows[_wanted(rows, filters) & (rows["expires"] > moment)]:
                 yield {
@@ -161,61 +193,67 @@ class Live:
 
     def bib(self, filters: Filters) -> Iterator[Row]:
         """The BIB entries that match the filters; raises NotReadyError."""
-        tables = self._tables()
-        for rows in self._slices(BIBS, tables.bibs, BIB):
+        tables = self._tables()[2]
+        for rows in self._slices(tables, BIBS, tables.bibs, BIB):
             for row in rows[_wanted(rows, filters)]:
                 yield {**_ends(row), "static": bool(row["static"]), "sessions": int(row["sessions"])}
 
     def hosts(self, filters: Filters) -> Iterator[Row]:
         """The hosts that match the filters, or those of them with most sessions; raises NotReadyError."""
-        slices = self._slices(HOSTS, self._tables().hosts, HOST)
+        tables = self._tables()[2]
+        slices = self._slices(tables, HOSTS, tables.hosts, HOST)
         found = (_host(row) for rows in slices for row in rows[_wanted(rows, filters)])
         return iter(heapq.nlargest(filters.top, found, itemgetter("sessions"))) if filters.top else found
 
     def pools(self) -> list[Row]:
         """A row for each protocol of each [[pool4]]; raises NotReadyError."""
-        return self._pool_use().pools(self._tables())
+        config, _, tables = self._tables()
+        return self._pool_use(config).pools(tables)
 
     def measured(self) -> Measured:
         """What the metrics show besides; raises NotReadyError."""
-        tables = self._tables()
-        return measure(tables, self.queues, self._pool_use().addresses(tables), self.restored, now())
+        config, _, tables = self._tables()
+        return measure(tables, self.queues, self._pool_use(config).addresses(tables), self.restored, now())
 
-    def _pool_use(self) -> PoolUse:
-        if self._pools is None or self._pools.config is not self.config:
-            self._pools = PoolUse(self.config)
-        return self._pools
+    def _pool_use(self, config: Config) -> PoolUse:
+        pools = self._pools
+        if pools is None or pools.config is not config:
+            pools = self._pools = PoolUse(config)
+        return pools
 
     def explain(self, packet: bytes | str) -> Row:
         """What nat64d would do now with a packet read from the first queue; raises NoPacketError, NotReadyError,
         BusyError, ExplanationError."""
-        tables = self._tables()
+        _, settings, tables = self._tables()
         try:
             octets = packet if isinstance(packet, bytes) else octets_of(packet)
         except PacketError as error:
             raise NoPacketError(str(error)) from None
-        assert self.settings is not None
+        assert settings is not None
         if not self.code.compiled:
             raise NotReadyError("what explains live packets is being compiled; try again in a minute")
         if not self._explaining.acquire(blocking=False):
             raise BusyError("another explain request is running; try again in a moment")
         try:
-            return rehearse(self.settings, tables, self.queues[0].worker, octets)
+            return rehearse(settings, tables, self.queues[0].worker, octets)
         except RehearsalError as error:
             raise ExplanationError(str(error)) from None
         finally:
             self._explaining.release()
 
-    def _tables(self) -> Tables:
-        if self.tables is None or not self._translating():
+    def _tables(self) -> tuple[Config, Settings | None, Tables]:
+        """What packets meet now; a reload leaves these as they are, and puts others in their place."""
+        with self._replacing:
+            config, settings, tables = self.config, self.settings, self.tables
+        if tables is None or not self._translating():
             raise NotReadyError(f"the gateway is {self.state}")
-        return self.tables
+        return config, settings, tables
 
-    def _slices(self, kind: int, rows: np.ndarray, dtype: np.dtype) -> Iterator[np.ndarray]:
+    def _slices(self, tables: Tables, kind: int, rows: np.ndarray, dtype: np.dtype) -> Iterator[np.ndarray]:
         """Copies of the records in use, SLICE at a time."""
         out, start, more = records(SLICE, dtype), 0, True
         while more:
-            start, count, more = self.code.copy_live(self._tables(), kind, rows, start, out)
+            start, count, more = self.code.copy_live(tables, kind, rows, start, out)
             yield out[:count].view(np.ndarray)
 
 

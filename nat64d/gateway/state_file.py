@@ -37,9 +37,9 @@ from translator.tables.settings import Settings
 from translator.tables.tables import Tables
 
 PAGE = 4096
-LAYOUT = 1  # to be raised when a field changes its meaning; what the records look like counts by itself
+LAYOUT = 2  # to be raised when a field changes its meaning; what the records look like counts by itself
 MAGIC = b"nat64d\0\0"
-FIELDS = struct.Struct("<8s32s36s32s4Q")
+FIELDS = struct.Struct("<8s32s36s32s5Q")
 CHECKSUM = 32
 ATTEMPTS = 3  # starts that may end before they have taken the records over: it may be the records that end them
 MOUNTS = Path("/proc/self/mountinfo")
@@ -71,6 +71,7 @@ class Header(NamedTuple):
     config: bytes  # digest of what MATTERS
     sessions: int  # records
     quarantine: int
+    statics: int  # BIB entries of [[forward]]
     clean: int  # whether the daemon has stopped, and was not killed
     attempts: int  # starts that tried to take the records over, since the last one that did
 
@@ -79,11 +80,6 @@ class Header(NamedTuple):
         """The page that says so."""
         packed = FIELDS.pack(*self)
         return (packed + hashlib.sha256(packed).digest()).ljust(PAGE, b"\0")
-
-    @property
-    def statics(self) -> int:
-        """BIB entries of [[forward]]: so many more of these there are than sessions."""
-        return max(self.quarantine - self.sessions, 0)
 
     @property
     def quarantine_at(self) -> int:
@@ -112,9 +108,13 @@ def header_in(page: bytes) -> Header | None:
 def header_for(config: Config, sessions: int, quarantine: int) -> Header:
     """The header of a file for tables of so many records, as long as it is in use."""
     layout = hashlib.sha256(repr((LAYOUT, SESSION.descr, WAITING_PORT.descr)).encode()).digest()
-    digest = hashlib.sha256(config.model_dump_json(include=MATTERS).encode()).digest()
     boot = BOOT.read_bytes().strip()
-    return Header(MAGIC, layout, boot, digest, sessions, quarantine, 0, 0)
+    return Header(MAGIC, layout, boot, digest_of(config), sessions, quarantine, quarantine - sessions, 0, 0)
+
+
+def digest_of(config: Config) -> bytes:
+    """The digest of what MATTERS."""
+    return hashlib.sha256(config.model_dump_json(include=MATTERS).encode()).digest()
 
 
 class StateFile:
@@ -148,6 +148,11 @@ class StateFile:
     def taken(self) -> None:
         """Note that what was kept has been taken over; `kept` is of no use any more."""
         self.kept = NOTHING
+        self._write(self._header)
+
+    def change_to(self, config: Config, statics: int) -> None:
+        """Note that the records are those of another configuration, with so many BIB entries of [[forward]]."""
+        self._header = self._header._replace(config=digest_of(config), statics=statics)
         self._write(self._header)
 
     def close(self) -> None:

@@ -65,6 +65,34 @@ class Host:
             self.undo()
             raise
 
+    def extend(self, config: "Config") -> None:
+        """Set up what another configuration wants besides, of what a reload can change. Raises HostError; then all is
+        as it was."""
+        before, count = (self.config, self.wanted), len(self._undo.noted())
+        self.config = config
+        try:
+            with IPRoute() as ip, explaining(f"set up {self.tun}"):
+                device = if_nametoindex(self.tun)
+                self._set_up_addresses(ip, device)
+                self._set_up_routes(ip, device)
+                self._set_up_masquerade(ip)
+        except BaseException:
+            self.config, self.wanted = before
+            self._undo.take_back(self._undo.noted(since=count))
+            raise
+
+    def retract(self, before: Wanted) -> None:
+        """Take back what stood for the configuration before `extend`, and is wanted no more."""
+        now = self.wanted
+        gone = [("address", str(address)) for address in {*before.addresses} - {*now.addresses}]
+        gone += [("route", str(network)) for network in {*before.networks} - {*now.networks}]
+        if not masqueraded(self.config):
+            gone += self._undo.noted("table")
+            self.masquerade = []
+        if self.config.host.firewall == "off":
+            gone += self._undo.noted("accept")
+        self._undo.take_back(gone)
+
     def undo(self) -> None:
         """Undo every change, the last one first; a change that cannot be undone is logged. May be called again."""
         self._undo.undo()
@@ -241,8 +269,10 @@ class Host:
         if not self.config.host.routes:
             return []
         ours = networks(self.config)
+        there = {*self.wanted.networks}
         for network in ours:
-            self._add_route(ip, device, network)
+            if network not in there:
+                self._add_route(ip, device, network)
         self.wanted = replace(self.wanted, networks=tuple(ours))
         return [f"Routes to {self.tun}: {', '.join(map(str, ours))}"]
 
@@ -272,7 +302,7 @@ class Host:
         with explaining("set up masquerade", remedy):
             table = self._undo.table
             if table and table.stands():
-                table.follow(interfaces)
+                table.follow(masqueraded(self.config), interfaces)
             else:
                 name = nft.table_of(self.tun)
                 self._undo.note_once(Change("table", name))

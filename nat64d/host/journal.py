@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import tempfile
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,11 @@ class Journal:
         if changes:
             self.changes += changes
             self._write()
+
+    def forget(self, gone: AbstractSet[tuple[str, str]]) -> None:
+        """The changes of these kinds and keys have been taken back. Raises OSError."""
+        self.changes = [change for change in self.changes if (change.kind, change.key) not in gone]
+        self._write()
 
     def keep(self, changes: list[Change]) -> None:
         """Leave these changes, and no others, in the file for the next process; forget all of them here. Raises

@@ -12,6 +12,7 @@ import errno
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from ipaddress import IPv4Network
+from itertools import product
 from typing import Any
 
 from pyroute2.netlink.exceptions import NetlinkError
@@ -43,25 +44,22 @@ class Masquerade:
     def __init__(self, table: str, sources: Iterable[IPv4Network], interfaces: Iterable[str]) -> None:
         """Create the table, replacing one that a killed process left: every combination of source prefix and outgoing
         interface is masqueraded. Raises NetlinkError."""
-        self._table, self._sources = table, list(sources)
+        self._table = table
         # pyroute2 has a socket for each thread, and the table lives as long as its socket: so it has its own thread.
         self._thread = ThreadPoolExecutor(1, table)
         try:
-            self._nft: NFTables = self._thread.submit(_set_up, table, self._rules(interfaces)).result()
+            self._nft: NFTables = self._thread.submit(_set_up, table, _rules(sources, interfaces)).result()
         except BaseException:
             self._thread.shutdown()
             raise
 
-    def follow(self, interfaces: Iterable[str]) -> None:
-        """Masquerade on these interfaces instead, from one packet to the next. Raises NetlinkError."""
-        self._thread.submit(_replace, self._nft, self._table, self._rules(interfaces)).result()
+    def follow(self, sources: Iterable[IPv4Network], interfaces: Iterable[str]) -> None:
+        """Masquerade these sources on these interfaces instead, from one packet to the next. Raises NetlinkError."""
+        self._thread.submit(_replace, self._nft, self._table, _rules(sources, interfaces)).result()
 
     def stands(self) -> bool:
         """Whether the table is there; where the kernel knows no owners, others can remove it. Raises NetlinkError."""
         return self._thread.submit(_stands, self._nft, self._table).result()
-
-    def _rules(self, interfaces: Iterable[str]) -> list[tuple[Expression, ...]]:
-        return [(*_leaves_by(interface), *_comes_from(source)) for interface in interfaces for source in self._sources]
 
     def close(self) -> None:
         """Remove the table. May be called once; raises NetlinkError."""
@@ -121,6 +119,10 @@ def remove_table(table: str) -> None:
         except NetlinkError as error:
             if error.code not in {errno.ENOENT, errno.EOPNOTSUPP, errno.EAFNOSUPPORT}:  # no such table, or no nftables
                 raise
+
+
+def _rules(sources: Iterable[IPv4Network], interfaces: Iterable[str]) -> list[tuple[Expression, ...]]:
+    return [(*_leaves_by(interface), *_comes_from(source)) for interface, source in product(interfaces, sources)]
 
 
 def _leaves_by(interface: str) -> list[Expression]:

@@ -1,7 +1,7 @@
 """Changes to the host that are taken back: noted in the journal before they are made, undone the last one first."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from ipaddress import IPv6Address, ip_interface, ip_network
 from pathlib import Path
 from typing import Any
@@ -71,6 +71,25 @@ class Undo:
                 ) from error
         done = [f"{sysctl.name(key)} = {value} (was {before[key]})" for key, value in settings]
         return [f"Sysctls set: {', '.join(done)}"] if done else []
+
+    def noted(self, kind: str | None = None, since: int = 0) -> list[tuple[str, str]]:
+        """Kind and key of the changes that would be undone, of one kind, or without the first so many."""
+        return [(one.kind, one.key) for one in self._journal.changes[since:] if kind in (None, one.kind)]
+
+    def take_back(self, keys: Iterable[tuple[str, str]]) -> None:
+        """Undo the changes of these kinds and keys that there are, the last one first; as `undo`."""
+        wanted = self._noted & set(keys)
+        if not wanted:
+            return
+        taken = [one for one in self._journal.changes if (one.kind, one.key) in wanted]
+        with IPRoute() as ip:
+            for change in reversed(taken):
+                self._put_back(ip, change)
+        self._noted -= wanted
+        try:
+            self._journal.forget(wanted)
+        except OSError as error:
+            self._log.warning("Cannot write %s: %s", self._journal.path, error.strerror)
 
     def undo(self) -> None:
         """Undo every change, the last one first; a change that cannot be undone is logged. Forwarding stays on for

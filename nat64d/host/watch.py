@@ -9,8 +9,8 @@ import socket
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 
 from pyroute2.netlink.exceptions import NetlinkError
 
@@ -61,6 +61,12 @@ class Watch:
         """No further check; one that has begun is over when this returns."""
         with self._lock:
             self._closed = True
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """No check as long as the context lasts: what is to stand on the host changes."""
+        with self._lock:
+            yield
 
     def check(self, now: float) -> None:
         """One look: set up again what is gone, and say what else is not as it must be."""

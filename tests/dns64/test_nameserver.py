@@ -288,3 +288,28 @@ def test_no_upstream_server_is_a_warning(port: int, monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(module, "facts", lambda: Facts(LINKS, ADDRESSES, "nameserver nonsense\n"))
     run(configured(port, upstream="system"), body)
+
+
+def test_another_configuration_is_followed_at_once_by_the_process_there_is(
+    port: int, upstream: dict[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The sockets that stay are not closed, one that goes is; the next look at the host is far away."""
+
+    async def body(one: NameServer) -> None:
+        upstream["port"], end = await serve(zone("192.0.2.1"))
+        one.ready(True)
+        await until(lambda: answered(one, upstream["port"]))
+        monkeypatch.setattr(module, "FOLLOW", 1000)
+        another = free_port()
+        both = [f"127.0.0.1:{port}", f"127.0.0.1:{another}"]
+        await one.change_to(configured(port, listen=both).with_plat(IPv6Network("2001:db8:64::/96")))
+        for where in (port, another):
+            assert await addresses_at(where, WWW) == ["2001:db8:64::c000:201"]
+        await one.change_to(configured(port))
+        assert await addresses_at(port, WWW) == ["64:ff9b::c000:201"]
+        assert one.status()["listening"] == [f"127.0.0.1:{port}"]
+        report = await asyncio.to_thread(one.report)
+        assert (report["listening"], report["restarts"]) == ([f"127.0.0.1:{port}"], 0)
+        end()
+
+    run(configured(port), body)

@@ -62,7 +62,7 @@ def becomes_ready(daemon: Daemon) -> bool:
     return False
 
 
-@pytest.mark.parametrize("by", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize("by", [signal.SIGTERM, signal.SIGINT])
 def test_a_clean_stop_leaves_nothing(fresh: Topology, daemon: Daemon, by: signal.Signals) -> None:
     before = traces(fresh.gateway)
     daemon.start()

@@ -22,6 +22,7 @@ from nat64d.control.rows import (
     Host,
     NotReadyError,
     Pool,
+    Reloaded,
     Row,
     Session,
     StandingCondition,
@@ -76,6 +77,7 @@ class FakeGateway:
         self.threads: set[int] = set()
         self.warnings: list[str] = []
         self.standing: list[StandingCondition] = []
+        self.refusal: Exception | None = None
         self.report: Row | None = {
             "queries": {"synthesised": 7, "cached": 5},
             "upstream": {
@@ -207,6 +209,21 @@ class FakeGateway:
             "answered": False,
             "packet": packet.hex(),
             "outputs": ["45"],
+        }
+
+    def reload(self) -> Reloaded:
+        if self.refusal:
+            raise self.refusal
+        return {
+            "configuration": "/etc/nat64d/nat64d.toml",
+            "changes": [
+                {"place": "[timeouts] udp", "before": "300", "after": "600", "text": "[timeouts] udp = 600 (was 300)"}
+            ],
+            "kept": 2,
+            "ended": {"beyond its limits": 1},
+            "pause": 0.0025,
+            "warnings": ["The cat sleeps."],
+            "summary": "Reloaded /etc/nat64d/nat64d.toml: kept 2 sessions.",
         }
 
     def _tables(self) -> None:

@@ -96,7 +96,37 @@ def test_an_explanation_is_as_openapi_says(client):
     assert sorted(explained["steps"][0]) == step["required"]
 
 
+def test_a_reload_answers_with_the_difference_as_openapi_says(client, gateway):
+    reloaded = client.posted("/v1/reload", b"")
+    assert reloaded == gateway.reload()
+    document = client.document("/v1/openapi.json")
+    (operation,) = document["paths"]["/v1/reload"].items()
+    assert operation[0] == "post"
+    assert "requestBody" not in operation[1]
+    schema = resolve(document, operation[1]["responses"]["200"]["content"]["application/json"]["schema"])
+    assert sorted(reloaded) == schema["required"]
+
+
 # How it refuses.
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (shapes.WrongConfigurationError, 400),
+        (shapes.RefusedError, 409),
+        (shapes.BusyError, 429),
+        (shapes.NotReadyError, 503),
+    ],
+)
+def test_a_reload_that_is_refused_is_told_why(gateway, server, path, error, status):
+    gateway.refusal = error("one line\nanother")
+    answered, _, body = ask(path, "/v1/reload", "POST")
+    assert (answered, json.loads(body)) == (status, {"error": "one line\nanother"})
+
+
+def test_reading_changes_nothing(server, path):
+    assert ask(path, "/v1/reload")[0] == 405
 
 
 @pytest.mark.parametrize(("error", "status"), [(shapes.BusyError, 429), (shapes.ExplanationError, 500)])
@@ -297,7 +327,8 @@ def test_openapi_describes_exactly_what_is_served(client, path):
     assert sorted(document["paths"]) == sorted(route.path for route in api.ROUTES)
     for target, item in document["paths"].items():
         ((method, operation),) = item.items()
-        assert (method == "post") == ("requestBody" in operation) == (target == "/v1/explain")
+        assert (method == "post") == (target in {"/v1/explain", "/v1/reload"})
+        assert ("requestBody" in operation) == (target == "/v1/explain")
         status, content_type, _ = ask(path, target, method.upper())
         assert status == 200
         assert [content_type.split(";")[0]] == list(operation["responses"]["200"]["content"])

@@ -25,10 +25,11 @@ from nat64d.gateway.clat_prefix import (
     ask,
     change_of,
     discover,
+    follow,
     prefixes_in,
 )
-from nat64d.gateway.first_start import FirstStart
 from nat64d.gateway.host_resolver import HostResolver
+from nat64d.gateway.reload import Reload
 from nat64d.gateway.state import Live
 from tests.reference import addresses as reference
 
@@ -118,7 +119,7 @@ class Network:
 
     def change(self, ttl: int) -> IPv6Network:
         """The prefix that takes the place of WKP, which holds for so many seconds."""
-        return asyncio.run(change_of(WKP, ttl, self, self.said.append, self.sleep))
+        return asyncio.run(change_of(WKP, ttl, self, self.said.append, self.sleep)).prefixes[0]
 
     def found(self) -> Found:
         """The first prefix there is."""
@@ -303,7 +304,11 @@ async def find(live: Live, notes: Notes, stopped: bool = False) -> bool:
     stopping = asyncio.get_running_loop().create_future()
     if stopped:
         stopping.set_result(True)
-    return await daemon._find_plat(live, notes, stopping) is not None
+    return await daemon._find_plat(live, reload_of(live), notes, stopping) is not None
+
+
+def reload_of(live: Live) -> Reload:
+    return Reload(live, None, lambda _: None, asyncio.Event())
 
 
 def test_the_daemon_says_what_it_waits_for_and_takes_the_first_prefix(monkeypatch, caplog):
@@ -343,14 +348,37 @@ def test_an_address_inside_the_prefix_is_refused(monkeypatch):
         asyncio.run(find(live, Notes()))
 
 
-def test_another_prefix_ends_the_daemon_so_that_it_is_started_anew():
-    async def watch() -> str | None:
-        change = asyncio.get_running_loop().create_future()
-        change.set_result(OTHER)
-        live = Live(loads(f'{CLAT}plat = "{WKP}"\n'))
-        return await daemon._watch(FirstStart(live), asyncio.Event(), change)
+class EnoughError(Exception):
+    """The test has seen enough."""
 
-    assert asyncio.run(watch()) == (
-        f"The provider's NAT64 prefix changed from {WKP} to {OTHER}; exiting (code 1) so that the service manager "
-        "restarts nat64d with the new one."
-    )
+
+def test_another_prefix_is_followed_and_one_that_could_not_be_used_is_tried_again():
+    network = Network(answer(OTHER), answer(OTHER, WKP), answer(OTHER), answer(OTHER), answer(WKP))
+    used: list[IPv6Network] = []
+
+    async def use(prefix: IPv6Network) -> bool:
+        used.append(prefix)
+        if len(used) == 3:
+            raise EnoughError
+        return len(used) > 1
+
+    with pytest.raises(EnoughError):
+        asyncio.run(follow(Found((WKP,), 300), network, network.said.append, use, network.sleep))
+    assert used == [OTHER, OTHER, WKP]
+    assert network.answers == []
+
+
+@pytest.mark.parametrize("clat6", ["2001:db8:1::464", str(embedded(OTHER, "192.0.2.1")[0])])
+def test_another_prefix_that_cannot_be_used_leaves_the_one_there_was(monkeypatch, caplog, clat6):
+    """It does not fit this host, or [clat] ipv6 is inside of it."""
+
+    async def use() -> bool:
+        live = Live(loads(f'[clat]\nipv6 = "{clat6}"\nplat = "{WKP}"\n'))
+        reload = reload_of(live)
+        reload._begun.set()
+        done = await reload.use_prefix(OTHER)
+        assert live.config.pool6 == WKP
+        return done
+
+    assert not asyncio.run(use())
+    assert f"Still with the prefix {WKP}: " in caplog.text

@@ -77,6 +77,7 @@ class NameServer:
         self._children: Children | None = None
         self._following: asyncio.Task[None] | None = None
         self._loop = asyncio.get_running_loop()
+        self._looking = asyncio.Lock()
         self._ready = False
 
     async def start(self) -> None:
@@ -108,6 +109,18 @@ class NameServer:
     def use(self, config: Config) -> None:
         """Use another configuration with the same [dns64] from the next look at the host on."""
         self.config = config
+
+    async def change_to(self, config: Config) -> None:
+        """Use another configuration, with as many processes and as large a cache; when this returns they do."""
+        assert config.dns64 is not None
+        assert self._children is not None
+        told = self.warnings()
+        self.config, self._wanted = config, config.dns64.listen
+        self._ours = [where for where in self._ours if where in self._wanted]
+        await self._look()
+        self._children.use(self._plan)
+        await self._children.report()  # is answered after what was said before
+        self._say(told)
 
     def report(self) -> dict[str, Any]:
         """The counters of all processes; empty if they do not reply."""
@@ -188,14 +201,15 @@ class NameServer:
     async def _look(self) -> None:
         """Look at the host, and make a new plan if anything has changed: a plan may hold a hundred thousand [[eam]]
         rows. What other threads read is replaced, never modified."""
-        try:
-            self.taken, self._found = await asyncio.to_thread(self._see)
-        except (OSError, NetlinkError) as error:
-            log.error("Name server: cannot read the addresses of this host: %s", error)  # noqa: TRY400
-        self._ours += [where for where in self._wanted if where not in self._ours and where not in self.taken]
-        seen = (self.config, self._found, tuple(self._ours))
-        if seen != self._planned_for:
-            self._planned_for, self._plan = seen, await asyncio.to_thread(planned, *seen)
+        async with self._looking:
+            try:
+                self.taken, self._found = await asyncio.to_thread(self._see)
+            except (OSError, NetlinkError) as error:
+                log.error("Name server: cannot read the addresses of this host: %s", error)  # noqa: TRY400
+            self._ours += [where for where in self._wanted if where not in self._ours and where not in self.taken]
+            seen = (self.config, self._found, tuple(self._ours))
+            if seen != self._planned_for:
+                self._planned_for, self._plan = seen, await asyncio.to_thread(planned, *seen)
 
     def _see(self) -> tuple[dict[str, str], Facts]:
         """(why it cannot listen on the addresses that are not open yet, facts about the host)."""

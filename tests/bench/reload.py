@@ -1,0 +1,68 @@
+"""For how long packets wait while a reload judges the sessions there are (nat64d/gateway/takeover.py)."""
+
+from collections.abc import Callable
+
+import numpy as np
+from rich.console import Console
+
+from nat64d.config.load import loads
+from nat64d.gateway.state import Live
+from nat64d.gateway.takeover import change_over, keep_large_arrays_apart, prepare
+from tests.bench import report
+from tests.bench.core import CONFIG, NEW, SESSIONS, lay, measure, strangers
+from tests.bench.decks import from_host6
+from tests.bench.paths import NAT64D_POOL6
+from translator.packet.fields import UDP
+
+ROUNDS = 5
+COUNTS = (10_000, 100_000, SESSIONS)
+DENIED = ("192.0.2.1/32", "192.0.2.2/32")  # peers of nobody
+
+
+def laid(sessions: int) -> Live:
+    """A gateway without queues that has so many sessions, which do not end."""
+    bed = lay(NEW)
+    measure(bed, from_host6(strangers(sessions, 1024), UDP), np.arange(sessions))
+    live = Live(loads(CONFIG.format(pool6=NAT64D_POOL6, sessions=len(bed.gateway.tables.sessions)), "bench"))
+    live.settings, live.tables = bed.gateway.settings, bed.gateway.tables
+    live.tables.sessions["expires"] = 1 << 40
+    return live
+
+
+def pauses(sessions: int, rounds: int = ROUNDS) -> list[float]:
+    """Seconds for which packets wait, of every round after one that is not counted. RuntimeError when a session was
+    lost."""
+    live, spent = laid(sessions), []
+    for number in range(rounds + 1):
+        denied = live.config.translation.model_copy(update={"denylist4": DENIED[number % 2 :]})
+        config = live.config.model_copy(update={"translation": denied})
+        outcome = change_over(live, prepare(live, config, judges_sessions=True))
+        if outcome.kept != sessions:
+            raise RuntimeError(f"of {sessions} sessions: {outcome}")
+        spent.append(outcome.pause)
+    return spent[1:]
+
+
+def run(say: Callable[[str], None]) -> dict[int, list[float]]:
+    """By how many sessions there are. `say` is told what is being done."""
+    keep_large_arrays_apart()
+    spent = {}
+    for sessions in COUNTS:
+        say(f"reload: {sessions:,} sessions")
+        spent[sessions] = pauses(sessions)
+    return spent
+
+
+def main() -> None:
+    """`python -m tests.bench.reload`."""
+    with Console(stderr=True).status("reload") as status:
+        spent = run(status.update)
+    console = Console()
+    console.print(report.sentence(report.host()))
+    for sessions, seconds in spent.items():
+        low, middle, high = (1000 * each for each in (min(seconds), np.median(seconds), max(seconds)))
+        console.print(f"{sessions:,} sessions: packets wait {middle:.1f} ms ({low:.1f} to {high:.1f})")
+
+
+if __name__ == "__main__":
+    main()

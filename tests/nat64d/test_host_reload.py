@@ -1,0 +1,98 @@
+"""Another configuration on a host that is set up: what comes with it is there first, what it no longer wants goes
+then; and a host that refuses a part of it has none of it."""
+
+import pytest
+
+from nat64d.config.load import loads
+from nat64d.host import nft
+from nat64d.host.errors import HostError
+from tests.nat64d.hosts import addresses, fixtures, gateway, journal, rules
+from tests.nat64d.netns import ip, snapshot
+
+namespace, server, text, config = fixtures()
+
+
+def routes() -> set[str]:
+    return {line.split()[0] for line in ip("route", "show", "proto", "64").splitlines()}
+
+
+@pytest.fixture
+def other(text):
+    """Another pool, another address of the translator, and the same prefix."""
+    return loads(text.replace("169.254.64.0/28", "169.254.65.0/28").replace("169.254.64.254", "169.254.65.254"))
+
+
+def test_what_comes_is_there_before_what_goes_is_gone(server, config, other):
+    with gateway(config) as (_, host, _):
+        before = host.wanted
+        host.extend(other)
+        assert routes() == {"169.254.64.0/28", "169.254.65.0/28"}
+        assert {"169.254.64.254/32", "169.254.65.254/32"} < set(addresses("nat64"))
+        host.retract(before)
+        assert routes() == {"169.254.65.0/28"}
+        assert addresses("nat64") == ["169.254.65.254/32", "fd6e:6174:3634::1/128"]
+        assert rules() == [
+            'oifname "eth0" ip saddr 169.254.65.0-169.254.65.15 masquerade',
+            'oifname "eth0" ip saddr 169.254.65.254 masquerade',
+        ]
+
+
+def test_afterwards_all_of_it_is_undone(server, config, other):
+    before = snapshot()
+    with gateway(config) as (_, host, _):
+        for one in (other, config, other):
+            wanted = host.wanted
+            host.extend(one)
+            host.retract(wanted)
+        assert "169.254.64." not in journal(config).read_text()
+    assert snapshot() == before
+
+
+def test_what_is_the_same_stays(server, config, text):
+    """A route that stays is not taken away for a moment."""
+    other = loads(text.replace("169.254.64.254", "169.254.65.254"))
+    with gateway(config) as (_, host, _):
+        ip("route", "change", "169.254.64.0/28", "dev", "nat64", "proto", "64", "mtu", "1234")
+        before = host.wanted
+        host.extend(other)
+        host.retract(before)
+        assert "mtu 1234" in ip("route", "show", "169.254.64.0/28")
+
+
+def test_masquerade_comes_and_goes(server, config, text):
+    off = loads(text.replace('masquerade = "auto"', 'masquerade = "off"'))
+    with gateway(off) as (_, host, _):
+        assert rules() == []
+        for one, count in ((config, 2), (off, 0)):
+            before = host.wanted
+            host.extend(one)
+            host.retract(before)
+            assert len(rules()) == count
+            assert host.masquerade == (["eth0"] if count else [])
+
+
+def test_a_route_of_somebody_else_leaves_all_as_it_was(server, config, text):
+    more = '[[pool4]]\naddresses = "10.1.0.1"\n\n[[pool4]]\naddresses = "10.3.0.1"\n\n[tun]'
+    other = loads(text.replace("[tun]", more).replace("169.254.64.254", "169.254.65.254"))
+    ip("route", "add", "blackhole", "10.3.0.1/32")
+    with gateway(config) as (_, host, _):
+        before, noted = snapshot(), journal(config).read_text()
+        with pytest.raises(HostError, match=r"^There is already a route for 10\.3\.0\.1/32"):
+            host.extend(other)
+        assert snapshot() == before
+        assert journal(config).read_text() == noted
+        assert host.config == config
+        assert host.wanted.networks
+
+
+def test_a_masquerade_that_cannot_be_leaves_all_as_it_was(server, config, other, monkeypatch):
+    def refuse(*_):
+        raise OSError(2, "No such file or directory")
+
+    with gateway(config) as (_, host, _):
+        before = snapshot()
+        monkeypatch.setattr(nft.Masquerade, "follow", refuse)
+        with pytest.raises(HostError, match="set up masquerade"):
+            host.extend(other)
+        assert snapshot() == before
+        assert host.masquerade == ["eth0"]
