@@ -18,6 +18,7 @@ OF_INSTANCE = {
     HEAD: HEAD_OF_INSTANCE,
     "=NAT64 gateway\n": "=NAT64 gateway %i\n",
     "nat64d run\n": "nat64d run -c /etc/nat64d/%i.toml\n",
+    "nat64d reload\n": "nat64d reload -c /etc/nat64d/%i.toml\n",
     "sessions: /run/nat64d,": "sessions: /run/nat64d-%i,",
     "RuntimeDirectory=nat64d\n": "RuntimeDirectory=nat64d-%i\n",
 }
