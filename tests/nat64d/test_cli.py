@@ -22,10 +22,7 @@ from tests.nat64d.fake_gateway import FakeGateway, serving, session
 ROOT = Path(__file__).parents[2]
 PCAPS = ROOT / "pcaps"
 PACKET = "2001:db8::1 > 64:ff9b::192.0.2.1 udp 5000 53"
-ASKING = (
-    *(("status",), ("counters",), ("sessions",), ("bib",), ("hosts",), ("pools",), ("reload",)),
-    ("explain", PACKET, "--live"),
-)
+ASKING = (("status",), ("counters",), ("sessions",), ("bib",), ("hosts",), ("pools",), ("explain", PACKET, "--live"))
 HEAVY = ("aiohttp", "asyncio", "numba", "numpy", "prometheus_client", "pyroute2", "rich", "scapy")
 
 
