@@ -7,7 +7,6 @@ import pytest
 from scapy.layers.inet import ICMP, IP, TCP, UDP, IPOption_NOP
 from scapy.layers.inet6 import ICMPv6EchoRequest, IPv6, IPv6ExtHdrDestOpt, IPv6ExtHdrFragment
 
-from nat64d.control.throttle import INTERVAL
 from nat64d.explain.as_text import as_text, ends_of
 from nat64d.explain.packet_text import packets
 from nat64d.gateway.drops import LOGGED, DropLog
@@ -58,12 +57,12 @@ def test_a_verdict_is_logged_at_most_once_in_ten_seconds(log):
     drops.look(100.0)
     engine.send(bytes(IPv6(src=HOST6, dst=HOST4_IN6) / UDP(sport=6000, dport=53)), 2)
     engine.send(bytes(IPv6(src=HOST6, dst=HOST4_IN6) / UDP(sport=6001, dport=53)), 2)
-    drops.look(100.0 + INTERVAL - 0.1)
+    drops.look(109.9)
     assert len(log.records) == 1
-    drops.look(100.0 + INTERVAL)
+    drops.look(110.0)
     assert log.records[1].getMessage().startswith("Dropped 2 packets in 10 s as pool4_exhausted")
     assert "udp 6000 53" in log.records[1].getMessage()
-    drops.look(100.0 + 2 * INTERVAL)
+    drops.look(120.0)
     assert len(log.records) == 2
 
 

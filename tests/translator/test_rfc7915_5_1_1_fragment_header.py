@@ -99,6 +99,17 @@ CASES = [
             for at in PIECES
         ],
     ),
+    Case(
+        "rfc7915_5_1_1_options_behind_the_fragment_header_of_a_whole_packet_are_skipped",
+        sent=from6() / atomic(7) / IPv6ExtHdrDestOpt() / DATA,
+        expect=seen4(id=7) / SEEN,
+    ),
+    Case(
+        "rfc7915_5_1_1_authentication_behind_the_fragment_header_of_a_whole_packet_passes",
+        config=ALONE,
+        sent=of_eam6() / IPv6ExtHdrFragment(nh=51, id=7) / Raw(payload(16)),
+        expect=as_eam4(id=7, proto=51) / Raw(payload(16)),
+    ),
     *(
         Case(
             f"rfc7915_5_1_1_extension_header_behind_the_fragment_header_is_dropped_{name}",
