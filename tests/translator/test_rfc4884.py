@@ -53,10 +53,10 @@ def case(name, sent, expect=None, **more):
     return Case(name, steps=OPENING, sent=sent, expect=expect, **more)
 
 
-def extended(quoted, size, extension=MPLS):
+def extended(quoted, size, extension=MPLS, padding=b"\0"):
     """A datagram field of `size` octets, zeros at its end, and an extension."""
     assert len(quoted) <= size
-    return bytes(quoted).ljust(size, b"\0") + extension
+    return bytes(quoted).ljust(size, padding) + extension
 
 
 def words4(size):
@@ -114,6 +114,27 @@ CASES = [
         "rfc4884_4_a_quote_of_130_octets_is_padded_to_132_in_ipv4",
         error6(extended(seen6() / UDP(**TO_HOST6) / payload(102), 152), rest=words6(152)),
         error4_seen(extended(sent4() / UDP(**TO_MAPPED) / payload(102), 132), rest=words4(132)),
+    ),
+    *(
+        case(
+            f"rfc4884_4_what_pads_a_quote_of_{size4}_octets_is_0_in_ipv4",
+            error6(
+                extended(seen6() / UDP(**TO_HOST6) / payload(size4 - 28), field6, padding=b"\xff"), rest=words6(field6)
+            ),
+            error4_seen(extended(sent4() / UDP(**TO_MAPPED) / payload(size4 - 28), field4), rest=words4(field4)),
+        )
+        for size4, field6, field4 in ((49, 128, 128), (129, 152, 132), (130, 152, 132), (131, 152, 132))
+    ),
+    *(
+        case(
+            f"rfc4884_4_what_pads_a_quote_of_{size6}_octets_is_0_in_ipv6",
+            error4(
+                extended(seen4() / UDP(**FROM_MAPPED) / payload(size6 - 48), field4, padding=b"\xff"),
+                rest=words4(field4),
+            ),
+            error6_seen(extended(sent6() / UDP(**FROM_HOST6) / payload(size6 - 48), field6), rest=words6(field6)),
+        )
+        for size6, field4, field6 in ((69, 128, 128), (153, 136, 160), (157, 140, 160), (159, 140, 160))
     ),
     shorter("rfc4884_4_a_quote_of_128_octets_becomes_108_padded_to_128_in_ipv4", 128, 128),
     shorter("rfc4884_4_a_quote_of_152_octets_becomes_132_in_ipv4", 152, 132),
