@@ -123,13 +123,13 @@ class Daemon:
 
     def fill_sessions(self) -> None:
         """More than four fifths of the session table are taken, by a handful of hosts."""
-        for host in range(14):
+        for host in range(13):
             for peer in range(4):
                 self.nat64.from6("udp", 5000, (f"198.51.100.{peer + 1}", 53), host=f"2001:db8:{host + 16:x}::1")
 
     def fill_pool(self) -> None:
         """More than four fifths of the ports for UDP are taken, by as many hosts."""
-        for host in range(28):
+        for host in range(26):
             self.nat64.from6("udp", 5000, host=f"2001:db8:{host + 16:x}::1")
 
     def fall_behind(self) -> None:
