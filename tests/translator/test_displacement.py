@@ -73,12 +73,13 @@ def test_the_port_is_that_of_the_mapping_that_has_waited_longest():
     assert [left(nat64, host)[0] for host in crowd(5)] == [6001] * 4 + [6000]
 
 
-def test_rfc6888_req_11_d_what_was_answered_is_never_displaced():
-    nat64 = flooded(2, 20)
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_rfc6888_req_11_d_what_was_answered_is_never_displaced(protocol):
+    nat64 = flooded(2, 20, protocol)
     for mapped in nat64.bib().values():
-        assert nat64.from4("udp", mapped).verdict == Verdict.TRANSLATED
+        assert nat64.from4(protocol, mapped).verdict == Verdict.TRANSLATED
     before = nat64.bib()
-    while nat64.from6("udp", 7000 + len(nat64.bib()), host=STRANGER6).verdict == Verdict.TRANSLATED:
+    while nat64.from6(protocol, 7000 + len(nat64.bib()), host=STRANGER6).verdict == Verdict.TRANSLATED:
         pass
     assert before.items() <= nat64.bib().items()
     assert "PORT_DISPLACED" not in nat64.events()

@@ -62,6 +62,12 @@ CASES = [
         expect=seen4(id=7, flags=0) / UDP(**FROM_MAPPED) / payload(1400),
     ),
     Case(
+        "rfc7915_5_1_1_it_passes_an_ipv4_mtu_that_is_smaller",
+        config={"translation": {"mtu4": 1000}},
+        sent=from6() / atomic(7) / UDP(**FROM_HOST6) / payload(1400),
+        expect=seen4(id=7, flags=0) / UDP(**FROM_MAPPED) / payload(1400),
+    ),
+    Case(
         "rfc7915_5_1_1_more_fragments_and_offset_are_copied",
         steps=[Step(fragment_of(LONG6, at, 1232, 0xABCD1234), fragment_of(LONG4, at, 1232, 0x1234)) for at in PIECES],
     ),
