@@ -107,18 +107,19 @@ def warned(_config: Config, status: Row) -> Iterator[Said]:
 
 
 def outdated(config: Config, status: Row) -> Iterator[Said]:
-    """It runs with another version, or with a file that was changed since. Run the restart that fits the system."""
+    """It runs with another version, or with a file that was changed since."""
     restart = "Restart it, for example: run 'systemctl restart nat64d'."
+    reload = restart if config.clat else f"Run '{asking(config, 'reload')}'."
     if status["version"] != __version__:
         yield warning(f"The daemon is version {status['version']}, this command {__version__}. {restart}")
     discovers = config.clat is not None and config.pool6 is None
     prefix = str(config.pool6) if config.pool6 else None
-    for key, there, here in (
-        ("pool6", status["pool6"], status["pool6"] if discovers else prefix),
-        ("[limits] sessions", status["limits"].get("sessions"), config.limits.sessions),
+    for key, there, here, remedy in (
+        ("pool6", status["pool6"], status["pool6"] if discovers else prefix, reload),
+        ("[limits] sessions", status["limits"].get("sessions"), config.limits.sessions, restart),
     ):
         if there != here:
-            yield warning(f"The daemon runs with {key} = {there}, the file says {here}. {restart}")
+            yield warning(f"The daemon runs with {key} = {there}, the file says {here}. {remedy}")
 
 
 def pools_fill(config: Config, rows: Sequence[Row]) -> Iterator[Said]:

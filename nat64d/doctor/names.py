@@ -12,7 +12,7 @@ from typing import NamedTuple
 from nat64d.config.addresses import split_listener
 from nat64d.config.models import Config
 from nat64d.dns64.service.listening import obstacle
-from nat64d.doctor.daemon import TRANSLATES, Answer, Row
+from nat64d.doctor.daemon import TRANSLATES, Answer, Row, asking
 from nat64d.doctor.finding import Said, error, note, warning
 from nat64d.doctor.look import NEEDS_ROOT, Look, UnseenError
 from nat64d.doctor.privileges import first_unprivileged
@@ -100,7 +100,7 @@ def _of_ours(config: Config, one: Made) -> Iterator[Said]:
     elif not set(one.prefixes) & _own_prefixes(config):
         yield error(
             f"The name server, {one.server}, makes addresses under {_listed(one.prefixes)}, and pool6 is "
-            f"{config.pool6}: it runs with another configuration. Run 'systemctl restart nat64d'."
+            f"{config.pool6}: it runs with another configuration. Run '{asking(config, 'reload')}'."
         )
 
 

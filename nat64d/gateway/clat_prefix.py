@@ -25,6 +25,9 @@ ATTEMPT = 5.0  # for one question
 SHORTEST, LONGEST = 10, 86400  # between two questions, whatever the TTL says
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0  # after a question that failed and has no TTL to obey; doubles
 LOOK = 10.0  # between two looks at resolv.conf while waiting
+# LIMITS, in answers
+CALM = 8  # that have the prefix in use: a change after so many is a rare one
+MOST = 64  # that must lack it
 
 
 class Addresses(NamedTuple):
@@ -131,6 +134,34 @@ async def discover(resolver: Resolver, say: Say, sleep: Sleep = asyncio.sleep) -
         pause = min(2 * pause, LONGEST_PAUSE)
 
 
+class Damping:
+    """How many answers in a row must lack the prefix in use until there is another one.
+
+    A resolver may take turns with several prefixes, and every change cuts connections off. So the number begins with
+    one and doubles with each change; CALM answers in a row that have the prefix, or another network, begin anew.
+    """
+
+    def __init__(self) -> None:
+        self._needed, self._lacking, self._calm = 1, 0, 0
+
+    def has_it(self) -> None:
+        """An answer has the prefix in use."""
+        self._lacking, self._calm = 0, self._calm + 1
+        if self._calm >= CALM:
+            self._needed = 1
+
+    def lacks_it(self, elsewhere: bool) -> bool:
+        """An answer lacks it; returns whether that is enough. `elsewhere`: the host is in another network."""
+        self._lacking, self._calm = self._lacking + 1, 0
+        if elsewhere:
+            self._needed = 1
+        return self._lacking >= self._needed
+
+    def changed(self) -> None:
+        """There is another prefix in use."""
+        self._needed, self._lacking = min(2 * self._needed, MOST), 0
+
+
 async def follow(
     found: Found,
     resolver: Resolver,
@@ -140,23 +171,36 @@ async def follow(
 ) -> None:
     """Let `use` change to the provider's prefix whenever there is another one, beginning with that of `found`; it says
     whether it has. If not, the old one stays until the next answer."""
-    prefix, ttl = found.prefixes[0], found.ttl
+    prefix, ttl, damping = found.prefixes[0], found.ttl, Damping()
     while True:
-        other = await change_of(prefix, ttl, resolver, say, sleep)
+        other = await change_of(prefix, ttl, resolver, say, sleep, damping)
         ttl = other.ttl
         if await use(other.prefixes[0]):
             prefix = other.prefixes[0]
+            damping.changed()
 
 
-async def change_of(prefix: IPv6Network, ttl: int, resolver: Resolver, say: Say, sleep: Sleep = asyncio.sleep) -> Found:
-    """Ask again ten seconds before each TTL ends (section 3), until the answer has no `prefix`; returns what it has.
+async def change_of(
+    prefix: IPv6Network,
+    ttl: int,
+    resolver: Resolver,
+    say: Say,
+    sleep: Sleep = asyncio.sleep,
+    damping: Damping | None = None,
+) -> Found:
+    """Ask again ten seconds before each TTL ends (section 3), until the answers have no `prefix`, as often as `damping`
+    asks for it, or once; returns what the last one has.
 
     A question without a useful answer changes nothing.
     """
+    damping = damping or Damping()
     while True:
+        servers = resolver.servers()
         await _wait(max(ttl - EARLY, SHORTEST), resolver, sleep)
         found = await discover(resolver, say, sleep)
-        if prefix not in found.prefixes:
+        if prefix in found.prefixes:
+            damping.has_it()
+        elif damping.lacks_it(elsewhere=resolver.servers() != servers):
             return found
         ttl = found.ttl
 

@@ -4,6 +4,8 @@ client6 ── 2001:db8:1::/64 ── gateway ── 192.0.2.0/24 ── server4
 """
 
 import json
+import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -55,7 +57,7 @@ def asked(gateway: Namespace, file: Path) -> tuple[int, list[Row]]:
 def cured(gateway: Namespace, rows: list[Row]) -> None:
     """Run what is printed, as printed."""
     for row in rows:
-        gateway.run("sh", "-euc", row["command"])
+        gateway.run("env", f"PATH={Path(sys.executable).parent}:{os.environ['PATH']}", "sh", "-euc", row["command"])
 
 
 def test_three_faults_are_found_and_what_is_printed_clears_them(gateway: Namespace, tmp_path: Path) -> None:
@@ -95,5 +97,7 @@ def test_the_conditions_of_a_daemon_are_taken_over(gateway: Namespace, tmp_path:
     eventually(says, daemon)
     file.write_text(file.read_text().replace("64:ff9b::/96", "2001:db8:64::/96"))
     assert says("outdated", "dns64"), said
+    cured(gateway, said[:1])
+    eventually(says, daemon)
     assert daemon.stop() == 0
     gateway.run("nft", "delete", "table", "inet", "f")

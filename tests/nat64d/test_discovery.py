@@ -25,7 +25,6 @@ from nat64d.gateway.clat_prefix import (
     ask,
     change_of,
     discover,
-    follow,
     prefixes_in,
 )
 from nat64d.gateway.host_resolver import HostResolver
@@ -346,26 +345,6 @@ def test_an_address_inside_the_prefix_is_refused(monkeypatch):
     live = Live(loads(CLAT.replace("2001:db8:1::464", str(embedded(OTHER, "192.0.2.1")[0]))))
     with pytest.raises(DiscoveryError, match=f"is inside the provider's NAT64 prefix {OTHER}: choose"):
         asyncio.run(find(live, Notes()))
-
-
-class EnoughError(Exception):
-    """The test has seen enough."""
-
-
-def test_another_prefix_is_followed_and_one_that_could_not_be_used_is_tried_again():
-    network = Network(answer(OTHER), answer(OTHER, WKP), answer(OTHER), answer(OTHER), answer(WKP))
-    used: list[IPv6Network] = []
-
-    async def use(prefix: IPv6Network) -> bool:
-        used.append(prefix)
-        if len(used) == 3:
-            raise EnoughError
-        return len(used) > 1
-
-    with pytest.raises(EnoughError):
-        asyncio.run(follow(Found((WKP,), 300), network, network.said.append, use, network.sleep))
-    assert used == [OTHER, OTHER, WKP]
-    assert network.answers == []
 
 
 @pytest.mark.parametrize("clat6", ["2001:db8:1::464", str(embedded(OTHER, "192.0.2.1")[0])])

@@ -86,7 +86,7 @@ AMBIENT = PRIVATE.replace("PrivateDevices=no", "AmbientCapabilities=CAP_NET_ADMI
     "PrivateDevices", "AmbientCapabilities"
 )
 PLAT4 = Route(EVERYTHING4, "nat64", None, 65536)
-RENEWED = "systemctl restart nat64d"
+RENEWED, RELOADED = "systemctl restart nat64d", "nat64d reload"
 
 # the configuration, what is different from SOUND, the check that finds it, how bad that is, and the command
 CASES = {
@@ -99,7 +99,7 @@ CASES = {
     ),
     "it_does_not_answer": (GATEWAY, {"answer": Answer(None, "in time", True)}, "daemon", "error", None),
     "an_older_version": (GATEWAY, status(version="0.0.1"), "outdated", "warning", RENEWED),
-    "another_prefix_than_in_the_file": (GATEWAY, status(pool6=str(OTHER)), "outdated", "warning", RENEWED),
+    "another_prefix_than_in_the_file": (GATEWAY, status(pool6=str(OTHER)), "outdated", "warning", RELOADED),
     "other_limits": (GATEWAY, status(limits={"sessions": 16}, sessions=0), "outdated", "warning", RENEWED),
     "it_warns": (GATEWAY, status(warnings=["Port 53 is taken."]), "warnings", "warning", None),
     "a_condition_that_blocks": (GATEWAY, condition("not_routed", True), "not_routed", "error", "nft flush ruleset"),
@@ -282,7 +282,7 @@ CASES = {
     ),
     "sessions_run_out": (GATEWAY, status(sessions=900000), "sessions", "warning", "nat64d sessions"),
     "port_53_is_taken": (GATEWAY, {"taken": [Taken("[::]:53", "taken by unbound")]}, "dns64_port", "warning", None),
-    "another_prefix_in_dns": (GATEWAY, own(OTHER), "dns64", "error", RENEWED),
+    "another_prefix_in_dns": (GATEWAY, own(OTHER), "dns64", "error", RELOADED),
     "no_addresses_are_made": (GATEWAY, own(why="no answer"), "dns64", "error", None),
     "it_does_not_serve_this_host": (GATEWAY, own(why="127.0.0.1 answered REFUSED"), "dns64", "note", None),
     "another_prefix_at_the_resolver": (RESOLVED, resolver(OTHER), "dns64", "warning", None),
