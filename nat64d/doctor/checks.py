@@ -30,7 +30,7 @@ CHECKS: tuple[Check, ...] = (
         "firewall",
         ("conditions", "host", "answer", "nft"),
         conditions.firewall,
-        "whether nftables drops packets from or to the device",
+        "whether nftables or iptables-legacy drops packets from or to the device",
         "conditions.md#the-firewall",
     ),
     Check(
