@@ -37,7 +37,8 @@ def test_rfc6146_3_5_adf_lets_in_peers_the_host6_has_spoken_to(protocol):
     assert nat64.from4(protocol, mapped, (OTHER4, 53)).verdict == Verdict.FILTERED_ADF
     assert nat64.from4(protocol, mapped, (HOST4, 53)).verdict == Verdict.TRANSLATED
     nat64.opened(protocol, 6000, to=(OTHER4, 53))
-    assert nat64.from4(protocol, mapped, (OTHER4, 53)).verdict == Verdict.TRANSLATED
+    for peer in ((OTHER4, 53), (OTHER4, 99), (HOST4, 99)):
+        assert nat64.from4(protocol, mapped, peer).verdict == Verdict.TRANSLATED
 
 
 def test_rfc6146_3_5_adf_knows_addresses_whatever_the_port():
