@@ -241,8 +241,8 @@ CASES = [
     ),
     inward4(
         "type_of_service_of_the_error_is_copied",
-        error4(seen4(tos=0x28) / UDP(**FROM_MAPPED), tos=0xC0),
-        error6_seen(sent6(tc=0x28) / UDP(**FROM_HOST6), tc=0xC0),
+        error4(seen4(tos=0x28) / UDP(**FROM_MAPPED), tos=0xD7),
+        error6_seen(sent6(tc=0x28) / UDP(**FROM_HOST6), tc=0xD7),
     ),
     outward6(
         "traffic_class_of_the_error_is_copied",

@@ -106,6 +106,12 @@ CASES = [
         ],
     ),
     Case(
+        "rfc7915_5_1_1_reserved_bits_are_not_the_m_flag",
+        config=ALONE,
+        sent=of_eam6() / IPv6ExtHdrFragment(nh=17, res1=0xFF, offset=100, res2=3, m=0, id=7) / Raw(payload(8)),
+        expect=as_eam4(proto=17, frag=100, id=7) / Raw(payload(8)),
+    ),
+    Case(
         "rfc7915_5_1_1_options_behind_the_fragment_header_of_a_whole_packet_are_skipped",
         sent=from6() / atomic(7) / IPv6ExtHdrDestOpt() / DATA,
         expect=seen4(id=7) / SEEN,
