@@ -71,7 +71,10 @@ def test_rfc7050_3_an_address_that_holds_the_well_known_one_twice_shows_no_prefi
     assert prefixes_in(embedded(prefix, WELL_KNOWN[0])) == ()
 
 
-@pytest.mark.parametrize("address", ["2001:db8:c000:aa:0:c0:0:aa00", "2001:db8:122:c000:0:aac0:0:aa00"])
+@pytest.mark.parametrize(
+    "address",
+    ["2001:db8:c000:aa:0:c0:0:aa00", "2001:db8:122:c000:0:aac0:0:aa00", "2001:db8:122:c000:0:aa00:c000:aa"],
+)
 def test_rfc7050_3_nor_does_one_that_holds_it_again_behind_its_place(address):
     assert prefixes_in([IPv6Address(address)]) == ()
 
