@@ -135,7 +135,8 @@ class Reload:
         for sentence in doubts:
             log.warning(sentence)
         said = f"Reloaded {name}: {outcome.sentence}" if outcome else f"Reloaded {name}: nothing has changed"
-        log.info("%s", "; ".join((said, *(change.clause for change in changes))))
+        counts = {"kept": outcome.kept, "ended": sum(outcome.ended.values())} if outcome else None
+        log.info("%s", "; ".join((said, *(change.clause for change in changes))), extra=counts)
         return {
             "configuration": name,
             "changes": [{**_as_row(change)} for change in changes],

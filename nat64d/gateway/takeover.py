@@ -10,6 +10,8 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import NamedTuple
 
+import numpy as np
+
 from nat64d.config.models import Config
 from nat64d.config.settings import settings_of, tables_of
 from nat64d.dataplane.worker import now
@@ -25,12 +27,18 @@ from translator.verdict import Event
 M_MMAP_THRESHOLD = -3  # malloc.h
 # LIMITS
 LARGE = 1 << 20  # octets: an array of so many is a mapping of its own
+MANY = 1000  # sessions: where there are so many, most pages of an index are in use
 
 # What the same settings of sizes and the same secret leave valid, whatever else changes.
 STAYS = (
     *("sessions", "quarantine", "fragments", "stored", "stored_octets", "stored_at"),
     *("syns", "syn_octets", "syns4", "syns_of", "syns_at"),
 )
+
+
+PAGE = 4096
+INDEXES = ("sessions6", "sessions4", "bibs6", "bibs4", "hosts6", "subscribers6", "uses_of")
+RECORDS = ("links", "bibs", "hosts", "subscribers", "uses", "unanswered")
 
 
 class Prepared(NamedTuple):
@@ -85,7 +93,18 @@ def prepare(live: Live, config: Config, judges_sessions: bool) -> Prepared:
     if not judges_sessions:
         return Prepared(config, settings, None)
     new = tables_of(config, settings)
+    if (sessions := int(live.code.usage(tables)[0])) > MANY:
+        have_memory(new, sessions)
     return Prepared(config, settings, replace(new, **{name: getattr(tables, name) for name in STAYS}))
+
+
+def have_memory(tables: Tables, sessions: int) -> None:
+    """Write to every page that so many sessions will need, what is there: the kernel gives memory when it is first
+    written to, and is not to do so while packets wait."""
+    for name in INDEXES:
+        getattr(tables, name).view(np.uint8)[::PAGE] |= 0
+    for name in RECORDS:
+        getattr(tables, name)[:sessions].view(np.ndarray).view(np.uint8)[::PAGE] |= 0
 
 
 def change_over(live: Live, prepared: Prepared) -> Outcome:

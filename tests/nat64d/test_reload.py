@@ -116,6 +116,32 @@ def test_what_can_be_refused_comes_first_and_what_goes_goes_last(scene, caplog):
     assert scene.live.config == load(scene.path)
 
 
+def test_a_name_server_comes_and_goes_with_its_section(scene, monkeypatch):
+    class NameServer:
+        def __init__(self, config: Config) -> None:
+            assert config.dns64
+
+        async def start(self) -> None:
+            scene.done.append("start")
+
+        def ready(self, yes: bool) -> None:
+            scene.done.append(f"ready {yes}")
+
+        async def stop(self) -> None:
+            scene.done.append("stop")
+
+    monkeypatch.setattr(module, "NameServer", NameServer)
+    scene.reload(BASE + "[dns64]")
+    assert isinstance(scene.live.nameserver, NameServer)
+    scene.reload(BASE)
+    assert scene.live.nameserver is None
+    assert [word for word in scene.done if word.split()[0] in {"start", "ready", "stop"}] == [
+        "start",
+        "ready True",
+        "stop",
+    ]
+
+
 def test_nothing_new_changes_nothing(scene):
     answer = scene.reload(BASE + "\n# a comment")
     assert (answer["changes"], answer["summary"]) == ([], f"Reloaded {scene.path}: nothing has changed")

@@ -112,6 +112,13 @@ def test_more_of_everything_ends_nothing(daemon):
     assert daemon.nat64.from4("tcp", ("192.0.2.1", 2012), flags="SYN").verdict == Verdict.TRANSLATED
 
 
+def test_memory_that_is_asked_for_early_has_what_it_had(daemon, monkeypatch):
+    monkeypatch.setattr(takeover, "MANY", 0)
+    before = daemon.nat64.sessions()
+    assert daemon.change(pool4=[OWN, OTHER, {"addresses": "192.0.2.2"}]).kept == 4
+    assert daemon.nat64.sessions() == before
+
+
 def test_there_and_back_leaves_all_as_it_was(daemon):
     before = daemon.nat64.sessions()
     for _ in range(3):

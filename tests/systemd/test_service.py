@@ -221,6 +221,21 @@ def test_a_busy_daemon_is_left_alone(machine: Machine, net: Topology) -> None:
     assert machine.show("ActiveState") == "active"
 
 
+def test_a_reload_changes_to_an_edited_file_and_fails_for_a_wrong_one(machine: Machine, net: Topology) -> None:
+    machine.systemctl("start")
+    pid = machine.show("MainPID")
+    machine.write(CONFIG_FILE, f'{CONFIG}\n[[pool4]]\naddresses = "192.0.2.32/27"\n')
+    machine.systemctl("reload")
+    assert f"Reloaded {CONFIG_FILE}: kept " in machine.journal()
+    assert "192.0.2.32/27" in net.gateway.ip("route")
+    machine.write(CONFIG_FILE, f"{CONFIG}\n[timeouts]\nudp = 5\n")
+    assert machine.systemctl("reload", check=False).returncode != 0
+    assert "[timeouts] udp = 5: expected" in machine.journal()
+    assert (machine.show("MainPID"), machine.show("ActiveState")) == (pid, "active")
+    assert "192.0.2.32/27" in net.gateway.ip("route")
+    assert reaches(net.client6a)
+
+
 def test_a_wrong_configuration_is_not_tried_again(machine: Machine) -> None:
     machine.write(CONFIG_FILE, 'pool6 = "64:ff9b::/97"\n')
     assert machine.systemctl("start", check=False).returncode != 0
