@@ -49,6 +49,10 @@ def test_packets_pass_before_anything_is_compiled(net, tmp_path, monkeypatch):
     asked = daemon.ask("explain", f"{CLIENT6A} > {embed(SERVER4)} udp 5000 7", "--live")
     assert asked.returncode != 0
     assert "is being compiled" in asked.stderr
+    daemon.config += '\n[[pool4]]\naddresses = "192.0.2.32/27"\n'
+    daemon.command()
+    assert "[[pool4]] added" in daemon.ask("reload").stdout, daemon.said()
+    assert echoes(talker, "after a reload")
     assert FULL_SPEED not in daemon.said()
     holder.communicate()
     talker.communicate()
