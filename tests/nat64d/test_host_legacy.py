@@ -33,7 +33,7 @@ CASES = {
     "by_the_older_match": (("-m state --state NEW -j ACCEPT",), DROPPING, OPENS, None),
     "ports_may_be_meant": (("-p tcp -m tcp --dport 443 -j ACCEPT",), DROPPING, OPENS, None),
     "addresses_may_be_meant": (("-d 2001:db8::/32 -j ACCEPT",), DROPPING, OPENS, None),
-    "a_module_may_be_meant": (("-m socket -j ACCEPT",), DROPPING, OPENS, None),
+    "a_module_may_be_meant": (("-m socket -j DROP",), ACCEPTING, OPENS, None),
     "icmp_is_not": (("-p ipv6-icmp -j ACCEPT",), DROPPING, OPENS, "policy drop"),
     "a_comment_is_no_match": (('-m comment --comment "a -j b" -j DROP',), ACCEPTING, OPENS, "drop in chain FORWARD"),
     "a_rule_drops": (("-o nat64 -j DROP",), ACCEPTING, OPENS, "drop in chain FORWARD"),
