@@ -29,12 +29,13 @@ class Machine:
 
     def __init__(self, tree: Path, namespace: Namespace, directory: Path, unit: str = "nat64d") -> None:
         self.unit = unit
-        self.leader = 0
+        self.leader = self._nspawn = 0
         self._console = directory / "console"
         self._tun = directory / "tun"
+        # In a namespace of process IDs that ends with its first process, which ends with ours: nothing outlives a test
+        # that is killed.
         self._command = [
-            "setpriv",
-            "--pdeathsig=KILL",
+            *("setpriv", "--pdeathsig=KILL", "unshare", "--pid", "--fork", "--kill-child", "--mount-proc"),
             *NSPAWN,
             "--boot",
             f"--directory={tree}",
@@ -54,7 +55,7 @@ class Machine:
         os.mknod(self._tun, 0o666 | 0o020000, TUN)
         self._tun.chmod(0o666)  # as udev leaves it
         with self._console.open("w") as console:
-            self._nspawn = subprocess.Popen(
+            self._outside = subprocess.Popen(
                 self._command, stdin=subprocess.DEVNULL, stdout=console, stderr=subprocess.STDOUT
             )
         try:
@@ -70,30 +71,22 @@ class Machine:
         self._end()
 
     def _booted(self) -> bool:
-        assert self._nspawn.poll() is None, self._console.read_text("utf-8", "replace")[-3000:]
-        children = Path(f"/proc/{self._nspawn.pid}/task/{self._nspawn.pid}/children").read_text("ascii").split()
-        for child in children:
-            with suppress(OSError):
-                if Path(f"/proc/{child}/comm").read_text("utf-8") == "systemd\n":
-                    self.leader = int(child)
-        return bool(self.leader) and self.run("systemctl", "is-system-running", check=False).stdout.strip() in {
-            "running",
-            "degraded",
-        }
+        assert self._outside.poll() is None, self._console.read_text("utf-8", "replace")[-3000:]
+        self._nspawn = next(iter(children(self._outside.pid)), 0)
+        self.leader = next((pid for pid in children(self._nspawn) if name_of(pid) == "systemd"), 0)
+        state = self.run("systemctl", "is-system-running", check=False).stdout.strip() if self.leader else ""
+        return state in {"running", "degraded"}
 
     def _end(self) -> None:
         """An orderly shutdown, or else no more of it: its mounts and processes end with process 1."""
-        self._nspawn.send_signal(signal.SIGTERM)
+        with suppress(ProcessLookupError):
+            if self._nspawn:
+                os.kill(self._nspawn, signal.SIGTERM)
         try:
-            self._nspawn.wait(HALT)
+            self._outside.wait(HALT if self.leader else 1)
         except subprocess.TimeoutExpired:
-            if self.leader:
-                with suppress(ProcessLookupError):
-                    os.kill(self.leader, signal.SIGKILL)
-            with suppress(subprocess.TimeoutExpired):
-                self._nspawn.wait(HALT)
-            self._nspawn.kill()
-            self._nspawn.wait()
+            self._outside.kill()
+            self._outside.wait()
         self._tun.unlink()
 
     def entering(self, *command: str) -> list[str]:
@@ -140,6 +133,22 @@ class Machine:
     def becomes(self, name: str, value: str, patience: float = 3 * PATIENCE) -> None:
         """Wait until a property has a value."""
         wait(lambda: self.show(name) == value, patience, lambda: f"{name}={self.show(name)}\n{self.journal()}")
+
+
+def children(pid: int) -> list[int]:
+    """The processes that a process has started; none if it is gone."""
+    try:
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text("ascii").split()]
+    except OSError:
+        return []
+
+
+def name_of(pid: int) -> str:
+    """The name of a process, "" if it is gone."""
+    try:
+        return Path(f"/proc/{pid}/comm").read_text("utf-8").strip()
+    except OSError:
+        return ""
 
 
 def wait(until: Callable[[], bool], patience: float, why: Callable[[], str]) -> None:

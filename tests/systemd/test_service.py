@@ -257,6 +257,18 @@ def test_what_does_not_fit_the_host_is_tried_again_until_it_does(machine: Machin
         net.gateway.ip("link", "delete", "late0")
 
 
+def test_where_there_is_no_tun_device_the_log_says_what_helps(machine: Machine) -> None:
+    away = "touch /run/tun && mount --bind /dev/net/tun /run/tun && umount /dev/net/tun && rm /dev/net/tun"
+    back = "touch /dev/net/tun && mount --bind /run/tun /dev/net/tun && umount /run/tun"
+    machine.run("sh", "-ec", away)
+    try:
+        assert machine.systemctl("start", check=False).returncode != 0
+        machine.systemctl("stop")
+        assert "TUN device nat64 cannot be opened, there is no /dev/net/tun: run 'modprobe tun'" in machine.journal()
+    finally:
+        machine.run("sh", "-ec", back)
+
+
 def test_limits_that_an_operator_sets_hold(machine: Machine, net: Topology) -> None:
     machine.drop_in(printed("test_limits_that_an_operator_sets_hold"))
     machine.systemctl("start")
