@@ -82,9 +82,9 @@ def printed(test: str) -> str:
     return block.text
 
 
-def sessions(machine: Machine) -> int:
-    status = json.loads(machine.run("nat64d", "status", "--json", check=False).stdout)
-    return int(status["sessions"])
+def status(machine: Machine) -> dict[str, Any]:
+    answer: dict[str, Any] = json.loads(machine.run("nat64d", "status", "--json", check=False).stdout)
+    return answer
 
 
 def test_the_units_are_without_fault_and_expose_little(machine: Machine) -> None:
@@ -140,11 +140,11 @@ def test_a_stop_undoes_what_was_changed(machine: Machine, net: Topology) -> None
 def test_it_runs_without_root_and_reaches_nothing_that_it_does_not_need(machine: Machine) -> None:
     machine.systemctl("start")
     pid = machine.show("MainPID")
-    status = machine.run("cat", f"/proc/{pid}/status").stdout
-    (user,) = re.findall(r"^Uid:\t(\d+)", status, re.MULTILINE)
+    process = machine.run("cat", f"/proc/{pid}/status").stdout
+    (user,) = re.findall(r"^Uid:\t(\d+)", process, re.MULTILINE)
     assert 61184 <= int(user) <= 65519, "the range of DynamicUser="
-    assert "CapEff:\t0000000000001400" in status
-    assert "Seccomp:\t2" in status
+    assert "CapEff:\t0000000000001400" in process
+    assert "Seccomp:\t2" in process
     assert machine.show("OOMScoreAdjust") == "-500"
     inside = f"/proc/{pid}/root"
     assert machine.run("sh", "-c", f"ls {inside}/dev/net {inside}/dev/kmsg", check=False).stdout.split() == ["tun"]
@@ -181,6 +181,22 @@ def test_connections_go_on_after(machine: Machine, net: Topology, how: str) -> N
     assert seen["received"] > 0
     assert f"waiting ports over a {'stop' if how == 'restart' else 'kill or crash'}" in machine.journal()
     print(f"\n{how}: no answer for {seen['longest']:.2f} s; {seen['sent'] - seen['received']} of {seen['sent']} lost")
+
+
+def test_a_reload_takes_what_was_edited_or_says_what_is_wrong(machine: Machine, net: Topology) -> None:
+    machine.systemctl("start")
+    before = machine.show("MainPID")
+    with program(net.client6a, "talk", embed(SERVER4), "7") as talker:
+        assert echoes(talker, "before")
+        machine.write(CONFIG_FILE, f"{CONFIG}\n[limits]\nper_host_ports = 12345\n")
+        machine.systemctl("reload")
+        assert status(machine)["limits"]["per_host_ports"] == 12345
+        machine.write(CONFIG_FILE, f"{CONFIG}\n[limits]\nper_host_ports = -1\n")
+        assert machine.systemctl("reload", check=False).returncode != 0
+        assert "[limits] per_host_ports = -1: expected" in machine.journal()
+        assert status(machine)["limits"]["per_host_ports"] == 12345
+        assert echoes(talker, "after")
+    assert (machine.show("MainPID"), machine.show("ActiveState")) == (before, "active")
 
 
 def test_a_daemon_that_stands_still_is_ended_and_started_again(machine: Machine, net: Topology) -> None:
@@ -282,8 +298,8 @@ def test_without_a_name_server_it_needs_no_sockets(machine: Machine, net: Topolo
     machine.drop_in(printed("test_without_a_name_server_it_needs_no_sockets"))
     assert exposure(machine) <= 1.5
     machine.systemctl("start")
-    status = machine.run("cat", f"/proc/{machine.show('MainPID')}/status").stdout
-    assert "CapEff:\t0000000000001000" in status
+    process = machine.run("cat", f"/proc/{machine.show('MainPID')}/status").stdout
+    assert "CapEff:\t0000000000001000" in process
     assert reaches(net.client6a)
 
 
@@ -315,7 +331,7 @@ def test_a_start_that_compiles_first_gets_the_time_it_needs(machine: Machine, ne
     wait(lambda: "plain Python" not in machine.run("nat64d", "status", check=False).stdout, COMPILING, machine.journal)
     for _ in range(3):  # a queue of the device may be full for a moment
         net.client6a.run(sys.executable, str(PROGRAMS), "flows", embed(SERVER4), "9", "10500", timeout=120)
-    assert sessions(machine) > 10000
+    assert status(machine)["sessions"] > 10000
     machine.run("sh", "-c", "rm -r /var/cache/private/nat64d/*")
     machine.drop_in("[Service]\nTimeoutStartSec=15\n")
     began = time.monotonic()
@@ -323,7 +339,7 @@ def test_a_start_that_compiles_first_gets_the_time_it_needs(machine: Machine, ne
     took = time.monotonic() - began
     assert machine.show("ActiveState") == "active"
     assert machine.show("NRestarts") == "0"
-    assert sessions(machine) > 10000
+    assert status(machine)["sessions"] > 10000
     said = machine.journal()
     assert "Compiling before packets pass" in said
     print(f"\ncompiling, with a TimeoutStartSec of 15 s: ready after {took:.0f} s")
