@@ -1,6 +1,7 @@
 """The network of tests/e2e/topology.py, in which the gateway is a machine with a systemd of its own."""
 
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -45,6 +46,7 @@ def booted(debian: Path, net: Topology, tmp_path_factory: pytest.TempPathFactory
 def machine(booted: Machine) -> Iterator[Machine]:
     """The machine, with the service stopped and its configuration as it was, before and after."""
     booted.write(CONFIG_FILE, CONFIG)
+    booted.since = time.time()
     yield booted
     booted.systemctl("stop", check=False)
     booted.systemctl("reset-failed", check=False)

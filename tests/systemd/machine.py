@@ -25,11 +25,13 @@ TUN = os.makedev(10, 200)
 
 
 class Machine:
-    """Process 1 of the machine is `leader`; `unit` is the service that the short forms mean."""
+    """Process 1 of the machine is `leader`; `unit` is the service that the short forms mean, `since` when its journal
+    begins (seconds since the epoch)."""
 
     def __init__(self, tree: Path, namespace: Namespace, directory: Path, unit: str = "nat64d") -> None:
         self.unit = unit
         self.leader = self._nspawn = 0
+        self.since = time.time()
         self._console = directory / "console"
         self._tun = directory / "tun"
         # In a namespace of process IDs that ends with its first process, which ends with ours: nothing outlives a test
@@ -121,8 +123,9 @@ class Machine:
         return self.run("systemctl", "show", "--property", name, "--value", self.unit).stdout.strip()
 
     def journal(self) -> str:
-        """The end of what systemd and the daemon said about the unit."""
-        journal = ("journalctl", f"--unit={self.unit}", "--output=cat", "--no-pager", "--lines=300")
+        """What systemd and the daemon said about the unit since `since`."""
+        since = f"--since=@{self.since:.3f}"
+        journal = ("journalctl", f"--unit={self.unit}", "--output=cat", "--no-pager", since)
         return subprocess.run(self.entering(*journal), capture_output=True, text=True, timeout=60, check=False).stdout
 
     def drop_in(self, text: str) -> None:
