@@ -74,8 +74,8 @@ class FirstStart:
 
     def leave(self, code: ExitCode) -> None:
         """All is undone. A compiler in this process cannot be interrupted, and exit would wait for it: then this does
-        not return."""
-        if self._work is not None and not self._compilers.used and not self._work.done():
+        not return. There may be one although others were `used`: a terminal and systemd send their signals to all."""
+        if self._work is not None and not self._work.done():
             logging.shutdown()
             os._exit(code)
 

@@ -100,3 +100,22 @@ def test_compilers_that_are_killed_before_they_start_do_not_start():
     compilers.kill()
     compilers.run(told.append)
     assert (compilers.used, compilers.wait(), told) == (False, False, [])
+
+
+@pytest.mark.parametrize(("done", "left"), [(False, [ExitCode.GOOD]), (True, [])])
+def test_nobody_waits_for_a_compiler_at_the_end_though_there_were_others(monkeypatch, done, left):
+    """A signal to all processes of a terminal or unit has ended them, and this one compiles in their place."""
+    codes = []
+
+    async def leave() -> None:
+        first = FirstStart(Live(load(None)))
+        first._compilers._children = [object()]
+        first._work = asyncio.get_running_loop().create_future()
+        if done:
+            first._work.set_result(None)
+        first.leave(ExitCode.GOOD)
+
+    monkeypatch.setattr(first_start.os, "_exit", codes.append)
+    monkeypatch.setattr(first_start.logging, "shutdown", lambda: None)
+    asyncio.run(leave())
+    assert codes == left
