@@ -16,6 +16,7 @@ from tests.packets import (
     NEIGHBOUR6,
     TO_HOST6,
     TO_MAPPED,
+    Icmp,
     answer4,
     answer6,
     from4,
@@ -183,6 +184,20 @@ CASES = [
             ],
         )
         for address in NON_GLOBAL
+    ),
+    Case(
+        "rfc6052_3_1_an_error_to_a_private_address_about_a_packet_of_another_is_dropped",
+        config=SIIT,
+        steps=[
+            Step(
+                from6(src=TRANSLATABLE6, dst=in6("10.0.0.1")) / Icmp(type=1) / seen6(dst=TRANSLATABLE6) / UDP4,
+                verdict=NON_GLOBAL_ADDRESS,
+            ),
+            Step(
+                from4(dst="10.0.0.1") / Icmp(type=3, code=1) / seen4(src=TRANSLATABLE4) / UDP4,
+                verdict=NON_GLOBAL_ADDRESS,
+            ),
+        ],
     ),
     *(
         Case(f"no_packet_comes_from_{address}", sent=from4(src=address) / UDP4, verdict=Verdict.NOT_UNICAST)
