@@ -130,7 +130,8 @@ class Reload:
         refusals = [*fixed(before, config, name), *check_host(config, name).errors]
         if refusals:
             raise RefusedError("\n".join(map(str, refusals)))
-        doubts = [sentence for sentence in warnings(config) if sentence not in warnings(before)]
+        known = warnings(before)
+        doubts = [sentence for sentence in warnings(config) if sentence not in known]
         outcome = self._outcome_of(config, changes) if changes else None
         for sentence in doubts:
             log.warning(sentence)
