@@ -193,22 +193,6 @@ def test_connections_go_on_after(machine: Machine, net: Topology, how: str) -> N
     print(f"\n{how}: no answer for {seen['longest']:.2f} s; {seen['sent'] - seen['received']} of {seen['sent']} lost")
 
 
-def test_a_reload_takes_what_was_edited_or_says_what_is_wrong(machine: Machine, net: Topology) -> None:
-    machine.systemctl("start")
-    before = machine.show("MainPID")
-    with program(net.client6a, "talk", embed(SERVER4), "7") as talker:
-        assert echoes(talker, "before")
-        machine.write(CONFIG_FILE, f"{CONFIG}\n[limits]\nper_host_ports = 12345\n")
-        machine.systemctl("reload")
-        assert status(machine)["limits"]["per_host_ports"] == 12345
-        machine.write(CONFIG_FILE, f"{CONFIG}\n[limits]\nper_host_ports = -1\n")
-        assert machine.systemctl("reload", check=False).returncode != 0
-        assert "[limits] per_host_ports = -1: expected" in machine.journal()
-        assert status(machine)["limits"]["per_host_ports"] == 12345
-        assert echoes(talker, "after")
-    assert (machine.show("MainPID"), machine.show("ActiveState")) == (before, "active")
-
-
 def test_a_daemon_that_stands_still_is_ended_and_started_again(machine: Machine, net: Topology) -> None:
     machine.drop_in(QUICK_WATCHDOG)
     machine.systemctl("start")
