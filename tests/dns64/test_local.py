@@ -23,9 +23,9 @@ MAPS = Maps.of([("198.51.100.0/24", "2001:db8:1::/120"), ("203.0.113.1/32", "200
 WITHOUT_DATA = ("TXT", "MX", "SOA", "NS", "CNAME", "PTR", "HTTPS", "DNSKEY", "TYPE65280", "ANY")
 
 
-def ask(name: str, type_: str, policy: Policy = POLICY) -> dns.message.Message | None:
+def ask(name: str, type_: str, policy: Policy = POLICY, ready: bool = True) -> dns.message.Message | None:
     query = wire.read(dns.message.make_query(name, type_).to_wire())
-    answer = local.answer(query.question, policy, MAPS, True)
+    answer = local.answer(query.question, policy, MAPS, ready)
     return dns.message.from_wire(wire.write(answer)) if answer else None
 
 
@@ -111,8 +111,9 @@ def test_rfc7050_5_without_synthesis_there_is_no_prefix_to_find() -> None:
 
 @pytest.mark.parametrize("type_", ["A", "AAAA", "DS", *WITHOUT_DATA])
 @pytest.mark.parametrize("name", ["www.ipv4only.arpa", "a.b.IPv4Only.arpa"])
-def test_rfc8880_7_1_no_name_exists_below_ipv4only_arpa(name: str, type_: str) -> None:
-    answer = ask(name, type_)
+@pytest.mark.parametrize("ready", [True, False], ids=["ready", "not_ready"])
+def test_rfc8880_7_1_no_name_exists_below_ipv4only_arpa(name: str, type_: str, ready: bool) -> None:
+    answer = ask(name, type_, ready=ready)
     assert answer is not None
     assert (answer.rcode(), answer.answer) == (dns.rcode.NXDOMAIN, [])
     assert [(rrset.name.to_text(), rrset.rdtype) for rrset in answer.authority] == [

@@ -179,6 +179,10 @@ def test_in_another_network_no_ttl_is_waited_for():
     network.other_network_after = 25
     assert network.found() == Found((WKP,), 300)
     assert network.waited[:-1] == [0, 30]
+    network = Network(answer(OTHER))
+    network.other_network_after = 25
+    assert network.change(86400) == OTHER
+    assert network.waited[:-1] == [30]
 
 
 # The resolver of the host

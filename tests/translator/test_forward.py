@@ -75,14 +75,15 @@ def test_forward_is_for_its_protocol_only():
     assert nat64.from4("udp", ("192.0.2.1", 80), PEER).verdict == Verdict.NO_BIB_ENTRY
 
 
-def test_forwarded_port_is_handed_out_to_nobody():
-    nat64 = door("192.0.2.1:2001", pool4=[{"addresses": "192.0.2.1", "ports": "2000-2002"}])
-    chosen = {nat64.opened("tcp", 6000 + k, host=NEIGHBOUR6)[1] for k in range(2)}
+@pytest.mark.parametrize("protocol", ["tcp", "udp", "icmp"])
+def test_forwarded_port_is_handed_out_to_nobody(protocol):
+    nat64 = door("192.0.2.1:2001", protocol, pool4=[{"addresses": "192.0.2.1", "ports": "2000-2002"}])
+    chosen = {nat64.opened(protocol, 6000 + k, host=NEIGHBOUR6)[1] for k in range(2)}
     assert chosen == {2000, 2002}
-    assert nat64.from6("tcp", 6002, host=NEIGHBOUR6).verdict == Verdict.POOL4_EXHAUSTED
-    assert nat64.from4("tcp", ("192.0.2.1", 2001), PEER, flags="SYN").verdict == Verdict.TRANSLATED
+    assert nat64.from6(protocol, 6002, host=NEIGHBOUR6).verdict == Verdict.POOL4_EXHAUSTED
+    assert nat64.from4(protocol, ("192.0.2.1", 2001), PEER, flags="SYN").verdict == Verdict.TRANSLATED
     nat64.wait(8000)
-    assert {nat64.opened("tcp", 6000 + k, host=NEIGHBOUR6)[1] for k in range(2)} == {2000, 2002}
+    assert {nat64.opened(protocol, 6000 + k, host=NEIGHBOUR6)[1] for k in range(2)} == {2000, 2002}
 
 
 def test_forwarded_port_of_one_protocol_is_free_for_another():

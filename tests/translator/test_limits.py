@@ -17,6 +17,7 @@ from tests.packets import (
     answer6,
     from4,
     from6,
+    ping6,
     whole,
 )
 from tests.sessions import Sessions
@@ -43,9 +44,12 @@ def full(protocol="udp", **changes) -> Sessions:
     return nat64
 
 
-def test_full_table_answers_ipv6_with_address_unreachable():
+@pytest.mark.parametrize(
+    "opening", [UDP(sport=1, dport=2), TCP(sport=1, dport=2, flags="S"), ping6(True)], ids=["udp", "tcp", "icmp"]
+)
+def test_full_table_answers_ipv6_with_address_unreachable(opening):
     nat64 = full()
-    sent = whole(from6(src=NEIGHBOUR6) / UDP(sport=1, dport=2) / b"x")
+    sent = whole(from6(src=NEIGHBOUR6) / opening)
     outcome = nat64.say(bytes(sent))
     assert outcome.verdict == Verdict.SESSION_TABLE_FULL
     assert outcome.answer == bytes(answer6(sent, 1, 3))

@@ -1,5 +1,6 @@
 """Shares of the ports of an IPv4 address (RFC 6888 REQ-4): nobody fills the address that others are paired with."""
 
+import pytest
 from scapy.layers.inet import UDP
 
 from tests.packets import HOST6, NEIGHBOUR6, OTHER4, answer6, from6, whole
@@ -44,10 +45,11 @@ def test_each_protocol_has_ports_of_its_own():
     assert [take_ports(nat64, HOST6, protocol=protocol) for protocol in ("udp", "tcp", "icmp")] == [64] * 3
 
 
-def test_as_many_hosts_as_a_subscriber_likes_get_four_fifths():
+@pytest.mark.parametrize("protocol", ["udp", "tcp", "icmp"])
+def test_as_many_hosts_as_a_subscriber_likes_get_four_fifths(protocol):
     nat64 = pool()
-    assert take_ports(nat64, *(f"2001:db8:1::{k + 1:x}" for k in range(PORTS))) == 80
-    nat64.opened("udp", 6000, host=STRANGER6)
+    assert take_ports(nat64, *(f"2001:db8:1::{k + 1:x}" for k in range(PORTS)), protocol=protocol) == 80
+    nat64.opened(protocol, 6000, host=STRANGER6)
 
 
 def test_with_subscriber_128_a_host_gets_four_fifths():

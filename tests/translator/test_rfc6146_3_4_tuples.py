@@ -14,6 +14,7 @@ from tests.packets import (
     HOST4_IN6,
     HOST4_PORT,
     HOST6,
+    HOST6_PORT,
     MAPPED4,
     MAPPED4_PORT,
     OTHER4_IN6,
@@ -24,6 +25,7 @@ from tests.packets import (
     answer4,
     answer6,
     cut,
+    fragment_of,
     from4,
     from6,
     whole,
@@ -205,6 +207,15 @@ def test_rfc6146_3_5_packet_to_no_address_of_ours_is_not_processed():
     for body in (UDP(), TCP(flags="S"), TCP(flags="A"), ICMPv6EchoRequest(), ICMPv6EchoReply()):
         outcome = nat64.say(bytes(from6(dst="2001:db8::1") / body))
         assert (outcome.verdict, outcome.packets) == (Verdict.NOT_OUR_PREFIX, [])
+    datagram, error = UDP() / bytes(48), Icmp(type=1) / QUOTED_UP / UDP(sport=HOST4_PORT, dport=HOST6_PORT)
+    for sent, verdict in (
+        (fragment_of(from6(dst="2001:db8::1") / datagram, 0, 24), Verdict.NOT_OUR_PREFIX),
+        (fragment_of(from6(dst="2001:db8::1") / datagram, 24, 24), Verdict.NOT_OUR_PREFIX),
+        (from6(dst="2001:db8::1", nh=47) / bytes(16), Verdict.NOT_OUR_PREFIX),
+        (from6(dst="2001:db8::1") / error, Verdict.NO_SESSION),
+    ):
+        outcome = nat64.say(bytes(sent))
+        assert (outcome.verdict, outcome.packets) == (verdict, [])
     segments = [(TCP(dport=MAPPED4_PORT, flags=flags), Verdict.NO_SESSION) for flags in ("S", "A")]
     queries = [(ICMP(type=type_, id=MAPPED4_PORT), Verdict.NO_BIB_ENTRY) for type_ in (8, 0)]
     for body, verdict in ((UDP(dport=MAPPED4_PORT), Verdict.NO_BIB_ENTRY), *segments, *queries):

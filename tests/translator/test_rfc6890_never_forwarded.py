@@ -10,6 +10,7 @@ from tests.case import Nat64, Step
 from tests.mapped import ASK, EAM, EAM4, EAM6, SIIT
 from tests.packets import (
     FROM_HOST6,
+    FROM_MAPPED,
     HOST4,
     HOST6,
     OUR6,
@@ -100,6 +101,13 @@ def test_rfc7915_4_1_an_error_of_an_illegal_source_is_translated_under_a_prefix_
     quoted.dst = under(HOST4)
     expect = seen6(src=under(address), dst=EAM6) / Icmp(type=3) / quoted
     nat64.check(Step(from4(src=address, dst=EAM4) / Icmp(type=11) / quoted4, expect))
+    for one in (nat64, Nat64(**OURS)):  # about the packet of a host with sessions
+        quoted = from6(dst=under(HOST4), hlim=63) / UDP(**FROM_HOST6)
+        expect = seen6(src=under(address)) / Icmp(type=3) / quoted
+        one.check(Step(from4(src=address) / Icmp(type=11) / seen4() / UDP(**FROM_MAPPED), expect))
+    quoted = from6(src=under(EAM4), dst=under(HOST4), hlim=63) / UDP(**ASK)
+    expect = seen6(src=under(address), dst=under(EAM4)) / Icmp(type=3) / quoted
+    Nat64(**OURS | SIIT).check(Step(from4(src=address, dst=EAM4) / Icmp(type=11) / quoted4, expect))
     strict = Nat64(eam=EAM)
     expect = seen6(src=OUR6, dst=EAM6) / Icmp(type=3) / quoted6
     strict.check(Step(from4(src=address, dst=EAM4) / Icmp(type=11) / quoted4, expect))

@@ -240,6 +240,13 @@ def test_rfc7915_6_the_prefix_alone(case):
     assert opened(nat64) == (0, 0)
 
 
+@pytest.mark.parametrize("case", PURE_SIIT[:3], ids=str)
+def test_rfc7755_4_10_a_translatable_host_needs_no_row_where_others_have_one(case):
+    nat64 = Nat64(**ALONE)
+    case.check(nat64)
+    assert opened(nat64) == (0, 0)
+
+
 def test_rfc7757_appendix_b_an_address_that_no_row_covers_goes_by_rfc6052():
     """The last line of figure 7; the row next to it maps 192.0.2.192 to 192.0.2.199."""
     rows = [*EAM, {"ipv4": "192.0.2.192/29", "ipv6": "2001:db8:eeee:8::/62"}]
