@@ -38,8 +38,8 @@ test: $(VENV)/.test tools-e2e  ## everything CI runs: check, then the suite thre
 	@$(MAKE) --no-print-directory --jobs=$(JOBS) --keep-going --output-sync=target SIDE_BY_SIDE=yes $(PASSES)
 	@echo "== all green"
 
-# The longest come first. test-jit, test-rest and e2e wait for `compiled`; test-bounds compiles code of its own, test-nojit none.
-PASSES := compiled test-bounds test-nojit e2e test-rest test-jit check covered
+# The longest come first, and before them what e2e waits for. test-jit, test-rest and e2e wait for `compiled`; test-bounds compiles code of its own, test-nojit none.
+PASSES := tools-e2e compiled test-bounds test-nojit e2e test-rest test-jit check covered
 # The tests that run code of the data plane; all others test code that is plain Python in every pass, and run once (test-rest).
 # Too many packets for plain Python.
 FLOODS := tests/translator/test_error_limits.py tests/test_oracle_shares.py
