@@ -23,7 +23,7 @@ ABOUT = "NAT64 gateway: IPv6-only hosts reach IPv4 servers"
 FILES = (
     (str(CONFIG_FILE), "The configuration, see nat64d.toml(5). Without it the built-in default runs."),
     (SOCKET, "The control socket, by which the other commands ask the daemon."),
-    ("/run/nat64d/state", "Sessions, kept over a restart."),
+    ("/run/nat64d/*.state", "Sessions of each device, kept over a restart."),
     ("/var/cache/nat64d", "Compiled code."),
 )
 FIRST_CONFIG = """\

@@ -4,6 +4,7 @@ values.py and addresses.py have the types that pydantic does not.
 """
 
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from pathlib import Path
 from typing import Annotated, Literal
 
 from netaddr import IPRange, IPSet
@@ -261,9 +262,9 @@ class Api(Section):
 
 
 class State(Section):
-    """Whether sessions outlive the daemon, and where."""
+    """Whether sessions outlive the daemon, and where; `file`: "auto" = Config.state_path."""
 
-    file: AbsolutePath = "/run/nat64d/state"
+    file: Literal["auto"] | AbsolutePath = "auto"
     keep: Flag = True
 
 
@@ -314,6 +315,11 @@ class Config(Section):
     def denied4(self) -> IPSet:
         """The addresses of denylist4 that nothing is translated to or from."""
         return IPSet(map(str, self.translation.denylist4)) - self.shared4
+
+    @property
+    def state_path(self) -> Path:
+        """Where sessions are kept; by default each device has a file of its own."""
+        return Path(f"/run/nat64d/{self.tun.name}.state" if self.state.file == "auto" else self.state.file)
 
     def with_plat(self, plat: IPv6Network) -> "Config":
         """The same, now that the prefix of the provider's NAT64 is known."""

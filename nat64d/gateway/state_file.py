@@ -125,7 +125,7 @@ class StateFile:
 
     def __init__(self, config: Config, sessions: int, quarantine: int) -> None:
         """Open, or make, [state] file for tables of so many records. Raises StateError."""
-        self.path = Path(config.state.file)
+        self.path = config.state_path
         self._header = header_for(config, sessions, quarantine)
         self.fates: dict[str, int] = {}  # how many sessions of the run before had which Fate
         try:

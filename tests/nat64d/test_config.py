@@ -159,6 +159,13 @@ def test_a_forward_may_lie_in_pool4_and_differ_from_another_by_protocol_only():
     assert len(loads(MINIMAL + rows).forward) == 2
 
 
+def test_sessions_of_each_device_are_kept_in_a_file_of_their_own():
+    pool6 = 'pool6 = "64:ff9b::/96"\n'
+    assert loads(pool6).state_path == Path("/run/nat64d/nat64.state")
+    assert loads(f'{pool6}tun = {{ name = "nat65" }}').state_path == Path("/run/nat64d/nat65.state")
+    assert loads(f'{pool6}state = {{ file = "/dev/shm/kept" }}').state_path == Path("/dev/shm/kept")
+
+
 def test_a_configuration_cannot_be_changed():
     with pytest.raises(ValidationError, match="frozen"):
         loads(MINIMAL).tun.mtu = 9000

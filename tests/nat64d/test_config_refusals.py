@@ -125,7 +125,7 @@ VALUES = [
     ("[limits] port_block", "64", LATER),
     ("[translation] eam_hairpin", '"on"', '"intrinsic", "simple" or "off"'),
     ("[translation] clamp_mss", "true", LATER),
-    ("[state] file", '"/var/lib/nat64d/"', "the absolute path of a file"),
+    ("[state] file", '"/var/lib/nat64d/"', '"auto" or the absolute path of a file'),
     ("[state] keep", "1", "true or false"),
     ("[log] sessions", '"port-blocks"', LATER),
 ]
