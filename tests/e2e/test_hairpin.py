@@ -41,7 +41,7 @@ def test_udp_to_a_forward(net: Topology) -> None:
 def test_an_error_from_behind_a_forward(net: Topology) -> None:
     """RFC 5508 REQ-7: ICMP errors about hairpinned packets are hairpinned too."""
     error = run(net.client6a, "udp_error", embed(FORWARD4), "9", "64", "100")
-    assert (error["type"], error["code"], error["offender"]) == (1, 4, embed(FORWARD4))
+    assert (error["type"], error["code"], error["offender"]) == (1, 4, embed(FORWARD4)), error
     assert error["same"]
 
 
