@@ -4,7 +4,7 @@ EFFECTS has every key there is.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from enum import Enum
 from typing import Any, NamedTuple, get_origin
 
@@ -92,12 +92,13 @@ def difference(before: Config, after: Config) -> list[Change]:
     return [change for section in Config.model_fields for change in _in_section(before, after, section)]
 
 
-def fixed(before: Config, after: Config, file: str) -> list[Problem]:
-    """What of the difference a daemon that runs with `before` cannot change; `file` names `after` in the messages."""
+def fixed(before: Config, after: Config, changes: Iterable[Change], file: str) -> list[Problem]:
+    """What of the `changes` between both a daemon that runs with `before` cannot make; `file` names `after` in the
+    messages."""
     told = "changing it takes a restart"
     found = [
         Problem(file, change.place, change.after or ABSENT, f"nat64d runs with {_named(change.before)}; {told}")
-        for change in difference(before, after)
+        for change in changes
         if change.effect is Effect.RESTART
     ]
     if _is_stateful(before) != _is_stateful(after):

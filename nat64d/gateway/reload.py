@@ -127,7 +127,7 @@ class Reload:
         if self._watch is None:
             raise NotReadyError(f"the gateway is {live.state}")
         before, changes = live.config, difference(live.config, config)
-        refusals = [*fixed(before, config, name), *check_host(config, name).errors]
+        refusals = [*fixed(before, config, changes, name), *check_host(config, name).errors]
         if refusals:
             raise RefusedError("\n".join(map(str, refusals)))
         known = warnings(before)
