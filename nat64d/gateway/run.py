@@ -121,7 +121,7 @@ async def _translate(
     """From an open device to the end of translation; returns None after a signal, otherwise what failed."""
     live, notify = first_start.live, sdnotify.SystemdNotifier()
     stopping = asyncio.ensure_future(stop.wait())
-    await _find_plat(live, reload, notify, stopping)
+    following = await _find_plat(live, reload, notify, stopping)
     if stop.is_set():
         return None
     preparing = asyncio.ensure_future(asyncio.to_thread(_prepare, tun, first_start, up))
@@ -139,7 +139,9 @@ async def _translate(
         notify.notify("READY=1\nSTATUS=Translating packets")
         log.info("Ready: translating packets" if live.ready() else "Translating packets, which cannot pass yet")
         first_start.begin(up)
-    beside = [asyncio.ensure_future(watch.run()), asyncio.ensure_future(reload.run(watch))]
+    beside: list[asyncio.Future[None]] = [asyncio.ensure_future(each) for each in (watch.run(), reload.run(watch))]
+    if following:
+        beside.append(following)
     failure = await _watch(first_start, reload, stop)
     for task in beside:
         task.cancel()
