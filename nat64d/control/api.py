@@ -15,6 +15,7 @@ import os
 from collections.abc import Awaitable, Callable, Generator, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -26,8 +27,8 @@ from nat64d.control.connections import Bounds, Connections, Site, control_bounds
 from nat64d.control.faults import Fault, Faults
 from nat64d.control.history import Recorder
 from nat64d.control.hosts import NAME, Hosts, foreign_page
-from nat64d.control.keys import GATEWAY, RECORDER, THREADS, WHOLE, in_thread
-from nat64d.control.metrics import Exposition, Scrapes
+from nat64d.control.keys import GATEWAY, RECORDER, SHARED, THREADS, WHOLE, in_thread
+from nat64d.control.metrics import Exposition
 from nat64d.control.openapi import JSON, JSONL, TEXT, Route, document
 from nat64d.control.page.routes import DATA, PAGE
 from nat64d.control.rows import (
@@ -46,6 +47,7 @@ from nat64d.control.rows import (
     WrongConfigurationError,
     parse_filters,
 )
+from nat64d.control.shared import Shared
 from nat64d.control.unixsocket import UnixSocket
 
 CHUNK = 1000  # rows encoded by a thread at a time
@@ -85,7 +87,7 @@ class Server:
         self.socket.listening.close()
 
 
-SCRAPES = web.AppKey("SCRAPES", Scrapes)
+EXPOSITION = web.AppKey("EXPOSITION", Exposition)
 SERVER = web.AppKey("SERVER", Server)
 HOSTS = web.AppKey("HOSTS", Hosts)
 FAULTS = web.AppKey("FAULTS", Faults)
@@ -115,12 +117,15 @@ async def _readyz(request: web.Request) -> web.StreamResponse:
 
 
 async def _metrics(request: web.Request) -> web.StreamResponse:
-    body, content_type = await request.app[SCRAPES].answer(request.headers.get("Accept", ""))
+    exposition, accept = request.app[EXPOSITION], request.headers.get("Accept", "")
+    answer = request.app[SHARED].answer(exposition.content_type(accept), partial(exposition.render, accept))
+    body, content_type = await answer
     return web.Response(body=body, headers={"Content-Type": content_type})
 
 
 async def _explain(request: web.Request) -> web.StreamResponse:
-    packet: bytes | str = await (request.text() if request.content_type == TEXT else request.read())
+    body = await request.read()
+    packet = body.decode("utf-8", "replace") if request.content_type == TEXT else body
     return web.json_response(await in_thread(request, request.app[GATEWAY].explain, packet))
 
 
@@ -315,7 +320,7 @@ async def _start(server: Server, gateway: Gateway, listener: _Listener, **where:
     threads = ThreadPoolExecutor(listener.threads, "api")
     server.threads.append(threads)
     app[GATEWAY], app[SERVER], app[THREADS], app[FAULTS] = gateway, server, threads, listener.faults
-    app[SCRAPES] = Scrapes(Exposition(gateway), threads)
+    app[EXPOSITION], app[SHARED] = Exposition(gateway), Shared(threads)
     app[HOSTS], app[WHOLE], app[RECORDER] = listener.hosts, listener.whole, server.recorder
     routes = [route for route in (*ROUTES, *PAGE) if listener.whole or route.public]
     app.add_routes([web.route(route.method, route.path, _checked(route)) for route in routes])

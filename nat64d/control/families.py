@@ -8,12 +8,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.metrics_core import Metric
 
 PREFIX = "nat64d_"
-POOL = (
-    "addresses",
-    "ports",
-    "protocol",
-    "source",
-)  # only all four identify a pool; no two samples have the same labels
+# Only all four identify a pool; no two samples have the same labels.
+POOL = ("addresses", "ports", "protocol", "source")
 
 
 class Kind(Enum):

@@ -40,16 +40,15 @@ def known(rows: Callable[[], Iterable[Row]]) -> list[Any]:
         return []
 
 
-def totals(gateway: Gateway) -> Totals:
-    """What the gateway has counted, zeros before it translates."""
+def totals(counters: Iterable[Row], status: Row) -> Totals:
+    """What the gateway has counted, by its counters and its status."""
     sums = dict.fromkeys(Totals._fields, 0)
-    for row in known(gateway.counters):
+    for row in counters:
         if row["verdict"] in PASSED:
             sums[f"packets_{row['direction']}"] += row["packets"]
             sums[f"octets_{row['direction']}"] += row["octets"]
         else:
             sums["dropped"] += row["packets"]
-    status = gateway.status()
     return Totals(**{**sums, "seconds": status["uptime"], "sessions": status["sessions"]})
 
 
@@ -68,7 +67,10 @@ class Recorder:
 
     async def take(self) -> None:
         """Take one sample."""
-        self._rows.append(await self._in_thread(totals, self._gateway))
+        self._rows.append(await self._in_thread(self._now))
+
+    def _now(self) -> Totals:
+        return totals(known(self._gateway.counters), self._gateway.status())
 
     async def run(self) -> None:
         """Take samples until it is cancelled."""

@@ -10,9 +10,11 @@ from aiohttp import web
 
 from nat64d.control.history import Recorder
 from nat64d.control.rows import Gateway
+from nat64d.control.shared import Shared
 
 GATEWAY = web.AppKey("GATEWAY", Gateway)
 THREADS = web.AppKey("THREADS", ThreadPoolExecutor)
+SHARED = web.AppKey("SHARED", Shared)
 RECORDER = web.AppKey("RECORDER", Recorder)
 WHOLE = web.AppKey("WHOLE", bool)  # whether all routes are served here, or only the public ones
 

@@ -4,10 +4,8 @@ What each of them says stands in families.py. A scrape walks no sessions and tak
 million of them.
 """
 
-import asyncio
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Executor
 from typing import Any
 
 from prometheus_client.exposition import choose_encoder
@@ -142,8 +140,12 @@ class Exposition:
         self._registry.register(GatewayCollector(gateway))
         ProcessCollector(registry=self._registry)
 
+    def content_type(self, accept: str) -> str:
+        """That of the response to an Accept header; "" means the Prometheus text format."""
+        return choose_encoder(understood(accept))[1]
+
     def render(self, accept: str) -> tuple[bytes, str]:
-        """The body and content type for an Accept header; "" means the Prometheus text format."""
+        """The body and content type for an Accept header."""
         encode, content_type = choose_encoder(understood(accept))
         return encode(self._registry), content_type
 
@@ -151,25 +153,3 @@ class Exposition:
 def understood(accept: str) -> str:
     """An Accept header, or "" if it names a version that is none: prometheus_client raises errors for some of them."""
     return accept if VERSIONS.issuperset(re.findall(r"version=([^;,\s]*)", accept)) else ""
-
-
-class Scrapes:
-    """Answers to scrapes: those that wait for the same format share one exposition, so that many cost no more than
-    two."""
-
-    def __init__(self, exposition: Exposition, threads: Executor) -> None:
-        self._exposition = exposition
-        self._threads = threads
-        self._next: dict[str, asyncio.Future[tuple[bytes, str]]] = {}  # by content type; not begun yet
-
-    async def answer(self, accept: str) -> tuple[bytes, str]:
-        """The body and content type for an Accept header, as they are now or later."""
-        _, content_type = choose_encoder(understood(accept))
-        if content_type not in self._next:
-            loop = asyncio.get_running_loop()
-            self._next[content_type] = loop.run_in_executor(self._threads, self._render, content_type, accept)
-        return await asyncio.shield(self._next[content_type])
-
-    def _render(self, content_type: str, accept: str) -> tuple[bytes, str]:
-        self._next.pop(content_type, None)  # who asks from now on wants to see what comes from now on
-        return self._exposition.render(accept)

@@ -20,6 +20,7 @@ from nat64d.control.rows import (
     Filters,
     GatewayStatus,
     Host,
+    NoPacketError,
     NotReadyError,
     Pool,
     Reloaded,
@@ -27,7 +28,7 @@ from nat64d.control.rows import (
     Session,
     StandingCondition,
 )
-from nat64d.explain.packet_text import octets_of
+from nat64d.explain.packet_text import PacketError, octets_of
 
 
 def session(number: int, protocol: str = "tcp") -> Session:
@@ -196,7 +197,10 @@ class FakeGateway:
     def explain(self, packet: bytes | str) -> Explanation:
         self._tables()
         if isinstance(packet, str):
-            packet = octets_of(packet)
+            try:
+                packet = octets_of(packet)
+            except PacketError as error:
+                raise NoPacketError(str(error)) from None
         return {
             "steps": [
                 {"step": "parse", "rfc": "8200 3", "found": ["IPv6 UDP"]},

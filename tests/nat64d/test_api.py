@@ -110,6 +110,19 @@ def test_a_reload_answers_with_the_difference_as_openapi_says(client, gateway):
 # How it refuses.
 
 
+@pytest.mark.parametrize("charset", ["", "; charset=none-such"])
+def test_words_that_are_no_text_are_no_packet(server, path, charset, caplog):
+    body = b"\xff > \xfe udp 1 2"
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(10)
+        connection.connect(str(path))
+        head = f"POST /v1/explain HTTP/1.0\r\nContent-Type: text/plain{charset}\r\nContent-Length: {len(body)}\r\n\r\n"
+        connection.sendall(head.encode() + body)
+        response = http.client.HTTPResponse(connection, method="POST")
+        response.begin()
+        assert (response.status, caplog.text) == (400, "")
+
+
 @pytest.mark.parametrize(
     ("error", "status"),
     [

@@ -21,6 +21,7 @@ from nat64d.control import api, connections
 from nat64d.control.client import Client
 from nat64d.control.connections import Bounds, client_of
 from nat64d.control.hosts import Hosts
+from nat64d.control.page import routes as page
 from nat64d.host.descriptors import raise_limit
 from tests.nat64d.fake_gateway import serving
 
@@ -233,25 +234,33 @@ def test_an_odd_accept_header_is_answered(gateway, path, accept, caplog):
     assert caplog.text == ""
 
 
-def test_scrapes_that_wait_share_an_exposition(gateway, path, monkeypatch):
+SHARED = {  # path: where its answer is made, and what that makes of it
+    "/metrics": (api.Exposition, "render", (b"metrics\n", "text/plain"), b"metrics\n"),
+    "/page/summary.json": (page, "summary", {}, b"{}"),
+}
+
+
+@pytest.mark.parametrize("target", SHARED)
+def test_requests_that_wait_share_an_answer(gateway, path, monkeypatch, target):
     begun, go_on, rendered = Event(), Event(), []
+    where, name, made, body = SHARED[target]
 
     def render(*_):
         rendered.append(1)
         begun.set()
         assert go_on.wait(10)
-        return b"metrics\n", "text/plain"
+        return made
 
-    monkeypatch.setattr(api.Exposition, "render", render)
+    monkeypatch.setattr(where, name, render)
     with serving(gateway, path, "127.0.0.1:0") as server, ExitStack() as held:
-        first = held.enter_context(connect(server, request(target="/metrics")))
+        first = held.enter_context(connect(server, request(target=target)))
         assert begun.wait(10)
-        others = [held.enter_context(connect(server, request(target="/metrics"))) for _ in range(20)]
+        others = [held.enter_context(connect(server, request(target=target))) for _ in range(20)]
         for connection in others:  # each is read before the control socket answers
             connection.sendall(b"")
         Client(str(path)).document("/v1/status")
         go_on.set()
-        assert [answer(connection) for connection in (first, *others)] == [(200, b"metrics\n")] * 21
+        assert [answer(connection) for connection in (first, *others)] == [(200, body)] * 21
     assert len(rendered) <= 3
 
 

@@ -1,12 +1,13 @@
 """Serves the page, its scripts and the JSON that they ask for."""
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from importlib.resources import files
 
 from aiohttp import web
 
 from nat64d.control.history import History
-from nat64d.control.keys import GATEWAY, RECORDER, WHOLE, in_thread
+from nat64d.control.keys import GATEWAY, RECORDER, SHARED, WHOLE
 from nat64d.control.openapi import JSON, Route
 from nat64d.control.page.summary import Summary, summary
 
@@ -44,8 +45,8 @@ def _file(name: str, media: str) -> Callable[[web.Request], Awaitable[web.Stream
 
 
 async def _summary(request: web.Request) -> web.StreamResponse:
-    whole = request.app[WHOLE]
-    return web.json_response(await in_thread(request, summary, request.app[GATEWAY], whole), headers=HEADERS)
+    make = partial(summary, request.app[GATEWAY], request.app[WHOLE])
+    return web.json_response(await request.app[SHARED].answer("summary", make), headers=HEADERS)
 
 
 async def _history(request: web.Request) -> web.StreamResponse:

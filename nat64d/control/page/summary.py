@@ -28,15 +28,15 @@ class Summary(TypedDict):
 
 def summary(gateway: Gateway, whole: bool) -> Summary:
     """What the gateway has now. `whole`: with what may name addresses of hosts."""
-    status = gateway.status()
+    status, counters = gateway.status(), known(gateway.counters)
     return {
         "version": status["version"],
         "state": status["state"],
         "uptime": status["uptime"],
         "whole": whole,
         "sessions_limit": status["limits"]["sessions"],
-        "totals": list(totals(gateway)),
-        "counters": [row for row in known(gateway.counters) if row["packets"]],
+        "totals": list(totals(counters, status)),
+        "counters": [row for row in counters if row["packets"]],
         "events": [row for row in known(gateway.events) if row["count"]],
         "queries": [row for row in queries(gateway.dns64()) if row["queries"]],  # type: ignore[misc]
         "pools": known(gateway.pools),
