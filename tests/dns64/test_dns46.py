@@ -1,6 +1,7 @@
 """IPv4 clients and hosts that have an [[eam]] only: A records made of AAAA records."""
 
 from dataclasses import replace
+from ipaddress import IPv6Network
 
 import dns.flags
 import dns.reversename
@@ -34,6 +35,12 @@ def test_an_ipv4_client_gets_the_mapped_address_of_a_name_without_one(
     with gateway({A: a, AAAA: aaaa}, maps=MAPS, dns46=True) as one:
         assert one.addresses("A") == expected
         assert one.asked() == [A, AAAA]
+
+
+def test_what_excludes_aaaa_records_excludes_no_a_record() -> None:
+    policy = replace(POLICY, exclude=(IPv6Network("::/0"),), force_names=(wire.name_of(WWW),))
+    with gateway({A: [f"{WWW} 60 IN A 192.0.2.1"], AAAA: HOST}, policy, maps=MAPS, dns46=True) as one:
+        assert one.addresses("A") == ["192.0.2.1"]
 
 
 def test_the_name_that_does_not_exist_still_does_not() -> None:

@@ -40,14 +40,15 @@ def authentic(lines: list[str], option: int | None = None, said: str = "SERVFAIL
     return answer
 
 
+@pytest.mark.parametrize("wanted", [dns.flags.AD, 0], ids=["AD", ""])
 @pytest.mark.parametrize(
     ("dnssec", "disabled", "expected"),
     [(False, False, MADE), (False, True, MADE), (True, False, MADE), (True, True, [])],
 )
-def test_rfc6147_5_5_synthesis_by_do_and_cd(dnssec: bool, disabled: bool, expected: list[str]) -> None:
+def test_rfc6147_5_5_synthesis_by_do_and_cd(dnssec: bool, disabled: bool, expected: list[str], wanted: int) -> None:
     lines = [f"{WWW} 60 IN A 192.0.2.1", f"{WWW} 60 IN RRSIG A {SIGNED}"]
     with gateway({A: authentic(lines), AAAA: authentic(EMPTY)}) as one:
-        flags = dns.flags.CD if disabled else 0
+        flags = wanted | (dns.flags.CD if disabled else 0)
         for _ in range(2):
             answer = one.ask(query(flags=flags, want_dnssec=dnssec, use_edns=0))
             assert addresses(answer) == expected
@@ -231,6 +232,22 @@ def test_rfc6891_6_1_3_a_later_version_may_have_options_of_another_form() -> Non
 def test_rfc1035_4_1_1_a_query_without_a_question_to_repeat_gets_a_header(octets: bytes) -> None:
     with gateway({}) as one:
         assert one.octets_of(b"\0\1\1\0" + octets) == b"\0\1\x81\x81" + bytes(8)
+
+
+@pytest.mark.parametrize(
+    "flags", [0, wire.RD, wire.CD, 0xFFFF & ~wire.QR & ~wire.OPCODE, *(n << 11 for n in range(1, 16))]
+)
+@pytest.mark.parametrize(
+    "broken",
+    [query("AXFR").to_wire(), query(use_edns=1).to_wire(), query().to_wire()[:-1], bytes(12)],
+    ids=["not forwarded", "a later version", "cut off", "no question"],
+)
+def test_rfc1035_4_1_1_an_error_has_opcode_rd_and_cd_of_its_query_and_no_other_bits(broken: bytes, flags: int) -> None:
+    with gateway({}) as one:
+        answer = one.octets_of(broken[:2] + flags.to_bytes(2, "big") + broken[4:])
+    found, kept = int.from_bytes(answer[2:4], "big"), wire.OPCODE | wire.RD | wire.CD
+    assert found & ~wire.RCODE == wire.QR | wire.RA | flags & kept
+    assert (found & wire.RCODE == wire.NOTIMP) or not flags & wire.OPCODE
 
 
 @pytest.mark.parametrize("type_", ["TKEY", "TSIG", "IXFR", "AXFR", "MAILB", "MAILA"])

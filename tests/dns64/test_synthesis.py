@@ -5,17 +5,16 @@ from itertools import pairwise
 
 import dns.message
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from nat64d.dns64.message import wire
 from nat64d.dns64.rules.maps import Maps
-from nat64d.dns64.rules.policy import MAPPED, NOT_BEYOND_A_ROUTER4, Policy, Range, embed, extract, ranges_for
+from nat64d.dns64.rules.policy import MAPPED, Policy, Range, ranges_for
 from nat64d.dns64.rules.synthesis import (
     SYNTHESISED,
     Finding,
     basis,
     look_at,
+    signed_type,
     stops_at,
     synthesise,
     without_excluded,
@@ -25,9 +24,11 @@ from tests.dns64.zone import SOA, reply
 POOL6 = IPv6Network("64:ff9b::/96")
 LOCAL = IPv6Network("64:ff9b:1::/96")
 ALL = (IPv6Network("::/0"),)
-PRIVATE = (IPv4Network("10.0.0.0/8"), IPv4Network("172.16.0.0/12"), IPv4Network("192.168.0.0/16"))
 POLICY = Policy(ALL, ranges_for(POOL6, [IPv4Network("10.0.0.0/8")], LOCAL))
 NAME = "www.example."
+
+
+SIGNED = "A 8 2 60 20300101000000 20200101000000 1 example. AAAA"
 
 
 def ask(type_: str) -> dns.message.Message:
@@ -163,6 +164,7 @@ ALIAS = f"{NAME} 60 IN CNAME b.example."
         ([ALIAS, "b.example. 60 IN CNAME c.example."], "c.example."),
         ([ALIAS, "c.example. 60 IN AAAA 2001:db8::bad"], "b.example."),
         ([ALIAS, "b.example. 60 IN AAAA 2001:db8::1"], None),
+        ([ALIAS, "B.eXample. 60 IN AAAA 2001:db8::1"], None),
         ([ALIAS, f"example. 120 IN SOA {SOA}"], None),
         ([ALIAS, f"b.example. 60 IN CNAME {NAME}"], None),
         ([f"{NAME} 60 IN CNAME {NAME}"], None),
@@ -227,14 +229,18 @@ def test_the_first_range_that_covers_decides() -> None:
 
 
 def test_rfc6147_5_1_4_excluded_records_go_one_by_one() -> None:
-    lines = [f"{NAME} 60 IN AAAA 2001:db8::1", f"{NAME} 60 IN AAAA ::ffff:192.0.2.1"]
-    kept = without_excluded(answer("AAAA", lines), POLICY)
-    assert [record.data for record in kept.sections[0]] == [IPv6Address("2001:db8::1").packed]
+    alias, excluded = f"{NAME} 60 IN CNAME b.example.", "b.example. 60 IN AAAA ::ffff:192.0.2.1"
+    signed = [f"{NAME} 60 IN RRSIG CNAME{SIGNED[1:]}", f"b.example. 60 IN RRSIG AAAA{SIGNED[1:]}"]
+    aaaa = answer("AAAA", [alias, "b.example. 60 IN AAAA 2001:db8::1", excluded, *signed])
+    kept = without_excluded(aaaa._replace(flags=aaaa.flags | wire.AD), POLICY)
+    left = [(record.type, record.data) for record in kept.sections[0]]
+    assert left[:2] == [(wire.CNAME, wire.name_of("b.example")), (wire.AAAA, IPv6Address("2001:db8::1").packed)]
+    assert [signed_type(record) for record in kept.sections[0][2:]] == [wire.CNAME]  # not of the whole set any more
+    assert not kept.flags & wire.AD
 
 
 def test_rfc6147_5_5_signatures_and_ad_do_not_stay_on_a_synthetic_answer() -> None:
-    signature = f"{NAME} 60 IN RRSIG A 8 2 60 20300101000000 20200101000000 1 example. AAAA"
-    a = answer("A", [f"{NAME} 60 IN A 192.0.2.1", signature])
+    a = answer("A", [f"{NAME} 60 IN A 192.0.2.1", f"{NAME} 60 IN RRSIG {SIGNED}"])
     message = synthesise(answer("AAAA", "NODATA"), a._replace(flags=a.flags | wire.AD), POLICY)
     assert message is not None
     assert not message.flags & wire.AD
@@ -242,7 +248,7 @@ def test_rfc6147_5_5_signatures_and_ad_do_not_stay_on_a_synthetic_answer() -> No
 
 
 REAL = [f"{NAME} 60 IN AAAA 2001:db8::1"]
-ALIASED = [f"{NAME} 60 IN CNAME web.example.", "web.example. 60 IN AAAA 2001:db8::1"]
+ALIASED = [f"{NAME} 60 IN CNAME web.example.", "wEb.Example. 60 IN AAAA 2001:db8::1"]
 
 
 @pytest.mark.parametrize(
@@ -264,11 +270,12 @@ def test_names_whose_own_records_are_dropped_and_names_that_are_spared(
     assert look_at(answer("AAAA", said), Policy(ALL, POLICY.ranges, (MAPPED,), *names)) is finding
 
 
-def test_a_name_that_is_spared_is_so_as_the_target_of_an_alias_too() -> None:
+@pytest.mark.parametrize("target", ["web.example.", "wEb.Example."])
+def test_a_name_that_is_spared_is_so_as_the_target_of_an_alias_too(target: str) -> None:
     policy = Policy(ALL, POLICY.ranges, exclude_names=(wire.name_of("web.example"),))
     assert policy.spares(wire.name_of("a.web.example"))
     assert not policy.spares(KEY)
-    assert made("NODATA", [f"{NAME} 60 IN CNAME web.example.", "web.example. 60 IN A 192.0.2.1"], policy) == []
+    assert made("NODATA", [f"{NAME} 60 IN CNAME web.example.", f"{target} 60 IN A 192.0.2.1"], policy) == []
 
 
 @pytest.mark.parametrize("code", range(30))
@@ -277,7 +284,10 @@ def test_rfc6147_5_5_an_answer_that_failed_validation_does_not_count_as_empty(co
     assert look_at(forged, POLICY) is (Finding.BOGUS if 6 <= code <= 12 else Finding.FAILED)  # RFC 8914 section 4
 
 
-SIGNED = "A 8 2 60 20300101000000 20200101000000 1 example. AAAA"
+@pytest.mark.parametrize("rcode", ["REFUSED", "FORMERR", "NOTAUTH"])
+def test_rfc6147_5_1_2_another_error_is_one_whatever_its_extended_error(rcode: str) -> None:
+    said = answer("AAAA", rcode)._replace(edns=wire.Edns(1232, 0, 0, False, wire.extended_error(6)))
+    assert look_at(said, POLICY) is Finding.FAILED
 
 
 def test_rfc6147_5_4_aliases_keep_their_signatures_and_the_other_sections_all() -> None:
@@ -309,6 +319,9 @@ def test_rfc6147_5_3_2_addresses_in_the_additional_section_are_not_translated() 
     assert message.sections[2] == a.sections[2]
 
 
+ERRORS = {"NXDOMAIN": wire.NXDOMAIN, "SERVFAIL": wire.SERVFAIL}
+
+
 @pytest.mark.parametrize(
     ("aaaa", "a", "expected"),
     [
@@ -316,6 +329,7 @@ def test_rfc6147_5_3_2_addresses_in_the_additional_section_are_not_translated() 
         ("NODATA", [f"{NAME} 60 IN A 127.0.0.1"], None),
         ("NODATA", "SERVFAIL", wire.SERVFAIL),
         ("NODATA", "NXDOMAIN", wire.NXDOMAIN),
+        *(("NODATA", [rcode, f"{NAME} 60 IN A 192.0.2.1"], number) for rcode, number in ERRORS.items()),
         ("SERVFAIL", "NODATA", wire.NOERROR),
         ("SERVFAIL", [f"{NAME} 60 IN A 127.0.0.1"], wire.NOERROR),
         ("SERVFAIL", "REFUSED", wire.REFUSED),
@@ -327,7 +341,16 @@ def test_rfc6147_5_1_an_empty_or_failed_a_answer_is_the_basis(aaaa: object, a: o
     assert synthesise(empty, other, POLICY) is None
     found = basis(look_at(empty, POLICY), other)
     assert (found.rcode if found else None) == expected
-    assert found is None or (found.sections[0], found.question.type) == ([], wire.AAAA)
+    assert found is None or found.sections[0] == []
+
+
+def test_rfc6147_5_5_what_is_left_of_an_a_answer_is_neither_signed_nor_authentic() -> None:
+    alias = [f"{NAME} 60 IN CNAME b.example.", f"{NAME} 60 IN RRSIG CNAME{SIGNED[1:]}"]
+    a = answer("A", [*alias, "b.example. 60 IN A 127.0.0.1", f"b.example. 60 IN RRSIG {SIGNED}"])
+    found = basis(Finding.FAILED, a._replace(flags=a.flags | wire.AD))
+    assert found is not None
+    assert [signed_type(record) or record.type for record in found.sections[0]] == [wire.CNAME, wire.CNAME]
+    assert not found.flags & wire.AD
 
 
 MAPS = Maps.of([("198.51.100.0/24", "2001:db8:1::/120")])
@@ -339,61 +362,6 @@ def test_dns46_aaaa_records_become_a_records_by_the_mappings() -> None:
     message = synthesise(answer("A", "NODATA"), answer("AAAA", lines), policy)
     assert message is not None
     assert message.sections[0] == [wire.Record(KEY, wire.A, 1, 300, bytes([198, 51, 100, 16]))]
-
-
-prefixes6 = st.tuples(st.sampled_from([32, 40, 48, 56, 64, 96]), st.integers(0, (1 << 128) - 1)).map(
-    lambda pair: IPv6Network((pair[1] >> 128 - pair[0] << 128 - pair[0] & ~(0xFF << 56), pair[0]))
-)
-
-
-@given(prefixes6, st.binary(min_size=4, max_size=4))
-def test_rfc6052_2_2_every_address_comes_back(pool6: IPv6Network, data: bytes) -> None:
-    made = embed(pool6, data)
-    assert IPv6Address(made) in pool6
-    assert made[8] == 0
-    assert extract(pool6, IPv6Address(made)) == data
-
-
-ranges = st.tuples(
-    st.builds(
-        lambda length, bits: IPv4Network((bits >> 32 - length << 32 - length, length)),
-        st.integers(0, 32),
-        st.integers(0, (1 << 32) - 1),
-    ),
-    st.none() | prefixes6,
-)
-
-
-@given(st.lists(ranges, max_size=4), st.lists(st.ip_addresses(v=4), min_size=1, max_size=8))
-def test_no_record_is_made_but_under_a_prefix_of_the_policy_nor_private_under_the_well_known_one(
-    rows: list[tuple[IPv4Network, IPv6Network | None]], addresses: list[IPv4Address]
-) -> None:
-    before = [Range(*row) for row in rows]
-    policy = Policy(ALL, (*before, *ranges_for(POOL6, PRIVATE, None)))
-    a = answer("A", [f"{NAME} 60 IN A {address}" for address in addresses])
-    message = synthesise(answer("AAAA", "NODATA"), a, policy)
-    for record in message.sections[0] if message else []:
-        made = IPv6Address(record.data)
-        assert any(made in row.pool6 for row in policy.ranges if row.pool6)
-        if made in POOL6 and not any(row.pool6 and row.pool6.overlaps(POOL6) for row in before):
-            assert not any(IPv4Address(record.data[-4:]) in network for network in (*PRIVATE, *NOT_BEYOND_A_ROUTER4))
-
-
-@pytest.mark.parametrize(
-    ("pool6", "expected"),
-    [  # RFC 6052 section 2.4
-        ("2001:db8::/32", "2001:db8:c000:221::"),
-        ("2001:db8:100::/40", "2001:db8:1c0:2:21::"),
-        ("2001:db8:122::/48", "2001:db8:122:c000:2:2100::"),
-        ("2001:db8:122:300::/56", "2001:db8:122:3c0:0:221::"),
-        ("2001:db8:122:344::/64", "2001:db8:122:344:c0:2:2100::"),
-        ("2001:db8:122:344::/96", "2001:db8:122:344::192.0.2.33"),
-    ],
-)
-def test_rfc6052_2_4_examples_there_and_back(pool6: str, expected: str) -> None:
-    data = embed(IPv6Network(pool6), bytes([192, 0, 2, 33]))
-    assert IPv6Address(data) == IPv6Address(expected)
-    assert extract(IPv6Network(pool6), IPv6Address(data)) == bytes([192, 0, 2, 33])
 
 
 def test_rfc8914_the_option_that_says_synthesized() -> None:

@@ -153,10 +153,7 @@ def synthesise(empty: Message | None, other: Message, policy: Policy) -> Message
     if other.rcode != NOERROR or not made:
         return None
     edns = Edns(0, 0, 0, False, extended_error(SYNTHESISED))
-    question = other.question._replace(type=wanted)
-    return other._replace(
-        flags=other.flags & ~AD, question=question, sections=(answers, *other.sections[1:]), edns=edns
-    )
+    return other._replace(flags=other.flags & ~AD, sections=(answers, *other.sections[1:]), edns=edns)
 
 
 def soa_ttl(negative: Message | None) -> int:
@@ -169,10 +166,7 @@ def soa_ttl(negative: Message | None) -> int:
 def basis(finding: Finding, other: Message) -> Message | None:
     """Section 5.1.6, if nothing can be made: the answer for the other family is given, also an error. None: the empty
     answer is given (section 5.4)."""
-    if finding is Finding.EMPTY and other.rcode == NOERROR:
-        return None
-    bare = without(other, other.question.type)
-    return bare._replace(question=bare.question._replace(type=OTHER[other.question.type]))
+    return None if finding is Finding.EMPTY and other.rcode == NOERROR else without(other, other.question.type)
 
 
 def failure(query: Message, rcode: int = SERVFAIL, options: bytes = b"") -> Message:
