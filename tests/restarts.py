@@ -8,8 +8,9 @@ from tests.case import BEGIN, engines_of
 from tests.engines import Engines
 from tests.packets import HOST6, NEIGHBOUR6, OTHER4
 from tests.sessions import Sessions
+from translator.session.fates import Fate
 from translator.session.pool4 import NEXT, OLDEST
-from translator.session.restore import Fate, Kept, restore
+from translator.session.restore import Kept, restore
 from translator.tables.gateway import Gateway, new_worker
 
 OTHER_HOST6 = "2001:db8:2::1"
@@ -48,7 +49,7 @@ def restart(
         tables = replace(tables, sessions=kept.sessions, quarantine=kept.quarantine)
     worker = replace(new_worker(0), answer=nat64.worker.answer)
     nat64.gateway, nat64.config = Gateway(engines.predictable, tables, worker), engines.config
-    fates = restore(nat64.gateway, round((BEGIN + nat64.now) * 1000), kept)
+    fates = restore(nat64.gateway, round((BEGIN + nat64.now) * 1000), kept).fates
     invariants.check(nat64.tables, nat64.settings)
     return {fate: int(fates[fate]) for fate in Fate if fates[fate]}
 

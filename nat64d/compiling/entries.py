@@ -23,6 +23,7 @@ from nat64d.offline.replay import Replay
 from translator.jit import cache
 from translator.jit.compile import COMPILED
 from translator.session import restore
+from translator.session.log import OLDEST, read_on
 from translator.tables.gateway import Gateway
 from translator.tables.layout import BIB, HOST, SESSION, records
 from translator.tables.listing import copy_live, usage
@@ -55,6 +56,7 @@ def compile_daemon(settings: Settings, tables: Tables, queue: Queue) -> None:
     copy_live(tables, SESSIONS, tables.sessions, 0, records(1, SESSION))
     copy_live(tables, BIBS, tables.bibs, 0, records(1, BIB))
     copy_live(tables, HOSTS, tables.hosts, 0, records(1, HOST))
+    read_on(tables, int(tables.log_at[OLDEST]))
     restore.warm_up(Gateway(settings, tables, queue.worker))
     snapshot.warm_up(tables)
 

@@ -13,6 +13,7 @@ from nat64d.config.models import Config, Pool4
 from translator.packet.fields import ICMP, TCP, UDP
 from translator.packet.transport import CALCULATE, DROP, FORWARD
 from translator.session.bib import create_static_bibs
+from translator.session.log import BLOCKS, MAPPINGS, SESSIONS
 from translator.session.pool4 import enter_pool
 from translator.static.eam import enter_rows
 from translator.static.mapping import INTRINSIC, OFF, SIMPLE
@@ -24,6 +25,7 @@ from translator.verdict import Event
 
 ZERO_CHECKSUM = {"calculate": CALCULATE, "drop": DROP, "forward": FORWARD}
 PROTOCOLS = {"tcp": TCP, "udp": UDP, "icmp": ICMP}
+LOGGED = {"off": 0, "blocks": BLOCKS, "mappings": MAPPINGS, "sessions": SESSIONS}
 DUMMY4 = IPv4Address("192.0.0.8")  # RFC 7600: the source of ICMP errors of one that has no address
 ANY = IPv6Network("::/0")
 
@@ -192,6 +194,7 @@ def settings_of(config: Config, secret: bytes, queues: int = 1) -> Settings:
         per_host_rate=config.limits.per_host_rate,
         strict_pairing=int(config.limits.pairing == "strict"),
         port_quarantine=config.limits.port_quarantine * 1000,
+        logged=LOGGED[config.log.sessions],
         errors_per_second=config.limits.icmp_errors_per_second,
         queues=queues,
         secret=key,

@@ -29,8 +29,9 @@ from nat64d.config.models import Config
 from nat64d.control.unixsocket import make_directory
 from nat64d.dataplane.code import Code
 from nat64d.dataplane.worker import now
+from translator.session.fates import Fate
 from translator.session.pool4 import NEXT
-from translator.session.restore import NOTHING, Fate, Kept
+from translator.session.restore import NOTHING, Kept
 from translator.tables.gateway import Gateway, new_worker
 from translator.tables.layout import SESSION, WAITING_PORT
 from translator.tables.settings import Settings
@@ -261,7 +262,7 @@ def take_up(
     if (kind := file_system_of(file.path.parent)) not in IN_MEMORY:
         log.warning("%s is on %s: packets can wait for the disk; set a [state] file in memory", file.path, kind)
     tables = replace(tables, sessions=file.sessions, quarantine=file.quarantine)
-    fates = code_for(file.living).restore(Gateway(settings, tables, new_worker(0)), now(), file.kept)
+    fates = code_for(file.living).restore(Gateway(settings, tables, new_worker(0)), now(), file.kept).fates
     file.fates = {fate.name.lower(): int(fates[fate]) for fate in Fate}
     if file.before is not None:
         log.info("%s", story(file, fates.tolist(), int(tables.quarantine_at[NEXT])), extra=file.fates)

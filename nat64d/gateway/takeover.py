@@ -17,8 +17,9 @@ from nat64d.config.settings import settings_of, tables_of
 from nat64d.dataplane.worker import now
 from nat64d.gateway.state import Live
 from nat64d.gateway.state_file import REASONS
+from translator.session.fates import Fate
 from translator.session.pool4 import NEXT
-from translator.session.restore import Fate, Kept
+from translator.session.restore import Kept
 from translator.tables.gateway import Gateway, new_worker
 from translator.tables.settings import Settings
 from translator.tables.tables import NEVER_USED, SESSIONS, Tables
@@ -33,6 +34,7 @@ MANY = 1000  # sessions: where there are so many, most pages of an index are in 
 STAYS = (
     *("sessions", "quarantine", "fragments", "stored", "stored_octets", "stored_at"),
     *("syns", "syn_octets", "syns4", "syns_of", "syns_at"),
+    *("log", "log_at", "lock"),  # the log is read by whoever has the lock, while packets wait too
 )
 
 
@@ -119,7 +121,7 @@ def change_over(live: Live, prepared: Prepared) -> Outcome:
         if tables is not None:
             kept = records_of(before)
             opened = live.code.usage(before)
-            fates = live.code.restore(Gateway(settings, tables, new_worker(0)), now(), kept).tolist()
+            fates = live.code.restore(Gateway(settings, tables, new_worker(0)), now(), kept).fates.tolist()
             carry_counts(before, tables, opened, live.code.usage(tables))
             if sum(fates[Fate.UNMAPPED :]):
                 settings = replace(settings, reset_until=now() + 1000 * config.filtering.reset_unknown)

@@ -12,7 +12,8 @@ from nat64d.config.settings import settings_of, tables_of
 from tests.bench import report
 from tests.bench.core import CONFIG, NEW, NOW, SESSIONS, lay, open_sessions
 from tests.bench.paths import NAT64D_POOL6
-from translator.session.restore import Fate, Kept, restore
+from translator.session.fates import Fate
+from translator.session.restore import Kept, restore
 from translator.tables.gateway import Gateway, new_worker
 
 ROUNDS = 5
@@ -26,7 +27,7 @@ def again(kept: Kept, secret: bytes) -> float:
     settings = settings_of(config, secret)
     begun = time.process_time()
     tables = replace(tables_of(config, settings), sessions=kept.sessions, quarantine=kept.quarantine)
-    fates = restore(Gateway(settings, tables, new_worker(0)), NOW, kept)
+    fates = restore(Gateway(settings, tables, new_worker(0)), NOW, kept).fates
     took = time.process_time() - begun
     if fates[Fate.KEPT] != SESSIONS or fates.sum() != SESSIONS:
         raise RuntimeError(f"of {SESSIONS} sessions: {fates.tolist()}")

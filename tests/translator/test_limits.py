@@ -24,6 +24,7 @@ from tests.sessions import Sessions
 from translator.packet.addresses import address4, address6
 from translator.packet.fields import UDP as UDP_NUMBER
 from translator.session.bib import create_bib, release_bib
+from translator.session.log import Cause
 from translator.session.pool4 import mark, slot_of
 from translator.session.sessions import create_session
 from translator.session.tcp_state import State
@@ -279,14 +280,14 @@ def test_bib_that_is_full_takes_no_more_and_a_port_is_marked_once():
     mark(tables, slot_of(0, UDP_NUMBER), 2000, True)
     assert ports_taken(tables, slot_of(0, UDP_NUMBER)) == 16
     for bib in range(16):
-        release_bib(gateway, bib, 0)
+        release_bib(gateway, 0, bib, 0, Cause.EXPIRED)
     nat64.check_invariants()
 
 
 def test_dynamic_binding_outside_pool4_has_no_port_to_give_back():
     nat64 = Sessions(forward=[])
     bib = create_bib(nat64.gateway, UDP_NUMBER, address6(1, 2, 3), address4(4, 5), NONE, 0)
-    release_bib(nat64.gateway, bib, 0)
+    release_bib(nat64.gateway, 0, bib, 0, Cause.EXPIRED)
     nat64.check_invariants()
 
 

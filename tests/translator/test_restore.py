@@ -14,7 +14,8 @@ from tests.packets import HOST4, HOST6, HOST6_PORT, NEIGHBOUR6, OTHER4, in6
 from tests.reference import packets as make
 from tests.restarts import FORWARDED, ONE_POOL, OTHER_HOST6, SECRET, TINY, busy, first, records_of, restart, waiting
 from tests.sessions import Sessions
-from translator.session.restore import NOTHING, Fate, Kept, restore, warm_up
+from translator.session.fates import Fate
+from translator.session.restore import NOTHING, Kept, restore, warm_up
 from translator.session.tcp_state import State
 from translator.tables.gateway import Gateway, new_worker
 from translator.verdict import Verdict

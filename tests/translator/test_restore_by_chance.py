@@ -12,7 +12,7 @@ from tests.conftest import IN_PLAIN_PYTHON
 from tests.restarts import ONE_POOL, TINY, records_of, restart, waiting
 from tests.sessions import Session, Sessions
 from tests.translator.test_invariants import History
-from translator.session.restore import Fate
+from translator.session.fates import Fate
 
 RUNS: tuple[dict[str, Any], ...] = (
     TINY | {"limits": {"sessions": 16, "icmp_errors_per_second": 1000}},

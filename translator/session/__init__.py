@@ -4,5 +4,6 @@
 are the tables it works on, `recent` knows the sessions found last; `subscribers` and `port_shares` say what each may
 have of what all share. `pool4` allocates addresses and ports, `other_protocols` addresses for protocols without ports;
 where there is no port, `displacement` takes one of those that are `unanswered`. `tcp_state` is the state machine,
-`windows` checks TCP resets, `simultaneous_open` keeps SYNs. `restore` takes over what other tables had.
+`windows` checks TCP resets, `simultaneous_open` keeps SYNs. `restore` takes over what other tables had, `fates`
+are what becomes of it. `log` has what begins and ends.
 """

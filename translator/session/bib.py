@@ -7,6 +7,7 @@ A BIB entry lives as long as it has sessions, a static one (`[[forward]]`) until
 from translator.jit.compile import int64, jit, rare
 from translator.packet.addresses import address4, address6
 from translator.session.hosts import count_bib, find_or_create_host, release_host
+from translator.session.log import Kind, is_logged, log_mapping
 from translator.session.pool4 import mark, release_port, slot_of
 from translator.session.port_shares import return_port, take_port
 from translator.session.unanswered import review
@@ -110,11 +111,13 @@ def create_static_bibs(gateway, rows):
 
 
 @rare()
-def release_bib(gateway, bib, ended):
-    """End a dynamic BIB entry once its last session is gone, which was over at `ended`."""
+def release_bib(gateway, now, bib, ended, cause):
+    """End a dynamic BIB entry once its last session is gone, which was over at `ended`; `cause`: why it has ended."""
     tables, row = gateway.tables, gateway.tables.bibs[bib]
     if row.sessions > 0 or row.static != 0:
         return
+    if is_logged(gateway, Kind.MAPPING_ENDED):
+        log_mapping(gateway, now, Kind.MAPPING_ENDED, cause, bib)
     remove(tables.bibs6, bib_hash6(gateway, row.protocol, host6_of(row)), bib)
     remove(tables.bibs4, bib_hash4(gateway, row.protocol, mapped4_of(row)), bib)
     row.live = 0

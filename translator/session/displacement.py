@@ -13,6 +13,8 @@ the old mapping.
 """
 
 from translator.jit.compile import int64, jit, rare
+from translator.session.hosts import paired_with
+from translator.session.log import Cause
 from translator.session.pool4 import COUNT_OF as WAITING_OF
 from translator.session.pool4 import first_serving, free_ports, group_of, mark, number_of, rows_for, rows_of, slot_of
 from translator.session.port_shares import find_use, may_take_port, return_port
@@ -30,12 +32,12 @@ ALLOWANCE = 1024  # of so many ports of a row, one may be taken for an unanswere
 
 
 @rare()
-def displace(gateway, t, paired4, host, pool_row, refusal):
+def displace(gateway, now, t, host, pool_row, refusal):
     """(pool row, port) of a mapping that gives way to the source of an IPv6 tuple, the host with this record (NONE: it
-    has none) and pool address (0: none); `pool_row` and `refusal`, if none does."""
+    has none); `pool_row` and `refusal`, if none does."""
     settings, tables = gateway.settings, gateway.tables
     g = group_of(settings, t.src)
-    own = rows_of(settings, g, paired4)
+    own = rows_of(settings, g, paired_with(tables, host))
     rows = own if first_serving(tables, number_of(t.protocol), own) != NONE else rows_for(settings, g, t)
     count = rows.last - rows.first + 1
     begin = hash3(settings.secret, t.src.hi, t.src.lo, t.src.port) % count
@@ -43,7 +45,7 @@ def displace(gateway, t, paired4, host, pool_row, refusal):
         row = rows.first + (begin + k) % count
         bib = who_gives_way(gateway, t, host, row)
         if bib != NONE:
-            return row, give_up_port(gateway, bib)
+            return row, give_up_port(gateway, now, bib)
     return int64(pool_row), int64(refusal)
 
 
@@ -82,7 +84,7 @@ def unanswered_of(gateway, subscriber, slot):
 
 
 @jit()
-def give_up_port(gateway, bib):
+def give_up_port(gateway, now, bib):
     """End a listed BIB entry and its sessions; returns its port, which is free."""
     tables, entry = gateway.tables, gateway.tables.bibs[bib]
     port, sessions = int64(entry.mapped4_port), int64(entry.sessions)
@@ -91,6 +93,6 @@ def give_up_port(gateway, bib):
     return_port(gateway, entry.use)
     entry.slot, entry.use = NONE, NONE
     for _ in range(sessions):
-        end_session(gateway, entry.first_session)
+        end_session(gateway, now, entry.first_session, int64(Cause.DISPLACED))
     tables.events[Event.PORT_DISPLACED] += 1
     return port

@@ -10,7 +10,8 @@ from translator.packet.fields import TCP
 from translator.packet.tuples import is_other, tuple_of
 from translator.session.bib import create_bib, find_bib4, find_bib6, host6_of, mapped4_of
 from translator.session.displacement import displace
-from translator.session.hosts import find_host, may_open, opened, ports_of
+from translator.session.hosts import find_host, may_open, opened, paired_with, ports_of
+from translator.session.log import Cause, Kind, is_logged, log_mapping
 from translator.session.other_protocols import allocate_address
 from translator.session.pool4 import AT_SHARE, allocate, is_paired_full, slot_of
 from translator.session.sessions import create_session, find_session4, find_session6, living_bib, touch
@@ -92,12 +93,6 @@ def open_from_ipv6(gateway, now, t, host4, bib):
 
 
 @jit()
-def paired_with(tables, host):
-    """The pool address that a host is paired with, 0 for none (NONE: a host without any)."""
-    return tables.hosts[host].mapped4 if host != NONE else int64(0)
-
-
-@jit()
 def room_for_session(gateway, now, t, host):
     """CONTINUE, or which limit stands against one more session of the source of an IPv6 tuple, the host with this
     record (NONE: it has none)."""
@@ -130,7 +125,7 @@ def open_bib(gateway, now, t, host4, host):
     else:
         pool_row, port = allocate(gateway, now, t, host4, paired4, host)
         if pool_row != NONE and port < 0:
-            pool_row, port = displace(gateway, t, paired4, host, pool_row, port)
+            pool_row, port = displace(gateway, now, t, host, pool_row, port)
     if pool_row == NONE:
         return Verdict.NO_POOL4, NONE
     if port == AT_SHARE:
@@ -142,6 +137,8 @@ def open_bib(gateway, now, t, host4, host):
     owner = tables.hosts[tables.bibs[bib].host]
     if owner.mapped4 == 0:
         owner.mapped4 = mapped4
+    if is_logged(gateway, Kind.MAPPING_CREATED):
+        log_mapping(gateway, now, Kind.MAPPING_CREATED, int64(Cause.INSIDE), bib)
     return Verdict.CONTINUE, bib
 
 

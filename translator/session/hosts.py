@@ -29,6 +29,12 @@ def find_host(gateway, host6):
     return NONE
 
 
+@jit()
+def paired_with(tables, host):
+    """The pool address that a host is paired with, 0 for none (NONE: a host without any)."""
+    return tables.hosts[host].mapped4 if host != NONE else int64(0)
+
+
 @rare()
 def find_or_create_host(gateway, host6):
     """The record of a host6, new if need be. There are as many records as BIB entries, so one is free."""

@@ -11,7 +11,6 @@ What is not taken over: the numbers of TCP segments (windows.py), what a host ha
 (hosts.py), that a mapping was answered by a session that is over, fragments, SYNs that wait.
 """
 
-from enum import IntEnum
 from typing import NamedTuple
 
 import numpy as np
@@ -20,7 +19,9 @@ from translator.jit.compile import int64, jit, rare
 from translator.packet.addresses import address4, is_unicast
 from translator.packet.fields import AUTHENTICATION, ICMP, TCP, UDP
 from translator.session.bib import bib_hash4, bib_hash6, create_bib, find_bib4, find_bib6, host6_of, mapped4_of
+from translator.session.fates import Fate, entries_of, is_told, judge_end, note_end
 from translator.session.hosts import find_host, host_hash, ports_of
+from translator.session.log import LOST
 from translator.session.pool4 import (
     NEXT,
     OTHER,
@@ -45,7 +46,7 @@ from translator.static.rfc6052 import in_pool6
 from translator.tables.bitmaps import is_inside
 from translator.tables.gateway import Gateway
 from translator.tables.hashing import find_candidate, record_at
-from translator.tables.layout import NONE, PORTS, SESSION, WAITING_PORT, records
+from translator.tables.layout import LOGGED, NONE, PORTS, SESSION, WAITING_PORT, records
 from translator.tables.slots import take
 from translator.tables.tables import SESSIONS
 from translator.tables.wheel import Timeout
@@ -54,16 +55,6 @@ from translator.verdict import Event, Verdict
 AHEAD = 64  # records
 LAST_ADDRESS4, LAST_PROTOCOL = 0xFFFFFFFF, 255
 TCP_TIMEOUTS = np.array([Timeout.TCP_EST, Timeout.TCP_TRANS, Timeout.TCP_OPENING, Timeout.TCP_CLOSING])
-
-
-class Fate(IntEnum):
-    """What becomes of a record."""
-
-    KEPT = 0
-    EXPIRED = 1  # its time is over
-    UNMAPPED = 2  # the configuration does not have its mapping, or lets nothing pass
-    LIMITED = 3  # there is no room for it, or its host has what it may have
-    DAMAGED = 4  # it says what no session says, or what another one denies
 
 
 class Kept(NamedTuple):
@@ -77,46 +68,64 @@ class Kept(NamedTuple):
 NOTHING = Kept(records(0, SESSION), records(0, WAITING_PORT), 0)
 
 
-def restore(gateway: Gateway, now: int, kept: Kept) -> np.ndarray:
+class Restored(NamedTuple):
+    """What became of sessions: how many had each Fate, int64[Fate], and what of it the log has to say, LOGGED."""
+
+    fates: np.ndarray
+    ended: np.ndarray
+
+
+def restore(gateway: Gateway, now: int, kept: Kept) -> Restored:
     """Take over the records of other tables, or of the gateway's own, which are otherwise as tables begin and used by
-    nobody else. Returns how many sessions had each Fate: int64[Fate].
+    nobody else. The log is told of no more sessions than fit into it; the rest is counted as lost.
 
     The records are consumed: those that the gateway's tables have not taken live no more. Broken off anywhere, it can
     be done again.
     """
     waiting = kept.quarantine[kept.quarantine["live"] != 0]
     waiting = waiting[np.argsort(waiting["until"], kind="stable")]
-    fates, events = np.zeros(len(Fate), np.int64), gateway.tables.events
-    before = int(events[Event.BIB_CREATED])
-    ahead = np.zeros((AHEAD, 5), np.int64)
-    restore_records(gateway, now, kept.sessions, waiting, kept.statics, fates, ahead)
-    kept.quarantine["live"][gateway.tables.quarantine_at[NEXT] :] = 0
-    events[Event.BIB_RESTORED] += int(events[Event.BIB_CREATED]) - before
-    events[Event.BIB_CREATED] = before
-    events[Event.SESSION_RESTORED] += fates[Fate.KEPT]
-    return fates
+    fates, tables = np.zeros(len(Fate), np.int64), gateway.tables
+    before = int(tables.events[Event.BIB_CREATED])
+    room = min(len(tables.log), len(kept.sessions)) if is_told(gateway.settings.logged) else 0
+    ended = records(room, LOGGED)
+    restore_records(gateway, now, kept._replace(quarantine=waiting), fates, ended, np.zeros((AHEAD, 5), np.int64))
+    kept.quarantine["live"][tables.quarantine_at[NEXT] :] = 0
+    tables.events[Event.BIB_RESTORED] += int(tables.events[Event.BIB_CREATED]) - before
+    tables.events[Event.BIB_CREATED] = before
+    tables.events[Event.SESSION_RESTORED] += fates[Fate.KEPT]
+    told = int(fates[Fate.EXPIRED : Fate.DAMAGED].sum()) if room else 0
+    tables.log_at[LOST] += max(told - room, 0)
+    return Restored(fates, entries_of(ended[:told], gateway.settings.logged))
 
 
 def warm_up(gateway: Gateway) -> None:
     """Compile what takes records over, by taking over none."""
     fates, ahead = np.zeros(len(Fate), np.int64), np.zeros((AHEAD, 5), np.int64)
-    restore_records(gateway, 0, records(0, SESSION), records(0, WAITING_PORT), 0, fates, ahead)
+    restore_records(gateway, 0, NOTHING, fates, records(0, LOGGED), ahead)
 
 
 @jit()
-def restore_records(gateway, now, sessions, waiting, statics, fates, ahead):
-    """As restore; the waiting ports are a copy, in the order of their times. `ahead`: int64[AHEAD, 5] of scratch."""
-    for at in range(len(sessions)):
+def restore_records(gateway, now, kept, fates, ended, ahead):
+    """As restore; the waiting ports are a copy, in the order of their times. `ended`: LOGGED to write to, as far as
+    there is room; `ahead`: int64[AHEAD, 5] of scratch."""
+    count = 0
+    for at in range(len(kept.sessions)):
         if at % AHEAD == 0:
-            look_ahead(gateway, sessions[at : at + AHEAD], ahead)
-        row = sessions[at]
+            look_ahead(gateway, kept.sessions[at : at + AHEAD], ahead)
+        row = kept.sessions[at]
         if row.live != 0:
-            fate, session = restore_session(gateway, now, row, 0 <= row.bib < statics)
+            was_static = 0 <= row.bib < kept.statics
+            fate, session = restore_session(gateway, now, row, was_static)
             fates[int64(fate)] += 1
+            if count < len(ended) and fate != Fate.KEPT and fate != Fate.DAMAGED:
+                note_end(now, row, fate, was_static, ended[count])
+                count += 1
             if session != at:
                 row.live = 0
-    for at in range(len(waiting)):
-        restore_port(gateway, now, waiting[at])
+    for at in range(count):
+        judge_end(gateway, ended[at])
+    for at in range(len(kept.quarantine)):
+        restore_port(gateway, now, kept.quarantine[at])
 
 
 @rare()

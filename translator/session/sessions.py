@@ -4,6 +4,7 @@ from translator.jit.compile import hot, int64, jit, rare
 from translator.packet.addresses import address4
 from translator.packet.fields import ICMP, TCP
 from translator.session.bib import host6_of, mapped4_of, release_bib
+from translator.session.log import Cause, Kind, cause_of_end, is_logged, log_session
 from translator.session.pool4 import number_of
 from translator.session.recent import note, recall, spread
 from translator.session.subscribers import count_session
@@ -120,7 +121,7 @@ def living(gateway, now, session):
     if end_of(settings, row) > now:
         enter_trans(gateway, row)
         return session
-    end_session(gateway, session)
+    end_session(gateway, now, session, cause_of_end(tables, session))
     return NONE
 
 
@@ -166,7 +167,8 @@ def living_bib(gateway, now, bib):
     if session != NONE:
         return bib
     for _ in range(count):
-        end_session(gateway, tables.bibs[bib].first_session)
+        session = tables.bibs[bib].first_session
+        end_session(gateway, now, session, cause_of_end(tables, session))
     return NONE
 
 
@@ -184,6 +186,9 @@ def create_session(gateway, now, bib, host4, state, inbound):
     row.inbound, row.expires = inbound, now + lifetime(gateway, first_timeout(row), state)
     enter_session(gateway, now, session)
     tables.events[Event.SESSION_CREATED] += 1
+    if is_logged(gateway, Kind.SESSION_CREATED):
+        cause = Cause.OUTSIDE if state == State.V4_INIT else Cause.INSIDE
+        log_session(gateway, now, Kind.SESSION_CREATED, int64(cause), session)
     return session
 
 
@@ -195,7 +200,7 @@ def enter_session(gateway, now, session):
     entry, row.live = tables.bibs[row.bib], 1
     insert(tables.sessions6, row_hash6(gateway, row), session)
     insert(tables.sessions4, row_hash4(gateway, row), session)
-    links.previous, links.next = NONE, entry.first_session
+    links.previous, links.next, links.reset = NONE, entry.first_session, 0
     if entry.first_session != NONE:
         tables.links[entry.first_session].previous = session
     entry.first_session = session
@@ -291,15 +296,18 @@ def touch(gateway, now, session, event):
         if is_unanswered(state):
             answer(tables, row.bib)
         change_state(tables, row, NEXT_STATE[option, state, event])
+        tables.links[session].reset = 1 if row.state == State.TRANS else 0
         unschedule(tables, session)
         schedule(tables, session, now)
     return timer
 
 
 @rare()
-def end_session(gateway, session):
-    """Take a session out of every table, and its BIB entry with it if it was the last."""
+def end_session(gateway, now, session, cause):
+    """Take a session out of every table, and its BIB entry with it if it was the last; `cause`: of log.py."""
     tables = gateway.tables
+    if is_logged(gateway, Kind.SESSION_ENDED):
+        log_session(gateway, now, Kind.SESSION_ENDED, cause, session)
     row, links = tables.sessions[session], tables.links[session]
     entry = tables.bibs[row.bib]
     remove(tables.sessions6, row_hash6(gateway, row), session)
@@ -318,7 +326,7 @@ def end_session(gateway, session):
     row.live = 0
     give_back(tables, SESSIONS, session)
     tables.events[Event.SESSION_ENDED] += 1
-    release_bib(gateway, row.bib, row.expires)
+    release_bib(gateway, now, row.bib, row.expires, cause)
 
 
 @rare()
@@ -343,7 +351,7 @@ def expire(gateway, now, quota):
         seen += 1
         row = tables.sessions[session]
         if row.expires <= now and row.state != State.ESTABLISHED:
-            end_session(gateway, session)
+            end_session(gateway, now, session, cause_of_end(tables, session))
             continue
         over = row.expires <= now
         if over:

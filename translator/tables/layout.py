@@ -20,6 +20,7 @@ FRAGMENTS, FRAGMENT_WAYS = 8192, 4  # datagrams of which fragments are known, an
 STORED_SHARE = 256  # octets of fragments_memory for each fragment that can be kept
 SYNS, SYN_OCTETS = 256, 128  # TCP SYNs that wait for the one of the other side, and what is kept of each
 RECENT = 4096  # sessions found last, of each direction: 32 KiB, which a core's second-level cache holds easily
+LOG = 65536  # what the log keeps until it is read; 4 MiB, which take no memory while nothing is logged
 SYN_PREFIXES = 64  # counts of them, by a hash of the source prefix
 
 # Hot: what an established packet reads and writes, one cache line.
@@ -43,7 +44,17 @@ SESSION = np.dtype(
 )
 # Cold: the lists a session is in. `older`/`newer` link its timer bucket, `previous`/`next` the sessions of its BIB
 # entry.
-LINKS = np.dtype([("older", "i4"), ("newer", "i4"), ("previous", "i4"), ("next", "i4"), ("bucket", "i4")], align=True)
+LINKS = np.dtype(
+    [
+        ("older", "i4"),
+        ("newer", "i4"),
+        ("previous", "i4"),
+        ("next", "i4"),
+        ("bucket", "i4"),
+        ("reset", "i4"),  # a RST has moved it to TRANS, not its time
+    ],
+    align=True,
+)
 BIB = np.dtype(
     [
         ("host6_hi", "i8"),
@@ -150,6 +161,26 @@ SYN = np.dtype(
 # A port that is assigned to no host for a while (RFC 6888 REQ-8); `newer`: the next one of the same slot.
 WAITING_PORT = np.dtype(
     [("until", "i8"), ("mapped4", "i8"), ("slot", "i4"), ("port", "i4"), ("newer", "i4"), ("live", "i4")], align=True
+)
+# What begins or ends, for the log (session/log.py). Of a session, of a mapping (no host4), or of a block of ports of a
+# subscriber (mapped4_port to last_port).
+LOGGED = np.dtype(
+    [
+        ("time", "i8"),
+        ("host6_hi", "i8"),
+        ("host6_lo", "i8"),
+        ("mapped4", "i8"),
+        ("host4", "i8"),
+        ("host6_port", "i4"),
+        ("mapped4_port", "i4"),
+        ("host4_port", "i4"),
+        ("last_port", "i4"),
+        ("protocol", "i2"),
+        ("kind", "i2"),
+        ("cause", "i2"),
+        ("length", "i2"),  # of the prefix of a subscriber
+    ],
+    align=True,
 )
 # A datagram that comes in fragments (RFC 6146 section 3.4): where its first one went, for those that follow, or which
 # ones are kept. `stage` is one of session/reassembly.py.

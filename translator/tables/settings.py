@@ -56,6 +56,7 @@ class Settings:
     strict_pairing: int  # a host has one pool address, full or not
     port_quarantine: int  # milliseconds
     errors_per_second: int
+    logged: int  # bit k: session/log.py logs Kind k
     queues: int
     secret: np.ndarray  # int64[2]: key of every hash
     identifications: np.ndarray  # int32[65536]: a secret permutation

@@ -10,6 +10,8 @@ from translator.tables.layout import (
     FRAGMENTS,
     HOST,
     LINKS,
+    LOG,
+    LOGGED,
     NONE,
     PORTS,
     RECENT,
@@ -77,6 +79,8 @@ class Tables:
     stored: np.ndarray  # STORED: a ring; fragment number n lies at n modulo its length
     stored_octets: np.ndarray  # uint8: a ring, too
     stored_at: np.ndarray  # int64[3]: number of the oldest kept fragment and of the next one, position behind the last
+    log: np.ndarray  # LOGGED, a ring
+    log_at: np.ndarray  # int64[3]: numbers of the oldest entry to be read and of the next to come; how many were lost
     events: np.ndarray  # int64[Event]
 
 
@@ -147,5 +151,7 @@ def create(sessions: int, pool_rows: int, static_bibs: int, events: int, fragmen
         stored=records(max(fragments_memory // STORED_SHARE, 1), STORED),
         stored_octets=np.zeros(fragments_memory, np.uint8),
         stored_at=np.zeros(3, np.int64),
+        log=records(LOG, LOGGED),
+        log_at=np.zeros(3, np.int64),
         events=np.zeros(events, np.int64),
     )
