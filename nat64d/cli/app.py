@@ -14,7 +14,8 @@ import typer
 
 from nat64d import __version__
 from nat64d.cli import client_commands as commands
-from nat64d.cli.client_commands import ConfigOption, JsonOption, SocketOption
+from nat64d.cli import listing_commands as listings
+from nat64d.cli.asking import ConfigOption, JsonOption, SocketOption
 from nat64d.config import defaults
 from nat64d.config.errors import ConfigError
 from nat64d.exitcode import RULE, ExitCode
@@ -196,7 +197,7 @@ def explain(
 
 _dns64 = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Ask about the name server (DNS64).")
 app.add_typer(_dns64, name="dns64")
-_dns64.command()(commands.servers)
+_dns64.command(name="servers")(listings.COMMANDS["dns64 servers"])
 
 
 @_dns64.command()
@@ -245,13 +246,8 @@ def demo() -> None:
     _finish(demonstration.main)
 
 
-for command in (
-    commands.status,
-    commands.counters,
-    commands.sessions,
-    commands.bib,
-    commands.hosts,
-    commands.pools,
-    commands.reload,
-):
-    app.command()(command)
+app.command()(commands.status)
+app.command()(listings.counters)
+for name in ("sessions", "bib", "hosts", "pools", "mappings"):
+    app.command(name=name)(listings.COMMANDS[name])
+app.command()(commands.reload)

@@ -12,6 +12,8 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 
+import numpy as np
+
 from nat64d.compiling.beside import Part, is_complete
 from nat64d.compiling.progress import compile_progress
 from nat64d.config.load import loads
@@ -53,9 +55,9 @@ def compile_daemon(settings: Settings, tables: Tables, queue: Queue) -> None:
     """Compile, or load, what the daemon calls: a start must not end in a compiler's pause at the first packet."""
     queue.compile(settings, tables)
     usage(tables)
-    copy_live(tables, SESSIONS, tables.sessions, 0, records(1, SESSION))
-    copy_live(tables, BIBS, tables.bibs, 0, records(1, BIB))
-    copy_live(tables, HOSTS, tables.hosts, 0, records(1, HOST))
+    copy_live(tables, SESSIONS, tables.sessions, 0, records(1, SESSION), np.empty(1, np.int64))
+    copy_live(tables, BIBS, tables.bibs, 0, records(1, BIB), np.empty(1, np.int64))
+    copy_live(tables, HOSTS, tables.hosts, 0, records(1, HOST), np.empty(1, np.int64))
     read_on(tables, int(tables.log_at[OLDEST]))
     restore.warm_up(Gateway(settings, tables, queue.worker))
     snapshot.warm_up(tables)

@@ -3,54 +3,46 @@
 The two share nothing that a client of the listener could use up: each has connections (connections.py) and threads of
 its own.
 
-The table ROUTES defines what is served and is the source of the OpenAPI document. Listings are JSON Lines: a thread
-advances the Gateway's iterator a thousand rows at a time, so that a long listing needs little memory and does not block
-the event loop.
+The table ROUTES defines what is served and is the source of the OpenAPI document; its listings are in listings.py.
 """
 
 import asyncio
-import json
 import logging
 import os
-from collections.abc import Awaitable, Callable, Generator, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import islice
 from typing import Any
 
 from aiohttp import web
 
 from nat64d import __version__
 from nat64d.control import rows as shapes
+from nat64d.control import streaming
 from nat64d.control.connections import Bounds, Connections, Site, control_bounds, marked, monitoring_bounds
 from nat64d.control.faults import Fault, Faults
+from nat64d.control.filters import FilterError, parse_filters
 from nat64d.control.history import Recorder
 from nat64d.control.hosts import NAME, Hosts, foreign_page
 from nat64d.control.keys import GATEWAY, RECORDER, SHARED, THREADS, WHOLE, in_thread
+from nat64d.control.listings import LISTINGS
 from nat64d.control.metrics import Exposition
-from nat64d.control.openapi import JSON, JSONL, TEXT, Route, document
+from nat64d.control.openapi import JSON, TEXT, Route, document
 from nat64d.control.page.routes import DATA, PAGE
 from nat64d.control.rows import (
-    BIB_FILTERS,
-    HOST_FILTERS,
-    SESSION_FILTERS,
     BusyError,
     ExplanationError,
-    FilterError,
-    Filters,
     Gateway,
+    GoneError,
     NoPacketError,
     NotReadyError,
     RefusedError,
-    Row,
     WrongConfigurationError,
-    parse_filters,
 )
 from nat64d.control.shared import Shared
 from nat64d.control.unixsocket import UnixSocket
 
-CHUNK = 1000  # rows encoded by a thread at a time
 SHUTDOWN = 0.5  # seconds a listing may continue after close()
 MISDIRECTED = 421  # RFC 9110 section 15.5.20
 # LIMITS
@@ -58,7 +50,6 @@ THREADS_OF_CONTROL = 8  # requests that the gateway works on at once; the monito
 
 log = logging.getLogger("nat64d.api")
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-_encode = json.JSONEncoder(separators=(",", ":")).encode
 
 
 @dataclass
@@ -133,101 +124,11 @@ async def _reload(request: web.Request) -> web.StreamResponse:
     return web.json_response(await in_thread(request, request.app[GATEWAY].reload))
 
 
-def _chunks(rows: Iterable[Row], limit: int | None) -> Generator[bytes, None, None]:
-    wanted = islice(rows, limit)
-    while chunk := "".join(f"{_encode(row)}\n" for row in islice(wanted, CHUNK)):
-        yield chunk.encode()
-
-
-def _listing(
-    path: str,
-    summary: str,
-    row: type,
-    rows: Callable[[Gateway, Filters], Iterable[Row]],
-    allowed: tuple[str, ...] = (),
-) -> Route:
-    """A route that answers with JSON Lines: `rows` yields them, each is a TypedDict of type `row`, and requests may
-    carry the filters `allowed`."""
-
-    async def handler(request: web.Request) -> web.StreamResponse:
-        filters = parse_filters(request.query.items(), allowed)
-        chunks = _chunks(await in_thread(request, rows, request.app[GATEWAY], filters), filters.limit)
-        chunk = await in_thread(request, next, chunks, b"")  # before the headers are sent: it may still be a 503
-        response = web.StreamResponse(headers={"Content-Type": JSONL})
-        transport = request.transport
-        await response.prepare(request)
-        try:
-            while chunk:
-                await response.write(chunk)
-                chunk = await in_thread(request, next, chunks, b"")
-            await response.write_eof()
-        except ConnectionError:
-            await in_thread(request, chunks.close)  # the reader closed the connection, as `head` does
-        except asyncio.CancelledError:
-            if transport:  # the daemon is stopping and does not wait for a slow reader
-                transport.abort()
-            raise
-        return response
-
-    return Route(path, summary, handler, JSONL, row, allowed)
-
-
 ROUTES = (
     Route(
         "/v1/status", "State, limits, warnings of the daemon, and conditions of its host.", _status, JSON, shapes.Status
     ),
-    _listing(
-        "/v1/counters",
-        "Packets by direction and verdict, zeros included.",
-        shapes.Counter,
-        lambda gateway, _: gateway.counters(),
-    ),
-    _listing(
-        "/v1/events",
-        "What is counted besides the verdicts of packets, zeros included.",
-        shapes.Event,
-        lambda gateway, _: gateway.events(),
-    ),
-    _listing(
-        "/v1/conditions",
-        "What may be wrong with the host, and how often it is, zeros included.",
-        shapes.Condition,
-        lambda gateway, _: gateway.conditions(),
-    ),
-    _listing(
-        "/v1/sessions",
-        "The open sessions.",
-        shapes.Session,
-        lambda gateway, filters: gateway.sessions(filters),
-        SESSION_FILTERS,
-    ),
-    _listing(
-        "/v1/bib",
-        "The Binding Information Base.",
-        shapes.Bib,
-        lambda gateway, filters: gateway.bib(filters),
-        BIB_FILTERS,
-    ),
-    _listing(
-        "/v1/hosts",
-        "The IPv6 hosts that have mappings.",
-        shapes.Host,
-        lambda gateway, filters: gateway.hosts(filters),
-        HOST_FILTERS,
-    ),
-    _listing("/v1/pools", "How much of each pool4 is in use.", shapes.Pool, lambda gateway, _: gateway.pools()),
-    _listing(
-        "/v1/dns64/queries",
-        "DNS queries by outcome, zeros included; empty without [dns64].",
-        shapes.Query,
-        lambda gateway, _: shapes.queries(gateway.dns64()),
-    ),
-    _listing(
-        "/v1/dns64/servers",
-        "The upstream name servers of [dns64].",
-        shapes.NameServer,
-        lambda gateway, _: shapes.name_servers(gateway.dns64()),
-    ),
+    *map(streaming.route, LISTINGS),
     Route(
         "/v1/explain",
         "What nat64d would do with a packet now, and why; nothing is changed.",
@@ -256,7 +157,7 @@ def _checked(route: Route) -> Handler:
     """The handler of a route, behind a check that the request has no parameter that it does not know."""
 
     async def handler(request: web.Request) -> web.StreamResponse:
-        parse_filters(request.query.items(), route.filters)
+        parse_filters(request.query.items(), route.filters, route.fields)
         return await route.handler(request)
 
     return handler
@@ -272,6 +173,8 @@ async def _errors(request: web.Request, handler: Handler) -> web.StreamResponse:
         status, sentence = 400, str(error)
     except RefusedError as error:
         status, sentence = 409, str(error)
+    except GoneError as error:
+        status, sentence = 410, str(error)
     except BusyError as error:
         status, sentence = 429, str(error)
     except ExplanationError as error:

@@ -65,14 +65,19 @@ class Client:
             document: dict[str, Any] = json.loads(response.read())
         return document
 
-    def lines(self, path: str, filters: Mapping[str, str]) -> Iterator[bytes]:
-        """The rows of a listing as they arrive, each a line of JSON without line end. The listing is complete if the
-        iterator ends without an exception."""
+    def blocks(self, path: str, filters: Mapping[str, str]) -> Iterator[bytes]:
+        """The rows of a listing as they arrive, some at a time: lines of JSON, all with their end. The listing is
+        complete if the iterator ends without an exception."""
         with self._answer(path, filters) as response:
             rest = b""
             while block := response.read1(BLOCK):
-                *lines, rest = (rest + block).split(b"\n")
-                yield from lines
+                lines, end, rest = (rest + block).rpartition(b"\n")
+                yield lines + end
+
+    def lines(self, path: str, filters: Mapping[str, str]) -> Iterator[bytes]:
+        """The same, line by line, without their ends."""
+        for block in self.blocks(path, filters):
+            yield from block.splitlines()
 
     def rows(self, path: str, filters: Mapping[str, str]) -> Iterator[dict[str, Any]]:
         """The rows of a listing as they arrive, parsed."""

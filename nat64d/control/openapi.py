@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 
 from aiohttp import web
 
-from nat64d.control.rows import FILTERS
+from nat64d.control.filters import FILTERS
 
 JSON, JSONL, TEXT, OCTETS = "application/json", "application/jsonl", "text/plain", "application/octet-stream"
 
@@ -31,6 +31,11 @@ class Route:
     public: bool = False  # also served on the monitoring listener
     body: str = ""  # description of the request body, of media type OCTETS; "": there is none
     acts: bool = False
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The names that the filter `fields` may have."""
+        return tuple(self.row.__annotations__) if self.row and "fields" in self.filters else ()
 
     @property
     def method(self) -> str:
@@ -73,6 +78,8 @@ def _bare(shape: Any) -> Schema:
     if origin in (Union, UnionType):
         if all(part in _TYPES for part in arguments):
             return {"type": [_TYPES[part] for part in arguments]}
+        if (named := arguments[0]) and get_origin(named) is Literal and arguments[1:] == (NoneType,):
+            return {"type": ["string", "null"], "enum": [*get_args(named), None]}
         return {"anyOf": [schema(part) for part in arguments]}
     if origin is Literal:
         return {"type": "string", "enum": list(arguments)}
@@ -90,10 +97,7 @@ def _bare(shape: Any) -> Schema:
 
 def _operation(route: Route) -> Schema:
     answer = {"$ref": f"#/components/schemas/{route.row.__name__}"} if route.row else _FREE[route.media]
-    parameters = [
-        {"name": name, "in": "query", "description": FILTERS[name].expected, "schema": dict(FILTERS[name].schema)}
-        for name in route.filters
-    ]
+    parameters = [_parameter(name, route.fields) for name in route.filters]
     return {
         "summary": route.summary,
         "operationId": route.path.rpartition("/")[2].partition(".")[0],
@@ -103,11 +107,21 @@ def _operation(route: Route) -> Schema:
             "200": {"description": route.summary, "content": {route.media: {"schema": answer}}},
             "default": {
                 "description": "Refused, nothing is changed: 400 invalid filter or configuration, 409 not possible on "
-                "this host or without a restart, 429 another such request is running, 503 not ready.",
+                "this host or without a restart, 410 a cursor of tables that have been replaced, 429 another such "
+                "request is running, 503 not ready.",
                 "content": {JSON: {"schema": {"$ref": "#/components/schemas/Error"}}},
             },
         },
     }
+
+
+def _parameter(name: str, fields: Iterable[str]) -> Schema:
+    kind = FILTERS[name]
+    about = {"name": name, "in": "query", "description": f"{kind.help} Expects {kind.expected}."}
+    if name != "fields":
+        return {**about, "schema": dict(kind.schema)}
+    items = {"type": "array", "items": {"type": "string", "enum": list(fields)}, "minItems": 1, "uniqueItems": True}
+    return {**about, "style": "form", "explode": False, "schema": items}
 
 
 def _body(description: str) -> Schema:

@@ -6,6 +6,7 @@ the lines after it.
 """
 
 import json
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
@@ -79,6 +80,11 @@ def endpoint(address: str, port: int) -> str:
     return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 
 
+def fields(names: Iterable[str]) -> list[Column]:
+    """A column for each of these fields of a row, as it is."""
+    return [_field(name) for name in names]
+
+
 def _field(key: str, heading: str = "", number: bool = False) -> Column:
     return Column((heading or key).upper(), lambda row: plain(row[key]), number)
 
@@ -110,6 +116,14 @@ POOLS = (
     _field("total", number=True),
     Column("USED%", lambda row: f"{100 * row['used'] / row['total']:.1f}" if row["total"] else EMPTY, number=True),
 )
+MAPPINGS = (
+    _field("kind"),
+    _field("protocol"),
+    _field("ipv6"),
+    _field("ipv6_ports", "ports"),
+    _field("ipv4"),
+    _field("ipv4_ports", "ports"),
+)
 COUNTERS = (_field("direction"), _field("verdict"), _field("packets", number=True), _field("rfc"), _field("help"))
 QUERIES = (_field("outcome"), _field("queries", number=True), _field("rfc"), _field("help"))
 NAME_SERVERS = (
@@ -121,6 +135,15 @@ NAME_SERVERS = (
     Column("LAST FAILURE", lambda row: row["problem"] or EMPTY),
 )
 EVENTS = (_field("event"), _field("count", number=True), _field("help"))
+
+
+def rate(row: Row) -> str:
+    """What was counted in a second, in columns of fixed widths: the time, the direction of packets, what, how often,
+    and of packets how many octets."""
+    clock = time.strftime("%H:%M:%S", time.localtime(row["time"]))
+    (name,) = (row[key] for key in ("verdict", "outcome", "event") if key in row)
+    times, *octets = (value for key, value in row.items() if key.endswith("_per_second"))
+    return f"{clock}  {row.get('direction', EMPTY):4}  {name:28}  {times:12.1f}  {octets[0] if octets else EMPTY:>14}"
 
 
 def explanation(document: Row) -> Iterator[str]:

@@ -1,24 +1,20 @@
-"""What the control plane needs from the daemon: the Gateway protocol, the shapes of its rows, the filters of listings.
+"""What the control plane needs from the daemon: the Gateway protocol, and the shapes of its rows.
 
 The TypedDicts describe the rows; the OpenAPI document is generated from them. Times are in seconds, addresses are text,
 ports are numbers (the ICMP identifier counts as a port).
 """
 
-import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from ipaddress import IPv4Network, IPv6Network
+from collections.abc import Generator, Mapping, Sequence
 from typing import Annotated, Any, Literal, Protocol, TypedDict
 
+from nat64d.control.filters import Filters, StateName
 from nat64d.control.measured import Measured
 from nat64d.dns64.message.endings import Ending
 
-# LIMITS
-MOST_ROWS = 10**9  # that can be asked for
-SHOWN = 80  # characters of a filter in a sentence
-
 Row = Mapping[str, Any]  # one of the TypedDicts below
+Lines = Generator[bytes, None, None]  # rows as JSON Lines, some at a time, at least one
 ProtocolName = Annotated[str, "tcp, udp, icmp, or the number of another protocol"]
+Cursor = Annotated[str, "names the row: with `cursor=` a listing begins after it"]
 PoolProtocol = Literal["tcp", "udp", "icmp"]
 Direction = Literal["6to4", "4to6"]
 
@@ -103,8 +99,11 @@ class Session(TypedDict):
     mapped4_port: int
     host4: str
     host4_port: int
-    state: Annotated[str | None, "TCP state of RFC 6146 3.5.2.2; of others V6_INIT or V4_INIT until it is answered"]
+    state: Annotated[
+        StateName | None, "TCP state of RFC 6146 3.5.2.2; of others V6_INIT or V4_INIT until it is answered"
+    ]
     expires_in: Annotated[float, "seconds"]
+    cursor: Cursor
 
 
 class Bib(TypedDict):
@@ -117,6 +116,7 @@ class Bib(TypedDict):
     mapped4_port: int
     static: Annotated[bool, "configured by [[forward]]"]
     sessions: int
+    cursor: Cursor
 
 
 class Host(TypedDict):
@@ -130,6 +130,18 @@ class Host(TypedDict):
     udp: int
     icmp: int
     other: int
+    cursor: Cursor
+
+
+class Mapped(TypedDict):
+    """What is configured to be translated to what; for one protocol of one [[forward]], or one prefix."""
+
+    kind: Literal["eam", "clat", "forward"]
+    protocol: Annotated[PoolProtocol | None, "null = all"]
+    ipv6: Annotated[str, "an address or prefix"]
+    ipv6_ports: Annotated[str | None, "a port or `first-last`, null = all"]
+    ipv4: str
+    ipv4_ports: str | None
 
 
 class Pool(TypedDict):
@@ -207,28 +219,16 @@ class Reloaded(TypedDict):
     summary: Annotated[str, "what became of the sessions, in words"]
 
 
-@dataclass(frozen=True, slots=True)
-class Filters:
-    """Which rows of a listing to return; None means no restriction."""
-
-    protocol: str | None = None
-    host6: IPv6Network | None = None
-    host4: IPv4Network | None = None
-    mapped4: IPv4Network | None = None
-    top: int | None = None
-    limit: int | None = None
-
-
-class FilterError(ValueError):
-    """An invalid filter; its text is one line with the key, the value and what was expected."""
-
-
 class NoPacketError(ValueError):
     """What is to be explained is no packet; its text is one sentence."""
 
 
 class NotReadyError(Exception):
     """The Gateway does not have yet what was requested, such as sessions before its tables exist."""
+
+
+class GoneError(Exception):
+    """A cursor names a row of tables that have been replaced; its text is one sentence."""
 
 
 class BusyError(Exception):
@@ -253,8 +253,8 @@ class Gateway(Protocol):
     """The running daemon, as the control plane sees it.
 
     Methods are called from threads, never from the event loop, so they may wait for the lock of the tables. Iterators
-    are advanced a thousand rows at a time, by different threads, and may be abandoned before their end. All methods
-    except `status` and `ready` may raise NotReadyError.
+    are advanced a slice at a time, by different threads, and may be abandoned before their end. All methods except
+    `status` and `ready` may raise NotReadyError.
     """
 
     def status(self) -> Row:
@@ -273,14 +273,17 @@ class Gateway(Protocol):
         """A Condition for each that there is, whether it stands or not; empty before the host is set up. Does not raise
         NotReadyError."""
 
-    def sessions(self, filters: Filters) -> Iterator[Row]:
-        """The Sessions that match the filters, one by one. The API applies `limit` itself."""
+    def sessions(self, filters: Filters) -> Lines:
+        """The Sessions that match the filters, without those fields that are not wanted; raises GoneError."""
 
-    def bib(self, filters: Filters) -> Iterator[Row]:
-        """The Bib entries that match the filters, one by one; `host4` is never set."""
+    def bib(self, filters: Filters) -> Lines:
+        """The Bib entries that match the filters, likewise."""
 
-    def hosts(self, filters: Filters) -> Iterator[Row]:
-        """The Hosts that match `host6`, or the `top` of them that have most sessions, those first."""
+    def hosts(self, filters: Filters) -> Lines:
+        """The Hosts that match the filters, likewise, or the `top` of them that have most sessions, those first."""
+
+    def mappings(self, filters: Filters) -> Sequence[Row]:
+        """The rows Mapped that match the filters, in the order of the configuration. Does not raise NotReadyError."""
 
     def pools(self) -> Sequence[Row]:
         """A Pool for each [[pool4]] and protocol."""
@@ -312,72 +315,3 @@ def queries(report: Row | None) -> list[Row]:
 def name_servers(report: Row | None) -> list[Row]:
     """A NameServer for each upstream server, from what Gateway.dns64 returns."""
     return [{"server": server, **row} for server, row in (report or {}).get("upstream", {}).items()]
-
-
-def _protocol(text: str) -> str:
-    if text not in ("tcp", "udp", "icmp") and not (re.fullmatch(r"[0-9]{1,3}", text) and int(text) < 256):
-        raise ValueError
-    return text
-
-
-def _network6(text: str) -> IPv6Network:
-    if "%" in text:  # a zone, which no row has
-        raise ValueError
-    return IPv6Network(text, strict=False)
-
-
-def _network4(text: str) -> IPv4Network:
-    return IPv4Network(text, strict=False)
-
-
-def _number(text: str) -> int:
-    if not (text.isascii() and text.isdecimal() and len(text) <= len(str(MOST_ROWS)) and 0 < int(text) <= MOST_ROWS):
-        raise ValueError
-    return int(text)
-
-
-@dataclass(frozen=True, slots=True)
-class FilterKind:
-    """One filter: how its text is parsed, and its description in error messages and in OpenAPI."""
-
-    parse: Callable[[str], Any]
-    expected: str
-    schema: Mapping[str, Any]
-
-
-_NUMBER = FilterKind(
-    _number, f"a whole number from 1 to {MOST_ROWS}", {"type": "integer", "minimum": 1, "maximum": MOST_ROWS}
-)
-FILTERS: Mapping[str, FilterKind] = {
-    "protocol": FilterKind(_protocol, "tcp, udp, icmp or a number below 256", {"type": "string"}),
-    "host6": FilterKind(_network6, "an IPv6 address or prefix", {"type": "string"}),
-    "host4": FilterKind(_network4, "an IPv4 address or prefix", {"type": "string"}),
-    "mapped4": FilterKind(_network4, "an IPv4 address or prefix", {"type": "string"}),
-    "top": _NUMBER,
-    "limit": _NUMBER,
-}
-SESSION_FILTERS = ("protocol", "host6", "host4", "mapped4", "limit")
-BIB_FILTERS = ("protocol", "host6", "mapped4", "limit")
-HOST_FILTERS = ("host6", "top", "limit")
-
-
-def _shown(key: str, text: str) -> str:
-    """A filter as it was given, in one line that is not too long."""
-    given = "".join(letter if letter.isprintable() else "�" for letter in f"{key}={text}")
-    return given if len(given) <= SHOWN else given[: SHOWN - 1] + "…"
-
-
-def parse_filters(given: Iterable[tuple[str, str]], allowed: Sequence[str]) -> Filters:
-    """Filters from (key, text) pairs. Raises FilterError for the first key that is not allowed or given twice, and for
-    the first text that is not valid."""
-    values: dict[str, Any] = {}
-    for key, text in given:
-        if key not in allowed:
-            raise FilterError(f"{_shown(key, text)}: unknown filter, expected {', '.join(allowed) or 'none'}")
-        if key in values:
-            raise FilterError(f"{_shown(key, text)}: given twice")
-        try:
-            values[key] = FILTERS[key].parse(text)
-        except ValueError:
-            raise FilterError(f"{_shown(key, text)}: expected {FILTERS[key].expected}") from None
-    return Filters(**values)

@@ -1,42 +1,37 @@
 """The running gateway as the control plane sees it: the Gateway protocol on top of the tables."""
 
-import heapq
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from ipaddress import IPv4Address, IPv4Network, IPv6Network
-from operator import itemgetter
+from secrets import token_hex
 
 import numpy as np
 
 from nat64d import __version__
 from nat64d.config.models import Config
-from nat64d.config.settings import PROTOCOLS, address6, words
+from nat64d.control.filters import Filters
 from nat64d.control.measured import Measured
-from nat64d.control.rows import BusyError, ExplanationError, Filters, NoPacketError, NotReadyError, Row
+from nat64d.control.rows import BusyError, ExplanationError, Lines, NoPacketError, NotReadyError, Row
 from nat64d.dataplane.code import COMPILED_CODE
 from nat64d.dataplane.worker import Queue, now
 from nat64d.dns64.service.supervisor import NameServer
 from nat64d.explain.live import RehearsalError, rehearse
 from nat64d.explain.packet_text import PacketError, octets_of
 from nat64d.gateway.link_drops import LinkDrops
+from nat64d.gateway.listings import listed
+from nat64d.gateway.mappings import mappings
 from nat64d.gateway.measure import measure
 from nat64d.gateway.pool_use import PoolUse
 from nat64d.gateway.state_file import StateFile
 from nat64d.host.board import Board
 from nat64d.host.host import Host
-from translator.session.tcp_state import State
-from translator.tables.layout import BIB, HOST, SESSION, records
 from translator.tables.settings import Settings
-from translator.tables.tables import BIBS, HOSTS, SESSIONS, Tables
+from translator.tables.tables import Tables
 from translator.verdict import Direction, Event, Verdict
 
 UNCOMPILED = "Until the code is compiled (once) packets pass in plain Python: about a thousand a second."
 STUCK = 10.0  # seconds without progress after which a queue counts as stuck; an idle one makes some every second
-SLICE = 1024  # records copied each time the lock is held
-
-NAMES = {number: name for name, number in PROTOCOLS.items()}
 
 
 class Live:
@@ -56,6 +51,7 @@ class Live:
         self.nameserver: NameServer | None = None
         self.link_drops: LinkDrops | None = None
         self.restored: dict[str, int] | None = None  # sessions of the run before, by their fate
+        self._generation = token_hex(4)  # of the tables, in cursors
         self._pools: PoolUse | None = None
         self.state_file: StateFile | None = None
         self.reloader: Callable[[], Row] | None = None
@@ -84,6 +80,8 @@ class Live:
     def replace(self, config: Config, settings: Settings, tables: Tables) -> None:
         """What belongs together, for all who look on: they see all of it as it was, or as it is."""
         with self._replacing:
+            if tables is not self.tables:
+                self._generation = token_hex(4)
             self.config, self.settings, self.tables = config, settings, tables
 
     def reload(self) -> Row:
@@ -177,33 +175,26 @@ class Live:
             ours.append(self.link_drops.event())
         return [*ours, *(self.nameserver.events() if self.nameserver else [])]
 
-    def sessions(self, filters: Filters) -> Iterator[Row]:
-        """The sessions that match the filters; raises NotReadyError."""
-        tables = self._tables()[2]
-        for rows in self._slices(tables, SESSIONS, tables.sessions, SESSION):
-            moment = now()
-            for row in rows[_wanted(rows, filters) & (rows["expires"] > moment)]:
-                yield {
-                    **_ends(row),
-                    "host4": str(IPv4Address(int(row["host4"]))),
-                    "host4_port": int(row["host4_port"]),
-                    "state": State(row["state"]).name if row["state"] else None,
-                    "expires_in": (int(row["expires"]) - moment) / 1000,
-                }
+    def sessions(self, filters: Filters) -> Lines:
+        """The sessions that match the filters; raises NotReadyError, GoneError."""
+        return self._listed("sessions", filters)
 
-    def bib(self, filters: Filters) -> Iterator[Row]:
-        """The BIB entries that match the filters; raises NotReadyError."""
-        tables = self._tables()[2]
-        for rows in self._slices(tables, BIBS, tables.bibs, BIB):
-            for row in rows[_wanted(rows, filters)]:
-                yield {**_ends(row), "static": bool(row["static"]), "sessions": int(row["sessions"])}
+    def bib(self, filters: Filters) -> Lines:
+        """The BIB entries that match the filters; raises NotReadyError, GoneError."""
+        return self._listed("bib", filters)
 
-    def hosts(self, filters: Filters) -> Iterator[Row]:
-        """The hosts that match the filters, or those of them with most sessions; raises NotReadyError."""
-        tables = self._tables()[2]
-        slices = self._slices(tables, HOSTS, tables.hosts, HOST)
-        found = (_host(row) for rows in slices for row in rows[_wanted(rows, filters)])
-        return iter(heapq.nlargest(filters.top, found, itemgetter("sessions"))) if filters.top else found
+    def hosts(self, filters: Filters) -> Lines:
+        """The hosts that match the filters, or those of them with most sessions; raises NotReadyError, GoneError."""
+        return self._listed("hosts", filters)
+
+    def _listed(self, name: str, filters: Filters) -> Lines:
+        with self._replacing:
+            tables, generation = self._tables_now()[2], self._generation
+        yield from listed(name, tables, filters, self.code.copy_live, now, generation)
+
+    def mappings(self, filters: Filters) -> list[Row]:
+        """A row for each [[eam]], [clat] and protocol of each [[forward]] that matches the filters."""
+        return mappings(self.config, filters)
 
     def pools(self) -> list[Row]:
         """A row for each protocol of each [[pool4]]; raises NotReadyError."""
@@ -244,59 +235,10 @@ class Live:
     def _tables(self) -> tuple[Config, Settings | None, Tables]:
         """What packets meet now; a reload leaves these as they are, and puts others in their place."""
         with self._replacing:
-            config, settings, tables = self.config, self.settings, self.tables
+            return self._tables_now()
+
+    def _tables_now(self) -> tuple[Config, Settings | None, Tables]:
+        config, settings, tables = self.config, self.settings, self.tables
         if tables is None or not self._translating():
             raise NotReadyError(f"the gateway is {self.state}")
         return config, settings, tables
-
-    def _slices(self, tables: Tables, kind: int, rows: np.ndarray, dtype: np.dtype) -> Iterator[np.ndarray]:
-        """Copies of the records in use, SLICE at a time."""
-        out, start, more = records(SLICE, dtype), 0, True
-        while more:
-            start, count, more = self.code.copy_live(tables, kind, rows, start, out)
-            yield out[:count].view(np.ndarray)
-
-
-def _ends(row: np.void) -> dict[str, object]:
-    """The columns that sessions and BIB entries share: protocol, host6 and mapped4."""
-    return {
-        "protocol": NAMES.get(int(row["protocol"]), str(row["protocol"])),
-        "host6": str(address6(row["host6_hi"], row["host6_lo"])),
-        "host6_port": int(row["host6_port"]),
-        "mapped4": str(IPv4Address(int(row["mapped4"]))),
-        "mapped4_port": int(row["mapped4_port"]),
-    }
-
-
-def _host(row: np.void) -> Row:
-    return {
-        "host6": str(address6(row["host6_hi"], row["host6_lo"])),
-        "mapped4": str(IPv4Address(int(row["mapped4"]))) if row["mapped4"] else None,
-        "sessions": int(row["sessions"]),
-        "bib": int(row["bibs"]),
-        **{name: int(row[name]) for name in ("tcp", "udp", "icmp", "other")},
-    }
-
-
-def _wanted(rows: np.ndarray, filters: Filters) -> np.ndarray:
-    """Which of n records match the filters: bool[n]."""
-    wanted = np.ones(len(rows), bool)
-    if filters.protocol is not None:
-        wanted &= rows["protocol"] == (PROTOCOLS.get(filters.protocol) or int(filters.protocol))
-    if filters.host6 is not None:
-        wanted &= _in_network6(rows, filters.host6)
-    for key, network in (("mapped4", filters.mapped4), ("host4", filters.host4)):
-        if network is not None:
-            wanted &= _in_network4(rows[key], network)
-    return wanted
-
-
-def _in_network4(addresses: np.ndarray, network: IPv4Network) -> np.ndarray:
-    return (addresses >= int(network[0])) & (addresses <= int(network[-1]))
-
-
-def _in_network6(rows: np.ndarray, network: IPv6Network) -> np.ndarray:
-    hi, lo = words(network[0])
-    mask_hi, mask_lo = words(network.netmask)
-    inside: np.ndarray = ((rows["host6_hi"] ^ hi) & mask_hi == 0) & ((rows["host6_lo"] ^ lo) & mask_lo == 0)
-    return inside

@@ -18,14 +18,12 @@ ECHO = 7
 @pytest.fixture
 def connection(net: Topology, nat64d: Daemon) -> Iterator[dict[str, Any]]:
     """A TCP connection from client6a to server4, as the daemon lists it."""
-    before = nat64d.rows("sessions", "--host6", CLIENT6A, "--protocol", "tcp")
+    before = nat64d.rows("sessions", "--host6", CLIENT6A, "--proto", "tcp")
     holder = talk(net.client6a, "tcp_hold", embed(SERVER4), str(ECHO), "1")
     assert hear(holder)
     known = {row["host6_port"] for row in before}
     (session,) = [
-        row
-        for row in nat64d.rows("sessions", "--host6", CLIENT6A, "--protocol", "tcp")
-        if row["host6_port"] not in known
+        row for row in nat64d.rows("sessions", "--host6", CLIENT6A, "--proto", "tcp") if row["host6_port"] not in known
     ]
     yield session
     holder.communicate()

@@ -43,8 +43,8 @@ def test_packets_pass_before_anything_is_compiled(net, tmp_path, monkeypatch):
     net.client6a.run("ping", "-6", "-n", "-c3", "-i0.2", "-W5", "-s1400", embed(SERVER4))
     holder = talk(net.client6a, "tcp_hold", embed(SERVER4), "7", "3")
     assert hear(holder)
-    assert len(daemon.rows("sessions", "--protocol", "tcp")) == 3
-    assert len(daemon.rows("bib", "--protocol", "udp")) == 1 + 2, "and two of [[forward]]"
+    assert len(daemon.rows("sessions", "--proto", "tcp")) == 3
+    assert len(daemon.rows("bib", "--proto", "udp")) == 1 + 2, "and two of [[forward]]"
     assert "plain Python" in daemon.ask("status").stdout
     asked = daemon.ask("explain", f"{CLIENT6A} > {embed(SERVER4)} udp 5000 7", "--live")
     assert asked.returncode != 0
@@ -71,13 +71,13 @@ def test_sessions_go_on_when_compiled_code_takes_over(net, tmp_path, monkeypatch
     talker = talk(net.client6a, "udp_talk", CLIENT6A)
     assert hear(talker) == "listening"
     assert echoes(talker, "the first")
-    before = daemon.rows("sessions", "--protocol", "udp")
+    before = daemon.rows("sessions", "--proto", "udp")
     deadline, lost = time.monotonic() + PATIENCE, 0
     while FULL_SPEED not in daemon.said() and time.monotonic() < deadline:
         lost += not echoes(talker, "meanwhile")
     assert (FULL_SPEED in daemon.said(), lost) == (True, 0), daemon.said()
     assert echoes(talker, "the last")
-    after = daemon.rows("sessions", "--protocol", "udp")
+    after = daemon.rows("sessions", "--proto", "udp")
     for row in (*before, *after):
         del row["expires_in"]
     assert after == before

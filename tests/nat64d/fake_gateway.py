@@ -2,13 +2,15 @@
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from ipaddress import ip_address
 from pathlib import Path
 
 from nat64d.control.api import Server, serve
+from nat64d.control.filters import Filters
+from nat64d.control.listings import lines_of
 from nat64d.control.measured import AddressUse, Fill, Measured, QueueCounts, SessionCount
 from nat64d.control.rows import (
     Bib,
@@ -17,9 +19,11 @@ from nat64d.control.rows import (
     Direction,
     Event,
     Explanation,
-    Filters,
     GatewayStatus,
+    GoneError,
     Host,
+    Lines,
+    Mapped,
     NoPacketError,
     NotReadyError,
     Pool,
@@ -29,6 +33,8 @@ from nat64d.control.rows import (
     StandingCondition,
 )
 from nat64d.explain.packet_text import PacketError, octets_of
+
+TABLES = "0123abcd"  # what cursors call the tables
 
 
 def session(number: int, protocol: str = "tcp") -> Session:
@@ -42,6 +48,7 @@ def session(number: int, protocol: str = "tcp") -> Session:
         "host4_port": 443,
         "state": "ESTABLISHED" if protocol == "tcp" else None,
         "expires_in": 7439.5,
+        "cursor": f"{TABLES}-{number}",
     }
 
 
@@ -132,12 +139,10 @@ class FakeGateway:
             {"event": "bib_ended", "count": 0, "help": "BIB entries ended."},
         ]
 
-    def sessions(self, filters: Filters) -> Iterator[Session]:
-        self._tables()
-        return (row for row in self.session_rows() if self._wanted(row, filters))
+    def sessions(self, filters: Filters) -> Lines:
+        return self._lines(self.session_rows, filters)
 
-    def bib(self, filters: Filters) -> Iterator[Bib]:
-        self._tables()
+    def bib(self, filters: Filters) -> Lines:
         row: Bib = {
             "protocol": "tcp",
             "host6": "2001:db8::1",
@@ -146,11 +151,11 @@ class FakeGateway:
             "mapped4_port": 40000,
             "static": False,
             "sessions": 2,
+            "cursor": f"{TABLES}-0",
         }
-        return (row for row in [row] if self._wanted(row, filters))
+        return self._lines(lambda: [row], filters)
 
-    def hosts(self, filters: Filters) -> Iterator[Host]:
-        self._tables()
+    def hosts(self, filters: Filters) -> Lines:
         one: Host = {
             "host6": "2001:db8::1",
             "mapped4": "203.0.113.1",
@@ -160,9 +165,25 @@ class FakeGateway:
             "udp": 0,
             "icmp": 0,
             "other": 0,
+            "cursor": f"{TABLES}-0",
         }
-        rows = [one, {**one, "host6": "2001:db8::2", "mapped4": None, "sessions": 0}]
-        return iter(rows[: filters.top])
+        rows: list[Host] = [
+            one,
+            {**one, "host6": "2001:db8::2", "mapped4": None, "sessions": 0, "cursor": f"{TABLES}-1"},
+        ]
+        return self._lines(lambda: rows[: filters.top], filters)
+
+    def mappings(self, filters: Filters) -> list[Mapped]:
+        return [
+            {
+                "kind": "eam",
+                "protocol": None,
+                "ipv6": "2001:db8:2::/120",
+                "ipv6_ports": None,
+                "ipv4": "192.0.2.0/24",
+                "ipv4_ports": None,
+            }
+        ]
 
     def pools(self) -> list[Pool]:
         self._tables()
@@ -235,10 +256,26 @@ class FakeGateway:
         if self.state != "ready":
             raise NotReadyError(f"not ready yet: {self.state}")
 
-    def _wanted(self, row: Session | Bib, filters: Filters) -> bool:
-        ends = ("host6", "host4", "mapped4")
-        return filters.protocol in (None, row["protocol"]) and all(
-            ip_address(row[end]) in wanted for end in ends if (wanted := getattr(filters, end)) is not None
+    def _lines(self, rows: Callable[[], Iterable[Session] | Iterable[Bib] | Iterable[Host]], filters: Filters) -> Lines:
+        self._tables()
+        if filters.cursor and filters.cursor[0] != TABLES:
+            raise GoneError("cursor: begin again")
+        yield from lines_of((row for row in rows() if self._wanted(row, filters)), filters)
+
+    def _wanted(self, row: Row, filters: Filters) -> bool:
+        ends = [row[end] for end in ("host6", "host4", "mapped4") if row.get(end)]
+        ports = [row[port] for port in ("host6_port", "host4_port", "mapped4_port") if port in row]
+        return (
+            filters.proto in (None, row.get("protocol"))
+            and filters.state in (None, row.get("state"))
+            and (filters.port is None or filters.port in ports)
+            and (filters.cursor is None or int(row["cursor"].partition("-")[2]) > filters.cursor[1])
+            and (filters.host is None or any(ip_address(end) in filters.host for end in ends))
+            and all(
+                row.get(end) and ip_address(row[end]) in wanted
+                for end in ("host6", "host4", "mapped4")
+                if (wanted := getattr(filters, end)) is not None
+            )
         )
 
 

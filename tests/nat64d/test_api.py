@@ -10,13 +10,13 @@ from itertools import islice
 
 import pytest
 
-from nat64d.control import api, openapi
 from nat64d.control import rows as shapes
 from nat64d.control.client import Client, DaemonUnreachableError, RequestRefusedError
-from nat64d.control.rows import BIB_FILTERS, SESSION_FILTERS, FilterError, Filters, parse_filters
+from nat64d.control.filters import STATES, FilterError, Filters, parse_filters
+from nat64d.control.listings import BY_NAME
 from tests.nat64d.fake_gateway import serving, session, standing
 
-LISTINGS = {"conditions": 2, "counters": 3, "events": 2, "sessions": 2, "bib": 1, "pools": 2}
+LISTINGS = {"conditions": 2, "counters": 3, "events": 2, "sessions": 2, "bib": 1, "hosts": 2, "pools": 2, "mappings": 1}
 
 
 @pytest.fixture
@@ -65,12 +65,31 @@ def test_an_empty_listing_is_empty(client, gateway):
 
 
 def test_filters_reach_the_gateway_and_limit_cuts(client, gateway):
-    assert [row["protocol"] for row in client.rows("/v1/sessions", {"protocol": "udp"})] == ["udp"]
+    assert [row["protocol"] for row in client.rows("/v1/sessions", {"proto": "udp"})] == ["udp"]
     assert list(client.rows("/v1/sessions", {"host6": "2001:db8:1::/48"})) == []
     assert len(list(client.rows("/v1/sessions", {"host6": "2001:db8::1", "host4": "192.0.2.0/24"}))) == 2
     assert list(client.rows("/v1/bib", {"mapped4": "203.0.113.2"})) == []
     gateway.session_rows = lambda: map(session, range(5000))
     assert len(list(client.rows("/v1/sessions", {"limit": "1500"}))) == 1500
+
+
+@pytest.mark.parametrize("name", LISTINGS)
+def test_a_listing_has_the_fields_that_are_wanted_in_their_order(client, name):
+    fields = BY_NAME[name].fields
+    (whole, *_), wanted = client.rows(f"/v1/{name}", {"limit": "1"}), (fields[-1], fields[0])
+    (row,) = client.rows(f"/v1/{name}", {"limit": "1", "fields": ",".join(wanted)})
+    assert list(whole) == list(fields)
+    assert list(row.items()) == [(field, whole[field]) for field in wanted]
+
+
+def test_a_cursor_goes_on_after_its_row_and_one_of_other_tables_is_gone(client, gateway, path):
+    gateway.session_rows = lambda: map(session, range(10))
+    ports, page = [], {"limit": "3"}
+    while rows := list(client.rows("/v1/sessions", page)):
+        ports += [row["host6_port"] for row in rows]
+        page["cursor"] = rows[-1]["cursor"]
+    assert ports == [1024 + number for number in range(10)]
+    assert ask(path, "/v1/sessions?cursor=ffffffff-1")[::2] == (410, b'{"error": "cursor: begin again"}')
 
 
 def test_the_gateway_is_never_asked_by_the_event_loop(client, gateway, server):
@@ -84,27 +103,6 @@ def test_the_gateway_is_never_asked_by_the_event_loop(client, gateway, server):
 
 def test_a_packet_is_posted_and_its_explanation_answered(client, gateway):
     assert client.posted("/v1/explain", b"\x60\x00") == gateway.explain(b"\x60\x00")
-
-
-def test_an_explanation_is_as_openapi_says(client):
-    document = client.document("/v1/openapi.json")
-    answer = document["paths"]["/v1/explain"]["post"]["responses"]["200"]["content"]["application/json"]
-    schema = resolve(document, answer["schema"])
-    explained = client.posted("/v1/explain", b"")
-    assert sorted(explained) == schema["required"]
-    step = schema["properties"]["steps"]["items"]
-    assert sorted(explained["steps"][0]) == step["required"]
-
-
-def test_a_reload_answers_with_the_difference_as_openapi_says(client, gateway):
-    reloaded = client.posted("/v1/reload", b"")
-    assert reloaded == gateway.reload()
-    document = client.document("/v1/openapi.json")
-    (operation,) = document["paths"]["/v1/reload"].items()
-    assert operation[0] == "post"
-    assert "requestBody" not in operation[1]
-    schema = resolve(document, operation[1]["responses"]["200"]["content"]["application/json"]["schema"])
-    assert sorted(reloaded) == schema["required"]
 
 
 # How it refuses.
@@ -159,8 +157,9 @@ def test_more_octets_than_any_packet_has_are_refused(server, path):
     assert (answered, list(json.loads(body))) == (413, ["error"])
 
 
+ALL = "host, port, proto, state, host6, host4, mapped4, limit, fields, cursor"
 REFUSED = [
-    ("sessions", "protocol=foo", "protocol=foo: expected tcp, udp, icmp or a number below 256"),
+    ("sessions", "proto=foo", "proto=foo: expected tcp, udp, icmp or a number below 256"),
     ("sessions", "host6=192.0.2.1", "host6=192.0.2.1: expected an IPv6 address or prefix"),
     ("sessions", "host4=2001:db8::1", "host4=2001:db8::1: expected an IPv4 address or prefix"),
     ("sessions", "mapped4=192.0.2.0/33", "mapped4=192.0.2.0/33: expected an IPv4 address or prefix"),
@@ -174,20 +173,34 @@ REFUSED = [
     ("sessions", "limit=", "limit=: expected a whole number from 1 to 1000000000"),
     ("sessions", "limit", "limit=: expected a whole number from 1 to 1000000000"),
     ("sessions", "limit=%0a%1b%5b2J", "limit=\ufffd\ufffd[2J: expected a whole number from 1 to 1000000000"),
-    ("sessions", "protocol=256", "protocol=256: expected tcp, udp, icmp or a number below 256"),
-    ("sessions", f"protocol={'9' * 5000}", f"protocol={'9' * 70}…: expected tcp, udp, icmp or a number below 256"),
+    ("sessions", "proto=256", "proto=256: expected tcp, udp, icmp or a number below 256"),
+    ("sessions", f"proto={'9' * 5000}", f"proto={'9' * 73}…: expected tcp, udp, icmp or a number below 256"),
     ("sessions", "host6=", "host6=: expected an IPv6 address or prefix"),
     ("sessions", "host6=fe80::1%25eth0%ff", "host6=fe80::1%eth0\ufffd: expected an IPv6 address or prefix"),
     ("sessions", "host6=::/129", "host6=::/129: expected an IPv6 address or prefix"),
     ("sessions", "host4=192.0.2.1/255.0.255.0", "host4=192.0.2.1/255.0.255.0: expected an IPv4 address or prefix"),
     ("sessions", "host4=5", "host4=5: expected an IPv4 address or prefix"),
-    ("sessions", "=", "=: unknown filter, expected protocol, host6, host4, mapped4, limit"),
+    ("sessions", "=", f"=: unknown filter, expected {ALL}"),
     ("status", "limit=1", "limit=1: unknown filter, expected none"),
     ("openapi.json", "x", "x=: unknown filter, expected none"),
-    ("sessions", "protocol=tcp&protocol=udp", "protocol=udp: given twice"),
-    ("sessions", "state=x", "state=x: unknown filter, expected protocol, host6, host4, mapped4, limit"),
-    ("bib", "host4=192.0.2.1", "host4=192.0.2.1: unknown filter, expected protocol, host6, mapped4, limit"),
-    ("pools", "limit=1", "limit=1: unknown filter, expected none"),
+    ("sessions", "proto=tcp&proto=udp", "proto=udp: given twice"),
+    ("sessions", "protocol=tcp", f"protocol=tcp: unknown filter, expected {ALL}"),
+    ("sessions", "state=x", f"state=x: expected one of {', '.join(STATES)}"),
+    ("sessions", "port=65536", "port=65536: expected a whole number from 0 to 65535"),
+    ("sessions", "host=x", "host=x: expected an IPv4 or IPv6 address or prefix"),
+    ("sessions", "host=192.0.2.0/33", "host=192.0.2.0/33: expected an IPv4 or IPv6 address or prefix"),
+    ("sessions", "host6=::1/ffff::", "host6=::1/ffff::: expected an IPv6 address or prefix"),
+    ("sessions", "cursor=1", "cursor=1: expected the cursor of a row"),
+    ("sessions", "cursor=0123abcd-99999999999", "cursor=0123abcd-99999999999: expected the cursor of a row"),
+    ("pools", "fields=used,x", f"fields=used,x: no field x, expected {', '.join(BY_NAME['pools'].fields)}"),
+    ("pools", "fields=", f"fields=: no field , expected {', '.join(BY_NAME['pools'].fields)}"),
+    ("pools", "fields=used,used", "fields=used,used: expected each field once"),
+    (
+        "hosts",
+        "top=1&cursor=0123abcd-1",
+        "cursor: rows in the order of `top` have no place to go on from, expected one of the two",
+    ),
+    ("pools", "host4=192.0.2.1", "host4=192.0.2.1: unknown filter, expected limit, fields"),
 ]
 
 
@@ -199,8 +212,8 @@ def test_a_bad_filter_is_400_with_one_sentence(server, path, listing, query, sen
 
 
 def test_the_client_hands_on_the_sentence(client):
-    with pytest.raises(RequestRefusedError, match=r"^protocol=foo: expected tcp, udp, icmp or a number below 256$"):
-        list(client.rows("/v1/sessions", {"protocol": "foo"}))
+    with pytest.raises(RequestRefusedError, match=r"^proto=foo: expected tcp, udp, icmp or a number below 256$"):
+        list(client.rows("/v1/sessions", {"proto": "foo"}))
 
 
 @pytest.mark.parametrize(("method", "target", "status"), [("GET", "/v1/nothing", 404), ("POST", "/v1/status", 405)])
@@ -219,7 +232,7 @@ def test_before_it_is_ready_only_health_and_status_answer(gateway, server, path)
         503,
     ]
     assert ask(path, "/v1/conditions")[::2] == (200, b"")
-    for target, method in [(f"/v1/{name}", "GET") for name in LISTINGS if name != "conditions"] + [
+    for target, method in [(f"/v1/{name}", "GET") for name in LISTINGS if name not in {"conditions", "mappings"}] + [
         ("/v1/explain", "POST")
     ]:
         status, _, body = ask(path, target, method)
@@ -250,17 +263,21 @@ def test_a_fault_after_the_first_rows_breaks_the_listing_off(client, gateway, ca
 
 def test_addresses_inside_a_prefix_name_the_prefix():
     given = {
-        "protocol": "icmp",
+        "proto": "icmp",
         "host6": "2001:db8::7/64",
         "host4": "192.0.2.7/24",
         "mapped4": "192.0.2.1",
         "limit": "7",
     }
-    assert parse_filters(given.items(), SESSION_FILTERS) == Filters(
-        "icmp", IPv6Network("2001:db8::/64"), IPv4Network("192.0.2.0/24"), IPv4Network("192.0.2.1/32"), limit=7
+    assert parse_filters(given.items(), BY_NAME["sessions"].filters) == Filters(
+        proto="icmp",
+        host6=IPv6Network("2001:db8::/64"),
+        host4=IPv4Network("192.0.2.0/24"),
+        mapped4=IPv4Network("192.0.2.1/32"),
+        limit=7,
     )
     with pytest.raises(FilterError, match=r"^host4="):
-        parse_filters(given.items(), BIB_FILTERS)
+        parse_filters(given.items(), BY_NAME["bib"].filters)
 
 
 # That length costs nothing.
@@ -325,59 +342,3 @@ def test_a_stop_breaks_listings_off_and_the_reader_learns_it(gateway, path):
         next(lines)
     with pytest.raises(DaemonUnreachableError, match=r"stopped before its answer was complete; see its log$"):
         list(lines)
-
-
-# The OpenAPI document.
-
-
-def resolve(document, schema):
-    return document["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
-
-
-def test_openapi_describes_exactly_what_is_served(client, path):
-    document = client.document("/v1/openapi.json")
-    assert document["openapi"].startswith("3.1.")
-    assert sorted(document["paths"]) == sorted(route.path for route in api.ROUTES)
-    for target, item in document["paths"].items():
-        ((method, operation),) = item.items()
-        assert (method == "post") == (target in {"/v1/explain", "/v1/reload"})
-        assert ("requestBody" in operation) == (target == "/v1/explain")
-        status, content_type, _ = ask(path, target, method.upper())
-        assert status == 200
-        assert [content_type.split(";")[0]] == list(operation["responses"]["200"]["content"])
-        assert ask(path, target, "PUT")[0] == 405
-    names = [operation["operationId"] for item in document["paths"].values() for operation in item.values()]
-    assert len(set(names)) == len(names)
-
-
-def test_openapi_filters_are_those_that_are_understood(client, path):
-    good = {"protocol": "tcp", "host6": "2001:db8::/32", "host4": "192.0.2.1", "mapped4": "192.0.2.1", "limit": "1"}
-    for target, item in client.document("/v1/openapi.json")["paths"].items():
-        described = {parameter["name"] for parameter in item.get("get", {}).get("parameters", ())}
-        if target.removeprefix("/v1/") in LISTINGS:
-            assert described == {name for name, text in good.items() if ask(path, f"{target}?{name}={text}")[0] == 200}
-
-
-@pytest.mark.parametrize("name", LISTINGS)
-def test_rows_are_as_openapi_says(client, name):
-    document = client.document("/v1/openapi.json")
-    answer = document["paths"][f"/v1/{name}"]["get"]["responses"]["200"]["content"]["application/jsonl"]
-    schema = resolve(document, answer["schema"])
-    kinds = {"string": str, "integer": int, "number": float, "boolean": bool, "null": type(None)}
-    for row in client.rows(f"/v1/{name}", {}):
-        assert sorted(row) == schema["required"]
-        for key, value in row.items():
-            described = schema["properties"][key]
-            allowed = [described["type"]] if isinstance(described["type"], str) else described["type"]
-            assert type(value) in [kinds[kind] for kind in allowed]
-            assert value in described.get("enum", [value])
-
-
-def test_schemas_of_types():
-    assert openapi.schema(shapes.GatewayStatus)["properties"]["offloads"] == {
-        "type": "array",
-        "items": {"type": "string"},
-    }
-    assert openapi.schema(shapes.GatewayStatus)["properties"]["pool6"] == {"type": ["string", "null"]}
-    assert openapi.schema(shapes.Counter)["properties"]["direction"] == {"type": "string", "enum": ["6to4", "4to6"]}
-    assert openapi.schema(shapes.Session)["properties"]["expires_in"] == {"type": "number", "description": "seconds"}

@@ -94,7 +94,7 @@ def test_queues_share_tables_without_losing_count(device):
     assert [int(queue.worker.counters.sum()) for queue in device.queues] == [40, 40]
     invariants.check(device.tables, device.settings, True)
     out = records(100, SESSION)
-    assert CODE.copy_live(device.tables, SESSIONS, device.tables.sessions, 0, out)[1] == 80
+    assert CODE.copy_live(device.tables, SESSIONS, device.tables.sessions, 0, out, np.zeros(100, np.int64))[1] == 80
     assert len(np.unique(out[:80].host6_port)) == 80
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from nat64d.config.difference import Effect, difference
-from nat64d.control.rows import Filters
+from nat64d.control.filters import Filters
 from nat64d.dataplane.code import COMPILED_CODE
 from nat64d.gateway import state_file, takeover
 from nat64d.gateway.state import Live
@@ -16,6 +16,7 @@ from nat64d.gateway.state_file import header_in, take_up
 from nat64d.gateway.takeover import Outcome, change_over, prepare
 from tests.case import BEGIN, engines_of
 from tests.engines import Engines
+from tests.listed import rows_of
 from tests.packets import HOST6, NEIGHBOUR6, OTHER4
 from tests.sessions import Sessions
 from translator.tables.gateway import Gateway
@@ -58,7 +59,7 @@ class Daemon:
 
     def hosts(self) -> list[str]:
         """Who has sessions, one each."""
-        return [row["host6"] for row in self.live.sessions(Filters())]
+        return [row["host6"] for row in rows_of(self.live.sessions(Filters()))]
 
 
 @pytest.fixture(autouse=True)
@@ -190,7 +191,7 @@ def test_ports_that_wait_wait_on(daemon):
 
 
 def test_a_listing_that_has_begun_goes_on_with_the_tables_it_began_with(daemon):
-    rows = daemon.live.bib(Filters())
+    rows = rows_of(daemon.live.bib(Filters()))
     first = next(rows)
     daemon.change(forward=[])
     rest = list(rows)
@@ -220,7 +221,7 @@ def test_what_is_kept_is_kept_for_the_next_start_too(tmp_path):
     start(live, Engines(live.config, os.urandom(16)))
     assert not live.state_file.is_of_other_configuration
     live.state = "ready"
-    assert len(list(live.sessions(Filters()))) == 2
+    assert len(rows_of(live.sessions(Filters()))) == 2
     live.state_file.close()
 
 

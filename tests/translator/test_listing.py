@@ -12,10 +12,11 @@ from translator.tables.tables import BIBS, SESSIONS
 def listed(nat64: Sessions, kind: int, size: int) -> tuple[list[int], list[int]]:
     """The port of host6 in every record, as slices of `size` give them, and how many there were in each slice."""
     rows, dtype = (nat64.tables.sessions, SESSION) if kind == SESSIONS else (nat64.tables.bibs, BIB)
-    out, ports, counts, start, more = records(size, dtype), [], [], 0, True
+    out, places, ports, counts, start, more = records(size, dtype), np.zeros(size, np.int64), [], [], 0, True
     while more:
-        start, count, more = copy_live(nat64.tables, kind, rows, start, out)
+        start, count, more = copy_live(nat64.tables, kind, rows, start, out, places)
         ports += out.host6_port[:count].tolist()
+        assert rows.host6_port[places[:count]].tolist() == out.host6_port[:count].tolist()
         counts.append(count)
     return ports, counts
 
@@ -52,7 +53,7 @@ def test_slice_is_a_copy():
     nat64 = Sessions()
     nat64.opened("udp", 6000)
     out = records(1, SESSION)
-    copy_live(nat64.tables, SESSIONS, nat64.tables.sessions, 0, out)
+    copy_live(nat64.tables, SESSIONS, nat64.tables.sessions, 0, out, np.zeros(1, np.int64))
     out.live = 0
     assert np.count_nonzero(nat64.tables.sessions.live) == 1
     assert nat64.tables.lock[0] == 0

@@ -7,11 +7,12 @@ from scapy.layers.inet import IP, UDP
 from scapy.layers.inet6 import IPv6
 from scapy.packet import Packet, Raw
 
-from nat64d.control.rows import Filters
+from nat64d.control.filters import Filters
 from nat64d.explain.explainer import explained
 from nat64d.gateway.state import Live
 from nat64d.offline.engine import Ended
 from tests.case import BEGIN
+from tests.listed import rows_of
 from tests.packets import (
     HOST4,
     HOST6,
@@ -216,10 +217,10 @@ def test_listings_show_the_number_of_the_protocol(monkeypatch):
     live.tables, live.state = nat64.tables, "ready"
     nat64.say(up())
     nat64.opened("udp", 6000)
-    assert [row["protocol"] for row in live.bib(Filters())] == ["47", "udp"]
-    assert [row["protocol"] for row in live.sessions(Filters(protocol="47"))] == ["47"]
-    assert [row["protocol"] for row in live.bib(Filters(protocol="47"))] == ["47"]
-    assert [row["protocol"] for row in live.bib(Filters(protocol="udp"))] == ["udp"]
+    assert [row["protocol"] for row in rows_of(live.bib(Filters()))] == ["47", "udp"]
+    assert [row["protocol"] for row in rows_of(live.sessions(Filters(proto="47")))] == ["47"]
+    assert [row["protocol"] for row in rows_of(live.bib(Filters(proto="47")))] == ["47"]
+    assert [row["protocol"] for row in rows_of(live.bib(Filters(proto="udp")))] == ["udp"]
     assert [pool["protocol"] for pool in live.pools()] == ["tcp", "udp", "icmp"]
 
 

@@ -7,8 +7,9 @@ from translator.tables.tables import BIBS, NEVER_USED, SESSIONS
 
 
 @jit()
-def copy_live(tables, kind, rows, start, out):
-    """Copy the living records of rows[start:] to `out`: (where to go on, how many, whether there are more).
+def copy_live(tables, kind, rows, start, out, places):
+    """Copy the living records of rows[start:] to `out`, and their numbers to `places` (int64[len(out)]): (where to go
+    on, how many, whether there are more).
 
     It looks at eight times as many records as `out` holds, no more: the lock is held briefly also where few are alive.
     """
@@ -18,6 +19,7 @@ def copy_live(tables, kind, rows, start, out):
     while start < last and count < len(out):
         if rows[start].live != 0:
             out[count] = rows[start]
+            places[count] = start
             count += 1
         start += 1
     more = start < tables.free[kind, NEVER_USED]

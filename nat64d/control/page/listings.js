@@ -45,14 +45,6 @@ export async function showHosts(table) {
   })));
 }
 
-// The filters for what somebody typed: an IPv4 address may be the server's or the one mapped to.
-function filtersOf(text, protocol) {
-  const common = { limit: SHOWN + 1, ...(protocol ? { protocol } : {}) };
-  if (!text) return [common];
-  if (text.includes(":")) return [{ ...common, host6: text }];
-  return [{ ...common, host4: text }, { ...common, mapped4: text }];
-}
-
 function remaining(seconds) {
   if (seconds < 90) return `${Math.round(seconds)} s`;
   return seconds < 5400 ? `${Math.round(seconds / 60)} min` : `${(seconds / 3600).toFixed(1)} h`;
@@ -64,9 +56,9 @@ export function searchable(form, table, said) {
     said.className = "quiet";
     said.textContent = "Searching…";
     try {
-      const text = form.elements.query.value.trim(), protocol = form.elements.protocol.value;
-      const answers = await Promise.all(filtersOf(text, protocol).map((filters) => lines(`v1/sessions?${new URLSearchParams(filters)}`)));
-      const found = answers.flat();
+      const text = form.elements.query.value.trim(), proto = form.elements.protocol.value;
+      const filters = { limit: SHOWN + 1, ...(text && { host: text }), ...(proto && { proto }) };
+      const found = await lines(`v1/sessions?${new URLSearchParams(filters)}`);
       const rows = found.slice(0, SHOWN);
       said.textContent = found.length > SHOWN ? `The first ${SHOWN} of more; 'nat64d sessions' lists all.` : found.length === 1 ? "1 session." : `${found.length} sessions.`;
       table.hidden = rows.length === 0;

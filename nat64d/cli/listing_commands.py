@@ -1,0 +1,192 @@
+"""The commands that list what a running daemon has: a row of LISTS each, and `counters`, which is several listings.
+
+Their options are the filters that the API has for the listing, with the same words.
+"""
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from inspect import Parameter, Signature
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from nat64d.cli.asking import DaemonOption, JsonOption, SocketOption, asking, show
+from nat64d.control import output as text
+from nat64d.control.filters import FILTERS, STATES, FilterError, parse_filters
+from nat64d.control.listings import BY_NAME, Listing
+from nat64d.control.rows import Row
+
+if TYPE_CHECKING:
+    from nat64d.control.client import Client
+
+
+@dataclass(frozen=True, slots=True)
+class List:
+    """A command: which listing of the API it prints, the columns of its table, and its help."""
+
+    listing: Listing
+    columns: Sequence[text.Column]
+    help: str
+
+
+LISTS = {
+    "sessions": List(BY_NAME["sessions"], text.SESSIONS, "List the open sessions."),
+    "bib": List(BY_NAME["bib"], text.BIB, "List the BIB: IPv6 hosts and ports, and the pool4 ports they have."),
+    "hosts": List(BY_NAME["hosts"], text.HOSTS, "List the IPv6 hosts that have mappings, and what each of them uses."),
+    "pools": List(BY_NAME["pools"], text.POOLS, "Show how many ports of each [[pool4]] are in use."),
+    "mappings": List(
+        BY_NAME["mappings"], text.MAPPINGS, "List what is configured to be translated to what, without a session."
+    ),
+    "dns64 servers": List(
+        BY_NAME["dns64/servers"],
+        text.NAME_SERVERS,
+        "List the upstream name servers, with their answers, failures and delays.",
+    ),
+}
+WORDS = {"proto": ("tcp", "udp", "icmp"), "state": STATES}  # what a shell completes
+
+
+def _command(which: List) -> Callable[..., None]:
+    """The command as typer wants it: a function whose signature has an option for each filter."""
+
+    def command(as_json: bool, config: Path | None, socket: str | None, **given: str | None) -> None:
+        filters = _filters(which.listing, given)
+        fields = filters.get("fields")
+        columns = text.fields(fields.split(",")) if fields else which.columns
+        path = f"/v1/{which.listing.name}"
+        with asking(config, socket) as daemon:
+            if as_json:
+                for block in daemon.blocks(path, filters):
+                    sys.stdout.buffer.write(block)
+                sys.stdout.flush()
+            else:
+                show(text.table(columns, daemon.rows(path, filters)))
+
+    options = {name: _option(which.listing, name) for name in which.listing.filters}
+    own = {"as_json": (JsonOption, False), "config": (DaemonOption, None), "socket": (SocketOption, None)}
+    parameters = [
+        *(Parameter(name, Parameter.KEYWORD_ONLY, default=None, annotation=kind) for name, kind in options.items()),
+        *(Parameter(name, Parameter.KEYWORD_ONLY, default=d, annotation=kind) for name, (kind, d) in own.items()),
+    ]
+    command.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {each.name: each.annotation for each in parameters}
+    command.__doc__ = which.help
+    return command
+
+
+def _option(listing: Listing, name: str) -> object:
+    """A filter as an option; shells complete those of its values that have names."""
+    kind, words = FILTERS[name], WORDS.get(name, ())
+
+    def complete(incomplete: str) -> list[str]:
+        if name != "fields":
+            return [word for word in words if word.startswith(incomplete)]
+        before, comma, last = incomplete.rpartition(",")
+        return [f"{before}{comma}{field}" for field in listing.fields if field.startswith(last)]
+
+    return Annotated[
+        str | None,
+        typer.Option(f"--{name}", metavar=kind.metavar, help=kind.help, autocompletion=complete),
+    ]
+
+
+def _filters(listing: Listing, given: dict[str, str | None]) -> dict[str, str]:
+    """The filters that were given; a usage error if the daemon would not understand them."""
+    filters = {name: value for name, value in given.items() if value is not None}
+    try:
+        parse_filters(filters.items(), listing.filters, listing.fields)
+    except FilterError as error:
+        raise typer.BadParameter(f"--{error}") from None
+    return filters
+
+
+COMMANDS = {name: _command(which) for name, which in LISTS.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class _Counted:
+    """A listing of counts: the columns of its table, and which of its fields count."""
+
+    path: str
+    columns: Sequence[text.Column]
+    counts: tuple[str, ...]
+
+
+COUNTED = (
+    _Counted("/v1/counters", text.COUNTERS, ("packets", "octets")),
+    _Counted("/v1/dns64/queries", text.QUERIES, ("queries",)),
+    _Counted("/v1/events", text.EVENTS, ("count",)),
+)
+
+
+def counters(
+    everything: Annotated[bool, typer.Option("--all", help="Also rows whose count is 0.")] = False,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Print what is counted from now on, per second, until interrupted.")
+    ] = False,
+    interval: Annotated[
+        float, typer.Option("--interval", metavar="SECONDS", min=0.1, help="With --follow: how often.")
+    ] = 1.0,
+    times: Annotated[
+        int | None, typer.Option("--times", metavar="N", min=1, help="With --follow: end after so many intervals.")
+    ] = None,
+    as_json: JsonOption = False,
+    config: DaemonOption = None,
+    socket: SocketOption = None,
+) -> None:
+    """Count packets by verdict, DNS queries by outcome, and other events."""
+    with asking(config, socket) as daemon:
+        if follow:
+            _follow(daemon, interval, times, as_json)
+            return
+        tables = [(c, [row for row in daemon.rows(c.path, {}) if everything or row[c.counts[0]]]) for c in COUNTED]
+        if as_json:
+            show(json.dumps(row) for _, rows in tables for row in rows)
+        else:
+            lines = []
+            for counted, rows in tables:
+                if rows or counted.columns is not text.QUERIES:  # there may be no name server
+                    lines += ["", *text.table(counted.columns, rows)]
+            show(lines[1:])
+
+
+def _follow(daemon: "Client", interval: float, times: int | None, as_json: bool) -> None:
+    """Print rates after each interval, those that are not zero, until Ctrl-C."""
+    before, then = _counts(daemon), time.monotonic()
+    with suppress(KeyboardInterrupt):
+        for _ in count() if times is None else range(times):
+            time.sleep(interval)
+            after, now = _counts(daemon), time.monotonic()
+            rows = _rates(before, after, now - then)
+            show(map(json.dumps, rows) if as_json else map(text.rate, rows))
+            before, then = after, now
+
+
+_Key = tuple[object, ...]
+
+
+def _counts(daemon: "Client") -> dict[_Key, Row]:
+    """Every row of COUNTED by what does not count in it."""
+    return {
+        (c.path, *(value for name, value in row.items() if name not in c.counts)): row
+        for c in COUNTED
+        for row in daemon.rows(c.path, {})
+    }
+
+
+def _rates(before: dict[_Key, Row], after: dict[_Key, Row], seconds: float) -> Iterator[Row]:
+    """What was counted between the two, per second."""
+    moment = {"time": round(time.time(), 3)}
+    counts = [name for c in COUNTED for name in c.counts]
+    for key, row in after.items():
+        grown = {name: row[name] - before.get(key, {}).get(name, 0) for name in counts if name in row}
+        if any(number > 0 for number in grown.values()):
+            rates = {f"{name}_per_second": round(number / seconds, 1) for name, number in grown.items()}
+            named = {name: value for name, value in row.items() if name not in {*counts, "help", "rfc"}}
+            yield {**moment, **named, **rates}
