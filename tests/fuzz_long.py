@@ -1,7 +1,7 @@
 """A night with the oracle: compares packets by the million, in histories drawn over all configurations.
 
 0 when translator and oracle agreed about every packet; 1 with each disagreement as a row for REGRESSIONS of
-tests/test_oracle.py, cut down to the packets it needs.
+tests/reference/regressions.py, cut down to the packets it needs.
 """
 
 import argparse

@@ -6,7 +6,7 @@ import pytest
 
 from tests.histories import EXAMPLES, compare
 from tests.reference.comparison import Comparison
-from tests.reference.floods import flood
+from tests.reference.floods import flood, many_hosts
 
 POOL6 = 'pool6 = "2001:db8:64::/96"\n'
 CONFIGS = {
@@ -36,6 +36,14 @@ CONFIGS = {
         pool4 = [{ addresses = "192.0.2.1", ports = "2000-2005" }]
         limits = { sessions = 64, subscriber = 128, icmp_errors_per_second = 1000000 }
     """,
+    "six ports around forwarded ones": """
+        pool4 = [{ addresses = "192.0.2.1", ports = "2000-2005" }]
+        forward = [
+            { protocol = ["udp", "tcp"], ipv4 = "192.0.2.1:2002", ipv6 = "[2001:db8:6::1]:53" },
+            { protocol = ["udp", "icmp"], ipv4 = "192.0.2.1:2005", ipv6 = "[2001:db8:7::1]:5000" },
+        ]
+        limits = { sessions = 64, icmp_errors_per_second = 1000000 }
+    """,
     "two addresses of six ports, soft pairing": """
         pool4 = [{ addresses = "192.0.2.1-192.0.2.2", ports = "2000-2005" }]
         limits = { sessions = 64, subscriber = 48, pairing = "soft", icmp_errors_per_second = 1000000 }
@@ -47,5 +55,13 @@ CONFIGS = {
 def test_every_flood_is_kept_to_its_shares(name: str) -> None:
     def tell(rng: Random, both: Comparison) -> None:
         flood(rng, both.world, both.send)
+
+    compare(POOL6 + CONFIGS[name], EXAMPLES // 2, tell)
+
+
+@pytest.mark.parametrize("name", ["six ports around forwarded ones", "sixteen sessions"])
+def test_a_subscriber_of_many_hosts_is_kept_to_its_shares(name: str) -> None:
+    def tell(rng: Random, both: Comparison) -> None:
+        many_hosts(rng, both.world, both.send)
 
     compare(POOL6 + CONFIGS[name], EXAMPLES // 2, tell)

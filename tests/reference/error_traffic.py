@@ -23,6 +23,14 @@ def icmp_error(rng: Random, world: World) -> bytes:
     return error_from_ipv4(rng, world, entry) if coin(rng) else error_from_ipv6(rng, world, entry)
 
 
+def illegal_error(rng: Random, world: World) -> bytes:
+    """From a source that no packet should have: RFC 7915 4.1 has an ICMPv4 error of one translated all the same."""
+    entry = rng.choice(world.targets)
+    if one_in(rng, 3):
+        return error_from_ipv6(rng, world, entry, source=rng.choice(ILLEGAL6))
+    return error_from_ipv4(rng, world, entry, source=rng.choice(SPECIAL))
+
+
 def too_big(rng: Random, world: World) -> bytes:
     """A router cannot pass a packet on: of an MTU that no link may have, as often as not, or of 0."""
     entry, mtu = rng.choice(world.targets), rng.choice((0, rng.choice(MTUS), rng.choice(MTUS)))
@@ -79,6 +87,7 @@ def error_from_ipv4(
     code: int = 0,
     word: int | None = None,
     quoted: bytes | None = None,
+    source: IPv4Address | None = None,
 ) -> bytes:
     """About a packet of `entry`; of any kind, unless one is given."""
     quoted = quoted or quoted_in_ipv4(rng, world, entry)
@@ -90,7 +99,7 @@ def error_from_ipv4(
     here = entry.mapped4 or (IPv4Address("192.0.2.1"), 0)
     target = IPv4Address(quoted[16:20])
     special = rng.choice(SPECIAL)
-    source = rng.choice((*world.routers4, *world.hosts4, special, special, target, target_of(rng, world)[0]))
+    source = source or rng.choice((*world.routers4, *world.hosts4, special, special, target, target_of(rng, world)[0]))
     body = make.error(kind, code, quoted, word.to_bytes(4))
     if world.extensions and kind in EXTENSIBLE[4] and coin(rng):
         body = with_extension(rng, body, 4)
@@ -105,6 +114,7 @@ def error_from_ipv6(
     code: int = 0,
     word: int | None = None,
     quoted: bytes | None = None,
+    source: IPv6Address | None = None,
 ) -> bytes:
     """About a packet for `entry`; of any kind, unless one is given."""
     quoted = quoted or quoted_in_ipv6(rng, world, entry)
@@ -113,11 +123,11 @@ def error_from_ipv6(
         code = rng.randint(0, 7) if kind == 1 else rng.randint(0, 3)
     if word is None:
         word = rng.choice(MTUS) if kind == 2 else rng.choice((*range(42), 0x06000000)) if kind == 4 else 0
-    source = rng.choice(ILLEGAL6) if one_in(rng, 12) else rng.choice((*world.routers6, entry.host6[0]))
+    usual = rng.choice(ILLEGAL6) if one_in(rng, 12) else rng.choice((*world.routers6, entry.host6[0]))
     body = make.error(kind, code, quoted, word.to_bytes(4))
     if world.extensions and kind in EXTENSIBLE[6] and coin(rng):
         body = with_extension(rng, body, 6)
-    return make.ipv6(source, IPv6Address(quoted[8:24]), ICMPV6, body)
+    return make.ipv6(source or usual, IPv6Address(quoted[8:24]), ICMPV6, body)
 
 
 def room(rng: Random) -> int:

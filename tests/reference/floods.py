@@ -14,6 +14,7 @@ from tests.reference.world import World, coin, one_in, peer_of
 HOSTS = tuple(IPv6Address(text) for text in ("2001:db8:6::1", "2001:db8:6::2", "2001:db8:6:1::1", "2001:db8:7::1"))
 WEIGHTS = (6, 2, 1, 1)
 PAUSES = (0.0,) * 150 + (0.013, 5.013, 29.013, 31.013, 58.013, 62.013, 151.013, 239.013, 299.013)
+CROWD = tuple(HOSTS[0] + n for n in range(16, 80))  # of the first /64
 OUTSIDE = tuple(IPv4Address(f"8.8.8.{n}") for n in range(1, 30))
 PORTS = tuple(range(5000, 5024))
 Send = Callable[[float, bytes], None]
@@ -27,6 +28,17 @@ def flood(rng: Random, world: World, send: Send) -> None:
         packet = kind(rng, world, rng.choice(CARRIED) if one_in(rng, 6) else usual)
         if packet is not None:
             send(rng.choice(PAUSES), packet)
+
+
+def many_hosts(rng: Random, world: World, send: Send) -> None:
+    """A subscriber that has a new address for nearly every flow, of TCP mostly, beside the hosts of a flood."""
+    for _ in range(rng.randint(20, 50)):
+        host = CROWD[rng.randrange(len(CROWD))] if not one_in(rng, 4) else rng.choice(HOSTS)
+        peer = rng.choice(OUTSIDE[:3]), 80
+        send(rng.choice(PAUSES), from_host(rng, world, "tcp", (host, rng.choice(PORTS)), peer))
+        packet = answer(rng, world, "tcp") if one_in(rng, 4) else None
+        if packet is not None:
+            send(0.0, packet)
 
 
 def outward(rng: Random, world: World, protocol: str) -> bytes:

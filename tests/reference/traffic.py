@@ -6,7 +6,7 @@ from ipaddress import IPv4Address, IPv6Address
 from random import Random
 
 from tests.reference import packets as make
-from tests.reference.error_traffic import foreign_error, hairpinned_error, icmp_error, too_big
+from tests.reference.error_traffic import foreign_error, hairpinned_error, icmp_error, illegal_error, too_big
 from tests.reference.reading import DESTINATION_OPTIONS, FRAGMENT, HOP_BY_HOP, ICMP, ICMPV6, ROUTING, TCP, UDP
 from tests.reference.segments import data, numbers, segment
 from tests.reference.world import ELSEWHERE, PORTS, PROTOCOLS, SPECIAL, World, coin, one_in, peer_of
@@ -130,12 +130,14 @@ def from_ipv4(rng: Random, world: World) -> bytes:
 
 
 def other_protocol(rng: Random, world: World) -> bytes:
-    """GRE, ESP, SCTP, AH and its like, ICMP of the wrong family, no next header; headers alone; fragments from IPv6."""
+    """GRE, ESP, SCTP, AH and its like, ICMP of the wrong family, no next header; headers alone; fragments from IPv6;
+    to nobody's address too.
+    """
     protocol = rng.choice((47, 50, 132, 51, 51, 135, 139, 140, 59, 59, 2, 41, 253))
     payload = bytes(0 if one_in(rng, 3) else rng.randint(0, 24))
     if coin(rng):
         protocol = rng.choice((protocol, protocol, ICMP, UDP, TCP, ICMPV6))
-        destination, _ = destination6(rng, world)
+        destination = ELSEWHERE if one_in(rng, 4) else destination6(rng, world)[0]
         fragment = make.fragment_header(rng.choice((0, 8, 1232)), coin(rng), 1)
         extensions = () if protocol in (UDP, TCP, ICMPV6) else rng.choice(((), (), (fragment,)))
         return make.ipv6(rng.choice(world.hosts6), destination, protocol, payload, extensions=extensions, covered=False)
@@ -177,7 +179,9 @@ def damaged(rng: Random, packet: bytes) -> bytes:
 
 Kind = Callable[[Random, World], bytes]
 PLAIN: tuple[Kind, ...] = (from_ipv6,) * 8 + (from_ipv4,) * 8 + (other_protocol,) * 2 + (odd_address,) * 3
-WITH_ERRORS: tuple[Kind, ...] = PLAIN + (icmp_error,) * 5 + (too_big, foreign_error, hairpinned_error) * 2
+WITH_ERRORS: tuple[Kind, ...] = (
+    PLAIN + (icmp_error,) * 5 + (too_big, foreign_error, hairpinned_error) * 2 + (illegal_error,)
+)
 
 
 def packets(rng: Random, world: World) -> list[bytes]:
@@ -187,7 +191,7 @@ def packets(rng: Random, world: World) -> list[bytes]:
     choice = rng.randint(0, 11)
     if choice == 0 and packet:
         return [damaged(rng, packet)]
-    if choice == 1:
+    if choice == 1 or (kind is illegal_error and coin(rng)):
         return in_fragments(rng, packet)
     return [packet]
 
