@@ -107,3 +107,11 @@ def test_aliases_of_ours_that_lead_in_a_circle_come_to_an_end() -> None:
 def test_filter_a_hides_mapped_addresses_too() -> None:
     with gateway({A: EMPTY, AAAA: HOST}, replace(POLICY, filter_a=True), maps=MAPS, dns46=True) as one:
         assert one.addresses("A") == []
+        assert one.asked() == [A]
+
+
+@pytest.mark.parametrize("type_", ["MX", "TXT", "HTTPS", "PTR"])
+def test_rfc6147_5_3_3_other_types_are_relayed_to_ipv4_clients_too(type_: str) -> None:
+    with gateway({A: EMPTY, AAAA: HOST, (WWW, type_): "NODATA"}, maps=MAPS, dns46=True) as one:
+        assert one.ask(query(type_)).rcode() == wire.NOERROR
+        assert one.asked() == [(WWW, type_)]

@@ -7,6 +7,7 @@ from ipaddress import IPv4Address
 
 import dns.flags
 import dns.message
+import dns.opcode
 import dns.rcode
 import dns.rdatatype
 import pytest
@@ -248,6 +249,15 @@ def test_rfc1035_4_1_1_an_error_has_opcode_rd_and_cd_of_its_query_and_no_other_b
     found, kept = int.from_bytes(answer[2:4], "big"), wire.OPCODE | wire.RD | wire.CD
     assert found & ~wire.RCODE == wire.QR | wire.RA | flags & kept
     assert (found & wire.RCODE == wire.NOTIMP) or not flags & wire.OPCODE
+
+
+@pytest.mark.parametrize("opcode", range(1, 16))
+def test_rfc1035_4_1_1_another_opcode_is_no_query_though_there_was_one_that_is_like_it(opcode: int) -> None:
+    with gateway({MX: [f"{WWW} 60 IN MX 10 mail.example."]}) as one:
+        asked = query("MX")
+        assert one.ask(asked).rcode() == one.ask(asked).rcode() == dns.rcode.NOERROR
+        asked.set_opcode(dns.opcode.from_text(str(opcode)))
+        assert one.octets_of(asked.to_wire())[3] & wire.RCODE == wire.NOTIMP
 
 
 @pytest.mark.parametrize("type_", ["TKEY", "TSIG", "IXFR", "AXFR", "MAILB", "MAILA"])

@@ -1,6 +1,7 @@
 """Which IPv6 address stands for an IPv4 one (RFC 6052), and under which prefix of a policy."""
 
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from itertools import combinations
 
 import pytest
 from hypothesis import given
@@ -8,6 +9,7 @@ from hypothesis import strategies as st
 
 from nat64d.dns64.message.wire import AAAA
 from nat64d.dns64.rules.policy import NOT_BEYOND_A_ROUTER4, Policy, Range, embed, extract, ranges_for
+from translator.static.blocks import NON_GLOBAL4
 
 POOL6 = IPv6Network("64:ff9b::/96")
 ALL = (IPv6Network("::/0"),)
@@ -67,3 +69,8 @@ def test_rfc6052_2_4_examples_there_and_back(pool6: str, expected: str) -> None:
     data = embed(IPv6Network(pool6), bytes([192, 0, 2, 33]))
     assert IPv6Address(data) == IPv6Address(expected)
     assert extract(IPv6Network(pool6), IPv6Address(data)) == bytes([192, 0, 2, 33])
+
+
+def test_no_range_stands_behind_one_that_covers_it() -> None:
+    blocks = [row.ipv4 for row in ranges_for(POOL6, NON_GLOBAL4, None)]
+    assert not any(later.subnet_of(earlier) for earlier, later in combinations(blocks, 2))

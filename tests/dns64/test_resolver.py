@@ -9,6 +9,7 @@ import dns.flags
 import dns.message
 import dns.rcode
 import dns.rdatatype
+import dns.rrset
 import pytest
 
 from nat64d.dns64.message import wire
@@ -211,6 +212,8 @@ def test_rfc6891_6_2_3_and_6_2_5_an_answer_is_cut_to_what_the_client_takes(
     read = wire.read(cut)
     assert read.truncated is not whole
     assert (read.edns is not None) is (payload is not None)
+    if not whole:
+        assert (read.id, read.question, read.sections) == (asked.id, wire.read(filled).question, ([], [], []))
 
 
 @pytest.mark.parametrize(
@@ -321,6 +324,22 @@ def test_rfc6147_5_1_5_aliases_of_aaaa_are_followed_where_a_fails() -> None:
     end = {(WWW, "A"): "SERVFAIL", ("n0.example.", "AAAA"): ["n0.example. 60 IN AAAA 2001:db8::1"]}
     (answer,), _, _ = resolve(links(1, "AAAA") | end, query())
     assert addresses(answer) == ["2001:db8::1"]
+
+
+@pytest.mark.parametrize("count", [0, 1], ids=["at once", "after an alias"])
+def test_rfc6147_5_3_2_and_5_4_authority_and_additional_sections_are_those_of_the_last_a_answer(count: int) -> None:
+    rest = ["example. 60 IN NS ns.example.", "ns.example. 60 IN A 192.0.2.53", "ns.example. 60 IN AAAA 2001:db8::53"]
+
+    def last(octets: bytes, _tcp: bool) -> list[bytes]:
+        asked = dns.message.from_wire(octets)
+        made = reply(asked, [f"{asked.question[0].name} 60 IN A 192.0.2.1", "AUTHORITY", rest[0]])
+        made.additional += [dns.rrset.from_text(*line.split(None, 4)) for line in rest[1:]]
+        return [made.to_wire()]
+
+    name = "n0.example." if count else WWW
+    (answer,), _, _ = resolve(links(count, "AAAA", "A") | {(name, "A"): last, (name, "AAAA"): "NODATA"}, query())
+    assert addresses(answer) == MADE
+    assert [rrset.to_text() for rrset in (*answer.authority, *answer.additional)] == rest
 
 
 def test_rfc1034_5_3_3_aliases_of_another_type_are_followed() -> None:

@@ -71,6 +71,11 @@ def test_rfc7050_3_an_address_that_holds_the_well_known_one_twice_shows_no_prefi
     assert prefixes_in(embedded(prefix, WELL_KNOWN[0])) == ()
 
 
+def test_rfc7050_3_addresses_with_both_at_two_places_show_no_prefix() -> None:
+    last = ("aa", "ab")
+    assert prefixes_in([IPv6Address(f"2001:db8:c000:{a}::c000:{b}") for a in last for b in last]) == ()
+
+
 @pytest.mark.parametrize(
     "address",
     ["2001:db8:c000:aa:0:c0:0:aa00", "2001:db8:122:c000:0:aac0:0:aa00", "2001:db8:122:c000:0:aa00:c000:aa"],

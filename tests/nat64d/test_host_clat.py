@@ -89,6 +89,13 @@ def test_the_mtu_of_the_route_is_that_of_the_device_less_the_longer_header(names
         assert defaults()[0].endswith(" mtu 8980")
 
 
+def test_the_mtu_of_the_route_is_20_less_than_that_of_a_device_that_was_there_before(namespace, clat):
+    ip("tuntap", "add", "dev", "nat64", "mode", "tun")
+    ip("link", "set", "nat64", "mtu", "1400")
+    with gateway(clat("[tun]\nmtu = 9000\n")):
+        assert defaults()[0].endswith(" mtu 1380")
+
+
 def test_the_ipv6_address_leads_to_the_device_and_the_provider_s_prefix_does_not(uplink, clat):
     with gateway(clat()):
         ours = ip("-6", "route", "show", "proto", "64").splitlines()

@@ -84,7 +84,7 @@ class Policy:
 
     def discovery(self, well_known4: Iterable[bytes]) -> list[bytes]:
         """RFC 7050 section 3: the AAAA data of ipv4only.arpa, under the prefix for the whole of IPv4."""
-        pool6 = self.ranges[-1].pool6 if self.ranges and self.synthesise else None
+        pool6 = self.ranges[-1].pool6 if self.synthesise else None
         return [embed(pool6, data) for data in well_known4] if pool6 else []
 
     def extract(self, address: IPv6Address) -> bytes | None:
