@@ -121,6 +121,15 @@ def test_an_opt_record_before_another_one_goes_all_the_same() -> None:
     assert given_to(kept(moved), ask()).edns == -1
 
 
+@pytest.mark.parametrize("count", [0, 1, 255, 256, 257])
+def test_rfc6891_7_a_client_without_edns_gets_one_record_less(count: int) -> None:
+    glue = wire.Record(wire.name_of("ns.example"), wire.A, wire.IN, 60, bytes(4))
+    message = wire.read(came(A))
+    one = kept(wire.write(message._replace(sections=(*message.sections[:2], [glue] * count))))
+    octets = one.answer(ask().to_wire(), False, False, 0.0)
+    assert (wire.read(octets).edns, wire.read(octets).sections[2]) == (None, [glue] * count)
+
+
 def test_octets_behind_the_records_are_not_passed_on() -> None:
     octets = came(A)
     assert kept(octets + b"more").octets == kept(octets).octets
@@ -181,6 +190,14 @@ def test_how_long_anything_may_be_kept_is_within_what_the_rfcs_allow() -> None:
     assert 1 <= FAILED_FOR <= 300  # RFC 9520 section 3.2
     assert STALE_TTL == 30  # RFC 8767 sections 4 and 5
     assert (LONGEST, LONGEST_NEGATIVE, FAILED_FOR, STALE_FOR) == (86400, 900, 5, 86400)  # docs/limits.md, the matrix
+
+
+@pytest.mark.parametrize(("most", "seconds", "ttls"), [(10, 10, [10, 10]), (70, 60, [60, 70]), (1000, 60, [60, 90])])
+def test_an_answer_may_be_given_a_shorter_life(most: int, seconds: int, ttls: list[int]) -> None:
+    one = kept(came([f"{WWW} 60 IN A 192.0.2.1", f"{WWW} 90 IN TXT text"]), 100.0)
+    shorter = one.at_most(most)
+    assert (shorter.expires, shorter.stale_until) == (100.0 + seconds, 100.0 + seconds)
+    assert sorted(record.ttl for record in shorter.message(100.0).sections[0]) == ttls
 
 
 def test_a_truncated_answer_is_not_kept_and_not_given_as_one() -> None:

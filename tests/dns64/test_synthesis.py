@@ -164,7 +164,6 @@ ALIAS = f"{NAME} 60 IN CNAME b.example."
         ([ALIAS, "b.example. 60 IN CNAME c.example."], "c.example."),
         ([ALIAS, "c.example. 60 IN AAAA 2001:db8::bad"], "b.example."),
         ([ALIAS, "b.example. 60 IN AAAA 2001:db8::1"], None),
-        ([ALIAS, "B.eXample. 60 IN AAAA 2001:db8::1"], None),
         ([ALIAS, f"example. 120 IN SOA {SOA}"], None),
         ([ALIAS, f"b.example. 60 IN CNAME {NAME}"], None),
         ([f"{NAME} 60 IN CNAME {NAME}"], None),
@@ -248,7 +247,7 @@ def test_rfc6147_5_5_signatures_and_ad_do_not_stay_on_a_synthetic_answer() -> No
 
 
 REAL = [f"{NAME} 60 IN AAAA 2001:db8::1"]
-ALIASED = [f"{NAME} 60 IN CNAME web.example.", "wEb.Example. 60 IN AAAA 2001:db8::1"]
+ALIASED = [f"{NAME} 60 IN CNAME web.example.", "web.example. 60 IN AAAA 2001:db8::1"]
 
 
 @pytest.mark.parametrize(
@@ -270,12 +269,26 @@ def test_names_whose_own_records_are_dropped_and_names_that_are_spared(
     assert look_at(answer("AAAA", said), Policy(ALL, POLICY.ranges, (MAPPED,), *names)) is finding
 
 
-@pytest.mark.parametrize("target", ["web.example.", "wEb.Example."])
-def test_a_name_that_is_spared_is_so_as_the_target_of_an_alias_too(target: str) -> None:
+def test_a_name_that_is_spared_is_so_as_the_target_of_an_alias_too() -> None:
     policy = Policy(ALL, POLICY.ranges, exclude_names=(wire.name_of("web.example"),))
     assert policy.spares(wire.name_of("a.web.example"))
     assert not policy.spares(KEY)
-    assert made("NODATA", [f"{NAME} 60 IN CNAME web.example.", f"{target} 60 IN A 192.0.2.1"], policy) == []
+    assert made("NODATA", [f"{NAME} 60 IN CNAME web.example.", "web.example. 60 IN A 192.0.2.1"], policy) == []
+
+
+def test_rfc4343_names_are_the_same_whatever_their_letters() -> None:
+    aaaa = in_other_letters(answer("AAAA", ALIASED))
+    assert stops_at(aaaa) is None
+    assert look_at(aaaa, Policy(ALL, POLICY.ranges, force_names=(wire.name_of("web.example"),))) is Finding.EXCLUDED
+    a = in_other_letters(answer("A", [ALIASED[0], "web.example. 60 IN A 192.0.2.1"]))
+    assert synthesise(None, a, POLICY) is not None
+    assert synthesise(None, a, Policy(ALL, POLICY.ranges, exclude_names=(wire.name_of("web.example"),))) is None
+
+
+def in_other_letters(message: wire.Message) -> wire.Message:
+    """The same with the name of its last record in other letters; dnspython would compress it, and lose them."""
+    *before, last = message.sections[0]
+    return message._replace(sections=([*before, last._replace(name=last.name.swapcase())], *message.sections[1:]))
 
 
 @pytest.mark.parametrize("code", range(30))

@@ -71,6 +71,32 @@ def test_what_is_left_out_is_left_out(text):
     assert (len(config.pool4), len(config.eam)) == (text.count("[[pool4]]"), text.count("[[eam]]"))
 
 
+AROUND = {
+    "2001:db8:63:ffff:ffff:ffff:ffff:ffff": True,
+    "2001:db8:63:ffff:ffff:ffff:ffff::/112": True,
+    "2001:db8:64::": False,
+    "2001:db8:64::ffff:ffff": False,
+    "2001:db8:64::/96": False,
+    "2001:db8:64::/64": False,
+    "2001:db8::/40": False,
+    "2001:db8:64::1:0:0": True,
+    "2001:db8:64:1::/64": True,
+}
+
+
+@pytest.mark.parametrize(("ipv6", "outside"), AROUND.items(), ids=AROUND)
+@pytest.mark.parametrize("section", ["eam", "clat"])
+def test_rfc6877_2_the_prefix_and_what_is_ours_have_no_address_in_common(section, ipv6, outside):
+    pool6 = "2001:db8:64::/96"
+    clat = f'[clat]\nplat = "{pool6}"\nipv4 = "192.168.1.1"\nipv6 = "{ipv6}"\n'
+    text = clat if section == "clat" else f'pool6 = "{pool6}"\n{eam("198.51.100.7", ipv6)}'
+    if outside:
+        assert loads(text).pool6 == IPv6Network(pool6)
+    else:
+        (complaint,) = complaints(text)
+        assert complaint.endswith(f'ipv6 = "{ipv6}": expected IPv6 hosts outside pool6, {pool6}')
+
+
 TAKEN = "expected a prefix that is not mapped yet; an earlier row maps"
 OUTSIDE_POOL6 = "expected IPv6 hosts outside pool6, 64:ff9b::/96"
 REFUSED = {

@@ -352,9 +352,11 @@ def test_the_daemon_can_be_stopped_while_it_waits(monkeypatch):
     assert live.config.pool6 is None
 
 
-def test_an_address_inside_the_prefix_is_refused(monkeypatch):
+@pytest.mark.parametrize("clat6", [str(embedded(OTHER, "192.0.2.1")[0]), f"{OTHER}", "2001:db8:122:300::/56"])
+def test_an_address_inside_the_prefix_is_refused(monkeypatch, clat6):
+    """Or a network that has the prefix inside."""
     monkeypatch.setattr(host_resolver, "HostResolver", lambda: Network(answer(OTHER)))
-    live = Live(loads(CLAT.replace("2001:db8:1::464", str(embedded(OTHER, "192.0.2.1")[0]))))
+    live = Live(loads(CLAT.replace("2001:db8:1::464", clat6)))
     with pytest.raises(DiscoveryError, match=f"is inside the provider's NAT64 prefix {OTHER}: choose"):
         asyncio.run(find(live, Notes()))
 
