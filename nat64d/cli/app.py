@@ -13,6 +13,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from nat64d import __version__
+from nat64d.cli import change_commands as changes
 from nat64d.cli import client_commands as commands
 from nat64d.cli import listing_commands as listings
 from nat64d.cli.asking import ConfigOption, JsonOption, SocketOption
@@ -250,4 +251,6 @@ app.command()(commands.status)
 app.command()(listings.counters)
 for name in ("sessions", "bib", "hosts", "pools", "mappings"):
     app.command(name=name)(listings.COMMANDS[name])
-app.command()(commands.reload)
+for command in (changes.reload, changes.unset):
+    app.command()(command)
+app.command(name="set")(changes.set_)

@@ -1,4 +1,5 @@
-"""The commands that ask a running daemon, but for those that list (listing_commands.py)."""
+"""The commands that ask a running daemon, but for those that list or change something: listing_commands.py,
+change_commands.py."""
 
 import json
 from pathlib import Path
@@ -28,17 +29,6 @@ def status(
         show([json.dumps(document)] if as_json else text.status(document))
     if document["state"] != "ready":
         raise typer.Exit(ExitCode.WRONG)
-
-
-def reload(as_json: JsonOption = False, config: DaemonOption = None, socket: SocketOption = None) -> None:
-    """Let the daemon read its configuration again and change to it; print the difference.
-
-    All or nothing. Exit 2 if there is a mistake in the configuration, 1 if it does not fit this host or takes a
-    restart; then nothing has changed.
-    """
-    with asking(config, socket) as daemon:
-        document = daemon.posted("/v1/reload", b"")
-        show([json.dumps(document)] if as_json else text.reloaded(document))
 
 
 def explain_live(packet: str, as_json: bool, config: Path | None, socket: str | None) -> None:

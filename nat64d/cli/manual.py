@@ -24,6 +24,7 @@ FILES = (
     (str(CONFIG_FILE), "The configuration, see nat64d.toml(5). Without it the built-in default runs."),
     (SOCKET, "The control socket, by which the other commands ask the daemon."),
     ("/run/nat64d/*.state", "Sessions of each device, kept over a restart."),
+    ("/run/nat64d/*.state.sources", "What was set beside the configuration, kept over a restart of the daemon."),
     ("/var/cache/nat64d", "Compiled code."),
 )
 FIRST_CONFIG = """\

@@ -4,6 +4,6 @@
 their values, and `expected` words what pydantic objects to. `checks` finds contradictions between keys, `owners`
 addresses and ports that two of them claim, `warnings` what is allowed but unwise. `problems` names the place of a
 mistake, `syntax` that of what is not TOML, `toml` shows its value, and `errors` has the exceptions. `settings` makes
-translator.Settings and Tables. `difference` says what a reload changes, and what it cannot. `defaults` finds files and
-is all that client commands load.
+translator.Settings and Tables. `difference` says what a reload changes, and what it cannot; `sources` puts together
+what is said beside the file. `defaults` finds files and is all that client commands load.
 """

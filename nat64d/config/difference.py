@@ -142,7 +142,7 @@ def _rows(place: str, old: tuple[BaseModel, ...], new: tuple[BaseModel, ...], ef
 
 
 def _listed(rows: list[BaseModel]) -> Iterator[str]:
-    yield from (_shown(_pairs(row)) for row in rows[:LISTED])
+    yield from (_shown(pairs(row)) for row in rows[:LISTED])
     if len(rows) > LISTED:
         yield f"{len(rows) - LISTED:,} more"
 
@@ -158,7 +158,7 @@ def _text(table: BaseModel, key: str) -> str | None:
     return None if value is None else _shown(toml.value(value))
 
 
-def _pairs(row: BaseModel) -> str:
+def pairs(row: BaseModel) -> str:
     """A row as its keys and values, without those that have the default."""
     content: dict[str, Any] = row.model_dump(mode="json", exclude_defaults=True)
     return ", ".join(f"{toml.key(key)} = {toml.value(value)}" for key, value in content.items())

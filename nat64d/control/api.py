@@ -20,6 +20,7 @@ from aiohttp import web
 from nat64d import __version__
 from nat64d.control import rows as shapes
 from nat64d.control import streaming
+from nat64d.control.changes import OutdatedError
 from nat64d.control.connections import Bounds, Connections, Site, control_bounds, marked, monitoring_bounds
 from nat64d.control.faults import Fault, Faults
 from nat64d.control.filters import FilterError, parse_filters
@@ -42,6 +43,7 @@ from nat64d.control.rows import (
 )
 from nat64d.control.shared import Shared
 from nat64d.control.unixsocket import UnixSocket
+from nat64d.control.writes import WRITES
 
 SHUTDOWN = 0.5  # seconds a listing may continue after close()
 MISDIRECTED = 421  # RFC 9110 section 15.5.20
@@ -120,10 +122,6 @@ async def _explain(request: web.Request) -> web.StreamResponse:
     return web.json_response(await in_thread(request, request.app[GATEWAY].explain, packet))
 
 
-async def _reload(request: web.Request) -> web.StreamResponse:
-    return web.json_response(await in_thread(request, request.app[GATEWAY].reload))
-
-
 ROUTES = (
     Route(
         "/v1/status", "State, limits, warnings of the daemon, and conditions of its host.", _status, JSON, shapes.Status
@@ -136,15 +134,9 @@ ROUTES = (
         JSON,
         shapes.Explanation,
         body="The octets of one IP packet; as text/plain, what `nat64d explain` takes but for files.",
+        method="POST",
     ),
-    Route(
-        "/v1/reload",
-        "Read the configuration again and change to it, all or nothing; answers with the difference.",
-        _reload,
-        JSON,
-        shapes.Reloaded,
-        acts=True,
-    ),
+    *WRITES,
     *DATA,
     Route("/v1/openapi.json", "This document.", _openapi, JSON),
     Route("/metrics", "All counters and gauges, for Prometheus.", _metrics, public=True),
@@ -175,6 +167,8 @@ async def _errors(request: web.Request, handler: Handler) -> web.StreamResponse:
         status, sentence = 409, str(error)
     except GoneError as error:
         status, sentence = 410, str(error)
+    except OutdatedError as error:
+        status, sentence = 412, str(error)
     except BusyError as error:
         status, sentence = 429, str(error)
     except ExplanationError as error:

@@ -65,6 +65,15 @@ class Client:
             document: dict[str, Any] = json.loads(response.read())
         return document
 
+    def sent(
+        self, method: str, path: str, content: Any = None, query: Mapping[str, str] | None = None
+    ) -> dict[str, Any]:
+        """Ask with another method than GET, with JSON or nothing; returns the JSON object of the answer."""
+        body = b"" if content is None else json.dumps(content).encode()
+        with self._answer(path, query or {}, body, max(self.timeout, WORKING), method) as response:
+            document: dict[str, Any] = json.loads(response.read())
+        return document
+
     def blocks(self, path: str, filters: Mapping[str, str]) -> Iterator[bytes]:
         """The rows of a listing as they arrive, some at a time: lines of JSON, all with their end. The listing is
         complete if the iterator ends without an exception."""
@@ -117,14 +126,19 @@ class Client:
 
     @contextmanager
     def _answer(
-        self, path: str, filters: Mapping[str, str], body: bytes | None = None, timeout: float | None = None
+        self,
+        path: str,
+        filters: Mapping[str, str],
+        body: bytes | None = None,
+        timeout: float | None = None,
+        method: str = "POST",
     ) -> Iterator[HTTPResponse]:
         """Send a request and yield its response; errors, also those while it is read, become one of the two
         exceptions."""
         connection = _UnixConnection(self.socket_path, timeout or self.timeout)
         try:
             target = f"{path}?{urlencode(filters)}" if filters else path
-            connection.request("GET" if body is None else "POST", target, body)
+            connection.request("GET" if body is None else method, target, body)
             response = connection.getresponse()
             if response.status != 200:
                 raise _refusal(self.socket_path, response)

@@ -35,6 +35,7 @@ class Filters:
     limit: int | None = None
     cursor: tuple[str, int] | None = None  # rows after this one: which tables it is from, and its place there
     fields: tuple[str, ...] | None = None
+    dry_run: bool = False
 
 
 class FilterError(ValueError):
@@ -97,6 +98,12 @@ def _cursor(text: str) -> tuple[str, int]:
     return tables, int(place)
 
 
+def _flag(text: str) -> bool:
+    if text not in {"true", "false"}:
+        raise ValueError
+    return text == "true"
+
+
 def whole(lowest: int, highest: int) -> Callable[[str], int]:
     """What reads a whole number in digits; the function raises ValueError."""
 
@@ -152,13 +159,20 @@ FILTERS: Mapping[str, FilterKind] = {
         "CURSOR",
         "Only rows after the one that has this cursor.",
     ),
+    "dry_run": FilterKind(
+        _flag, "true or false", {"type": "boolean"}, "BOOLEAN", "Whether only to say what would change."
+    ),
     "fields": FilterKind(str, "names of fields", {}, "NAME,…", "Only these fields, in this order."),
 }
 
 
 def _shown(key: str, text: str) -> str:
-    """A filter as it was given, in one line that is not too long."""
-    given = "".join(letter if letter.isprintable() else "�" for letter in f"{key}={text}")
+    return shown(f"{key}={text}")
+
+
+def shown(text: str) -> str:
+    """What was given, in one line that is not too long."""
+    given = "".join(letter if letter.isprintable() else "�" for letter in text)
     return given if len(given) <= SHOWN else given[: SHOWN - 1] + "…"
 
 

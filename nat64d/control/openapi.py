@@ -19,8 +19,7 @@ _TYPES = {str: "string", int: "integer", float: "number", bool: "boolean", NoneT
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One path of the API: its handler and its description. One that `acts` or has a `body` is POST, all others are
-    GET; only one that acts changes the gateway."""
+    """One path of the API with one method: its handler and its description. GET changes nothing."""
 
     path: str
     summary: str
@@ -29,8 +28,9 @@ class Route:
     row: type | None = None  # TypedDict of the object, or of each line, in the response
     filters: tuple[str, ...] = ()
     public: bool = False  # also served on the monitoring listener
-    body: str = ""  # description of the request body, of media type OCTETS; "": there is none
-    acts: bool = False
+    body: str = ""  # description of the request body; "": there is none
+    takes: type | None = None  # TypedDict of that body; None: octets
+    method: str = "GET"
 
     @property
     def fields(self) -> tuple[str, ...]:
@@ -38,14 +38,18 @@ class Route:
         return tuple(self.row.__annotations__) if self.row and "fields" in self.filters else ()
 
     @property
-    def method(self) -> str:
-        """The HTTP method: GET or POST."""
-        return "POST" if self.body or self.acts else "GET"
+    def operation(self) -> str:
+        """Its name, which no other route has: `sessions`, `put_sources_api`."""
+        words = self.path.removeprefix("/v1").replace("/", " ").partition(".")[0].split()
+        return "_".join(words if self.method == "GET" else (self.method.lower(), *words))
 
 
 def document(routes: Iterable[Route], version: str) -> Schema:
     """The OpenAPI document that describes these routes, as a JSON object."""
-    routes = list(routes)
+    routes, paths = list(routes), dict[str, Schema]()
+    for route in routes:
+        paths.setdefault(route.path, {})[route.method.lower()] = _operation(route)
+    shapes = {shape.__name__: schema(shape) for route in routes for shape in (route.row, route.takes) if shape}
     return {
         "openapi": "3.1.0",
         "info": {
@@ -54,10 +58,8 @@ def document(routes: Iterable[Route], version: str) -> Schema:
             "summary": "State, listings and explanations of a running nat64d.",
             "description": "application/jsonl is one JSON object per line; its schema is that of one line.",
         },
-        "paths": {route.path: {route.method.lower(): _operation(route)} for route in routes},
-        "components": {
-            "schemas": {"Error": _ERROR} | {route.row.__name__: schema(route.row) for route in routes if route.row}
-        },
+        "paths": paths,
+        "components": {"schemas": {"Error": _ERROR} | shapes},
     }
 
 
@@ -96,19 +98,19 @@ def _bare(shape: Any) -> Schema:
 
 
 def _operation(route: Route) -> Schema:
-    answer = {"$ref": f"#/components/schemas/{route.row.__name__}"} if route.row else _FREE[route.media]
+    answer = _reference(route.row) if route.row else _FREE[route.media]
     parameters = [_parameter(name, route.fields) for name in route.filters]
     return {
         "summary": route.summary,
-        "operationId": route.path.rpartition("/")[2].partition(".")[0],
+        "operationId": route.operation,
         **({"parameters": parameters} if parameters else {}),
-        **({"requestBody": _body(route.body)} if route.body else {}),
+        **({"requestBody": _body(route)} if route.body else {}),
         "responses": {
             "200": {"description": route.summary, "content": {route.media: {"schema": answer}}},
             "default": {
-                "description": "Refused, nothing is changed: 400 invalid filter or configuration, 409 not possible on "
-                "this host or without a restart, 410 a cursor of tables that have been replaced, 429 another such "
-                "request is running, 503 not ready.",
+                "description": "Refused, nothing is changed: 400 invalid filter, body or configuration, 409 not "
+                "possible on this host or without a restart, 410 a cursor of tables that have been replaced, 412 not "
+                "the version of If-Match, 413 too large a body, 429 another such request is running, 503 not ready.",
                 "content": {JSON: {"schema": {"$ref": "#/components/schemas/Error"}}},
             },
         },
@@ -124,5 +126,10 @@ def _parameter(name: str, fields: Iterable[str]) -> Schema:
     return {**about, "style": "form", "explode": False, "schema": items}
 
 
-def _body(description: str) -> Schema:
-    return {"description": description, "required": True, "content": {OCTETS: {"schema": {}}}}
+def _body(route: Route) -> Schema:
+    media, shape = (OCTETS, {}) if route.takes is None else (JSON, _reference(route.takes))
+    return {"description": route.body, "required": True, "content": {media: {"schema": shape}}}
+
+
+def _reference(shape: type) -> Schema:
+    return {"$ref": f"#/components/schemas/{shape.__name__}"}

@@ -123,6 +123,7 @@ MAPPINGS = (
     _field("ipv6_ports", "ports"),
     _field("ipv4"),
     _field("ipv4_ports", "ports"),
+    _field("source"),
 )
 COUNTERS = (_field("direction"), _field("verdict"), _field("packets", number=True), _field("rfc"), _field("help"))
 QUERIES = (_field("outcome"), _field("queries", number=True), _field("rfc"), _field("help"))
@@ -162,7 +163,7 @@ def explanation_as_json(document: Row) -> Iterator[str]:
 
 
 def reloaded(document: Row) -> Iterator[str]:
-    """What a reload has changed: a line for each change, one for each warning, and what became of the sessions."""
+    """What a reload or change set has changed: a line for each change and warning, and what became of the sessions."""
     yield from (change["text"] for change in document["changes"])
     yield from (f"warning: {sentence}" for sentence in document["warnings"])
     yield document["summary"]

@@ -7,6 +7,7 @@ ports are numbers (the ICMP identifier counts as a port).
 from collections.abc import Generator, Mapping, Sequence
 from typing import Annotated, Any, Literal, Protocol, TypedDict
 
+from nat64d.control.changes import Changes
 from nat64d.control.filters import Filters, StateName
 from nat64d.control.measured import Measured
 from nat64d.dns64.message.endings import Ending
@@ -142,6 +143,7 @@ class Mapped(TypedDict):
     ipv6_ports: Annotated[str | None, "a port or `first-last`, null = all"]
     ipv4: str
     ipv4_ports: str | None
+    source: Annotated[str, "file, or who has set it beside the file"]
 
 
 class Pool(TypedDict):
@@ -198,27 +200,6 @@ class Explanation(TypedDict):
     outputs: Annotated[list[str], "the packets that would be sent, in hexadecimal"]
 
 
-class ConfigChange(TypedDict):
-    """A key, or a row of a list of tables, that differs from before."""
-
-    place: Annotated[str, "the key as the file spells it"]
-    before: Annotated[str | None, "its value as TOML, null = it was not there"]
-    after: Annotated[str | None, "the same now"]
-    text: Annotated[str, "the change in words"]
-
-
-class Reloaded(TypedDict):
-    """What a reload has changed."""
-
-    configuration: Annotated[str, "the file that was read"]
-    changes: list[ConfigChange]
-    kept: Annotated[int, "sessions that go on"]
-    ended: Annotated[dict[str, int], "sessions that the new configuration does not allow, by reason"]
-    pause: Annotated[float, "seconds for which packets had to wait"]
-    warnings: Annotated[list[str], "what is doubtful about the new configuration, and was not before"]
-    summary: Annotated[str, "what became of the sessions, in words"]
-
-
 class NoPacketError(ValueError):
     """What is to be explained is no packet; its text is one sentence."""
 
@@ -249,7 +230,7 @@ class RefusedError(Exception):
     changed."""
 
 
-class Gateway(Protocol):
+class Gateway(Changes, Protocol):
     """The running daemon, as the control plane sees it.
 
     Methods are called from threads, never from the event loop, so they may wait for the lock of the tables. Iterators

@@ -1,4 +1,4 @@
-"""`nat64d reload`, SIGHUP: read the configuration again and change to it, all or nothing.
+"""`nat64d reload`, SIGHUP, and change sets of the API: change to another configuration, all or nothing.
 
 What can fail comes first: reading, judging, new tables, what is added to the host. Then packets pass by the new
 configuration from one batch to the next, and what it no longer wants is taken back.
@@ -9,7 +9,8 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from ipaddress import IPv6Network
 from pathlib import Path
 
@@ -20,10 +21,13 @@ from nat64d.config.difference import Change, Effect, difference, fixed
 from nat64d.config.errors import ConfigError
 from nat64d.config.load import load
 from nat64d.config.models import Config
+from nat64d.config.sources import Rows, Sources, names_in, rows_in, with_changes
 from nat64d.config.warnings import warnings
+from nat64d.control.changes import OutdatedError, Wish
 from nat64d.control.rows import BusyError, NotReadyError, RefusedError, Row, WrongConfigurationError
 from nat64d.dns64.service.supervisor import NameServer
 from nat64d.gateway.clat_prefix import DiscoveryError, refuse_inside
+from nat64d.gateway.kept_sources import KeptSources
 from nat64d.gateway.state import Live
 from nat64d.gateway.takeover import Outcome, change_over, prepare
 from nat64d.host.checks import check_host
@@ -34,6 +38,7 @@ log = logging.getLogger("nat64d")
 
 # LIMITS
 FEW = 1000  # sessions that are taken over before the code is compiled: plain Python takes a millisecond for one
+MANY = 100  # mistakes that are answered one by one
 PATIENCE = 30.0  # seconds for the name server to change; packets have changed by then
 
 
@@ -48,6 +53,7 @@ class Reload:
         self.failure: str | None = None  # why packets no longer pass
         self.name = str(path or BUILT_IN)
         self._live, self._path, self._set_up_logging, self._again = live, path, set_up_logging, again
+        self._kept = KeptSources(live.config.state_path)
         self._lock = threading.Lock()
         self._watch: Watch | None = None
         self._begun = asyncio.Event()
@@ -56,13 +62,13 @@ class Reload:
     async def run(self, watch: Watch) -> None:
         """Packets pass: from now on there can be a reload. There is one whenever it is asked for, until this is
         cancelled."""
-        self._watch, self._live.reloader = watch, self.reload
+        self._watch, self._live.reloader, self._live.changer = watch, self.reload, self.change
         self._begun.set()
         while True:
             await self._again.wait()
             self._again.clear()
             try:
-                await asyncio.to_thread(self.reload)
+                await asyncio.to_thread(self.reload, PATIENCE)
             except (WrongConfigurationError, RefusedError):
                 pass  # the log says so
             except (NotReadyError, BusyError) as error:
@@ -87,61 +93,119 @@ class Reload:
     def close(self) -> None:
         """No further reload; one that has begun is over when this returns. The event loop must run meanwhile."""
         with self._lock:
-            self._watch = self._live.reloader = None
+            self._watch = self._live.reloader = self._live.changer = None
 
-    def reload(self) -> Row:
-        """Change to what the file says now; a Reloaded. Raises NotReadyError, BusyError, WrongConfigurationError,
-        RefusedError: then nothing has changed, and the log says so too."""
-        if not self._lock.acquire(blocking=False):
-            raise BusyError("another reload is running; try again in a moment")
+    def reload(self, patience: float = 0) -> Row:
+        """Change to what the file says now; a Reloaded. It waits so many seconds for another change to be over. Raises
+        NotReadyError, BusyError, WrongConfigurationError, RefusedError: then nothing has changed, and the log says so
+        too."""
+        with self._alone(patience):
+            try:
+                _notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
+                sources = self._read()
+                try:
+                    config = sources.combined()
+                except ConfigError as error:
+                    together = f"{sources.names} do not go together; change the file, or use nat64d unset"
+                    raise RefusedError(f"{together}\n{_lines(error)}") from None
+                answer = self._change_to(self._with_known_plat(config), sources.names, f"Reloaded {sources.name}")
+                self._live.sources = sources
+            except (WrongConfigurationError, RefusedError) as error:
+                log.error("Not reloaded, nothing has changed: %s", "; ".join(str(error).splitlines()))  # noqa: TRY400
+                raise
+            finally:
+                _notify("READY=1")
+            return {"configuration": sources.name, **answer}
+
+    def change(self, wish: Wish) -> Row:
+        """Change what a source says beside the file; a Changed. Raises NotReadyError, BusyError, OutdatedError,
+        WrongConfigurationError, RefusedError: then nothing has changed."""
+        with self._alone():
+            before = self._live.sources
+            rows = before.rows.get(wish.source, Rows())
+            if wish.match not in {None, "*", rows.version}:
+                raise OutdatedError(f"{wish.source} is at version {rows.version}, not at {wish.match}: read it again")
+            try:
+                kept = Rows() if wish.replaces else rows
+                rows = with_changes(kept, names_in(wish.unset, "unset"), rows_in(wish.set, "set"), wish.source, before)
+                sources = before._replace(rows={**before.rows, wish.source: rows})
+                config = self._with_known_plat(sources.combined())
+            except ConfigError as error:
+                raise WrongConfigurationError(_lines(error)) from None
+            answer = {"source": wish.source, "version": rows.version, "dry_run": wish.dry_run}
+            if wish.dry_run:
+                return {**answer, **self._foreseen(config, sources.names)}
+            try:
+                self._kept.prepare(sources.rows)
+            except OSError as error:
+                raise RefusedError(f"{self._kept.path}: cannot keep it there: {error.strerror}") from None
+            answer |= self._change_to(config, sources.names, f"Changed what {wish.source} has set")
+            self._kept.commit()
+            self._live.sources = sources
+            return answer
+
+    @contextmanager
+    def _alone(self, patience: float = 0) -> Iterator[None]:
+        """While no other change is made. Raises BusyError."""
+        if not self._lock.acquire(timeout=patience):
+            raise BusyError("another change is being made; try again in a moment")
         try:
-            _notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
-            config, name = self._read()
-            return self._change_to(config, name)
-        except (WrongConfigurationError, RefusedError) as error:
-            log.error("Not reloaded, nothing has changed: %s", "; ".join(str(error).splitlines()))  # noqa: TRY400
-            raise
+            yield
         finally:
             self._lock.release()
-            _notify("READY=1")
 
     def _use(self, plat: IPv6Network) -> None:
         with self._lock:
-            self._change_to(self._live.config.with_plat(plat), "the provider's NAT64 prefix")
+            name = "the provider's NAT64 prefix"
+            self._change_to(self._live.config.with_plat(plat), name, f"Reloaded {name}")
 
-    def _read(self) -> tuple[Config, str]:
-        """The configuration that a start would take now, and its name. Raises WrongConfigurationError."""
+    def _read(self) -> Sources:
+        """What the file says now, and the others as before. Raises WrongConfigurationError."""
         path = config_file(self._path)
         try:
-            config = load(path)
+            return self._live.sources._replace(name=str(path or BUILT_IN), file=load(path))
         except ConfigError as error:
             raise WrongConfigurationError(str(error)) from None
-        now = self._live.config
-        if config.clat and config.clat == now.clat and config.pool6 is None and now.pool6:  # discovered
-            config = config.with_plat(now.pool6)
-        return config, str(path or BUILT_IN)
 
-    def _change_to(self, config: Config, name: str) -> Row:
-        """Change to a configuration from that file. Raises NotReadyError, RefusedError."""
-        live = self._live
+    def _with_known_plat(self, config: Config) -> Config:
+        """The same with the prefix that was discovered, if there is to be one."""
+        now = self._live.config
+        discovered = config.clat and config.clat == now.clat and config.pool6 is None and now.pool6
+        return config.with_plat(discovered) if discovered else config
+
+    def _judged(self, config: Config, name: str) -> tuple[list[Change], list[str]]:
+        """What is to change, and what is doubtful about it and was not before. Raises NotReadyError, RefusedError."""
+        before = self._live.config
         if self._watch is None:
-            raise NotReadyError(f"the gateway is {live.state}")
-        before, changes = live.config, difference(live.config, config)
-        refusals = [*fixed(before, config, changes, name), *check_host(config, name).errors]
-        if refusals:
+            raise NotReadyError(f"the gateway is {self._live.state}")
+        changes = difference(before, config)
+        if refusals := [*fixed(before, config, changes, name), *check_host(config, name).errors]:
             raise RefusedError("\n".join(map(str, refusals)))
         known = warnings(before)
-        doubts = [sentence for sentence in warnings(config) if sentence not in known]
+        return changes, [sentence for sentence in warnings(config) if sentence not in known]
+
+    def _foreseen(self, config: Config, name: str) -> Row:
+        """What `_change_to` would answer, but for what becomes of sessions. Raises NotReadyError, RefusedError."""
+        changes, doubts = self._judged(config, name)
+        said = "Nothing is changed: it was asked what would be" if changes else "Nothing would be changed"
+        return self._answer(changes, doubts, None, said)
+
+    def _change_to(self, config: Config, name: str, done: str) -> Row:
+        """Change to a configuration; `name` says where it is from, `done` that it is done. Raises NotReadyError,
+        RefusedError."""
+        changes, doubts = self._judged(config, name)
         outcome = self._outcome_of(config, changes) if changes else None
         for sentence in doubts:
             log.warning(sentence)
-        said = f"Reloaded {name}: {outcome.sentence}" if outcome else f"Reloaded {name}: nothing has changed"
+        said = f"{done}: {outcome.sentence if outcome else 'nothing has changed'}"
         counts = {"kept": outcome.kept, "ended": sum(outcome.ended.values())} if outcome else None
         log.info("%s", "; ".join((said, *(change.clause for change in changes))), extra=counts)
+        return self._answer(changes, doubts, outcome, said)
+
+    def _answer(self, changes: list[Change], doubts: list[str], outcome: Outcome | None, said: str) -> Row:
         return {
-            "configuration": name,
             "changes": [{**_as_row(change)} for change in changes],
-            "kept": outcome.kept if outcome else live.usage()[0],
+            "kept": outcome.kept if outcome else self._live.usage()[0],
             "ended": outcome.ended if outcome else {},
             "pause": outcome.pause if outcome else 0.0,
             "warnings": doubts,
@@ -150,7 +214,7 @@ class Reload:
 
     def _outcome_of(self, config: Config, changes: list[Change]) -> Outcome:
         """Change, on the host, for packets and for names, in this order. Raises RefusedError, NotReadyError."""
-        live, host, watch = self._live, self._live.host, self._watch
+        live, host, watch, before = self._live, self._live.host, self._watch, self._live.config
         assert host is not None
         assert watch is not None
         judges_sessions = any(change.effect is Effect.SESSIONS for change in changes)
@@ -169,7 +233,8 @@ class Reload:
                 self.failure = f"A reload broke off, and packets no longer pass: {error!r}"
                 raise
             host.retract(wanted)
-        self._set_up_logging(config)
+        if config.log != before.log:  # else what was set meanwhile stays
+            self._set_up_logging(config)
         changing = asyncio.run_coroutine_threadsafe(self._change_names(config), self._loop)
         try:
             changing.result(PATIENCE)
@@ -191,6 +256,12 @@ class Reload:
             await nameserver.start()
             nameserver.ready(True)
             live.nameserver = nameserver
+
+
+def _lines(error: ConfigError) -> str:
+    """What is wrong, a mistake a line."""
+    more = len(error.problems) - MANY
+    return "\n".join([*map(str, error.problems[:MANY]), *([f"and {more:,} more mistakes"] if more > 0 else [])])
 
 
 def _notify(text: str) -> None:

@@ -30,6 +30,7 @@ from nat64d.exitcode import ExitCode
 from nat64d.gateway.clat_prefix import DiscoveryError, discover, follow, refuse_inside
 from nat64d.gateway.drops import DropLog
 from nat64d.gateway.first_start import FirstStart
+from nat64d.gateway.kept_sources import take_up_sources
 from nat64d.gateway.link_drops import LinkDrops
 from nat64d.gateway.reload import Reload
 from nat64d.gateway.signals import handle_signals, ignore_signals
@@ -55,18 +56,22 @@ def main(path: Path | None) -> ExitCode:
 
     Raises ConfigError before anything is set up.
     """
-    config, name = load(path), str(path or BUILT_IN)
-    set_up_logging(config)
+    file, name = load(path), str(path or BUILT_IN)
+    set_up_logging(file)
+    sources, complaint = take_up_sources(name, file)
+    config = sources.combined()
     raise_limit()
     keep_large_arrays_apart()
-    report = check_host(config, name)
+    report = check_host(config, sources.names)
     for warning in warnings(config):  # what of it does not fit the host, `Watch` says once that is set up
         log.warning(warning)
     if report.errors:
         typer.echo("\n".join(f"nat64d: {error}" for error in report.errors), err=True)
         return ExitCode.WRONG
     try:
-        return asyncio.run(_run(config, path))
+        live = Live(config)
+        live.sources, live.complaint = sources, complaint
+        return asyncio.run(_run(live, path))
     except (TunError, HostError, SocketError, StateError, DiscoveryError) as error:
         typer.echo(f"nat64d: {error}", err=True)
         return ExitCode.WRONG
@@ -79,11 +84,10 @@ def set_up_logging(config: Config) -> None:
     logging.getLogger("aiohttp.access").setLevel(logging.WARNING)
 
 
-async def _run(config: Config, path: Path | None) -> ExitCode:
+async def _run(live: Live, path: Path | None) -> ExitCode:
     """Start, serve, stop; returns the exit code."""
     stop, again = asyncio.Event(), asyncio.Event()
     handle_signals(stop, again)
-    live = Live(config)
     try:
         return await _serve(live, Reload(live, path, set_up_logging, again), stop)
     finally:

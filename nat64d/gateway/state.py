@@ -9,7 +9,10 @@ from secrets import token_hex
 import numpy as np
 
 from nat64d import __version__
+from nat64d.config.defaults import BUILT_IN
 from nat64d.config.models import Config
+from nat64d.config.sources import Rows, Sources
+from nat64d.control.changes import Wish
 from nat64d.control.filters import Filters
 from nat64d.control.measured import Measured
 from nat64d.control.rows import BusyError, ExplanationError, Lines, NoPacketError, NotReadyError, Row
@@ -54,6 +57,9 @@ class Live:
         self._generation = token_hex(4)  # of the tables, in cursors
         self._pools: PoolUse | None = None
         self.state_file: StateFile | None = None
+        self.sources = Sources(BUILT_IN, config, {})
+        self.complaint: str | None = None  # about what was kept of the configuration
+        self.changer: Callable[[Wish], Row] | None = None  # as is reloader, while packets pass
         self.reloader: Callable[[], Row] | None = None
         self._explaining = threading.Lock()
         self._pausing = threading.Lock()
@@ -89,6 +95,17 @@ class Live:
         if self.reloader is None:
             raise NotReadyError(f"the gateway is {self.state}")
         return self.reloader()
+
+    def change(self, wish: Wish) -> Row:
+        """See Reload.change; raises NotReadyError until packets pass."""
+        if self.changer is None:
+            raise NotReadyError(f"the gateway is {self.state}")
+        return self.changer(wish)
+
+    def said_by(self, source: str) -> Row:
+        """What a source says beside the file: a Source."""
+        rows = self.sources.rows.get(source, Rows())
+        return {**rows.model_dump(mode="json", exclude_defaults=True), "version": rows.version}
 
     def ready(self) -> bool:
         """Whether packets are being translated, and nothing on the host keeps them from passing."""
@@ -129,6 +146,7 @@ class Live:
             "masquerade": ", ".join(self.host.masquerade) or None if self.host else None,
             "dns64": self.nameserver.status() if self.nameserver else None,
             "warnings": [
+                *([self.complaint] if self.complaint else []),
                 *([UNCOMPILED] if self._translating() and not self.code.compiled else []),
                 *self.stuck(time.monotonic()),
                 *(self.link_drops.warnings() if self.link_drops else []),
@@ -194,7 +212,7 @@ class Live:
 
     def mappings(self, filters: Filters) -> list[Row]:
         """A row for each [[eam]], [clat] and protocol of each [[forward]] that matches the filters."""
-        return mappings(self.config, filters)
+        return mappings(self.config, self.sources.by_row(), filters)
 
     def pools(self) -> list[Row]:
         """A row for each protocol of each [[pool4]]; raises NotReadyError."""

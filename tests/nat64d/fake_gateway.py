@@ -9,6 +9,7 @@ from ipaddress import ip_address
 from pathlib import Path
 
 from nat64d.control.api import Server, serve
+from nat64d.control.changes import Changed, Reloaded, Source, Wish
 from nat64d.control.filters import Filters
 from nat64d.control.listings import lines_of
 from nat64d.control.measured import AddressUse, Fill, Measured, QueueCounts, SessionCount
@@ -27,7 +28,6 @@ from nat64d.control.rows import (
     NoPacketError,
     NotReadyError,
     Pool,
-    Reloaded,
     Row,
     Session,
     StandingCondition,
@@ -86,6 +86,7 @@ class FakeGateway:
         self.warnings: list[str] = []
         self.standing: list[StandingCondition] = []
         self.refusal: Exception | None = None
+        self.wishes: list[Wish] = []
         self.report: Row | None = {
             "queries": {"synthesised": 7, "cached": 5},
             "upstream": {
@@ -182,6 +183,7 @@ class FakeGateway:
                 "ipv6_ports": None,
                 "ipv4": "192.0.2.0/24",
                 "ipv4_ports": None,
+                "source": "api",
             }
         ]
 
@@ -235,6 +237,26 @@ class FakeGateway:
             "packet": packet.hex(),
             "outputs": ["45"],
         }
+
+    def change(self, wish: Wish) -> Changed:
+        if self.refusal:
+            raise self.refusal
+        self.wishes.append(wish)
+        return {
+            "source": wish.source,
+            "version": "0123456789abcdef",
+            "dry_run": wish.dry_run,
+            "changes": [],
+            "kept": 2,
+            "ended": {},
+            "pause": 0.0025,
+            "warnings": [],
+            "summary": "Changed what api has set: kept 2 sessions.",
+        }
+
+    def said_by(self, source: str) -> Source:
+        assert source == "api"
+        return {"eam": [{"ipv4": "198.51.100.7/32", "ipv6": "2001:db8::7/128"}], "version": "0123456789abcdef"}
 
     def reload(self) -> Reloaded:
         if self.refusal:

@@ -19,8 +19,8 @@ __all__ = ["gateway", "path"]
 
 def test_mappings(path):
     assert run("mappings", "--socket", path).stdout == (
-        "KIND  PROTOCOL  IPV6              PORTS  IPV4          PORTS\n"
-        "eam   -         2001:db8:2::/120  -      192.0.2.0/24  -\n"
+        "KIND  PROTOCOL  IPV6              PORTS  IPV4          PORTS  SOURCE\n"
+        "eam   -         2001:db8:2::/120  -      192.0.2.0/24  -      api\n"
     )
 
 

@@ -1,0 +1,151 @@
+"""The shapes of what clients change, and of what they get for it.
+
+Keys are those of the configuration file. What is wrong with a value says the model of its section, as for the file.
+"""
+
+from typing import Annotated, Any, NamedTuple, Protocol, TypedDict
+
+API = "api"  # the source of what is set over the control socket
+SOURCES = (API,)  # those that clients write; the file is edited
+
+
+class EamRow(TypedDict):
+    """A row of [[eam]]; its `ipv4` identifies it."""
+
+    ipv4: str
+    ipv6: str
+
+
+class ForwardRow(TypedDict):
+    """A row of [[forward]]; `protocol` and `ipv4` identify it."""
+
+    protocol: Annotated[str | list[str], "tcp, udp, icmp, or several"]
+    ipv4: str
+    ipv6: str
+
+
+class _PoolAddresses(TypedDict):
+    addresses: str
+
+
+class PoolRow(_PoolAddresses, total=False):
+    """A row of [[pool4]]; `addresses` and `ports` identify it."""
+
+    ports: str
+    protocols: list[str]
+    source: str
+
+
+class SourceRows(TypedDict, total=False):
+    """What a source says beside the file."""
+
+    pool4: list[PoolRow]
+    eam: list[EamRow]
+    forward: list[ForwardRow]
+
+
+class Source(SourceRows):
+    """What a source says, and which version of it this is."""
+
+    version: Annotated[str, "for If-Match"]
+
+
+class _EamIpv4(TypedDict):
+    ipv4: str
+
+
+class EamName(_EamIpv4, total=False):
+    """Names a row of [[eam]]; `ipv6`, if given, must be that of the row."""
+
+    ipv6: str
+
+
+class _ForwardIpv4(TypedDict):
+    protocol: Annotated[str | list[str], "tcp, udp, icmp, or several"]
+    ipv4: str
+
+
+class ForwardName(_ForwardIpv4, total=False):
+    """Names a row of [[forward]]; `ipv6`, if given, must be that of the row."""
+
+    ipv6: str
+
+
+class PoolName(_PoolAddresses, total=False):
+    """Names a row of [[pool4]]."""
+
+    ports: str
+
+
+class SourceNames(TypedDict, total=False):
+    """Rows that are to go."""
+
+    pool4: list[PoolName]
+    eam: list[EamName]
+    forward: list[ForwardName]
+
+
+class ChangeSet(TypedDict, total=False):
+    """Rows that go, then rows that come: one that is set takes the place of the one it is identified with."""
+
+    unset: SourceNames
+    set: SourceRows
+
+
+class ConfigChange(TypedDict):
+    """A key, or a row of a list of tables, that differs from before."""
+
+    place: Annotated[str, "the key as the file spells it"]
+    before: Annotated[str | None, "its value as TOML, null = it was not there"]
+    after: Annotated[str | None, "the same now"]
+    text: Annotated[str, "the change in words"]
+
+
+class _Difference(TypedDict):
+    changes: list[ConfigChange]
+    kept: Annotated[int, "sessions that go on"]
+    ended: Annotated[dict[str, int], "sessions that the new configuration does not allow, by reason"]
+    pause: Annotated[float, "seconds for which packets had to wait"]
+    warnings: Annotated[list[str], "what is doubtful about the new configuration, and was not before"]
+    summary: Annotated[str, "what became of the sessions, in words"]
+
+
+class Reloaded(_Difference):
+    """What a reload has changed."""
+
+    configuration: Annotated[str, "the file that was read"]
+
+
+class Changed(_Difference):
+    """What a change set has changed."""
+
+    source: Annotated[str, "whose rows they are"]
+    version: Annotated[str, "of what this source says now, for If-Match"]
+    dry_run: Annotated[bool, "whether nothing was changed, because that was asked for"]
+
+
+class Wish(NamedTuple):
+    """What a client wants to change: `set` and `unset` are as it has sent them. With `replaces` nothing else of the
+    source stays; `match` is the version it has in mind, None or "*" = any."""
+
+    source: str
+    set: Any
+    unset: Any
+    replaces: bool = False
+    match: str | None = None
+    dry_run: bool = False
+
+
+class OutdatedError(Exception):
+    """The client has an older version in mind; its text is one sentence. Nothing has been changed."""
+
+
+class Changes(Protocol):
+    """What clients can change of the running daemon; a part of the Gateway protocol, with its exceptions."""
+
+    def change(self, wish: Wish) -> Any:
+        """Change what a source says beside the file, all or nothing; what came of it, a Changed. Raises BusyError,
+        OutdatedError, WrongConfigurationError, RefusedError."""
+
+    def said_by(self, source: str) -> Any:
+        """What a source says: a Source."""

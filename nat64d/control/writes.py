@@ -1,0 +1,121 @@
+"""The requests that change something: their handlers, and their routes."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from aiohttp import web
+
+from nat64d.control.changes import API, SOURCES, Changed, ChangeSet, Reloaded, Source, SourceRows, Wish
+from nat64d.control.filters import parse_filters, shown
+from nat64d.control.keys import GATEWAY, in_thread
+from nat64d.control.openapi import JSON, Route
+from nat64d.control.rows import Row, WrongConfigurationError
+
+DRY_RUN = ("dry_run",)
+BODY = "request body"
+
+
+async def _reload(request: web.Request) -> web.StreamResponse:
+    return web.json_response(await in_thread(request, request.app[GATEWAY].reload))
+
+
+async def _change(request: web.Request) -> web.StreamResponse:
+    given = await _body(request)
+    if unknown := [key for key in given if key not in ChangeSet.__optional_keys__]:
+        raise WrongConfigurationError(f"{BODY}: {shown(unknown[0])}: unknown key, expected set or unset")
+    return await _wish(request, Wish(API, given.get("set", {}), given.get("unset", {})))
+
+
+async def _wish(request: web.Request, wish: Wish) -> web.StreamResponse:
+    """Do what a client wants, for the version that it names and only if it is not a dry run."""
+    filters = parse_filters(request.query.items(), DRY_RUN)
+    match = request.headers.get("If-Match")
+    wish = wish._replace(match=match and match.strip().strip('"'), dry_run=filters.dry_run)
+    return _versioned(await in_thread(request, request.app[GATEWAY].change, wish))
+
+
+def _versioned(answer: Row) -> web.StreamResponse:
+    return web.json_response(answer, headers={"ETag": f'"{answer["version"]}"'})
+
+
+def _replacing(source: str) -> Callable[[web.Request], Any]:
+    async def handler(request: web.Request) -> web.StreamResponse:
+        return await _wish(request, Wish(source, await _body(request), {}, replaces=True))
+
+    return handler
+
+
+def _showing(source: str) -> Callable[[web.Request], Any]:
+    async def handler(request: web.Request) -> web.StreamResponse:
+        return _versioned(await in_thread(request, request.app[GATEWAY].said_by, source))
+
+    return handler
+
+
+async def _body(request: web.Request) -> dict[str, Any]:
+    """The object in the body. Raises WrongConfigurationError."""
+    try:
+        given = json.loads(await request.read(), object_pairs_hook=_once)
+    except (ValueError, RecursionError) as error:
+        raise WrongConfigurationError(f"{BODY}: expected JSON: {error}") from None
+    if not isinstance(given, dict):
+        raise WrongConfigurationError(f"{BODY}: expected an object")
+    return given
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object, each of whose keys is there once."""
+    given: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in given:
+            raise ValueError(f"{shown(key)} is there twice")
+        given[key] = value
+    return given
+
+
+WRITES = (
+    Route(
+        "/v1/reload",
+        "Read the configuration again and change to it, all or nothing; answers with the difference.",
+        _reload,
+        JSON,
+        Reloaded,
+        method="POST",
+    ),
+    Route(
+        "/v1/changes",
+        "Remove and add rows beside those of the file, all or nothing; answers with the difference.",
+        _change,
+        JSON,
+        Changed,
+        DRY_RUN,
+        body="Rows that go and rows that come.",
+        takes=ChangeSet,
+        method="POST",
+    ),
+    *(
+        Route(
+            f"/v1/sources/{source}",
+            f"The rows that {source} has beside those of the file, with their version as ETag.",
+            _showing(source),
+            JSON,
+            Source,
+        )
+        for source in SOURCES
+    ),
+    *(
+        Route(
+            f"/v1/sources/{source}",
+            f"Let {source} have these rows beside those of the file, and no others, all or nothing.",
+            _replacing(source),
+            JSON,
+            Changed,
+            DRY_RUN,
+            body="All rows of the source.",
+            takes=SourceRows,
+            method="PUT",
+        )
+        for source in SOURCES
+    ),
+)

@@ -1,0 +1,178 @@
+"""Change sets: what is set beside the file, all or nothing, and what becomes of it over a reload."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from nat64d.config.load import load
+from nat64d.control.changes import OutdatedError, Wish
+from nat64d.control.filters import Filters
+from nat64d.control.rows import BusyError, NotReadyError, RefusedError, Row, WrongConfigurationError
+from nat64d.gateway import reload as module
+from nat64d.gateway.kept_sources import KeptSources
+from tests.nat64d.test_reload import BASE, Scene, here  # noqa: F401  a fixture
+
+EAM = {"ipv4": "198.51.100.7/32", "ipv6": "2001:db8::7/128"}
+EAMS = {"eam": [EAM]}
+WEB = {"protocol": "tcp", "ipv4": "192.0.2.1:80", "ipv6": "[2001:db8::2]:8080"}
+
+
+class Changing(Scene):
+    def retract(self, _: object) -> None:
+        self.done.append("retract")
+
+    def change(self, given: object, unset: object = {}, **more: object) -> Row:
+        wish = Wish("api", given, unset, **more)
+        return self.run(lambda reload: asyncio.to_thread(reload.change, wish))
+
+    def kept(self) -> object:
+        return KeptSources(self.live.config.state_path).read()
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Changing:
+    path = tmp_path / "a.toml"
+    path.write_text(BASE + f'[state]\nfile = "{tmp_path / "state"}"\n')
+    return Changing(path)
+
+
+def test_rows_come_and_go_with_the_difference_as_answer(scene):
+    answer = scene.change({"eam": [EAM], "forward": [WEB]})
+    assert [change["text"] for change in answer["changes"]] == [
+        '[[eam]] added (ipv4 = "198.51.100.7/32", ipv6 = "2001:db8::7/128")',
+        '[[forward]] added (protocol = "tcp", ipv4 = "192.0.2.1:80", ipv6 = "[2001:db8::2]:8080")',
+    ]
+    assert answer["summary"].startswith("Changed what api has set: kept 0 sessions; packets waited ")
+    assert [row["source"] for row in scene.live.mappings(Filters())] == ["api", "api"]
+    assert scene.live.said_by("api") == {"eam": [EAM], "forward": [WEB], "version": answer["version"]}
+    again = scene.change({"eam": [EAM]})
+    assert (again["changes"], again["version"]) == ([], answer["version"])
+    answer = scene.change(
+        {"eam": [{**EAM, "ipv6": "2001:db8::8"}]}, {"forward": [{"protocol": "tcp", "ipv4": WEB["ipv4"]}]}
+    )
+    assert [change["text"].split()[:2] for change in answer["changes"]] == [
+        ["[[eam]]", "removed"],
+        ["[[eam]]", "added"],
+        ["[[forward]]", "removed"],
+    ]
+    assert answer["version"] != again["version"]
+    assert scene.live.config.eam[0].ipv6[0].exploded.endswith(":0008")
+    assert not scene.live.config.forward
+
+
+def test_a_source_as_a_whole_takes_the_place_of_what_it_was(scene):
+    first = scene.change(EAMS)
+    answer = scene.change({"forward": [WEB]}, replaces=True)
+    assert [change["place"] for change in answer["changes"]] == ["[[eam]]", "[[forward]]"]
+    assert scene.change({}, replaces=True)["version"] == scene.live.said_by("other")["version"]
+    assert scene.change(EAMS, replaces=True)["version"] == first["version"]
+
+
+@pytest.mark.parametrize(
+    ("given", "unset", "error", "sentence"),
+    [
+        ({"eam": [EAM, {**EAM, "ipv4": "x"}]}, {}, WrongConfigurationError, 'set: [[eam]] #2 ipv4 = "x": expected'),
+        (EAMS, {"eam": [EAM]}, WrongConfigurationError, "unset [[eam]]: "),
+        ({"eam": [EAM, EAM]}, {}, WrongConfigurationError, "api: [[eam]] #2 ipv4"),
+        ({"eam": [EAM, {**EAM, "ipv4": "192.0.2.1"}]}, {}, WrongConfigurationError, "api: [[eam]] #2 ipv4"),
+        (EAMS, 7, WrongConfigurationError, "unset: expected an object"),
+        ({"eam": [1] * 500}, {}, WrongConfigurationError, "and 400 more mistakes"),
+    ],
+)
+def test_half_a_change_set_changes_nothing(scene, given, unset, error, sentence):
+    before = scene.live.config, scene.live.sources
+    with pytest.raises(error) as refused:
+        scene.change(given, unset)
+    assert sentence in str(refused.value)
+    assert (scene.live.config, scene.live.sources) == before
+    assert scene.done == []
+    assert scene.kept() == {}
+
+
+def test_what_the_host_refuses_is_not_kept(scene, monkeypatch):
+    scene.objection = module.HostError("no room")
+    with pytest.raises(RefusedError, match="no room"):
+        scene.change(EAMS)
+    assert scene.kept() == {}
+    monkeypatch.setattr(KeptSources, "prepare", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left")))
+    with pytest.raises(RefusedError, match=r"state\.sources: cannot keep it there: No space left"):
+        scene.change(EAMS)
+    assert not scene.live.config.eam
+
+
+def test_what_takes_a_restart_is_refused(tmp_path):
+    path = tmp_path / "a.toml"
+    path.write_text('[[eam]]\nipv4 = "198.51.100.1"\nipv6 = "2001:db8::1"\n')
+    scene = Changing(path)
+    with pytest.raises(WrongConfigurationError, match="pool6"):
+        scene.change({"forward": [WEB]})
+    path.write_text('pool6 = "64:ff9b::/96"\n' + path.read_text())
+    scene = Changing(path)
+    with pytest.raises(RefusedError, match=r"\[\[forward\]\]: nat64d runs without sessions; the first one"):
+        scene.change({"forward": [WEB]})
+
+
+def test_a_dry_run_says_the_same_and_changes_nothing(scene):
+    answer = scene.change(EAMS, dry_run=True)
+    assert [change["place"] for change in answer["changes"]] == ["[[eam]]"]
+    assert answer["summary"] == "Nothing is changed: it was asked what would be"
+    assert scene.done == []
+    assert scene.kept() == {}
+    assert scene.change(EAMS)["version"] == answer["version"]
+    assert scene.change(EAMS, dry_run=True)["summary"] == "Nothing would be changed"
+    with pytest.raises(WrongConfigurationError):
+        scene.change({"eam": [{}]}, dry_run=True)
+
+
+def test_whoever_has_an_older_version_in_mind_is_refused(scene):
+    version = scene.live.said_by("api")["version"]
+    newer = scene.change(EAMS, match=version)["version"]
+    with pytest.raises(OutdatedError, match=f"^api is at version {newer}, not at {version}: read it again$"):
+        scene.change({}, {"eam": [EAM]}, match=version)
+    assert scene.live.config.eam
+    scene.change({}, {"eam": [EAM]}, match="*")
+    assert not scene.live.config.eam
+
+
+def test_it_stays_over_a_reload_and_conflicts_name_both(scene):
+    scene.change(EAMS)
+    text = scene.path.read_text()
+    answer = scene.reload(text + "[timeouts]\nudp = 600")
+    assert [change["place"] for change in answer["changes"]] == ["[timeouts] udp"]
+    assert len(scene.live.config.eam) == 1
+    with pytest.raises(RefusedError) as refused:
+        scene.reload(text + '[[eam]]\nipv4 = "198.51.100.7"\nipv6 = "2001:db8::9"')
+    first, second = str(refused.value).splitlines()
+    assert first.startswith(f"{scene.path} and api do not go together")
+    assert second.startswith('api: [[eam]] #1 ipv4 = "198.51.100.7/32": expected a prefix that is not mapped yet')
+    assert scene.live.config.timeouts.udp == 600
+
+
+def test_the_file_can_take_a_row_over(scene):
+    scene.change(EAMS)
+    text = scene.path.read_text() + '[[eam]]\nipv4 = "198.51.100.7"\nipv6 = "2001:db8::7"'
+    assert scene.reload(text)["changes"] == []
+    assert [row["source"] for row in scene.live.mappings(Filters())] == ["file"]
+    assert scene.change({}, {"eam": [EAM]})["changes"] == []
+    assert scene.live.config == load(scene.path)
+
+
+def test_an_edited_file_waits_for_its_reload(scene):
+    scene.path.write_text("what?")
+    assert len(scene.change(EAMS)["changes"]) == 1
+
+
+def test_one_at_a_time_and_only_while_packets_pass(scene):
+    async def twice(reload: module.Reload) -> None:
+        with reload._lock:
+            await asyncio.to_thread(reload.change, Wish("api", EAMS, {}))
+
+    with pytest.raises(BusyError):
+        scene.run(twice)
+    with pytest.raises(NotReadyError):
+        scene.run(lambda reload: asyncio.to_thread(reload.change, Wish("api", EAMS, {})), begun=False)
+    scene.live.changer = None
+    with pytest.raises(NotReadyError, match=r"^the gateway is ready$"):
+        scene.live.change(Wish("api", EAMS, {}))
+    assert scene.kept() == {}
