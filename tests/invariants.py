@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from tests.kept_fragments import check_fragments
+from tests.port_blocks import check_blocks
 from tests.shares import check_inbound, check_subscribers, check_uses
 from translator.packet.addresses import TransportAddress, address4, address6
 from translator.packet.fields import ICMP, TCP, UDP
@@ -22,7 +23,7 @@ from translator.session.tcp_state import State
 from translator.tables.gateway import Gateway, new_worker
 from translator.tables.layout import NONE, PORTS, SYN_OCTETS, SYNS, WHEEL
 from translator.tables.settings import Settings
-from translator.tables.tables import BIBS, HEIGHT, HOSTS, NEVER_USED, SESSIONS, SUBSCRIBERS, USES, Tables
+from translator.tables.tables import BIBS, BLOCKS, HEIGHT, HOSTS, NEVER_USED, SESSIONS, SUBSCRIBERS, USES, Tables
 from translator.verdict import Event
 
 Row = Any  # a record of one of the tables
@@ -41,6 +42,7 @@ def check(tables: Tables, settings: Settings, monotonic: bool = True) -> None:
         HOSTS: check_records(tables, HOSTS, tables.hosts, "host"),
         SUBSCRIBERS: check_records(tables, SUBSCRIBERS, tables.subscribers, "subscriber"),
         USES: check_records(tables, USES, tables.uses, "use"),
+        BLOCKS: check_records(tables, BLOCKS, tables.blocks, "block"),
     }
     check_indexes(tables, settings, living)
     check_bib_lists(tables, living)
@@ -52,6 +54,7 @@ def check(tables: Tables, settings: Settings, monotonic: bool = True) -> None:
     check_subscribers(tables, settings, living)
     check_ports(tables, settings, living[BIBS])
     check_uses(tables, living)
+    check_blocks(tables, settings, living)
     check_syns(tables, settings, monotonic)
     check_events(tables, living)
     check_fragments(tables)
@@ -314,7 +317,7 @@ def check_free_ports(tables: Tables, settings: Settings, taken: dict[int, set[in
             lacking[number, :4, at] = np.array(free) == 0
             lacking[number, 4, at] = tables.quarantine_of[slot, COUNT_OF] == 0
         lacking[:, 5, at] = [not row[name] for name in ("tcp", "udp", "icmp", "other")]
-    bitmaps = numbers_in(*(words.reshape(24, -1) for words in (tables.rows_lacking, tables.rows_full)))
+    bitmaps = numbers_in(*(words[:, :6].reshape(24, -1) for words in (tables.rows_lacking, tables.rows_full)))
     for (number, what), numbers in zip(np.ndindex(4, 6), bitmaps, strict=True):
         said = [at for at in numbers if at < len(settings.pool)]
         true = np.flatnonzero(lacking[number, what]).tolist()
@@ -390,6 +393,7 @@ def check_events(tables: Tables, living: dict[int, list[int]]) -> None:
     triples = (
         (SESSIONS, Event.SESSION_CREATED, Event.SESSION_RESTORED, Event.SESSION_ENDED),
         (BIBS, Event.BIB_CREATED, Event.BIB_RESTORED, Event.BIB_ENDED),
+        (BLOCKS, Event.BLOCK_ALLOCATED, Event.BLOCK_RESTORED, Event.BLOCK_FREED),
     )
     for kind, created, restored, ended in triples:
         left = tables.events[created] + tables.events[restored] - tables.events[ended]

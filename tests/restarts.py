@@ -34,7 +34,8 @@ ONE_POOL = [{"addresses": "192.0.2.1-192.0.2.2", "ports": "2000-2003"}]
 def records_of(nat64: Sessions) -> Kept:
     """Copies of what is taken over."""
     tables = nat64.tables
-    return Kept(tables.sessions.copy(), tables.quarantine.copy(), int(tables.bibs.static.sum()))
+    statics = int(tables.bibs.static.sum())
+    return Kept(tables.sessions.copy(), tables.quarantine.copy(), statics, tables.blocks.copy())
 
 
 def restart(
@@ -45,8 +46,10 @@ def restart(
     engines = Engines(engines_of(**TINY | (changes or {})).config, secret)
     tables = engines.tables()
     if kept is None:
-        kept = Kept(nat64.tables.sessions, nat64.tables.quarantine, int(nat64.tables.bibs.static.sum()))
-        tables = replace(tables, sessions=kept.sessions, quarantine=kept.quarantine)
+        kept = Kept(
+            *(nat64.tables.sessions, nat64.tables.quarantine, int(nat64.tables.bibs.static.sum())), nat64.tables.blocks
+        )
+        tables = replace(tables, sessions=kept.sessions, quarantine=kept.quarantine, blocks=kept.blocks)
     worker = replace(new_worker(0), answer=nat64.worker.answer)
     nat64.gateway, nat64.config = Gateway(engines.predictable, tables, worker), engines.config
     fates = restore(nat64.gateway, round((BEGIN + nat64.now) * 1000), kept).fates

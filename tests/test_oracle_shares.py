@@ -48,6 +48,41 @@ CONFIGS = {
         pool4 = [{ addresses = "192.0.2.1-192.0.2.2", ports = "2000-2005" }]
         limits = { sessions = 64, subscriber = 48, pairing = "soft", icmp_errors_per_second = 1000000 }
     """,
+    "four blocks of eight ports, two a subscriber": """
+        pool4 = [{ addresses = "192.0.2.1", ports = "2000-2034" }]
+        limits = { sessions = 80, port_block = 8, blocks = 2, icmp_errors_per_second = 1000000 }
+    """,
+    "blocks on both sides of 1024, one of them forwarded, each host a subscriber": """
+        pool4 = [{ addresses = "192.0.2.1-192.0.2.2", ports = "1016-1047" }]
+        forward = [{ protocol = ["udp", "tcp"], ipv4 = "192.0.2.1:1025-1026", ipv6 = "[2001:db8:6::1]:5000-5001" }]
+        limits = { sessions = 90, subscriber = 128, port_block = 8, icmp_errors_per_second = 1000000 }
+    """,
+    "blocks with soft pairing, protocols apart, free at once": """
+        pool4 = [
+            { addresses = "192.0.2.1-192.0.2.2", ports = "2000-2015", protocols = ["udp", "icmp"] },
+            { addresses = "192.0.2.2-192.0.2.3", ports = "2000-2015", protocols = ["tcp"] },
+        ]
+        [limits]
+        sessions = 90
+        port_block = 8
+        port_quarantine = 0
+        pairing = "soft"
+        icmp_errors_per_second = 1000000
+    """,
+    "computed blocks, some to hand out besides, and a tenant without": """
+        pool4 = [
+            { addresses = "192.0.2.8", ports = "3000-3015" },
+            { addresses = "192.0.2.0/31", ports = "2000-2031", deterministic = true, source = "2001:db8:6::/62" },
+        ]
+        limits = { sessions = 90, port_block = 8, blocks = 2, icmp_errors_per_second = 1000000 }
+    """,
+    "computed blocks alone, of hosts": """
+        pool4 = [
+            { addresses = "192.0.2.1", ports = "2000-2031", deterministic = true, source = "2001:db8:6::/126" },
+            { addresses = "192.0.2.8", ports = "3000-3023" },
+        ]
+        limits = { sessions = 90, subscriber = 128, port_block = 8, blocks = 1, icmp_errors_per_second = 1000000 }
+    """,
 }
 
 

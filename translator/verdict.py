@@ -205,6 +205,9 @@ class Event(IntEnum):
     SESSION_RESTORED = 18, "Sessions taken over from before a restart."
     RESET_SENT = 19, "TCP RSTs sent for segments whose session was lost with a restart ([filtering] reset_unknown)."
     RESET_LIMITED = 20, "TCP RSTs not sent because a limit was reached."
+    BLOCK_ALLOCATED = 21, "Blocks of ports handed out to a subscriber ([limits] port_block)."
+    BLOCK_FREED = 22, "Blocks of ports that were a subscriber's no more."
+    BLOCK_RESTORED = 23, "Blocks of ports taken over from before a restart."
 
     def __new__(cls, number: int, help: str) -> Self:
         """A member that carries its row."""

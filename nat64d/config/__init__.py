@@ -2,8 +2,9 @@
 
 `load` reads and writes files. `models` is the list of sections and keys; `values` and `addresses` have the types of
 their values, and `expected` words what pydantic objects to. `checks` finds contradictions between keys, `owners`
-addresses and ports that two of them claim, `warnings` what is allowed but unwise. `problems` names the place of a
-mistake, `syntax` that of what is not TOML, `toml` shows its value, and `errors` has the exceptions. `settings` makes
-translator.Settings and Tables. `difference` says what a reload changes, and what it cannot; `sources` puts together
-what is said beside the file. `defaults` finds files and is all that client commands load.
+addresses and ports that two of them claim, `computed` whose the blocks of ports of RFC 7422 are, `warnings` what is
+allowed but unwise. `problems` names the place of a mistake, `syntax` that of what is not TOML, `toml` shows its value,
+and `errors` has the exceptions. `settings` makes translator.Settings and Tables. `difference` says what a reload
+changes, and what it cannot; `sources` puts together what is said beside the file. `defaults` finds files and is all
+that client commands load.
 """

@@ -5,6 +5,7 @@ from itertools import pairwise
 from typing import Any
 
 from nat64d.config.addresses import split_listener, split_name_server, split_port_range
+from nat64d.config.computed import blocks
 from nat64d.config.models import Config
 from nat64d.config.owners import owners
 from nat64d.config.problems import UNSUPPORTED, Finding
@@ -13,7 +14,6 @@ from translator.static.blocks import PRIVATE4, WELL_KNOWN
 RFC6791_ADDRESSES = 4096  # each is a row of Settings; RFC 6791 section 3.2 recommends a small pool
 
 LATER = (  # keys whose default is the only value that this version supports
-    ("limits", "port_block"),
     ("translation", "clamp_mss"),
     ("log", "sessions"),
 )
@@ -34,6 +34,7 @@ def not_supported_yet(config: Config) -> Iterator[Finding]:
 def contradictions(raw: Mapping[str, Any], config: Config) -> Iterator[Finding]:
     """Keys that are right one by one and wrong together; `raw` is the file, of which `config` may lack faulty parts."""
     yield from owners(config)
+    yield from blocks(config)
     yield from _inside_pool6(config)
     yield from _clat(config)
     yield from _nothing_to_translate(raw, config)

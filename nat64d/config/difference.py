@@ -32,7 +32,7 @@ _LIVE, _SESSIONS, _RESTART = Effect
 _BY_SECTION: Mapping[str, Mapping[Effect, str]] = {
     # A section that may be missing is a key of its own: whether it is there.
     "": {_SESSIONS: "pool6 strict_well_known_prefix", _LIVE: "dns64", _RESTART: "clat"},
-    "pool4": {_SESSIONS: "addresses ports protocols source"},
+    "pool4": {_SESSIONS: "addresses ports protocols source deterministic"},
     "eam": {_SESSIONS: "ipv4 ipv6"},
     "forward": {_SESSIONS: "protocol ipv4 ipv6"},
     "clat": {_RESTART: "ipv4 ipv6 plat"},
@@ -41,7 +41,7 @@ _BY_SECTION: Mapping[str, Mapping[Effect, str]] = {
     "timeouts": {_LIVE: "udp tcp_established tcp_opening tcp_closing tcp_transitory tcp_incoming_syn icmp fragment"},
     "limits": {
         _SESSIONS: "subscriber per_host_sessions per_host_ports pairing port_block port_quarantine",
-        _LIVE: "per_host_rate icmp_errors_per_second",
+        _LIVE: "per_host_rate blocks watermark icmp_errors_per_second",
         _RESTART: "sessions fragments_memory",
     },
     # check_rst: what it compares is learnt from when a session begins.

@@ -47,6 +47,7 @@ Prefixes6 = Annotated[tuple[Prefix6, ...], listed("IPv6 prefixes"), Unique]
 
 DAY = 86400
 DENIED4 = (LINK_LOCAL4, *METADATA4)
+MOST_BLOCKS = 64  # of a subscriber: so many are looked through for a port
 PLATEAUS = (65535, 32000, 17914, 8166, 4352, 2002, 1492, 1006, 508, 296, 68)  # RFC 1191 section 7
 
 
@@ -57,7 +58,8 @@ class Section(BaseModel):
 
 
 class Pool4(Section):
-    """IPv4 transport addresses that IPv6 hosts share; `source`: by which hosts (longest prefix wins), None = by all.
+    """IPv4 transport addresses that IPv6 hosts share; `source`: by which hosts (longest prefix wins), None = by all;
+    `deterministic`: each subscriber of `source` has a block of ports that follows from its prefix (RFC 7422).
 
     For ICMP a port is a query identifier.
     """
@@ -66,6 +68,7 @@ class Pool4(Section):
     ports: PortRange = "1024-65535"
     protocols: Annotated[tuple[Shared, ...], listed("protocols", 1), Unique] = ("tcp", "udp", "icmp")
     source: Prefix6 | None = None
+    deterministic: Flag = False
 
     @property
     def interface(self) -> bool:
@@ -161,7 +164,8 @@ class Timeouts(Section):
 
 class Limits(Section):
     """Capacities; `subscriber` is the length of the IPv6 prefix that has one share of sessions and ports; a `per_host_`
-    limit or block of 0 is none, `fragments_memory` is in octets; 0 keeps no fragments, and sends no ICMP errors."""
+    limit or `port_block` of 0 is none, `blocks` are those of a subscriber, `watermark` is in percent (0: none),
+    `fragments_memory` is in octets; 0 keeps no fragments, and sends no ICMP errors."""
 
     sessions: Annotated[int, whole(16, 16777216)] = 1048576
     subscriber: Annotated[int, whole(48, 128, "the length of a prefix")] = 64
@@ -170,8 +174,10 @@ class Limits(Section):
     per_host_rate: Annotated[int, whole(0, 1000000)] = 0
     pairing: Literal["strict", "soft"] = "strict"
     port_block: Annotated[int, whole(0, 65535)] = 0
+    blocks: Annotated[int, whole(1, MOST_BLOCKS)] = 8
     port_quarantine: Annotated[int, whole(0, DAY, "RFC 6888 REQ-8")] = 120
     fragments_memory: Annotated[int, whole(0, 1 << 30)] = 16777216
+    watermark: Annotated[int, whole(0, 100, "percent")] = 90
     icmp_errors_per_second: Annotated[int, whole(0, 1000000)] = 100
 
 

@@ -9,12 +9,14 @@ import numpy as np
 from netaddr import IPSet
 
 from nat64d.config.addresses import Ports, split_port_range
-from nat64d.config.models import Config, Pool4
+from nat64d.config.computed import computed_of
+from nat64d.config.models import Config, Limits, Pool4
 from translator.packet.fields import ICMP, TCP, UDP
 from translator.packet.transport import CALCULATE, DROP, FORWARD
 from translator.session.bib import create_static_bibs
 from translator.session.log import BLOCKS, MAPPINGS, SESSIONS
 from translator.session.pool4 import enter_pool
+from translator.session.port_blocks import enter_blocks
 from translator.static.eam import enter_rows
 from translator.static.mapping import INTRINSIC, OFF, SIMPLE
 from translator.tables.gateway import Gateway, new_worker
@@ -87,10 +89,12 @@ def _pool(config: Config) -> np.ndarray:
 
 
 def _groups(config: Config) -> np.ndarray:
-    """GROUP rows: which rows of the pool a source prefix has."""
+    """GROUP rows: which rows of the pool a source prefix has, and how many blocks of each are computed."""
     sources = [pool.source or ANY for pool, _ in pool_rows(config)]
     distinct = list(dict.fromkeys(sources))
+    computed = {pool.source: computed_of(pool, config.limits).each for pool in config.pool4 if pool.deterministic}
     groups = records(len(distinct), GROUP)
+    groups["computed"] = [computed.get(source, 0) for source in distinct]
     for row, source in zip(groups, distinct, strict=True):
         row.hi, row.lo = words(source[0])
         row.length, row.first, row.count = source.prefixlen, sources.index(source), sources.count(source)
@@ -129,6 +133,16 @@ def _subscriber(length: int) -> dict[str, Any]:
     """The attributes of Settings about the prefix that is one subscriber."""
     hi, lo = words(IPv6Network((0, length)).netmask)
     return {"subscriber": length, "subscriber_hi": hi, "subscriber_lo": lo}
+
+
+def _limits(limits: Limits) -> dict[str, Any]:
+    """The attributes of Settings about what a host or a subscriber may have."""
+    names = ("per_host_sessions", "per_host_ports", "per_host_rate", "port_block", "blocks")
+    return {
+        **{name: getattr(limits, name) for name in names},
+        "strict_pairing": int(limits.pairing == "strict"),
+        "port_quarantine": limits.port_quarantine * 1000,
+    }
 
 
 def _rfc6791(sources: IPv6Network) -> dict[str, int]:
@@ -189,11 +203,7 @@ def settings_of(config: Config, secret: bytes, queues: int = 1) -> Settings:
         **_filtering(config),
         **_translation(config),
         **_subscriber(config.limits.subscriber),
-        per_host_sessions=config.limits.per_host_sessions,
-        per_host_ports=config.limits.per_host_ports,
-        per_host_rate=config.limits.per_host_rate,
-        strict_pairing=int(config.limits.pairing == "strict"),
-        port_quarantine=config.limits.port_quarantine * 1000,
+        **_limits(config.limits),
         logged=LOGGED[config.log.sessions],
         errors_per_second=config.limits.icmp_errors_per_second,
         queues=queues,
@@ -205,8 +215,12 @@ def settings_of(config: Config, secret: bytes, queues: int = 1) -> Settings:
 def tables_of(config: Config, settings: Settings) -> Tables:
     """Empty tables with the static BIB entries of [[forward]] in them."""
     limits, rows = config.limits, _static_bibs(config)
-    tables = create(limits.sessions, len(settings.pool), int(rows["count"].sum()), len(Event), limits.fragments_memory)
+    statics = int(rows["count"].sum())
+    tables = create(
+        limits.sessions, len(settings.pool), statics, len(Event), limits.fragments_memory, limits.port_block
+    )
     enter_pool(tables, settings.pool)
+    enter_blocks(tables, settings)
     create_static_bibs(Gateway(settings, tables, new_worker(0)), rows)
     return tables
 

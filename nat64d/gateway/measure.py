@@ -12,7 +12,7 @@ from nat64d.dataplane.worker import Queue
 from translator.session.pool4 import NEXT, OLDEST
 from translator.session.tcp_state import State
 from translator.tables.layout import NONE
-from translator.tables.tables import HEIGHT, HOSTS, NEVER_USED, SUBSCRIBERS, Tables
+from translator.tables.tables import BLOCKS, HEIGHT, HOSTS, NEVER_USED, SUBSCRIBERS, Tables
 from translator.verdict import Event
 
 # Rows and columns of Tables.sessions_in that there are, and what they are called.
@@ -64,14 +64,19 @@ def sessions_of(tables: Tables) -> list[SessionCount]:
 
 def fills_of(tables: Tables, now: int) -> list[Fill]:
     """The tables besides those of sessions and BIB entries."""
-    used = {kind: int(tables.free[kind, NEVER_USED] - tables.free[kind, HEIGHT]) for kind in (HOSTS, SUBSCRIBERS)}
     return [
-        Fill("hosts", used[HOSTS], len(tables.hosts)),
-        Fill("subscribers", used[SUBSCRIBERS], len(tables.subscribers)),
+        Fill("hosts", used_of(tables, HOSTS), len(tables.hosts)),
+        Fill("subscribers", used_of(tables, SUBSCRIBERS), len(tables.subscribers)),
+        Fill("blocks", used_of(tables, BLOCKS), len(tables.blocks)),
         Fill("waiting_ports", _in_ring(tables.quarantine_at), len(tables.quarantine)),
         Fill("fragments", int(np.count_nonzero(tables.fragments["expires"] > now)), len(tables.fragments)),
         Fill("held_syns", _in_ring(tables.syns_at), len(tables.syns)),
     ]
+
+
+def used_of(tables: Tables, kind: int) -> int:
+    """How many records of a kind are in use."""
+    return int(tables.free[kind, NEVER_USED] - tables.free[kind, HEIGHT])
 
 
 def _in_ring(at: np.ndarray) -> int:

@@ -1,9 +1,12 @@
 """How much of each [[pool4]] is in use, and of each of its addresses."""
 
+from collections.abc import Iterator
+from ipaddress import IPv4Address
 from typing import NamedTuple
 
 import numpy as np
 
+from nat64d.config.computed import computed_of
 from nat64d.config.models import Config, Pool4
 from nat64d.config.settings import PROTOCOLS, pool_rows, rows_by_pool
 from nat64d.control.measured import AddressUse
@@ -20,6 +23,14 @@ class _Pool(NamedTuple):
 
     given: Pool4
     rows: np.ndarray
+
+
+class Part(NamedTuple):
+    """What is handed out of the addresses of a [[pool4]]: its name, and the share of it in use at each: float[n]."""
+
+    what: str
+    addresses: list[str]
+    shares: np.ndarray
 
 
 class PoolUse:
@@ -66,6 +77,27 @@ class PoolUse:
             for protocol, used, size in _by_protocol(pool, unused)
             for row, count in zip(pool.rows.tolist(), used.tolist(), strict=True)
         ]
+
+    def parts(self, tables: Tables) -> Iterator[Part]:
+        """The ports of each protocol of each [[pool4]]; where there are blocks, these."""
+        size, unused = self.config.limits.port_block, _unused(tables)
+        for pool in self._pools:
+            first, last = pool.given.port_range
+            addresses = _names(pool.given)
+            if size:
+                count = (last - first + 1) // size
+                computed = computed_of(pool.given, self.config.limits).each if pool.given.deterministic else 0
+                if count > computed:
+                    free = tables.blocks_free[pool.rows]
+                    yield Part("blocks of ports", addresses, 1 - free / (count - computed))
+                continue
+            for protocol, used, total in _by_protocol(pool, unused):
+                yield Part(f"ports for {protocol}", addresses, used / total)
+
+
+def _names(pool: Pool4) -> list[str]:
+    """The addresses of a [[pool4]]."""
+    return [str(IPv4Address(address)) for address in range(pool.range.first, pool.range.last + 1)]
 
 
 def _unused(tables: Tables) -> np.ndarray:

@@ -143,7 +143,8 @@ async def _translate(
         notify.notify("READY=1\nSTATUS=Translating packets")
         log.info("Ready: translating packets" if live.ready() else "Translating packets, which cannot pass yet")
         first_start.begin(up)
-    beside: list[asyncio.Future[None]] = [asyncio.ensure_future(each) for each in (watch.run(), reload.run(watch))]
+    tasks = watch.run(), watch.run_marks(), reload.run(watch)
+    beside: list[asyncio.Future[None]] = [asyncio.ensure_future(each) for each in tasks]
     if following:
         beside.append(following)
     failure = await _watch(first_start, reload, stop)
@@ -236,7 +237,7 @@ def _set_up(config: Config, tun: Tun, live: Live, up: ExitStack) -> Watch:
     live.tun["mtu"] = host.mtu
     live.link_drops = LinkDrops(tun.name, len(tun.fds), log)
     live.host, live.board = host, Board(log)
-    watch = Watch(host, live.board, log)
+    watch = Watch(host, live.board, log, marks=live.marks)
     up.callback(watch.close)
     watch.check(time.monotonic())
     for queue in live.queues:

@@ -27,7 +27,9 @@ from nat64d.gateway.mappings import mappings
 from nat64d.gateway.measure import measure
 from nat64d.gateway.pool_use import PoolUse
 from nat64d.gateway.state_file import StateFile
+from nat64d.gateway.watermarks import Watermarks
 from nat64d.host.board import Board
+from nat64d.host.conditions import Mark
 from nat64d.host.host import Host
 from translator.tables.settings import Settings
 from translator.tables.tables import Tables
@@ -56,6 +58,7 @@ class Live:
         self.restored: dict[str, int] | None = None  # sessions of the run before, by their fate
         self._generation = token_hex(4)  # of the tables, in cursors
         self._pools: PoolUse | None = None
+        self._watermarks = Watermarks()
         self.state_file: StateFile | None = None
         self.sources = Sources(BUILT_IN, config, {})
         self.complaint: str | None = None  # about what was kept of the configuration
@@ -223,6 +226,14 @@ class Live:
         """What the metrics show besides; raises NotReadyError."""
         config, _, tables = self._tables()
         return measure(tables, self.queues, self._pool_use(config).addresses(tables), self.restored, now())
+
+    def marks(self) -> tuple[Mark, ...]:
+        """What of pools and tables is at [limits] watermark; none until packets pass."""
+        with self._replacing:
+            config, tables = self.config, self.tables
+        if tables is None or not self._translating():
+            return ()
+        return self._watermarks.look(config, tables, self._pool_use(config), now())
 
     def _pool_use(self, config: Config) -> PoolUse:
         pools = self._pools

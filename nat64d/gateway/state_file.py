@@ -3,6 +3,7 @@
     header      4096 octets: what wrote the file, in which boot, how many records follow, and a checksum of all that
     sessions    SESSION records
     quarantine  WAITING_PORT records
+    blocks      BLOCK records
 
 The file is mapped, so what a killed daemon has written is there for the next one; nothing is saved at the end. All of
 it is allocated before it is used: a file system that fills up is an error at the start, not a signal in between.
@@ -33,14 +34,14 @@ from translator.session.fates import Fate
 from translator.session.pool4 import NEXT
 from translator.session.restore import NOTHING, Kept
 from translator.tables.gateway import Gateway, new_worker
-from translator.tables.layout import SESSION, WAITING_PORT
+from translator.tables.layout import BLOCK, SESSION, WAITING_PORT
 from translator.tables.settings import Settings
 from translator.tables.tables import Tables
 
 PAGE = 4096
-LAYOUT = 2  # to be raised when a field changes its meaning; what the records look like counts by itself
+LAYOUT = 3  # to be raised when a field changes its meaning; what the records look like counts by itself
 MAGIC = b"nat64d\0\0"
-FIELDS = struct.Struct("<8s32s36s32s5Q")
+FIELDS = struct.Struct("<8s32s36s32s6Q")
 CHECKSUM = 32
 ATTEMPTS = 3  # starts that may end before they have taken the records over: it may be the records that end them
 MOUNTS = Path("/proc/self/mountinfo")
@@ -72,6 +73,7 @@ class Header(NamedTuple):
     config: bytes  # digest of what MATTERS
     sessions: int  # records
     quarantine: int
+    blocks: int
     statics: int  # BIB entries of [[forward]]
     clean: int  # whether the daemon has stopped, and was not killed
     attempts: int  # starts that tried to take the records over, since the last one that did
@@ -88,9 +90,14 @@ class Header(NamedTuple):
         return PAGE + pages(self.sessions * SESSION.itemsize)
 
     @property
+    def blocks_at(self) -> int:
+        """Where in the file the third table begins."""
+        return self.quarantine_at + pages(self.quarantine * WAITING_PORT.itemsize)
+
+    @property
     def size(self) -> int:
         """Octets of the file."""
-        return self.quarantine_at + pages(self.quarantine * WAITING_PORT.itemsize)
+        return self.blocks_at + pages(self.blocks * BLOCK.itemsize)
 
 
 def pages(octets: int) -> int:
@@ -106,11 +113,11 @@ def header_in(page: bytes) -> Header | None:
     return Header(*FIELDS.unpack(packed))
 
 
-def header_for(config: Config, sessions: int, quarantine: int) -> Header:
+def header_for(config: Config, sessions: int, quarantine: int, blocks: int) -> Header:
     """The header of a file for tables of so many records, as long as it is in use."""
-    layout = hashlib.sha256(repr((LAYOUT, SESSION.descr, WAITING_PORT.descr)).encode()).digest()
-    boot = BOOT.read_bytes().strip()
-    return Header(MAGIC, layout, boot, digest_of(config), sessions, quarantine, quarantine - sessions, 0, 0)
+    layout = hashlib.sha256(repr((LAYOUT, SESSION.descr, WAITING_PORT.descr, BLOCK.descr)).encode()).digest()
+    boot, statics = BOOT.read_bytes().strip(), quarantine - sessions
+    return Header(MAGIC, layout, boot, digest_of(config), sessions, quarantine, blocks, statics, 0, 0)
 
 
 def digest_of(config: Config) -> bytes:
@@ -119,22 +126,22 @@ def digest_of(config: Config) -> bytes:
 
 
 class StateFile:
-    """The file, open and locked, and mapped: the tables of this run are `sessions` and `quarantine`.
+    """The file, open and locked, and mapped: the tables of this run are `sessions`, `quarantine` and `blocks`.
 
     `before` is the header of the run before, None if it has left nothing; `kept` are its records, often the same.
     """
 
-    def __init__(self, config: Config, sessions: int, quarantine: int) -> None:
+    def __init__(self, config: Config, sessions: int, quarantine: int, blocks: int) -> None:
         """Open, or make, [state] file for tables of so many records. Raises StateError."""
         self.path = config.state_path
-        self._header = header_for(config, sessions, quarantine)
+        self._header = header_for(config, sessions, quarantine, blocks)
         self.fates: dict[str, int] = {}  # how many sessions of the run before had which Fate
         try:
             make_directory(self.path.parent)
             self._fd = self._open()
             try:
                 self.before = self._examine()
-                self.sessions, self.quarantine, self.kept = self._take(self.before)
+                (self.sessions, self.quarantine, self.blocks), self.kept = self._take(self.before)
             except OSError:
                 os.close(self._fd)
                 raise
@@ -220,29 +227,30 @@ class StateFile:
         os.close(fd)
         log.warning("%s is now %s, because %s: starting without sessions", self.path, aside.name, why)
 
-    def _take(self, before: Header | None) -> tuple[Rows, Rows, Kept]:
+    def _take(self, before: Header | None) -> tuple[tuple[Rows, Rows, Rows], Kept]:
         """Map the file; returns its tables and what is kept. If they are of another size, what lived in them is
         copied."""
         header, kept = self._header, NOTHING
         fits = before is not None and before.size == header.size and before.sessions == header.sessions
         if before is not None and not fits:
             copies = [rows[rows["live"] != 0] for rows in self._map(before, mmap.MAP_PRIVATE)]
-            kept = Kept(copies[0], copies[1], before.statics)
+            kept = Kept(copies[0], copies[1], before.statics, copies[2])
         if not fits:
             os.ftruncate(self._fd, 0)
         os.posix_fallocate(self._fd, 0, header.size)
         self._write(header._replace(attempts=before.attempts + 1 if before else 0))
-        sessions, quarantine = self._map(header, mmap.MAP_SHARED | mmap.MAP_POPULATE)
+        sessions, quarantine, blocks = tables = self._map(header, mmap.MAP_SHARED | mmap.MAP_POPULATE)
         if before is not None and fits:
-            kept = Kept(sessions, quarantine, before.statics)
-        return sessions, quarantine, kept
+            kept = Kept(sessions, quarantine, before.statics, blocks)
+        return tables, kept
 
-    def _map(self, header: Header, flags: int) -> tuple[Rows, Rows]:
-        """Both tables of the file."""
+    def _map(self, header: Header, flags: int) -> tuple[Rows, Rows, Rows]:
+        """The tables of the file."""
         memory = mmap.mmap(self._fd, header.size, flags=flags, prot=mmap.PROT_READ | mmap.PROT_WRITE)
         sessions = np.frombuffer(memory, SESSION, header.sessions, PAGE)
         quarantine = np.frombuffer(memory, WAITING_PORT, header.quarantine, header.quarantine_at)
-        return sessions.view(np.recarray), quarantine.view(np.recarray)
+        blocks = np.frombuffer(memory, BLOCK, header.blocks, header.blocks_at)
+        return sessions.view(np.recarray), quarantine.view(np.recarray), blocks.view(np.recarray)
 
 
 def file_system_of(directory: Path) -> str:
@@ -258,10 +266,10 @@ def take_up(
 ) -> tuple[Tables, StateFile]:
     """Empty tables, but for what the run before has left in [state] file, and the file, in which they are from now on;
     says what became of it. `code_for`: the code that takes so many sessions over. Raises StateError."""
-    file = StateFile(config, len(tables.sessions), len(tables.quarantine))
+    file = StateFile(config, len(tables.sessions), len(tables.quarantine), len(tables.blocks))
     if (kind := file_system_of(file.path.parent)) not in IN_MEMORY:
         log.warning("%s is on %s: packets can wait for the disk; set a [state] file in memory", file.path, kind)
-    tables = replace(tables, sessions=file.sessions, quarantine=file.quarantine)
+    tables = replace(tables, sessions=file.sessions, quarantine=file.quarantine, blocks=file.blocks)
     fates = code_for(file.living).restore(Gateway(settings, tables, new_worker(0)), now(), file.kept).fates
     file.fates = {fate.name.lower(): int(fates[fate]) for fate in Fate}
     if file.before is not None:

@@ -15,6 +15,7 @@ import numpy as np
 from nat64d.config.models import Config
 from nat64d.config.settings import settings_of, tables_of
 from nat64d.dataplane.worker import now
+from nat64d.gateway.measure import used_of
 from nat64d.gateway.state import Live
 from nat64d.gateway.state_file import REASONS
 from translator.session.fates import Fate
@@ -22,7 +23,7 @@ from translator.session.pool4 import NEXT
 from translator.session.restore import Kept
 from translator.tables.gateway import Gateway, new_worker
 from translator.tables.settings import Settings
-from translator.tables.tables import NEVER_USED, SESSIONS, Tables
+from translator.tables.tables import BLOCKS, NEVER_USED, SESSIONS, Tables
 from translator.verdict import Event
 
 M_MMAP_THRESHOLD = -3  # malloc.h
@@ -32,7 +33,7 @@ MANY = 1000  # sessions: where there are so many, most pages of an index are in 
 
 # What the same settings of sizes and the same secret leave valid, whatever else changes.
 STAYS = (
-    *("sessions", "quarantine", "fragments", "stored", "stored_octets", "stored_at"),
+    *("sessions", "quarantine", "blocks", "fragments", "stored", "stored_octets", "stored_at"),
     *("syns", "syn_octets", "syns4", "syns_of", "syns_at"),
     *("log", "log_at", "lock"),  # the log is read by whoever has the lock, while packets wait too
 )
@@ -82,7 +83,8 @@ def statics_of(tables: Tables) -> int:
 def records_of(tables: Tables) -> Kept:
     """What is to be taken over, without what was never used."""
     sessions, ports = int(tables.free[SESSIONS, NEVER_USED]), int(tables.quarantine_at[NEXT])
-    return Kept(tables.sessions[:sessions], tables.quarantine[:ports], statics_of(tables))
+    blocks = tables.blocks[: int(tables.free[BLOCKS, NEVER_USED])]
+    return Kept(tables.sessions[:sessions], tables.quarantine[:ports], statics_of(tables), blocks)
 
 
 def prepare(live: Live, config: Config, judges_sessions: bool) -> Prepared:
@@ -140,3 +142,5 @@ def carry_counts(before: Tables, after: Tables, opened: tuple[int, int], opened_
     after.events[Event.SESSION_ENDED] += opened[0] - opened_now[0]
     bibs = opened_now[1] - opened[1]
     after.events[Event.BIB_CREATED if bibs > 0 else Event.BIB_ENDED] += abs(bibs)
+    blocks = used_of(after, BLOCKS) - used_of(before, BLOCKS)
+    after.events[Event.BLOCK_ALLOCATED if blocks > 0 else Event.BLOCK_FREED] += abs(blocks)

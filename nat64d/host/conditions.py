@@ -20,16 +20,24 @@ from nat64d.host.wanted import CONTINUITY4, Wanted
 COMMAND = re.compile(r"\b[Rr]un '([^']+)'")  # in a sentence
 
 
+class Mark(NamedTuple):
+    """Something of nat64d's own that is nearly used up: the name of the condition, and its sentence."""
+
+    condition: str
+    sentence: str
+
+
 @dataclass(frozen=True)
 class Situation:
     """What conditions are judged by. `failures`: what could not be set up again, and why, by name; `contested`: what
-    had to be set up again and again."""
+    had to be set up again and again; `marks`: what is nearly used up."""
 
     config: Config
     standing: Standing
     wanted: Wanted
     failures: Mapping[str, str] = field(default_factory=dict)
     contested: tuple[str, ...] = ()
+    marks: tuple[Mark, ...] = ()
 
 
 class Condition(NamedTuple):
@@ -166,6 +174,11 @@ def _unfit(*finds: Callable[[Config, Facts], Iterator[Finding]]) -> Callable[[Si
     return find
 
 
+def _at_mark(name: str) -> Callable[[Situation], Iterator[str]]:
+    """The marks of a condition."""
+    return lambda situation: (mark.sentence for mark in situation.marks if mark.condition == name)
+
+
 CONDITIONS: tuple[Condition, ...] = (
     Condition("not_set_up", True, "Something that nat64d set up is gone and cannot be set up again.", _not_set_up),
     Condition("contested", False, "Another program undoes again and again what nat64d sets up.", _contested),
@@ -221,6 +234,18 @@ CONDITIONS: tuple[Condition, ...] = (
     Condition("plat_unreachable", True, "There is no route to the provider's NAT64.", _plat),
     Condition("clat_off_link", True, "[clat] ipv6 is in no prefix of this host any more.", _clat_address),
     Condition("clat_ipv4_in_use", False, "Another interface has an address of 192.0.0.0/29.", _clat_twice),
+    Condition(
+        "pool4_filling",
+        False,
+        "[limits] watermark percent of the ports or blocks of a [[pool4]] address are in use.",
+        _at_mark("pool4_filling"),
+    ),
+    Condition(
+        "tables_filling",
+        False,
+        "[limits] watermark percent of a table or of the memory for fragments are in use.",
+        _at_mark("tables_filling"),
+    ),
 )
 
 

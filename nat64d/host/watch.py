@@ -11,13 +11,14 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 
 from pyroute2.netlink.exceptions import NetlinkError
 
 from nat64d.host import standing as look
 from nat64d.host.board import Board
 from nat64d.host.changes import Difference, differences
-from nat64d.host.conditions import Situation, conditions
+from nat64d.host.conditions import Mark, Situation, conditions
 from nat64d.host.host import Host
 from nat64d.host.standing import Standing
 from nat64d.host.wanted import Wanted
@@ -31,6 +32,7 @@ SUBSCRIPTIONS = (
 )
 # LIMITS
 EVERY = 60.0  # seconds between two looks if nothing changes
+MARKS_EVERY = 5.0  # seconds between two looks at what is nearly used up
 SETTLE = 0.2  # seconds from the first message to the look, for changes come in groups
 SHARE = 10  # of the time at least this many parts pass between two looks, for one part that a look took
 LONGEST = 10.0  # seconds of such a pause
@@ -49,8 +51,9 @@ class Watch:
         board: Board,
         log: logging.Logger,
         read: Callable[[Host], Standing] = lambda host: look.read(host.config, host.tun, host.standing_masquerade()),
+        marks: Callable[[], tuple[Mark, ...]] = tuple,
     ) -> None:
-        self._host, self._board, self._log, self._read = host, board, log, read
+        self._host, self._board, self._log, self._read, self._marks = host, board, log, read, marks
         self._lock = threading.Lock()
         self._closed = False
         self._judged: Situation | None = None
@@ -105,10 +108,18 @@ class Watch:
     def _judge(self, standing: Standing, wanted: Wanted, failures: dict[str, str], now: float) -> None:
         """Bring the board up to date, unless all is as it was: a configuration may have 100,000 rows to compare."""
         contested = tuple(sorted({name for _, name in self._repairs})) if self.contested else ()
-        situation = Situation(self._host.config, standing, wanted, failures, contested)
+        situation = Situation(self._host.config, standing, wanted, failures, contested, self._marks())
         if situation != self._judged:
             self._board.update(conditions(situation), now)
             self._judged = situation
+
+    def check_marks(self, now: float) -> None:
+        """Say what is nearly used up now; the host is as it was at the last look."""
+        with self._lock:
+            if self._closed or self._judged is None or (marks := self._marks()) == self._judged.marks:
+                return
+            self._judged = replace(self._judged, marks=marks)
+            self._board.update(conditions(self._judged), now)
 
     def _tell(self, done: list[Difference]) -> list[str]:
         """Log what was set up again; returns what of it somebody must have undone."""
@@ -123,6 +134,12 @@ class Watch:
     def contested(self) -> bool:
         """Whether there was much to repair lately."""
         return len(self._repairs) >= CONTESTED
+
+    async def run_marks(self) -> None:
+        """Look at what is nearly used up, until cancelled."""
+        while True:
+            await asyncio.sleep(MARKS_EVERY)
+            await asyncio.to_thread(self.check_marks, time.monotonic())
 
     async def run(self) -> None:
         """Check at every change and every minute, until cancelled."""

@@ -40,7 +40,7 @@ def run(say: Callable[[str], None], rounds: int = ROUNDS) -> list[float]:
     bed = lay(NEW)
     open_sessions(bed)
     tables, spent = bed.gateway.tables, []
-    kept = Kept(tables.sessions[:TABLE].copy(), tables.quarantine[:TABLE].copy(), 0)
+    kept = Kept(tables.sessions[:TABLE].copy(), tables.quarantine[:TABLE].copy(), 0, tables.blocks.copy())
     for number in range(rounds + 1):
         say(f"restart: round {number} of {rounds}")
         spent.append(again(kept, bytes([number] * 16)))

@@ -121,8 +121,11 @@ VALUES = [
     ("[log] format", "{ a = 1 }", '"text" or "json"'),
     ("[limits] fragments_memory", "-1", "a whole number from 0 to 1073741824"),
     ("[limits] fragments_memory", "1073741825", "a whole number from 0 to 1073741824"),
+    ("[limits] port_block", "7", "0 or a whole number from 8 to 65535"),
+    ("[limits] port_block", "65536", "a whole number from 0 to 65535"),
+    ("[limits] blocks", "0", "a whole number from 1 to 64"),
+    ("[limits] blocks", "65", "a whole number from 1 to 64"),
     # Well-formed, but for a later version.
-    ("[limits] port_block", "64", LATER),
     ("[translation] eam_hairpin", '"on"', '"intrinsic", "simple" or "off"'),
     ("[translation] clamp_mss", "true", LATER),
     ("[state] file", '"/var/lib/nat64d/"', '"auto" or the absolute path of a file'),

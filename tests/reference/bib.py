@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address, IPv6Network
 
+from tests.reference.blocks import Blocks, objections_to_block, ports_beside
 from tests.reference.displacement import objections_to
 from tests.reference.rates import Rates
 from tests.reference.shares import is_within, prefix_of
@@ -29,6 +30,7 @@ class Pool:
     port_last: int
     protocols: tuple[str, ...]
     source: IPv6Network | None
+    deterministic: bool = False  # RFC 7422
 
     def holds(self, address: IPv4Address, port: int) -> bool:
         return self.first <= address <= self.last and self.port_first <= port <= self.port_last
@@ -105,7 +107,9 @@ class Bibs:
         *,
         is_strict: bool = False,
         subscriber: int = 64,
+        blocks: Blocks | None = None,
     ) -> None:
+        self.blocks = blocks
         self.pools = pools
         self.is_strict = is_strict  # pairing, RFC 7857 4
         self.subscriber = subscriber  # the length of its prefix
@@ -123,6 +127,8 @@ class Bibs:
         self.by_host6[entry.protocol, entry.host6] = entry
         if entry.mapped4 is not None:
             self.by_mapped4[entry.protocol, entry.mapped4] = entry
+            if self.blocks is not None:
+                self.blocks.join(entry)
             if not entry.static:
                 self.paired.setdefault(entry.host6[0], set()).add(entry.mapped4[0])
                 self.first.setdefault(entry.host6[0], entry.mapped4[0])
@@ -134,7 +140,7 @@ class Bibs:
 
         Returns the established TCP sessions whose time came: they are probed, and have TCP_TRANS more (3.5.2.2).
         """
-        probed = []
+        probed, ended = [], []
         self.now = now
         for entry in list(self.by_host6.values()):
             entry.over = max((session.expires for session in entry.sessions.values()), default=now)
@@ -147,9 +153,12 @@ class Bibs:
                     del entry.sessions[host4]
             if not entry.sessions and not entry.static:
                 self.quarantine.begin(entry, now)
+                ended.append(entry)
                 del self.by_host6[entry.protocol, entry.host6]
                 if entry.mapped4 is not None:
                     del self.by_mapped4[entry.protocol, entry.mapped4]
+        if self.blocks is not None:
+            self.blocks.leave(self, ended, now)
         hosts = {entry.host6[0] for entry in self.by_host6.values() if not entry.static}
         self.paired = {host: addresses for host, addresses in self.paired.items() if host in hosts}
         self.first = {host: address for host, address in self.first.items() if host in hosts}
@@ -157,7 +166,9 @@ class Bibs:
         return probed
 
     def ends(self, tcp_trans: float) -> Iterator[float]:
-        """When sessions end, or begin to (an established one is probed first)."""
+        """When sessions end, or begin to (an established one is probed first), and blocks of ports after them."""
+        if self.blocks is not None:
+            yield from self.blocks.ends()
         for entry in self.by_host6.values():
             for session in entry.sessions.values():
                 yield session.expires
@@ -256,6 +267,8 @@ class Bibs:
         """What RFC 6146 3.5.1.1, 3.5.2.3 and 3.5.3 say against giving `chosen` to `host6`."""
         pools = self.pools_of(protocol, host6[0])
         where = f"{chosen[0]}:{chosen[1]} for [{host6[0]}]:{host6[1]} {protocol}"
+        if self.blocks is not None and protocol in CARRIED:
+            return [f"{where}: {why}" for why in self._broken_rules_of_blocks(self.blocks, protocol, host6, chosen)]
         if not any(
             pool.first <= chosen[0] <= pool.last if protocol not in CARRIED else pool.holds(*chosen) for pool in pools
         ):
@@ -288,6 +301,24 @@ class Bibs:
             and self._parity_was_free(protocol, pools, host6[1], chosen)
         ):
             found.append(f"{where}: the parity is not kept (RFC 6146 3.5.1.1)")
+        return found
+
+    def _broken_rules_of_blocks(self, blocks: Blocks, protocol: str, host6: Host6, chosen: Host4) -> list[str]:
+        """The same where ports are handed out in blocks; within one, ports do not wait."""
+        host = host6[0]
+        found = objections_to_block(self, blocks, protocol, host, chosen)
+        if (protocol, chosen) in self.by_mapped4:
+            found.append("in use by another entry of the same BIB (RFC 6146 3.5.1.1)")
+        only = self.only_address(self.pools_of(protocol, host), host)
+        if only is not None and chosen[0] != only:
+            found.append(f"the host has {only} and no other (RFC 7857 4)")
+        beside, wished = ports_beside(self, blocks, protocol, host, chosen), range_of(host6[1])
+        kept = chosen[1] in wished
+        if protocol != "icmp" and not kept and any(port in wished for port in beside):
+            found.append("the port range (0-1023, 1024-65535) is not kept (RFC 6146 3.5.1.1)")
+        alike = [port for port in beside if port in range_of(chosen[1]) and port % 2 == host6[1] % 2]
+        if protocol == "udp" and chosen[1] % 2 != host6[1] % 2 and alike:
+            found.append("the parity is not kept (RFC 6146 3.5.1.1)")
         return found
 
     def _parity_was_free(self, protocol: str, pools: list[Pool], wanted: int, chosen: Host4) -> bool:

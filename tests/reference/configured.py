@@ -7,6 +7,7 @@ from typing import Any
 from tests.reference import errors, headers
 from tests.reference.addresses import Eamt, Mapping
 from tests.reference.bib import Bibs, Entry, Pool
+from tests.reference.blocks import Blocks
 from tests.reference.sessions import Policy
 from tests.reference.stateless import Stateless
 from tests.reference.transport import ZeroChecksums
@@ -30,7 +31,7 @@ class Scope:
 
 def pool_of(row: Any) -> Pool:
     first, last = IPv4Address(row.range.first), IPv4Address(row.range.last)
-    return Pool(first, last, *row.port_range, tuple(row.protocols), row.source)
+    return Pool(first, last, *row.port_range, tuple(row.protocols), row.source, row.deterministic)
 
 
 def entries_of(config: Any) -> list[Entry]:
@@ -45,12 +46,15 @@ def entries_of(config: Any) -> list[Entry]:
 
 def bibs_of(config: Any) -> Bibs:
     """The tables, with what is configured in them."""
+    pools, limits = [pool_of(row) for row in config.pool4], config.limits
+    blocks = Blocks(limits.port_block, limits.blocks, limits.port_quarantine, limits.subscriber, pools)
     return Bibs(
-        [pool_of(row) for row in config.pool4],
+        pools,
         entries_of(config),
         config.limits.port_quarantine,
         is_strict=config.limits.pairing == "strict",
         subscriber=config.limits.subscriber,
+        blocks=blocks if limits.port_block else None,
     )
 
 

@@ -11,6 +11,7 @@ from functools import partial
 from ipaddress import IPv4Address, IPv6Address
 
 from tests.reference.bib import CARRIED, Bibs, Entry, Host4, Host6, Session
+from tests.reference.blocks import refusal_of
 from tests.reference.displacement import has_to_give_way
 from tests.reference.outcome import Refusal
 from tests.reference.shares import may_be_opened, may_open, shortened
@@ -138,6 +139,11 @@ def room_for_binding(bibs: Bibs, policy: Policy, protocol: str, host6: Host6, di
     pools = bibs.pools_of(protocol, host6[0])
     if not pools:
         return [*found, Refusal("6146 3.5.1.1", ("NO_POOL4",), "PROHIBITED")]
+    if bibs.blocks is not None and protocol in CARRIED:
+        refused = refusal_of(bibs, bibs.blocks, protocol, host6[0])
+        if refused is not None:
+            found.append(Refusal(refused[1], (refused[0],), "ADDRESS_UNREACHABLE", must_answer=True))
+        return found
     only = bibs.only_address(pools, host6[0])
     if displaced is not None or has_to_give_way(bibs, protocol, host6[0]):
         return found

@@ -74,7 +74,7 @@ def test_broken_off_anywhere_it_can_be_done_again(done):
     engines, now = Engines(nat64.config, SECRET), round((BEGIN + nat64.now) * 1000)
     gateway = Gateway(engines.settings, replace(engines.tables(), sessions=nat64.tables.sessions), new_worker(0))
     first = nat64.tables.sessions[: used[min(done, len(used) - 1)] + 1]
-    restore(gateway, now, Kept(first, NOTHING.quarantine, 2))
+    restore(gateway, now, Kept(first, NOTHING.quarantine, 2, NOTHING.blocks))
     assert restart(nat64) == {Fate.KEPT: len(sessions)}
     assert sorted(nat64.sessions()) == sessions
 

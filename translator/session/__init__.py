@@ -3,7 +3,8 @@
 `filtering` is the entry point; all it does happens while the lock of the tables is held. `bib`, `sessions` and `hosts`
 are the tables it works on, `recent` knows the sessions found last; `subscribers` and `port_shares` say what each may
 have of what all share. `pool4` allocates addresses and ports, `other_protocols` addresses for protocols without ports;
-where there is no port, `displacement` takes one of those that are `unanswered`. `tcp_state` is the state machine,
-`windows` checks TCP resets, `simultaneous_open` keeps SYNs. `restore` takes over what other tables had, `fates`
-are what becomes of it. `log` has what begins and ends.
+where there is no port, `displacement` takes one of those that are `unanswered`. `port_blocks` says who has which block
+of ports, `block_ports` allocates ports of them, and `computed_blocks` are those of RFC 7422. `tcp_state` is the state
+machine, `windows` checks TCP resets, `simultaneous_open` keeps SYNs. `restore` and `kept_blocks` take over what other
+tables had, `fates` are what becomes of it. `log` has what begins and ends.
 """

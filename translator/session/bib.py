@@ -8,7 +8,8 @@ from translator.jit.compile import int64, jit, rare
 from translator.packet.addresses import address4, address6
 from translator.session.hosts import count_bib, find_or_create_host, release_host
 from translator.session.log import Kind, is_logged, log_mapping
-from translator.session.pool4 import mark, release_port, slot_of
+from translator.session.pool4 import SLOTS, mark, release_port, slot_of
+from translator.session.port_blocks import join_block, leave_block, reserve_block
 from translator.session.port_shares import return_port, take_port
 from translator.session.unanswered import review
 from translator.tables.hashing import find_candidate, hash2, hash3, insert, record_at, remove
@@ -95,6 +96,10 @@ def create_bib(gateway, protocol, host6, mapped4, slot, static):
         if static == 0:
             row.use = take_port(gateway, tables.hosts[host].subscriber, slot)
             review(tables, bib)
+            if gateway.settings.port_block > 0:
+                join_block(gateway, host6, slot // SLOTS, mapped4.port)
+        else:
+            reserve_block(gateway, slot // SLOTS, mapped4.port)
     tables.events[Event.BIB_CREATED] += 1
     return bib
 
@@ -123,10 +128,21 @@ def release_bib(gateway, now, bib, ended, cause):
     row.live = 0
     if row.slot != NONE:
         review(tables, bib)
-        release_port(gateway, row.protocol, row.slot, row.mapped4_port, ended)
+        if gateway.settings.port_block == 0:
+            release_port(gateway, row.protocol, row.slot, row.mapped4_port, ended)
+        else:
+            release_block_port(gateway, row, ended)
         return_port(gateway, row.use)
     give_back(tables, BIBS, bib)
     tables.hosts[row.host].bibs -= 1
     count_bib(tables.hosts[row.host], row.protocol, -1)
     release_host(gateway, row.host)
     tables.events[Event.BIB_ENDED] += 1
+
+
+@jit()
+def release_block_port(gateway, entry, ended):
+    """The port of a BIB entry that ended at `ended` is its subscriber's at once: what waits is the block, unless it is
+    a computed one, which is never another's (RFC 6888 REQ-8 b)."""
+    mark(gateway.tables, entry.slot, entry.mapped4_port, False)
+    leave_block(gateway, host6_of(entry), entry.slot // SLOTS, entry.mapped4_port, ended)

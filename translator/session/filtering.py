@@ -9,6 +9,7 @@ from translator.packet.addresses import address4
 from translator.packet.fields import TCP
 from translator.packet.tuples import is_other, tuple_of
 from translator.session.bib import create_bib, find_bib4, find_bib6, host6_of, mapped4_of
+from translator.session.block_ports import NO_RECORD, allocate_in_blocks
 from translator.session.displacement import displace
 from translator.session.hosts import find_host, may_open, opened, paired_with, ports_of
 from translator.session.log import Cause, Kind, is_logged, log_mapping
@@ -122,6 +123,8 @@ def open_bib(gateway, now, t, host4, host):
         return Verdict.HOST_PORTS, NONE
     if is_other(t):
         pool_row, port = allocate_address(gateway, now, t, paired4)
+    elif settings.port_block > 0:
+        pool_row, port = allocate_in_blocks(gateway, now, t, host4, paired4)
     else:
         pool_row, port = allocate(gateway, now, t, host4, paired4, host)
         if pool_row != NONE and port < 0:
@@ -130,6 +133,8 @@ def open_bib(gateway, now, t, host4, host):
         return Verdict.NO_POOL4, NONE
     if port == AT_SHARE:
         return Verdict.SUBSCRIBER_PORTS, NONE
+    if port == NO_RECORD:
+        return Verdict.SESSION_TABLE_FULL, NONE
     if port == NONE:
         return Verdict.PAIRED_FULL if is_paired_full(gateway, t, paired4) else Verdict.POOL4_EXHAUSTED, NONE
     mapped4, slot = settings.pool[pool_row].address, NONE if is_other(t) else slot_of(pool_row, t.protocol)

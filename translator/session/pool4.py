@@ -36,8 +36,8 @@ WELL_KNOWN_END = 1024
 # side of 1024 is dearer than the parity.
 ODD, HIGH = 1, 2
 KINDS = 4
-# What a row may lack besides ports of the four kinds: a port that waits, and the protocol itself.
-WAITING, SERVICE = KINDS, KINDS + 1
+# What a row may lack besides ports of the four kinds: a port that waits, the protocol itself, a block to hand out.
+WAITING, SERVICE, BLOCK = KINDS, KINDS + 1, KINDS + 2
 # The rounds of a search, (at the paired address, how unlike the dearest kind): any free port before one that waits.
 ROUNDS = np.array([(1, k) for k in range(KINDS)] + [(0, k) for k in range(KINDS)] + [(1, WAITING), (0, WAITING)])
 PAIRED_ROUNDS = np.array([(1, k) for k in (*range(KINDS), WAITING)])
@@ -186,14 +186,24 @@ def free_ports(tables, row, at):
 
 
 @jit()
-def choose_port(tables, row, slot, hashed, kind):
-    """A free port of a pool row that has one of this kind."""
-    low, high = int64(row.port_first), int64(row.port_last)
+def flow_hash(settings, t, host4):
+    """Keyed hash of the flow of an IPv6 tuple: where the search for its port begins."""
+    return hash3(settings.secret, t.src.hi ^ t.protocol, t.src.lo, host4.lo << 32 | t.src.port << 16 | host4.port)
+
+
+@jit()
+def choose_port(tables, slot, low, high, hashed, kind):
+    """A free port of this kind of those of a slot from `low` to `high`, or NONE."""
     low, high = (max(low, WELL_KNOWN_END), high) if kind & HIGH else (low, min(high, WELL_KNOWN_END - 1))
     first, last = place_of(low + ((low ^ kind) & ODD)), place_of(high - ((high ^ kind) & ODD))
+    if first > last:
+        return int64(NONE)
     start = first + (hashed + tables.ports_next[slot]) % (last - first + 1)
+    place = next_outside(tables.ports_used[slot], tables.ports_full[slot], first, last, start)
+    if place == NONE:
+        return place
     tables.ports_next[slot] = (tables.ports_next[slot] + 1) % PORTS
-    return port_at(next_outside(tables.ports_used[slot], tables.ports_full[slot], first, last, start))
+    return port_at(place)
 
 
 @jit()
@@ -224,7 +234,7 @@ def allocate(gateway, now, t, host4, paired4, host):
     if g == NONE:
         return int64(NONE), int64(NONE)
     end_quarantines(tables, now, AT_ONCE)
-    hashed = hash3(settings.secret, t.src.hi ^ t.protocol, t.src.lo, host4.lo << 32 | t.src.port << 16 | host4.port)
+    hashed = flow_hash(settings, t, host4)
     at, dearest = number_of(t.protocol), dearest_kind(t, hashed)
     own = rows_of(settings, g, paired4)
     is_own = settings.strict_pairing != 0 and first_serving(tables, at, own) != NONE
@@ -240,7 +250,8 @@ def allocate(gateway, now, t, host4, paired4, host):
             slot = slot_of(row, t.protocol)
             if what == WAITING:
                 return row, end_quarantine(tables, slot)
-            return row, choose_port(tables, settings.pool[row], slot, hashed, what)
+            pool = settings.pool[row]
+            return row, choose_port(tables, slot, int64(pool.port_first), int64(pool.port_last), hashed, what)
     return first_serving(tables, at, others), refusal
 
 

@@ -1,8 +1,8 @@
 """Sessions and waiting ports of a run before, or of other settings, taken over into new tables.
 
-Only two kinds of records are taken: sessions, and ports in quarantine. All else follows from them, and is made anew as
-if the sessions had just been opened: indexes, timer wheel, BIB entries, hosts, subscribers, counts, bitmaps of ports.
-So nothing of it can disagree with them.
+Only three kinds of records are taken: sessions, ports in quarantine, and blocks of ports (kept_blocks.py). All else
+follows from them, and is made anew as if the sessions had just been opened: indexes, timer wheel, BIB entries, hosts,
+subscribers, counts, bitmaps of ports. So nothing of it can disagree with them.
 
 No record is trusted: it may come from a file that was damaged, or from a configuration that allowed what this one does
 not. What one says is judged first (Fate), and written then. Of two that contradict each other the first one holds.
@@ -21,6 +21,7 @@ from translator.packet.fields import AUTHENTICATION, ICMP, TCP, UDP
 from translator.session.bib import bib_hash4, bib_hash6, create_bib, find_bib4, find_bib6, host6_of, mapped4_of
 from translator.session.fates import Fate, entries_of, is_told, judge_end, note_end
 from translator.session.hosts import find_host, host_hash, ports_of
+from translator.session.kept_blocks import have_block, may_have_block, restore_blocks, take_blocks
 from translator.session.log import LOST
 from translator.session.pool4 import (
     NEXT,
@@ -46,7 +47,7 @@ from translator.static.rfc6052 import in_pool6
 from translator.tables.bitmaps import is_inside
 from translator.tables.gateway import Gateway
 from translator.tables.hashing import find_candidate, record_at
-from translator.tables.layout import LOGGED, NONE, PORTS, SESSION, WAITING_PORT, records
+from translator.tables.layout import BLOCK, LOGGED, NONE, PORTS, SESSION, WAITING_PORT, records
 from translator.tables.slots import take
 from translator.tables.tables import SESSIONS
 from translator.tables.wheel import Timeout
@@ -63,9 +64,10 @@ class Kept(NamedTuple):
     sessions: np.ndarray  # SESSION
     quarantine: np.ndarray  # WAITING_PORT
     statics: int  # BIB entries numbered below are of [[forward]]
+    blocks: np.ndarray  # BLOCK
 
 
-NOTHING = Kept(records(0, SESSION), records(0, WAITING_PORT), 0)
+NOTHING = Kept(records(0, SESSION), records(0, WAITING_PORT), 0, records(0, BLOCK))
 
 
 class Restored(NamedTuple):
@@ -88,7 +90,8 @@ def restore(gateway: Gateway, now: int, kept: Kept) -> Restored:
     before = int(tables.events[Event.BIB_CREATED])
     room = min(len(tables.log), len(kept.sessions)) if is_told(gateway.settings.logged) else 0
     ended = records(room, LOGGED)
-    restore_records(gateway, now, kept._replace(quarantine=waiting), fates, ended, np.zeros((AHEAD, 5), np.int64))
+    taken = kept._replace(quarantine=waiting, blocks=take_blocks(gateway.settings, now, kept.blocks))
+    restore_records(gateway, now, taken, fates, ended, np.zeros((AHEAD, 5), np.int64))
     kept.quarantine["live"][tables.quarantine_at[NEXT] :] = 0
     tables.events[Event.BIB_RESTORED] += int(tables.events[Event.BIB_CREATED]) - before
     tables.events[Event.BIB_CREATED] = before
@@ -106,9 +109,10 @@ def warm_up(gateway: Gateway) -> None:
 
 @jit()
 def restore_records(gateway, now, kept, fates, ended, ahead):
-    """As restore; the waiting ports are a copy, in the order of their times. `ended`: LOGGED to write to, as far as
-    there is room; `ahead`: int64[AHEAD, 5] of scratch."""
+    """As restore; waiting ports and blocks are copies, in the order of their times. `ended`: LOGGED to write to, as far
+    as there is room; `ahead`: int64[AHEAD, 5] of scratch."""
     count = 0
+    restore_blocks(gateway, now, kept.blocks)
     for at in range(len(kept.sessions)):
         if at % AHEAD == 0:
             look_ahead(gateway, kept.sessions[at : at + AHEAD], ahead)
@@ -164,7 +168,7 @@ def restore_session(gateway, now, row, was_static):
     if fate != Fate.KEPT:
         return fate, int64(NONE)
     if bib == NONE:
-        bib = restore_bib(gateway, row, pool_row)
+        bib = restore_bib(gateway, now, row, pool_row)
     if row.inbound != 0 or row.state != State.V6_INIT:
         answer(tables, bib)
     session = take(tables, SESSIONS, len(tables.sessions))
@@ -174,10 +178,12 @@ def restore_session(gateway, now, row, was_static):
 
 
 @jit()
-def restore_bib(gateway, row, pool_row):
+def restore_bib(gateway, now, row, pool_row):
     """The BIB entry of a session that has none; its port is one of a pool row."""
     tables, protocol = gateway.tables, int64(row.protocol)
     slot = slot_of(pool_row, protocol) if number_of(protocol) != OTHER else int64(NONE)
+    if gateway.settings.port_block > 0 and slot != NONE:
+        have_block(gateway, now, host6_of(row), pool_row, int64(row.mapped4_port))
     bib = create_bib(gateway, protocol, host6_of(row), mapped4_of(row), slot, 0)
     host = tables.hosts[tables.bibs[bib].host]
     if host.mapped4 == 0:
@@ -261,7 +267,9 @@ def judge_mapping(gateway, row, bib, pool_row, was_static):
         taken = find_bib4(gateway, row.protocol, mapped4_of(row))
         if taken != NONE:
             return Fate.UNMAPPED if was_static or tables.bibs[taken].static != 0 else Fate.DAMAGED
-        return Fate.UNMAPPED if was_static or pool_row == NONE or pairs_otherwise(gateway, row) else Fate.KEPT
+        if was_static or pool_row == NONE or pairs_otherwise(gateway, row) or not is_in_block(gateway, row, pool_row):
+            return Fate.UNMAPPED
+        return Fate.KEPT
     entry = tables.bibs[bib]
     if was_static and entry.static == 0:
         return Fate.UNMAPPED
@@ -292,6 +300,14 @@ def pairs_otherwise(gateway, row):
         return False
     own = rows_of(settings, group_of(settings, host6), tables.hosts[host].mapped4)
     return first_serving(tables, number_of(row.protocol), own) != NONE
+
+
+@jit()
+def is_in_block(gateway, row, pool_row):
+    """Whether the port of a session is of a block that its subscriber has, or can have, if there are blocks."""
+    if gateway.settings.port_block == 0 or number_of(row.protocol) == OTHER:
+        return True
+    return may_have_block(gateway, host6_of(row), pool_row, int64(row.mapped4_port))
 
 
 @jit()
@@ -350,7 +366,7 @@ def restore_port(gateway, now, row):
     settings, tables, slot = gateway.settings, gateway.tables, waiting_slot(gateway, row)
     if slot == NONE or row.until <= now or is_inside(tables.ports_used[slot], place_of(row.port)):
         return
-    if settings.port_quarantine > 0:
+    if settings.port_quarantine > 0 and settings.port_block == 0:
         mark(tables, slot, row.port, True)
         ended = min(row.until - settings.port_quarantine, now)
         release_port(gateway, int64(UDP), slot, row.port, ended)

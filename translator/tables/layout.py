@@ -109,6 +109,24 @@ SUBSCRIBER = np.dtype(
 USE = np.dtype(
     [("subscriber", "i4"), ("slot", "i4"), ("ports", "i4"), ("unanswered", "i4"), ("live", "i4")], align=True
 )
+# Ports that are handed out together (session/port_blocks.py), to all hosts of one prefix.
+BLOCK = np.dtype(
+    [
+        ("host6_hi", "i8"),  # the prefix, other bits 0
+        ("host6_lo", "i8"),
+        ("mapped4", "i8"),
+        ("since", "i8"),  # when it was handed out
+        ("until", "i8"),  # 0: in use; else nobody uses it, and so long nobody else gets it
+        ("row", "i4"),  # of Settings.pool
+        ("first", "i4"),  # port
+        ("ports", "i4"),  # mappings that have one, of all protocols
+        ("next", "i4"),  # the block that its subscriber got next
+        ("older", "i4"),  # those that nobody uses, in the order of their times
+        ("newer", "i4"),
+        ("live", "i4"),
+    ],
+    align=True,
+)
 # One a BIB entry: its place among those of its slot that nobody has answered (session/unanswered.py).
 UNANSWERED = np.dtype([("older", "i4"), ("newer", "i4"), ("listed", "i4")], align=True)
 # One row per [[eam]], as it was written.
@@ -144,7 +162,17 @@ STATIC_BIB = np.dtype(
     ],
     align=True,
 )
-GROUP = np.dtype([("hi", "i8"), ("lo", "i8"), ("length", "i4"), ("first", "i4"), ("count", "i4")], align=True)
+GROUP = np.dtype(
+    [
+        ("hi", "i8"),
+        ("lo", "i8"),
+        ("length", "i4"),
+        ("first", "i4"),
+        ("count", "i4"),
+        ("computed", "i4"),  # so many blocks of each row are computed (RFC 7422), 0: none
+    ],
+    align=True,
+)
 # A TCP SYN from IPv4 that waits for the one of a host6 (RFC 6146 section 3.5.2.2).
 SYN = np.dtype(
     [

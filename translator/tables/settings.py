@@ -55,6 +55,8 @@ class Settings:
     per_host_rate: int  # new sessions a second
     strict_pairing: int  # a host has one pool address, full or not
     port_quarantine: int  # milliseconds
+    port_block: int  # ports of a block, 0: there are no blocks
+    blocks: int  # that a subscriber may have
     errors_per_second: int
     logged: int  # bit k: session/log.py logs Kind k
     queues: int

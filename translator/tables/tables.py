@@ -6,6 +6,7 @@ from translator.jit.reference import by_reference
 from translator.tables.bitmaps import count_words
 from translator.tables.layout import (
     BIB,
+    BLOCK,
     FRAGMENT,
     FRAGMENTS,
     HOST,
@@ -64,8 +65,14 @@ class Tables:
     ports_full: np.ndarray  # int64[slots, 16]: which of those words are full
     ports_free: np.ndarray  # int32[slots, 4]: how many ports of each kind (pool4.py) are free
     ports_next: np.ndarray  # int32[slots]: next_ephemeral of RFC 6056 algorithm 3
-    rows_lacking: np.ndarray  # int64[4, 6, n], bitmaps.py: by protocol and what it is (pool4.py), who lacks it
-    rows_full: np.ndarray  # int64[4, 6, m]: which of those words are full
+    rows_lacking: np.ndarray  # int64[4, 7, n], bitmaps.py: by protocol and what it is (pool4.py), who lacks it
+    rows_full: np.ndarray  # int64[4, 7, m]: which of those words are full
+    blocks: np.ndarray  # BLOCK
+    blocks_of: np.ndarray  # int64[2^k] index: prefix -> the first block of a subscriber
+    blocks_held: np.ndarray  # int64[2]: oldest and newest block that nobody uses
+    blocks_used: np.ndarray  # int64[rows, n], bitmaps.py: by pool row, the blocks that are not to be handed out
+    blocks_full: np.ndarray  # int64[rows, m]: which of those words are full
+    blocks_free: np.ndarray  # int32[rows]: how many blocks are to be handed out
     quarantine: np.ndarray  # WAITING_PORT, a ring
     quarantine_at: np.ndarray  # int64[2]: number of the oldest port that waits, and of the next one to come
     quarantine_of: np.ndarray  # int32[slots, 3]: oldest and newest port of a slot that waits, how many do
@@ -84,8 +91,10 @@ class Tables:
     events: np.ndarray  # int64[Event]
 
 
-SESSIONS, BIBS, HOSTS, SUBSCRIBERS, USES = range(5)  # kinds: rows of Tables.free and Tables.freed
+SESSIONS, BIBS, HOSTS, SUBSCRIBERS, USES, BLOCKS = range(6)  # kinds: rows of Tables.free and Tables.freed
 HEIGHT, NEVER_USED = 0, 1  # columns of Tables.free
+# LIMITS
+SESSIONS_OF_BLOCK = 8  # there is a record of a block for so many sessions: many have one subscriber, and live in one
 OLDEST_FRAGMENT, NEXT_FRAGMENT, NEXT_POSITION = 0, 1, 2  # words of Tables.stored_at
 
 
@@ -115,9 +124,32 @@ def _indexes(sessions: int, bibs: int) -> dict[str, np.ndarray]:
     }
 
 
-def create(sessions: int, pool_rows: int, static_bibs: int, events: int, fragments_memory: int) -> Tables:
+def _blocks(records_: int, pool_rows: int, size: int) -> dict[str, np.ndarray]:
+    """The attributes of Tables about blocks of `size` ports, 0: there are none."""
+    words = count_words(PORTS // size if size else 0)
+    return {
+        "blocks": records(records_, BLOCK),
+        "blocks_of": empty_index(records_),
+        "blocks_held": np.full(2, NONE, np.int64),
+        "blocks_used": np.zeros((max(pool_rows, 1), words), np.int64),
+        "blocks_full": np.zeros((max(pool_rows, 1), count_words(words)), np.int64),
+        "blocks_free": np.zeros(max(pool_rows, 1), np.int32),
+    }
+
+
+def _fragments(memory: int) -> dict[str, np.ndarray]:
+    """The attributes of Tables about fragments, for so many octets of them."""
+    return {
+        "fragments": records(FRAGMENTS, FRAGMENT),
+        "stored": records(max(memory // STORED_SHARE, 1), STORED),
+        "stored_octets": np.zeros(memory, np.uint8),
+        "stored_at": np.zeros(3, np.int64),
+    }
+
+
+def create(sessions: int, pool_rows: int, static_bibs: int, events: int, fragments_memory: int, block: int) -> Tables:
     """Empty tables for `sessions` sessions (and as many BIB entries, hosts and subscribers, besides the static ones),
-    and for `fragments_memory` octets of fragments."""
+    for `fragments_memory` octets of fragments, and for blocks of `block` ports."""
     bibs, slots = sessions + static_bibs, max(pool_rows, 1) * 3
     return Tables(
         lock=np.zeros(8, np.int64),
@@ -128,29 +160,27 @@ def create(sessions: int, pool_rows: int, static_bibs: int, events: int, fragmen
         bibs=records(bibs, BIB),
         **_indexes(sessions, bibs),
         **_inside(bibs),
-        free=np.zeros((USES + 1, 2), np.int64),
-        freed=np.zeros((USES + 1, bibs), np.int32),
+        **_blocks(max(sessions // SESSIONS_OF_BLOCK, 16), pool_rows, block),
+        free=np.zeros((BLOCKS + 1, 2), np.int64),
+        freed=np.zeros((BLOCKS + 1, bibs), np.int32),
         wheel=np.full(WHEEL, NONE, np.int32),
         wheel_at=np.full(1, NONE, np.int64),
         ports_used=np.zeros((slots, count_words(PORTS)), np.int64),
         ports_full=np.zeros((slots, count_words(count_words(PORTS))), np.int64),
         ports_free=np.zeros((slots, 4), np.int32),
         ports_next=np.zeros(slots, np.int32),
-        rows_lacking=np.zeros((4, 6, count_words(pool_rows)), np.int64),
-        rows_full=np.zeros((4, 6, count_words(count_words(pool_rows))), np.int64),
+        rows_lacking=np.zeros((4, 7, count_words(pool_rows)), np.int64),
+        rows_full=np.zeros((4, 7, count_words(count_words(pool_rows))), np.int64),
         quarantine=records(bibs, WAITING_PORT),
         quarantine_at=np.zeros(2, np.int64),
         quarantine_of=np.tile(np.array([NONE, NONE, 0], np.int32), (slots, 1)),
         unanswered_of=np.tile(np.array([NONE, NONE, 0, 0], np.int32), (slots, 1)),
-        fragments=records(FRAGMENTS, FRAGMENT),
+        **_fragments(fragments_memory),
         syns=records(SYNS, SYN),
         syn_octets=np.zeros((SYNS, SYN_OCTETS), np.uint8),
         syns4=empty_index(SYNS),
         syns_of=np.zeros(SYN_PREFIXES, np.int32),
         syns_at=np.zeros(2, np.int64),
-        stored=records(max(fragments_memory // STORED_SHARE, 1), STORED),
-        stored_octets=np.zeros(fragments_memory, np.uint8),
-        stored_at=np.zeros(3, np.int64),
         log=records(LOG, LOGGED),
         log_at=np.zeros(3, np.int64),
         events=np.zeros(events, np.int64),
