@@ -251,6 +251,6 @@ app.command()(commands.status)
 app.command()(listings.counters)
 for name in ("sessions", "bib", "hosts", "pools", "mappings"):
     app.command(name=name)(listings.COMMANDS[name])
-for command in (changes.reload, changes.unset):
+for command in (commands.events, changes.reload, changes.unset, changes.log):
     app.command()(command)
 app.command(name="set")(changes.set_)

@@ -63,6 +63,18 @@ def unset(
     _change("unset", rows, dry_run, as_json, config, socket)
 
 
+def log(
+    level: Annotated[str, typer.Argument(metavar="debug|info|warning|error")],
+    as_json: JsonOption = False,
+    config: DaemonOption = None,
+    socket: SocketOption = None,
+) -> None:
+    """Let the daemon write its log from another level on, until [log] changes or it stops."""
+    with asking(config, socket) as daemon:
+        document = daemon.sent("PUT", "/v1/log", {"level": level})
+        show([json.dumps(document) if as_json else f"{document['level']} (was {document['before']})"])
+
+
 def _change(
     verb: str, rows: Sequence[str], dry_run: bool, as_json: bool, config: Path | None, socket: str | None
 ) -> None:

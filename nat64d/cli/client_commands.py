@@ -13,6 +13,8 @@ from nat64d.exitcode import ExitCode
 from nat64d.explain.packet_text import PacketError, packets
 from nat64d.offline.capture import CaptureError
 
+AN_AGE = 1e9  # seconds
+
 
 def status(
     wait: Annotated[
@@ -29,6 +31,23 @@ def status(
         show([json.dumps(document)] if as_json else text.status(document))
     if document["state"] != "ready":
         raise typer.Exit(ExitCode.WRONG)
+
+
+def events(
+    follow: Annotated[bool, typer.Option("--follow", help="Go on with those that come, until Ctrl-C.")] = False,
+    since: Annotated[int, typer.Option("--since", metavar="N", min=0, help="Only those after number N.")] = 0,
+    as_json: JsonOption = False,
+    config: DaemonOption = None,
+    socket: SocketOption = None,
+) -> None:
+    """List what has happened: reloads and changes, conditions of the host, flushes, failures."""
+    query, timeout = {"since": str(since)}, None
+    if follow:
+        query, timeout = {**query, "follow": "true"}, AN_AGE
+    with asking(config, socket) as daemon:
+        for block in daemon.blocks("/v1/events", query, timeout):
+            lines = block.decode().splitlines()
+            show(lines if as_json else map(text.happening, map(json.loads, lines)))
 
 
 def explain_live(packet: str, as_json: bool, config: Path | None, socket: str | None) -> None:

@@ -121,7 +121,7 @@ class _Counted:
 COUNTED = (
     _Counted("/v1/counters", text.COUNTERS, ("packets", "octets")),
     _Counted("/v1/dns64/queries", text.QUERIES, ("queries",)),
-    _Counted("/v1/events", text.EVENTS, ("count",)),
+    _Counted("/v1/event-counts", text.EVENTS, ("count",)),
 )
 
 

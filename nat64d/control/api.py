@@ -22,11 +22,12 @@ from nat64d.control import rows as shapes
 from nat64d.control import streaming
 from nat64d.control.changes import OutdatedError
 from nat64d.control.connections import Bounds, Connections, Site, control_bounds, marked, monitoring_bounds
+from nat64d.control.event_stream import EVENTS_ROUTE
 from nat64d.control.faults import Fault, Faults
 from nat64d.control.filters import FilterError, parse_filters
 from nat64d.control.history import Recorder
 from nat64d.control.hosts import NAME, Hosts, foreign_page
-from nat64d.control.keys import GATEWAY, RECORDER, SHARED, THREADS, WHOLE, in_thread
+from nat64d.control.keys import FAULTS, FOLLOWING, GATEWAY, RECORDER, SHARED, THREADS, WHOLE, in_thread
 from nat64d.control.listings import LISTINGS
 from nat64d.control.metrics import Exposition
 from nat64d.control.openapi import JSON, TEXT, Route, document
@@ -83,7 +84,6 @@ class Server:
 EXPOSITION = web.AppKey("EXPOSITION", Exposition)
 SERVER = web.AppKey("SERVER", Server)
 HOSTS = web.AppKey("HOSTS", Hosts)
-FAULTS = web.AppKey("FAULTS", Faults)
 
 
 async def _status(request: web.Request) -> web.StreamResponse:
@@ -136,6 +136,7 @@ ROUTES = (
         body="The octets of one IP packet; as text/plain, what `nat64d explain` takes but for files.",
         method="POST",
     ),
+    EVENTS_ROUTE,
     *WRITES,
     *DATA,
     Route("/v1/openapi.json", "This document.", _openapi, JSON),
@@ -217,6 +218,7 @@ async def _start(server: Server, gateway: Gateway, listener: _Listener, **where:
     threads = ThreadPoolExecutor(listener.threads, "api")
     server.threads.append(threads)
     app[GATEWAY], app[SERVER], app[THREADS], app[FAULTS] = gateway, server, threads, listener.faults
+    app[FOLLOWING] = set()
     app[EXPOSITION], app[SHARED] = Exposition(gateway), Shared(threads)
     app[HOSTS], app[WHOLE], app[RECORDER] = listener.hosts, listener.whole, server.recorder
     routes = [route for route in (*ROUTES, *PAGE) if listener.whole or route.public]

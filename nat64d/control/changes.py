@@ -3,7 +3,10 @@
 Keys are those of the configuration file. What is wrong with a value says the model of its section, as for the file.
 """
 
-from typing import Annotated, Any, NamedTuple, Protocol, TypedDict
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, Protocol, TypedDict
+
+if TYPE_CHECKING:
+    from nat64d.control.events import Events  # needs asyncio, which is slow to import
 
 API = "api"  # the source of what is set over the control socket
 SOURCES = (API,)  # those that clients write; the file is edited
@@ -124,6 +127,21 @@ class Changed(_Difference):
     dry_run: Annotated[bool, "whether nothing was changed, because that was asked for"]
 
 
+Level = Literal["debug", "info", "warning", "error"]
+
+
+class LogLevel(TypedDict):
+    """From which level on the log is written; until [log] is changed, or the daemon stops."""
+
+    level: Level
+
+
+class LogLevelChanged(LogLevel):
+    """The level, and the one before."""
+
+    before: Level
+
+
 class Wish(NamedTuple):
     """What a client wants to change: `set` and `unset` are as it has sent them. With `replaces` nothing else of the
     source stays; `match` is the version it has in mind, None or "*" = any."""
@@ -146,6 +164,13 @@ class Changes(Protocol):
     def change(self, wish: Wish) -> Any:
         """Change what a source says beside the file, all or nothing; what came of it, a Changed. Raises BusyError,
         OutdatedError, WrongConfigurationError, RefusedError."""
+
+    def set_log_level(self, level: Level) -> Any:
+        """Write the log from this level on; a LogLevelChanged."""
+
+    @property
+    def happened(self) -> "Events":
+        """What has happened."""
 
     def said_by(self, source: str) -> Any:
         """What a source says: a Source."""

@@ -74,10 +74,10 @@ class Client:
             document: dict[str, Any] = json.loads(response.read())
         return document
 
-    def blocks(self, path: str, filters: Mapping[str, str]) -> Iterator[bytes]:
+    def blocks(self, path: str, filters: Mapping[str, str], timeout: float | None = None) -> Iterator[bytes]:
         """The rows of a listing as they arrive, some at a time: lines of JSON, all with their end. The listing is
         complete if the iterator ends without an exception."""
-        with self._answer(path, filters) as response:
+        with self._answer(path, filters, timeout=timeout) as response:
             rest = b""
             while block := response.read1(BLOCK):
                 lines, end, rest = (rest + block).rpartition(b"\n")

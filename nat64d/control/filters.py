@@ -35,6 +35,8 @@ class Filters:
     limit: int | None = None
     cursor: tuple[str, int] | None = None  # rows after this one: which tables it is from, and its place there
     fields: tuple[str, ...] | None = None
+    since: int | None = None
+    follow: bool = False
     dry_run: bool = False
 
 
@@ -122,6 +124,10 @@ def _number(lowest: int, highest: int, help_: str) -> FilterKind:
     return FilterKind(whole(lowest, highest), f"a whole number from {lowest} to {highest}", schema, "N", help_)
 
 
+def _yes(help_: str) -> FilterKind:
+    return FilterKind(_flag, "true or false", {"type": "boolean"}, "BOOLEAN", help_)
+
+
 _EXPECTED4, _EXPECTED6 = "an IPv4 address or prefix", "an IPv6 address or prefix"
 _SCHEMA4, _SCHEMA6 = _of_pattern(_PREFIX4), {"type": "string", "format": "ipv6-prefix"}
 FILTERS: Mapping[str, FilterKind] = {
@@ -159,9 +165,9 @@ FILTERS: Mapping[str, FilterKind] = {
         "CURSOR",
         "Only rows after the one that has this cursor.",
     ),
-    "dry_run": FilterKind(
-        _flag, "true or false", {"type": "boolean"}, "BOOLEAN", "Whether only to say what would change."
-    ),
+    "since": _number(0, MOST_ROWS, "Only what has happened after number N."),
+    "follow": _yes("Whether to go on with what will happen."),
+    "dry_run": _yes("Whether only to say what would change."),
     "fields": FilterKind(str, "names of fields", {}, "NAME,…", "Only these fields, in this order."),
 }
 

@@ -63,7 +63,7 @@ LISTINGS = (
         _rows(lambda gateway, _: gateway.counters()),
     ),
     Listing(
-        "events",
+        "event-counts",
         "What is counted besides the verdicts of packets, zeros included.",
         shapes.Event,
         _rows(lambda gateway, _: gateway.events()),

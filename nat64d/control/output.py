@@ -162,6 +162,12 @@ def explanation_as_json(document: Row) -> Iterator[str]:
     yield json.dumps({name: value for name, value in document.items() if name != "steps"})
 
 
+def happening(row: Row) -> str:
+    """One event, with its number and local time."""
+    moment = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(row["time"]))
+    return f"{row['number']:>6}  {moment}  {row['event']:14}  {row['text']}"
+
+
 def reloaded(document: Row) -> Iterator[str]:
     """What a reload or change set has changed: a line for each change and warning, and what became of the sessions."""
     yield from (change["text"] for change in document["changes"])

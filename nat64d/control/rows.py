@@ -60,6 +60,7 @@ class GatewayStatus(TypedDict):
     limits: dict[str, int]
     offloads: list[str]
     masquerade: Annotated[str | None, "interfaces that masquerade pool4, null = none"]
+    log: Annotated[str, "the level from which on it is written"]
     dns64: Annotated[NameServerStatus | None, "the name server, null = none is configured"]
     warnings: Annotated[list[str], "what does not work as configured"]
     conditions: Annotated[list[StandingCondition], "what is wrong with the host"]

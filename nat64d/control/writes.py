@@ -2,11 +2,23 @@
 
 import json
 from collections.abc import Callable
-from typing import Any
+from typing import Any, get_args
 
 from aiohttp import web
 
-from nat64d.control.changes import API, SOURCES, Changed, ChangeSet, Reloaded, Source, SourceRows, Wish
+from nat64d.control.changes import (
+    API,
+    SOURCES,
+    Changed,
+    ChangeSet,
+    Level,
+    LogLevel,
+    LogLevelChanged,
+    Reloaded,
+    Source,
+    SourceRows,
+    Wish,
+)
 from nat64d.control.filters import parse_filters, shown
 from nat64d.control.keys import GATEWAY, in_thread
 from nat64d.control.openapi import JSON, Route
@@ -25,6 +37,13 @@ async def _change(request: web.Request) -> web.StreamResponse:
     if unknown := [key for key in given if key not in ChangeSet.__optional_keys__]:
         raise WrongConfigurationError(f"{BODY}: {shown(unknown[0])}: unknown key, expected set or unset")
     return await _wish(request, Wish(API, given.get("set", {}), given.get("unset", {})))
+
+
+async def _log(request: web.Request) -> web.StreamResponse:
+    given = await _body(request)
+    if given.keys() != {"level"} or given["level"] not in get_args(Level):
+        raise WrongConfigurationError(f'{BODY}: expected {{"level": …}}: {", ".join(get_args(Level))}')
+    return web.json_response(await in_thread(request, request.app[GATEWAY].set_log_level, given["level"]))
 
 
 async def _wish(request: web.Request, wish: Wish) -> web.StreamResponse:
@@ -117,5 +136,15 @@ WRITES = (
             method="PUT",
         )
         for source in SOURCES
+    ),
+    Route(
+        "/v1/log",
+        "Write the log from another level on, until [log] changes or the daemon stops.",
+        _log,
+        JSON,
+        LogLevelChanged,
+        body="The level.",
+        takes=LogLevel,
+        method="PUT",
     ),
 )

@@ -18,7 +18,7 @@ from nat64d.config.errors import ConfigError, Problem
 from nat64d.config.models import Config
 from nat64d.config.sources import Rows, Sources, rows_in
 from nat64d.control.unixsocket import make_directory
-from nat64d.gateway.state_file import ASIDE
+from nat64d.gateway.state_file import ASIDE, ASIDE_EVENT
 from nat64d.host.checks import check_host
 
 SUFFIX = ".sources"  # behind the name of [state] file
@@ -103,7 +103,7 @@ class KeptSources:
         except OSError as error:
             what = f"stays ({error.strerror}) and is not used"
         self.complaint = f"{self.path} {what}, because {why}. What was set beside the configuration file is not in use."
-        log.error(self.complaint)
+        log.error(self.complaint, extra=ASIDE_EVENT)
 
     def _octets(self) -> bytes:
         fd = os.open(self.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)

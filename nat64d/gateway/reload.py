@@ -36,6 +36,7 @@ from nat64d.host.watch import Watch
 
 log = logging.getLogger("nat64d")
 
+REFUSED = {"event": "reload_refused"}
 # LIMITS
 FEW = 1000  # sessions that are taken over before the code is compiled: plain Python takes a millisecond for one
 MANY = 100  # mistakes that are answered one by one
@@ -72,7 +73,7 @@ class Reload:
             except (WrongConfigurationError, RefusedError):
                 pass  # the log says so
             except (NotReadyError, BusyError) as error:
-                log.error("Not reloaded, nothing has changed: %s", error)  # noqa: TRY400
+                log.error("Not reloaded, nothing has changed: %s", error, extra=REFUSED)  # noqa: TRY400
             except Exception:
                 log.exception("Not reloaded")
 
@@ -108,10 +109,12 @@ class Reload:
                 except ConfigError as error:
                     together = f"{sources.names} do not go together; change the file, or use nat64d unset"
                     raise RefusedError(f"{together}\n{_lines(error)}") from None
-                answer = self._change_to(self._with_known_plat(config), sources.names, f"Reloaded {sources.name}")
+                config = self._with_known_plat(config)
+                answer = self._change_to(config, sources.names, "reload", f"Reloaded {sources.name}")
                 self._live.sources = sources
             except (WrongConfigurationError, RefusedError) as error:
-                log.error("Not reloaded, nothing has changed: %s", "; ".join(str(error).splitlines()))  # noqa: TRY400
+                why = "; ".join(str(error).splitlines())
+                log.error("Not reloaded, nothing has changed: %s", why, extra=REFUSED)  # noqa: TRY400
                 raise
             finally:
                 _notify("READY=1")
@@ -139,7 +142,7 @@ class Reload:
                 self._kept.prepare(sources.rows)
             except OSError as error:
                 raise RefusedError(f"{self._kept.path}: cannot keep it there: {error.strerror}") from None
-            answer |= self._change_to(config, sources.names, f"Changed what {wish.source} has set")
+            answer |= self._change_to(config, sources.names, "change", f"Changed what {wish.source} has set")
             self._kept.commit()
             self._live.sources = sources
             return answer
@@ -157,7 +160,7 @@ class Reload:
     def _use(self, plat: IPv6Network) -> None:
         with self._lock:
             name = "the provider's NAT64 prefix"
-            self._change_to(self._live.config.with_plat(plat), name, f"Reloaded {name}")
+            self._change_to(self._live.config.with_plat(plat), name, "prefix", f"Reloaded {name}")
 
     def _read(self) -> Sources:
         """What the file says now, and the others as before. Raises WrongConfigurationError."""
@@ -190,7 +193,7 @@ class Reload:
         said = "Nothing is changed: it was asked what would be" if changes else "Nothing would be changed"
         return self._answer(changes, doubts, None, said)
 
-    def _change_to(self, config: Config, name: str, done: str) -> Row:
+    def _change_to(self, config: Config, name: str, event: str, done: str) -> Row:
         """Change to a configuration; `name` says where it is from, `done` that it is done. Raises NotReadyError,
         RefusedError."""
         changes, doubts = self._judged(config, name)
@@ -198,8 +201,8 @@ class Reload:
         for sentence in doubts:
             log.warning(sentence)
         said = f"{done}: {outcome.sentence if outcome else 'nothing has changed'}"
-        counts = {"kept": outcome.kept, "ended": sum(outcome.ended.values())} if outcome else None
-        log.info("%s", "; ".join((said, *(change.clause for change in changes))), extra=counts)
+        counts = {"kept": outcome.kept, "ended": sum(outcome.ended.values())} if outcome else {}
+        log.info("%s", "; ".join((said, *(change.clause for change in changes))), extra={"event": event, **counts})
         return self._answer(changes, doubts, outcome, said)
 
     def _answer(self, changes: list[Change], doubts: list[str], outcome: Outcome | None, said: str) -> Row:

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import os
-import sys
 import time
 from contextlib import ExitStack
 from dataclasses import replace
@@ -21,13 +20,13 @@ from nat64d.config.settings import settings_of, tables_of
 from nat64d.config.warnings import warnings
 from nat64d.control.api import Server, serve
 from nat64d.control.connections import quiet_about_descriptors
-from nat64d.control.logs import handler_for
 from nat64d.control.unixsocket import SocketError
 from nat64d.dataplane.tun import Tun, TunError, open_tun
 from nat64d.dataplane.worker import Queue, now
 from nat64d.dns64.service.supervisor import NameServer
 from nat64d.exitcode import ExitCode
 from nat64d.gateway.clat_prefix import DiscoveryError, discover, follow, refuse_inside
+from nat64d.gateway.daemon_log import DaemonLog
 from nat64d.gateway.drops import DropLog
 from nat64d.gateway.first_start import FirstStart
 from nat64d.gateway.kept_sources import take_up_sources
@@ -57,7 +56,8 @@ def main(path: Path | None) -> ExitCode:
     Raises ConfigError before anything is set up.
     """
     file, name = load(path), str(path or BUILT_IN)
-    set_up_logging(file)
+    daemon_log = DaemonLog()
+    daemon_log.set_up(file)
     sources, complaint = take_up_sources(name, file)
     config = sources.combined()
     raise_limit()
@@ -70,18 +70,11 @@ def main(path: Path | None) -> ExitCode:
         return ExitCode.WRONG
     try:
         live = Live(config)
-        live.sources, live.complaint = sources, complaint
+        live.sources, live.complaint, live.log = sources, complaint, daemon_log
         return asyncio.run(_run(live, path))
     except (TunError, HostError, SocketError, StateError, DiscoveryError) as error:
         typer.echo(f"nat64d: {error}", err=True)
         return ExitCode.WRONG
-
-
-def set_up_logging(config: Config) -> None:
-    """Log to standard error, in the format and from the level of [log]."""
-    handler = handler_for(config.log.format, sys.stderr, os.environ)
-    logging.basicConfig(level=config.log.level.upper(), handlers=[handler], force=True)
-    logging.getLogger("aiohttp.access").setLevel(logging.WARNING)
 
 
 async def _run(live: Live, path: Path | None) -> ExitCode:
@@ -89,7 +82,7 @@ async def _run(live: Live, path: Path | None) -> ExitCode:
     stop, again = asyncio.Event(), asyncio.Event()
     handle_signals(stop, again)
     try:
-        return await _serve(live, Reload(live, path, set_up_logging, again), stop)
+        return await _serve(live, Reload(live, path, live.log.set_up, again), stop)
     finally:
         ignore_signals()
 
@@ -98,7 +91,7 @@ async def _serve(live: Live, reload: Reload, stop: asyncio.Event) -> ExitCode:
     """The work of `_run`. `up` holds what has been started and stops it in the reverse order."""
     asyncio.get_running_loop().set_exception_handler(quiet_about_descriptors(log))
     config, first_start = live.config, FirstStart(live)
-    log.info("Starting nat64d %s, configuration: %s", __version__, reload.name)
+    log.info("Starting nat64d %s, configuration: %s", __version__, reload.name, extra={"event": "start"})
     with ExitStack() as up:
         tun = await asyncio.to_thread(open_tun, config.tun)
         up.callback(tun.close)
@@ -113,7 +106,10 @@ async def _serve(live: Live, reload: Reload, stop: asyncio.Event) -> ExitCode:
             if live.nameserver:
                 await live.nameserver.stop()
             await asyncio.to_thread(up.close)
-    log.error(failure) if failure else log.info("Stopped; all changes to this host are undone")
+    if failure:
+        log.error(failure, extra={"event": "failure"})
+    else:
+        log.info("Stopped; all changes to this host are undone")
     code = ExitCode.WRONG if failure else ExitCode.GOOD
     first_start.leave(code)
     return code
@@ -141,7 +137,8 @@ async def _translate(
         if live.nameserver:
             live.nameserver.ready(True)
         notify.notify("READY=1\nSTATUS=Translating packets")
-        log.info("Ready: translating packets" if live.ready() else "Translating packets, which cannot pass yet")
+        said = "Ready: translating packets" if live.ready() else "Translating packets, which cannot pass yet"
+        log.info(said, extra={"event": "ready"})
         first_start.begin(up)
     tasks = watch.run(), watch.run_marks(), reload.run(watch)
     beside: list[asyncio.Future[None]] = [asyncio.ensure_future(each) for each in tasks]

@@ -24,7 +24,7 @@ def handle_signals(stop: asyncio.Event, again: asyncio.Event) -> None:
         if stop.is_set():
             log.warning("%s: stopping already, please wait until the changes to this host are undone", name)
         else:
-            log.info("%s: stopping", name)
+            log.info("%s: stopping", name, extra={"event": "stop"})
             stop.set()
 
     def hang_up() -> None:

@@ -12,7 +12,8 @@ from nat64d import __version__
 from nat64d.config.defaults import BUILT_IN
 from nat64d.config.models import Config
 from nat64d.config.sources import Rows, Sources
-from nat64d.control.changes import Wish
+from nat64d.control.changes import Level, Wish
+from nat64d.control.events import Events
 from nat64d.control.filters import Filters
 from nat64d.control.measured import Measured
 from nat64d.control.rows import BusyError, ExplanationError, Lines, NoPacketError, NotReadyError, Row
@@ -21,6 +22,7 @@ from nat64d.dataplane.worker import Queue, now
 from nat64d.dns64.service.supervisor import NameServer
 from nat64d.explain.live import RehearsalError, rehearse
 from nat64d.explain.packet_text import PacketError, octets_of
+from nat64d.gateway.daemon_log import DaemonLog
 from nat64d.gateway.link_drops import LinkDrops
 from nat64d.gateway.listings import listed
 from nat64d.gateway.mappings import mappings
@@ -61,6 +63,7 @@ class Live:
         self._watermarks = Watermarks()
         self.state_file: StateFile | None = None
         self.sources = Sources(BUILT_IN, config, {})
+        self.log = DaemonLog()
         self.complaint: str | None = None  # about what was kept of the configuration
         self.changer: Callable[[Wish], Row] | None = None  # as is reloader, while packets pass
         self.reloader: Callable[[], Row] | None = None
@@ -98,6 +101,15 @@ class Live:
         if self.reloader is None:
             raise NotReadyError(f"the gateway is {self.state}")
         return self.reloader()
+
+    def set_log_level(self, level: Level) -> Row:
+        """Write the log from another level on; a LogLevelChanged."""
+        return {"before": self.log.change_level(level), "level": level}
+
+    @property
+    def happened(self) -> Events:
+        """What has happened."""
+        return self.log.events
 
     def change(self, wish: Wish) -> Row:
         """See Reload.change; raises NotReadyError until packets pass."""
@@ -147,6 +159,7 @@ class Live:
             },
             "offloads": self.offloads,
             "masquerade": ", ".join(self.host.masquerade) or None if self.host else None,
+            "log": self.log.level,
             "dns64": self.nameserver.status() if self.nameserver else None,
             "warnings": [
                 *([self.complaint] if self.complaint else []),

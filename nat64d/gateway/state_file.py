@@ -48,6 +48,7 @@ MOUNTS = Path("/proc/self/mountinfo")
 IN_MEMORY = ("tmpfs", "ramfs")
 BOOT = Path("/proc/sys/kernel/random/boot_id")
 ASIDE = ".damaged"  # behind the name of a file that was set aside
+ASIDE_EVENT = {"event": "set_aside"}
 # What of the configuration says which sessions there may be.
 MATTERS = {"pool6", "strict_well_known_prefix", "pool4", "eam", "forward", "limits", "translation"}
 
@@ -225,7 +226,9 @@ class StateFile:
         self.path.rename(aside)
         fd, self._fd = self._fd, self._open()
         os.close(fd)
-        log.warning("%s is now %s, because %s: starting without sessions", self.path, aside.name, why)
+        log.warning(
+            "%s is now %s, because %s: starting without sessions", self.path, aside.name, why, extra=ASIDE_EVENT
+        )
 
     def _take(self, before: Header | None) -> tuple[tuple[Rows, Rows, Rows], Kept]:
         """Map the file; returns its tables and what is kept. If they are of another size, what lived in them is

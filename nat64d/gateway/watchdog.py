@@ -40,9 +40,9 @@ class Watchdog:
         if stuck and not self._stuck:
             ends = "; systemd ends and restarts nat64d unless it goes on" if self._interval else ""
             for sentence in stuck:
-                self._log.error("%s%s", sentence, ends)
+                self._log.error("%s%s", sentence, ends, extra={"event": "queue_stuck"})
         elif self._stuck and not stuck:
-            self._log.info("All queues of the TUN device make progress again")
+            self._log.info("All queues of the TUN device make progress again", extra={"event": "queue_moves"})
         self._stuck = bool(stuck)
         if self._notify and self._interval and not stuck and moment - self._fed >= self._interval / FEEDS:
             self._fed = moment

@@ -22,11 +22,12 @@ class Board:
         self._since = {one: before.get(one, now) for one in found}
         for one in self._since.keys() - before.keys():
             effect = "packets cannot pass" if one.condition.blocks else "packets pass"
-            fields = {"condition": one.condition.name, "blocks": one.condition.blocks, "command": one.command}
+            about = {"condition": one.condition.name, "blocks": one.condition.blocks, "command": one.command}
+            fields = {"event": "condition", **about}
             self._log.warning("%s (%s): %s", one.condition.name, effect, one.sentence, extra=fields)
         for one in before.keys() - self._since.keys():
             name, seconds = one.condition.name, round(now - before[one])
-            fields = {"condition": name, "seconds": seconds}
+            fields = {"event": "condition_over", "condition": name, "seconds": seconds}
             self._log.info("Over after %d s: %s: %s", seconds, name, one.sentence, extra=fields)
 
     def blocking(self) -> list[str]:

@@ -9,7 +9,8 @@ from ipaddress import ip_address
 from pathlib import Path
 
 from nat64d.control.api import Server, serve
-from nat64d.control.changes import Changed, Reloaded, Source, Wish
+from nat64d.control.changes import Changed, Level, LogLevelChanged, Reloaded, Source, Wish
+from nat64d.control.events import Events
 from nat64d.control.filters import Filters
 from nat64d.control.listings import lines_of
 from nat64d.control.measured import AddressUse, Fill, Measured, QueueCounts, SessionCount
@@ -86,6 +87,8 @@ class FakeGateway:
         self.warnings: list[str] = []
         self.standing: list[StandingCondition] = []
         self.refusal: Exception | None = None
+        self.happened = Events()
+        self.level: Level = "info"
         self.wishes: list[Wish] = []
         self.report: Row | None = {
             "queries": {"synthesised": 7, "cached": 5},
@@ -107,6 +110,7 @@ class FakeGateway:
             "limits": {"sessions": 1048576},
             "offloads": ["csum", "tso4"],
             "masquerade": None,
+            "log": "info",
             "dns64": {"listening": ["[::]:53"], "upstream": ["192.0.2.53:53"], "synthesises": True},
             "warnings": self.warnings,
             "conditions": self.standing,
@@ -253,6 +257,10 @@ class FakeGateway:
             "warnings": [],
             "summary": "Changed what api has set: kept 2 sessions.",
         }
+
+    def set_log_level(self, level: Level) -> LogLevelChanged:
+        before, self.level = self.level, level
+        return {"before": before, "level": level}
 
     def said_by(self, source: str) -> Source:
         assert source == "api"

@@ -16,7 +16,16 @@ from nat64d.control.filters import STATES, FilterError, Filters, parse_filters
 from nat64d.control.listings import BY_NAME
 from tests.nat64d.fake_gateway import serving, session, standing
 
-LISTINGS = {"conditions": 2, "counters": 3, "events": 2, "sessions": 2, "bib": 1, "hosts": 2, "pools": 2, "mappings": 1}
+LISTINGS = {
+    "conditions": 2,
+    "counters": 3,
+    "event-counts": 2,
+    "sessions": 2,
+    "bib": 1,
+    "hosts": 2,
+    "pools": 2,
+    "mappings": 1,
+}
 
 
 @pytest.fixture

@@ -211,10 +211,10 @@ def test_lines_of_the_daemon_have_the_fields_that_the_page_lists(caplog):
 
     board, condition = Board(log), CONDITIONS[0]
     board.update([Found(condition, "A sentence. Run 'true'.")], 0.0)
-    begun = {"condition": condition.name, "blocks": condition.blocks, "command": "true"}
+    begun = {"event": "condition", "condition": condition.name, "blocks": condition.blocks, "command": "true"}
     assert fields_of_last(caplog) == begun
     board.update([], 90.2)
-    assert fields_of_last(caplog) == {"condition": condition.name, "seconds": 90}
+    assert fields_of_last(caplog) == {"event": "condition_over", "condition": condition.name, "seconds": 90}
 
 
 def test_no_field_of_python_itself_is_taken_for_one_of_a_line():
