@@ -240,6 +240,63 @@ def export(
 
 
 @app.command()
+def who(
+    address: Annotated[str | None, typer.Option("--address", metavar="IPV4", help="The IPv4 address.")] = None,
+    port: Annotated[
+        int | None, typer.Option("--port", min=0, max=65535, help="Its port; of ICMP the identifier.")
+    ] = None,
+    proto: Annotated[str, typer.Option("--proto", metavar="tcp|udp|icmp", help="The protocol.")] = "tcp",
+    time: Annotated[
+        str | None,
+        typer.Option("--time", metavar="TIME", help="When, as in 2026-03-01T12:00:00Z; without it, now."),
+    ] = None,
+    log: Annotated[
+        list[Path] | None,
+        typer.Option("--log", metavar="FILE", exists=True, dir_okay=False, help="A log of blocks or mappings."),
+    ] = None,
+    host: Annotated[
+        str | None,
+        typer.Option("--host", metavar="IPV6", help="Instead: which address and ports are computed for this host."),
+    ] = None,
+    as_json: JsonOption = False,
+    config: ConfigOption = None,
+    socket: SocketOption = None,
+) -> None:
+    """Say which IPv6 host or subscriber has an IPv4 address and port, or had them at a time.
+
+    By the configuration, where it follows from that; else by the running daemon or, with --log, by what the log
+    says. Exit 1 if nobody is known.
+    """
+    from nat64d.offline import who as asking  # noqa: PLC0415  pydantic
+
+    path = defaults.config_file(config)
+    question = _question(address, port, proto, time, host)
+    _finish(asking.main, question, path, socket or defaults.socket_path(config), log or [], as_json)
+
+
+def _question(address: str | None, port: int | None, proto: str, time: str | None, host: str | None) -> object:
+    """What `who` is asked; a usage error if that is no question."""
+    from datetime import datetime  # noqa: PLC0415
+    from ipaddress import IPv4Address, IPv6Address  # noqa: PLC0415
+
+    from nat64d.offline.who import Question  # noqa: PLC0415  pydantic
+
+    if (host is None) == (address is None) or (address is None) != (port is None):
+        raise typer.BadParameter("expected --address and --port, or --host")
+    if proto not in ("tcp", "udp", "icmp"):
+        raise typer.BadParameter("expected tcp, udp or icmp", param_hint="--proto")
+    try:
+        if host is not None:
+            return IPv6Address(host)
+        assert address is not None
+        assert port is not None
+        moment = datetime.fromisoformat(time).astimezone() if time else None
+        return Question(IPv4Address(address), port, proto, moment)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+@app.command()
 def demo() -> None:
     """Show a gateway at work in namespaces; changes nothing on this host."""
     from nat64d.cli import demo as demonstration  # noqa: PLC0415  numba
@@ -249,7 +306,7 @@ def demo() -> None:
 
 app.command()(commands.status)
 app.command()(listings.counters)
-for name in ("sessions", "bib", "hosts", "pools", "mappings"):
+for name in ("sessions", "bib", "hosts", "blocks", "pools", "mappings"):
     app.command(name=name)(listings.COMMANDS[name])
 for command in (commands.events, changes.reload, changes.unset, changes.log):
     app.command()(command)

@@ -39,6 +39,7 @@ LISTS = {
     "sessions": List(BY_NAME["sessions"], text.SESSIONS, "List the open sessions."),
     "bib": List(BY_NAME["bib"], text.BIB, "List the BIB: IPv6 hosts and ports, and the pool4 ports they have."),
     "hosts": List(BY_NAME["hosts"], text.HOSTS, "List the IPv6 hosts that have mappings, and what each of them uses."),
+    "blocks": List(BY_NAME["blocks"], text.BLOCKS, "List the blocks of ports that subscribers have, and since when."),
     "pools": List(BY_NAME["pools"], text.POOLS, "Show how many ports of each [[pool4]] are in use."),
     "mappings": List(
         BY_NAME["mappings"], text.MAPPINGS, "List what is configured to be translated to what, without a session."

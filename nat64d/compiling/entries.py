@@ -27,10 +27,10 @@ from translator.jit.compile import COMPILED
 from translator.session import restore
 from translator.session.log import OLDEST, read_on
 from translator.tables.gateway import Gateway
-from translator.tables.layout import BIB, HOST, SESSION, records
+from translator.tables.layout import BIB, BLOCK, HOST, SESSION, records
 from translator.tables.listing import copy_live, usage
 from translator.tables.settings import Settings
-from translator.tables.tables import BIBS, HOSTS, SESSIONS, Tables
+from translator.tables.tables import BIBS, BLOCKS, HOSTS, SESSIONS, Tables
 
 log = logging.getLogger("nat64d")
 
@@ -58,6 +58,7 @@ def compile_daemon(settings: Settings, tables: Tables, queue: Queue) -> None:
     copy_live(tables, SESSIONS, tables.sessions, 0, records(1, SESSION), np.empty(1, np.int64))
     copy_live(tables, BIBS, tables.bibs, 0, records(1, BIB), np.empty(1, np.int64))
     copy_live(tables, HOSTS, tables.hosts, 0, records(1, HOST), np.empty(1, np.int64))
+    copy_live(tables, BLOCKS, tables.blocks, 0, records(1, BLOCK), np.empty(1, np.int64))
     read_on(tables, int(tables.log_at[OLDEST]))
     restore.warm_up(Gateway(settings, tables, queue.worker))
     snapshot.warm_up(tables)

@@ -96,6 +96,13 @@ LISTINGS = (
         ("host", "host6", "mapped4", "top", *PAGED),
     ),
     Listing(
+        "blocks",
+        "The blocks of ports that subscribers have ([limits] port_block).",
+        shapes.Block,
+        lambda gateway, filters: gateway.blocks(filters),
+        ("host", "host6", "mapped4", *PAGED),
+    ),
+    Listing(
         "pools",
         "How much of each pool4 is in use.",
         shapes.Pool,

@@ -107,6 +107,13 @@ HOSTS = (
     _field("mapped4"),
     *(_field(key, number=True) for key in ("sessions", "bib", "tcp", "udp", "icmp", "other")),
 )
+BLOCKS = (
+    _field("subscriber"),
+    _field("mapped4"),
+    Column("PORTS", lambda row: f"{row['first_port']}-{row['last_port']}"),
+    _field("mappings", number=True),
+    Column("SINCE", lambda row: duration(row["seconds"]), number=True),
+)
 POOLS = (
     _field("addresses"),
     _field("ports"),

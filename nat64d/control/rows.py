@@ -135,6 +135,18 @@ class Host(TypedDict):
     cursor: Cursor
 
 
+class Block(TypedDict):
+    """Ports of a pool address that a subscriber has; those of RFC 7422, which are computed, are not listed."""
+
+    subscriber: Annotated[str, "the first address of its prefix"]
+    mapped4: str
+    first_port: int
+    last_port: int
+    mappings: Annotated[int, "that use one of its ports; 0 while it waits"]
+    seconds: Annotated[float, "since it has the block"]
+    cursor: Cursor
+
+
 class Mapped(TypedDict):
     """What is configured to be translated to what; for one protocol of one [[forward]], or one prefix."""
 
@@ -266,6 +278,9 @@ class Gateway(Changes, Protocol):
 
     def mappings(self, filters: Filters) -> Sequence[Row]:
         """The rows Mapped that match the filters, in the order of the configuration. Does not raise NotReadyError."""
+
+    def blocks(self, filters: Filters) -> Lines:
+        """The Blocks that match the filters."""
 
     def pools(self) -> Sequence[Row]:
         """A Pool for each [[pool4]] and protocol."""

@@ -18,8 +18,8 @@ from nat64d.control.filters import Filters
 from nat64d.control.rows import GoneError, Lines
 from nat64d.gateway.lines import Part, joined, seconds, text4, text6, whole
 from translator.session.tcp_state import State
-from translator.tables.layout import BIB, HOST, SESSION, records
-from translator.tables.tables import BIBS, HOSTS, SESSIONS, Tables
+from translator.tables.layout import BIB, BLOCK, HOST, SESSION, records
+from translator.tables.tables import BIBS, BLOCKS, HOSTS, SESSIONS, Tables
 
 SLICE = 1024  # records copied each time the lock is held
 
@@ -110,6 +110,20 @@ LISTED = {
             "sessions": _number("sessions"),
             "bib": _number("bibs"),
             **{name: _number(name) for name in ("tcp", "udp", "icmp", "other")},
+            "cursor": _cursor,
+        },
+    ),
+    "blocks": Listed(
+        BLOCKS,
+        "blocks",
+        BLOCK,
+        {
+            "subscriber": _host6,
+            "mapped4": _address4("mapped4"),
+            "first_port": _number("first"),
+            "last_port": _number("last"),
+            "mappings": _number("ports"),
+            "seconds": lambda part: seconds(part.now - part.rows["since"]),
             "cursor": _cursor,
         },
     ),

@@ -230,6 +230,10 @@ class Live:
         """A row for each [[eam]], [clat] and protocol of each [[forward]] that matches the filters."""
         return mappings(self.config, self.sources.by_row(), filters)
 
+    def blocks(self, filters: Filters) -> Lines:
+        """The blocks of ports that match the filters; raises NotReadyError, GoneError."""
+        return self._listed("blocks", filters)
+
     def pools(self) -> list[Row]:
         """A row for each protocol of each [[pool4]]; raises NotReadyError."""
         config, _, tables = self._tables()

@@ -2,5 +2,5 @@
 
 `engine` is the translator in memory, `capture` reads and writes pcap files, `link_types` knows their frames; `chunk`
 translates many packets in one compiled call, `replay` is the command, `compare` tells what differs from a golden
-capture, `history` what came before.
+capture, `history` what came before. `who` says whose an address and port is.
 """

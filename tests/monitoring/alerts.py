@@ -117,6 +117,16 @@ ALERTS = (
         ("nat64d pools",),
     ),
     Alert(
+        "Nat64dBlocksNearlyFull",
+        'nat64d_table_entries{table="blocks"} / nat64d_table_limit{table="blocks"} > 0.8',
+        "5m",
+        "warning",
+        "the table of blocks of ports is nearly full",
+        "More than four fifths of the blocks that there are records for are somebody's: raise [limits] sessions, or "
+        "port_block.",
+        ("nat64d blocks --limit 20", "nat64d status"),
+    ),
+    Alert(
         "Nat64dPoolFull",
         dropped("pool4_exhausted"),
         "",

@@ -18,6 +18,7 @@ from tests.monitoring import alerts
 from tests.monitoring.alerts import ALERTS, Alert
 from tests.monitoring.daemon import Daemon
 from tests.monitoring.promql import NAME, evaluate, parse, selectors
+from translator.tables.tables import BLOCKS, NEVER_USED
 from translator.verdict import Event, Verdict
 
 FILE = ROOT / "config/grafana/alerts.yaml"
@@ -62,6 +63,10 @@ def restarts_a_process(daemon: Daemon) -> None:
     daemon.names.counts["dns64_process_restarted"] += 1
 
 
+def hands_out_blocks(daemon: Daemon) -> None:
+    daemon.nat64.tables.free[BLOCKS, NEVER_USED] = 15  # of 16
+
+
 def ends_in(verdict: Verdict) -> Callable[[Daemon], None]:
     return lambda daemon: daemon.drop(verdict)
 
@@ -80,6 +85,7 @@ SITUATIONS: list[tuple[str, set[str], Callable[[Daemon], None]]] = [
     ("Nat64dRestarts", set(), Daemon.restart),
     ("Nat64dSessionsDamaged", set(), was_damaged),
     ("Nat64dPoolNearlyFull", set(), Daemon.fill_pool),
+    ("Nat64dBlocksNearlyFull", set(), hands_out_blocks),
     ("Nat64dPoolFull", set(), ends_in(Verdict.POOL4_EXHAUSTED)),
     ("Nat64dPoolAddressFull", set(), ends_in(Verdict.PAIRED_FULL)),
     ("Nat64dNoPool", set(), ends_in(Verdict.NO_POOL4)),

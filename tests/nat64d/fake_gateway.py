@@ -16,6 +16,7 @@ from nat64d.control.listings import lines_of
 from nat64d.control.measured import AddressUse, Fill, Measured, QueueCounts, SessionCount
 from nat64d.control.rows import (
     Bib,
+    Block,
     Condition,
     Counter,
     Direction,
@@ -177,6 +178,18 @@ class FakeGateway:
             {**one, "host6": "2001:db8::2", "mapped4": None, "sessions": 0, "cursor": f"{TABLES}-1"},
         ]
         return self._lines(lambda: rows[: filters.top], filters)
+
+    def blocks(self, filters: Filters) -> Lines:
+        row: Block = {
+            "subscriber": "2001:db8::",
+            "mapped4": "203.0.113.1",
+            "first_port": 40000,
+            "last_port": 40063,
+            "mappings": 2,
+            "seconds": 61.5,
+            "cursor": f"{TABLES}-0",
+        }
+        return self._lines(lambda: [row], filters)
 
     def mappings(self, filters: Filters) -> list[Mapped]:
         return [

@@ -137,7 +137,7 @@ def find_block(gateway, host6, row, port):
         if block == NONE:
             break
         one = tables.blocks[block]
-        if one.row == row and one.first <= port < one.first + gateway.settings.port_block:
+        if one.row == row and one.first <= port <= one.last:
             return block
         block = int64(one.next)
     return int64(NONE)
@@ -162,6 +162,7 @@ def claim_block(gateway, now, host6, row, number):
     one = tables.blocks[block]
     one.host6_hi, one.host6_lo = host6.hi & settings.subscriber_hi, host6.lo & settings.subscriber_lo
     one.mapped4, one.row, one.first = settings.pool[row].address, row, first_port(settings, row, number)
+    one.last = one.first + settings.port_block - 1
     one.since, one.until, one.ports, one.live = now, 0, 0, 1
     one.next, one.older, one.newer = NONE, NONE, NONE
     mark_block(gateway, row, number, True)
@@ -212,7 +213,7 @@ def log_block(gateway, now, kind, cause, block):
     entry = tables.log[at]
     entry.host6_hi, entry.host6_lo, entry.length = block.host6_hi, block.host6_lo, settings.subscriber
     entry.mapped4, entry.mapped4_port = block.mapped4, block.first
-    entry.last_port = block.first + settings.port_block - 1
+    entry.last_port = block.last
     entry.host6_port, entry.host4, entry.host4_port, entry.protocol = 0, 0, 0, 0
 
 

@@ -119,6 +119,7 @@ BLOCK = np.dtype(
         ("until", "i8"),  # 0: in use; else nobody uses it, and so long nobody else gets it
         ("row", "i4"),  # of Settings.pool
         ("first", "i4"),  # port
+        ("last", "i4"),
         ("ports", "i4"),  # mappings that have one, of all protocols
         ("next", "i4"),  # the block that its subscriber got next
         ("older", "i4"),  # those that nobody uses, in the order of their times
