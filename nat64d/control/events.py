@@ -26,6 +26,7 @@ EVENTS = {
     "condition_over": "It is over.",
     "queue_stuck": "A queue of the TUN device makes no progress.",
     "queue_moves": "All queues make progress again.",
+    "computed_ports": "What the ports of subscribers are computed from (RFC 7422); once a day, too.",
     "reload": "The configuration has been read again.",
     "reload_refused": "It has not, and nothing has changed.",
     "change": "Rows were set or removed beside the configuration file.",

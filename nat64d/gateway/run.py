@@ -26,6 +26,7 @@ from nat64d.dataplane.worker import Queue, now
 from nat64d.dns64.service.supervisor import NameServer
 from nat64d.exitcode import ExitCode
 from nat64d.gateway.clat_prefix import DiscoveryError, discover, follow, refuse_inside
+from nat64d.gateway.computed_log import ComputedLog
 from nat64d.gateway.daemon_log import DaemonLog
 from nat64d.gateway.drops import DropLog
 from nat64d.gateway.first_start import FirstStart
@@ -249,10 +250,11 @@ async def _watch(first_start: FirstStart, reload: Reload, stop: asyncio.Event) -
     off."""
     live = first_start.live
     drops = DropLog([queue.worker for queue in live.queues], log)
-    watchdog = Watchdog(live, log)
+    watchdog, computed = Watchdog(live, log), ComputedLog(log)
     while not stop.is_set():
         watchdog.look(time.monotonic())
         drops.look(time.monotonic())
+        computed.look(live.config, time.monotonic())
         if live.link_drops:
             live.link_drops.look(time.monotonic())
         await first_start.look()

@@ -34,8 +34,8 @@ POOL = {
 class Run:
     """A run of the daemon, as far as the file is concerned."""
 
-    def __init__(self, path: Path, sessions: int = 64, code: Code = COMPILED_CODE) -> None:
-        self.nat64 = Sessions(**POOL, limits={"sessions": sessions}, state={"file": str(path)})
+    def __init__(self, path: Path, sessions: int = 64, code: Code = COMPILED_CODE, **limits: int) -> None:
+        self.nat64 = Sessions(**POOL, limits={"sessions": sessions, **limits}, state={"file": str(path)})
         engines = Engines(self.nat64.config, os.urandom(16))
         tables, self.file = take_up(self.nat64.config, engines.settings, engines.tables(), lambda _: code)
         self.nat64.gateway = Gateway(engines.predictable, tables, self.nat64.worker)
@@ -94,6 +94,24 @@ def test_sessions_are_kept(path, caplog, end, over):
     assert again.nat64.bib() == bib
     assert caplog.messages == [f"Kept 21 sessions and 0 waiting ports over {over}"]
     assert again.nat64.from4("tcp", again.nat64.mapped("tcp", 5000), (OTHER4, 80), "ACK").verdict == Verdict.TRANSLATED
+
+
+@pytest.mark.parametrize("sessions", [64, 256])
+def test_blocks_of_ports_are_kept_over_a_kill_whether_in_use_or_not(path, sessions):
+    run = Run(path, port_block=8)
+    run.nat64.opened("udp", 5000)
+    run.nat64.wait(301)  # from now on its block waits
+    run.nat64.opened("tcp", 5000, host="2001:db8:77::1")
+    blocks = owners(run)
+    assert sorted(used for _, used in blocks.values()) == [0, 1]
+    run.kill()
+    assert owners(Run(path, sessions, port_block=8)) == blocks
+
+
+def owners(run: Run) -> dict[tuple[int, int], tuple[int, int]]:
+    """(address, first port) -> (prefix, ports in use) of each block."""
+    blocks = run.nat64.tables.blocks
+    return {(int(b.mapped4), int(b.first)): (int(b.host6_hi), int(b.ports)) for b in blocks[blocks.live != 0]}
 
 
 def test_what_a_kept_session_becomes_is_kept_as_well(path):

@@ -111,7 +111,7 @@ LENGTHS = st.tuples(st.integers(48, 128), st.integers(0, 10), st.integers(1, 5))
 
 
 @given(LENGTHS, st.integers(0, (1 << 128) - 1), st.integers(8, 40))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_rfc7422_2_both_functions_of_the_configuration_are_those_of_the_translator(lengths, bits, size):
     """Function 1 (host -> address and ports) and function 2 (address and port -> subscriber) are inverse."""
     subscriber, width, addresses = lengths
