@@ -8,7 +8,9 @@ from typing import Annotated
 import typer
 
 from nat64d.cli.asking import DaemonOption, JsonOption, SocketOption, asking, show
+from nat64d.cli.listing_commands import with_options
 from nat64d.control import output as text
+from nat64d.control.listings import BY_NAME, FLUSH_FILTERS
 
 # The values of a row, in this order; those that are lists are written with commas.
 VALUES = {
@@ -73,6 +75,19 @@ def log(
     with asking(config, socket) as daemon:
         document = daemon.sent("PUT", "/v1/log", {"level": level})
         show([json.dumps(document) if as_json else f"{document['level']} (was {document['before']})"])
+
+
+FLUSH = "End sessions: those that match the options, or with --all all; prints how many. Packets pass meanwhile."
+
+
+def _flush(as_json: bool, config: Path | None, socket: str | None, **given: str | bool | None) -> None:
+    filters = {name: "true" if value is True else str(value) for name, value in given.items() if value is not None}
+    with asking(config, socket) as daemon:
+        document = daemon.sent("DELETE", "/v1/sessions", query=filters)
+        show([json.dumps(document) if as_json else f"Ended {document['ended']} sessions"])
+
+
+flush = with_options(_flush, BY_NAME["sessions"], FLUSH_FILTERS, FLUSH)
 
 
 def _change(

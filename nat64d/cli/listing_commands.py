@@ -6,7 +6,7 @@ Their options are the filters that the API has for the listing, with the same wo
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from inspect import Parameter, Signature
@@ -18,7 +18,7 @@ import typer
 
 from nat64d.cli.asking import DaemonOption, JsonOption, SocketOption, asking, show
 from nat64d.control import output as text
-from nat64d.control.filters import FILTERS, STATES, FilterError, parse_filters
+from nat64d.control.filters import FILTERS, FLAG, STATES, FilterError, parse_filters
 from nat64d.control.listings import BY_NAME, Listing
 from nat64d.control.rows import Row
 
@@ -69,7 +69,14 @@ def _command(which: List) -> Callable[..., None]:
             else:
                 show(text.table(columns, daemon.rows(path, filters)))
 
-    options = {name: _option(which.listing, name) for name in which.listing.filters}
+    return with_options(command, which.listing, which.listing.filters, which.help)
+
+
+def with_options(
+    command: Callable[..., None], listing: Listing, filters: Iterable[str], help_: str
+) -> Callable[..., None]:
+    """The same function with a signature that has an option for each of these filters, and those of every command."""
+    options = {name: _option(listing, name) for name in filters}
     own = {"as_json": (JsonOption, False), "config": (DaemonOption, None), "socket": (SocketOption, None)}
     parameters = [
         *(Parameter(name, Parameter.KEYWORD_ONLY, default=None, annotation=kind) for name, kind in options.items()),
@@ -77,7 +84,7 @@ def _command(which: List) -> Callable[..., None]:
     ]
     command.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
     command.__annotations__ = {each.name: each.annotation for each in parameters}
-    command.__doc__ = which.help
+    command.__doc__ = help_
     return command
 
 
@@ -91,6 +98,8 @@ def _option(listing: Listing, name: str) -> object:
         before, comma, last = incomplete.rpartition(",")
         return [f"{before}{comma}{field}" for field in listing.fields if field.startswith(last)]
 
+    if kind.metavar == FLAG:
+        return Annotated[bool | None, typer.Option(f"--{name}", help=kind.help)]
     return Annotated[
         str | None,
         typer.Option(f"--{name}", metavar=kind.metavar, help=kind.help, autocompletion=complete),

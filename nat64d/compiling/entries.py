@@ -25,6 +25,7 @@ from nat64d.offline.replay import Replay
 from translator.jit import cache
 from translator.jit.compile import COMPILED
 from translator.session import restore
+from translator.session.flush import end_those
 from translator.session.log import OLDEST, read_on
 from translator.tables.gateway import Gateway
 from translator.tables.layout import BIB, BLOCK, HOST, SESSION, records
@@ -60,6 +61,7 @@ def compile_daemon(settings: Settings, tables: Tables, queue: Queue) -> None:
     copy_live(tables, HOSTS, tables.hosts, 0, records(1, HOST), np.empty(1, np.int64))
     copy_live(tables, BLOCKS, tables.blocks, 0, records(1, BLOCK), np.empty(1, np.int64))
     read_on(tables, int(tables.log_at[OLDEST]))
+    end_those(Gateway(settings, tables, queue.worker), 0, records(1, SESSION), np.zeros(1, np.int64))
     restore.warm_up(Gateway(settings, tables, queue.worker))
     snapshot.warm_up(tables)
 

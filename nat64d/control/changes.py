@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, Protocol,
 
 if TYPE_CHECKING:
     from nat64d.control.events import Events  # needs asyncio, which is slow to import
+    from nat64d.control.filters import Filters
 
 API = "api"  # the source of what is set over the control socket
 SOURCES = (API,)  # those that clients write; the file is edited
@@ -127,6 +128,12 @@ class Changed(_Difference):
     dry_run: Annotated[bool, "whether nothing was changed, because that was asked for"]
 
 
+class Flushed(TypedDict):
+    """What a flush has done."""
+
+    ended: Annotated[int, "sessions"]
+
+
 Level = Literal["debug", "info", "warning", "error"]
 
 
@@ -164,6 +171,9 @@ class Changes(Protocol):
     def change(self, wish: Wish) -> Any:
         """Change what a source says beside the file, all or nothing; what came of it, a Changed. Raises BusyError,
         OutdatedError, WrongConfigurationError, RefusedError."""
+
+    def flush(self, filters: "Filters") -> Any:
+        """End the sessions that match the filters; a Flushed. Raises NotReadyError."""
 
     def set_log_level(self, level: Level) -> Any:
         """Write the log from this level on; a LogLevelChanged."""

@@ -17,6 +17,7 @@ SHOWN = 80  # characters of a filter in a sentence
 StateName = Literal[
     "V4_INIT", "V6_INIT", "ESTABLISHED", "V4_FIN_RCV", "V6_FIN_RCV", "V4_FIN_V6_FIN_RCV", "TRANS"
 ]  # RFC 6146 section 3.5.2.2
+FLAG = "BOOLEAN"  # the metavar of those that are true or false
 STATES: tuple[str, ...] = get_args(StateName)
 
 
@@ -37,6 +38,7 @@ class Filters:
     fields: tuple[str, ...] | None = None
     since: int | None = None
     follow: bool = False
+    all: bool = False  # whether none of them is meant
     dry_run: bool = False
 
 
@@ -125,7 +127,7 @@ def _number(lowest: int, highest: int, help_: str) -> FilterKind:
 
 
 def _yes(help_: str) -> FilterKind:
-    return FilterKind(_flag, "true or false", {"type": "boolean"}, "BOOLEAN", help_)
+    return FilterKind(_flag, "true or false", {"type": "boolean"}, FLAG, help_)
 
 
 _EXPECTED4, _EXPECTED6 = "an IPv4 address or prefix", "an IPv6 address or prefix"
@@ -167,6 +169,7 @@ FILTERS: Mapping[str, FilterKind] = {
     ),
     "since": _number(0, MOST_ROWS, "Only what has happened after number N."),
     "follow": _yes("Whether to go on with what will happen."),
+    "all": _yes("Whether all are meant, where no other filter is given."),
     "dry_run": _yes("Whether only to say what would change."),
     "fields": FilterKind(str, "names of fields", {}, "NAME,…", "Only these fields, in this order."),
 }

@@ -129,3 +129,4 @@ LISTINGS = (
     ),
 )
 BY_NAME = {listing.name: listing for listing in LISTINGS}
+FLUSH_FILTERS = (*(name for name in BY_NAME["sessions"].filters if name not in PAGED), "all")

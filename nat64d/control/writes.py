@@ -11,6 +11,7 @@ from nat64d.control.changes import (
     SOURCES,
     Changed,
     ChangeSet,
+    Flushed,
     Level,
     LogLevel,
     LogLevelChanged,
@@ -19,8 +20,9 @@ from nat64d.control.changes import (
     SourceRows,
     Wish,
 )
-from nat64d.control.filters import parse_filters, shown
+from nat64d.control.filters import FilterError, parse_filters, shown
 from nat64d.control.keys import GATEWAY, in_thread
+from nat64d.control.listings import FLUSH_FILTERS
 from nat64d.control.openapi import JSON, Route
 from nat64d.control.rows import Row, WrongConfigurationError
 
@@ -37,6 +39,13 @@ async def _change(request: web.Request) -> web.StreamResponse:
     if unknown := [key for key in given if key not in ChangeSet.__optional_keys__]:
         raise WrongConfigurationError(f"{BODY}: {shown(unknown[0])}: unknown key, expected set or unset")
     return await _wish(request, Wish(API, given.get("set", {}), given.get("unset", {})))
+
+
+async def _flush(request: web.Request) -> web.StreamResponse:
+    if not (request.query.keys() - {"all"} or parse_filters(request.query.items(), FLUSH_FILTERS).all):
+        raise FilterError(f"expected which sessions are to end: {', '.join(FLUSH_FILTERS[:-1])}; or all=true")
+    filters = parse_filters(request.query.items(), FLUSH_FILTERS)
+    return web.json_response(await in_thread(request, request.app[GATEWAY].flush, filters))
 
 
 async def _log(request: web.Request) -> web.StreamResponse:
@@ -136,6 +145,15 @@ WRITES = (
             method="PUT",
         )
         for source in SOURCES
+    ),
+    Route(
+        "/v1/sessions",
+        "End the sessions that match the filters; all of them only with all=true.",
+        _flush,
+        JSON,
+        Flushed,
+        FLUSH_FILTERS,
+        method="DELETE",
     ),
     Route(
         "/v1/log",

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from nat64d.dataplane.worker import run
+from translator.session.flush import end_those
 from translator.session.log import read_on
 from translator.session.restore import restore
 from translator.tables.listing import copy_live, usage
@@ -17,7 +18,8 @@ class Code(NamedTuple):
     usage: Callable[..., Any]
     restore: Callable[..., Any]  # what is kept over a restart
     read_on: Callable[..., Any]  # what the log of sessions is read with
+    end_those: Callable[..., Any]  # what a flush ends sessions with
     compiled: bool
 
 
-COMPILED_CODE = Code(run, copy_live, usage, restore, read_on, compiled=True)
+COMPILED_CODE = Code(run, copy_live, usage, restore, read_on, end_those, compiled=True)

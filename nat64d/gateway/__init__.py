@@ -5,6 +5,6 @@ lists the configuration), `daemon_log` writes the log, `drops` writes about drop
 about those that the kernel dropped before the daemon saw them, `watchdog` tells systemd that the queues make progress,
 `clat_prefix` discovers the prefix of the provider's NAT64 (RFC 7050) by asking `host_resolver`. `signals` handles
 those that stop it or make it read its configuration again, `reload` changes to that, `takeover` with the sessions that
-it allows; `kept_sources` keeps what the API has set beside the file. `computed_log` says what computed ports follow
-from.
+it allows; `flush` ends sessions on request, `kept_sources` keeps what the API has set beside the file. `computed_log`
+says what computed ports follow from.
 """

@@ -144,7 +144,7 @@ def listed(
     if filters.cursor and filters.cursor[0] != generation:
         raise GoneError("cursor: its tables have been replaced, by a restart or a reload; begin again without a cursor")
     left, start = filters.limit, filters.cursor[1] + 1 if filters.cursor else 0
-    parts = (part.only(_wanted(part, filters)) for part in _slices(which, tables, start, copy_live, now, generation))
+    parts = (part.only(wanted(part, filters)) for part in _slices(which, tables, start, copy_live, now, generation))
     for part in _top(parts, filters.top) if filters.top else parts:
         chosen = part if left is None else part.only(np.arange(min(left, len(part.rows))))
         if len(chosen.rows):
@@ -198,7 +198,7 @@ def _lines(part: Slice, columns: Mapping[str, Column], fields: tuple[str, ...] |
     return joined([*parts, b"}\n"], len(part.rows))
 
 
-def _wanted(part: Slice, filters: Filters) -> np.ndarray:
+def wanted(part: Slice, filters: Filters) -> np.ndarray:
     """Which of n records match the filters, and are not over: bool[n]."""
     rows = part.rows
     wanted = rows["expires"] > part.now if "expires" in (rows.dtype.names or ()) else np.ones(len(rows), bool)

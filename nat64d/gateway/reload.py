@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from ipaddress import IPv6Network
 from pathlib import Path
 
@@ -24,9 +25,12 @@ from nat64d.config.models import Config
 from nat64d.config.sources import Rows, Sources, names_in, rows_in, with_changes
 from nat64d.config.warnings import warnings
 from nat64d.control.changes import OutdatedError, Wish
+from nat64d.control.filters import Filters
 from nat64d.control.rows import BusyError, NotReadyError, RefusedError, Row, WrongConfigurationError
+from nat64d.dataplane.worker import now
 from nat64d.dns64.service.supervisor import NameServer
 from nat64d.gateway.clat_prefix import DiscoveryError, refuse_inside
+from nat64d.gateway.flush import flush
 from nat64d.gateway.kept_sources import KeptSources
 from nat64d.gateway.state import Live
 from nat64d.gateway.takeover import Outcome, change_over, prepare
@@ -63,7 +67,8 @@ class Reload:
     async def run(self, watch: Watch) -> None:
         """Packets pass: from now on there can be a reload. There is one whenever it is asked for, until this is
         cancelled."""
-        self._watch, self._live.reloader, self._live.changer = watch, self.reload, self.change
+        live, self._watch = self._live, watch
+        live.reloader, live.changer, live.flusher = self.reload, self.change, self.flush
         self._begun.set()
         while True:
             await self._again.wait()
@@ -94,7 +99,7 @@ class Reload:
     def close(self) -> None:
         """No further reload; one that has begun is over when this returns. The event loop must run meanwhile."""
         with self._lock:
-            self._watch = self._live.reloader = self._live.changer = None
+            self._watch = self._live.reloader = self._live.changer = self._live.flusher = None
 
     def reload(self, patience: float = 0) -> Row:
         """Change to what the file says now; a Reloaded. It waits so many seconds for another change to be over. Raises
@@ -146,6 +151,23 @@ class Reload:
             self._kept.commit()
             self._live.sources = sources
             return answer
+
+    def flush(self, filters: Filters) -> Row:
+        """End the sessions that match the filters, and answer TCP of lost sessions with RST for a while, as after a
+        reload that ends some; a Flushed. Raises NotReadyError, BusyError."""
+        live = self._live
+        with self._alone():
+            if self._watch is None:
+                raise NotReadyError(f"the gateway is {live.state}")
+            ended, seconds = flush(live, filters), live.config.filtering.reset_unknown
+            if ended and seconds:
+                with live.paused():
+                    assert live.settings is not None
+                    assert live.tables is not None
+                    settings = replace(live.settings, reset_until=now() + 1000 * seconds)
+                    live.replace(live.config, settings, live.tables)
+            log.info("Ended %d sessions on request", ended, extra={"event": "flush", "ended": ended})
+            return {"ended": ended}
 
     @contextmanager
     def _alone(self, patience: float = 0) -> Iterator[None]:

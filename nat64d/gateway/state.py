@@ -66,6 +66,7 @@ class Live:
         self.log = DaemonLog()
         self.complaint: str | None = None  # about what was kept of the configuration
         self.changer: Callable[[Wish], Row] | None = None  # as is reloader, while packets pass
+        self.flusher: Callable[[Filters], Row] | None = None
         self.reloader: Callable[[], Row] | None = None
         self._explaining = threading.Lock()
         self._pausing = threading.Lock()
@@ -101,6 +102,20 @@ class Live:
         if self.reloader is None:
             raise NotReadyError(f"the gateway is {self.state}")
         return self.reloader()
+
+    def flush(self, filters: Filters) -> Row:
+        """See Reload.flush; raises NotReadyError until packets pass."""
+        if self.flusher is None:
+            raise NotReadyError(f"the gateway is {self.state}")
+        return self.flusher(filters)
+
+    @contextmanager
+    def still(self) -> Iterator[tuple[Settings, Tables]]:
+        """What packets meet; it stays that as long as the context lasts. Raises NotReadyError."""
+        with self._pausing:
+            _, settings, tables = self._tables()
+            assert settings is not None
+            yield settings, tables
 
     def set_log_level(self, level: Level) -> Row:
         """Write the log from another level on; a LogLevelChanged."""

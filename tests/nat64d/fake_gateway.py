@@ -9,7 +9,7 @@ from ipaddress import ip_address
 from pathlib import Path
 
 from nat64d.control.api import Server, serve
-from nat64d.control.changes import Changed, Level, LogLevelChanged, Reloaded, Source, Wish
+from nat64d.control.changes import Changed, Flushed, Level, LogLevelChanged, Reloaded, Source, Wish
 from nat64d.control.events import Events
 from nat64d.control.filters import Filters
 from nat64d.control.listings import lines_of
@@ -90,6 +90,7 @@ class FakeGateway:
         self.refusal: Exception | None = None
         self.happened = Events()
         self.level: Level = "info"
+        self.flushed: list[Filters] = []
         self.wishes: list[Wish] = []
         self.report: Row | None = {
             "queries": {"synthesised": 7, "cached": 5},
@@ -270,6 +271,12 @@ class FakeGateway:
             "warnings": [],
             "summary": "Changed what api has set: kept 2 sessions.",
         }
+
+    def flush(self, filters: Filters) -> Flushed:
+        if self.refusal:
+            raise self.refusal
+        self.flushed.append(filters)
+        return {"ended": 2}
 
     def set_log_level(self, level: Level) -> LogLevelChanged:
         before, self.level = self.level, level

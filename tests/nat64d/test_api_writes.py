@@ -3,10 +3,12 @@
 import http.client
 import json
 import socket
+from ipaddress import IPv6Network
 
 import pytest
 
 from nat64d.control.changes import OutdatedError, Wish
+from nat64d.control.filters import Filters
 from nat64d.control.rows import BusyError, NotReadyError, RefusedError, WrongConfigurationError
 from tests.nat64d.fake_gateway import FakeGateway, serving
 from tests.nat64d.test_cli import run
@@ -144,3 +146,41 @@ def test_words_that_are_no_rows_are_a_usage_error(path, gateway, words):
     assert result.exit_code == 2
     assert "expected eam IPV4 IPV6; forward " in " ".join(result.stderr.split())
     assert gateway.wishes == []
+
+
+# Flush.
+
+
+def test_a_flush_is_handed_on_and_says_how_many_have_ended(path, gateway):
+    gateway.flushed.clear()
+    assert ask(path, "DELETE", "/v1/sessions?proto=tcp&host6=2001:db8::/32")[::2] == (200, {"ended": 2})
+    assert ask(path, "DELETE", "/v1/sessions?all=true")[0] == 200
+    assert run("flush", "--port", "53", "--socket", str(path)).stdout == "Ended 2 sessions\n"
+    assert run("flush", "--all", "--json", "--socket", str(path)).stdout == '{"ended": 2}\n'
+    assert gateway.flushed == [
+        Filters(proto="tcp", host6=IPv6Network("2001:db8::/32")),
+        Filters(all=True),
+        Filters(port=53),
+        Filters(all=True),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("query", "sentence"),
+    [
+        ("", "expected which sessions are to end: host, port, proto, state, host6, host4, mapped4; or all=true"),
+        ("?all=false", "expected which sessions are to end: "),
+        ("?all=yes", "all=yes: expected true or false"),
+        ("?proto=tpc", "proto=tpc: expected tcp, udp, icmp or a number below 256"),
+        ("?limit=5", "limit=5: unknown filter, expected host, port,"),
+        ("?cursor=00000000-1", "cursor=00000000-1: unknown filter"),
+        ("?all=true&proto=x", "proto=x: expected"),
+    ],
+)
+def test_a_flush_of_what_is_not_clear_ends_nothing(path, gateway, query, sentence):
+    gateway.flushed.clear()
+    status, _, answer = ask(path, "DELETE", f"/v1/sessions{query}")
+    assert status == 400
+    assert answer["error"].startswith(sentence)
+    assert run("flush", "--socket", str(path)).exit_code == 2
+    assert gateway.flushed == []

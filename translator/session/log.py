@@ -45,6 +45,7 @@ class Cause(IntEnum):
     UNMAPPED = 6  # the configuration has no mapping for it any more
     LIMITED = 7  # it is beyond the limits of the configuration
     UNUSED = 8  # of a block: its last mapping has ended
+    FLUSHED = 9  # an operator has ended it
 
 
 @jit()

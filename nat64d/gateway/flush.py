@@ -1,0 +1,29 @@
+"""Sessions that are ended on request: those that a listing with the same filters would show."""
+
+import numpy as np
+
+from nat64d.control.filters import Filters
+from nat64d.dataplane.worker import now
+from nat64d.gateway.listings import SLICE, Slice, wanted
+from nat64d.gateway.state import Live
+from translator.tables.gateway import Gateway, new_worker
+from translator.tables.layout import SESSION, records
+from translator.tables.tables import SESSIONS
+
+AT_ONCE = 64  # sessions ended each time the lock is held
+
+
+def flush(live: Live, filters: Filters) -> int:
+    """End the sessions that match the filters; returns how many. Packets pass meanwhile. Raises NotReadyError."""
+    rows, places = records(SLICE, SESSION), np.empty(SLICE, np.int64)
+    start, more, ended = 0, True, 0
+    while more:
+        with live.still() as (settings, tables):
+            start, count, more = live.code.copy_live(tables, SESSIONS, tables.sessions, start, rows, places)
+            part = Slice(rows[:count].view(np.ndarray), places[:count], now(), "")
+            chosen = part.only(wanted(part, filters))
+            gateway, found = Gateway(settings, tables, new_worker(0)), chosen.rows.view(np.recarray)
+            for at in range(0, len(found), AT_ONCE):
+                batch = slice(at, at + AT_ONCE)
+                ended += int(live.code.end_those(gateway, now(), found[batch], chosen.places[batch]))
+    return ended
