@@ -58,7 +58,7 @@ _BY_SECTION: Mapping[str, Mapping[Effect, str]] = {
         _LIVE: "listen upstream clients exclude exclude_names force_names ranges policy dns46",
         _RESTART: "cache rate processes",
     },
-    "api": {_RESTART: "socket http hosts"},
+    "api": {_RESTART: "socket mode group http hosts"},
     "state": {_RESTART: "file keep"},
     "log": {_LIVE: "level sessions format"},
 }

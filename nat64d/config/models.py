@@ -34,7 +34,18 @@ from nat64d.config.addresses import (
     split_transport6,
 )
 from nat64d.config.defaults import SOCKET
-from nat64d.config.values import AbsolutePath, Flag, InterfaceName, Plateaus, SocketFile, Unique, listed, whole
+from nat64d.config.values import (
+    AbsolutePath,
+    Flag,
+    GroupName,
+    InterfaceName,
+    Plateaus,
+    SocketFile,
+    SocketMode,
+    Unique,
+    listed,
+    whole,
+)
 from translator.static.blocks import LINK_LOCAL4, MAPPED, METADATA4
 
 Protocol = Literal["tcp", "udp", "icmp"]
@@ -260,9 +271,12 @@ class Dns64(Section):
 
 
 class Api(Section):
-    """The control socket, and the read-only HTTP listener ("" = none) with further names it answers to."""
+    """The control socket with its mode and group ("" = the daemon's), and the read-only HTTP listener ("" = none) with
+    further names it answers to."""
 
     socket: SocketFile = SOCKET
+    mode: SocketMode = "0660"
+    group: Literal[""] | GroupName = ""
     http: Literal[""] | Listener = "127.0.0.1:6464"
     hosts: Domains = ()
 

@@ -60,6 +60,18 @@ def _socket_file(path: str) -> str:
     return path
 
 
+def _mode(text: str) -> str:
+    if not re.fullmatch("0[67][0-7]{2}", text):
+        raise ValueError
+    return text
+
+
+def _group(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.-]{0,31}|[0-9]{1,9}", text):
+        raise ValueError
+    return text
+
+
 INTERFACE_NAME = "an interface name: 1 to 15 printable ASCII characters, none of them space, slash, colon or %"
 
 Flag = Annotated[bool, Strict()]
@@ -70,3 +82,7 @@ Plateaus = Annotated[
 InterfaceName = Annotated[str, AfterValidator(interface_name), Field(description=INTERFACE_NAME)]
 AbsolutePath = Annotated[str, AfterValidator(_absolute_path), Field(description="the absolute path of a file")]
 SocketFile = Annotated[AbsolutePath, AfterValidator(_socket_file)]
+SocketMode = Annotated[
+    str, AfterValidator(_mode), Field(description='a mode in octal that lets the owner read and write, such as "0660"')
+]
+GroupName = Annotated[str, AfterValidator(_group), Field(description="the name of a group")]

@@ -78,6 +78,11 @@ def _dns64(config: Config) -> Iterator[str]:
 
 
 def _api(config: Config) -> Iterator[str]:
+    if int(config.api.mode, 8) & 0o002:
+        yield (
+            f'[api] mode = "{config.api.mode}": every user and program of this host can connect to the control socket, '
+            "read who talks to whom, and change mappings. Give it a group instead."
+        )
     if config.api.http and not split_listener(config.api.http)[0].is_loopback:
         yield (
             f'[api] http = "{config.api.http}": other hosts can read /metrics, without password or encryption. Let '

@@ -43,7 +43,7 @@ from nat64d.control.rows import (
     WrongConfigurationError,
 )
 from nat64d.control.shared import Shared
-from nat64d.control.unixsocket import UnixSocket
+from nat64d.control.unixsocket import OWN_GROUP, Access, UnixSocket
 from nat64d.control.writes import WRITES
 
 SHUTDOWN = 0.5  # seconds a listing may continue after close()
@@ -229,15 +229,17 @@ async def _start(server: Server, gateway: Gateway, listener: _Listener, **where:
     await Site(runner, Connections(listener.bounds, listener.faults), **where).start()
 
 
-async def serve(gateway: Gateway, socket_path: str, http: str, hosts: Iterable[str] = ()) -> Server:
-    """Serve the whole API on a unix socket and, if `http` ("host:port") is not "", the public routes there, both to
-    requests for their own names and `hosts`.
+async def serve(
+    gateway: Gateway, socket_path: str, http: str, hosts: Iterable[str] = (), access: Access = OWN_GROUP
+) -> Server:
+    """Serve the whole API on a unix socket, to those who have access, and, if `http` ("host:port") is not "", the
+    public routes there; both to requests for their own names and `hosts`.
 
     Raises SocketError if the control socket cannot be opened: the gateway could not be operated, and another daemon may
     be running. A `http` address that is in use is only a warning, in the log and in the status: translating without
     metrics is better than not translating, and the scrape that fails tells the operator.
     """
-    server = Server(await asyncio.to_thread(UnixSocket, socket_path), Recorder(gateway, asyncio.to_thread))
+    server = Server(await asyncio.to_thread(UnixSocket, socket_path, access), Recorder(gateway, asyncio.to_thread))
     loop = asyncio.get_running_loop()
     faults, names = Faults(f"[api] socket {socket_path}", log, loop), Hosts("", (NAME, *hosts))
     control = _Listener(faults, control_bounds(), THREADS_OF_CONTROL, names, whole=True)

@@ -1,9 +1,13 @@
-"""The control socket in the file system: mode 0660, one daemon each, removed when the daemon stops."""
+"""The control socket in the file system: who may connect, one daemon each, removed when the daemon stops."""
 
 import contextlib
+import os
 import socket
 import stat
 from pathlib import Path
+from typing import NamedTuple
+
+from nat64d.host.groups import group_number
 
 PROBE = 1.0  # seconds that another daemon has to accept a connection on an existing socket
 
@@ -12,14 +16,24 @@ class SocketError(Exception):
     """The socket cannot be opened; its text is one sentence that names the path."""
 
 
+class Access(NamedTuple):
+    """Who may connect: permissions, and the name of a group, "" = that of the daemon."""
+
+    mode: int = 0o660
+    group: str = ""
+
+
+OWN_GROUP = Access()
+
+
 class UnixSocket:
     """A listening stream socket at `path`; its directory is created if it does not exist. Raises SocketError.
 
     The socket of a dead daemon is replaced. A socket that still answers, or a file that is not a socket, is an error.
     """
 
-    def __init__(self, path: str) -> None:
-        self.path = Path(path)
+    def __init__(self, path: str, access: Access = OWN_GROUP) -> None:
+        self.path, self._access = Path(path), access
         try:
             make_directory(self.path.parent)
             self._remove_stale()
@@ -56,12 +70,26 @@ class UnixSocket:
         listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             listening.bind(str(self.path))
-            self.path.chmod(0o660)  # before listen, while no one can connect yet
+            self._admit()  # before listen, while no one can connect yet
             listening.listen()
-        except OSError:
+        except (OSError, SocketError):
             listening.close()
             raise
         return listening
+
+    def _admit(self) -> None:
+        """Give the file its group, and then its permissions."""
+        mode, group = self._access
+        if group:
+            number = group_number(group)
+            if number is None:
+                raise SocketError(f'{self.path}: this host has no group "{group}"; make it, or change [api] group')
+            try:
+                os.chown(self.path, -1, number)
+            except PermissionError as error:
+                help_ = "let the daemon's user be a member of it (systemd: SupplementaryGroups=)"
+                raise SocketError(f"{self.path}: may not be given to the group {group}; {help_}") from error
+        self.path.chmod(mode)
 
 
 def make_directory(directory: Path) -> None:

@@ -20,7 +20,7 @@ from nat64d.config.settings import settings_of, tables_of
 from nat64d.config.warnings import warnings
 from nat64d.control.api import Server, serve
 from nat64d.control.connections import quiet_about_descriptors
-from nat64d.control.unixsocket import SocketError
+from nat64d.control.unixsocket import Access, SocketError
 from nat64d.dataplane.tun import Tun, TunError, open_tun
 from nat64d.dataplane.worker import Queue, now
 from nat64d.dns64.service.supervisor import NameServer
@@ -96,7 +96,8 @@ async def _serve(live: Live, reload: Reload, stop: asyncio.Event) -> ExitCode:
     with ExitStack() as up:
         tun = await asyncio.to_thread(open_tun, config.tun)
         up.callback(tun.close)
-        server = await serve(live, config.api.socket, config.api.http, config.api.hosts)
+        access = Access(int(config.api.mode, 8), config.api.group)
+        server = await serve(live, config.api.socket, config.api.http, config.api.hosts, access)
         try:
             if config.dns64:
                 live.nameserver = NameServer(config)

@@ -17,6 +17,7 @@ from nat64d.config.models import Config
 from nat64d.config.problems import Finding, problems
 from nat64d.host import sysctl
 from nat64d.host.facts import Facts, Link, Route, read
+from nat64d.host.groups import group_number
 from nat64d.host.rtnetlink import Interface, Network
 
 OUR_METRIC = {4: 0, 6: 1024}  # of the routes to our device: the kernel's own values where none is asked for
@@ -336,9 +337,13 @@ def checks(config: Config, facts: Facts, file: str) -> Report:
 
 
 def check_host(config: Config, file: str) -> Report:
-    """The same for the host this process is on; where the kernel does not answer, that alone is a warning."""
+    """The same for the host this process is on, and its groups; where the kernel does not answer, that is a warning."""
+    group = f'"{config.api.group}"'
+    unknown = [Problem(file, "[api] group", group, "expected a group of this host; make it with 'groupadd'")]
+    found = unknown if config.api.group and group_number(config.api.group) is None else []
     try:
         facts = read(looked_up(config))
     except (OSError, NetlinkError) as error:
-        return Report([], [Problem(file, "", "", f"cannot look at this host ({error}): only the file is checked")])
-    return checks(config, facts, file)
+        return Report(found, [Problem(file, "", "", f"cannot look at this host ({error}): only the file is checked")])
+    report = checks(config, facts, file)
+    return Report([*found, *report.errors], report.warnings)

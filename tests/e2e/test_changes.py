@@ -11,12 +11,14 @@ import pytest
 from nat64d.cli.lab import Lab
 from tests.e2e.test_reload import memory_of, stream
 from tests.e2e.topology import (
+    CLIENT6A,
     CLIENT6B,
     GATEWAY4,
     POOL4,
     SERVER4,
     Daemon,
     Topology,
+    embed,
     hear,
     serve,
     talk,
@@ -131,3 +133,28 @@ def test_again_and_again_beside_a_flow(fresh: Topology, daemon: Daemon, times: i
     assert counts["received"] == counts["sent"] > 0
     assert set_by_api(daemon) == []
     assert used[-1] < used[times // 2] * 1.02 + 4096
+
+
+def test_a_flush_ends_the_sessions_that_are_meant_and_no_other(fresh: Topology, daemon: Daemon) -> None:
+    other = talk(fresh.client6b, "udp_talk", "::")
+    assert hear(other) == "listening"
+
+    def answered() -> bool:
+        tell(other, "send", embed(SERVER4), 7, "again")
+        tell(other, "receive")
+        return json.loads(hear(other))["text"] == "again"
+
+    with stream(fresh) as end:
+        assert answered()
+        assert good(daemon.ask("flush", "--host6", CLIENT6B, "--proto", "udp")) == "Ended 1 sessions\n"
+        assert answered()
+        assert daemon.rows("sessions", "--host", CLIENT6A)
+        counts = end()
+    assert counts["received"] == counts["sent"] > 0
+    assert daemon.ask("flush").returncode == 2
+    assert good(daemon.ask("flush", "--all")).startswith("Ended ")
+    assert daemon.rows("sessions") == []
+    events = daemon.rows("events")
+    assert [row["event"] for row in events][:2] == ["start", "ready"]
+    assert events[-1]["text"].endswith("sessions on request")
+    assert {"change", "flush"} <= {row["event"] for row in events}

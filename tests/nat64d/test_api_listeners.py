@@ -9,7 +9,7 @@ import pytest
 
 from nat64d.control import api
 from nat64d.control.client import Client
-from nat64d.control.unixsocket import SocketError
+from nat64d.control.unixsocket import Access, SocketError, UnixSocket
 from tests.nat64d.fake_gateway import FakeGateway, serving
 
 
@@ -33,6 +33,27 @@ def ask_http(address, target):
 def test_the_socket_is_for_its_group_and_its_directory_for_all(server, path):
     assert stat.S_IMODE(path.stat().st_mode) == 0o660
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o755
+
+
+def test_the_socket_has_the_mode_and_the_group_it_was_given(path):
+    opened = UnixSocket(str(path), Access(0o600, "4242"))
+    assert (stat.S_IMODE(path.stat().st_mode), path.stat().st_gid) == (0o600, 4242)
+    opened.remove()
+    opened.listening.close()
+
+
+def test_a_group_that_there_is_not_or_that_may_not_be_given_is_said(path, monkeypatch):
+    with pytest.raises(SocketError, match=f'^{path}: this host has no group "no-such-group"; make it, or change'):
+        UnixSocket(str(path), Access(0o660, "no-such-group"))
+
+    def refuse(*_: object) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "chown", refuse)
+    with pytest.raises(
+        SocketError, match="may not be given to the group 4242; let the daemon's user be a member of it"
+    ):
+        UnixSocket(str(path), Access(0o660, "4242"))
 
 
 def test_modes_do_not_depend_on_the_umask(gateway, path):

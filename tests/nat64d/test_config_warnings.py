@@ -115,3 +115,10 @@ def test_a_monitoring_listener_for_other_hosts_is_warned_of(http, told):
     assert [sentence.startswith(f'[api] http = "{http}": other hosts can read') for sentence in sentences] == [
         True
     ] * told
+
+
+@pytest.mark.parametrize(("mode", "warned"), [("0660", 0), ("0664", 0), ("0666", 1), ("0602", 1)])
+def test_a_socket_for_everybody_is_warned_about(mode, warned):
+    found = [sentence for sentence in warnings(loads(MINIMAL + f'[api]\nmode = "{mode}"\n')) if "[api]" in sentence]
+    assert len(found) == warned
+    assert all(sentence.startswith(f'[api] mode = "{mode}": every user') for sentence in found)

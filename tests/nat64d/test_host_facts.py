@@ -150,3 +150,13 @@ def test_a_kernel_that_does_not_answer_is_a_warning(config, monkeypatch):
     (warning,) = report.warnings
     assert str(warning).startswith("x.toml: cannot look at this host (")
     assert str(warning).endswith("only the file is checked")
+
+
+def test_a_group_of_the_control_socket_that_there_is_not_is_an_error():
+    text = 'pool6 = "64:ff9b::/96"\n[[eam]]\nipv4 = "198.51.100.7"\nipv6 = "2001:db8::7"\n[api]\ngroup = "{}"\n'
+    (error,) = check_host(loads(text.format("no-such-group")), "x.toml").errors
+    assert str(error) == (
+        "x.toml: [api] group = \"no-such-group\": expected a group of this host; make it with 'groupadd'"
+    )
+    assert check_host(loads(text.format("0")), "x.toml").errors == []
+    assert check_host(loads(text.format("root")), "x.toml").errors == []
