@@ -20,7 +20,7 @@ from nat64d.control import event_stream
 from nat64d.control.changes import Level
 from nat64d.control.events import EVENTS, KEPT, LONGEST, Events
 from nat64d.gateway.daemon_log import DaemonLog
-from tests.architecture import sources
+from tests.architecture import ROOT, sources
 from tests.nat64d.fake_gateway import FakeGateway, serving
 from tests.nat64d.test_api_writes import ask
 from tests.nat64d.test_cli import run
@@ -85,6 +85,10 @@ def test_events_has_every_event_that_there_is():
     texts = "".join(source.text for source in sources("nat64d"))
     named = set(re.findall(r'"event": "(\w+)"', texts)) | {"tun_queue_full", "reload", "change", "prefix", "flush"}
     assert named == EVENTS.keys()
+    page = (ROOT / "docs" / "api.md").read_text("utf-8")
+    assert [f"| `{name}` | {help_} |" for name, help_ in EVENTS.items()] == re.findall(
+        r"^\| `\w+` \| .* \|$", page, re.MULTILINE
+    )
 
 
 def test_what_has_happened_can_be_asked_for(path, gateway, log):

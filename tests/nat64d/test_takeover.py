@@ -1,5 +1,6 @@
 """What becomes of the sessions when packets change over to another configuration."""
 
+import json
 import os
 from dataclasses import replace
 from typing import Any
@@ -191,7 +192,7 @@ def test_ports_that_wait_wait_on(daemon):
 
 
 def test_a_listing_that_has_begun_goes_on_with_the_tables_it_began_with(daemon):
-    rows = rows_of(daemon.live.bib(Filters()))
+    rows = (json.loads(line) for chunk in daemon.live.bib(Filters()) for line in chunk.splitlines())
     first = next(rows)
     daemon.change(forward=[])
     rest = list(rows)
