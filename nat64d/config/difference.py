@@ -40,8 +40,8 @@ _BY_SECTION: Mapping[str, Mapping[Effect, str]] = {
     "host": {_LIVE: "masquerade firewall", _RESTART: "routes sysctls"},
     "timeouts": {_LIVE: "udp tcp_established tcp_opening tcp_closing tcp_transitory tcp_incoming_syn icmp fragment"},
     "limits": {
-        _SESSIONS: "subscriber per_host_sessions per_host_ports pairing port_block port_quarantine",
-        _LIVE: "per_host_rate blocks watermark icmp_errors_per_second",
+        _SESSIONS: "subscriber per_host_sessions per_host_ports pairing port_block blocks port_quarantine",
+        _LIVE: "per_host_rate watermark icmp_errors_per_second",
         _RESTART: "sessions fragments_memory",
     },
     # check_rst: what it compares is learnt from when a session begins.

@@ -75,7 +75,8 @@ def _fragments(tables: Tables, now: int) -> float:
 def pools_in_use(config: Config, tables: Tables, pools: PoolUse) -> Iterator[Use]:
     """The ports of [[pool4]] by protocol, or the blocks: of each address, or of all where these are many."""
     high = config.limits.watermark
-    advice = "when none are left, new flows fail. Add addresses to [[pool4]]. Run 'nat64d pools'."
+    command = "nat64d blocks" if config.limits.port_block else "nat64d pools"
+    advice = f"when none are left, new flows fail. Add addresses to [[pool4]]. Run '{command}'."
     for part in pools.parts(tables):
         first, last = part.addresses[0], part.addresses[-1]
         is_few = len(part.addresses) <= APART
