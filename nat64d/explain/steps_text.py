@@ -301,11 +301,13 @@ def _state(before: np.record | None, session: np.record) -> str:
 
 
 def _pool(settings: Settings, bib: np.record) -> str:
-    """The row of pool4 a mapping is from."""
+    """The row of pool4 a mapping is from, and the block of ports."""
     if bib.slot == NONE:
         return ""
-    row = settings.pool[int(bib.slot) // SLOTS]
-    return f", pool4 {IPv4Address(int(row.address))} ports {row.port_first}-{row.port_last}"
+    row, size = settings.pool[int(bib.slot) // SLOTS], settings.port_block
+    first = int(bib.mapped4_port - (bib.mapped4_port - row.port_first) % size) if size else 0
+    block = f", block {first}-{first + size - 1}" if size and not bib.static else ""
+    return f", pool4 {IPv4Address(int(row.address))} ports {row.port_first}-{row.port_last}{block}"
 
 
 def _fragment(settings: Settings, now: int, one: Round, binds: list[Call]) -> Iterator[Step]:

@@ -39,3 +39,9 @@ def test_a_step_that_is_new_in_the_pipeline_is_shown_by_itself(monkeypatch):
     exec(text, vars(pipeline), made := {})
     monkeypatch.setattr(pipeline, "translate", made["translate"])
     assert Step("clamp mss", "9999 1.2", ["104"]) in steps_for(TEXT)
+
+
+def test_the_block_of_a_port_is_named():
+    config = 'pool6 = "64:ff9b::/96"\nlimits = { port_block = 10, blocks = 1 }\n[[pool4]]\naddresses = "203.0.113.1"\n'
+    steps = steps_for(TEXT, config=f'{config}ports = "2001-2010"\nsource = "2001:db8::/64"\ndeterministic = true\n')
+    assert ", pool4 203.0.113.1 ports 2001-2010, block 2001-2010\n" in told("filter, update", steps)
