@@ -38,6 +38,7 @@ class PoolRow(_PoolAddresses, total=False):
     ports: str
     protocols: list[str]
     source: str
+    deterministic: bool
 
 
 class SourceRows(TypedDict, total=False):

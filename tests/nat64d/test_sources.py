@@ -178,3 +178,33 @@ def test_the_api_describes_the_keys_that_there_are():
             (row,), (table, _) = get_args(described[section]), get_args(field.annotation)
             assert get_type_hints(row).keys() == table.model_fields.keys()
             assert row.__required_keys__ == {key for key, each in table.model_fields.items() if each.is_required()}
+
+
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=8)
+    | st.sampled_from(["tcp", "::1", "0"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
+    max_leaves=6,
+)
+VALUES = JSON | st.sampled_from(["198.51.100.7", "192.0.2.0/28", "192.0.2.1:80", "[2001:db8::7]:80-81", "2001:db8::7"])
+KEYS = ("ipv4", "ipv6", "protocol", "addresses", "ports", "protocols", "source", "x")
+TABLES = st.lists(st.dictionaries(st.sampled_from(KEYS), VALUES, max_size=4) | JSON, max_size=3) | JSON
+
+
+@given(st.dictionaries(st.sampled_from([*SECTIONS, "tun"]), TABLES, max_size=3) | JSON, st.booleans())
+def test_whatever_is_sent_is_rows_or_refused_with_a_line_for_each_mistake(raw, meant):
+    rows = rows_in({"eam": [EAM7], "forward": [WEB]}, "set")
+    try:
+        after = changed(rows, raw, {}) if meant else changed(rows, {}, raw)
+        FILE._replace(rows={"api": after}).combined()
+    except ConfigError as refused:
+        error = refused
+    else:
+        return
+    lines = str(error).splitlines()
+    assert len(lines) == len(error.problems) > 0
+    assert all(len(line) < 600 and line.isprintable() for line in lines), lines
