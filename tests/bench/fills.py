@@ -20,6 +20,7 @@ from tests.occupied import Wanted, even, everything, nothing, occupy
 from translator.packet.fields import TCP, UDP
 from translator.tables.gateway import SLOT, Gateway, new_worker
 from translator.tables.layout import SESSION, SYNS
+from translator.tables.tables import SESSIONS_OF_BLOCK
 from translator.verdict import Verdict
 
 NEW = 4000  # hosts a round
@@ -30,7 +31,7 @@ CONFIG = """\
 pool6 = "{pool6}"
 strict_well_known_prefix = false
 pool4 = [{{ addresses = "{addresses}", ports = "1024-{last}" }}]
-limits = {{ sessions = {sessions} }}
+limits = {{ sessions = {sessions}, port_block = {block} }}
 """
 
 
@@ -46,6 +47,7 @@ class Fill(NamedTuple):
         0  # the ports of the pool, if not all that there are: each has a mapping of a subscriber of its own
     )
     verdict: Verdict = Verdict.TRANSLATED
+    block: int = 0  # ports; each host is a subscriber, so each gets a new block
 
 
 FULL = Verdict.POOL4_EXHAUSTED
@@ -60,6 +62,7 @@ FILLS = (
     Fill("UDP, 4096 addresses", "198.18.0.0/20", nothing),
     Fill("UDP, 4096 addresses, even ports taken", "198.18.0.0/20", even),
     Fill("UDP, 4096 addresses, full: refused", "198.18.0.0/20", everything, verdict=FULL),
+    Fill("UDP, 4096 addresses, a block of 512 each", "198.18.0.0/20", nothing, block=512),
     Fill("TCP, one address, at rest", "198.18.0.1", nothing, TCP),
     Fill(f"TCP, one address, {SYNS} SYNs of the server wait", "198.18.0.1", nothing, TCP, SYNS),
 )
@@ -68,7 +71,8 @@ FILLS = (
 def lay(fill: Fill, sessions: int) -> Bed:
     """A gateway of which that much is taken."""
     last = 1023 + fill.unanswered if fill.unanswered else 65535
-    text = CONFIG.format(pool6=NAT64D_POOL6, addresses=fill.addresses, last=last, sessions=sessions + fill.unanswered)
+    room = (sessions + fill.unanswered) * (SESSIONS_OF_BLOCK if fill.block else 1)
+    text = CONFIG.format(pool6=NAT64D_POOL6, addresses=fill.addresses, last=last, sessions=room, block=fill.block)
     config = loads(text, "bench")
     settings = settings_of(config, bytes(range(16)))
     bed = Bed(Gateway(settings, tables_of(config, settings), new_worker(0)), np.zeros((BATCH, SLOT), np.uint8))

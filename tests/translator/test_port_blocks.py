@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.case import BEGIN
 from tests.packets import HOST6, NEIGHBOUR6, OTHER4
 from tests.restarts import records_of, restart
 from tests.sessions import Sessions
@@ -187,10 +188,11 @@ def test_errors_and_answers_find_mappings_as_ever():
 # ---- over a restart
 
 
-def states(nat64: Sessions) -> dict[tuple[str, int], tuple[int, bool]]:
-    """(address, first port) -> ports in use and whether it waits, of each block."""
+def states(nat64: Sessions) -> dict[tuple[str, int], tuple[int, int]]:
+    """(address, first port) -> ports in use, and for how many milliseconds the block waits, of each."""
+    now = round((BEGIN + nat64.now) * 1000)
     return {
-        (str(int(row.mapped4)), int(row.first)): (int(row.ports), bool(row.until))
+        (str(int(row.mapped4)), int(row.first)): (int(row.ports), int(row.until and row.until - now))
         for row in nat64.tables.blocks
         if row.live
     }
@@ -203,7 +205,7 @@ def test_blocks_are_their_owners_after_a_restart():
     before = blocks(open_ports(nat64, 12, host=STRANGER6))
     nat64.wait(60)  # those of the first have ended: its block waits
     known = states(nat64)
-    assert sorted(known.values()) == [(0, True), (2, False), (10, False)]
+    assert sorted(known.values()) == [(0, 110_000), (2, 0), (10, 0)]
     assert restart(nat64, changes=changes(nat64)) == {Fate.KEPT: 12}
     assert states(nat64) == known
     assert blocks(open_ports(nat64, 1)) not in [{one} for one in before]
