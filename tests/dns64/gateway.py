@@ -51,13 +51,9 @@ class Gateway:
 
     def octets_of(self, octets: bytes) -> bytes:
         """The answer that octets of a client get at once."""
-
-        async def answered() -> bytes:
-            answer, _, _ = self.resolver.at_once(octets, CLIENT4)
-            assert answer is not None
-            return answer
-
-        return self._runner.run(answered())
+        answer, _, _ = self.at_once_of(octets)
+        assert answer is not None
+        return answer
 
     def answer_late(self, octets: bytes) -> None:
         """Let the upstream server send an answer to a question that is still waiting for one."""
@@ -90,9 +86,13 @@ class Gateway:
 
     def at_once(self, query: dns.message.Message) -> tuple[bytes | None, Message | None, int]:
         """What `Resolver.at_once` returns for a query."""
+        return self.at_once_of(query.to_wire())
+
+    def at_once_of(self, octets: bytes) -> tuple[bytes | None, Message | None, int]:
+        """What `Resolver.at_once` returns for octets."""
 
         async def begun() -> tuple[bytes | None, Message | None, int]:
-            return self.resolver.at_once(query.to_wire(), CLIENT4)
+            return self.resolver.at_once(octets, CLIENT4)
 
         return self._runner.run(begun())
 

@@ -268,10 +268,27 @@ def test_rfc1035_4_1_1_another_opcode_is_no_query_though_there_was_one_that_is_l
         assert one.octets_of(asked.to_wire())[3] & wire.RCODE == wire.NOTIMP
 
 
+@pytest.mark.parametrize("cut", [0, 11], ids=["of no octets", "cut off in its header"])
+def test_rfc1035_4_1_1_a_response_is_no_query_and_gets_no_answer_nor_does_less_than_a_header(cut: int) -> None:
+    with gateway({MX: [f"{WWW} 60 IN MX 10 mail.example."]}) as one:
+        asked = query("MX")
+        assert one.ask(asked).rcode() == one.ask(asked).rcode() == dns.rcode.NOERROR  # known, and cached
+        response = query("MX", flags=dns.flags.QR)
+        for octets in (response.to_wire(), response.to_wire()[:-1], response.to_wire()[:12], asked.to_wire()[:cut]):
+            assert one.at_once_of(octets) == (None, None, 0)
+            assert understood(octets) == (None, None)
+
+
 @pytest.mark.parametrize("type_", ["TKEY", "TSIG", "IXFR", "AXFR", "MAILB", "MAILA"])
 def test_what_a_server_is_asked_for_itself_is_not_forwarded(type_: str) -> None:
     with gateway({}) as one:
         assert one.ask(query(type_)).rcode() == dns.rcode.NOTIMP
+        assert one.asked() == []
+
+
+def test_rfc6891_6_1_1_opt_is_no_type_to_ask_for() -> None:
+    with gateway({}) as one:
+        assert one.ask(query("OPT")).rcode() == dns.rcode.FORMERR
         assert one.asked() == []
 
 
@@ -307,9 +324,10 @@ def test_rfc8914_4_23_the_error_says_what_came_of_which_server_in_few_words() ->
     assert len(said) <= 120
 
 
-def test_rfc3597_an_unknown_type_is_relayed() -> None:
-    with gateway({(WWW, "TYPE65280"): [f"{WWW} 60 IN TYPE65280 \\# 4 01020304"]}) as one:
-        assert one.ask(query("TYPE65280")).answer[0][0].to_text() == "\\# 4 01020304"
+@pytest.mark.parametrize("type_", ["TYPE65280", "TYPE248", "TYPE42000"])
+def test_rfc3597_an_unknown_type_is_relayed(type_: str) -> None:
+    with gateway({(WWW, type_): [f"{WWW} 60 IN {type_} \\# 4 01020304"]}) as one:
+        assert one.ask(query(type_)).answer[0][0].to_text() == "\\# 4 01020304"
 
 
 def test_another_class_is_relayed() -> None:

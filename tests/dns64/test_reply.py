@@ -161,11 +161,13 @@ def test_rfc8914_4_20_a_stale_name_error_has_a_code_of_its_own() -> None:
     ("said", "seconds"),
     [
         ([f"{WWW} 60 IN A 192.0.2.1", f"{WWW} 30 IN A 192.0.2.2"], 30),
+        ([f"{WWW} 60 IN A 192.0.2.1", "AUTHORITY", "example. 30 IN NS ns.example."], 30),
         ([f"{WWW} 9999999 IN A 192.0.2.1"], LONGEST),
         ([f"{WWW} 0 IN A 192.0.2.1"], 0),
         ([f"example. 300 IN SOA {SOA}"], 120),  # RFC 2308 section 5: the lesser of TTL and MINIMUM
         ([f"example. 50 IN SOA {SOA}"], 50),
         (["example. 99999 IN SOA ns.example. a.example. 1 1 1 1 99999"], LONGEST_NEGATIVE),
+        ([f"example. 99999 IN SOA ns.example. a.example. 1 1 1 1 {1 << 24}"], LONGEST_NEGATIVE),
         ([f"{WWW} 20 IN CNAME web.example.", f"example. 300 IN SOA {SOA}"], 20),
         (["NXDOMAIN", f"{WWW} 20 IN CNAME web.example.", f"example. 300 IN SOA {SOA}"], 20),
         ([f"{WWW} 20 IN CNAME web.example."], 0),  # RFC 2308 section 5: without a SOA record it is not kept

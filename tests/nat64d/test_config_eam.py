@@ -55,11 +55,18 @@ def test_rfc7757_3_2_a_row_in_numbers():
     "text",
     [
         POOL6,
+        'pool6 = "2001:db8:64::/96"\n',
         POOL6 + eam("198.51.100.10", "2001:db8:1::10"),
         POOL6 + POOL4 + eam("198.51.100.10", "2001:db8:1::10"),
         POOL6 + '[[forward]]\nprotocol = "tcp"\nipv4 = "192.0.2.9:80"\nipv6 = "[2001:db8::1]:80"\n',
     ],
-    ids=["the_prefix_alone", "the_prefix_and_rows", "rows_beside_sessions", "forwards_without_pool4"],
+    ids=[
+        "the_prefix_alone",
+        "another_prefix_alone",
+        "the_prefix_and_rows",
+        "rows_beside_sessions",
+        "forwards_without_pool4",
+    ],
 )
 def test_what_is_left_out_is_left_out(text):
     config = loads(text)

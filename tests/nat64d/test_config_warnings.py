@@ -79,6 +79,8 @@ def test_rfc6791_3_1_private_sources_of_errors_raise_a_warning(prefix, private):
     assert told == ([expected] if private else [])
 
 
+FORWARD = '[[forward]]\nprotocol = "tcp"\nipv4 = "192.0.2.9:80"\nipv6 = "[2001:db8::9]:80"\n'
+CLAT = '[clat]\nipv6 = "2001:db8:1::464"\nplat'
 STATELESS = 'pool6 = "64:ff9b::/96"\n[[eam]]\nipv4 = "198.51.100.1"\nipv6 = "2001:db8::1"\n[tun]\nipv4 = "{}"\n'
 
 
@@ -89,6 +91,8 @@ STATELESS = 'pool6 = "64:ff9b::/96"\n[[eam]]\nipv4 = "198.51.100.1"\nipv6 = "200
         (STATELESS.format("203.0.113.1"), False),
         (STATELESS.format("10.0.0.1") + '[translation]\nrfc6791_ipv4 = ["203.0.113.99"]\n', False),
         (STATELESS.format("10.0.0.1") + '[[pool4]]\naddresses = "192.0.2.1"\n', False),
+        (STATELESS.format("10.0.0.1") + FORWARD, False),
+        (STATELESS.format("10.0.0.1").replace("pool6", CLAT), False),
     ],
 )
 def test_rfc6791_3_1_a_private_address_of_ours_as_the_source_of_errors_raises_a_warning(text, private):

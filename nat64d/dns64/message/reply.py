@@ -142,7 +142,7 @@ def reply_of(octets: bytes, message: Message, dnssec: bool, now: float, seconds:
     good = 0 if message.truncated else lifetime(message) if seconds is None else seconds
     expires = now + good
     failed = message.rcode not in {NOERROR, NXDOMAIN}
-    until = expires + STALE_FOR if good and not failed else expires
+    until = expires if failed else expires + STALE_FOR
     return Reply(head + octets[HEADER:stop] + opt, stop, end, tuple(found), now, expires, until)
 
 
