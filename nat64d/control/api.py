@@ -27,7 +27,7 @@ from nat64d.control.faults import Fault, Faults
 from nat64d.control.filters import FilterError, parse_filters
 from nat64d.control.history import Recorder
 from nat64d.control.hosts import NAME, Hosts, foreign_page
-from nat64d.control.keys import FAULTS, FOLLOWING, GATEWAY, RECORDER, SHARED, THREADS, WHOLE, in_thread
+from nat64d.control.keys import FOLLOWING, GATEWAY, RECORDER, SHARED, THREADS, WHOLE, in_thread
 from nat64d.control.listings import LISTINGS
 from nat64d.control.metrics import Exposition
 from nat64d.control.openapi import JSON, TEXT, Route, document
@@ -84,6 +84,7 @@ class Server:
 EXPOSITION = web.AppKey("EXPOSITION", Exposition)
 SERVER = web.AppKey("SERVER", Server)
 HOSTS = web.AppKey("HOSTS", Hosts)
+FAULTS = web.AppKey("FAULTS", Faults)
 
 
 async def _status(request: web.Request) -> web.StreamResponse:

@@ -2,17 +2,19 @@
 
 import asyncio
 import json
+import logging
 from collections.abc import Iterable
 from contextlib import suppress
 
 from aiohttp import web
 
 from nat64d.control.events import Events, Happening
-from nat64d.control.faults import Fault
 from nat64d.control.filters import parse_filters
-from nat64d.control.keys import FAULTS, FOLLOWING, GATEWAY
+from nat64d.control.keys import FOLLOWING, GATEWAY
 from nat64d.control.openapi import JSONL, Route
 from nat64d.control.rows import BusyError
+
+log = logging.getLogger("nat64d.api")
 
 FILTERS = ("since", "limit", "follow")
 LOOK = 1.0  # seconds between two looks whether the reader is still there
@@ -63,7 +65,8 @@ async def _follow(
                 transport.abort()
             if not isinstance(error, TimeoutError):
                 raise
-            request.app[FAULTS].note(Fault.UNREAD, request.remote or "this host")
+            sentence = "A reader of events has taken nothing for %g s and is cut off"
+            log.warning(sentence, PATIENCE, extra={"event": "reader_cut_off"})
 
 
 def _lines(rows: Iterable[Happening]) -> bytes:

@@ -34,6 +34,7 @@ EVENTS = {
     "log_level": "The level of the log was changed on request.",
     "prefix": "The provider's NAT64 prefix is another one.",
     "tun_queue_full": "The kernel has dropped packets that the queue of the TUN device had no room for.",
+    "reader_cut_off": "A reader of these events has taken nothing for half a minute.",
     "set_aside": "What was kept of the run before is not used.",
 }
 
@@ -56,6 +57,7 @@ class Events(logging.Handler):
         super().__init__(logging.INFO)
         self._rows: deque[Happening] = deque(maxlen=KEPT)
         self._number = 0
+        self.counts = dict.fromkeys(EVENTS, 0)  # since the start, by event
         self._readers: dict[asyncio.Event, asyncio.AbstractEventLoop] = {}
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -65,6 +67,7 @@ class Events(logging.Handler):
         if event is None:
             return
         self._number += 1
+        self.counts[event] = self.counts.get(event, 0) + 1
         text, level = record.getMessage(), record.levelname.lower()
         self._rows.append(
             {

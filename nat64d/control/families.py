@@ -51,6 +51,9 @@ FAMILIES = (
         ("name", "blocks"),
         "How often a condition of the host stands, 0: not; `nat64d status` says what it is and which command helps.",
     ),
+    Family(
+        "happenings", Kind.COUNTER, ("event",), "What has happened, by event; `nat64d events` has the last thousand."
+    ),
     # Packets
     Family(
         "packets",

@@ -8,7 +8,6 @@ from typing import Any
 
 from aiohttp import web
 
-from nat64d.control.faults import Faults
 from nat64d.control.history import Recorder
 from nat64d.control.rows import Gateway
 from nat64d.control.shared import Shared
@@ -17,7 +16,6 @@ GATEWAY = web.AppKey("GATEWAY", Gateway)
 THREADS = web.AppKey("THREADS", ThreadPoolExecutor)
 SHARED = web.AppKey("SHARED", Shared)
 RECORDER = web.AppKey("RECORDER", Recorder)
-FAULTS = web.AppKey("FAULTS", Faults)
 FOLLOWING = web.AppKey("FOLLOWING", set[web.StreamResponse])  # answers that end when their reader does
 WHOLE = web.AppKey("WHOLE", bool)  # whether all routes are served here, or only the public ones
 

@@ -56,6 +56,7 @@ class GatewayCollector(Collector):
             "condition",
             (((row["condition"], str(row["blocks"]).lower()), row["standing"]) for row in self.gateway.conditions()),
         )
+        yield family("happenings", (((event,), count) for event, count in self.gateway.happened.counts.items()))
         yield from dns64(self.gateway.dns64())
         try:
             yield from counts(self.gateway.counters(), self.gateway.events())

@@ -78,6 +78,7 @@ class Daemon:
 
     def use(self) -> None:
         """A minute of use: every protocol, names, and what the internet sends all day."""
+        self.live.happened.counts["condition"] += 1
         for protocol in ("tcp", "udp", "icmp"):
             self.nat64.from4(protocol, self.nat64.opened(protocol, 5000 if protocol != "icmp" else 77))
         self.nat64.from4("tcp", ("192.0.2.1", 2015), flags="ACK")

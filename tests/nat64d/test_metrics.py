@@ -6,6 +6,7 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_classic
 
+from nat64d.control.events import EVENTS
 from nat64d.control.families import FAMILIES, PREFIX, Kind
 from nat64d.control.metrics import Exposition
 from nat64d.dns64.message.endings import Ending
@@ -22,6 +23,7 @@ SAMPLES = [
     ("nat64d_warnings", {}, 0),
     ("nat64d_condition", {"name": "firewall", "blocks": "true"}, 0),
     ("nat64d_condition", {"name": "on_link", "blocks": "false"}, 0),
+    *(("nat64d_happenings_total", {"event": event}, 0) for event in EVENTS),
     *(("nat64d_dns64_queries_total", {"outcome": str(o)}, QUERIES.get(str(o), 0)) for o in Ending),
     ("nat64d_dns64_server_asked_total", {"server": "192.0.2.53:53"}, 14),
     ("nat64d_dns64_server_answered_total", {"server": "192.0.2.53:53"}, 12),
@@ -134,6 +136,7 @@ def test_before_it_is_ready_there_is_only_what_needs_no_tables(gateway):
         "nat64d_uptime_seconds",
         "nat64d_ready",
         "nat64d_warnings",
+        *["nat64d_happenings_total"] * len(EVENTS),
     ]
     assert b"\nnat64d_ready 0.0\n" in body
 
