@@ -44,6 +44,28 @@ def test_rfc6147_5_1_4_which_aaaa_records_are_left_out(key: str, excluded: list[
     assert found == excluded
 
 
+def test_rfc6147_5_1_4_a_policy_may_leave_out_other_records_and_spares_and_forces_the_same_names() -> None:
+    given = policies("""
+pool6 = "64:ff9b::/96"
+[dns64]
+exclude = ["2001:db8::/32"]
+exclude_names = ["spared.Example"]
+force_names = ["forced.Example"]
+policy = [
+    { clients = ["2001:db8:1::/48"], exclude = ["2001:db9::/32"] },
+    { clients = ["2001:db8:2::/48"], exclude = [] },
+    { clients = ["2001:db8:3::/48"] },
+]
+""")
+    tried = ("::ffff:192.0.2.1", "2001:db8::1", "2001:db9::1")
+    found = [[text for text in tried if policy.excludes(IPv6Address(text).packed)] for policy in given]
+    assert found == [["2001:db9::1"], [], ["2001:db8::1"], ["2001:db8::1"]]
+    for policy in given:
+        names = [wire.name_of(name) for name in ("www.spared.example", "www.forced.example", "www.example")]
+        assert [bool(policy.spares(name)) for name in names] == [True, False, False]
+        assert [bool(policy.forces(name)) for name in names] == [False, True, False]
+
+
 @pytest.mark.parametrize(
     ("address", "type_", "data"),
     [
@@ -65,6 +87,7 @@ def test_rfc8880_7_2_1_reverse_names_under_a_discovered_prefix(
     assert [(record.type, record.data) for record in records] == ([(type_, data)] if data else [])
 
 
+WELL_KNOWN, OWN = "64:ff9b::/96", "2001:db8:64::/96"
 PRIVATE = (  # RFC 6052 section 3.1: the first and the last address of each block
     *("10.0.0.0", "10.255.255.255", "100.64.0.0", "100.127.255.255", "172.16.0.0", "172.31.255.255"),
     *("192.0.0.0", "192.0.0.255", "192.168.0.0", "192.168.255.255", "198.18.0.0", "198.19.255.255"),
@@ -84,6 +107,15 @@ AROUND = (
 def test_rfc6052_3_1_no_address_that_is_not_global_under_the_well_known_prefix(addr4: str) -> None:
     (policy,) = policies('pool6 = "64:ff9b::/96"\n[dns64]\n')
     assert made(policy, addr4) is None
+
+
+@pytest.mark.parametrize("addr4", PRIVATE)
+@pytest.mark.parametrize(("gateway", "client"), [(WELL_KNOWN, OWN), (OWN, WELL_KNOWN)])
+def test_rfc6052_3_1_the_prefix_of_the_client_is_the_one_that_counts(gateway: str, client: str, addr4: str) -> None:
+    row = f'{{ clients = ["2001:db8:1::/48"], pool6 = "{client}" }}'
+    elsewhere, here = policies(f'pool6 = "{gateway}"\n[dns64]\npolicy = [{row}]\n')
+    assert (made(elsewhere, addr4) is None) is (client == WELL_KNOWN)
+    assert (made(here, addr4) is None) is (gateway == WELL_KNOWN)
 
 
 @pytest.mark.parametrize("addr4", PRIVATE)

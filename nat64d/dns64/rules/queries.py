@@ -80,7 +80,7 @@ def fit(octets: bytes, query: bytes) -> bytes:
     answer = read(octets)
     flags, bare = answer.flags | TC, answer.edns and answer.edns._replace(options=b"")
     options = len(answer.edns.options) if answer.edns else 0
-    if options and len(octets) - options <= size:
+    if len(octets) - options <= size:
         end = len(octets) - options - 2  # the OPT record is the last one
         return octets[:2] + flags.to_bytes(2, "big") + octets[4:end] + bytes(2)
     return write(answer._replace(flags=flags, sections=([], [], []), edns=bare))
