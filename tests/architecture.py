@@ -69,6 +69,7 @@ ROOMS = (
     "nat64d.dns64.export",
     "nat64d.dns64.command",
     "nat64d.control",
+    "nat64d.natlog",
     "nat64d.offline",
     "nat64d.explain",
     "nat64d.compiling",

@@ -52,7 +52,7 @@ def restart(
         tables = replace(tables, sessions=kept.sessions, quarantine=kept.quarantine, blocks=kept.blocks)
     worker = replace(new_worker(0), answer=nat64.worker.answer)
     nat64.gateway, nat64.config = Gateway(engines.predictable, tables, worker), engines.config
-    fates = restore(nat64.gateway, round((BEGIN + nat64.now) * 1000), kept).fates
+    fates, nat64.ended = restore(nat64.gateway, round((BEGIN + nat64.now) * 1000), kept)
     invariants.check(nat64.tables, nat64.settings)
     return {fate: int(fates[fate]) for fate in Fate if fates[fate]}
 

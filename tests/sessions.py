@@ -23,6 +23,7 @@ from tests.case import BEGIN, Nat64
 from tests.packets import HOST4, HOST4_PORT, HOST6, POOL6, in6
 from tests.reference import packets as make
 from translator.session.tcp_state import State
+from translator.tables.layout import LOGGED, records
 from translator.verdict import Verdict
 
 NUMBERS = {"tcp": 6, "udp": 17, "icmp": 1}
@@ -58,6 +59,7 @@ class Sessions(Nat64):
     def __init__(self, **changes: Any) -> None:
         super().__init__(**changes)
         self.now = 0.0
+        self.ended = records(0, LOGGED)  # what a restart leaves for the log
         self.monotonic = True
 
     def wait(self, seconds: float) -> list[bytes]:

@@ -15,7 +15,6 @@ RFC6791_ADDRESSES = 4096  # each is a row of Settings; RFC 6791 section 3.2 reco
 
 LATER = (  # keys whose default is the only value that this version supports
     ("translation", "clamp_mss"),
-    ("log", "sessions"),
 )
 
 

@@ -60,7 +60,7 @@ _BY_SECTION: Mapping[str, Mapping[Effect, str]] = {
     },
     "api": {_RESTART: "socket mode group http hosts"},
     "state": {_RESTART: "file keep"},
-    "log": {_LIVE: "level sessions format"},
+    "log": {_LIVE: "level sessions session_file format"},
 }
 EFFECTS: Mapping[tuple[str, str], Effect] = {
     (section, key): effect

@@ -289,10 +289,11 @@ class State(Section):
 
 
 class Log(Section):
-    """What is logged, and how."""
+    """What is logged, and how; `session_file` "" is the log itself."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
-    sessions: Literal["off", "sessions", "port-blocks"] = "off"
+    sessions: Literal["off", "blocks", "mappings", "sessions"] = "off"
+    session_file: Literal[""] | AbsolutePath = ""
     format: Literal["text", "json"] = "text"
 
 

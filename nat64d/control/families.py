@@ -104,7 +104,8 @@ FAMILIES = (
         Kind.GAUGE,
         ("table",),
         "Entries of the other tables: IPv6 hosts and subscribers with mappings, ports in quarantine, datagrams of "
-        "which fragments are known, SYNs that wait for a simultaneous open.",
+        "which fragments are known, SYNs that wait for a simultaneous open, entries of the log of sessions that wait "
+        "to be written.",
     ),
     Family("table_limit", Kind.GAUGE, ("table",), "How many entries these tables have room for."),
     Family(

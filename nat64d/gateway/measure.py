@@ -71,6 +71,7 @@ def fills_of(tables: Tables, now: int) -> list[Fill]:
         Fill("waiting_ports", _in_ring(tables.quarantine_at), len(tables.quarantine)),
         Fill("fragments", int(np.count_nonzero(tables.fragments["expires"] > now)), len(tables.fragments)),
         Fill("held_syns", _in_ring(tables.syns_at), len(tables.syns)),
+        Fill("log", _in_ring(tables.log_at), len(tables.log)),
     ]
 
 

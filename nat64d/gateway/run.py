@@ -44,6 +44,7 @@ from nat64d.host.descriptors import raise_limit
 from nat64d.host.errors import HostError
 from nat64d.host.host import Host
 from nat64d.host.watch import Watch
+from nat64d.natlog.reader import Moment
 
 log = logging.getLogger("nat64d")
 
@@ -142,7 +143,7 @@ async def _translate(
         said = "Ready: translating packets" if live.ready() else "Translating packets, which cannot pass yet"
         log.info(said, extra={"event": "ready"})
         first_start.begin(up)
-    tasks = watch.run(), watch.run_marks(), reload.run(watch)
+    tasks = watch.run(), watch.run_marks(), reload.run(watch), live.session_log.run(moment)
     beside: list[asyncio.Future[None]] = [asyncio.ensure_future(each) for each in tasks]
     if following:
         beside.append(following)
@@ -219,6 +220,7 @@ def _prepare(tun: Tun, first_start: FirstStart, up: ExitStack) -> None:
         live.tables, file = take_up(config, live.settings, live.tables, first_start.prepare)
         up.callback(file.close)
         live.state_file, found, live.restored = file, file.before is not None, file.fates
+        live.session_log.ended.append(file.ended)
     else:
         first_start.prepare(0)
     if not found:
@@ -239,11 +241,17 @@ def _set_up(config: Config, tun: Tun, live: Live, up: ExitStack) -> Watch:
     watch = Watch(host, live.board, log, marks=live.marks)
     up.callback(watch.close)
     watch.check(time.monotonic())
+    up.callback(lambda: live.session_log.close(moment()))
     for queue in live.queues:
         up.callback(queue.stop)
     live.serve()
     live.state = "ready"
     return watch
+
+
+def moment() -> Moment:
+    """The clocks, for the log of sessions."""
+    return Moment(round(1000 * time.time()) - now(), time.monotonic())
 
 
 async def _watch(first_start: FirstStart, reload: Reload, stop: asyncio.Event) -> str | None:

@@ -33,6 +33,7 @@ from nat64d.gateway.watermarks import Watermarks
 from nat64d.host.board import Board
 from nat64d.host.conditions import Mark
 from nat64d.host.host import Host
+from nat64d.natlog.reader import Reader
 from translator.tables.settings import Settings
 from translator.tables.tables import Tables
 from translator.verdict import Direction, Event, Verdict
@@ -59,6 +60,7 @@ class Live:
         self.link_drops: LinkDrops | None = None
         self.restored: dict[str, int] | None = None  # sessions of the run before, by their fate
         self._generation = token_hex(4)  # of the tables, in cursors
+        self.session_log = Reader(lambda: (self.tables, self.code.read_on, self.config.log))
         self._pools: PoolUse | None = None
         self._watermarks = Watermarks()
         self.state_file: StateFile | None = None
@@ -181,6 +183,7 @@ class Live:
                 *([UNCOMPILED] if self._translating() and not self.code.compiled else []),
                 *self.stuck(time.monotonic()),
                 *(self.link_drops.warnings() if self.link_drops else []),
+                *self.session_log.warnings(),
                 *(self.nameserver.warnings() if self.nameserver else []),
             ],
             "conditions": self.board.standing(time.monotonic()) if self.board else [],
@@ -220,6 +223,8 @@ class Live:
         if self.tables is not None:
             counts = counts + self.tables.events
         ours: list[Row] = [{"event": e.name.lower(), "count": int(counts[e]), "help": e.help} for e in Event]
+        if self.tables is not None:
+            ours += self.session_log.events(self.tables)
         if self.link_drops:
             ours.append(self.link_drops.event())
         return [*ours, *(self.nameserver.events() if self.nameserver else [])]

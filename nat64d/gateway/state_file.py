@@ -34,7 +34,7 @@ from translator.session.fates import Fate
 from translator.session.pool4 import NEXT
 from translator.session.restore import NOTHING, Kept
 from translator.tables.gateway import Gateway, new_worker
-from translator.tables.layout import BLOCK, SESSION, WAITING_PORT
+from translator.tables.layout import BLOCK, LOGGED, SESSION, WAITING_PORT, records
 from translator.tables.settings import Settings
 from translator.tables.tables import Tables
 
@@ -137,6 +137,7 @@ class StateFile:
         self.path = config.state_path
         self._header = header_for(config, sessions, quarantine, blocks)
         self.fates: dict[str, int] = {}  # how many sessions of the run before had which Fate
+        self.ended = records(0, LOGGED)  # what the log is to be told of them
         try:
             make_directory(self.path.parent)
             self._fd = self._open()
@@ -273,7 +274,7 @@ def take_up(
     if (kind := file_system_of(file.path.parent)) not in IN_MEMORY:
         log.warning("%s is on %s: packets can wait for the disk; set a [state] file in memory", file.path, kind)
     tables = replace(tables, sessions=file.sessions, quarantine=file.quarantine, blocks=file.blocks)
-    fates = code_for(file.living).restore(Gateway(settings, tables, new_worker(0)), now(), file.kept).fates
+    fates, file.ended = code_for(file.living).restore(Gateway(settings, tables, new_worker(0)), now(), file.kept)
     file.fates = {fate.name.lower(): int(fates[fate]) for fate in Fate}
     if file.before is not None:
         log.info("%s", story(file, fates.tolist(), int(tables.quarantine_at[NEXT])), extra=file.fates)

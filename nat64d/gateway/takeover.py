@@ -123,7 +123,9 @@ def change_over(live: Live, prepared: Prepared) -> Outcome:
         if tables is not None:
             kept = records_of(before)
             opened = live.code.usage(before)
-            fates = live.code.restore(Gateway(settings, tables, new_worker(0)), now(), kept).fates.tolist()
+            restored = live.code.restore(Gateway(settings, tables, new_worker(0)), now(), kept)
+            fates = restored.fates.tolist()
+            live.session_log.ended.append(restored.ended)
             carry_counts(before, tables, opened, live.code.usage(tables))
             if sum(fates[Fate.UNMAPPED :]):
                 settings = replace(settings, reset_until=now() + 1000 * config.filtering.reset_unknown)

@@ -39,13 +39,17 @@ class Alert(NamedTuple):
 
 def dropped(*verdicts: str) -> str:
     """Packets end so now."""
-    matched = f'="{verdicts[0]}"' if len(verdicts) == 1 else f'=~"{"|".join(verdicts)}"'
-    return f"rate(nat64d_packets_total{{verdict{matched}}}[5m]) > 0"
+    return f"rate(nat64d_packets_total{{verdict{_matched(verdicts)}}}[5m]) > 0"
 
 
-def happens(event: str) -> str:
+def happens(*events: str) -> str:
     """An event is counted now."""
-    return f'rate(nat64d_events_total{{event="{event}"}}[5m]) > 0'
+    return f"rate(nat64d_events_total{{event{_matched(events)}}}[5m]) > 0"
+
+
+def _matched(values: tuple[str, ...]) -> str:
+    """What a label is to be."""
+    return f'="{values[0]}"' if len(values) == 1 else f'=~"{"|".join(values)}"'
 
 
 ALERTS = (
@@ -238,6 +242,16 @@ ALERTS = (
         "the TUN device rejects packets",
         "It is down, or its MTU is too small.",
         ("nat64d status", "ip -details link show nat64"),
+    ),
+    Alert(
+        "Nat64dLogLost",
+        happens("log_lost", "log_failed"),
+        "",
+        "warning",
+        "the log of sessions has gaps ({{ $labels.event }})",
+        "log_lost: more begins and ends than can be written; log blocks or mappings instead of sessions. log_failed: a "
+        "file was not written; the status says why.",
+        ("nat64d status", "nat64d counters"),
     ),
     Alert(
         "Nat64dTooBigLimited",

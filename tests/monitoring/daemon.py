@@ -14,6 +14,7 @@ from nat64d.host.board import Board
 from nat64d.host.conditions import CONDITIONS, Found
 from tests.monitoring.promql import Scrape, samples_of
 from tests.sessions import Sessions
+from translator.session.log import LOST
 from translator.verdict import Direction, Event, Verdict
 
 INTERVAL = 60.0  # seconds between two scrapes
@@ -111,6 +112,10 @@ class Daemon:
     def count(self, event: Event, times: int = 10) -> None:
         """An event happens."""
         self.nat64.worker.events[event] += times
+
+    def lose_entries(self) -> None:
+        """The ring of the log of sessions was full."""
+        self.nat64.tables.log_at[LOST] += 10
 
     def stand(self, blocks: bool) -> None:
         """A condition of the host begins."""

@@ -101,6 +101,7 @@ SITUATIONS: list[tuple[str, set[str], Callable[[Daemon], None]]] = [
     ("Nat64dTooSlow", set(), is_overrun),
     ("Nat64dExpiryLags", set(), Daemon.fall_behind),
     ("Nat64dDeviceRejects", set(), counts(Event.WRITE_FAILED)),
+    ("Nat64dLogLost", set(), Daemon.lose_entries),
     ("Nat64dTooBigLimited", set(), counts(Event.TOO_BIG_LIMITED)),
     ("Nat64dNamesFail", set(), fails_names),
     ("Nat64dNameServersFail", set(), loses_its_servers),

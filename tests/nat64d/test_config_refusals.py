@@ -133,7 +133,8 @@ VALUES = [
     ("[translation] clamp_mss", "true", LATER),
     ("[state] file", '"/var/lib/nat64d/"', '"auto" or the absolute path of a file'),
     ("[state] keep", "1", "true or false"),
-    ("[log] sessions", '"port-blocks"', LATER),
+    ("[log] sessions", '"port-blocks"', '"off", "blocks", "mappings" or "sessions"'),
+    ("[log] session_file", '"sessions.log"', '"" or the absolute path of a file'),
 ]
 
 

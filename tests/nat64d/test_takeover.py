@@ -20,6 +20,7 @@ from tests.engines import Engines
 from tests.listed import rows_of
 from tests.packets import HOST6, NEIGHBOUR6, OTHER4
 from tests.sessions import Sessions
+from translator.session.log import Cause, Kind
 from translator.tables.gateway import Gateway
 from translator.verdict import Event, Verdict
 
@@ -147,6 +148,22 @@ def test_what_is_not_allowed_any_more_ends_and_is_counted(daemon, changes, kept,
     outcome = daemon.change(**changes)
     assert (outcome.kept, outcome.ended) == (kept, ended)
     assert len(daemon.nat64.sessions()) == kept
+
+
+def test_what_has_ended_is_left_for_the_log_and_what_goes_on_has_not_begun_again():
+    logged = {"log": {"sessions": "sessions"}}
+    daemon = Daemon(**logged)
+    daemon.nat64.opened("udp", 5000)
+    daemon.nat64.opened("udp", 5001, to=(OTHER4, 53))
+    tables = daemon.nat64.tables
+    daemon.change(**logged, translation={"denylist4": [f"{OTHER4}/32"]})
+    (ended,) = daemon.live.session_log.ended
+    assert [(row["host6_port"], row["kind"], row["cause"]) for row in ended] == [
+        (5001, Kind.SESSION_ENDED, Cause.UNMAPPED)
+    ]
+    assert daemon.nat64.tables.log is tables.log
+    assert daemon.nat64.tables.lock is tables.lock
+    assert tables.log_at.tolist() == [0, 2, 0]
 
 
 def test_a_forward_in_place_of_somebodys_port_ends_what_that_one_had(daemon):
