@@ -96,6 +96,14 @@ def test_rfc6146_3_4_fragments_pass_in_any_order(packet, order):
     assert not living(nat64)
 
 
+def test_rfc6146_3_4_what_was_kept_follows_a_first_fragment_that_is_cut_again():
+    first, *others = in_pieces(whole(from4() / UDP(**TO_MAPPED) / payload(3000)), 1400, 2800)
+    nat64, in_turn = Sessions(), results([first, *others])
+    assert fates(nat64, others) == [HELD] * 2
+    assert [len(packets) for packets in in_turn.values()] == [2, 2, 1]
+    assert nat64.say(first).packets == [packet for packets in in_turn.values() for packet in packets]
+
+
 def living(nat64: Sessions) -> list[int]:
     """The numbers of the fragments that are kept for a datagram that still waits for something."""
     return invariants.check_fragments(nat64.tables)

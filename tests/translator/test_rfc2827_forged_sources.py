@@ -84,6 +84,8 @@ def test_rfc2827_3_the_addresses_around_them_pass() -> None:
     nat64 = Nat64(**TWO_DOORS)
     for source in ("192.0.1.255", "192.0.2.4", "203.0.113.76", "203.0.113.78", OUR4):
         nat64.check(Step(from4(src=source) / UDP(**TO_MAPPED)))
+    for host6 in (f"2001:db8:1::{MAPPED4}", f"2001:db8:1::{DOOR}"):  # their own, though the last 32 bits are alike
+        nat64.check(Step(from6(src=host6) / UDP(**FROM_HOST6)))
 
 
 CONFIGS = {"stateful": {}, "siit": SIIT, "eam": ALONE, "beside": BESIDE}

@@ -19,6 +19,7 @@ from tests.packets import (
     MAPPED4_PORT,
     OTHER4_IN6,
     OUR4,
+    POOL4,
     ROUTER4,
     ROUTER6,
     Icmp,
@@ -40,6 +41,13 @@ from translator.verdict import Verdict
 UP, DOWN = from6(), from4()
 QUOTED_UP = IPv6(src=HOST4_IN6, dst=HOST6)  # what HOST6 or its router quotes: a packet that was on its way to it
 QUOTED_DOWN = IP(src=MAPPED4, dst=HOST4)  # what HOST4 or its router quotes
+
+# Where an address may pass for one of ours all the same.
+NOT_OURS = {
+    "sessions alone": {},
+    "beside a mapped host": {"eam": [{"ipv4": "203.0.113.77", "ipv6": "2001:db8:e::77"}]},
+    "with other protocols": {"pool4": [{"addresses": POOL4, "protocols": ["tcp", "udp", "icmp", "other"]}]},
+}
 
 # Packet -> (protocol, source, its port, destination, its port).
 TUPLES = {
@@ -202,8 +210,9 @@ def test_rfc6146_3_5_packet_whose_source_is_in_pool6_is_silently_discarded():
     assert len(nat64.sessions()) == 1
 
 
-def test_rfc6146_3_5_packet_to_no_address_of_ours_is_not_processed():
-    nat64 = Sessions()
+@pytest.mark.parametrize("config", NOT_OURS.values(), ids=NOT_OURS)
+def test_rfc6146_3_5_packet_to_no_address_of_ours_is_not_processed(config):
+    nat64 = Sessions(**config)
     for body in (UDP(), TCP(flags="S"), TCP(flags="A"), ICMPv6EchoRequest(), ICMPv6EchoReply()):
         outcome = nat64.say(bytes(from6(dst="2001:db8::1") / body))
         assert (outcome.verdict, outcome.packets) == (Verdict.NOT_OUR_PREFIX, [])
@@ -221,4 +230,12 @@ def test_rfc6146_3_5_packet_to_no_address_of_ours_is_not_processed():
     for body, verdict in ((UDP(dport=MAPPED4_PORT), Verdict.NO_BIB_ENTRY), *segments, *queries):
         outcome = nat64.say(bytes(from4(dst=OUR4) / body))
         assert (outcome.verdict, outcome.packets) == (verdict, [])
+    about = IP(src=OUR4, dst=HOST4) / UDP(sport=MAPPED4_PORT, dport=HOST4_PORT)
+    for sent in (
+        fragment_of(from4(dst=OUR4) / datagram, 0, 24),
+        fragment_of(from4(dst=OUR4) / datagram, 24, 24),
+        from4(dst=OUR4, proto=47) / bytes(16),
+        from4(dst=OUR4) / Icmp(type=3) / about,
+    ):
+        assert nat64.say(bytes(sent)).packets == []
     assert nat64.sessions() == []

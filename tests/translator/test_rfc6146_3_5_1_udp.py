@@ -1,9 +1,10 @@
 """RFC 6146 section 3.5.1: UDP bindings and sessions."""
 
-from scapy.layers.inet import UDP
+from scapy.layers.inet import ICMP, IP, TCP, UDP
 
 from tests.packets import (
     HOST4,
+    HOST4_PORT,
     HOST6,
     HOST6_PORT,
     MAPPED4,
@@ -133,3 +134,13 @@ def test_rfc6146_3_5_1_two_hosts_never_share_a_transport_address():
     nat64 = Sessions()
     mapped = [nat64.opened("udp", 6000, host=host) for host in (HOST6, NEIGHBOUR6, "2001:db8:1::30")]
     assert len(set(mapped)) == 3
+
+
+def test_rfc6146_3_5_2_2_a_datagram_between_the_same_ports_takes_no_syn_from_memory():
+    nat64 = Sessions(forward=[], pool4=[{"addresses": MAPPED4, "ports": "2000-2000"}])
+    syn = bytes(IP(src=HOST4, dst=MAPPED4) / TCP(sport=HOST4_PORT, dport=2000, flags="S"))
+    assert nat64.say(syn).verdict == Verdict.SYN_HELD
+    nat64.from6("udp", 5000)
+    assert nat64.mapped("udp", 5000) == (MAPPED4, 2000)
+    (refusal,) = nat64.wait(6)
+    assert IP(refusal)[ICMP].type == 3

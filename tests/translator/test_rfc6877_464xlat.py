@@ -135,14 +135,17 @@ CASES = [
         sent=IP(src=CLAT4, dst=HOST4) / Icmp(type=3, code=3) / from4(dst="192.168.7.2") / UDP(**REPLY),
         verdict=Verdict.CLAT_SOURCE,
     ),
-    Case(
-        "rfc6791_a_router_between_has_the_address_of_clat",
-        config=LAN,
-        sent=IP(src="10.0.0.1", dst=HOST4) / Icmp(type=3, code=4, rest=1400) / from4(dst="192.168.7.9") / UDP(**REPLY),
-        expect=from6(src="2001:db8:4::", hlim=63)
-        / Icmp(type=2, rest=1420)
-        / from6(src=HOST4_IN6, dst="2001:db8:4::9")
-        / UDP(**REPLY),
+    *(
+        Case(
+            f"rfc6791_a_router_between_has_the_address_of_clat_and_not_{router}",
+            config=LAN,
+            sent=IP(src=router, dst=HOST4) / Icmp(type=3, code=4, rest=1400) / from4(dst="192.168.7.9") / UDP(**REPLY),
+            expect=from6(src="2001:db8:4::", hlim=63)
+            / Icmp(type=2, rest=1420)
+            / from6(src=HOST4_IN6, dst="2001:db8:4::9")
+            / UDP(**REPLY),
+        )
+        for router in ("10.0.0.1", ROUTER4)
     ),
     Case(
         "the_deny_list_is_for_servers",

@@ -159,6 +159,13 @@ def test_rfc6146_3_6_an_error_that_is_not_sent_to_the_end_of_the_session_belongs
     nat64.check(Step(right, expect))
 
 
+def test_rfc7915_4_1_a_mapped_host_may_be_the_router_of_one_with_sessions():
+    nat64 = Nat64(**BESIDE)
+    nat64.check(SESSION)
+    error = from6(src=EAM6) / UNREACHABLE6 / ABOUT_IT6
+    nat64.check(Step(error, seen4(src=EAM4) / UNREACHABLE4 / from4(ttl=63, id=0) / UDP(**TO_MAPPED)))
+
+
 def test_rfc7757_3_3_1_an_error_to_an_address_without_a_row_is_dropped_whatever_it_quotes():
     rows = [*ALONE["eam"], {"ipv4": f"{HOST4}/32", "ipv6": f"{OPERATORS}1/128"}]
     nat64 = Nat64(**ALONE | {"pool6": None, "eam": rows})
