@@ -132,7 +132,8 @@ def test_again_and_again_beside_a_flow(fresh: Topology, daemon: Daemon, times: i
         counts = end()
     assert counts["received"] == counts["sent"] > 0
     assert set_by_api(daemon) == []
-    assert used[-1] < used[times // 2] * 1.02 + 4096
+    # Of a few: whoever reads the tables at that moment has those of before for a moment longer.
+    assert min(used[-5:]) < min(used[times // 2 :][:5]) * 1.02 + 4096
 
 
 def test_a_flush_ends_the_sessions_that_are_meant_and_no_other(fresh: Topology, daemon: Daemon) -> None:
