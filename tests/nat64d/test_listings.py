@@ -69,13 +69,35 @@ def live(nat64, monkeypatch):
     return live_of(nat64)
 
 
-@pytest.mark.parametrize("name", listings.LISTED)
+@pytest.mark.parametrize("name", [name for name in listings.LISTED if name != "blocks"])
 def test_columns_are_the_fields_of_the_row(name, live):
     assert tuple(listings.LISTED[name].columns) == BY_NAME[name].fields
     for row in rows_of(getattr(live, name)(Filters())):
         assert tuple(row) == BY_NAME[name].fields
     (row, *_) = rows_of(getattr(live, name)(Filters(fields=("cursor", "host6"))))
     assert list(row) == ["cursor", "host6"]
+
+
+def test_blocks_of_ports_that_are_in_use_and_that_wait(monkeypatch):
+    pool4 = [{"addresses": "192.0.2.1", "ports": "2000-2019"}]
+    nat64 = Sessions(pool4=pool4, forward=[], limits={"sessions": 64, "port_block": 10})
+    monkeypatch.setattr("nat64d.gateway.state.now", lambda: round((BEGIN + nat64.now) * 1000))
+    nat64.opened("udp", 6000)
+    nat64.wait(290)
+    for port in (6000, 6001):
+        nat64.opened("udp", port, host="2001:db8:77::5")
+    nat64.wait(20)  # the first one waits
+    rows = {row.pop("subscriber"): row for row in rows_of(live_of(nat64).blocks(Filters()))}
+    assert {key: (row["mappings"], row["seconds"]) for key, row in rows.items()} == {
+        "2001:db8:1::": (0, 310.0),
+        "2001:db8:77::": (2, 20.0),
+    }
+    assert sorted((row["first_port"], row["last_port"]) for row in rows.values()) == [(2000, 2009), (2010, 2019)]
+    assert {row["mapped4"] for row in rows.values()} == {"192.0.2.1"}
+    fields = tuple(rows_of(live_of(nat64).blocks(Filters()))[0])
+    assert fields == tuple(listings.LISTED["blocks"].columns) == BY_NAME["blocks"].fields
+    (row,) = rows_of(live_of(nat64).blocks(Filters(host6=IPv6Network("2001:db8:77::/48"), fields=("mappings",))))
+    assert row == {"mappings": 2}
 
 
 def test_states_have_the_names_that_filters_know():
