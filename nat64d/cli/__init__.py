@@ -1,7 +1,7 @@
 """The command line.
 
 `app` defines the command `nat64d` and its subcommands; `client_commands`, `listing_commands` and `change_commands` ask
-a running daemon, with what they share in `asking` (they must start fast, so nothing heavy is imported there); `demo`
-shows the gateway in network namespaces, which `lab` builds (the end-to-end tests use it too); `manual` writes manual
-pages and shell completion for a package.
+a running daemon, with what they share in `asking` (they must start fast, so nothing heavy is imported there); `top` and
+`top_view` are what `nat64d top` shows; `demo` shows the gateway in network namespaces, which `lab` builds (the
+end-to-end tests use it too); `manual` writes manual pages and shell completion for a package.
 """

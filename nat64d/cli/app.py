@@ -308,7 +308,7 @@ app.command()(commands.status)
 app.command()(listings.counters)
 for name in ("sessions", "bib", "hosts", "blocks", "pools", "mappings"):
     app.command(name=name)(listings.COMMANDS[name])
-for command in (commands.events, changes.reload, changes.unset, changes.log):
+for command in (commands.top, commands.events, changes.reload, changes.unset, changes.log):
     app.command()(command)
 app.command(name="flush")(changes.flush)
 app.command(name="set")(changes.set_)

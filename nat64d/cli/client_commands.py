@@ -2,6 +2,7 @@
 change_commands.py."""
 
 import json
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -31,6 +32,28 @@ def status(
         show([json.dumps(document)] if as_json else text.status(document))
     if document["state"] != "ready":
         raise typer.Exit(ExitCode.WRONG)
+
+
+def top(
+    interval: Annotated[float, typer.Option("--interval", metavar="SECONDS", min=0.1, help="How often.")] = 1.0,
+    once: Annotated[bool, typer.Option("--once", help="Print what passes within one interval, and end.")] = False,
+    as_json: JsonOption = False,
+    config: DaemonOption = None,
+    socket: SocketOption = None,
+) -> None:
+    """Show what passes now: rates, sessions, pools, verdicts, hosts, DNS64 and what is wrong; q ends it.
+
+    Where there is no terminal it prints once.
+    """
+    from nat64d.cli import top as view  # noqa: PLC0415  rich
+
+    with asking(config, socket) as daemon:
+        if as_json and not once:
+            view.stream(daemon, interval)
+        elif once or not (sys.stdin.isatty() and sys.stdout.isatty()):
+            view.once(daemon, interval, as_json)
+        else:
+            view.live(daemon, interval)
 
 
 def events(

@@ -1,9 +1,20 @@
 """What the page shows at a glance. On the monitoring listener it has nothing that /metrics would not say."""
 
+from contextlib import suppress
 from typing import Annotated, TypedDict
 
-from nat64d.control.history import known, totals
-from nat64d.control.rows import Condition, Counter, Event, Gateway, Pool, Query, StandingCondition, queries
+from nat64d.control.history import Totals, known, totals
+from nat64d.control.rows import (
+    Condition,
+    Counter,
+    Event,
+    Gateway,
+    NotReadyError,
+    Pool,
+    Query,
+    StandingCondition,
+    queries,
+)
 
 
 class Summary(TypedDict):
@@ -14,6 +25,8 @@ class Summary(TypedDict):
     uptime: Annotated[float, "seconds"]
     whole: Annotated[bool, "whether sessions, hosts and explanations are served by this listener too"]
     sessions_limit: int
+    protocols: Annotated[dict[str, int], "sessions by protocol"]
+    columns: Annotated[list[str], "what `totals` are"]
     totals: Annotated[list[float], "as a row of /page/history.json"]
     counters: list[Counter]
     events: list[Event]
@@ -35,6 +48,8 @@ def summary(gateway: Gateway, whole: bool) -> Summary:
         "uptime": status["uptime"],
         "whole": whole,
         "sessions_limit": status["limits"]["sessions"],
+        "protocols": _protocols(gateway),
+        "columns": list(Totals._fields),
         "totals": list(totals(counters, status)),
         "counters": [row for row in counters if row["packets"]],
         "events": [row for row in known(gateway.events) if row["count"]],
@@ -44,3 +59,12 @@ def summary(gateway: Gateway, whole: bool) -> Summary:
         "sentences": status["conditions"] if whole else [],
         "warnings": status["warnings"] if whole else [],
     }
+
+
+def _protocols(gateway: Gateway) -> dict[str, int]:
+    """How many sessions each protocol has; none before there are tables."""
+    counts: dict[str, int] = {}
+    with suppress(NotReadyError):
+        for row in gateway.measured().sessions:
+            counts[row.protocol] = counts.get(row.protocol, 0) + row.sessions
+    return counts
