@@ -58,6 +58,7 @@ ROOMS = (
     "nat64d.compiling.progress",
     "nat64d.config",
     "nat64d.host",
+    "nat64d.advertise",
     "nat64d.dataplane",
     "nat64d.dns64.message",
     "nat64d.dns64.rules",

@@ -16,10 +16,11 @@ from typing import NamedTuple
 from translator.fragments.datagrams import Bound, bind_fragment, load_next, put_together
 from translator.jit.compile import hot, int64, jit, rare
 from translator.jit.lock import acquire, release
-from translator.packet.fields import AUTHENTICATION, ICMP, IGMP, TCP, TCP_FLAGS_AT, TCP_RST, copy, u8
+from translator.packet.fields import AUTHENTICATION, ICMP, IGMP, TCP, TCP_FLAGS_AT, TCP_RST, TCP_SYN, copy, u8
 from translator.packet.fragments import cut, plan_output
 from translator.packet.icmp import is_echo
 from translator.packet.icmp_error import answer_sender, wants_answer
+from translator.packet.mss import lower_mss
 from translator.packet.packet import Packet, needs_whole, quotes_packet
 from translator.packet.parse import is_foreign, is_fragment, parse, parse_quoted
 from translator.packet.rewrite import plan_error, write_error, write_packet
@@ -195,8 +196,9 @@ def refused(verdict, mtu_or_pointer, held):
 @hot()
 def translate(gateway, now, p, view, offload):
     """RFC 6146 section 3: the first step that objects names the verdict."""
+    settings = gateway.settings
     quotes = view.verdict == Verdict.CONTINUE and quotes_packet(p, view)
-    checksum = zero_checksum(gateway.settings, p, view)
+    checksum = zero_checksum(settings, p, view)
     verdict = examine(gateway, p, view, offload, quotes, checksum)
     if verdict != Verdict.CONTINUE:
         return refused(verdict, view.source_route if verdict == Verdict.ROUTING_HEADER else 0, NONE)
@@ -228,6 +230,8 @@ def translate(gateway, now, p, view, offload):
     if plan.verdict != Verdict.CONTINUE:
         return refused(plan.verdict, plan.mtu, NONE)
     # ---- decided; writing starts
+    if flags & TCP_SYN and settings.mss > 0:
+        lower_mss(settings, p, packet)
     out_at = write_packet(gateway, p, packet, plan, outgoing, identification)  # 3.7
     return Translated(done, 0, out_at, view.end, plan.fragment_payload, NONE, bound.releases)
 

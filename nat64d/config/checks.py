@@ -13,9 +13,9 @@ from translator.static.blocks import PRIVATE4, WELL_KNOWN
 
 RFC6791_ADDRESSES = 4096  # each is a row of Settings; RFC 6791 section 3.2 recommends a small pool
 
-LATER = (  # keys whose default is the only value that this version supports
-    ("translation", "clamp_mss"),
-)
+RDNSS_ADDRESSES = 8  # an advertisement is one packet; hosts use three (RFC 8106 section 5.3.1)
+
+LATER: tuple[tuple[str, str], ...] = ()  # keys whose default is the only value that this version supports
 
 
 def not_supported_yet(config: Config) -> Iterator[Finding]:
@@ -39,6 +39,7 @@ def contradictions(raw: Mapping[str, Any], config: Config) -> Iterator[Finding]:
     yield from _nothing_to_translate(raw, config)
     yield from _translation(config)
     yield from _dns64(raw, config)
+    yield from _ra(raw, config)
     if config.host.masquerade == config.tun.name:
         yield Finding(("host", "masquerade"), "expected another interface than the TUN device")
 
@@ -88,6 +89,18 @@ def _dns64(raw: Mapping[str, Any], config: Config) -> Iterator[Finding]:
                 "expected another prefix: the well-known one must not carry private addresses (RFC 6052 section 3.1)"
             )
             yield Finding(("dns64", "ranges", at, "pool6"), expected)
+
+
+def _ra(raw: Mapping[str, Any], config: Config) -> Iterator[Finding]:
+    """[ra] has a prefix to announce, on links with neighbours."""
+    if config.ra is None:
+        return
+    if not ("pool6" in raw or config.clat):
+        yield Finding(("pool6",), "expected a prefix: [ra] announces it")
+    if config.tun.name in config.ra.interface:
+        yield Finding(("ra", "interface"), f"expected other interfaces than the TUN device, {config.tun.name}")
+    if len(config.ra.rdnss) > RDNSS_ADDRESSES:
+        yield Finding(("ra", "rdnss"), f"expected at most {RDNSS_ADDRESSES} addresses, not {len(config.ra.rdnss)}")
 
 
 def _clat(config: Config) -> Iterator[Finding]:

@@ -31,7 +31,7 @@ _LIVE, _SESSIONS, _RESTART = Effect
 
 _BY_SECTION: Mapping[str, Mapping[Effect, str]] = {
     # A section that may be missing is a key of its own: whether it is there.
-    "": {_SESSIONS: "pool6 strict_well_known_prefix", _LIVE: "dns64", _RESTART: "clat"},
+    "": {_SESSIONS: "pool6 strict_well_known_prefix", _LIVE: "dns64 ra", _RESTART: "clat"},
     "pool4": {_SESSIONS: "addresses ports protocols source deterministic"},
     "eam": {_SESSIONS: "ipv4 ipv6"},
     "forward": {_SESSIONS: "protocol ipv4 ipv6"},
@@ -58,6 +58,7 @@ _BY_SECTION: Mapping[str, Mapping[Effect, str]] = {
         _LIVE: "listen upstream clients exclude exclude_names force_names ranges policy dns46",
         _RESTART: "cache rate processes",
     },
+    "ra": {_LIVE: "interface interval default_router rdnss"},
     "api": {_RESTART: "socket mode group http hosts"},
     "state": {_RESTART: "file keep"},
     "log": {_LIVE: "level sessions session_file format"},

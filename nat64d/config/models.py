@@ -208,6 +208,9 @@ Mtu4 = Literal["auto"] | Annotated[int, whole(68, 65535, "RFC 791")]
 Mtu6 = Literal["auto"] | Annotated[int, whole(1280, 65535, "RFC 8200 section 5")]
 
 
+Mss = Flag | Annotated[int, whole(536, 65475, "RFC 9293 section 3.7.1")]
+
+
 class ZeroChecksumPorts(Section):
     """Destination ports of UDP datagrams without checksum for which `udp_zero_checksum` does not hold, but this."""
 
@@ -217,7 +220,8 @@ class ZeroChecksumPorts(Section):
 
 
 class Translation(Section):
-    """How headers are translated (RFC 7915); `mtu4`, `mtu6`: of the next hop, "auto" = from the routing table."""
+    """How headers are translated (RFC 7915); `mtu4`, `mtu6`: of the next hop, "auto" = from the routing table;
+    `clamp_mss`: true = to what these, and the TUN device, carry."""
 
     mtu4: Mtu4 = "auto"
     mtu6: Mtu6 = "auto"
@@ -229,7 +233,7 @@ class Translation(Section):
     rfc6791_ipv4: Annotated[tuple[Routable4, ...], listed("IPv4 prefixes"), Unique] = ()
     rfc6791_ipv6: Hosts6 | None = None
     eam_hairpin: Literal["intrinsic", "simple", "off"] = "intrinsic"
-    clamp_mss: Flag = False
+    clamp_mss: Mss = False
     denylist4: Annotated[tuple[Prefix4, ...], listed("IPv4 prefixes"), Unique] = DENIED4
 
 
@@ -268,6 +272,16 @@ class Dns64(Section):
     cache: Annotated[int, whole(0, 1 << 34)] = 64 << 20
     rate: Annotated[int, whole(0, 1000000)] = 1000
     processes: Annotated[int, whole(1, 64)] = 1
+
+
+class Ra(Section):
+    """Router advertisements of our own, which announce pool6 (RFC 8781), and the addresses `rdnss` as name servers (RFC
+    8106); `interval`: seconds between two of them, at most."""
+
+    interface: Annotated[tuple[InterfaceName, ...], listed("interface names", 1), Unique]
+    interval: Annotated[int, whole(4, 1800, "RFC 4861 section 6.2.1")] = 600
+    default_router: Flag = False
+    rdnss: Annotated[tuple[Host6, ...], listed("IPv6 addresses"), Unique] = ()
 
 
 class Api(Section):
@@ -313,6 +327,7 @@ class Config(Section):
     filtering: Filtering = Filtering()
     translation: Translation = Translation()
     dns64: Dns64 | None = None
+    ra: Ra | None = None
     api: Api = Api()
     state: State = State()
     log: Log = Log()

@@ -11,7 +11,7 @@ from netaddr import IPSet
 from nat64d.config.addresses import Ports, split_port_range
 from nat64d.config.computed import computed_of
 from nat64d.config.models import Config, Limits, Pool4
-from translator.packet.fields import ICMP, TCP, UDP
+from translator.packet.fields import ICMP, IPV4_HEADER, IPV6_HEADER, TCP, TCP_HEADER, UDP
 from translator.packet.transport import CALCULATE, DROP, FORWARD
 from translator.session.bib import create_static_bibs
 from translator.session.log import BLOCKS, MAPPINGS, SESSIONS
@@ -29,6 +29,7 @@ ZERO_CHECKSUM = {"calculate": CALCULATE, "drop": DROP, "forward": FORWARD}
 PROTOCOLS = {"tcp": TCP, "udp": UDP, "icmp": ICMP}
 LOGGED = {"off": 0, "blocks": BLOCKS, "mappings": MAPPINGS, "sessions": SESSIONS}
 DUMMY4 = IPv4Address("192.0.0.8")  # RFC 7600: the source of ICMP errors of one that has no address
+LEAST_MSS = 536  # RFC 9293 section 3.7.1: without the option, that is what an IPv4 host sends
 ANY = IPv6Network("::/0")
 
 
@@ -161,6 +162,7 @@ def _translation(config: Config) -> dict[str, Any]:
         "mtu4": 0 if given.mtu4 == "auto" else given.mtu4,
         "mtu6": 0 if given.mtu6 == "auto" else given.mtu6,
         "lowest_ipv6_mtu": given.lowest_ipv6_mtu,
+        "mss": _mss(config),
         "zero_udp_checksum": ZERO_CHECKSUM[given.udp_zero_checksum],
         "zero_udp_checksum_ports": np.array(
             [
@@ -173,6 +175,17 @@ def _translation(config: Config) -> dict[str, Any]:
         "traffic_class": NONE if given.traffic_class == "copy" else given.traffic_class,
         "plateaus": np.array(given.mtu_plateaus, np.int64),
     }
+
+
+def _mss(config: Config) -> int:
+    """What the MSS of SYNs is lowered to, 0 for not at all: what both MTUs leave for TCP, of IPv6 also in the longer
+    header; the TUN device's where the kernel's routes decide. Any IPv4 path carries LEAST_MSS (RFC 879)."""
+    given = config.translation
+    if not isinstance(given.clamp_mss, bool):
+        return given.clamp_mss
+    mtu4, mtu6 = (config.tun.mtu if mtu == "auto" else mtu for mtu in (given.mtu4, given.mtu6))
+    room = min(mtu4 - IPV4_HEADER, mtu6 - IPV6_HEADER, config.tun.mtu - IPV6_HEADER) - TCP_HEADER
+    return max(LEAST_MSS, room) if given.clamp_mss else 0
 
 
 def settings_of(config: Config, secret: bytes, queues: int = 1) -> Settings:

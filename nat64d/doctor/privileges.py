@@ -18,8 +18,8 @@ PROC = Path("/proc")
 SYSTEMD = Path("/run/systemd/system")  # sd_booted(3)
 UNIT = "nat64d.service"
 TIMEOUT = 10.0  # seconds
-NET_BIND_SERVICE, NET_ADMIN = 10, 12  # linux/capability.h
-CAPABILITIES = {NET_ADMIN: "CAP_NET_ADMIN", NET_BIND_SERVICE: "CAP_NET_BIND_SERVICE"}
+NET_BIND_SERVICE, NET_ADMIN, NET_RAW = 10, 12, 13  # linux/capability.h
+CAPABILITIES = {NET_ADMIN: "CAP_NET_ADMIN", NET_BIND_SERVICE: "CAP_NET_BIND_SERVICE", NET_RAW: "CAP_NET_RAW"}
 FILES, FILES_OF_NAME_SERVER = 256, 1024  # open files: queues, listeners, clients of the API; a process of [dns64]
 UNPRIVILEGED = "net/ipv4/ip_unprivileged_port_start"
 
@@ -99,7 +99,8 @@ def _unit_of(process: int) -> str | None:
 def needed(config: Config) -> list[int]:
     """The capabilities that a configuration needs."""
     ports = [split_listener(listener)[1] for listener in (config.dns64.listen if config.dns64 else ())]
-    return [NET_ADMIN, *([NET_BIND_SERVICE] if any(port < first_unprivileged() for port in ports) else [])]
+    binds = any(port < first_unprivileged() for port in ports)
+    return [NET_ADMIN, *([NET_BIND_SERVICE] if binds else []), *([NET_RAW] if config.ra else [])]
 
 
 def first_unprivileged() -> int:
@@ -111,12 +112,13 @@ def first_unprivileged() -> int:
 
 
 def capabilities(_config: Config, one: Process, wanted: list[int]) -> Iterator[Said]:
-    """CAP_NET_ADMIN for device, routes and parameters, CAP_NET_BIND_SERVICE for port 53."""
+    """CAP_NET_ADMIN for device, routes and parameters, CAP_NET_BIND_SERVICE for port 53, CAP_NET_RAW for [ra]."""
     missing = [CAPABILITIES[number] for number in wanted if not one.capabilities >> number & 1]
     if missing and one.daemon:
         yield error(
             f"The daemon (process {one.number}) is without {' and '.join(missing)}: it cannot set up again what other "
-            "programs remove, or not listen on port 53. Run it as root, or by the unit of config/systemd/."
+            "programs remove, not listen on port 53, or not send router advertisements. Run it as root, or by the unit "
+            "of config/systemd/."
         )
     elif missing:
         yield note(

@@ -134,6 +134,9 @@ def _round(gateway: Gateway, now: int, one: Round) -> Iterator[Step]:
     yield from _error(gateway.settings, one)
     yield from other_steps(one.translate)
     yield from _planned(gateway.settings, one, binds)
+    if was := one.result("lower_mss"):
+        text = f"the MSS, {was}, is lowered to {gateway.settings.mss} ([translation] clamp_mss)"
+        yield Step("MSS", "9293 3.7.1", [text])
 
 
 def _parse_step(one: Round) -> Step:

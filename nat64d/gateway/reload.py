@@ -260,7 +260,7 @@ class Reload:
             host.retract(wanted)
         if config.log != before.log:  # else what was set meanwhile stays
             self._set_up_logging(config)
-        changing = asyncio.run_coroutine_threadsafe(self._change_names(config), self._loop)
+        changing = asyncio.run_coroutine_threadsafe(self._change_services(config), self._loop)
         try:
             changing.result(PATIENCE)
         except Exception:  # packets have changed over by now
@@ -268,9 +268,11 @@ class Reload:
         watch.check(time.monotonic())
         return outcome
 
-    async def _change_names(self, config: Config) -> None:
-        """Let the name server follow, which may come or go with [dns64]."""
+    async def _change_services(self, config: Config) -> None:
+        """Let router advertisements follow, and the name server, which may come or go with [dns64]."""
         live = self._live
+        if live.advertiser:
+            live.advertiser.use(config)
         if live.nameserver and config.dns64:
             await live.nameserver.change_to(config)
         elif live.nameserver:

@@ -13,6 +13,7 @@ import sdnotify
 import typer
 
 from nat64d import __version__
+from nat64d.advertise.advertiser import Advertiser
 from nat64d.config.defaults import BUILT_IN
 from nat64d.config.load import load
 from nat64d.config.models import Config
@@ -143,13 +144,16 @@ async def _translate(
         said = "Ready: translating packets" if live.ready() else "Translating packets, which cannot pass yet"
         log.info(said, extra={"event": "ready"})
         first_start.begin(up)
+    advertising = asyncio.ensure_future(_advertise(live, watch))
     tasks = watch.run(), watch.run_marks(), reload.run(watch), live.session_log.run(moment)
     beside: list[asyncio.Future[None]] = [asyncio.ensure_future(each) for each in tasks]
+    beside.append(advertising)
     if following:
         beside.append(following)
     failure = await _watch(first_start, reload, stop)
     for task in beside:
         task.cancel()
+    await asyncio.wait([advertising])  # it takes back what it announced
     await asyncio.to_thread(reload.close)
     notify.notify("STOPPING=1")
     live.state = "stopping"
@@ -252,6 +256,17 @@ def _set_up(config: Config, tun: Tun, live: Live, up: ExitStack) -> Watch:
 def moment() -> Moment:
     """The clocks, for the log of sessions."""
     return Moment(round(1000 * time.time()) - now(), time.monotonic())
+
+
+async def _advertise(live: Live, watch: Watch) -> None:
+    """Send the router advertisements of [ra], which a reload may bring, until cancelled."""
+    advertiser = live.advertiser = Advertiser(log, watch.look_again)
+    watch.announcing = advertiser.announcing
+    advertiser.use(live.config)
+    try:
+        await advertiser.run()
+    except Exception:  # packets pass without them
+        log.exception("Router advertisements have ended")
 
 
 async def _watch(first_start: FirstStart, reload: Reload, stop: asyncio.Event) -> str | None:

@@ -9,6 +9,7 @@ from secrets import token_hex
 import numpy as np
 
 from nat64d import __version__
+from nat64d.advertise.advertiser import Advertiser
 from nat64d.config.defaults import BUILT_IN
 from nat64d.config.models import Config
 from nat64d.config.sources import Rows, Sources
@@ -57,6 +58,7 @@ class Live:
         self.host: Host | None = None
         self.board: Board | None = None
         self.nameserver: NameServer | None = None
+        self.advertiser: Advertiser | None = None
         self.link_drops: LinkDrops | None = None
         self.restored: dict[str, int] | None = None  # sessions of the run before, by their fate
         self._generation = token_hex(4)  # of the tables, in cursors

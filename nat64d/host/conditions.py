@@ -27,6 +27,17 @@ class Mark(NamedTuple):
     sentence: str
 
 
+class Announcing(NamedTuple):
+    """What stands in the way of [ra]: interfaces on which nothing can be sent, and why; interface, address and prefix
+    of other routers that announce another prefix."""
+
+    silent: tuple[tuple[str, str], ...] = ()
+    rivals: tuple[tuple[str, str, str], ...] = ()
+
+
+NOTHING = Announcing()
+
+
 @dataclass(frozen=True)
 class Situation:
     """What conditions are judged by. `failures`: what could not be set up again, and why, by name; `contested`: what
@@ -38,6 +49,7 @@ class Situation:
     failures: Mapping[str, str] = field(default_factory=dict)
     contested: tuple[str, ...] = ()
     marks: tuple[Mark, ...] = ()
+    announcing: Announcing = NOTHING
 
 
 class Condition(NamedTuple):
@@ -162,6 +174,20 @@ def _clat_twice(situation: Situation) -> Iterator[str]:
                     )
 
 
+def _ra_silent(situation: Situation) -> Iterator[str]:
+    for link, why in situation.announcing.silent:
+        yield f"No router advertisements on {link}, which [ra] names: {why}."
+
+
+def _ra_rival(situation: Situation) -> Iterator[str]:
+    first = {link: (router, prefix) for link, router, prefix in reversed(situation.announcing.rivals)}
+    for link, (router, prefix) in first.items():
+        yield (
+            f"Another router, {router} on {link}, announces the NAT64 prefix {prefix} (RFC 8781): hosts there may use "
+            "it in place of ours. Change what it announces ('nat64d export radvd'), or take the interface out of [ra]."
+        )
+
+
 def _unfit(*finds: Callable[[Config, Facts], Iterator[Finding]]) -> Callable[[Situation], Iterator[str]]:
     """What `check` finds as well: a configuration that does not fit the host, as it is now."""
 
@@ -233,6 +259,8 @@ CONDITIONS: tuple[Condition, ...] = (
     ),
     Condition("plat_unreachable", True, "There is no route to the provider's NAT64.", _plat),
     Condition("clat_off_link", True, "[clat] ipv6 is in no prefix of this host any more.", _clat_address),
+    Condition("ra_silent", False, "An interface of [ra] cannot be advertised on.", _ra_silent),
+    Condition("ra_rival", False, "Another router announces another prefix on an interface of [ra].", _ra_rival),
     Condition("clat_ipv4_in_use", False, "Another interface has an address of 192.0.0.0/29.", _clat_twice),
     Condition(
         "pool4_filling",

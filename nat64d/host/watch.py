@@ -18,7 +18,7 @@ from pyroute2.netlink.exceptions import NetlinkError
 from nat64d.host import standing as look
 from nat64d.host.board import Board
 from nat64d.host.changes import Difference, differences
-from nat64d.host.conditions import Mark, Situation, conditions
+from nat64d.host.conditions import Announcing, Mark, Situation, conditions
 from nat64d.host.host import Host
 from nat64d.host.standing import Standing
 from nat64d.host.wanted import Wanted
@@ -59,6 +59,8 @@ class Watch:
         self._judged: Situation | None = None
         self._repairs: deque[tuple[float, str]] = deque()
         self._complaint = ""
+        self._changed = asyncio.Event()
+        self.announcing: Callable[[], Announcing] = Announcing  # what stands in the way of [ra]
 
     def close(self) -> None:
         """No further check; one that has begun is over when this returns."""
@@ -108,7 +110,9 @@ class Watch:
     def _judge(self, standing: Standing, wanted: Wanted, failures: dict[str, str], now: float) -> None:
         """Bring the board up to date, unless all is as it was: a configuration may have 100,000 rows to compare."""
         contested = tuple(sorted({name for _, name in self._repairs})) if self.contested else ()
-        situation = Situation(self._host.config, standing, wanted, failures, contested, self._marks())
+        situation = Situation(
+            self._host.config, standing, wanted, failures, contested, self._marks(), self.announcing()
+        )
         if situation != self._judged:
             self._board.update(conditions(situation), now)
             self._judged = situation
@@ -141,9 +145,13 @@ class Watch:
             await asyncio.sleep(MARKS_EVERY)
             await asyncio.to_thread(self.check_marks, time.monotonic())
 
+    def look_again(self) -> None:
+        """There is something to see besides what the kernel tells of. To be called in the event loop."""
+        self._changed.set()
+
     async def run(self) -> None:
         """Check at every change and every minute, until cancelled."""
-        loop, changed = asyncio.get_running_loop(), asyncio.Event()
+        loop, changed = asyncio.get_running_loop(), self._changed
         sockets = subscribe()
         for one in sockets:
             loop.add_reader(one, drain, one, changed)

@@ -150,6 +150,47 @@ def test_an_ipv4_link_below_1260_octets_is_no_black_hole(
 
 
 @pytest.fixture
+def black_hole(net: Topology) -> Iterator[None]:
+    """An IPv4 link of MTU 1400 far away, whose router tells nobody that packets are too big."""
+    rules = "add table ip hole; add chain ip hole out { type filter hook output priority 0; }; "
+    rules += "add rule ip hole out icmp type destination-unreachable drop"
+    net.set_mtu(net.router4, net.server4, IPV4_MTU)
+    net.server4.route("default", ROUTER4, "advmss", "1460")
+    net.router4.run("nft", rules)
+    net.forget_paths()
+    yield
+    net.router4.run("nft", "delete table ip hole")
+    net.set_mtu(net.router4, net.server4, 1500)
+    net.server4.route("default", ROUTER4)
+    net.forget_paths()
+
+
+def uploaded(net: Topology, file: Path, patience: str) -> tuple[int, str]:
+    """The exit status of curl, 28 if `patience` seconds were not enough, and the server's answer."""
+    upload = net.client6a.run(
+        "curl", "-sS", "--max-time", patience, "-T", str(file), f"{WEB}/", check=False, timeout=35
+    )
+    return upload.returncode, upload.stdout
+
+
+@pytest.mark.usefixtures("black_hole")
+def test_a_narrow_link_that_tells_nobody_needs_clamp_mss(
+    net: Topology, nat64d: Daemon, memory: Path, files: dict[str, str]
+) -> None:
+    small, before = memory / "offered/small", nat64d.config
+    assert uploaded(net, small, "2")[0] == 28
+    nat64d.config = before.replace("[translation]", f"[translation]\nclamp_mss = {IPV4_MTU - 40}")
+    try:
+        nat64d.command()
+        assert nat64d.ask("reload").returncode == 0
+        assert uploaded(net, small, "30") == (0, files["small"])
+    finally:
+        nat64d.config = before
+        nat64d.command()
+        assert nat64d.ask("reload").returncode == 0
+
+
+@pytest.fixture
 def routes_of_many_mtus(net: Topology) -> Iterator[None]:
     """Routes of the gateway with an MTU of their own, in both families."""
     for address, mtu in MTU_OF.items():

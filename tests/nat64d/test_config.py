@@ -15,7 +15,7 @@ from pydantic import BaseModel, ValidationError
 from nat64d.config import defaults
 from nat64d.config.errors import ConfigError
 from nat64d.config.load import dump, load, loads
-from nat64d.config.models import Clat, Config, Dns64, Eam, Forward, Pool4, Section, ZeroChecksumPorts
+from nat64d.config.models import Clat, Config, Dns64, Eam, Forward, Pool4, Ra, Section, ZeroChecksumPorts
 from nat64d.config.warnings import warnings
 
 ROOT = Path(__file__).parents[2]
@@ -204,7 +204,7 @@ def tables() -> dict[str, type[BaseModel]]:
     rows: dict[str, type[BaseModel]] = {"pool4": Pool4, "eam": Eam, "forward": Forward}
     defaults = {name: field.default for name, field in Config.model_fields.items()}
     present = {name: type(default) for name, default in defaults.items() if isinstance(default, Section)}
-    return rows | present | {"clat": Clat, "dns64": Dns64}
+    return rows | present | {"clat": Clat, "dns64": Dns64, "ra": Ra}
 
 
 def keys_without_table() -> set[str]:

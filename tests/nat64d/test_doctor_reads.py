@@ -8,20 +8,24 @@ import sys
 import threading
 from contextlib import contextmanager
 from dataclasses import replace
-from ipaddress import IPv6Address, ip_network
+from ipaddress import IPv6Address, IPv6Network, ip_network
 from pathlib import Path
 
 import pytest
 
+from nat64d.advertise import wire
+from nat64d.advertise.listener import Listener
+from nat64d.advertise.message import Advertisement, Pref64, built
 from nat64d.config.load import loads
 from nat64d.doctor import advertisements, conditions, daemon, kernel, links, names, privileges
-from nat64d.doctor.advertisements import Announced, prefixes_in
+from nat64d.doctor.advertisements import Announced
 from nat64d.doctor.daemon import Answer
 from nat64d.doctor.links import Offloads
 from nat64d.doctor.look import Look, UnseenError
 from nat64d.doctor.names import Made
 from nat64d.doctor.readers import READERS
 from nat64d.host.presence import Presence
+from tests import pages
 from tests.architecture import ROOT
 from tests.nat64d.fake_gateway import FakeGateway, serving, standing
 from tests.nat64d.hosts import fixtures, gateway
@@ -42,6 +46,15 @@ sysctls = false
 @pytest.fixture
 def look(config):
     return Look(config, READERS)
+
+
+def test_the_drop_in_for_router_advertisements_grants_what_they_need():
+    name = "test_the_drop_in_for_router_advertisements_grants_what_they_need"
+    (block,) = (each for each in pages.blocks(ROOT / "docs/install.md") if f"::{name}:" in each.how)
+    wanted = privileges.needed(loads('pool6 = "64:ff9b::/96"\n[ra]\ninterface = ["eth0"]\n'))
+    more = {privileges.CAPABILITIES[number] for number in wanted} - {"CAP_NET_ADMIN"}
+    granted = [line.partition("=")[::2] for line in block.text.splitlines()[1:]]
+    assert granted == [(kind, " ".join(more)) for kind in ("CapabilityBoundingSet", "AmbientCapabilities")]
 
 
 def test_the_command_is_light():
@@ -298,45 +311,19 @@ def test_ports_that_are_taken(namespace):
 # ---- advertisements
 
 
-def option(prefix: str, code: int, lifetime: int = 600) -> bytes:
-    return struct.pack("!BBH", 38, 2, lifetime >> 3 << 3 | code) + IPv6Address(prefix).packed[:12]
-
-
-def advertisement(*options: bytes) -> bytes:
-    return struct.pack("!BBHBBHII", 134, 0, 0, 64, 0, 0, 0, 0) + b"".join(options)
-
-
-PREFIXES = {
-    "one": ((option("64:ff9b::", 0),), ["64:ff9b::/96"]),
-    "every_length": (
-        tuple(option("2001:db8::", code) for code in range(6)),
-        [f"2001:db8::/{length}" for length in (96, 64, 56, 48, 40, 32)],
-    ),
-    "among_others": ((b"\x01\x01" + bytes(6), option("64:ff9b::", 0)), ["64:ff9b::/96"]),
-    "bits_beyond_the_length": ((option("2001:db8::1:0:0", 5),), ["2001:db8::/32"]),
-    "taken_back": ((option("64:ff9b::", 0, 0),), []),
-    "no_such_length": ((option("64:ff9b::", 7),), []),
-    "too_short": ((option("64:ff9b::", 0)[:12],), []),
-    "without_end": ((b"\x26\x00" + bytes(14),), []),
-}
-
-
-@pytest.mark.parametrize(("options", "prefixes"), PREFIXES.values(), ids=PREFIXES)
-def test_rfc8781_4_the_prefixes_of_an_advertisement(options, prefixes):
-    assert list(map(str, prefixes_in(advertisement(*options)))) == prefixes
-
-
 def test_a_router_that_is_asked_answers_and_what_was_forwarded_does_not_count(server: Namespace):
     ip("address", "add", "fe80::2/64", "dev", "eth0", "nodad")
     with server:
         ip("address", "add", "fe80::1/64", "dev", "far0", "nodad")
         ip("address", "add", "2001:db8:1::1/64", "dev", "far0", "nodad")
         router = socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_ICMPV6)
-        router.setsockopt(socket.IPPROTO_ICMPV6, advertisements.ICMP6_FILTER, advertisements.passing(133))
+        router.setsockopt(socket.IPPROTO_ICMPV6, wire.ICMP6_FILTER, wire.passing([133]))
         group = IPv6Address("ff02::2").packed + struct.pack("i", socket.if_nametoindex("far0"))
         router.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_JOIN_GROUP, group)
         router.settimeout(30)
-    with router, advertisements.asking(["eth0"]) as one:
+    with router, Listener() as one:
+        answers = advertisements.asked(one, ["eth0"], 30)
+        one.solicit(["eth0"])
         _, host = router.recvfrom(512)
         for source, hops, prefix in (
             ("fe80::1", 64, "2001:db8:a::"),
@@ -346,15 +333,15 @@ def test_a_router_that_is_asked_answers_and_what_was_forwarded_does_not_count(se
             router.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS, hops)
             sender = IPv6Address(source).packed + struct.pack("i", 0)
             about = [(socket.IPPROTO_IPV6, socket.IPV6_PKTINFO, sender)]
-            router.sendmsg([advertisement(option(prefix, 0))], about, 0, host)
-        first = next(advertisements.heard(one, 30))
+            router.sendmsg([built(Advertisement(0, (Pref64(IPv6Network((prefix, 96)), 600),)))], about, 0, host)
+        first = next(answers)
     assert first == Announced("eth0", IPv6Address("fe80::1"), ip_network("64:ff9b::/96"))
 
 
 def test_links_with_neighbours_are_asked(server, look, monkeypatch):
     ip("address", "add", "fe80::2/64", "dev", "eth0", "nodad")
-    asked, asking = [], advertisements.asking
+    asked = []
     monkeypatch.setattr(advertisements, "PATIENCE", 0.0)
-    monkeypatch.setattr(advertisements, "asking", lambda links: asked.append(list(links)) or asking(links))
+    monkeypatch.setattr(Listener, "solicit", lambda _, links: asked.append(list(links)))
     assert advertisements.announced(look) == []
     assert asked == [["eth0"]]

@@ -40,6 +40,7 @@ BOTH = EAM + STANDARD
 KNOWN = {
     *(
         "parse",
+        "MSS",
         "examine",
         "quoted packet",
         "hairpin",

@@ -2,7 +2,7 @@
 
 import inspect
 
-from scapy.layers.inet import ICMP, IP, UDP
+from scapy.layers.inet import ICMP, IP, TCP, UDP
 
 from nat64d.explain.step import Step
 from tests.nat64d.test_explain import SIIT, TEXT, steps_for, told
@@ -23,8 +23,16 @@ def test_rfc7915_4_1_an_error_tells_its_own_addresses():
     assert told("error addresses", steps) == "64:ff9b::192.0.2.7 > 2001:db8:5::2"
 
 
+def test_rfc9293_3_7_1_a_lowered_mss_is_shown():
+    clamped = SIIT + "[translation]\nclamp_mss = 1360\n"
+    syn = IP(src="192.0.2.1", dst="198.51.100.130") / TCP(flags="S", options=[("MSS", 1460)])
+    steps = steps_for(bytes(syn).hex(), config=clamped)
+    assert told("MSS", steps) == "the MSS, 1460, is lowered to 1360 ([translation] clamp_mss)"
+    assert "MSS" not in [step.name for step in steps_for(bytes(syn).hex(), config=SIIT)]
+
+
 def test_a_step_that_is_new_in_the_pipeline_is_shown_by_itself(monkeypatch):
-    def clamp_mss(p, view):
+    def look_twice(p, view):
         """RFC 9999 section 1.2: something that translate does from today on."""
         return view.l4
 
@@ -32,13 +40,13 @@ def test_a_step_that_is_new_in_the_pipeline_is_shown_by_itself(monkeypatch):
     text = (
         inspect.getsource(code)
         .partition("\n")[2]
-        .replace("    packet = Packet(", "    clamp_mss(p, view)\n    packet = Packet(")
+        .replace("    packet = Packet(", "    look_twice(p, view)\n    packet = Packet(")
     )
-    clamp_mss.__module__ = "translator.pipeline"
-    monkeypatch.setattr(pipeline, "clamp_mss", clamp_mss, raising=False)
+    look_twice.__module__ = "translator.pipeline"
+    monkeypatch.setattr(pipeline, "look_twice", look_twice, raising=False)
     exec(text, vars(pipeline), made := {})
     monkeypatch.setattr(pipeline, "translate", made["translate"])
-    assert Step("clamp mss", "9999 1.2", ["104"]) in steps_for(TEXT)
+    assert Step("look twice", "9999 1.2", ["104"]) in steps_for(TEXT)
 
 
 def test_the_block_of_a_port_is_named():

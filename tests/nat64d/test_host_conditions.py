@@ -9,7 +9,7 @@ import pytest
 from nat64d.config.load import loads
 from nat64d.host.board import Board
 from nat64d.host.changes import differences
-from nat64d.host.conditions import CONDITIONS, Situation, conditions
+from nat64d.host.conditions import CONDITIONS, Announcing, Situation, conditions
 from nat64d.host.facts import Facts, Link, Route
 from nat64d.host.rtnetlink import Device
 from nat64d.host.standing import Standing
@@ -222,8 +222,30 @@ def test_a_name_server_alone_needs_no_forwarding_until_packets_are_led_to_it(sta
     assert found(text, replace(standing, networks=frozenset()), WANTED) == []
 
 
+def test_an_interface_that_cannot_be_advertised_on_is_a_condition():
+    announcing = Announcing(silent=(("eth7", "it is down, or has no link-local address. Run 'ip link set eth7 up'"),))
+    (one,) = found(GATEWAY, SOUND, WANTED, announcing=announcing)
+    assert (one.condition.name, one.condition.blocks, one.command) == ("ra_silent", False, "ip link set eth7 up")
+
+
+def test_other_routers_with_another_prefix_are_one_condition_for_each_link():
+    rivals = (
+        ("eth0", "fe80::1", "2001:db8:a::/96"),
+        ("eth0", "fe80::2", "2001:db8:b::/96"),
+        ("eth1", "fe80::1", "::/96"),
+    )
+    (one, other) = found(GATEWAY, SOUND, WANTED, announcing=Announcing(rivals=rivals))
+    assert (one.condition.name, one.condition.blocks, one.command) == ("ra_rival", False, None)
+    assert {"fe80::1 on eth0, announces the NAT64 prefix 2001:db8:a::/96", "fe80::1 on eth1"} == {
+        text
+        for text in ("fe80::1 on eth0, announces the NAT64 prefix 2001:db8:a::/96", "fe80::1 on eth1")
+        if text in one.sentence + other.sentence
+    }
+
+
 def test_every_condition_is_provoked_here():
-    elsewhere = {"not_set_up", "contested", "pool4_filling", "tables_filling"}  # test_watermarks.py has the last two
+    elsewhere = {"not_set_up", "contested", "ra_silent", "ra_rival"}
+    elsewhere |= {"pool4_filling", "tables_filling"}  # in test_watermarks.py
     assert {case[4] for case in CASES} | elsewhere == {row.name for row in CONDITIONS}
 
 

@@ -15,6 +15,7 @@ from tests.reference.bib import Host4, Host6
 from tests.reference.checks import End, Rules
 from tests.reference.configured import Scope, bibs_of, path_of, policy_of, stateless_of, zero_checksums_of
 from tests.reference.fragments import FragmentMemory
+from tests.reference.mss import limit_of, lowered
 from tests.reference.outcome import Expected, Refusal
 from tests.reference.quoting import ErrorTranslator
 from tests.reference.reading import UNREADABLE, Packet, UnreadableError, read
@@ -48,6 +49,7 @@ class Oracle:
             others=any("other" in row.protocols for row in config.pool4),
         )
         self.path = path_of(config)
+        self.mss = limit_of(config)
         self.syns = WaitingSyns(config.timeouts.tcp_incoming_syn)
         self.fragments = FragmentMemory(config.timeouts.fragment)
         self.reassembly = Reassembly(self, config.timeouts.fragment) if config.limits.fragments_memory else None
@@ -131,6 +133,7 @@ class Oracle:
             expected, packet = self.reassembly.send(packet, at, observed, verdict)
         else:
             expected = self.translate(packet, at, observed, verdict)
+        expected.packets = [lowered(one, self.mss) for one in expected.packets]
         errors.fill_reset(expected, packet)
         if self.sends_errors:
             errors.fill_answers(expected, packet, *self.own)

@@ -21,7 +21,7 @@ CONFIGS = {
     "eight ports, small MTUs, zero checksums dropped": """
         pool6 = "2001:db8:64::/64"
         pool4 = [{ addresses = "192.0.2.1", ports = "1020-1027" }]
-        translation = { mtu4 = 1400, mtu6 = 1400, lowest_ipv6_mtu = 1300, udp_zero_checksum = "drop" }
+        translation = { mtu4 = 1400, mtu6 = 1400, lowest_ipv6_mtu = 1300, clamp_mss = true, udp_zero_checksum = "drop" }
         limits = { sessions = 64, icmp_errors_per_second = 1000000 }
     """,
     "two addresses of one port, a host has one of them": """
@@ -125,7 +125,7 @@ CONFIGS = {
             { ipv4 = "8.8.8.8", ipv6 = "2001:db8:8::8" },
             { ipv4 = "9.9.9.0/24", ipv6 = "2001:db8:9::/120" },
         ]
-        translation = { rfc6791_ipv6 = "2001:db8:6791::/64" }
+        translation = { rfc6791_ipv6 = "2001:db8:6791::/64", clamp_mss = 1000 }
         limits = { sessions = 64, icmp_errors_per_second = 1000000 }
     """,
     "no state: simple hairpins": """

@@ -54,6 +54,22 @@ def segment(octets: int, flags: Any, **ip: Any) -> Step:
     )
 
 
+def mss6(mss: int, become: int) -> Step:
+    """A SYN of HOST6."""
+    return passes(
+        to_server6(TCP(sport=5000, dport=80, flags="S", options=[("MSS", mss)])),
+        to_server4(TCP(sport=MAPPED_PORT, dport=80, flags="S", options=[("MSS", become)])),
+    )
+
+
+def mss4(mss: int, become: int) -> Step:
+    """What SERVER4 answers."""
+    return passes(
+        to_host4(TCP(sport=80, dport=MAPPED_PORT, flags="SA", options=[("MSS", mss)])),
+        to_host6(TCP(sport=80, dport=5000, flags="SA", options=[("MSS", become)])),
+    )
+
+
 def atomic(octets: int) -> Step:
     """A datagram of so many octets behind the IPv6 header and an atomic Fragment header: never DF."""
     sent = to_server6(UDP(sport=5000, dport=53) / data(octets - 8))
@@ -212,5 +228,16 @@ SCENARIOS = [
         "mtu4 = 576: no host can be told less than 1280, so such packets leave with DF clear and are fragmented later.",
         [segment(577 + 20, 0), segment(1280, 0), refused6(1281, 1280)],
         STANDARD + LINKS.format(576, '"auto"'),
+    ),
+    Scenario(
+        "the_mss_of_syns_is_lowered",
+        "clamp_mss = true, mtu4 = 1420, mtu6 = 1430: no SYN says more than 1370, nor more than it did.",
+        [
+            mss6(1440, 1370),
+            mss4(1460, 1370),
+            mss6(1370, 1370),
+            mss4(536, 536),
+        ],
+        STANDARD + LINKS.format(1420, 1430) + "clamp_mss = true\n",
     ),
 ]

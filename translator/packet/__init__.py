@@ -2,7 +2,8 @@
 
 `fields` reads and writes single fields, `checksum` computes and replaces checksums, `virtio` decodes the header in
 front of a packet, `addresses` are transport addresses. `parse` makes a View, `tuples` the tuple of RFC 6146; `packet`
-is what the steps know of a packet. `fragments` plans sizes, `headers`, `transport` and `icmp` write the new packet,
-`extensions` the extensions of ICMP errors (RFC 4884), `rewrite` puts these together. `icmp_error` builds ICMP errors of
-our own, `error_limits` says how many go out, `segments` writes the TCP segments of our own.
+is what the steps know of a packet. `fragments` plans sizes, `mss` lowers that of SYNs. `headers`, `transport` and
+`icmp` write the new packet, `extensions` the extensions of ICMP errors (RFC 4884), `rewrite` puts these together.
+`icmp_error` builds ICMP errors of our own, `error_limits` says how many go out, `segments` writes the TCP segments of
+our own.
 """

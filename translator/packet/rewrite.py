@@ -34,7 +34,7 @@ from translator.packet.fields import (
 from translator.packet.headers import Header, protocol_for, write
 from translator.packet.icmp import IPV6_MINIMUM_MTU, UNREACHABLE4, RestOfHeader, translate_error, translate_mtu
 from translator.packet.parse import is_fragment
-from translator.packet.transport import CALCULATE, calculate_udp, complete, pseudo_header, rewrite
+from translator.packet.transport import CALCULATE, calculate_udp, complete, is_partial, pseudo_header, rewrite
 from translator.packet.tuples import reply_of, tuple_of
 from translator.packet.virtio import GSO_NONE, NEEDS_CSUM, Offload, clear, encode, gso_type_for
 from translator.tables.layout import NONE
@@ -76,10 +76,9 @@ def write_packet(gateway, p, packet, plan, outgoing, identification):
     fragmenting = Fragmenting(plan.dont_fragment, plan.fragment_header, identification)
     header = new_header(gateway, view, outgoing.family, view.hop_limit - 1, fragmenting)
     checksum_at = view.l4 + (TCP_CHECKSUM_AT if view.transport == TCP else UDP_CHECKSUM_AT)
-    partial = offload.flags & NEEDS_CSUM != 0
-    if partial and view.l3 + offload.csum_start + offload.csum_offset != checksum_at:
+    partial = is_partial(view, offload, checksum_at)
+    if not partial and offload.flags & NEEDS_CSUM:
         complete(p, view.l3 + offload.csum_start, view.end, view.l3 + offload.csum_start + offload.csum_offset)
-        partial = False
     if view.fragment_offset == 0:
         rewrite(p, view, view.end, packet.incoming, outgoing, partial)
         if packet.checksum == CALCULATE:

@@ -5,7 +5,7 @@ Three movements: uncover the old pseudo-header, replace the fields, cover with t
 recomputed where it can be updated, so a packet that arrived damaged leaves damaged.
 """
 
-from translator.jit.compile import hot, rare
+from translator.jit.compile import hot, jit, rare
 from translator.packet.checksum import checksum, replace, replace_partial, sum_octets, sum_word
 from translator.packet.fields import (
     ICMP,
@@ -22,6 +22,7 @@ from translator.packet.fields import (
 )
 from translator.packet.icmp import echo_type
 from translator.packet.tuples import is_other
+from translator.packet.virtio import NEEDS_CSUM
 
 CALCULATE, DROP, FORWARD, PRESENT = 0, 1, 2, 3  # a UDP checksum of zero: Settings.zero_udp_checksum, or there is one
 
@@ -75,6 +76,12 @@ def rewrite(p, view, end, incoming, outgoing, partial):
             put_u16(p, checksum_at, new if new != 0 else 0xFFFF)
     else:
         put_u16(p, checksum_at, replace(field, uncovered, covered))
+
+
+@jit()
+def is_partial(view, offload, checksum_at):
+    """Whether the checksum at `checksum_at` holds only the pseudo-header sum (virtio NEEDS_CSUM)."""
+    return offload.flags & NEEDS_CSUM != 0 and view.l3 + offload.csum_start + offload.csum_offset == checksum_at
 
 
 @hot()

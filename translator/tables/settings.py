@@ -43,6 +43,7 @@ class Settings:
     mtu4: int  # 0: the kernel's route answers for its own links
     mtu6: int
     lowest_ipv6_mtu: int
+    mss: int  # what the MSS of a SYN is lowered to, 0: it stays
     zero_udp_checksum: int  # transport.CALCULATE, DROP or FORWARD
     zero_udp_checksum_ports: np.ndarray  # int64[n, 3]: first and last destination port, and what holds for them
     traffic_class: int  # NONE: copy
