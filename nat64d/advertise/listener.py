@@ -13,7 +13,7 @@ from typing import NamedTuple, Self
 from nat64d.advertise import wire
 from nat64d.advertise.message import ADVERTISEMENT, parsed, solicitation
 
-SOLICITATIONS = 3  # SPEC: RFC 4861 section 10, MAX_RTR_SOLICITATIONS
+SOLICITATIONS, INTERVAL = 3, 4  # SPEC: RFC 4861 section 10: how many, and seconds between two of them
 # LIMITS
 PATIENCE = 1.0  # seconds: a router answers within half a second (MAX_RA_DELAY_TIME)
 LINKS = 16  # that are asked
@@ -35,7 +35,7 @@ class Listener:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         """Raises OSError without CAP_NET_RAW."""
-        self._clock, self._asked = clock, 0
+        self._clock, self._asked, self._again = clock, 0, clock()
         self._until: dict[tuple[int, IPv6Address, IPv6Network], float] = {}
         self._socket = wire.open_socket([ADVERTISEMENT])
 
@@ -72,8 +72,8 @@ class Listener:
     def look(self) -> list[Offer]:
         """What may be used now, what was offered first in front."""
         self._take_in(0.0)
-        if not self._until and self._asked < SOLICITATIONS:
-            self._asked += 1
+        if not self._until and self._asked < SOLICITATIONS and self._clock() >= self._again:
+            self._asked, self._again = self._asked + 1, self._clock() + INTERVAL
             self.solicit(wire.links()[:LINKS])
             self._take_in(PATIENCE)
         now = self._clock()

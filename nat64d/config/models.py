@@ -131,7 +131,7 @@ class Forward(Section):
 class Clat(Eam):
     """The customer side of 464XLAT (RFC 6877): IPv4 of `ipv4` goes to the provider's NAT64 as IPv6 of `ipv6`.
 
-    `plat`: that NAT64's prefix; "discover" asks the network's resolver for it (RFC 7050).
+    `plat`: that NAT64's prefix; "discover" takes what routers announce (RFC 8781), or asks the resolver (RFC 7050).
     """
 
     ipv4: Routable4 = IPv4Network("192.0.0.1")  # RFC 7335

@@ -1,4 +1,5 @@
-"""RFC 7050: the network's NAT64 prefix, found in the AAAA records that its DNS64 makes for ipv4only.arpa.
+"""The network's NAT64 prefix: what its routers announce (RFC 8781), or else what is found in the AAAA records that its
+DNS64 makes for ipv4only.arpa (RFC 7050).
 
 That name has two IPv4 addresses and no IPv6 address. A resolver that answers with IPv6 addresses has embedded those two
 (RFC 6052).
@@ -24,7 +25,7 @@ EARLY = 10  # seconds before the TTL ends, the question is repeated
 ATTEMPT = 5.0  # for one question
 SHORTEST, LONGEST = 10, 86400  # between two questions, whatever the TTL says
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0  # after a question that failed and has no TTL to obey; doubles
-LOOK = 10.0  # between two looks at resolv.conf while waiting
+LOOK = 10.0  # between two looks at resolv.conf, and at what routers announce, while waiting
 # LIMITS, in answers
 CALM = 8  # that have the prefix in use: a change after so many is a rare one
 MOST = 64  # that must lack it
@@ -38,10 +39,11 @@ class Addresses(NamedTuple):
 
 
 class Found(NamedTuple):
-    """Prefixes, the one to use first, and for how many seconds they hold."""
+    """Prefixes, the one to use first, for how many seconds they hold, and who says so."""
 
     prefixes: tuple[IPv6Network, ...]
     ttl: int
+    by: str = "ipv4only.arpa (RFC 7050)"
 
 
 class DiscoveryError(Exception):
@@ -53,7 +55,10 @@ class DiscoveryError(Exception):
 
 
 class Resolver(Protocol):
-    """Whom the question goes to."""
+    """Whom the question goes to, unless routers have answered it before."""
+
+    async def announced(self) -> Found | None:
+        """What routers announce, if they do."""
 
     async def ask(self) -> Addresses:
         """Ask for the AAAA records of NAME. Raises DiscoveryError."""
@@ -106,7 +111,9 @@ def refuse_inside(clat6: IPv6Network, prefix: IPv6Network) -> None:
 
 
 async def ask(resolver: Resolver) -> Found:
-    """Ask once; raises DiscoveryError."""
+    """Ask once; raises DiscoveryError. RFC 8781 section 5.1: what routers announce goes first, and alone."""
+    if announced := await resolver.announced():
+        return announced
     addresses, ttl = await resolver.ask()
     ttl = min(ttl, LONGEST)
     if not addresses:
@@ -206,8 +213,15 @@ async def change_of(
 
 
 async def _wait(seconds: float, resolver: Resolver, sleep: Sleep) -> None:
-    """Wait so long, or until the host has other name servers: a TTL says nothing about another network."""
-    before = resolver.servers()
-    while seconds > 0 and resolver.servers() == before:
+    """Wait so long, or until the host has other name servers, or its routers announce something else: a TTL says
+    nothing about another network."""
+    before = await _sources(resolver)
+    while seconds > 0 and await _sources(resolver) == before:
         await sleep(min(seconds, LOOK))
         seconds -= LOOK
+
+
+async def _sources(resolver: Resolver) -> tuple[Sequence[str], Sequence[IPv6Network]]:
+    """The name servers, and the prefixes that routers announce."""
+    announced = await resolver.announced()
+    return resolver.servers(), announced.prefixes if announced else ()

@@ -10,7 +10,7 @@ import dns.name
 import dns.rdatatype
 import dns.resolver
 
-from nat64d.gateway.clat_prefix import ATTEMPT, NAME, RESOLV_CONF, Addresses, DiscoveryError
+from nat64d.gateway.clat_prefix import ATTEMPT, NAME, RESOLV_CONF, Addresses, DiscoveryError, Found
 
 
 def _reason(error: Exception, asked: str) -> str:
@@ -39,6 +39,10 @@ class HostResolver:
         resolver = dns.asyncresolver.Resolver(configure=False)
         resolver.nameservers, resolver.port = [self._server[0]], self._server[1]
         return resolver
+
+    async def announced(self) -> Found | None:
+        """Nothing: it is the resolver that is asked."""
+        return None
 
     async def ask(self) -> Addresses:
         """The question has the CD bit clear: with it set a DNS64 makes no addresses (RFC 6147 section 5.5)."""

@@ -125,7 +125,7 @@ async def _translate(
     """From an open device to the end of translation; returns None after a signal, otherwise what failed."""
     live, notify = first_start.live, sdnotify.SystemdNotifier()
     stopping = asyncio.ensure_future(stop.wait())
-    following = await _find_plat(live, reload, notify, stopping)
+    following = await _find_plat(live, reload, notify, stopping, up)
     if stop.is_set():
         return None
     preparing = asyncio.ensure_future(asyncio.to_thread(_prepare, tun, first_start, up))
@@ -173,7 +173,7 @@ async def _prepared(
 
 
 async def _find_plat(
-    live: Live, reload: Reload, notify: sdnotify.SystemdNotifier, stopping: asyncio.Future[Any]
+    live: Live, reload: Reload, notify: sdnotify.SystemdNotifier, stopping: asyncio.Future[Any], up: ExitStack
 ) -> asyncio.Future[None] | None:
     """Discover the provider's NAT64 prefix, if [clat] asks for it, and put it into the configuration.
 
@@ -188,18 +188,19 @@ async def _find_plat(
         log.warning(why)
         live.state = why
 
-    from nat64d.gateway.host_resolver import HostResolver  # noqa: PLC0415  dnspython
+    from nat64d.gateway.announced import HostSources  # noqa: PLC0415  dnspython
 
     live.state = "discovering the provider's NAT64 prefix"
-    resolver = HostResolver()
+    resolver = HostSources(log)
+    up.callback(resolver.close)
     asking = asyncio.ensure_future(discover(resolver, say))
     await _prepared(live, notify, asking, stopping)
     if not asking.done():
         asking.cancel()
         return None
-    prefixes, ttl = asking.result()
+    prefixes, ttl, by = asking.result()
     refuse_inside(clat.ipv6, prefixes[0])
-    log.info("The provider's NAT64 prefix is %s, for %d s", prefixes[0], ttl)
+    log.info("The provider's NAT64 prefix is %s, for %d s, by %s", prefixes[0], ttl, by)
     if len(prefixes) > 1:
         log.info("The provider has more NAT64 prefixes, which are not used: %s", ", ".join(map(str, prefixes[1:])))
     live.config = live.config.with_plat(prefixes[0])

@@ -21,7 +21,7 @@ from scapy.layers.inet6 import (
 
 from nat64d.advertise import timing, wire
 from nat64d.advertise.advertiser import UNPRIVILEGED, Advertiser, announcement, withdrawal
-from nat64d.advertise.listener import OFFERS, SOLICITATIONS, Listener
+from nat64d.advertise.listener import INTERVAL, OFFERS, SOLICITATIONS, Listener
 from nat64d.advertise.message import LENGTHS, Advertisement, Pref64, built, is_solicitation, parsed, solicitation
 from nat64d.advertise.timing import Timing
 from nat64d.config.load import loads
@@ -391,9 +391,12 @@ def test_rfc4861_6_3_7_a_listener_asks_as_long_as_nobody_answers(
     asked: list[list[str]] = []
     monkeypatch.setattr("nat64d.advertise.listener.PATIENCE", 0.0)
     monkeypatch.setattr(Listener, "solicit", lambda _, links: asked.append(links))
-    with Listener() as listener:
-        for _ in range(SOLICITATIONS + 2):
+    now = 0.0
+    with Listener(lambda: now) as listener:
+        for seconds in range(3 * INTERVAL * SOLICITATIONS):
+            now = seconds / 2
             assert listener.look() == []
+            assert len(asked) == min(1 + now // INTERVAL, SOLICITATIONS)
     assert asked == [["eth0"]] * SOLICITATIONS
 
 

@@ -5,6 +5,7 @@ import asyncio
 import socket
 import threading
 from collections.abc import Iterator
+from contextlib import ExitStack
 from ipaddress import IPv4Address, IPv6Address, IPv6Network
 
 import dns.asyncresolver
@@ -16,7 +17,7 @@ import dns.rrset
 import pytest
 
 from nat64d.config.load import loads
-from nat64d.gateway import host_resolver
+from nat64d.gateway import announced
 from nat64d.gateway import run as daemon
 from nat64d.gateway.clat_prefix import (
     Addresses,
@@ -110,6 +111,13 @@ class Network:
         self.waited = [0.0]  # seconds before each question
         self.said: list[str] = []
         self.other_network_after = float("inf")  # seconds of waiting
+        self.announcements: dict[float, Found | None] = {}  # by the seconds of waiting from which on they hold
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+    async def announced(self) -> Found | None:
+        return next((found for when, found in [*self.announcements.items()][::-1] if sum(self.waited) >= when), None)
 
     async def ask(self) -> Addresses:
         self.waited.append(0)
@@ -315,7 +323,8 @@ async def find(live: Live, notes: Notes, stopped: bool = False) -> bool:
     stopping = asyncio.get_running_loop().create_future()
     if stopped:
         stopping.set_result(True)
-    return await daemon._find_plat(live, reload_of(live), notes, stopping) is not None
+    with ExitStack() as up:
+        return await daemon._find_plat(live, reload_of(live), notes, stopping, up) is not None
 
 
 def reload_of(live: Live) -> Reload:
@@ -325,7 +334,7 @@ def reload_of(live: Live) -> Reload:
 def test_the_daemon_says_what_it_waits_for_and_takes_the_first_prefix(monkeypatch, caplog):
     caplog.set_level("INFO")
     monkeypatch.setattr("nat64d.gateway.clat_prefix.FIRST_PAUSE", 0)
-    monkeypatch.setattr(host_resolver, "HostResolver", lambda: Network("no answer", answer(OTHER, WKP)))
+    monkeypatch.setattr(announced, "HostSources", lambda _: Network("no answer", answer(OTHER, WKP)))
     live, notes = Live(loads(CLAT)), Notes()
     assert asyncio.run(find(live, notes))
     assert live.config.pool6 == OTHER
@@ -333,20 +342,20 @@ def test_the_daemon_says_what_it_waits_for_and_takes_the_first_prefix(monkeypatc
     assert live.state == "waiting for the prefix of the provider's NAT64: no answer; asking again in 0 s"
     said = [record.getMessage() for record in caplog.records]
     assert said[-2:] == [
-        f"The provider's NAT64 prefix is {OTHER}, for 300 s",
+        f"The provider's NAT64 prefix is {OTHER}, for 300 s, by ipv4only.arpa (RFC 7050)",
         f"The provider has more NAT64 prefixes, which are not used: {WKP}",
     ]
 
 
 def test_the_daemon_asks_nobody_for_a_prefix_it_was_given(monkeypatch):
-    monkeypatch.setattr(host_resolver, "HostResolver", Network)
+    monkeypatch.setattr(announced, "HostSources", lambda _: Network())
     live, notes = Live(loads(f'{CLAT}plat = "{WKP}"\n')), Notes()
     assert not asyncio.run(find(live, notes))
     assert (live.config.pool6, notes.lines) == (WKP, [])
 
 
 def test_the_daemon_can_be_stopped_while_it_waits(monkeypatch):
-    monkeypatch.setattr(host_resolver, "HostResolver", lambda: Network("no answer"))
+    monkeypatch.setattr(announced, "HostSources", lambda _: Network("no answer"))
     live = Live(loads(CLAT))
     assert not asyncio.run(find(live, Notes(), stopped=True))
     assert live.config.pool6 is None
@@ -355,7 +364,7 @@ def test_the_daemon_can_be_stopped_while_it_waits(monkeypatch):
 @pytest.mark.parametrize("clat6", [str(embedded(OTHER, "192.0.2.1")[0]), f"{OTHER}", "2001:db8:122:300::/56"])
 def test_an_address_inside_the_prefix_is_refused(monkeypatch, clat6):
     """Or a network that has the prefix inside."""
-    monkeypatch.setattr(host_resolver, "HostResolver", lambda: Network(answer(OTHER)))
+    monkeypatch.setattr(announced, "HostSources", lambda _: Network(answer(OTHER)))
     live = Live(loads(CLAT.replace("2001:db8:1::464", clat6)))
     with pytest.raises(DiscoveryError, match=f"is inside the provider's NAT64 prefix {OTHER}: choose"):
         asyncio.run(find(live, Notes()))
