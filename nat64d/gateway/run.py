@@ -146,10 +146,8 @@ async def _translate(
         first_start.begin(up)
     advertising = asyncio.ensure_future(_advertise(live, watch))
     tasks = watch.run(), watch.run_marks(), reload.run(watch), live.session_log.run(moment)
-    beside: list[asyncio.Future[None]] = [asyncio.ensure_future(each) for each in tasks]
-    beside.append(advertising)
-    if following:
-        beside.append(following)
+    beside: list[asyncio.Future[None]] = [advertising, *(asyncio.ensure_future(each) for each in tasks)]
+    beside += [following] if following else []
     failure = await _watch(first_start, reload, stop)
     for task in beside:
         task.cancel()

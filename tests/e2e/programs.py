@@ -362,21 +362,15 @@ def label_router(device: str, destination: str) -> None:
 
 
 def router_advertisements(device: str) -> None:
-    """A line for each router advertisement: the router's lifetime, and its NAT64 prefixes with their lifetimes."""
+    """Source, router lifetime, NAT64 prefix and its lifetime of each that has one in front (RFC 8781 section 4)."""
     with socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_ICMPV6) as raw:
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, device.encode())
         listening()
-        while True:
-            octets, (source, *_) = raw.recvfrom(65535)
-            prefixes, at = {}, 16
-            while octets[0] == 134 and at < len(octets):
-                if octets[at] == 38:  # RFC 8781 section 4
-                    prefix = socket.inet_ntop(socket.AF_INET6, octets[at + 4 : at + 16] + bytes(4))
-                    prefixes[prefix] = int.from_bytes(octets[at + 2 : at + 4]) & 0xFFF8
-                at += 8 * octets[at + 1]
-            if octets[0] == 134:
-                said = {"source": source, "lifetime": int.from_bytes(octets[6:8]), "prefixes": prefixes}
-                print(json.dumps(said), flush=True)
+        while said := raw.recvfrom(65535):
+            octets, (source, *_) = said
+            if octets[0] == 134 and octets[16:18] == b"\x26\x02":
+                router, prefix, life = struct.unpack_from("!6xH12x12s", octets) + struct.unpack_from("!H", octets, 18)
+                print(json.dumps([source, router, socket.inet_ntop(10, prefix + bytes(4)), life]), flush=True)
 
 
 PROGRAMS = {

@@ -20,10 +20,11 @@ def test_a_host_hears_the_prefix_and_that_it_is_taken_back(net: Topology, nat64d
         nat64d.config = before
         nat64d.command()
         assert nat64d.ask("reload").returncode == 0
-    assert said["source"].startswith("fe80::")
-    assert (said["lifetime"], said["prefixes"]) == (0, {POOL6: 1800})
-    while (said := json.loads(hear(host)))["prefixes"] == {POOL6: 1800}:
+    source, *rest = said
+    assert source.startswith("fe80::")
+    assert rest == [0, POOL6, 1800]
+    while (said := json.loads(hear(host))) == [source, 0, POOL6, 1800]:
         pass
-    assert (said["lifetime"], said["prefixes"]) == (0, {POOL6: 0})
+    assert said == [source, 0, POOL6, 0]
     host.kill()
     assert "default" not in net.router6.ip("-6", "route", "show", "dev", "gateway")

@@ -1,11 +1,8 @@
-"""Router advertisements of our own (RFC 8781, RFC 4861 section 6.2): octets, times, what a host on the link hears."""
+"""Router advertisements of our own (RFC 8781, RFC 4861 section 6.2): octets and times. What hosts on a link
+hear is in test_advertise_links.py."""
 
-import asyncio
-import logging
-import socket
 import struct
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from ipaddress import IPv6Address, IPv6Network
 
 import pytest
@@ -19,21 +16,13 @@ from scapy.layers.inet6 import (
     ICMPv6NDOptSrcLLAddr,
 )
 
-from nat64d.advertise import timing, wire
-from nat64d.advertise.advertiser import UNPRIVILEGED, Advertiser, announcement, withdrawal
-from nat64d.advertise.listener import INTERVAL, OFFERS, SOLICITATIONS, Listener
+from nat64d.advertise.advertiser import announcement, withdrawal
 from nat64d.advertise.message import LENGTHS, Advertisement, Pref64, built, is_solicitation, parsed, solicitation
 from nat64d.advertise.timing import Timing
 from nat64d.config.load import loads
 from nat64d.config.models import Config
-from nat64d.host.conditions import Announcing
-from tests.nat64d.hosts import fixtures
-from tests.nat64d.netns import Namespace, ip
 from translator.static.arithmetic import LENGTHS as TRANSLATED
 
-namespace, server, _text, _config = fixtures()
-
-LOG = logging.getLogger("test")
 POOL6, OTHER6 = IPv6Network("64:ff9b::/96"), IPv6Network("2001:db8:64::/96")
 SENDER = IPv6Address("fe80::2")
 ROUTER = IPv6Address("fe80::1")
@@ -217,218 +206,3 @@ def test_rfc4861_6_2_4_another_content_is_sent_three_times_soon() -> None:
         times.append(one.due)
         one.sent(one.due)
     assert times == [3.0, 19.0, 35.0, 95.0]
-
-
-# ---- on a link
-
-PATIENCE = 30.0  # seconds
-
-
-class Neighbour:
-    """A host at the other end of eth0, whose address is SENDER."""
-
-    def __init__(self) -> None:
-        self.socket = wire.open_socket([134])
-        self.socket.settimeout(PATIENCE)
-        self.link = socket.if_nametoindex("far0")
-
-    def say(self, message: bytes, to: IPv6Address = wire.ALL_NODES) -> None:
-        wire.send(self.socket, message, to, self.link)
-
-    def offer(self, prefix: IPv6Network, lifetime: int = 600) -> None:
-        self.say(built(Advertisement(0, (Pref64(prefix, lifetime),))))
-
-    async def hear(self, wanted: Callable[[Advertisement], object] = lambda _: True) -> Advertisement:
-        """The next advertisement that is as wanted."""
-        while True:
-            heard = await asyncio.to_thread(wire.receive, self.socket)
-            assert heard is not None
-            assert heard.source == ROUTER
-            said = parsed(heard.message)
-            assert said is not None
-            if wanted(said):
-                return said
-
-
-@pytest.fixture
-def neighbour(server: Namespace) -> Iterator[Neighbour]:
-    """A host that hears of routers and is one."""
-    ip("address", "add", f"{ROUTER}/64", "dev", "eth0", "nodad")
-    with server:
-        ip("address", "add", f"{SENDER}/64", "dev", "far0", "nodad")
-        one = Neighbour()
-    with one.socket:
-        yield one
-
-
-@pytest.fixture
-def fast(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Three seconds are a moment, so are sixteen."""
-    monkeypatch.setattr(timing, "LEAST", 0.01)
-    monkeypatch.setattr(timing, "FIRST_INTERVAL", 0.02)
-    monkeypatch.setattr(timing, "LONGEST_DELAY", 0.01)
-
-
-@asynccontextmanager
-async def advertising(config: Config) -> AsyncIterator[tuple[Advertiser, asyncio.Event]]:
-    """An advertiser at work, and what it sets when there is something new to say."""
-    changed = asyncio.Event()
-    advertiser = Advertiser(LOG, changed.set)
-    advertiser.use(config)
-    task = asyncio.ensure_future(advertiser.run())
-    try:
-        yield advertiser, changed
-    finally:
-        task.cancel()
-        await asyncio.wait([task])
-
-
-async def until(advertiser: Advertiser, changed: asyncio.Event, wanted: Callable[[Announcing], object]) -> Announcing:
-    """What stands in the way, as soon as it is as wanted."""
-    async with asyncio.timeout(PATIENCE):
-        while not wanted(advertiser.announcing()):
-            await changed.wait()
-            changed.clear()
-    return advertiser.announcing()
-
-
-def test_rfc4861_6_2_a_host_is_told_and_in_the_end_that_it_is_over(neighbour: Neighbour) -> None:
-    async def go() -> None:
-        async with advertising(config_of('interface = ["eth0"]')) as (advertiser, _):
-            assert await neighbour.hear() == Advertisement(0, (Pref64(POOL6, 1800),))
-            assert advertiser.announcing() == Announcing()
-        assert await neighbour.hear() == Advertisement(0, (Pref64(POOL6, 0),))
-
-    asyncio.run(go())
-
-
-@pytest.mark.usefixtures("fast")
-def test_rfc4861_6_2_6_a_host_that_asks_is_answered_also_in_a_flood(neighbour: Neighbour) -> None:
-    async def go() -> None:
-        config = config_of('interface = ["eth0"]\ninterval = 1800')
-        async with advertising(config):
-            for _ in range(3):
-                await neighbour.hear()
-            for _ in range(200):
-                neighbour.say(solicitation(), wire.ALL_ROUTERS)
-            await neighbour.hear()
-
-    asyncio.run(go())
-
-
-@pytest.mark.usefixtures("fast")
-def test_rfc4861_6_2_4_another_prefix_is_told_with_the_old_one_taken_back(neighbour: Neighbour) -> None:
-    async def go() -> None:
-        async with advertising(config_of('interface = ["eth0"]')) as (advertiser, _):
-            await neighbour.hear()
-            advertiser.use(config_of('interface = ["eth0"]\ninterval = 4', OTHER6))
-            both = (Pref64(OTHER6, 16), Pref64(POOL6, 0))  # RFC 8781 section 4.1: in eights
-            for _ in range(3):
-                await neighbour.hear(lambda said: said.pref64 == both)
-            await neighbour.hear(lambda said: said.pref64 == both[:1])
-            advertiser.use(config_of("", OTHER6))
-            await neighbour.hear(lambda said: said.pref64 == (Pref64(OTHER6, 0),))
-
-    asyncio.run(go())
-
-
-def test_interfaces_come_and_go(neighbour: Neighbour) -> None:
-    async def go() -> None:
-        async with advertising(config_of('interface = ["eth0", "eth7"]')) as (advertiser, changed):
-            await neighbour.hear()
-            ((name, why),) = advertiser.announcing().silent
-            assert (name, why) == ("eth7", "there is no such interface")
-            ip("link", "set", "eth0", "down")
-            silent = await until(advertiser, changed, lambda now: len(now.silent) == 2)
-            assert silent.silent[0][0] == "eth0"
-            ip("link", "set", "eth0", "up")
-            ip("address", "add", f"{ROUTER}/64", "dev", "eth0", "nodad")
-            await until(advertiser, changed, lambda now: len(now.silent) == 1)
-            await neighbour.hear()
-
-    asyncio.run(go())
-
-
-def test_rfc8781_5_2_other_routers_with_other_prefixes_are_noted(neighbour: Neighbour) -> None:
-    async def go() -> None:
-        async with advertising(config_of('interface = ["eth0"]')) as (advertiser, changed):
-            await neighbour.hear()
-            neighbour.offer(POOL6)
-            neighbour.offer(OTHER6)
-            now = await until(advertiser, changed, lambda now: now.rivals)
-            assert now.rivals == (("eth0", str(SENDER), str(OTHER6)),)
-            neighbour.offer(OTHER6, 0)
-            await until(advertiser, changed, lambda now: not now.rivals)
-
-    asyncio.run(go())
-
-
-def test_without_the_privilege_that_is_said(neighbour: Neighbour, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: object) -> socket.socket:
-        raise PermissionError
-
-    async def go() -> None:
-        async with advertising(config_of('interface = ["eth0"]')) as (advertiser, changed):
-            now = await until(advertiser, changed, lambda now: now.silent)
-            assert now.silent == (("eth0", UNPRIVILEGED),)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(wire, "open_socket", refuse)
-        asyncio.run(go())
-
-
-# ---- heard
-
-
-def offered(listener: Listener) -> list[tuple[str, bool]]:
-    """What may be used, and whether it is for ten minutes."""
-    return [(str(offer.prefix), 590 < offer.lifetime <= 600) for offer in listener.look()]
-
-
-def test_rfc4861_6_3_7_a_listener_asks_as_long_as_nobody_answers(
-    neighbour: Neighbour, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked: list[list[str]] = []
-    monkeypatch.setattr("nat64d.advertise.listener.PATIENCE", 0.0)
-    monkeypatch.setattr(Listener, "solicit", lambda _, links: asked.append(links))
-    now = 0.0
-    with Listener(lambda: now) as listener:
-        for seconds in range(3 * INTERVAL * SOLICITATIONS):
-            now = seconds / 2
-            assert listener.look() == []
-            assert len(asked) == min(1 + now // INTERVAL, SOLICITATIONS)
-    assert asked == [["eth0"]] * SOLICITATIONS
-
-
-def test_rfc8781_a_listener_keeps_what_routers_offer_until_it_is_over(neighbour: Neighbour) -> None:
-    now = 1000.0
-    with Listener(lambda: now) as listener:
-        neighbour.offer(POOL6)
-        assert offered(listener) == [(str(POOL6), True)]
-        neighbour.offer(OTHER6)
-        neighbour.offer(POOL6, 1800)
-        until_both(listener)
-        neighbour.offer(POOL6, 0)
-        while len(left := listener.look()) == 2:
-            pass
-        assert [(offer.prefix, offer.router, offer.lifetime) for offer in left] == [(OTHER6, SENDER, 600)]
-        now += 600
-        assert offered(listener) == []
-
-
-def until_both(listener: Listener) -> None:
-    """A packet takes a moment from one end of a link to the other."""
-    while len(listener.look()) < 2:
-        pass
-
-
-def test_a_listener_remembers_no_more_than_so_much(neighbour: Neighbour) -> None:
-    with Listener() as listener:
-        neighbour.offer(POOL6)
-        assert offered(listener)
-        for number in range(2 * OFFERS):
-            neighbour.offer(IPv6Network((f"2001:db8:{number:x}::", 96)))
-        neighbour.offer(POOL6, 0)
-        while (str(POOL6), True) in offered(listener):
-            pass
-        assert len(listener.look()) < OFFERS

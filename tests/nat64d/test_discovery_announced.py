@@ -13,7 +13,7 @@ from nat64d.gateway.announced import BY_ROUTERS, HostSources, usable
 from nat64d.gateway.clat_prefix import Found, ask, discover, follow
 from tests.nat64d.hosts import fixtures
 from tests.nat64d.netns import ip
-from tests.nat64d.test_advertise import Neighbour, neighbour
+from tests.nat64d.test_advertise_links import Neighbour, neighbour
 from tests.nat64d.test_discovery import OTHER, THIRD, WKP, Network, answer
 
 __all__ = ["neighbour"]
