@@ -148,8 +148,8 @@ class Reload:
             except OSError as error:
                 raise RefusedError(f"{self._kept.path}: cannot keep it there: {error.strerror}") from None
             answer |= self._change_to(config, sources.names, "change", f"Changed what {wish.source} has set")
-            self._kept.commit()
             self._live.sources = sources
+            self._kept.commit()
             return answer
 
     def flush(self, filters: Filters) -> Row:

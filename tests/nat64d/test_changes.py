@@ -101,6 +101,17 @@ def test_what_the_host_refuses_is_not_kept(scene, monkeypatch):
     assert not scene.live.config.eam
 
 
+def test_what_cannot_be_kept_in_the_end_is_in_use_all_the_same(scene, monkeypatch):
+    def fail(_: object) -> None:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(KeptSources, "commit", fail)
+    with pytest.raises(OSError, match="Input/output error"):
+        scene.change(EAMS)
+    assert scene.live.config.eam
+    assert scene.live.said_by("api")["eam"] == [EAM]
+
+
 def test_what_takes_a_restart_is_refused(tmp_path):
     path = tmp_path / "a.toml"
     path.write_text('[[eam]]\nipv4 = "198.51.100.1"\nipv6 = "2001:db8::1"\n')
