@@ -21,7 +21,7 @@ from nat64d.dns64.upstreams.cache import Cache
 from nat64d.dns64.upstreams.exchange import ServerAddress
 from nat64d.dns64.upstreams.upstream import NO_REACHABLE_AUTHORITY, Upstreams
 from tests.dns64 import clock
-from tests.dns64.zone import Zone, reply, serve
+from tests.dns64.zone import SOA, Zone, reply, serve
 
 POLICY = Policy((IPv6Network("::/0"),), ranges_for(IPv6Network("64:ff9b::/96"), [], None))
 CLIENTS4 = Policy((IPv4Network("127.0.0.0/8"),), POLICY.ranges)
@@ -223,6 +223,13 @@ def test_rfc6891_6_2_3_and_6_2_5_an_answer_is_cut_to_what_the_client_takes(
 def test_rfc6147_5_1_3_a_silent_aaaa_counts_as_an_error(a: object, rcode: int, expected: list[str]) -> None:
     (answer,), _, _ = resolve({(WWW, "A"): a, (WWW, "AAAA"): silent}, query())
     assert (answer.rcode(), addresses(answer)) == (rcode, expected)
+
+
+def test_rfc6147_5_4_where_both_are_empty_the_client_gets_the_answer_to_its_own_query() -> None:
+    soas = {type_: f"example. {ttl} IN SOA {SOA}" for type_, ttl in (("AAAA", 100), ("A", 50))}
+    (answer,), _, _ = resolve({(WWW, type_): [soa] for type_, soa in soas.items()}, query())
+    assert (answer.question, answer.answer) == (query().question, [])
+    assert [rrset.to_text() for rrset in answer.authority] == [soas["AAAA"]]
 
 
 def test_rfc6147_5_1_8_a_and_aaaa_are_asked_side_by_side() -> None:
