@@ -32,7 +32,7 @@ from nat64d.control.openapi import JSON, JSONL
 from nat64d.control.rows import WrongConfigurationError
 from tests.nat64d.fake_gateway import FakeGateway, serving
 
-FEW, MANY = 4, 300  # requests of each kind to each operation
+FEW, MANY = 3, 200  # requests of each kind to each operation
 URL = "http://nat64d"
 # What an answer may be to a request as the document allows it: a cursor may be of other tables, octets no packet.
 CHECKS = {"positive_data_acceptance": {"expected-statuses": ["2xx", "400", "409", "410", "429", "503"]}}
