@@ -4,11 +4,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo)
 PYTEST := $(BIN)/pytest -q --durations=40
-# Seconds of `make fuzz`, packets of `make fuzz-long`, messages of `make fuzz-dns`, rounds of `make bench`;
+# Seconds of `make fuzz`, packets of `make fuzz-long`, files of `make mutants`, messages of `make fuzz-dns`, rounds of `make bench`;
 # more arguments of `make run` (ARGS='-c /etc/nat64d/nat64d.toml').
 SECONDS ?= 60
 ROUNDS ?= 3
 PACKETS ?= 1000000
+MODULES ?=
 MESSAGES ?= 10000000
 ARGS ?=
 # How many passes of `make test` run at a time: one more than there are processors, as the end-to-end part mostly waits.
@@ -112,6 +113,9 @@ fuzz-dns: $(VENV)/.test  ## MESSAGES=10000000 hostile DNS messages, to both side
 fuzz-long: $(VENV)/.test  ## PACKETS=1000000 packets through the translator and the oracle, on all cores
 	@$(BIN)/python -m tests.fuzz_long --packets $(PACKETS)
 
+mutants: $(VENV)/.test  ## what can be broken in MODULES='translator/session …' without a test of a matrix that notices
+	@$(BIN)/python -m tests.mutants $(MODULES)
+
 bench: $(VENV)/.test tools-bench  ## against kernel forwarding, tayga and (names) unbound, ROUNDS=3 alternating rounds (root)
 	@$(AS_ROOT) $(BIN)/python -m tests.bench --rounds $(ROUNDS)
 
@@ -175,4 +179,4 @@ tools-systemd:
 tools-bench:
 	@.ci/need iproute2 iperf3 tayga ethtool unbound dnsperf
 
-.PHONY: run demo deb test check compiled test-jit test-nojit test-bounds covered e2e test-systemd attack fuzz fuzz-dns fuzz-long bench bench-dns replay replay-generic bench-replay readme side clean help tools-demo tools-deb tools-e2e tools-systemd tools-bench
+.PHONY: run demo deb test check compiled test-jit test-nojit test-bounds covered e2e test-systemd attack fuzz fuzz-dns fuzz-long mutants bench bench-dns replay replay-generic bench-replay readme side clean help tools-demo tools-deb tools-e2e tools-systemd tools-bench
