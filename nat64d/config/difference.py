@@ -61,7 +61,7 @@ _BY_SECTION: Mapping[str, Mapping[Effect, str]] = {
     "ra": {_LIVE: "interface interval default_router rdnss"},
     "api": {_RESTART: "socket mode group http hosts"},
     "state": {_RESTART: "file keep"},
-    "log": {_LIVE: "level sessions session_file format"},
+    "log": {_LIVE: "level sessions session_file ipfix ipfix_domain ipfix_refresh format"},
 }
 EFFECTS: Mapping[tuple[str, str], Effect] = {
     (section, key): effect

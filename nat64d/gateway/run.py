@@ -45,7 +45,7 @@ from nat64d.host.descriptors import raise_limit
 from nat64d.host.errors import HostError
 from nat64d.host.host import Host
 from nat64d.host.watch import Watch
-from nat64d.natlog.reader import Moment
+from nat64d.natlog.place import Moment
 
 log = logging.getLogger("nat64d")
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from nat64d.natlog.entries import Entry, fields, line, sentence
+from nat64d.natlog.place import Moment, Taken
 
 log = logging.getLogger("nat64d.sessions")
 
@@ -16,11 +17,11 @@ class DaemonLog:
 
     failure: str | None = None
 
-    def write(self, entries: Sequence[Entry]) -> int:
-        """Write entries; returns how many were written, which is all."""
+    def write(self, entries: Sequence[Entry], moment: Moment) -> Taken:  # noqa: ARG002  a place of several
+        """Write entries."""
         for entry in entries:
             log.info("%s", sentence(entry), extra=fields(entry))
-        return len(entries)
+        return Taken(len(entries), 0)
 
     def close(self) -> None:
         """Nothing is open."""
@@ -36,8 +37,8 @@ class LineFile:
         self._fd: int | None = None
         self._torn = False  # the last line was cut off
 
-    def write(self, entries: Sequence[Entry]) -> int:
-        """Append entries, a line each; returns how many were written."""
+    def write(self, entries: Sequence[Entry], moment: Moment) -> Taken:  # noqa: ARG002  as above
+        """Append entries, a line each."""
         lines = [f"{line(entry)}\n".encode() for entry in entries]
         octets, written = b"".join(lines), 0
         try:
@@ -52,7 +53,7 @@ class LineFile:
             self.failure = f"Cannot write the log of sessions to {self._path}: {error.strerror}."
         whole = octets.count(b"\n", 0, written)
         self._torn = written != sum(map(len, lines[:whole])) or (self._torn and written == 0)
-        return whole
+        return Taken(whole, len(lines) - whole)
 
     def close(self) -> None:
         """Close the file."""

@@ -9,14 +9,16 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any
 
 import numpy as np
 
 from nat64d.config.models import Log
 from nat64d.control.throttle import Throttle
+from nat64d.natlog.collector import Collector
 from nat64d.natlog.entries import Entry, entries_of
 from nat64d.natlog.lines import DaemonLog, LineFile
+from nat64d.natlog.place import Moment, Place
 from translator.session.log import LOST, NEXT
 from translator.tables.tables import Tables
 
@@ -30,33 +32,23 @@ HELP = {
     "log_written": "Entries of the log of sessions that were written.",
     "log_lost": "Entries of the log of sessions that were lost: more came than could be written, while packets passed.",
     "log_failed": "Entries of the log of sessions that a file did not take; the status says why.",
+    "ipfix_written": "Entries of the log of sessions that were sent to the IPFIX collector.",
+    "ipfix_failed": "Entries that the IPFIX collector refused, or that could not be sent; the status says why.",
 }
-
-
-class Place(Protocol):
-    """Where entries go. `failure`: why the last ones did not get there, a sentence, or None."""
-
-    failure: str | None
-
-    def write(self, entries: Sequence[Entry]) -> int:
-        """Take entries; returns how many got there."""
-
-    def close(self) -> None:
-        """Nothing follows."""
-
-
-class Moment(NamedTuple):
-    """The clocks: milliseconds since 1970 at which that of the data plane was 0, and time.monotonic()."""
-
-    epoch: int
-    seconds: float
 
 
 def places_of(config: Log) -> dict[str, Place]:
     """Where entries go under [log], by what its counters are called."""
+    places: dict[str, Place] = {}
     if config.sessions == "off":
-        return {}
-    return {"log": LineFile(config.session_file) if config.session_file else DaemonLog()}
+        return places
+    if config.session_file:
+        places["log"] = LineFile(config.session_file)
+    elif not config.ipfix:
+        places["log"] = DaemonLog()
+    if config.ipfix:
+        places["ipfix"] = Collector(config)
+    return places
 
 
 class Reader:
@@ -88,7 +80,8 @@ class Reader:
             if not self._places:  # what there is was written since it is wanted
                 self._follow(config)
             for rows in self._rows(tables, read_on):
-                self._hand_on(list(entries_of(rows, moment.epoch)))
+                self._hand_on(list(entries_of(rows, moment.epoch)), moment)
+            self._hand_on([], moment)
             self._follow(config)
             self._complain(moment.seconds)
 
@@ -109,7 +102,7 @@ class Reader:
     def _is_due(self) -> bool:
         tables, _, config = self._source()
         is_new = tables is not None and int(tables.log_at[NEXT]) != self._seen
-        return is_new or bool(self.ended) or config != self._config
+        return is_new or bool(self.ended) or config != self._config or "ipfix" in self._places
 
     def _rows(self, tables: Tables | None, read_on: Callable[..., Any]) -> Iterator[np.ndarray]:
         """What is to be handed on, in pieces that are valid until the next one is asked for."""
@@ -123,11 +116,11 @@ class Reader:
         while self.ended:
             yield self.ended.popleft()
 
-    def _hand_on(self, entries: Sequence[Entry]) -> None:
+    def _hand_on(self, entries: Sequence[Entry], moment: Moment) -> None:
         for name, place in self._places.items():
-            written = place.write(entries)
-            self.counts[f"{name}_written"] += written
-            self.counts[f"{name}_failed"] += len(entries) - written
+            taken = place.write(entries, moment)
+            self.counts[f"{name}_written"] += taken.written
+            self.counts[f"{name}_failed"] += taken.failed
 
     def _complain(self, seconds: float) -> None:
         """Say what failed, at most once in ten seconds."""

@@ -245,12 +245,12 @@ ALERTS = (
     ),
     Alert(
         "Nat64dLogLost",
-        happens("log_lost", "log_failed"),
+        happens("log_lost", "log_failed", "ipfix_failed"),
         "",
         "warning",
         "the log of sessions has gaps ({{ $labels.event }})",
-        "log_lost: more begins and ends than can be written; log blocks or mappings instead of sessions. log_failed: a "
-        "file was not written; the status says why.",
+        "log_lost: more begins and ends than can be written; log blocks or mappings instead of sessions. log_failed, "
+        "ipfix_failed: a file or the collector does not take them; the status says why.",
         ("nat64d status", "nat64d counters"),
     ),
     Alert(

@@ -134,6 +134,9 @@ VALUES = [
     ("[state] file", '"/var/lib/nat64d/"', '"auto" or the absolute path of a file'),
     ("[state] keep", "1", "true or false"),
     ("[log] sessions", '"port-blocks"', '"off", "blocks", "mappings" or "sessions"'),
+    ("[log] ipfix", '"collector.example:4739"', f'"" or {LISTENER}'),
+    ("[log] ipfix_domain", "4294967296", "a whole number from 0 to 4294967295"),
+    ("[log] ipfix_refresh", "0", "a whole number from 1 to 3600"),
     ("[log] session_file", '"sessions.log"', '"" or the absolute path of a file'),
 ]
 

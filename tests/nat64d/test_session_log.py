@@ -14,7 +14,8 @@ import pytest
 from nat64d.config.models import Log
 from nat64d.natlog import lines
 from nat64d.natlog.entries import entries_of, line
-from nat64d.natlog.reader import Moment, Reader
+from nat64d.natlog.place import Moment
+from nat64d.natlog.reader import Reader
 from tests.packets import HOST4, HOST4_PORT, HOST6
 from tests.sessions import Sessions
 from translator.session.log import Cause, Kind, read_on
@@ -81,7 +82,8 @@ class Logging:
         self.reader = Reader(lambda: (self.nat64.tables, read_on, self.config))
 
     def counts(self) -> dict[str, int]:
-        return {row["event"].removeprefix("log_"): row["count"] for row in self.reader.events(self.nat64.tables)}
+        rows = self.reader.events(self.nat64.tables)
+        return {row["event"].removeprefix("log_"): row["count"] for row in rows if row["event"].startswith("log_")}
 
 
 @pytest.fixture
