@@ -24,7 +24,7 @@ from nat64d.exitcode import ExitCode
 from nat64d.offline.replay import Replay
 from translator.jit import cache
 from translator.jit.compile import COMPILED
-from translator.session import restore
+from translator.session import draft, restore
 from translator.session.flush import end_those
 from translator.session.log import OLDEST, read_on
 from translator.tables.gateway import Gateway
@@ -63,6 +63,7 @@ def compile_daemon(settings: Settings, tables: Tables, queue: Queue) -> None:
     read_on(tables, int(tables.log_at[OLDEST]))
     end_those(Gateway(settings, tables, queue.worker), 0, records(1, SESSION), np.zeros(1, np.int64))
     restore.warm_up(Gateway(settings, tables, queue.worker))
+    draft.warm_up(settings)
     snapshot.warm_up(tables)
 
 

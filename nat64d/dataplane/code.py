@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from nat64d.dataplane.worker import run
+from translator.session import draft
 from translator.session.flush import end_those
 from translator.session.log import read_on
 from translator.session.restore import restore
@@ -17,9 +18,10 @@ class Code(NamedTuple):
     copy_live: Callable[..., Any]
     usage: Callable[..., Any]
     restore: Callable[..., Any]  # what is kept over a restart
+    draft: Any  # what is kept over a reload: the functions of translator/session/draft.py
     read_on: Callable[..., Any]  # what the log of sessions is read with
     end_those: Callable[..., Any]  # what a flush ends sessions with
     compiled: bool
 
 
-COMPILED_CODE = Code(run, copy_live, usage, restore, read_on, end_those, compiled=True)
+COMPILED_CODE = Code(run, copy_live, usage, restore, draft, read_on, end_those, compiled=True)

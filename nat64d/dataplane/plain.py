@@ -22,7 +22,8 @@ def plain_code() -> Code:
         },
     )
     worker, listing = copies.module("nat64d.dataplane.worker"), copies.module("translator.tables.listing")
-    restore = copies.module("translator.session.restore").restore
-    read_on = copies.module("translator.session.log").read_on
-    end_those = copies.module("translator.session.flush").end_those
-    return Code(worker.run, listing.copy_live, listing.usage, restore, read_on, end_those, compiled=False)
+    restore, draft, log, flush = (
+        copies.module(f"translator.session.{name}") for name in ("restore", "draft", "log", "flush")
+    )
+    more = (restore.restore, draft, log.read_on, flush.end_those)
+    return Code(worker.run, listing.copy_live, listing.usage, *more, compiled=False)

@@ -91,7 +91,7 @@ class FirstStart:
             self._load(Part.EVERYTHING)
 
     def _hand_over(self) -> None:
-        with self.live.paused():
+        with self.live.changing, self.live.paused():
             self.live.code = COMPILED_CODE
 
     def _finish(self) -> None:

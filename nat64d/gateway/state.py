@@ -49,6 +49,7 @@ class Live:
     def __init__(self, config: Config) -> None:
         self.config = config
         self.state = "starting"
+        self.is_started_again = False  # after the stop: the next process takes over the device
         self.settings: Settings | None = None
         self.tables: Tables | None = None
         self.queues: list[Queue] = []
@@ -73,6 +74,7 @@ class Live:
         self.flusher: Callable[[Filters], Row] | None = None
         self.reloader: Callable[[], Row] | None = None
         self._explaining = threading.Lock()
+        self.changing = threading.Lock()  # held by who changes code or tables, with packets passing part of the time
         self._pausing = threading.Lock()
         self._replacing = threading.Lock()
         self._started = time.monotonic()

@@ -1,7 +1,7 @@
 """Change to other settings between two batches of packets, and take the sessions over into tables that fit them.
 
-Sessions and waiting ports stay where they are, as at a restart (translator/session/restore.py); what follows from them
-is made anew. Packets wait in the queues of the TUN device meanwhile.
+Sessions stay where they are; what follows from them is made anew while packets still pass by the settings there are
+(translator/session/draft.py). In the queues of the TUN device packets wait only for what changed in the last moment.
 """
 
 import ctypes
@@ -10,14 +10,13 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import NamedTuple
 
-import numpy as np
-
 from nat64d.config.models import Config
 from nat64d.config.settings import settings_of, tables_of
 from nat64d.dataplane.worker import now
 from nat64d.gateway.measure import used_of
 from nat64d.gateway.state import Live
 from nat64d.gateway.state_file import REASONS
+from translator.session.draft import Draft
 from translator.session.fates import Fate
 from translator.session.pool4 import NEXT
 from translator.session.restore import Kept
@@ -29,19 +28,15 @@ from translator.verdict import Event
 M_MMAP_THRESHOLD = -3  # malloc.h
 # LIMITS
 LARGE = 1 << 20  # octets: an array of so many is a mapping of its own
-MANY = 1000  # sessions: where there are so many, most pages of an index are in use
+
+ROUNDS, FEW = 8, 256  # at most so often, until so few sessions have changed meanwhile: 256 are judged in 0.1 ms
 
 # What the same settings of sizes and the same secret leave valid, whatever else changes.
 STAYS = (
-    *("sessions", "quarantine", "blocks", "fragments", "stored", "stored_octets", "stored_at"),
+    *("quarantine", "blocks", "fragments", "stored", "stored_octets", "stored_at"),
     *("syns", "syn_octets", "syns4", "syns_of", "syns_at"),
     *("log", "log_at", "lock"),  # the log is read by whoever has the lock, while packets wait too
 )
-
-
-PAGE = 4096
-INDEXES = ("sessions6", "sessions4", "bibs6", "bibs4", "hosts6", "subscribers6", "uses_of")
-RECORDS = ("links", "bibs", "hosts", "subscribers", "uses", "unanswered")
 
 
 class Prepared(NamedTuple):
@@ -50,6 +45,7 @@ class Prepared(NamedTuple):
     config: Config
     settings: Settings
     tables: Tables | None
+    drafted: bool  # the sessions can be judged while packets pass: their ports are not in blocks
 
 
 class Outcome(NamedTuple):
@@ -94,21 +90,14 @@ def prepare(live: Live, config: Config, judges_sessions: bool) -> Prepared:
     assert tables is not None
     settings = settings_of(config, before.secret.astype("<i8").tobytes(), before.queues)
     settings = replace(settings, reset_until=before.reset_until)
+    drafted = before.port_block == settings.port_block == 0
     if not judges_sessions:
-        return Prepared(config, settings, None)
-    new = tables_of(config, settings)
-    if (sessions := int(live.code.usage(tables)[0])) > MANY:
-        have_memory(new, sessions)
-    return Prepared(config, settings, replace(new, **{name: getattr(tables, name) for name in STAYS}))
-
-
-def have_memory(tables: Tables, sessions: int) -> None:
-    """Write to every page that so many sessions will need, what is there: the kernel gives memory when it is first
-    written to, and is not to do so while packets wait."""
-    for name in INDEXES:
-        getattr(tables, name).view(np.uint8)[::PAGE] |= 0
-    for name in RECORDS:
-        getattr(tables, name)[:sessions].view(np.ndarray).view(np.uint8)[::PAGE] |= 0
+        return Prepared(config, settings, None, drafted)
+    stays = STAYS if drafted else (*STAYS, "sessions")
+    if drafted and before.check_rst and settings.check_rst:
+        stays = (*stays, "windows")
+    new = replace(tables_of(config, settings), **{name: getattr(tables, name) for name in stays})
+    return Prepared(config, settings, new, drafted)
 
 
 def change_over(live: Live, prepared: Prepared) -> Outcome:
@@ -116,25 +105,62 @@ def change_over(live: Live, prepared: Prepared) -> Outcome:
 
     An exception means that nobody knows what is in the tables: packets do not pass any more.
     """
-    config, settings, tables = prepared
-    began, fates, before = time.monotonic(), [0] * len(Fate), live.tables
-    assert before is not None
-    with live.paused():
-        if tables is not None:
-            kept = records_of(before)
-            opened = live.code.usage(before)
-            restored = live.code.restore(Gateway(settings, tables, new_worker(0)), now(), kept)
-            fates = restored.fates.tolist()
-            live.session_log.ended.append(restored.ended)
-            carry_counts(before, tables, opened, live.code.usage(tables))
-            if sum(fates[Fate.UNMAPPED :]):
-                settings = replace(settings, reset_until=now() + 1000 * config.filtering.reset_unknown)
-        live.replace(config, settings, tables or before)
-    pause = time.monotonic() - began
-    if tables is not None and live.state_file is not None:
-        live.state_file.change_to(config, statics_of(tables))
-    ended = {reason: count for reason, count in zip(REASONS[1:], fates[Fate.UNMAPPED :], strict=True) if count}
+    with live.changing:
+        if prepared.tables is None:
+            pause, fates = _exchange(live, prepared.config, prepared.settings), list[int]()
+        else:
+            pause, fates = _take_over(live, prepared, prepared.tables)
+    ended = {reason: count for reason, count in zip(REASONS[1:], fates[Fate.UNMAPPED :], strict=False) if count}
     return Outcome(int(live.code.usage(live.tables)[0]), ended, pause)
+
+
+def _exchange(live: Live, config: Config, settings: Settings) -> float:
+    """Other settings for the same tables; returns for how many seconds packets waited."""
+    began = time.monotonic()
+    with live.paused():
+        assert live.tables is not None
+        live.replace(config, settings, live.tables)
+    return time.monotonic() - began
+
+
+def _take_over(live: Live, prepared: Prepared, tables: Tables) -> tuple[float, list[int]]:
+    """Other tables, too. Returns for how many seconds packets waited, and how many sessions were judged with which
+    Fate, but for those that are kept."""
+    config, settings, _, drafted = prepared
+    code, before = live.code, live.tables
+    assert before is not None
+    draft = begin(live, settings, tables) if drafted else None
+    after = Gateway(settings, replace(tables, sessions=before.sessions), new_worker(0))
+    code.usage(after.tables)  # what numba finds out about them takes a millisecond
+    began = time.monotonic()
+    with live.paused():
+        opened = code.usage(before)
+        if draft:
+            code.draft.catch_up(draft, now())
+            restored = code.draft.finish(draft, after, now())
+        else:
+            restored = code.restore(after, now(), records_of(before))
+        fates: list[int] = restored.fates.tolist()
+        live.session_log.ended.append(restored.ended)
+        carry_counts(before, after.tables, opened, code.usage(after.tables))
+        if sum(fates[Fate.UNMAPPED :]):
+            settings = replace(settings, reset_until=now() + 1000 * config.filtering.reset_unknown)
+        live.replace(config, settings, after.tables)
+    pause = time.monotonic() - began
+    if live.state_file is not None:
+        live.state_file.change_to(config, statics_of(tables))
+    return pause, fates
+
+
+def begin(live: Live, settings: Settings, tables: Tables) -> Draft:
+    """The sessions judged by other settings, but for few that have changed in the last moment; packets still pass by
+    those there are."""
+    judge = Gateway(replace(settings, port_quarantine=0, check_rst=0, logged=0), tables, new_worker(0))
+    draft: Draft = live.code.draft.begin(judge, live.tables, now())
+    for _ in range(ROUNDS):
+        if live.code.draft.catch_up(draft, now()) <= FEW:
+            break
+    return draft
 
 
 def carry_counts(before: Tables, after: Tables, opened: tuple[int, int], opened_now: tuple[int, int]) -> None:

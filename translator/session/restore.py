@@ -48,8 +48,8 @@ from translator.tables.bitmaps import is_inside
 from translator.tables.gateway import Gateway
 from translator.tables.hashing import find_candidate, record_at
 from translator.tables.layout import BLOCK, LOGGED, NONE, PORTS, SESSION, WAITING_PORT, records
-from translator.tables.slots import take
-from translator.tables.tables import SESSIONS
+from translator.tables.slots import reserve, take
+from translator.tables.tables import BIBS, SESSIONS
 from translator.tables.wheel import Timeout
 from translator.verdict import Event, Verdict
 
@@ -65,6 +65,13 @@ class Kept(NamedTuple):
     quarantine: np.ndarray  # WAITING_PORT
     statics: int  # BIB entries numbered below are of [[forward]]
     blocks: np.ndarray  # BLOCK
+
+
+class Place(NamedTuple):
+    """The numbers that the records of a session and of its BIB entry are to have, if that is new; NONE: any."""
+
+    session: int
+    bib: int
 
 
 NOTHING = Kept(records(0, SESSION), records(0, WAITING_PORT), 0, records(0, BLOCK))
@@ -118,8 +125,8 @@ def restore_records(gateway, now, kept, fates, ended, ahead):
             look_ahead(gateway, kept.sessions[at : at + AHEAD], ahead)
         row = kept.sessions[at]
         if row.live != 0:
-            was_static = 0 <= row.bib < kept.statics
-            fate, session = restore_session(gateway, now, row, was_static)
+            was_static, anywhere = 0 <= row.bib < kept.statics, Place(int64(NONE), int64(NONE))
+            fate, session = restore_session(gateway, now, row, was_static, anywhere)
             fates[int64(fate)] += 1
             if count < len(ended) and fate != Fate.KEPT and fate != Fate.DAMAGED:
                 note_end(now, row, fate, was_static, ended[count])
@@ -155,8 +162,8 @@ def look_ahead(gateway, sessions, ahead):
 
 
 @rare()
-def restore_session(gateway, now, row, was_static):
-    """(Fate of a session, its record or NONE). Records are taken in order, so the new one is never behind the old."""
+def restore_session(gateway, now, row, was_static, place):
+    """(Fate of a session, its record or NONE). Taken in order, and to any place, no record is behind the old one."""
     tables = gateway.tables
     fate, bib, pool_row = judge(gateway, now, row), int64(NONE), int64(NONE)
     if fate == Fate.KEPT:
@@ -168,9 +175,11 @@ def restore_session(gateway, now, row, was_static):
     if fate != Fate.KEPT:
         return fate, int64(NONE)
     if bib == NONE:
+        reserve(tables, BIBS, place.bib)
         bib = restore_bib(gateway, now, row, pool_row)
     if row.inbound != 0 or row.state != State.V6_INIT:
         answer(tables, bib)
+    reserve(tables, SESSIONS, place.session)
     session = take(tables, SESSIONS, len(tables.sessions))
     copy_session(gateway, now, row, tables.sessions[session], bib)
     enter_session(gateway, now, session)

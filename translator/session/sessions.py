@@ -11,6 +11,7 @@ from translator.session.recent import note, recall, spread
 from translator.session.subscribers import count_session
 from translator.session.tcp_state import NEXT_STATE, TIMER, State, TcpEvent
 from translator.session.unanswered import FEW, answer, review
+from translator.tables.changes import note_change
 from translator.tables.hashing import find_candidate, hash2, hash3, insert, record_at, remove
 from translator.tables.layout import NONE, WHEEL
 from translator.tables.slots import give_back, in_use, take
@@ -120,7 +121,7 @@ def living(gateway, now, session):
     if row.expires > now:
         return session
     if end_of(settings, row) > now:
-        enter_trans(gateway, row)
+        enter_trans(gateway, session)
         return session
     end_session(gateway, now, session, cause_of_end(tables, session))
     return NONE
@@ -133,15 +134,18 @@ def end_of(settings, row):
 
 
 @rare()
-def enter_trans(gateway, row):
+def enter_trans(gateway, session):
     """RFC 6146 section 3.5.2.2: the time of an established session is over, and TCP_TRANS begins."""
+    row = gateway.tables.sessions[session]
     row.expires = end_of(gateway.settings, row)
-    change_state(gateway.tables, row, int64(State.TRANS))
+    change_state(gateway.tables, session, int64(State.TRANS))
 
 
 @jit()
-def change_state(tables, row, state):
+def change_state(tables, session, state):
     """A session goes on in another state."""
+    row = tables.sessions[session]
+    note_change(tables, session)
     count_state(tables, row, -1)
     row.state = state
     count_state(tables, row, 1)
@@ -199,6 +203,7 @@ def enter_session(gateway, now, session):
     settings, tables = gateway.settings, gateway.tables
     row, links = tables.sessions[session], tables.links[session]
     entry, row.live = tables.bibs[row.bib], 1
+    note_change(tables, session)
     insert(tables.sessions6, row_hash6(gateway, row), session)
     insert(tables.sessions4, row_hash4(gateway, row), session)
     links.previous, links.next, links.reset = NONE, entry.first_session, 0
@@ -262,12 +267,13 @@ def is_unanswered(state):
 
 
 @rare()
-def touch_unanswered(gateway, now, row, timer, event):
+def touch_unanswered(gateway, now, session, timer, event):
     """A packet of a session that only one side has sent to so far. Without TCP, one of the other side puts it in state
     NONE; TCP has its own states. Its time is never shortened."""
+    row = gateway.tables.sessions[session]
     other = TcpEvent.V4_REST if row.state == State.V6_INIT else TcpEvent.V6_REST
     if row.protocol != TCP and event == other:
-        change_state(gateway.tables, row, int64(State.NONE))
+        change_state(gateway.tables, session, int64(State.NONE))
         answer(gateway.tables, row.bib)
     row.expires = max(row.expires, now + lifetime(gateway, timer, row.state))
 
@@ -285,18 +291,18 @@ def touch(gateway, now, session, event):
         if row.state == State.NONE:
             row.expires = now + settings.timeouts[timer]
         else:
-            touch_unanswered(gateway, now, row, timer, event)
+            touch_unanswered(gateway, now, session, timer, event)
         return timer
     state, option = row.state, settings.rst_during_fin
     timer = int64(TIMER[option, state, event])
     if timer == Timeout.TCP_OPENING:
-        touch_unanswered(gateway, now, row, timer, event)
+        touch_unanswered(gateway, now, session, timer, event)
     elif timer != Timeout.KEEP:
         row.expires = now + settings.timeouts[timer]
     if NEXT_STATE[option, state, event] != state:
         if is_unanswered(state):
             answer(tables, row.bib)
-        change_state(tables, row, NEXT_STATE[option, state, event])
+        change_state(tables, session, NEXT_STATE[option, state, event])
         tables.links[session].reset = 1 if row.state == State.TRANS else 0
         unschedule(tables, session)
         schedule(tables, session, now)
@@ -311,6 +317,7 @@ def end_session(gateway, now, session, cause):
         log_session(gateway, now, Kind.SESSION_ENDED, cause, session)
     row, links = tables.sessions[session], tables.links[session]
     entry = tables.bibs[row.bib]
+    note_change(tables, session)
     remove(tables.sessions6, row_hash6(gateway, row), session)
     remove(tables.sessions4, row_hash4(gateway, row), session)
     unschedule(tables, session)
@@ -358,7 +365,7 @@ def expire(gateway, now, quota):
             continue
         over = row.expires <= now
         if over:
-            enter_trans(gateway, row)
+            enter_trans(gateway, session)
         unschedule(tables, session)
         schedule(tables, session, now)
         if over:

@@ -28,6 +28,15 @@ def give_back(tables, kind, record):
 
 
 @jit()
+def reserve(tables, kind, record):
+    """Let `record` be the next one that is taken; NONE: any. For tables whose free records are numbered at the end
+    only: the number counts as used for the first time, whichever it is."""
+    if record != NONE:
+        tables.free[kind, NEVER_USED] += 1
+        give_back(tables, kind, record)
+
+
+@jit()
 def in_use(tables, kind):
     """How many records of this kind are taken."""
     return tables.free[kind, NEVER_USED] - tables.free[kind, HEIGHT]

@@ -40,6 +40,7 @@ class Tables:
     lock: np.ndarray  # int64[8]; word 0 is the spinlock
     sessions: np.ndarray  # SESSION
     links: np.ndarray  # LINKS, one a session
+    changed: np.ndarray  # int64[n], changes.py: sessions opened, ended, or in another state since somebody looked
     windows: np.ndarray  # int64[sessions, 4], cold: see session/windows.py
     bibs: np.ndarray  # BIB
     hosts: np.ndarray  # HOST
@@ -113,10 +114,11 @@ def _inside(bibs: int) -> dict[str, np.ndarray]:
 
 
 def _indexes(sessions: int, bibs: int) -> dict[str, np.ndarray]:
-    """The attributes of Tables that find sessions and BIB entries by their ends."""
+    """The attributes of Tables that find sessions and BIB entries: by their ends, and those that have changed."""
     return {
         "sessions6": empty_index(sessions),
         "sessions4": empty_index(sessions),
+        "changed": np.zeros(count_words(sessions), np.int64),
         "recent6": np.zeros(RECENT, np.int64),
         "recent4": np.zeros(RECENT, np.int64),
         "bibs6": empty_index(bibs),
