@@ -9,6 +9,7 @@ import time
 from contextlib import suppress
 
 PATIENCE = 20.0  # seconds for the last ones
+BURST = 50  # datagrams at once, where this process had to wait: more than that the queue of a socket need not hold
 
 
 def main(address: str, port: str, rate: str) -> None:
@@ -22,6 +23,7 @@ def main(address: str, port: str, rate: str) -> None:
         print("listening", flush=True)
         began, sent, received = time.monotonic(), 0, set()
         while not stop.is_set():
+            began += max(0.0, time.monotonic() - began - (sent + BURST) / int(rate))
             while sent < (time.monotonic() - began) * int(rate):
                 client.send(sent.to_bytes(4, "big"))
                 sent += 1
