@@ -21,6 +21,7 @@ OF_INSTANCE = {
     "nat64d reload\n": "nat64d reload -c /etc/nat64d/%i.toml\n",
     "sessions: /run/nat64d,": "sessions: /run/nat64d-%i,",
     "RuntimeDirectory=nat64d\n": "RuntimeDirectory=nat64d-%i\n",
+    "%t/nat64d/": "%t/nat64d-%i/",
 }
 
 

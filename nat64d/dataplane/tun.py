@@ -9,6 +9,7 @@ import fcntl
 import os
 import socket
 import struct
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 # linux/if_tun.h
 TUNSETOFFLOAD = 0x400454D0
 TUNSETVNETHDRSZ = 0x400454D8
+TUNGETIFF = 0x800454D2
+IFREQ, IFNAMSIZ = 40, 16  # octets of a struct ifreq, and of the name in it
 FLAGS = pytun.IFF_TUN | pytun.IFF_NO_PI | pytun.IFF_VNET_HDR
 
 MOST_QUEUES = 8  # of "auto": all queues share the lock of the session tables, which more threads would wait for
@@ -51,6 +54,7 @@ class Tun:
     fds: list[int]  # a non-blocking descriptor per queue
     offloads: list[str]  # names of what the kernel granted, see OFFLOADS
     created: bool  # False: a persistent device that existed before and stays when closed
+    left: bool  # by a process before, with what that has set up for it
     _held: ExitStack = field(repr=False)
 
     def close(self) -> None:
@@ -59,14 +63,23 @@ class Tun:
         self._held.close()
 
 
-def open_tun(config: "TunConfig") -> Tun:
-    """Open the device of `[tun]`, or create it; raises TunError.
+def open_tun(config: "TunConfig", left: Sequence[int] = ()) -> Tun:
+    """Open the device of `[tun]`, or create it; raises TunError. `left`: its queues that a process before has left
+    open; all of them go on, or are closed.
 
     Call it from a thread without a running event loop (a rule of pyroute2's blocking calls).
     """
     name = config.name
     with ExitStack() as held:
         held.enter_context(_lock(name))
+        if left and _goes_on(config, left):
+            fds = [_go_on(fd, held) for fd in left]
+            offloads = _negotiate(fds[0]) if config.offload else []
+            if not offloads:
+                _set_offloads(fds[0], 0)
+            return Tun(name, fds, offloads, True, True, held.pop_all())
+        for fd in left:
+            os.close(fd)
         existing = _existing(name, config.queues)
         queues = _automatic(existing) if config.queues == "auto" else config.queues
         multi_queue = existing.multi_queue if existing else queues > 1
@@ -77,7 +90,30 @@ def open_tun(config: "TunConfig") -> Tun:
         offloads = _negotiate(fds[0]) if config.offload else []
         if not offloads:
             _set_offloads(fds[0], 0)
-        return Tun(name, fds, offloads, existing is None, held.pop_all())
+        return Tun(name, fds, offloads, existing is None, False, held.pop_all())
+
+
+def _goes_on(config: "TunConfig", left: Sequence[int]) -> bool:
+    """Whether these are the queues of the device of `[tun]`, as many as there are to be."""
+    wanted = _automatic(None) if config.queues == "auto" else config.queues
+    return len(left) == wanted and all(_name_of(fd) == config.name for fd in left)
+
+
+def _name_of(fd: int) -> str:
+    """The name of the device that a descriptor is a queue of; "" of none, or of one that is gone."""
+    try:
+        about = fcntl.ioctl(fd, TUNGETIFF, bytes(IFREQ))
+    except OSError:
+        return ""
+    return about[:IFNAMSIZ].partition(b"\0")[0].decode("utf-8", "replace")
+
+
+def _go_on(fd: int, held: ExitStack) -> int:
+    """One more queue that is open already, closed with `held`."""
+    held.callback(os.close, fd)
+    os.set_inheritable(fd, False)
+    os.set_blocking(fd, False)
+    return fd
 
 
 def _lock(name: str) -> socket.socket:

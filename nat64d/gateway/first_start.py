@@ -74,8 +74,10 @@ class FirstStart:
 
     def leave(self, code: ExitCode) -> None:
         """All is undone. A compiler in this process cannot be interrupted, and exit would wait for it: then this does
-        not return. There may be one although others were `used`: a terminal and systemd send their signals to all."""
-        if self._work is not None and not self._work.done():
+        not return. There may be one although others were `used`: a terminal and systemd send their signals to all.
+        Nor does it where packets wait for the next process, which begins when this one is gone: exit takes its time."""
+        compiles = self._work is not None and not self._work.done()
+        if compiles or self.live.is_started_again:
             logging.shutdown()
             os._exit(code)
 

@@ -26,6 +26,7 @@ from nat64d.dataplane.tun import Tun, TunError, open_tun
 from nat64d.dataplane.worker import Queue, now
 from nat64d.dns64.service.supervisor import NameServer
 from nat64d.exitcode import ExitCode
+from nat64d.gateway import descriptor_store
 from nat64d.gateway.clat_prefix import DiscoveryError, discover, follow, refuse_inside
 from nat64d.gateway.computed_log import ComputedLog
 from nat64d.gateway.daemon_log import DaemonLog
@@ -96,8 +97,11 @@ async def _serve(live: Live, reload: Reload, stop: asyncio.Event) -> ExitCode:
     config, first_start = live.config, FirstStart(live)
     log.info("Starting nat64d %s, configuration: %s", __version__, reload.name, extra={"event": "start"})
     with ExitStack() as up:
-        tun = await asyncio.to_thread(open_tun, config.tun)
-        up.callback(tun.close)
+        descriptor_store.is_started_again(os.environ)  # of a stop that was none
+        tun = await asyncio.to_thread(open_tun, config.tun, descriptor_store.passed(os.environ, os.getpid()))
+        up.callback(_let_go, live, tun)
+        if tun.created:  # another one outlives the daemon anyway
+            descriptor_store.keep(tun.fds)
         access = Access(int(config.api.mode, 8), config.api.group)
         server = await serve(live, config.api.socket, config.api.http, config.api.hosts, access)
         try:
@@ -112,6 +116,8 @@ async def _serve(live: Live, reload: Reload, stop: asyncio.Event) -> ExitCode:
             await asyncio.to_thread(up.close)
     if failure:
         log.error(failure, extra={"event": "failure"})
+    elif live.is_started_again:
+        log.info("Stopped, to be started again")
     else:
         log.info("Stopped; all changes to this host are undone")
     code = ExitCode.WRONG if failure else ExitCode.GOOD
@@ -153,6 +159,7 @@ async def _translate(
         task.cancel()
     await asyncio.wait([advertising])  # it takes back what it announced
     await asyncio.to_thread(reload.close)
+    live.is_started_again = failure is None and descriptor_store.is_started_again(os.environ)
     notify.notify("STOPPING=1")
     live.state = "stopping"
     if live.nameserver:
@@ -207,6 +214,16 @@ async def _find_plat(
     return asyncio.ensure_future(follow(asking.result(), resolver, log.warning, reload.use_prefix))
 
 
+def _let_go(live: Live, tun: Tun) -> None:
+    """Close the device. It is gone then, with what a process before has left on the host, unless the next one takes
+    over both."""
+    if not live.is_started_again:
+        if tun.left:
+            Host(live.config, tun.name, log).undo_left()
+        descriptor_store.forget()
+    tun.close()
+
+
 def _prepare(tun: Tun, first_start: FirstStart, up: ExitStack) -> None:
     """Create the tables, load the code, and take over the sessions of the run before; nothing on the host is changed.
     Raises StateError."""
@@ -235,9 +252,9 @@ def _set_up(config: Config, tun: Tun, live: Live, up: ExitStack) -> Watch:
     undoes what was done by then."""
     live.state = "setting up the host"
     host = Host(config, tun.name, log)
-    for line in host.setup():
+    for line in host.setup(tun.left):
         log.info(line)
-    up.callback(host.undo)
+    up.callback(lambda: host.leave() if live.is_started_again else host.undo())
     live.tun["mtu"] = host.mtu
     live.link_drops = LinkDrops(tun.name, len(tun.fds), log)
     live.host, live.board = host, Board(log)

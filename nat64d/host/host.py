@@ -42,18 +42,23 @@ class Host:
         self.wanted = Wanted(tun_name, {}, sysctls=config.host.sysctls)  # after setup: what must stand
         self._undo = Undo(tun_name, Path(config.api.socket).parent / f"{tun_name}.host.json", log)
 
-    def setup(self) -> list[str]:
-        """Prepare the host and return log lines that say what was done.
+    def setup(self, adopted: bool = False) -> list[str]:
+        """Prepare the host and return log lines that say what was done. `adopted`: a process before has left the
+        device, and what it set up stands.
 
         Raises HostError; whatever was changed by then is undone.
         """
         try:
             with IPRoute() as ip, explaining(f"set up {self.tun}"):
                 self._undo.begin()
-                self._undo.inherit(ip)
+                if adopted:
+                    self._undo.adopt()
+                    self._undo.take_back(self._undo.noted("default"))
+                else:
+                    self._undo.inherit(ip)
                 device = self._set_up_device(ip)
                 addresses = self._set_up_addresses(ip, device)
-                return [
+                lines = [
                     f"Device {self.tun} is up, MTU {self.mtu}, addresses: {', '.join(map(str, addresses))}",
                     *self._set_up_neighbours(ip),
                     *self._set_up_routes(ip, device),
@@ -61,6 +66,8 @@ class Host:
                     *self._set_up_masquerade(ip),
                     *self._set_up_forwarding(),
                 ]
+                self._retract_left()
+                return lines
         except BaseException:
             self.undo()
             raise
@@ -92,6 +99,23 @@ class Host:
         if self.config.host.firewall == "off":
             gone += self._undo.noted("accept")
         self._undo.take_back(gone)
+
+    def _retract_left(self) -> None:
+        """Take back what the process before has left, and is not wanted any more."""
+        wanted = {("address", str(address)) for address in self.wanted.addresses}
+        wanted |= {("route", str(network)) for network in self.wanted.networks}
+        left = [*self._undo.noted("address"), *self._undo.noted("route")]
+        self._undo.take_back(set(left) - wanted)
+
+    def leave(self) -> None:
+        """Leave all that was set up to the next process, which adopts it."""
+        self._undo.leave()
+        self.masquerade = []
+
+    def undo_left(self) -> None:
+        """Undo what a process before has left, if nobody has adopted it."""
+        self._undo.adopt()
+        self.undo()
 
     def undo(self) -> None:
         """Undo every change, the last one first; a change that cannot be undone is logged. May be called again."""

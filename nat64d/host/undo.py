@@ -39,6 +39,16 @@ class Undo:
                 self._put_back(ip, change)
         self.note(*(change for change in left if change.kind == "sysctl"))
 
+    def adopt(self) -> None:
+        """Take over from a process that has left the device: keep its record of all changes, and undo none."""
+        self.note(*self._journal.load())
+
+    def leave(self) -> None:
+        """Leave all changes and their record to the next process, which adopts them; that is soon."""
+        self._presence.end()
+        if self.table:
+            self.table.close()
+
     def note(self, *changes: Change) -> None:
         """Write changes that are about to be made to the journal. Raises HostError."""
         self._noted |= {(change.kind, change.key) for change in changes}

@@ -34,10 +34,10 @@ SUBSCRIPTIONS = (
 EVERY = 60.0  # seconds between two looks if nothing changes
 MARKS_EVERY = 5.0  # seconds between two looks at what is nearly used up
 SETTLE = 0.2  # seconds from the first message to the look, for changes come in groups
-SHARE = 10  # of the time at least this many parts pass between two looks, for one part that a look took
+SHARE = 10  # so many times the processor's time that a look took passes between two looks; others may have had more
 LONGEST = 10.0  # seconds of such a pause
 ROUNDS = 3  # of setting up again: an address returns only after its device is up
-CONTESTED, RECENT, CALM = 5, 60.0, 5.0  # so many repairs in so many seconds: from then on one in so many seconds
+CONTESTED, RECENT, CALM = 5, 60.0, 2.0  # so many repairs in so many seconds: from then on one in so many seconds
 FOLLOWS = {"masquerade", "firewall"}  # differences that come of the host's own changes
 SHOWN = 3  # differences in a line of the log
 
@@ -86,6 +86,12 @@ class Watch:
                     self._complaint = repr(error)
                     expected = isinstance(error, OSError | NetlinkError)
                     self._log.warning("Cannot look at this host: %s", error, exc_info=None if expected else error)
+
+    def _spend(self) -> float:
+        """One look; returns how many seconds of a processor it took."""
+        begun = time.thread_time()
+        self.check(time.monotonic())
+        return time.thread_time() - begun
 
     def _look(self, now: float) -> None:
         failures: dict[str, str] = {}
@@ -161,10 +167,8 @@ class Watch:
                     await asyncio.wait_for(changed.wait(), EVERY)
                 await asyncio.sleep(SETTLE)
                 changed.clear()
-                began = time.monotonic()
-                await asyncio.to_thread(self.check, began)
-                rest = CALM if self.contested else min(SHARE * (time.monotonic() - began), LONGEST)
-                await asyncio.sleep(rest)
+                spent = await asyncio.to_thread(self._spend)
+                await asyncio.sleep(CALM if self.contested else min(SHARE * spent, LONGEST))
         finally:
             for one in sockets:
                 loop.remove_reader(one)

@@ -22,6 +22,7 @@ network = test_host_watch.network
 
 SECONDS = 60.0  # of changes
 BURST, PAUSE = 8, 0.3  # at most so many changes one after the other, and seconds between two of them
+LONGEST = 6.0  # seconds, on a busy machine, until packets pass or a condition says why not; 3 where nobody else works
 DROPS = "add table inet f; add chain inet f out { type filter hook forward priority 0; policy drop; }"
 
 OURS = (  # what nat64d sets up again
@@ -120,6 +121,7 @@ def test_packets_pass_again_or_a_condition_says_why_not(network: dict[str, Names
     finally:
         traffic.kill()
         undo(gateway)
+    assert max(waits) < LONGEST, f"{done}\n{waits}"
     print(f"{len(done)} changes, {len(waits)} pauses; the longest wait was {max(waits):.1f} s")
 
 

@@ -163,6 +163,13 @@ def test_every_kind_of_change_wakes_the_watch(namespace, host, board, command):
     asyncio.run(wake())
 
 
+def test_a_look_is_as_long_as_it_takes_of_a_processor(host, board, monkeypatch):
+    """Not as long as others kept it from one: then it would rest for seconds while packets do not pass."""
+    times = iter((7.0, 7.25))
+    monkeypatch.setattr("time.thread_time", lambda: next(times))
+    assert Watch(host, board, logging.getLogger("test"), lambda _: SOUND)._spend() == 0.25
+
+
 def test_messages_that_were_lost_count_as_a_change(namespace):
     (routes, *others) = subscribe()
     for one in others:

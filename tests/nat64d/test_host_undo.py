@@ -2,6 +2,7 @@
 
 import gc
 from concurrent.futures import ThreadPoolExecutor
+from ipaddress import IPv4Address
 
 import pytest
 from pyroute2.netlink.exceptions import NetlinkError
@@ -124,6 +125,28 @@ def test_a_setup_that_fails_half_way_undoes_itself(server, config, monkeypatch, 
     assert seen is KeyboardInterrupt or "Operation not supported" in str(caught.value)
     assert snapshot() == before
     assert not journal(config).exists()
+
+
+# Left to the next process.
+
+
+def test_what_is_left_goes_on_and_what_is_not_wanted_any_more_goes(server, config):
+    unusual_host()
+    before, other = snapshot(), config.tun.model_copy(update={"ipv4": IPv4Address("169.254.64.9")})
+    tun, host = open_tun(config.tun), Host(config, "nat64", LOG)
+    host.setup()
+    stands = snapshot()
+    host.leave()
+    assert "64:ff9b::/96" in ip("-6", "route", "show", "dev", "nat64")
+    for next_one in (config.model_copy(update={"tun": other}), config):
+        host = Host(next_one, "nat64", LOG)
+        host.setup(adopted=True)
+        assert (snapshot() == stands) == (next_one is config)
+        host.leave()
+    Host(config, "nat64", LOG).undo_left()
+    assert not journal(config).exists()
+    tun.close()
+    assert snapshot() == before
 
 
 # After kill -9.

@@ -175,6 +175,43 @@ def test_kill_9_leaves_nothing_in_the_way(namespace, queues):
     tun.close()
 
 
+def left_behind(queues: int) -> list[int]:
+    """The queues of a device that is gone but for them, as systemd's store has them."""
+    tun = open_tun(TunConfig(queues=queues))
+    left = [os.dup(fd) for fd in tun.fds]
+    tun.close()
+    return left
+
+
+def number_of(name: str) -> str:
+    """The number of a device, which another one of that name would not have."""
+    return ip("link", "show", name).partition(":")[0]
+
+
+@pytest.mark.parametrize("queues", [1, 2])
+def test_queues_that_a_process_has_left_go_on(namespace, queues):
+    left = left_behind(queues)
+    number = number_of("nat64")
+    tun = open_tun(TunConfig(queues=queues), left)
+    assert (tun.fds, tun.left, tun.created, number_of("nat64")) == (left, True, True, number)
+    assert tun.offloads == ALL or "csum" in tun.offloads
+    assert [(os.get_blocking(fd), os.get_inheritable(fd)) for fd in tun.fds] == [(False, False)] * queues
+    tun.close()
+    assert "nat64" not in ip("link")
+
+
+def test_those_that_are_not_what_is_wanted_are_closed(namespace):
+    tun = open_tun(TunConfig(queues=1), left_behind(2))
+    assert (tun.left, len(tun.fds)) == (False, 1)
+    tun.close()
+    for name in ("nat64b", "nat64"):
+        left = [*left_behind(1), os.open("/dev/null", os.O_RDWR)]
+        tun = open_tun(TunConfig(name=name, queues=2), left)
+        assert (tun.left, tun.name) == (False, name)
+        assert ip("link").count("nat64") == 1
+        tun.close()
+
+
 def test_an_existing_device_is_used_as_it_is(namespace):
     ip("tuntap", "add", "dev", "nat64", "mode", "tun")
     ip("link", "set", "nat64", "mtu", "1400")

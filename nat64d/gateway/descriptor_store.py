@@ -1,0 +1,61 @@
+"""systemd's store of descriptors (FileDescriptorStoreMax=, sd_pid_notify_with_fds(3)): the queues of the TUN device are
+in it, so that the device and its routes outlive the daemon. While it is started again packets wait in them.
+
+Where there is no such store, all of it does nothing.
+"""
+
+import os
+import socket
+from collections.abc import Mapping, MutableMapping
+from contextlib import suppress
+from pathlib import Path
+
+NAME = "tun"  # of these descriptors in the store, FDNAME=
+FIRST = 3  # sd_listen_fds(3): the first descriptor that is passed
+MARK = "again"  # made by root, who follows no link there: a directory
+
+
+def passed(environment: MutableMapping[str, str], pid: int) -> list[int]:
+    """The descriptors that an earlier process of this service has left, for once: they are no longer in the
+    environment afterwards. Those with another name are closed."""
+    names = environment.pop("LISTEN_FDNAMES", "").split(":")
+    count, of = environment.pop("LISTEN_FDS", ""), environment.pop("LISTEN_PID", "")
+    if of != str(pid) or not count.isdecimal():
+        return []
+    every = list(zip(range(FIRST, FIRST + int(count)), names, strict=False))
+    for fd, name in every:
+        if name != NAME:
+            os.close(fd)
+    return [fd for fd, name in every if name == NAME]
+
+
+def keep(fds: list[int]) -> None:
+    """Have these descriptors kept instead of those that are."""
+    forget()
+    _notify(f"FDSTORE=1\nFDNAME={NAME}", fds)
+
+
+def forget() -> None:
+    """Have none kept: without a process the device is gone."""
+    _notify(f"FDSTOREREMOVE=1\nFDNAME={NAME}", [])
+
+
+def is_started_again(environment: Mapping[str, str]) -> bool:
+    """Whether systemd stops this service only to start it again. The unit says so by a directory in RuntimeDirectory=,
+    which this takes away."""
+    directory = environment.get("RUNTIME_DIRECTORY", "").partition(":")[0]
+    if not directory:
+        return False
+    try:
+        (Path(directory) / MARK).rmdir()
+    except OSError:
+        return False
+    return True
+
+
+def _notify(text: str, fds: list[int]) -> None:
+    if "NOTIFY_SOCKET" in os.environ:
+        with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notifier:
+            address = os.environ["NOTIFY_SOCKET"]
+            notifier.connect("\0" + address[1:] if address.startswith("@") else address)
+            socket.send_fds(notifier, [text.encode()], fds)
