@@ -17,7 +17,7 @@ from ipaddress import (
 )
 from typing import Annotated, Generic, NamedTuple, TypeVar
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, ValidatorFunctionWrapHandler, WrapValidator
 
 from nat64d.config.errors import ExpectedError
 from nat64d.config.values import interface_name
@@ -205,6 +205,34 @@ def as_given(split: Callable[[str], object]) -> AfterValidator:
     return AfterValidator(check)
 
 
+BEHIND = IPv6Network("fd6e:6174:3634::464")  # of a CLAT that is hidden behind an address of an interface
+
+
+class OfInterface(IPv6Network):
+    """What an interface gives, "interface:eth0", as long as that is not known: until then it is BEHIND."""
+
+    def __init__(self, text: str) -> None:
+        """Raises ExpectedError."""
+        super().__init__(BEHIND)
+        self.interface = interface_name(text.removeprefix(INTERFACE))
+
+    def __str__(self) -> str:
+        return INTERFACE + self.interface
+
+    def __eq__(self, other: object) -> bool:
+        return str(self) == str(other)
+
+    def __hash__(self) -> int:
+        return hash(str(self))
+
+
+def _own(value: object, check: ValidatorFunctionWrapHandler) -> IPv6Network:
+    if isinstance(value, str) and value.startswith(INTERFACE):
+        return OfInterface(value)
+    network: IPv6Network = check(value)
+    return network
+
+
 Prefix4 = Annotated[IPv4Network, BeforeValidator(plain), Field(description="an IPv4 prefix such as 192.0.2.0/24")]
 Prefix6 = Annotated[IPv6Network, BeforeValidator(plain), Field(description="an IPv6 prefix such as 2001:db8::/32")]
 Prefix = Annotated[
@@ -214,6 +242,7 @@ Prefix = Annotated[
 ]
 Routable4 = Annotated[Prefix4, AfterValidator(routable4)]
 Hosts6 = Annotated[Prefix6, AfterValidator(of_hosts)]
+Own6 = Annotated[Hosts6, WrapValidator(_own)]
 Host4 = Annotated[
     IPv4Address,
     BeforeValidator(plain),

@@ -35,7 +35,7 @@ _BY_SECTION: Mapping[str, Mapping[Effect, str]] = {
     "pool4": {_SESSIONS: "addresses ports protocols source deterministic"},
     "eam": {_SESSIONS: "ipv4 ipv6"},
     "forward": {_SESSIONS: "protocol ipv4 ipv6"},
-    "clat": {_RESTART: "ipv4 ipv6 plat"},
+    "clat": {_LIVE: "ipv6", _RESTART: "ipv4 plat"},
     "tun": {_LIVE: "ipv4 ipv6", _RESTART: "name mtu queues offload"},
     "host": {_LIVE: "masquerade firewall", _RESTART: "routes sysctls"},
     "timeouts": {_LIVE: "udp tcp_established tcp_opening tcp_closing tcp_transitory tcp_incoming_syn icmp fragment"},

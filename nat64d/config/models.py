@@ -18,6 +18,8 @@ from nat64d.config.addresses import (
     Hosts6,
     Listener,
     NameServer,
+    OfInterface,
+    Own6,
     PoolAddresses,
     PortRange,
     Ports,
@@ -129,13 +131,14 @@ class Forward(Section):
 
 
 class Clat(Eam):
-    """The customer side of 464XLAT (RFC 6877): IPv4 of `ipv4` goes to the provider's NAT64 as IPv6 of `ipv6`.
+    """The customer side of 464XLAT (RFC 6877): IPv4 of `ipv4` goes to the provider's NAT64 as IPv6 of `ipv6`, which may
+    be what an interface gives.
 
     `plat`: that NAT64's prefix; "discover" takes what routers announce (RFC 8781), or asks the resolver (RFC 7050).
     """
 
     ipv4: Routable4 = IPv4Network("192.0.0.1")  # RFC 7335
-    ipv6: Hosts6
+    ipv6: Own6
     plat: Literal["discover"] | TranslationPrefix = "discover"
 
 
@@ -360,6 +363,18 @@ class Config(Section):
     def state_path(self) -> Path:
         """Where sessions are kept; by default each device has a file of its own."""
         return Path(f"/run/nat64d/{self.tun.name}.state" if self.state.file == "auto" else self.state.file)
+
+    @property
+    def clat_interface(self) -> str | None:
+        """The interface that gives [clat] ipv6, as long as that is not known."""
+        given = self.clat and self.clat.ipv6
+        return given.interface if isinstance(given, OfInterface) else None
+
+    def with_clat6(self, network: IPv6Network, behind: str | None) -> "Config":
+        """The same, now that [clat] ipv6 is known: seen itself, or hidden behind the address of an interface."""
+        assert self.clat is not None
+        host = self.host.model_copy(update={"masquerade": behind}) if behind else self.host
+        return self.model_copy(update={"clat": self.clat.model_copy(update={"ipv6": network}), "host": host})
 
     def with_plat(self, plat: IPv6Network) -> "Config":
         """The same, now that the prefix of the provider's NAT64 is known."""

@@ -34,8 +34,11 @@ from nat64d.gateway.flush import flush
 from nat64d.gateway.kept_sources import KeptSources
 from nat64d.gateway.state import Live
 from nat64d.gateway.takeover import Outcome, change_over, prepare
+from nat64d.host import facts as look
 from nat64d.host.checks import check_host
 from nat64d.host.errors import HostError
+from nat64d.host.facts import Facts
+from nat64d.host.own6 import Own6, own6
 from nat64d.host.watch import Watch
 
 log = logging.getLogger("nat64d")
@@ -43,6 +46,7 @@ log = logging.getLogger("nat64d")
 REFUSED = {"event": "reload_refused"}
 # LIMITS
 FEW = 1000  # sessions that are taken over before the code is compiled: plain Python takes a millisecond for one
+LOOK = 1.0  # seconds between two looks for an address
 MANY = 100  # mistakes that are answered one by one
 PATIENCE = 30.0  # seconds for the name server to change; packets have changed by then
 
@@ -62,6 +66,8 @@ class Reload:
         self._lock = threading.Lock()
         self._watch: Watch | None = None
         self._begun = asyncio.Event()
+        self._renumbered = asyncio.Event()
+        self._own: Own6 | None = None  # what [clat] ipv6 is, if an interface gives it
         self._loop = asyncio.get_running_loop()
 
     async def run(self, watch: Watch) -> None:
@@ -69,6 +75,7 @@ class Reload:
         cancelled."""
         live, self._watch = self._live, watch
         live.reloader, live.changer, live.flusher = self.reload, self.change, self.flush
+        watch.looked = self.look
         self._begun.set()
         while True:
             await self._again.wait()
@@ -96,6 +103,64 @@ class Reload:
             return False
         return True
 
+    async def find_address(self, say: Callable[[str], None]) -> None:
+        """Wait until the interface that gives [clat] ipv6 has an address, if one does, and take it; `say` gets a
+        sentence while it has none."""
+        while True:
+            try:
+                self._live.config = await asyncio.to_thread(self._settled, self._live.config)
+            except RefusedError as error:
+                say(f"waiting for an address: {error}")
+                await asyncio.sleep(LOOK)
+            else:
+                return
+
+    def look(self, facts: Facts) -> None:
+        """Somebody has looked at the host: if the interface that gives [clat] ipv6 gives another one now,
+        `follow_interface` is told. From any thread."""
+        interface, clat = self._live.sources.file.clat_interface, self._live.config.clat
+        own = own6(facts, interface, clat.ipv6) if interface and clat else None
+        if own and own != self._own:
+            self._loop.call_soon_threadsafe(self._renumbered.set)
+
+    async def follow_interface(self) -> None:
+        """Change to what the interface gives whenever there is something else, until cancelled."""
+        await self._begun.wait()
+        while True:
+            await self._renumbered.wait()
+            self._renumbered.clear()
+            try:
+                await asyncio.to_thread(self._use_interface)
+            except (NotReadyError, RefusedError) as error:
+                log.error("Still with [clat] ipv6 = %s: %s", self._own and self._own.network, error)  # noqa: TRY400
+
+    def _use_interface(self) -> None:
+        with self._lock:
+            before, sources = self._own, self._live.sources
+            name = f"[clat] ipv6 = {sources.file.clat and sources.file.clat.ipv6}"
+            try:
+                self._change_to(self._settled(sources.combined()), name, "prefix", f"Reloaded {name}")
+            except BaseException:
+                self._own = before
+                raise
+
+    def _settled(self, given: Config) -> Config:
+        """A configuration as the file has it, with what is found out on this host: the provider's prefix, as it is, and
+        what an interface gives. Raises RefusedError."""
+        now = self._live.config
+        if given.clat and given.clat.plat == "discover" and now.pool6:
+            given = given.with_plat(now.pool6)
+        if interface := given.clat_interface:
+            before = now.clat.ipv6 if now.clat else None
+            stays = self._own if interface == self._live.sources.file.clat_interface else None
+            self._own = own6(look.read(), interface, before) or stays
+            if self._own is None:
+                raise RefusedError(
+                    f"[clat] ipv6: {interface} has no IPv6 address that others can reach, or is not there"
+                )
+            given = given.with_clat6(*self._own)
+        return given
+
     def close(self) -> None:
         """No further reload; one that has begun is over when this returns. The event loop must run meanwhile."""
         with self._lock:
@@ -114,7 +179,7 @@ class Reload:
                 except ConfigError as error:
                     together = f"{sources.names} do not go together; change the file, or use nat64d unset"
                     raise RefusedError(f"{together}\n{_lines(error)}") from None
-                config = self._with_known_plat(config)
+                config = self._settled(config)
                 answer = self._change_to(config, sources.names, "reload", f"Reloaded {sources.name}")
                 self._live.sources = sources
             except (WrongConfigurationError, RefusedError) as error:
@@ -137,7 +202,7 @@ class Reload:
                 kept = Rows() if wish.replaces else rows
                 rows = with_changes(kept, names_in(wish.unset, "unset"), rows_in(wish.set, "set"), wish.source, before)
                 sources = before._replace(rows={**before.rows, wish.source: rows})
-                config = self._with_known_plat(sources.combined())
+                config = self._settled(sources.combined())
             except ConfigError as error:
                 raise WrongConfigurationError(_lines(error)) from None
             answer = {"source": wish.source, "version": rows.version, "dry_run": wish.dry_run}
@@ -191,12 +256,6 @@ class Reload:
             return self._live.sources._replace(name=str(path or BUILT_IN), file=load(path))
         except ConfigError as error:
             raise WrongConfigurationError(str(error)) from None
-
-    def _with_known_plat(self, config: Config) -> Config:
-        """The same with the prefix that was discovered, if there is to be one."""
-        now = self._live.config
-        discovered = config.clat and config.clat == now.clat and config.pool6 is None and now.pool6
-        return config.with_plat(discovered) if discovered else config
 
     def _judged(self, config: Config, name: str) -> tuple[list[Change], list[str]]:
         """What is to change, and what is doubtful about it and was not before. Raises NotReadyError, RefusedError."""

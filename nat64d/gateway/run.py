@@ -151,7 +151,7 @@ async def _translate(
         log.info(said, extra={"event": "ready"})
         first_start.begin(up)
     advertising = asyncio.ensure_future(_advertise(live, watch))
-    tasks = watch.run(), watch.run_marks(), reload.run(watch), live.session_log.run(moment)
+    tasks = watch.run(), watch.run_marks(), reload.run(watch), reload.follow_interface(), live.session_log.run(moment)
     beside: list[asyncio.Future[None]] = [advertising, *(asyncio.ensure_future(each) for each in tasks)]
     beside += [following] if following else []
     failure = await _watch(first_start, reload, stop)
@@ -177,16 +177,36 @@ async def _prepared(
         await asyncio.wait({preparing, stopping}, timeout=EXTEND_EVERY, return_when=asyncio.FIRST_COMPLETED)
 
 
+async def _find_address(
+    live: Live, reload: Reload, notify: sdnotify.SystemdNotifier, stopping: asyncio.Future[Any]
+) -> None:
+    """Have [clat] ipv6 in the configuration, if an interface gives it; return without it when stopped."""
+
+    def say(why: str) -> None:
+        if why != live.state:
+            log.warning(why)
+        live.state = why
+
+    looking = asyncio.ensure_future(reload.find_address(say))
+    await _prepared(live, notify, looking, stopping)
+    if not looking.done():
+        looking.cancel()
+        return
+    looking.result()
+
+
 async def _find_plat(
     live: Live, reload: Reload, notify: sdnotify.SystemdNotifier, stopping: asyncio.Future[Any], up: ExitStack
 ) -> asyncio.Future[None] | None:
-    """Discover the provider's NAT64 prefix, if [clat] asks for it, and put it into the configuration.
+    """Discover the address and the provider's NAT64 prefix, if [clat] asks for it, and put them into the configuration.
 
     Returns what follows the provider from then on; None when there is nothing to discover, or when stopped first.
     Raises DiscoveryError.
     """
+    if live.config.clat_interface:
+        await _find_address(live, reload, notify, stopping)
     clat = live.config.clat
-    if clat is None or live.config.pool6:
+    if clat is None or live.config.pool6 or stopping.done():
         return None
 
     def say(why: str) -> None:

@@ -1,12 +1,13 @@
 """The host around the TUN device: set up at start, watched, undone at the end.
 
 `host` does it with `rtnetlink` (links, addresses, routes), `sysctl` (kernel parameters) and `nft` (masquerade);
-`wanted` says what must stand, `undo` takes changes back, `journal` keeps the old values on disk, so that the next start
-can undo what a killed process left, `presence` who else needs this host to forward, `errors` has what is raised.
-`descriptors` raises the limit of open files, `groups` knows the groups of users.
+`wanted` says what must stand, `undo` takes changes back, `journal` keeps the old values on disk, so that the next
+start can undo what a killed process left, `presence` who else needs this host to forward, `errors` has what is
+raised. `descriptors` raises the limit of open files, `groups` knows the groups of users.
 
-`facts` reads what is there as plain values, `checks` says what of a configuration does not fit it. `watch` looks again
-at every change: `standing` is one look, `changes` what has to be set up again, `conditions` what the operator has to
-do, `ruleset` and `firewall` whether nftables lets packets pass, `legacy` whether the older iptables does; `board` knows
-which conditions stand, and since when.
+`facts` reads what is there as plain values, `checks` says what of a configuration does not fit it. `watch` looks
+again at every change: `standing` is one look, `changes` what has to be set up again, `conditions` what the operator
+has to do, `ruleset` and `firewall` whether nftables lets packets pass, `legacy` whether the older iptables does;
+`board` knows which conditions stand, and since when. `own6` makes the address of a CLAT of those that an interface
+has.
 """

@@ -101,10 +101,11 @@ def masquerade_without_interface(config: Config, facts: Facts) -> Iterator[Findi
 
 def masquerade_without_route(config: Config, facts: Facts) -> Iterator[Finding]:
     """ "auto" is the interface of the default route."""
-    if _masquerade(config) == "auto" and not facts.masquerading:
+    if _masquerade(config) == "auto" and not _masqueraded(config, facts):
+        version = _masqueraded_version(config)
         complaint = (
-            "expected an IPv4 default route; without one nothing is masqueraded. "
-            "Run 'ip route add default via ROUTER', or name an interface"
+            f"expected an IPv{version} default route; without one nothing is masqueraded. "
+            f"Run 'ip {'-6 ' if version == 6 else ''}route add default via ROUTER', or name an interface"
         )
         yield Finding(("host", "masquerade"), complaint)
 
@@ -112,23 +113,35 @@ def masquerade_without_route(config: Config, facts: Facts) -> Iterator[Finding]:
 def masquerade_without_address(config: Config, facts: Facts) -> Iterator[Finding]:
     """Masquerading takes an address of the interface; without one the kernel drops packets."""
     for link in facts.links:
-        if link.name in _masqueraded(config, facts) and not any(own.version == 4 for own in link.addresses):
+        version = _masqueraded_version(config)
+        if link.name in _masqueraded(config, facts) and not _has_address(link, version):
             complaint = (
-                f"expected an IPv4 address on {link.name}; until it has one, packets are dropped there. "
+                f"expected an IPv{version} address on {link.name}; until it has one, packets are dropped there. "
                 f"Run 'ip address add ADDRESS/LENGTH dev {link.name}'"
             )
             yield Finding(("host", "masquerade"), complaint)
 
 
+def _has_address(link: Link, version: int) -> bool:
+    """Whether others can answer to an address of it."""
+    return any(own.version == version and not (version == 6 and own.is_link_local) for own in link.addresses)
+
+
 def _masquerade(config: Config) -> str:
     """[host] masquerade; "off" where there is nothing to masquerade."""
-    return config.host.masquerade if config.pool4 else "off"
+    return config.host.masquerade if config.pool4 or config.clat else "off"
+
+
+def _masqueraded_version(config: Config) -> int:
+    """Of IP: a CLAT hides its IPv6 address."""
+    return 6 if config.clat else 4
 
 
 def _masqueraded(config: Config, facts: Facts) -> tuple[str, ...]:
-    """The interfaces behind which pool4 is hidden."""
+    """The interfaces behind which pool4, or a CLAT, is hidden."""
     wanted = _masquerade(config)
-    return {"off": (), "auto": facts.masquerading}.get(wanted, (wanted,))
+    auto = facts.masquerading6 if config.clat else facts.masquerading
+    return {"off": (), "auto": auto}.get(wanted, (wanted,))
 
 
 # ---- IPv4 addresses that are led to us

@@ -248,13 +248,13 @@ CONDITIONS: tuple[Condition, ...] = (
     Condition(
         "masquerade_without_route",
         True,
-        'There is no IPv4 default route for [host] masquerade = "auto".',
+        'There is no default route for [host] masquerade = "auto".',
         _unfit(checks.masquerade_without_route),
     ),
     Condition(
         "masquerade_without_address",
         False,
-        "The interface that masquerades is gone or has no IPv4 address.",
+        "The interface that masquerades is gone or has no address.",
         _unfit(checks.masquerade_without_interface, checks.masquerade_without_address),
     ),
     Condition("plat_unreachable", True, "There is no route to the provider's NAT64.", _plat),

@@ -21,6 +21,7 @@ from nat64d.host import rtnetlink, sysctl
 RTM_F_FIB_MATCH = 0x2000  # linux/rtnetlink.h: answer with the route that decides, not with what it means for an address
 IFF_LOOPBACK = 8  # linux/if.h
 ARPHRD_ETHER = 1  # linux/if_arp.h
+PASSING = 0x01 | 0x08 | 0x20 | 0x40  # linux/if_addr.h: temporary, in use elsewhere, deprecated, tentative
 FAMILIES = (socket.AF_INET, socket.AF_INET6)
 
 Address = IPv4Address | IPv6Address
@@ -36,6 +37,7 @@ class Link:
     proxy_arp: bool = False  # answers ARP for every address that is routed to another interface
     mtu: int = 1500  # octets
     hardware: bool = False  # a network card, or what a virtual machine has in its place
+    passing: frozenset[rtnetlink.Interface] = frozenset()  # those of its addresses that nothing new is to be built on
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,7 @@ class Facts:
     links: tuple[Link, ...] = ()
     defaults: tuple[Route, ...] = ()  # default routes of both families, one for each next hop
     masquerading: tuple[str, ...] = ()  # interfaces of the IPv4 default route with the lowest metric
+    masquerading6: tuple[str, ...] = ()  # the same of IPv6
     towards: Mapping[rtnetlink.Network, Route] = field(default_factory=dict)  # of what `read` was asked for
     proxied: frozenset[tuple[str, Address]] = frozenset()  # answered for on a link: `ip neighbour show proxy`
 
@@ -76,6 +79,7 @@ def read(towards: Iterable[rtnetlink.Network] = ()) -> Facts:
             links=tuple(_links(ip, links)),
             defaults=tuple(_defaults(ip, names)),
             masquerading=tuple(rtnetlink.default_interfaces(ip)),
+            masquerading6=tuple(rtnetlink.default_interfaces(ip, 6)),
             towards=routes,
             proxied=frozenset(asyncio.run(_proxied(names))),
         )
@@ -84,9 +88,13 @@ def read(towards: Iterable[rtnetlink.Network] = ()) -> Facts:
 def _links(ip: Any, links: Iterable[Any]) -> Iterator[Link]:
     """The interfaces in the order of the kernel."""
     addresses: dict[int, list[rtnetlink.Interface]] = {}
+    passing: dict[int, set[rtnetlink.Interface]] = {}
     for message in ip.get_addr():
         own = message.get_attr("IFA_LOCAL") or message.get_attr("IFA_ADDRESS")
-        addresses.setdefault(message["index"], []).append(ip_interface((own, message["prefixlen"])))
+        address = ip_interface((own, message["prefixlen"]))
+        addresses.setdefault(message["index"], []).append(address)
+        if address.version == 6 and (message.get_attr("IFA_FLAGS") or message["flags"]) & PASSING:
+            passing.setdefault(message["index"], set()).add(address)
     everywhere = sysctl.read("net/ipv4/conf/all/proxy_arp") == "1"
     for message in links:
         name = message.get_attr("IFLA_IFNAME")
@@ -97,6 +105,7 @@ def _links(ip: Any, links: Iterable[Any]) -> Iterator[Link]:
             everywhere or sysctl.read(f"net/ipv4/conf/{name}/proxy_arp") == "1",
             message.get_attr("IFLA_MTU"),
             message["ifi_type"] == ARPHRD_ETHER and not message.get_nested("IFLA_LINKINFO", "IFLA_INFO_KIND"),
+            frozenset(passing.get(message["index"], ())),
         )
 
 

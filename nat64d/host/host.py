@@ -81,6 +81,7 @@ class Host:
             with IPRoute() as ip, explaining(f"set up {self.tun}"):
                 device = if_nametoindex(self.tun)
                 self._set_up_addresses(ip, device)
+                self._set_up_neighbours(ip)
                 self._set_up_routes(ip, device)
                 self._set_up_masquerade(ip)
         except BaseException:
@@ -93,6 +94,7 @@ class Host:
         now = self.wanted
         gone = [("address", str(address)) for address in {*before.addresses} - {*now.addresses}]
         gone += [("route", str(network)) for network in {*before.networks} - {*now.networks}]
+        gone += [("proxy", str(network[0])) for network in {*before.networks} - {*now.networks}]
         if not masqueraded(self.config):
             gone += self._undo.noted("table")
             self.masquerade = []
@@ -129,8 +131,9 @@ class Host:
         if self.config.host.firewall == "auto":
             wanted = replace(wanted, accepts=accepts(self.config, self.tun, standing))
         if masqueraded(self.config):
-            wish = self.config.host.masquerade
-            there = standing.facts.masquerading or tuple(self.masquerade) if wish == "auto" else (wish,)
+            wish, facts = self.config.host.masquerade, standing.facts
+            auto = facts.masquerading6 if self.config.clat else facts.masquerading
+            there = auto or tuple(self.masquerade) if wish == "auto" else (wish,)
             wanted = replace(wanted, masquerade=there)
         return wanted
 
@@ -240,7 +243,8 @@ class Host:
     def _set_up_neighbours(self, ip: Any) -> list[str]:
         """Answer neighbour discovery for [clat] ipv6 on the link it belongs to (proxy, RFC 4861 section 7.2.8)."""
         clat = self.config.clat
-        if not clat or not is_host(clat.ipv6) or not self.config.host.routes:
+        self.wanted = replace(self.wanted, link=None)
+        if not clat or not is_host(clat.ipv6) or not self.config.host.routes or masqueraded(self.config):
             return []
         address = clat.ipv6[0]
         link = rtnetlink.link_of(ip, address)
@@ -311,11 +315,14 @@ class Host:
             )
 
     def _set_up_masquerade(self, ip: Any) -> list[str]:
-        """Masquerade pool4 and the translator's own IPv4 address behind the address of the outgoing interface."""
+        """Masquerade pool4 and the translator's own IPv4 address, or [clat] ipv6, behind the address of the outgoing
+        interface."""
         sources = masqueraded(self.config)
         wish = self.config.host.masquerade
-        interfaces = rtnetlink.default_interfaces(ip) if wish == "auto" else [wish]
-        if not sources or not interfaces:
+        if not sources:
+            return []
+        interfaces = rtnetlink.default_interfaces(ip, sources[0].version) if wish == "auto" else [wish]
+        if not interfaces:
             return []
         self._masquerade(interfaces)
         return [f"Masquerade: {', '.join(map(str, sources))} behind the address of {', '.join(interfaces)}"]

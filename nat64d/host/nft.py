@@ -1,4 +1,5 @@
-"""Masquerade: a separate nftables table that replaces pool4 by the address of the outgoing interface.
+"""Masquerade: a separate nftables table that replaces pool4, or [clat] ipv6 in a table of family ip6, by the address of
+the outgoing interface.
 
 table ip nat64d_nat64 {
     chain postrouting {
@@ -9,9 +10,9 @@ table ip nat64d_nat64 {
 """
 
 import errno
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from ipaddress import IPv4Network
+from ipaddress import IPv4Network, IPv6Network
 from itertools import product
 from typing import Any
 
@@ -21,17 +22,18 @@ from pyroute2.nftables.expressions import genex, masq
 from pyroute2.nftables.main import NFTables
 
 # linux/netfilter.h, linux/netfilter_ipv4.h, linux/netfilter/nf_tables.h, linux/if.h
-NFPROTO_IPV4 = 2
+NFPROTO = {4: 2, 6: 10}
 NF_IP_PRI_NAT_SRC = 100
 NFT_TABLE_F_OWNER = 2
 NFT_PAYLOAD_NETWORK_HEADER = 1
 NFT_RANGE_EQ = 0
 IFNAMSIZ = 16
 
-IPV4_SOURCE_AT, IPV4_ADDRESS = 12, 4  # octets
+SOURCE = {4: (12, 4), 6: (8, 16)}  # octets: where the source address is in a header, and how long
 
 CHAIN = "postrouting"
 Expression = dict[str, Any]
+Network = IPv4Network | IPv6Network
 
 
 class Masquerade:
@@ -41,20 +43,23 @@ class Masquerade:
     does not touch it, and the kernel removes it when this process ends, however it ends.
     """
 
-    def __init__(self, table: str, sources: Iterable[IPv4Network], interfaces: Iterable[str]) -> None:
+    def __init__(self, table: str, sources: Sequence[Network], interfaces: Iterable[str]) -> None:
         """Create the table, replacing one that a killed process left: every combination of source prefix and outgoing
-        interface is masqueraded. Raises NetlinkError."""
-        self._table = table
+        interface is masqueraded. The sources are of one family, and there is one. Raises NetlinkError."""
+        self._table, self.version = table, sources[0].version
         # pyroute2 has a socket for each thread, and the table lives as long as its socket: so it has its own thread.
         self._thread = ThreadPoolExecutor(1, table)
         try:
-            self._nft: NFTables = self._thread.submit(_set_up, table, _rules(sources, interfaces)).result()
+            self._nft: NFTables = self._thread.submit(
+                _set_up, self.version, table, _rules(sources, interfaces)
+            ).result()
         except BaseException:
             self._thread.shutdown()
             raise
 
-    def follow(self, sources: Iterable[IPv4Network], interfaces: Iterable[str]) -> None:
-        """Masquerade these sources on these interfaces instead, from one packet to the next. Raises NetlinkError."""
+    def follow(self, sources: Sequence[Network], interfaces: Iterable[str]) -> None:
+        """Masquerade these sources, of the same family, on these interfaces instead, from one packet to the next.
+        Raises NetlinkError."""
         self._thread.submit(_replace, self._nft, self._table, _rules(sources, interfaces)).result()
 
     def stands(self) -> bool:
@@ -68,10 +73,10 @@ class Masquerade:
         remove_table(self._table)
 
 
-def _set_up(table: str, rules: Iterable[Iterable[Expression]]) -> NFTables:
+def _set_up(version: int, table: str, rules: Iterable[Iterable[Expression]]) -> NFTables:
     """Create the table with these rules. Closing the returned socket removes the table where the kernel knows owners
     (Linux 5.12)."""
-    nft = NFTables(nfgen_family=NFPROTO_IPV4)
+    nft = NFTables(nfgen_family=NFPROTO[version])
     try:
         nft.table("add", name=table)  # so that there is a table to delete
         nft.table("del", name=table)
@@ -112,16 +117,17 @@ def table_of(tun: str) -> str:
 
 
 def remove_table(table: str) -> None:
-    """Remove the table of that name unless a living process owns it; raises NetlinkError."""
-    with NFTables(nfgen_family=NFPROTO_IPV4) as nft:
-        try:
-            nft.table("del", name=table)
-        except NetlinkError as error:
-            if error.code not in {errno.ENOENT, errno.EOPNOTSUPP, errno.EAFNOSUPPORT}:  # no such table, or no nftables
-                raise
+    """Remove the table of that name, in either family, unless a living process owns it; raises NetlinkError."""
+    for family in NFPROTO.values():
+        with NFTables(nfgen_family=family) as nft:
+            try:
+                nft.table("del", name=table)
+            except NetlinkError as error:
+                if error.code not in {errno.ENOENT, errno.EOPNOTSUPP, errno.EAFNOSUPPORT}:  # no such, or no nftables
+                    raise
 
 
-def _rules(sources: Iterable[IPv4Network], interfaces: Iterable[str]) -> list[tuple[Expression, ...]]:
+def _rules(sources: Iterable[Network], interfaces: Iterable[str]) -> list[tuple[Expression, ...]]:
     return [(*_leaves_by(interface), *_comes_from(source)) for interface, source in product(interfaces, sources)]
 
 
@@ -133,8 +139,9 @@ def _leaves_by(interface: str) -> list[Expression]:
     ]
 
 
-def _comes_from(source: IPv4Network) -> list[Expression]:
-    place = {"base": NFT_PAYLOAD_NETWORK_HEADER, "offset": IPV4_SOURCE_AT, "len": IPV4_ADDRESS}
+def _comes_from(source: Network) -> list[Expression]:
+    at, octets = SOURCE[source.version]
+    place = {"base": NFT_PAYLOAD_NETWORK_HEADER, "offset": at, "len": octets}
     load = genex("payload", {"dreg": Regs.NFT_REG_1, **place})
     first, last = _data(source[0].packed), _data(source[-1].packed)
     if source.prefixlen == source.max_prefixlen:

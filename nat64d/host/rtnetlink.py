@@ -227,12 +227,12 @@ def device_towards(ip: Any, network: Network) -> int:
     return route.get_attr("RTA_OIF") or 0
 
 
-def default_interfaces(ip: Any) -> list[str]:
-    """The interfaces of the IPv4 default route with the lowest metric: none without such a route, several when it has
-    several next hops."""
+def default_interfaces(ip: Any, version: int = 4) -> list[str]:
+    """The interfaces of the default route of IPv4, or IPv6, with the lowest metric: none without such a route, several
+    when it has several next hops."""
     routes = [
         route
-        for route in ip.get_default_routes(socket.AF_INET)
+        for route in ip.get_default_routes(socket.AF_INET if version == 4 else socket.AF_INET6)
         if route["type"] == RTN_UNICAST and route.get_attr("RTA_TABLE") == RT_TABLE_MAIN
     ]
     if not routes:

@@ -120,8 +120,8 @@ class Undo:
 
     def _new_routers(self) -> list[str]:
         """The tables of programs that came after us and need forwarding."""
-        ours = ("ip", nft.table_of(self._tun))
-        came = ruleset.routers(ruleset.read() or {}) - self._routers - {ours}
+        ours = {(family, nft.table_of(self._tun)) for family in ("ip", "ip6")}
+        came = ruleset.routers(ruleset.read() or {}) - self._routers - ours
         return sorted(f"{family} {table}" for family, table in came)
 
     def _leave(self, stays: list[Change], others: list[str], routers: list[str]) -> None:

@@ -66,9 +66,14 @@ def networks(config: "Config") -> list[Network]:
     return [*networks6(config), *collapse_addresses([*pool4(config), *forwarded, *mapped])]
 
 
-def masqueraded(config: "Config") -> list[IPv4Network]:
-    """The sources to masquerade: pool4, and the translator's own IPv4 address; none if that is off."""
-    if config.host.masquerade == "off" or not config.pool4:
+def masqueraded(config: "Config") -> list[Network]:
+    """The sources to masquerade, all of one family: pool4, and the translator's own IPv4 address; with [clat] its IPv6
+    addresses; none if that is off."""
+    if config.host.masquerade == "off":
+        return []
+    if config.clat:
+        return [config.clat.ipv6]
+    if not config.pool4:
         return []
     own = [IPv4Network(config.tun.ipv4)] if config.tun.ipv4 else []
     return list(collapse_addresses([*pool4(config), *own]))

@@ -19,6 +19,7 @@ from nat64d.host import standing as look
 from nat64d.host.board import Board
 from nat64d.host.changes import Difference, differences
 from nat64d.host.conditions import Announcing, Mark, Situation, conditions
+from nat64d.host.facts import Facts
 from nat64d.host.host import Host
 from nat64d.host.standing import Standing
 from nat64d.host.wanted import Wanted
@@ -60,6 +61,7 @@ class Watch:
         self._repairs: deque[tuple[float, str]] = deque()
         self._complaint = ""
         self._changed = asyncio.Event()
+        self.looked: Callable[[Facts], None] = lambda _: None  # told of each look, in whatever thread it is taken
         self.announcing: Callable[[], Announcing] = Announcing  # what stands in the way of [ra]
 
     def close(self) -> None:
@@ -112,6 +114,7 @@ class Watch:
         while self._repairs and self._repairs[0][0] < now - RECENT:
             self._repairs.popleft()
         self._judge(standing, wanted, failures, now)
+        self.looked(standing.facts)
 
     def _judge(self, standing: Standing, wanted: Wanted, failures: dict[str, str], now: float) -> None:
         """Bring the board up to date, unless all is as it was: a configuration may have 100,000 rows to compare."""
