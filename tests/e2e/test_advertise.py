@@ -27,4 +27,4 @@ def test_a_host_hears_the_prefix_and_that_it_is_taken_back(net: Topology, nat64d
         pass
     assert said == [source, 0, POOL6, 0]
     host.kill()
-    assert "default" not in net.router6.ip("-6", "route", "show", "dev", "gateway")
+    assert "proto ra" not in net.router6.ip("-6", "route", "show")
