@@ -263,7 +263,7 @@ def examine(gateway, p, view, offload, quotes, checksum):
         return Verdict.PROTOCOL
     if view.transport == ICMP:
         if is_fragment(view):
-            return Verdict.CONTINUE if settings.stateful else Verdict.FRAGMENTED_ICMP
+            return Verdict.CONTINUE if settings.stateful or settings.clat else Verdict.FRAGMENTED_ICMP
         if is_echo(view.family, u8(p, view.l4)):
             return Verdict.FILTERED_ICMP_INFO if settings.drop_icmp_info else Verdict.CONTINUE
         return Verdict.CONTINUE if quotes else Verdict.ICMP_TYPE

@@ -134,6 +134,7 @@ def test_an_upload_and_datagrams_of_all_sizes(network, clat, plat, offered):
 def test_ping_and_traceroute(network, clat, plat, offered):
     customer = network["customer"]
     customer.run("ping", "-c", "2", "-i", "0.2", "-W", "5", SERVER4)
+    customer.run("ping", "-c", "2", "-i", "0.2", "-W", "5", "-s", "3000", SERVER4)
     said = customer.run("traceroute", "-n", "-q1", "-w2", "-m8", "-z20", SERVER4, timeout=40).stdout
     hops = [line.split()[1] for line in said.splitlines()[1:]]
     assert (hops[0], hops[-2:]) == ("192.0.0.8", [PLAT4, SERVER4]), hops

@@ -42,6 +42,7 @@ class Rules:
     others: bool = False  # a pool carries other protocols
     drop_icmp_info: bool = False
     reassembles: bool = False  # RFC 6146 3.4: a fragment waits until its datagram is whole
+    gathers_icmp: bool = False  # a CLAT, which has all fragments of its hosts: ICMP waits, and nothing else does
 
     def forbids(self, address: IPv4Address) -> bool:
         """RFC 6052 3.1: the address is not to stand under this prefix."""
@@ -132,7 +133,7 @@ def check_udp(packet: Packet, rules: Rules) -> list[Refusal]:
 
 def check_icmp(packet: Packet, rules: Rules) -> list[Refusal]:
     """RFC 7915 4.2 and 5.2: types; 4.3: a broken error must not leave repaired."""
-    if packet.is_fragment and rules.reassembles:
+    if packet.is_fragment and (rules.reassembles or rules.gathers_icmp):
         least = 8 if packet.is_first else 1
         return [Refusal("792", UNREADABLE)] if len(packet.payload) < least else []
     if packet.is_fragment:

@@ -47,6 +47,7 @@ class Oracle:
             zero_checksums=zero_checksums_of(config),
             drop_icmp_info=config.filtering.drop_icmp_info,
             others=any("other" in row.protocols for row in config.pool4),
+            gathers_icmp=config.clat is not None and config.limits.fragments_memory > 0,
         )
         self.path = path_of(config)
         self.mss = limit_of(config)

@@ -129,8 +129,10 @@ class Reassembly:
         return expected
 
     def may_wait(self, packet: Packet) -> bool:
-        """Whether its way leads through sessions, as far as its addresses tell."""
+        """Whether its way leads through sessions, as far as its addresses tell; in a CLAT whether it leads anywhere."""
         oracle = self.oracle
+        if oracle.rules.gathers_icmp:
+            return packet.protocol == packet.icmp_protocol and oracle.stateless.has_way(packet)
         if not oracle.is_stateful or packet.protocol not in (TCP, UDP, packet.icmp_protocol):
             return False
         if isinstance(packet.destination, IPv4Address):

@@ -133,6 +133,12 @@ class Stateless:
             return self.has_row(quoted.destination)
         return self.has_row(inside)
 
+    def has_way(self, packet: Packet) -> bool:
+        """Whether both addresses are mapped: in a CLAT, that of an IPv4 host by a row."""
+        if isinstance(packet.source, IPv4Address):
+            return self.has_row(packet.source) and self.to_ipv6(packet.destination) is not None  # type: ignore[arg-type]
+        return all(self.to_ipv4(one) is not None for one in (packet.source, packet.destination))  # type: ignore[arg-type]
+
     def has_row(self, address: IPv4Address | IPv6Address) -> bool:
         if isinstance(address, IPv4Address):
             return self.eamt.to_ipv6(address) is not None

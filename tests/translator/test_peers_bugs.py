@@ -4,7 +4,7 @@ are in test_peers_bugs_icmp.py.
 Three have none. A daemon sends its sessions to others in the clear and queues them without bound: nat64d sends them to
 nobody. A prefix cannot be changed while running, and such a change silently leaves out static entries: nat64d reads its
 configuration at the start, and leaves out nothing of it (the last test). Fragments of ICMP are dropped where there are
-no sessions: so are they here (FRAGMENTED_ICMP), as RFC 7915 section 1.2 has it.
+no sessions: so are they here (FRAGMENTED_ICMP), as RFC 7915 section 1.2 has it, but for those of a CLAT.
 """
 
 from dataclasses import replace

@@ -41,6 +41,8 @@ def bind_fragment(gateway, now, p, packet, ask, found):
         return bind_by_datagram(gateway, now, p, packet, found)
     if found.verdict != Verdict.CONTINUE:
         return found
+    if packet.whole and gateway.settings.clat:  # of one host, so that no other translator has fragments of it
+        return gather(gateway, now, p, packet, found)
     if packet.whole:
         return Bound(not_kept(view), found.outgoing, found.stateful, found.held, found.releases)
     if not found.stateful or view.fragment_offset > 0:
@@ -55,9 +57,16 @@ def bind_fragment(gateway, now, p, packet, ask, found):
 @jit()
 def bind_by_datagram(gateway, now, p, packet, found):
     """The Bound of a fragment that cannot be looked up alone: as its first one, or it waits."""
-    view, tables = packet.parsed, gateway.tables
+    view = packet.parsed
     if view.family == 4 and not within(gateway.settings.ranges4, packet.incoming.dst.lo):
         return Bound(not_kept(view), found.outgoing, found.stateful, found.held, found.releases)
+    return gather(gateway, now, p, packet, found)
+
+
+@jit()
+def gather(gateway, now, p, packet, found):
+    """The Bound of a fragment of a datagram that may pass: as its first one, or it waits."""
+    view, tables = packet.parsed, gateway.tables
     acquire(tables.lock)
     verdict, outgoing, at = admit_fragment(gateway, now, p, view, packet.incoming, packet.whole)
     release(tables.lock)

@@ -33,6 +33,6 @@ def quotes_packet(p, view):
 
 @jit()
 def needs_whole(view, checksum):
-    """Whether a fragment can only be translated with all others of its datagram, by sessions: ICMP, whose checksum
+    """Whether a fragment can only be translated with all others of its datagram: ICMP, whose checksum
     covers it and in ICMPv6 its addresses, and UDP over IPv4 without a checksum, which has to be calculated."""
     return is_fragment(view) and (view.transport == ICMP or (view.family == 4 and checksum == CALCULATE))
