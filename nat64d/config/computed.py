@@ -76,6 +76,8 @@ def blocks(config: Config) -> Iterator[Finding]:
     if 0 < size < LEAST_BLOCK:
         yield Finding(("limits", "port_block"), f"expected 0 or a whole number from {LEAST_BLOCK} to 65535")
         return
+    if config.log.sessions == "blocks" and not size:
+        yield Finding(("log", "sessions"), "expected [limits] port_block with it: without there are no blocks to log")
     found = [finding for row, pool in enumerate(config.pool4) for finding in _pool(config, row, pool)]
     yield from found
     if not found and not any(pool.interface for pool in config.pool4):

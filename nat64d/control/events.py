@@ -34,6 +34,7 @@ EVENTS = {
     "log_level": "The level of the log was changed on request.",
     "prefix": "The provider's NAT64 prefix is another one.",
     "tun_queue_full": "The kernel has dropped packets that the queue of the TUN device had no room for.",
+    "log_failed": "The log of sessions could not be written.",
     "reader_cut_off": "A reader of these events has taken nothing for half a minute.",
     "set_aside": "What was kept of the run before is not used.",
 }

@@ -21,6 +21,10 @@ FAULTS = {
         POOL + "[limits]\nport_block = 8001\n",
         '[[pool4]] #1 ports = "1000-8999": expected at least 8001 ports, a block',
     ),
+    "a log of blocks that there are not": (
+        POOL.replace("deterministic = true", '[log]\nsessions = "blocks"'),
+        '[log] sessions = "blocks": expected [limits] port_block with it',
+    ),
     "no source": (
         POOL.replace('source = "2001:db8:0:10::/60"', "") + LIMITS,
         "[[pool4]] #1 source = (absent): expected the prefix of the subscribers",

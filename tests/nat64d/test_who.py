@@ -5,13 +5,17 @@ import json
 from datetime import UTC, datetime
 from ipaddress import IPv4Address
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from nat64d.cli.app import app
 from nat64d.config.load import loads
+from nat64d.natlog.entries import entries_of, line
 from nat64d.offline.who import Question, UnknownError, by_log, events
+from tests.case import BEGIN
 from tests.nat64d.fake_gateway import FakeGateway, serving
+from tests.sessions import Sessions
 
 CONFIG = """
 pool6 = "64:ff9b::/96"
@@ -145,6 +149,27 @@ def test_the_log_says_who_had_it_at_a_time(asked):
 def test_the_order_of_lines_does_not_matter():
     question = Question(IPv4Address("203.0.113.1"), 2007, "tcp", datetime(2026, 3, 1, 12, 5, tzinfo=UTC))
     assert by_log(events(reversed(LOG.splitlines())), question).who == "2001:db8:0:1::/64"
+
+
+def test_rfc7422_2_step_4_what_is_handed_out_is_logged_and_found():
+    pool = {"addresses": "192.0.2.1", "ports": "2000-2039", "source": "2001:db8:0:10::/63", "deterministic": True}
+    limits = {"sessions": 64, "port_block": 10, "port_quarantine": 60}
+    nat64 = Sessions(pool4=[pool], forward=[], limits=limits, log={"sessions": "blocks"})
+    ports = [nat64.opened("udp", 5000 + k, host="2001:db8:0:11::5")[1] for k in range(11)]
+    nat64.wait(400)  # the mappings end
+    nat64.wait(1)  # and the block has waited
+    begun = round(BEGIN * 1000)
+    rows = nat64.tables.log[: int(nat64.tables.log_at[1])].view(np.ndarray)
+    lines = [line(entry) for entry in entries_of(rows, -begun)]
+    assert [text.split()[1] for text in lines] == ["block-allocated", "block-freed"]
+    for seconds, subscriber in ((1, "2001:db8:0:11::/64"), (402, None)):
+        at = datetime.fromtimestamp(seconds, UTC)
+        question = Question(IPv4Address("192.0.2.1"), ports[10], "udp", at)
+        if subscriber:
+            assert by_log(events(lines), question).who == subscriber
+        else:
+            with pytest.raises(UnknownError):
+                by_log(events(lines), question)
 
 
 def test_several_logs_of_a_file(config, tmp_path):
