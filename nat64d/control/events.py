@@ -1,7 +1,8 @@
 """What has happened to the daemon, for clients: the last lines of the log that are about an event.
 
-Such a line has the field `event`, whatever [log] level is; EVENTS has all there are. A reader that wants those to come
-is told to look again; it keeps the number of the last one that it has seen, so that nothing is queued for it.
+Such a line has a field `event` that is among EVENTS, whatever [log] level is; entries of the log of sessions have
+others. A reader that wants those to come is told to look again; it keeps the number of the last one that it has seen,
+so that nothing is queued for it.
 """
 
 import asyncio
@@ -65,10 +66,10 @@ class Events(logging.Handler):
         """Called by logging, one at a time."""
         fields = fields_of(record)
         event = fields.pop("event", None)
-        if event is None:
+        if event not in EVENTS:
             return
         self._number += 1
-        self.counts[event] = self.counts.get(event, 0) + 1
+        self.counts[event] += 1
         text, level = record.getMessage(), record.levelname.lower()
         self._rows.append(
             {

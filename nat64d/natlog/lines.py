@@ -46,9 +46,11 @@ class LineFile:
             assert self._fd is not None
             if self._torn:
                 os.write(self._fd, b"\n")
+                self._torn = False
             while written < len(octets):
                 written += os.write(self._fd, octets[written:])
-            self.failure = None
+            if octets:
+                self.failure = None
         except OSError as error:
             self.failure = f"Cannot write the log of sessions to {self._path}: {error.strerror}."
         whole = octets.count(b"\n", 0, written)

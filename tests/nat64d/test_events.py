@@ -7,6 +7,7 @@ import logging
 import re
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -20,10 +21,15 @@ from nat64d.control import event_stream
 from nat64d.control.changes import Level
 from nat64d.control.events import EVENTS, KEPT, LONGEST, Events
 from nat64d.gateway.daemon_log import DaemonLog
+from nat64d.natlog import lines
+from nat64d.natlog.entries import entries_of
+from nat64d.natlog.place import Moment
 from tests.architecture import ROOT, sources
 from tests.nat64d.fake_gateway import FakeGateway, serving
 from tests.nat64d.test_api_writes import ask
 from tests.nat64d.test_cli import run
+from tests.nat64d.test_session_log import entry
+from translator.session.log import Kind
 
 
 @pytest.fixture
@@ -187,8 +193,9 @@ def test_no_more_than_a_few_can_follow_and_one_that_leaves_makes_room(path, foll
     status, _, answer = ask(path, "GET", "/v1/events?follow=true")
     assert (status, answer) == (429, {"error": "2 others follow the events already, and no more can"})
     followers[0].connection.close()
-    while follow().answer().status != 200:
-        pass
+    while (another := follow()).answer().status != 200:
+        another.connection.close()
+        time.sleep(0.02)
 
 
 def test_the_daemon_can_stop_while_somebody_follows(gateway, tmp_path):
@@ -233,8 +240,8 @@ def test_the_level_is_what_is_written_and_events_are_kept_whatever_it_is(root, c
     assert capsys.readouterr().err == ""
     assert daemon_log.change_level("debug") == "error"
     log.debug("in detail")
-    lines = [line.split(maxsplit=3)[2:] for line in capsys.readouterr().err.splitlines()]
-    assert lines == [["WARNING", "The log is written from level debug on"], ["DEBUG", "in detail"]]
+    written = [line.split(maxsplit=3)[2:] for line in capsys.readouterr().err.splitlines()]
+    assert written == [["WARNING", "The log is written from level debug on"], ["DEBUG", "in detail"]]
     assert [row["event"] for row in daemon_log.events.after(0)] == ["ready", "log_level"]
     daemon_log.set_up(loads(BASE + '[log]\nformat = "json"'))
     assert daemon_log.level == "info"
@@ -243,6 +250,16 @@ def test_the_level_is_what_is_written_and_events_are_kept_whatever_it_is(root, c
     (line,) = capsys.readouterr().err.splitlines()
     assert json.loads(line)["event"] == "ready"
     assert len(daemon_log.events.after(0)) == 3
+
+
+def test_entries_of_the_log_of_sessions_are_no_events(root, capsys):
+    daemon_log = DaemonLog()
+    daemon_log.set_up(loads(BASE + '[log]\nlevel = "warning"'))
+    happen(logging.getLogger("nat64d"), 1)
+    lines.DaemonLog().write([*entries_of(entry(Kind.SESSION_CREATED), 0)] * KEPT, Moment(0, 0.0))
+    assert [row["event"] for row in daemon_log.events.after(0)] == ["ready"]
+    assert daemon_log.events.counts.keys() == EVENTS.keys()
+    assert capsys.readouterr().err == ""
 
 
 def test_the_level_is_changed_by_the_api(path, gateway):

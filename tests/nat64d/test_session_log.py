@@ -195,6 +195,40 @@ def test_a_line_that_was_cut_off_is_ended_before_the_next_one(there, monkeypatch
     assert gateway.counts() == {"written": 1, "lost": 0, "failed": 2}
 
 
+def test_what_a_full_disk_has_not_taken_is_told_until_something_is_written_again(there, monkeypatch):
+    gateway, _ = there
+
+    def write(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as full:
+        full.setattr(lines.os, "write", write)
+        gateway.nat64.opened("udp", 5000)
+        gateway.reader.turn(NOW)
+    gateway.reader.turn(NOW)
+    assert "No space left on device" in str(gateway.reader.warnings())
+    gateway.nat64.opened("udp", 5001)
+    gateway.reader.turn(NOW)
+    assert gateway.reader.warnings() == []
+
+
+def test_a_line_that_was_cut_off_is_ended_once(there, monkeypatch):
+    gateway, file = there
+
+    def write(fd: int, octets: bytes) -> int:
+        if len(octets) <= 50:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return os.writev(fd, [octets[:-50]])
+
+    with monkeypatch.context() as full:
+        full.setattr(lines.os, "write", write)
+        gateway.nat64.opened("udp", 5000)
+        gateway.reader.turn(NOW)
+    for _ in range(3):
+        gateway.reader.turn(NOW)
+    assert file.read_bytes().count(b"\n") == 1
+
+
 def test_without_a_file_the_daemons_log_has_the_entries_with_fields(caplog):
     gateway = Logging()
     gateway.nat64.opened("udp", 5000)
