@@ -26,6 +26,7 @@ log = logging.getLogger("nat64d")
 
 # LIMITS
 BATCH = 4096  # entries handed on at a time
+REST = 10.0  # seconds after a turn that has failed as none should
 PAUSE = 0.2  # seconds between two looks at the ring, which has room for 65,536 entries
 
 HELP = {
@@ -69,8 +70,12 @@ class Reader:
     async def run(self, moment: Callable[[], Moment]) -> None:
         """Hand on what comes, until this is cancelled."""
         while True:
-            if self._is_due():
-                await asyncio.to_thread(self.turn, moment())
+            try:
+                if self._is_due():
+                    await asyncio.to_thread(self.turn, moment())
+            except Exception:  # it is a mistake of ours, and no reason to log nothing any more
+                log.exception("The log of sessions was interrupted, and goes on in %g s", REST)
+                await asyncio.sleep(REST)
             await asyncio.sleep(PAUSE)
 
     def turn(self, moment: Moment) -> None:
@@ -87,8 +92,10 @@ class Reader:
 
     def close(self, moment: Moment) -> None:
         """Hand on the rest; nobody writes entries any more."""
-        self.turn(moment)
-        self._close()
+        try:
+            self.turn(moment)
+        finally:
+            self._close()
 
     def events(self, tables: Tables) -> list[dict[str, Any]]:
         """The counters, as rows among the events."""

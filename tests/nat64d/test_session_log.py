@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from nat64d.config.models import Log
-from nat64d.natlog import lines
+from nat64d.natlog import lines, reader
 from nat64d.natlog.entries import entries_of, line
 from nat64d.natlog.place import Moment
 from nat64d.natlog.reader import Reader
@@ -257,6 +257,19 @@ def test_what_a_start_or_reload_has_ended_is_written(there):
     gateway.reader.ended.append(entry(Kind.SESSION_ENDED, Cause.UNMAPPED))
     gateway.reader.close(NOW)
     assert file.read_text().endswith(" unmapped\n")
+
+
+def test_the_reader_goes_on_after_what_should_not_happen(there, monkeypatch, caplog):
+    gateway, _ = there
+    monkeypatch.setattr(reader, "REST", 0.0)
+
+    def turn(moment: Moment) -> None:
+        monkeypatch.undo()
+        raise RuntimeError("unforeseen")
+
+    monkeypatch.setattr(gateway.reader, "turn", turn)
+    test_the_reader_takes_turns_until_it_is_cancelled(there)
+    assert "RuntimeError: unforeseen" in caplog.text
 
 
 def test_the_reader_takes_turns_until_it_is_cancelled(there):
