@@ -9,7 +9,8 @@ import fcntl
 import os
 import socket
 import struct
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
@@ -30,6 +31,7 @@ TUNGETIFF = 0x800454D2
 IFREQ, IFNAMSIZ = 40, 16  # octets of a struct ifreq, and of the name in it
 FLAGS = pytun.IFF_TUN | pytun.IFF_NO_PI | pytun.IFF_VNET_HDR
 
+GONE = 5.0  # LIMIT: seconds that are waited for a device to be gone, after the last who kept it was told to close it
 MOST_QUEUES = 8  # of "auto": all queues share the lock of the session tables, which more threads would wait for
 
 # TUN_F_*: names and bits that are requested together, each in addition to what was granted before.
@@ -63,9 +65,9 @@ class Tun:
         self._held.close()
 
 
-def open_tun(config: "TunConfig", left: Sequence[int] = ()) -> Tun:
+def open_tun(config: "TunConfig", left: Sequence[int] = (), give_up: Callable[[], None] = lambda: None) -> Tun:
     """Open the device of `[tun]`, or create it; raises TunError. `left`: its queues that a process before has left
-    open; all of them go on, or are closed.
+    open; all of them go on, or are closed. Then `give_up` has others close theirs.
 
     Call it from a thread without a running event loop (a rule of pyroute2's blocking calls).
     """
@@ -78,8 +80,8 @@ def open_tun(config: "TunConfig", left: Sequence[int] = ()) -> Tun:
             if not offloads:
                 _set_offloads(fds[0], 0)
             return Tun(name, fds, offloads, True, True, held.pop_all())
-        for fd in left:
-            os.close(fd)
+        if left:
+            _end(left, give_up)
         existing = _existing(name, config.queues)
         queues = _automatic(existing) if config.queues == "auto" else config.queues
         multi_queue = existing.multi_queue if existing else queues > 1
@@ -96,10 +98,21 @@ def open_tun(config: "TunConfig", left: Sequence[int] = ()) -> Tun:
 def _goes_on(config: "TunConfig", left: Sequence[int]) -> bool:
     """Whether these are the queues of the device of `[tun]`, as many as there are to be."""
     wanted = _automatic(None) if config.queues == "auto" else config.queues
-    return len(left) == wanted and all(_name_of(fd) == config.name for fd in left)
+    return len(left) == wanted and all(name_of(fd) == config.name for fd in left)
 
 
-def _name_of(fd: int) -> str:
+def _end(left: Sequence[int], give_up: Callable[[], None]) -> None:
+    """Close these queues here and elsewhere, and wait until their devices are gone, for GONE seconds at most."""
+    names = {name_of(fd) for fd in left} - {""}
+    for fd in left:
+        os.close(fd)
+    give_up()
+    until = time.monotonic() + GONE
+    while names & {name for _, name in socket.if_nameindex()} and time.monotonic() < until:
+        time.sleep(0.01)
+
+
+def name_of(fd: int) -> str:
     """The name of the device that a descriptor is a queue of; "" of none, or of one that is gone."""
     try:
         about = fcntl.ioctl(fd, TUNGETIFF, bytes(IFREQ))

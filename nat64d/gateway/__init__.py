@@ -6,6 +6,7 @@ about those that the kernel dropped before the daemon saw them, `watchdog` tells
 `clat_prefix` discovers the prefix of the provider's NAT64 by what routers have `announced` (RFC 8781) or by asking
 `host_resolver` (RFC 7050). `signals` handles those that stop it or make it read its configuration again, `reload`
 changes to that, `takeover` with the sessions that it allows; `flush` ends sessions on request, `kept_sources` keeps
-what the API has set beside the file, `descriptor_store` has systemd keep the TUN device. `computed_log` says what
+what the API has set beside the file, `descriptor_store` has systemd keep the TUN device, and `left` is what the
+process before has kept there. `computed_log` says what
 computed ports follow from.
 """

@@ -12,6 +12,7 @@ from pathlib import Path
 
 NAME = "tun"  # of these descriptors in the store, FDNAME=
 FIRST = 3  # sd_listen_fds(3): the first descriptor that is passed
+PART = 100  # are sent at a time; the kernel takes 253 (SCM_MAX_FD)
 MARK = "again"  # made by root, who follows no link there: a directory
 
 
@@ -32,11 +33,12 @@ def passed(environment: MutableMapping[str, str], pid: int) -> list[int]:
 def keep(fds: list[int]) -> None:
     """Have these descriptors kept instead of those that are."""
     forget()
-    _notify(f"FDSTORE=1\nFDNAME={NAME}", fds)
+    for first in range(0, len(fds), PART):
+        _notify(f"FDSTORE=1\nFDNAME={NAME}", fds[first : first + PART])
 
 
 def forget() -> None:
-    """Have none kept: without a process the device is gone."""
+    """Have none kept: without a process the device is gone. systemd closes them a moment later."""
     _notify(f"FDSTOREREMOVE=1\nFDNAME={NAME}", [])
 
 

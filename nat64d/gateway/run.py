@@ -33,6 +33,7 @@ from nat64d.gateway.daemon_log import DaemonLog
 from nat64d.gateway.drops import DropLog
 from nat64d.gateway.first_start import FirstStart
 from nat64d.gateway.kept_sources import take_up_sources
+from nat64d.gateway.left import Left
 from nat64d.gateway.link_drops import LinkDrops
 from nat64d.gateway.reload import Reload
 from nat64d.gateway.signals import handle_signals, ignore_signals
@@ -57,8 +58,17 @@ EXTEND_EVERY, EXTEND_BY = 10.0, 60.0  # seconds: systemd waits that much longer 
 def main(path: Path | None) -> ExitCode:
     """Run until SIGTERM or SIGINT: GOOD after a clean stop, else WRONG and a sentence on standard error.
 
-    Raises ConfigError before anything is set up.
+    Raises ConfigError before anything is set up. Whatever ends it, what a process before has left does not stay.
     """
+    left = Left()
+    try:
+        return _main(path, left)
+    finally:
+        left.give_up()
+
+
+def _main(path: Path | None, left: Left) -> ExitCode:
+    """The work of `main`."""
     file, name = load(path), str(path or BUILT_IN)
     daemon_log = DaemonLog()
     daemon_log.set_up(file)
@@ -75,30 +85,31 @@ def main(path: Path | None) -> ExitCode:
     try:
         live = Live(config)
         live.sources, live.complaint, live.log = sources, complaint, daemon_log
-        return asyncio.run(_run(live, path))
+        return asyncio.run(_run(live, path, left))
     except (TunError, HostError, SocketError, StateError, DiscoveryError) as error:
         typer.echo(f"nat64d: {error}", err=True)
         return ExitCode.WRONG
 
 
-async def _run(live: Live, path: Path | None) -> ExitCode:
+async def _run(live: Live, path: Path | None, left: Left) -> ExitCode:
     """Start, serve, stop; returns the exit code."""
     stop, again = asyncio.Event(), asyncio.Event()
     handle_signals(stop, again)
     try:
-        return await _serve(live, Reload(live, path, live.log.set_up, again), stop)
+        return await _serve(live, Reload(live, path, live.log.set_up, again), stop, left)
     finally:
         ignore_signals()
 
 
-async def _serve(live: Live, reload: Reload, stop: asyncio.Event) -> ExitCode:
+async def _serve(live: Live, reload: Reload, stop: asyncio.Event, left: Left) -> ExitCode:
     """The work of `_run`. `up` holds what has been started and stops it in the reverse order."""
     asyncio.get_running_loop().set_exception_handler(quiet_about_descriptors(log))
     config, first_start = live.config, FirstStart(live)
     log.info("Starting nat64d %s, configuration: %s", __version__, reload.name, extra={"event": "start"})
     with ExitStack() as up:
         descriptor_store.is_started_again(os.environ)  # of a stop that was none
-        tun = await asyncio.to_thread(open_tun, config.tun, descriptor_store.passed(os.environ, os.getpid()))
+        tun = await asyncio.to_thread(open_tun, config.tun, left.fds, left.give_up)
+        left.taken_over()
         up.callback(_let_go, live, tun)
         if tun.created:  # another one outlives the daemon anyway
             descriptor_store.keep(tun.fds)

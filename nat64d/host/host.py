@@ -40,7 +40,7 @@ class Host:
         self.mtu = config.tun.mtu  # after setup: the MTU in effect; an existing persistent device keeps its own
         self.masquerade: list[str] = []  # after setup: interfaces that masquerade pool4
         self.wanted = Wanted(tun_name, {}, sysctls=config.host.sysctls)  # after setup: what must stand
-        self._undo = Undo(tun_name, Path(config.api.socket).parent / f"{tun_name}.host.json", log)
+        self._undo = Undo(tun_name, Undo.journal(Path(config.api.socket).parent, tun_name), log)
 
     def setup(self, adopted: bool = False) -> list[str]:
         """Prepare the host and return log lines that say what was done. `adopted`: a process before has left the

@@ -26,6 +26,11 @@ class Undo:
         self._presence = Presence(tun)
         self._routers: frozenset[tuple[str, str]] = frozenset()  # programs that needed forwarding before us
 
+    @staticmethod
+    def journal(directory: Path, tun: str) -> Path:
+        """Where the journal of a device is, in the directory of the control socket."""
+        return directory / f"{tun}.host.json"
+
     def begin(self) -> None:
         """Be seen by other instances as one that needs forwarding, and see who else does."""
         self._presence.begin()

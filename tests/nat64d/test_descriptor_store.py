@@ -64,6 +64,19 @@ def test_what_is_kept_takes_the_place_of_what_was(manager, four):
         os.close(fd)
 
 
+def test_more_than_the_kernel_sends_at_once_are_kept_as_well(manager, four):
+    keep(four[:2] * 128)
+    manager.recv(100)
+    count = 0
+    while count < 256:
+        _, fds, _, _ = socket.recv_fds(manager, 100, 253)
+        assert fds
+        count += len(fds)
+        for fd in fds:
+            os.close(fd)
+    assert count == 256
+
+
 @pytest.mark.parametrize("address", [None, "/nowhere/notify", "@nobody.listens.here"])
 def test_without_systemd_nothing_is_done(monkeypatch, address):
     monkeypatch.delenv("NOTIFY_SOCKET", raising=False)

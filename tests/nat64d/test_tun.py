@@ -9,6 +9,7 @@ import socket
 import struct
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -210,6 +211,20 @@ def test_those_that_are_not_what_is_wanted_are_closed(namespace):
         assert (tun.left, tun.name) == (False, name)
         assert ip("link").count("nat64") == 1
         tun.close()
+
+
+@pytest.mark.parametrize("queues", [1, 3])
+def test_systemd_closes_its_copies_before_the_device_is_opened_with_other_queues(namespace, queues):
+    left = left_behind(2)
+    held = [os.dup(fd) for fd in left]  # by systemd, which closes them a moment after it was told
+    number = number_of("nat64")
+
+    def give_up() -> None:
+        threading.Timer(0.05, lambda: [os.close(held.pop()) for _ in left]).start()
+
+    tun = open_tun(TunConfig(queues=queues), left, give_up)
+    assert (held, tun.left, len(tun.fds), number_of("nat64") != number) == ([], False, queues, True)
+    tun.close()
 
 
 def test_an_existing_device_is_used_as_it_is(namespace):

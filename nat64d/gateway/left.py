@@ -1,0 +1,44 @@
+"""What a process before has left to this one: the device, by systemd's store, and changes to the host, by a journal."""
+
+import logging
+import os
+from pathlib import Path
+
+from nat64d.dataplane.tun import name_of
+from nat64d.gateway import descriptor_store
+from nat64d.host.errors import HostError
+from nat64d.host.undo import Undo
+
+log = logging.getLogger("nat64d")
+
+
+class Left:
+    """It is taken over, or given up; until then nobody has it. Without a store nothing is left in this way."""
+
+    def __init__(self) -> None:
+        """Take it out of the environment."""
+        self.fds = descriptor_store.passed(os.environ, os.getpid())
+        self._names = {name_of(fd) for fd in self.fds} - {""}
+
+    def taken_over(self) -> None:
+        """The device goes on, and what was set up for it."""
+        self._names.clear()
+
+    def give_up(self) -> None:
+        """Undo what was set up, unless it was taken over, and have systemd keep the device no longer. The journals are
+        in RuntimeDirectory=, whatever the configuration says now. May be called again.
+
+        Call it from a thread without a running event loop (a rule of pyroute2's blocking calls).
+        """
+        if not self._names:
+            return
+        for directory in os.environ.get("RUNTIME_DIRECTORY", "").split(":"):
+            for name in self._names if directory else ():
+                undo = Undo(name, Undo.journal(Path(directory), name), log)
+                try:
+                    undo.adopt()
+                except HostError as error:  # it is read by now, and can be undone
+                    log.warning(error)
+                undo.undo()
+        self._names.clear()
+        descriptor_store.forget()
