@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from ipaddress import IPv6Network
+from ipaddress import IPv6Address, IPv6Network
 
 from nat64d.advertise import wire
 from nat64d.advertise.message import (
@@ -33,16 +33,19 @@ ROUTER_LONGEST = 9000  # SPEC: RFC 4861 section 6.2.1, seconds of a default rout
 LOOK, PAUSE = 60.0, 0.1  # seconds between two looks at the interfaces, at most and at least
 BATCH = 64  # messages that are read at once, then there is a PAUSE: neighbours may flood
 RIVALS = 32  # prefixes of other routers that are remembered
+GONE = 32  # prefixes and name servers that are taken back at a time: a message fits into 1280 octets
 UNPRIVILEGED = "nat64d lacks CAP_NET_RAW: docs/install.md has the drop-in for its unit"
 
 
 @dataclass
 class Link:
-    """An interface that is advertised on; `gone`: prefixes that no longer hold, and how often this is still said."""
+    """An interface that is advertised on; `gone`: prefixes and name servers that no longer hold, and how often this is
+    still said; `failure`: why the last advertisement was not sent."""
 
     index: int
     timing: Timing
-    gone: dict[IPv6Network, int] = field(default_factory=dict)
+    gone: dict[IPv6Network | IPv6Address, int] = field(default_factory=dict)
+    failure: str | None = None
 
 
 def announcement(config: Config, forwards: bool) -> Advertisement:
@@ -62,6 +65,11 @@ def withdrawal(one: Advertisement) -> Advertisement:
     )
 
 
+def _offered(config: Config) -> list[IPv6Network | IPv6Address]:
+    """The prefix and the name servers that hosts take from it."""
+    return [*filter(None, [config.pool6]), *(config.ra.rdnss if config.ra else ())]
+
+
 class Advertiser:
     """`use` says what is announced, `run` announces it until it is cancelled, and takes it back then.
 
@@ -79,7 +87,7 @@ class Advertiser:
         self._log, self._changed, self._clock, self._chance = log, changed, clock, chance
         self._config: Config | None = None
         self._links: dict[str, Link] = {}
-        self._silent: dict[str, str] = {}
+        self._absent: dict[str, str] = {}  # interfaces that cannot be advertised on, and why
         self._rivals: dict[tuple[str, str, str], float] = {}  # interface, router and prefix: until when
         self._socket: socket.socket | None = None
         self._awake = asyncio.Event()
@@ -101,7 +109,8 @@ class Advertiser:
         """What stands in its way: interfaces on which nothing can be sent, and other routers with other prefixes."""
         now = self._clock()
         rivals = [rival for rival, until in list(self._rivals.items()) if until > now]
-        return Announcing(tuple(sorted(self._silent.items())), tuple(sorted(rivals)))
+        failures = {name: link.failure for name, link in list(self._links.items()) if link.failure}
+        return Announcing(tuple(sorted((self._absent | failures).items())), tuple(sorted(rivals)))
 
     async def run(self) -> None:
         """Announce until cancelled, then take it back (RFC 4861 section 6.2.5)."""
@@ -132,27 +141,32 @@ class Advertiser:
     def _look(self) -> None:
         """See which interfaces of [ra] are there, and can be sent on."""
         names = self._config.ra.interface if self._config and self._config.ra else ()
-        self._silent = {} if self._open(bool(names)) else dict.fromkeys(names, UNPRIVILEGED)
+        self._absent = {} if self._open(bool(names)) else dict.fromkeys(names, UNPRIVILEGED)
         for name in names if self._socket else ():
-            try:
-                self._admit(name, socket.if_nametoindex(name))
-            except OSError:
+            if why := self._admit(name):
                 self._links.pop(name, None)
-                self._silent[name] = "there is no such interface"
+                self._absent[name] = why
 
-    def _admit(self, name: str, index: int) -> None:
-        """Advertise on an interface that is there, from its link-local address (RFC 4861 section 4.2)."""
+    def _admit(self, name: str) -> str | None:
+        """Advertise on an interface from its link-local address (RFC 4861 section 4.2); returns why that cannot be."""
         assert self._socket is not None
         assert self._config is not None
         assert self._config.ra is not None
+        try:
+            index = socket.if_nametoindex(name)
+        except OSError:
+            return "there is no such interface"
         if wire.link_local(index) is None:
-            self._links.pop(name, None)
-            self._silent[name] = f"it is down, or has no link-local address. Run 'ip link set {name} up'"
-        elif name not in self._links or self._links[name].index != index:
-            wire.join(self._socket, wire.ALL_ROUTERS, index)
+            return f"it is down, or has no link-local address. Run 'ip link set {name} up'"
+        if name not in self._links or self._links[name].index != index:
+            try:
+                wire.join(self._socket, wire.ALL_ROUTERS, index)
+            except OSError as error:
+                return f"those who ask there cannot be heard: {error.strerror}"
             timing = Timing(self._config.ra.interval, self._clock(), self._chance)
             self._links[name] = Link(index, timing)
             self._log.info("Router advertisements on %s announce the NAT64 prefix", name, extra={"interface": name})
+        return None
 
     def _open(self, wanted: bool) -> bool:
         """Have a socket if one is wanted; whether all is as wanted."""
@@ -185,7 +199,7 @@ class Advertiser:
         for name, link in self._links.items():
             if link.timing.due <= now:
                 self._send(name, self._content(name, link))
-                link.gone = {prefix: times - 1 for prefix, times in link.gone.items() if times > 1}
+                link.gone = {each: times - 1 for each, times in link.gone.items() if times > 1}
                 link.timing.sent(now)
         return max(0.0, min((link.timing.due - now for link in self._links.values()), default=LOOK))
 
@@ -193,16 +207,19 @@ class Advertiser:
         """What is announced, and for a while what was."""
         assert self._config is not None
         one = announcement(self._config, sysctl.read(f"net/ipv6/conf/{name}/forwarding") == "1")
-        return one._replace(pref64=one.pref64 + tuple(Pref64(prefix, 0) for prefix in link.gone))
+        prefixes = tuple(Pref64(each, 0) for each in link.gone if isinstance(each, IPv6Network))
+        servers = tuple(each for each in link.gone if isinstance(each, IPv6Address))
+        return one._replace(pref64=one.pref64 + prefixes, rdnss_gone=servers)
 
     def _change(self, link: Link, before: Config) -> None:
         """Say soon that something else is announced than before."""
         assert self._config is not None
         assert self._config.ra is not None
         link.timing.restart(self._config.ra.interval, self._clock())
-        link.gone.pop(self._config.pool6, None)  # type: ignore[arg-type]
-        if before.pool6 and before.pool6 != self._config.pool6:
-            link.gone[before.pool6] = FIRST_FEW
+        link.gone |= dict.fromkeys(_offered(before), FIRST_FEW)
+        for each in _offered(self._config):
+            link.gone.pop(each, None)
+        link.gone = dict([*link.gone.items()][-GONE:])
 
     def _end(self, name: str) -> None:
         """Take back what was announced on an interface."""
@@ -212,13 +229,14 @@ class Advertiser:
         del self._links[name]
 
     def _send(self, name: str, one: Advertisement) -> None:
-        index = self._links[name].index
-        source = wire.link_local(index)
+        link = self._links[name]
+        source = wire.link_local(link.index)
         try:
             if self._socket and source:
-                wire.send(self._socket, built(one), wire.ALL_NODES, index, source)
+                wire.send(self._socket, built(one), wire.ALL_NODES, link.index, source)
+                link.failure = None
         except OSError as error:
-            self._silent[name] = f"{error.strerror}. Run 'ip link set {name} up'"
+            link.failure = f"{error.strerror}. Run 'ip link set {name} up'"
 
     # ---- heard
 

@@ -26,12 +26,14 @@ class Pref64(NamedTuple):
 
 
 class Advertisement(NamedTuple):
-    """What a router announces; lifetimes in seconds. A router lifetime of 0: it is no default router."""
+    """What a router announces; lifetimes in seconds. A router lifetime of 0: it is no default router. `rdnss_gone` are
+    name servers that must not be asked any more."""
 
     router_lifetime: int = 0
     pref64: tuple[Pref64, ...] = ()
     rdnss: tuple[IPv6Address, ...] = ()
     rdnss_lifetime: int = 0
+    rdnss_gone: tuple[IPv6Address, ...] = ()
 
 
 def solicitation() -> bytes:
@@ -44,9 +46,7 @@ def built(one: Advertisement) -> bytes:
     kernel writes the checksum. The lengths of its prefixes must be among LENGTHS."""
     header = HEADER.pack(ADVERTISEMENT, 0, 0, 0, 0, one.router_lifetime, 0, 0)
     options = [_pref64(prefix, lifetime) for prefix, lifetime in one.pref64]
-    if one.rdnss:
-        head = struct.pack("!BBHI", RDNSS, 1 + 2 * len(one.rdnss), 0, one.rdnss_lifetime)
-        options.append(head + b"".join(address.packed for address in one.rdnss))
+    options += [_rdnss(*each) for each in ((one.rdnss, one.rdnss_lifetime), (one.rdnss_gone, 0)) if each[0]]
     return header + b"".join(options)
 
 
@@ -54,6 +54,12 @@ def _pref64(prefix: IPv6Network, lifetime: int) -> bytes:
     """RFC 8781 section 4.1: lifetimes are rounded up to eights, as far as there is room."""
     scaled = min(-(-lifetime // SCALE), LONGEST // SCALE)
     return struct.pack("!BBH", PREF64, 2, scaled << 3 | LENGTHS.index(prefix.prefixlen)) + prefix[0].packed[:12]
+
+
+def _rdnss(servers: tuple[IPv6Address, ...], lifetime: int) -> bytes:
+    """RFC 8106 section 5.1."""
+    head = struct.pack("!BBHI", RDNSS, 1 + 2 * len(servers), 0, lifetime)
+    return head + b"".join(address.packed for address in servers)
 
 
 def parsed(message: bytes) -> Advertisement | None:

@@ -125,6 +125,13 @@ def test_rfc4861_6_1_1_a_solicitation_is_checked(message: bytes, source: IPv6Add
 
 # ---- what is announced
 
+
+def servers_in(message: bytes) -> list[tuple[int, tuple[IPv6Address, ...]]]:
+    """Lifetime and addresses of each RDNSS option, as scapy reads them."""
+    options = [each for each in ICMPv6ND_RA(message).iterpayloads() if isinstance(each, ICMPv6NDOptRDNSS)]
+    return [(option.lifetime, tuple(map(IPv6Address, option.dns))) for option in options]
+
+
 ANNOUNCED = {
     "by_default": ("", Advertisement(0, (Pref64(POOL6, 1800),), (), 1800)),
     "more_often": ("interval = 30", Advertisement(0, (Pref64(POOL6, 90),), (), 90)),
@@ -139,6 +146,13 @@ ANNOUNCED = {
 @pytest.mark.parametrize(("keys", "wanted"), ANNOUNCED.values(), ids=ANNOUNCED)
 def test_rfc8781_4_1_lifetimes_are_three_intervals(keys: str, wanted: Advertisement) -> None:
     assert announcement(config_of(f'interface = ["far0"]\n{keys}'), forwards=True) == wanted
+
+
+def test_rfc8106_5_1_name_servers_that_are_gone_have_an_option_of_their_own() -> None:
+    here, gone = IPv6Address("2001:db8::53"), IPv6Address("2001:db8::54")
+    one, other = servers_in(built(Advertisement(0, (), (here,), 1800, (gone,))))
+    assert (one, other) == ((1800, (here,)), (0, (gone,)))
+    assert servers_in(built(Advertisement(0, (), (), 1800, (gone,)))) == [(0, (gone,))]
 
 
 def test_rfc4861_6_2_5_who_does_not_forward_is_no_default_router() -> None:

@@ -1,6 +1,7 @@
 """Router advertisements on a link: what hosts hear of ours (RFC 4861 section 6.2), what we hear of others."""
 
 import asyncio
+import errno
 import logging
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -17,7 +18,7 @@ from nat64d.config.models import Config
 from nat64d.host.conditions import Announcing
 from tests.nat64d.hosts import fixtures
 from tests.nat64d.netns import Namespace, ip
-from tests.nat64d.test_advertise import OTHER6, POOL6, ROUTER, SENDER, config_of
+from tests.nat64d.test_advertise import OTHER6, POOL6, ROUTER, SENDER, config_of, servers_in
 
 namespace, server, _text, _config = fixtures()
 
@@ -49,6 +50,14 @@ class Neighbour:
             assert said is not None
             if wanted(said):
                 return said
+
+    async def hear_of_servers(self, *wanted: tuple[int | str, ...]) -> None:
+        """Until an advertisement has these RDNSS options, each its lifetime and addresses."""
+        found: list[tuple[int | str, ...]] = []
+        while found != [*wanted]:
+            heard = await asyncio.to_thread(wire.receive, self.socket)
+            assert heard is not None
+            found = [(lifetime, *map(str, servers)) for lifetime, servers in servers_in(heard.message)]
 
 
 @pytest.fixture
@@ -131,6 +140,68 @@ def test_rfc4861_6_2_4_another_prefix_is_told_with_the_old_one_taken_back(neighb
             await neighbour.hear(lambda said: said.pref64 == (Pref64(OTHER6, 0),))
 
     asyncio.run(go())
+
+
+@pytest.mark.usefixtures("fast")
+def test_rfc8106_5_1_a_name_server_that_a_reload_removes_is_taken_back(neighbour: Neighbour) -> None:
+    def config(*servers: str) -> Config:
+        return config_of(f'interface = ["eth0"]\ninterval = 4\nrdnss = {list(servers)}')
+
+    one, other = "2001:db8::53", "2001:db8::54"
+
+    async def go() -> None:
+        async with advertising(config(one, other)) as (advertiser, _):
+            await neighbour.hear_of_servers((12, one, other))
+            advertiser.use(config(other))
+            await neighbour.hear_of_servers((12, other), (0, one))
+            await neighbour.hear_of_servers((12, other))
+            advertiser.use(config())
+            await neighbour.hear_of_servers((0, other))
+            advertiser.use(config(other))
+            await neighbour.hear_of_servers((12, other))
+
+    asyncio.run(go())
+
+
+def test_what_cannot_be_sent_is_said_until_something_is(neighbour: Neighbour, monkeypatch: pytest.MonkeyPatch) -> None:
+    link_local = wire.link_local
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    async def go() -> None:
+        config, looked = config_of('interface = ["eth0"]'), asyncio.Event()
+        with monkeypatch.context() as patch:
+            patch.setattr(wire, "send", refuse)
+            patch.setattr(wire, "link_local", lambda link: looked.set() or link_local(link))
+            async with advertising(config) as (advertiser, changed):
+                ((name, why),) = (await until(advertiser, changed, lambda now: now.silent)).silent
+                assert (name, why.partition(".")[0]) == ("eth0", "Operation not permitted")
+                changed.clear()
+                looked.clear()
+                advertiser.use(config)
+                async with asyncio.timeout(PATIENCE):
+                    await looked.wait()
+                assert advertiser.announcing().silent
+                patch.undo()
+                neighbour.say(solicitation(), wire.ALL_ROUTERS)
+                await until(advertiser, changed, lambda now: not now.silent)
+
+    asyncio.run(go())
+
+
+def test_a_link_that_cannot_be_heard_on_is_told_as_that(neighbour: Neighbour, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOMEM, "Cannot allocate memory")
+
+    async def go() -> None:
+        async with advertising(config_of('interface = ["eth0"]')) as (advertiser, changed):
+            ((_, why),) = (await until(advertiser, changed, lambda now: now.silent)).silent
+            assert why.endswith("Cannot allocate memory")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(wire, "join", refuse)
+        asyncio.run(go())
 
 
 def test_interfaces_come_and_go(neighbour: Neighbour) -> None:
