@@ -53,9 +53,10 @@ class Host:
                 self._undo.begin()
                 if adopted:
                     self._undo.adopt()
-                    self._undo.take_back(self._undo.noted("default"))
+                    self._undo.take_back([*self._undo.noted("default"), *self._undo.noted("proxy")])
                 else:
                     self._undo.inherit(ip)
+                self._undo.take_back(self._turned_off())
                 device = self._set_up_device(ip)
                 addresses = self._set_up_addresses(ip, device)
                 lines = [
@@ -95,12 +96,20 @@ class Host:
         gone = [("address", str(address)) for address in {*before.addresses} - {*now.addresses}]
         gone += [("route", str(network)) for network in {*before.networks} - {*now.networks}]
         gone += [("proxy", str(network[0])) for network in {*before.networks} - {*now.networks}]
+        self._undo.take_back([*gone, *self._turned_off()])
+
+    def _turned_off(self) -> list[tuple[str, str]]:
+        """The changes there are of kinds that the configuration does without."""
+        gone: list[tuple[str, str]] = []
         if not masqueraded(self.config):
             gone += self._undo.noted("table")
             self.masquerade = []
         if self.config.host.firewall == "off":
             gone += self._undo.noted("accept")
-        self._undo.take_back(gone)
+        if not self.config.host.sysctls:
+            needed = sysctl.disable_ipv6(self.tun)
+            gone += [(kind, key) for kind, key in self._undo.noted("sysctl") if key != needed]
+        return gone
 
     def _retract_left(self) -> None:
         """Take back what the process before has left, and is not wanted any more."""

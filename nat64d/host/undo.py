@@ -94,9 +94,12 @@ class Undo:
     def take_back(self, keys: Iterable[tuple[str, str]]) -> None:
         """Undo the changes of these kinds and keys that there are, the last one first; as `undo`."""
         wanted = self._noted & set(keys)
-        if not wanted:
-            return
         taken = [one for one in self._journal.changes if (one.kind, one.key) in wanted]
+        stays, _, _ = self._needed(taken)
+        taken = [one for one in taken if one not in stays]
+        wanted = {(one.kind, one.key) for one in taken}
+        if not taken:
+            return
         with IPRoute() as ip:
             for change in reversed(taken):
                 self._put_back(ip, change)
@@ -112,9 +115,7 @@ class Undo:
         self._presence.end()
         if not self._journal.changes:
             return
-        ours = [one for one in self._journal.changes if one.kind == "sysctl" and sysctl.concerns_forwarding(one.key)]
-        others, routers = self._presence.others(), self._new_routers() if ours else []
-        stays = ours if others or routers else []
+        stays, others, routers = self._needed(self._journal.changes)
         with IPRoute() as ip:
             for change in reversed(self._journal.changes):
                 if change not in stays:
@@ -122,6 +123,12 @@ class Undo:
             if not others:
                 self._put_back_for_others(ip, routers)
         self._leave(stays, others, routers)
+
+    def _needed(self, changes: list[Change]) -> tuple[list[Change], list[str], list[str]]:
+        """Those of the changes that others need, other instances, and the tables of other programs."""
+        ours = [one for one in changes if one.kind == "sysctl" and sysctl.concerns_forwarding(one.key)]
+        others, routers = self._presence.others(), self._new_routers() if ours else []
+        return ours if others or routers else [], others, routers
 
     def _new_routers(self) -> list[str]:
         """The tables of programs that came after us and need forwarding."""

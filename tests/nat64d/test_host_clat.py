@@ -8,10 +8,13 @@ import pytest
 from nat64d.config.load import loads
 from nat64d.config.models import Config
 from nat64d.dataplane.tun import open_tun
+from nat64d.host.board import Board
 from nat64d.host.errors import HostError
 from nat64d.host.host import Host
+from nat64d.host.presence import Presence
+from nat64d.host.watch import Watch
 from tests.nat64d.hosts import GATEWAY, LOG, addresses, fixtures, gateway, journal, killed_gateway
-from tests.nat64d.netns import ip, snapshot
+from tests.nat64d.netns import ip, run, snapshot
 from tests.nat64d.netns import sysctl as parameter
 
 namespace, server, text, config = fixtures()
@@ -101,6 +104,33 @@ def test_the_ipv6_address_leads_to_the_device_and_the_provider_s_prefix_does_not
         ours = ip("-6", "route", "show", "proto", "64").splitlines()
         assert [line.split()[:3] for line in ours] == [[CLAT6, "dev", "nat64"]]
         assert "64:ff9b::" not in ip("-6", "route", "show", "table", "all")
+
+
+@pytest.mark.parametrize("shared", [False, True], ids=["alone", "with_others"])
+def test_what_was_left_for_another_configuration_goes(uplink, clat, shared):
+    run("nft", "add table inet f; add chain inet f forward { type filter hook forward priority 0; policy drop; }")
+    before, rules = snapshot(), run("nft", "list", "ruleset")
+    first = clat('[host]\nfirewall = "auto"\n')
+    tun, host = open_tun(first.tun), Host(first, "nat64", LOG)
+    host.setup()
+    Watch(host, Board(LOG), LOG).check(0.0)
+    host.leave()
+    assert [line.split()[0] for line in proxies()] == [CLAT6]
+    assert (parameter("net/ipv4/ip_forward"), run("nft", "list", "ruleset") != rules) == ("1", True)
+    another = clat('[host]\nfirewall = "off"\nsysctls = false\n', ipv6="2001:db8:1::465")
+    host = Host(another, "nat64", LOG)
+    other = Presence("other")
+    if shared:
+        other.begin()
+    lines = host.setup(adopted=True)
+    assert any("does not forward all packets" in line for line in lines) != shared
+    assert [line.split()[0] for line in proxies()] == ["2001:db8:1::465"]
+    assert (parameter("net/ipv4/ip_forward"), run("nft", "list", "ruleset")) == ("1" if shared else "0", rules)
+    assert "2001:db8:1::465" in ip("-6", "route", "show", "dev", "nat64")
+    other.end()
+    host.undo()
+    tun.close()
+    assert snapshot() == before
 
 
 def test_a_neighbour_finds_the_ipv6_address(uplink, clat):
