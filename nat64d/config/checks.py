@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
+from os.path import normpath
 from typing import Any
 
 from nat64d.config.addresses import split_listener, split_name_server, split_port_range
@@ -42,6 +43,8 @@ def contradictions(raw: Mapping[str, Any], config: Config) -> Iterator[Finding]:
     yield from _ra(raw, config)
     if config.host.masquerade == config.tun.name:
         yield Finding(("host", "masquerade"), "expected another interface than the TUN device")
+    if normpath(config.log.session_file) == normpath(config.state_path):
+        yield Finding(("log", "session_file"), "expected another file than that of [state]")
 
 
 def _translation(config: Config) -> Iterator[Finding]:

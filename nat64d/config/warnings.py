@@ -13,7 +13,7 @@ OPEN = 8  # bits: a client prefix shorter than this includes strangers
 
 def warnings(config: Config) -> list[str]:
     """One sentence for each doubtful setting."""
-    found = (_pools, _rfc6791, _private, _stateless, _dns64, _api)
+    found = (_pools, _rfc6791, _private, _stateless, _dns64, _api, _log)
     return [sentence for find in found for sentence in find(config)]
 
 
@@ -88,3 +88,13 @@ def _api(config: Config) -> Iterator[str]:
             f'[api] http = "{config.api.http}": other hosts can read /metrics, without password or encryption. Let '
             "only those through your firewall that collect metrics, or use 127.0.0.1."
         )
+
+
+def _log(config: Config) -> Iterator[str]:
+    given = config.log
+    for name, value in (("session_file", given.session_file), ("ipfix", given.ipfix)):
+        if value and given.sessions == "off":
+            yield (
+                f'[log] {name} = "{value}" gets nothing, because [log] sessions = "off". Give it "blocks", "mappings" '
+                'or "sessions".'
+            )

@@ -126,3 +126,17 @@ def test_a_socket_for_everybody_is_warned_about(mode, warned):
     found = [sentence for sentence in warnings(loads(MINIMAL + f'[api]\nmode = "{mode}"\n')) if "[api]" in sentence]
     assert len(found) == warned
     assert all(sentence.startswith(f'[api] mode = "{mode}": every user') for sentence in found)
+
+
+@pytest.mark.parametrize(
+    ("keys", "named"),
+    [
+        ('session_file = "/var/log/nat64d/x"', ["session_file"]),
+        ('session_file = "/var/log/nat64d/x"\nipfix = "192.0.2.5:4739"', ["session_file", "ipfix"]),
+        ('ipfix = "192.0.2.5:4739"\nsessions = "sessions"', []),
+        ("", []),
+    ],
+)
+def test_a_place_for_sessions_that_are_not_logged_is_warned_about(keys, named):
+    found = warnings(loads(f"{MINIMAL}[log]\n{keys}\n"))
+    assert [sentence.partition(" = ")[0] for sentence in found] == [f"[log] {name}" for name in named]
