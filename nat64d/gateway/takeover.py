@@ -139,7 +139,8 @@ def _take_over(live: Live, prepared: Prepared, tables: Tables) -> tuple[float, l
             code.draft.catch_up(draft, now())
             restored = code.draft.finish(draft, after, now())
         else:
-            restored = code.restore(after, now(), records_of(before))
+            with live.session_log.reading:
+                restored = code.restore(after, now(), records_of(before))
         fates: list[int] = restored.fates.tolist()
         live.session_log.ended.append(restored.ended)
         carry_counts(before, after.tables, opened, code.usage(after.tables))

@@ -56,7 +56,8 @@ class Reader:
     """The entries of a daemon from its start to its end.
 
     `source` gives the tables (None: there are none yet), what reads them on (log.read_on), and [log]. `ended` takes
-    entries that are in no ring: those about what a reload or a start has ended.
+    entries that are in no ring: those about what a reload or a start has ended. `reading` is for those who write to the
+    ring without its lock, as restore does, to hold meanwhile.
     """
 
     def __init__(self, source: Callable[[], tuple[Tables | None, Callable[..., Any], Log]]) -> None:
@@ -65,6 +66,7 @@ class Reader:
         self._source, self._seen = source, 0
         self._config = Log()
         self._places: dict[str, Place] = {}
+        self.reading = threading.Lock()
         self._failed, self._turning = Throttle(), threading.Lock()
 
     async def run(self, moment: Callable[[], Moment]) -> None:
@@ -113,15 +115,20 @@ class Reader:
 
     def _rows(self, tables: Tables | None, read_on: Callable[..., Any]) -> Iterator[np.ndarray]:
         """What is to be handed on, in pieces that are valid until the next one is asked for."""
-        following = self._seen if tables is None else int(read_on(tables, self._seen))
+        following = self._seen if tables is None else self._following(tables, read_on)
         while tables is not None and self._seen < following:
             first = self._seen % len(tables.log)
             rows = tables.log[first : first + min(following - self._seen, BATCH)].view(np.ndarray)
             yield rows
             self._seen += len(rows)
-            following = int(read_on(tables, self._seen))
+            following = self._following(tables, read_on)
         while self.ended:
             yield self.ended.popleft()
+
+    def _following(self, tables: Tables, read_on: Callable[..., Any]) -> int:
+        """The number of the entry after those that can be read."""
+        with self.reading:
+            return int(read_on(tables, self._seen))
 
     def _hand_on(self, entries: Sequence[Entry], moment: Moment) -> None:
         for name, place in self._places.items():

@@ -259,6 +259,21 @@ def test_what_a_start_or_reload_has_ended_is_written(there):
     assert file.read_text().endswith(" unmapped\n")
 
 
+def test_the_reader_looks_for_entries_when_nobody_holds_it_up(there):
+    gateway, file = there
+    held = []
+
+    def looked(*of: object) -> int:
+        held.append(gateway.reader.reading.locked())
+        return read_on(*of)
+
+    gateway.reader = Reader(lambda: (gateway.nat64.tables, looked, gateway.config))
+    gateway.nat64.opened("udp", 5000)
+    gateway.reader.turn(NOW)
+    assert ports_in(file) == [5000]
+    assert held == [True, True]
+
+
 def test_the_reader_goes_on_after_what_should_not_happen(there, monkeypatch, caplog):
     gateway, _ = there
     monkeypatch.setattr(reader, "REST", 0.0)

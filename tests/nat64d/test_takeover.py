@@ -102,6 +102,18 @@ def test_a_pool_that_goes_takes_its_sessions_with_it(daemon):
     assert daemon.hosts() == [HOST6] * 3
 
 
+def test_entries_about_blocks_are_not_read_before_they_are_whole(daemon, monkeypatch):
+    held, code = [], daemon.live.code
+
+    def restore(*of: Any) -> Any:
+        held.append(daemon.live.session_log.reading.locked())
+        return code.restore(*of)
+
+    monkeypatch.setattr(daemon.live, "code", code._replace(restore=restore))
+    daemon.change(limits={**BASE["limits"], "port_block": 8})
+    assert held == [True]
+
+
 def test_more_of_everything_ends_nothing(daemon):
     before, bib = daemon.nat64.sessions(), daemon.nat64.bib()
     more = [{"addresses": "192.0.1.1"}, OWN, OTHER, {"addresses": "192.0.2.2-192.0.2.8"}]
