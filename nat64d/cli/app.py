@@ -265,7 +265,7 @@ def who(
     """Say which IPv6 host or subscriber has an IPv4 address and port, or had them at a time.
 
     By the configuration, where it follows from that; else by the running daemon or, with --log, by what the log
-    says. Exit 1 if nobody is known.
+    says. Exit 1 if nobody is known, 3 if the daemon would know and does not answer.
     """
     from nat64d.offline import who as asking  # noqa: PLC0415  pydantic
 
@@ -290,7 +290,9 @@ def _question(address: str | None, port: int | None, proto: str, time: str | Non
             return IPv6Address(host)
         assert address is not None
         assert port is not None
-        moment = datetime.fromisoformat(time).astimezone() if time else None
+        moment = datetime.fromisoformat(time) if time else None
+        if moment and moment.tzinfo is None:
+            raise typer.BadParameter("expected a time with its zone, as in 2026-03-01T12:00:00Z", param_hint="--time")
         return Question(IPv4Address(address), port, proto, moment)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None

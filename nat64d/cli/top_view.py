@@ -97,35 +97,39 @@ def screen(shown: dict[str, Any], version: str, order: str, width: int, height: 
     if side_by_side:
         body = [Table.grid(padding=(0, 3))]
         body[0].add_row(*made)
-    lines = [line if isinstance(line, Text) else Text(line) for line in head]
-    for line in lines:
+    for line in head:
         line.truncate(width, overflow="ellipsis")
         line.no_wrap = True
-    return Group(*lines, *body, Text(f"{KEYS}{order}", style="dim", no_wrap=True))
+    return Group(*head, *body, Text(f"{KEYS}{order}", style="dim", no_wrap=True))
 
 
-def _head(shown: dict[str, Any], version: str, notice: str) -> Iterator[Text | str]:
+def _head(shown: dict[str, Any], version: str, notice: str) -> Iterator[Text]:
     used, limit = shown["sessions"], shown["sessions_limit"]
     share = f" ({100 * used / limit:.1f} %)" if limit else ""
     clock = time.strftime("%H:%M:%S")
-    yield Text(f"nat64d {version}  {shown['state']}  up {duration(shown['uptime'])}  {clock}", style="bold")
+    yield _text(f"nat64d {version}  {shown['state']}  up {duration(shown['uptime'])}  {clock}", style="bold")
     if notice:
-        yield Text(notice, style="reverse")
+        yield _text(notice, style="reverse")
     for direction in DIRECTIONS:
         flow = shown[direction]
         packets, bits = short(flow["packets_per_second"]), short(flow["bits_per_second"])
-        yield f"{direction}      {packets:>7} packets/s  {bits:>7}bit/s"
-    yield f"dropped   {short(shown['dropped_per_second']):>7} packets/s"
+        yield _text(f"{direction}      {packets:>7} packets/s  {bits:>7}bit/s")
+    yield _text(f"dropped   {short(shown['dropped_per_second']):>7} packets/s")
     protocols = "  ".join(f"{name} {count}" for name, count in shown["protocols"].items())
-    yield f"sessions  {used} of {limit}{share}  {protocols}"
+    yield _text(f"sessions  {used} of {limit}{share}  {protocols}")
     if shown["dns64"]:
         most = "  ".join(f"{row['outcome']} {short(row['per_second'])}/s" for row in shown["dns64"][:3])
-        yield f"dns64     {most}"
+        yield _text(f"dns64     {most}")
     wrong = [f"{row['condition']}: {row['sentence']}" for row in shown["conditions"]] + shown["warnings"]
-    yield from (Text(f"! {sentence}", style="bold") for sentence in wrong[:3])
+    yield from (_text(f"! {sentence}", style="bold") for sentence in wrong[:3])
     if len(wrong) > 3:
-        yield f"! and {len(wrong) - 3} more: nat64d status"
-    yield ""
+        yield _text(f"! and {len(wrong) - 3} more: nat64d status")
+    yield _text("")
+
+
+def _text(text: str, style: str = "") -> Text:
+    """What the daemon says, as it is: neither markup nor commands to the terminal."""
+    return Text("".join(letter if letter.isprintable() else "�" for letter in text), style=style)
 
 
 Cells = tuple[tuple[str, ...], Sequence[tuple[str, ...]]]
@@ -160,7 +164,7 @@ def _table(heads: Iterable[str], rows: Sequence[tuple[str, ...]], lines: int) ->
         table.add_column(head.lstrip(">"), justify="right" if head.startswith(">") else "left", no_wrap=True)
     shown = rows if len(rows) <= lines else rows[: lines - 1]
     for row in shown:
-        table.add_row(*row)
+        table.add_row(*map(_text, row))
     if len(shown) < len(rows):
         table.add_row(f"+{len(rows) - len(shown)}")
     return table

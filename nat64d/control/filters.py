@@ -181,7 +181,7 @@ def _shown(key: str, text: str) -> str:
 
 def shown(text: str) -> str:
     """What was given, in one line that is not too long."""
-    given = "".join(letter if letter.isprintable() else "�" for letter in text)
+    given = "".join(letter if letter.isprintable() else "�" for letter in text[: SHOWN + 1])
     return given if len(given) <= SHOWN else given[: SHOWN - 1] + "…"
 
 

@@ -14,6 +14,13 @@ JSON, JSONL, TEXT, OCTETS = "application/json", "application/jsonl", "text/plain
 Schema = dict[str, Any]
 _ERROR: Schema = {"type": "object", "properties": {"error": {"type": "string"}}, "required": ["error"]}
 _FREE: dict[str, Schema] = {JSON: {"type": "object"}, TEXT: {"type": "string"}}
+_ETAG: Schema = {"description": "The version of the rows of the source.", "schema": {"type": "string"}}
+_IF_MATCH: Schema = {
+    "name": "If-Match",
+    "in": "header",
+    "description": "Only if the source still has this version, its ETag, or * for any; else 412.",
+    "schema": {"type": "string"},
+}
 _TYPES = {str: "string", int: "integer", float: "number", bool: "boolean", NoneType: "null"}
 
 
@@ -31,6 +38,7 @@ class Route:
     body: str = ""  # description of the request body; "": there is none
     takes: type | None = None  # TypedDict of that body; None: octets
     method: str = "GET"
+    versioned: bool = False  # it answers with an ETag, and a change takes If-Match
 
     @property
     def fields(self) -> tuple[str, ...]:
@@ -100,13 +108,19 @@ def _bare(shape: Any) -> Schema:
 def _operation(route: Route) -> Schema:
     answer = _reference(route.row) if route.row else _FREE[route.media]
     parameters = [_parameter(name, route.fields) for name in route.filters]
+    if route.versioned and route.method != "GET":
+        parameters.append(_IF_MATCH)
     return {
         "summary": route.summary,
         "operationId": route.operation,
         **({"parameters": parameters} if parameters else {}),
         **({"requestBody": _body(route)} if route.body else {}),
         "responses": {
-            "200": {"description": route.summary, "content": {route.media: {"schema": answer}}},
+            "200": {
+                "description": route.summary,
+                **({"headers": {"ETag": _ETAG}} if route.versioned else {}),
+                "content": {route.media: {"schema": answer}},
+            },
             "default": {
                 "description": "Refused, nothing is changed: 400 invalid filter, body or configuration, 409 not "
                 "possible on this host or without a restart, 410 a cursor of tables that have been replaced, 412 not "

@@ -83,8 +83,13 @@ def _showing(source: str) -> Callable[[web.Request], Any]:
 
 async def _body(request: web.Request) -> dict[str, Any]:
     """The object in the body. Raises WrongConfigurationError."""
+    given: dict[str, Any] = await in_thread(request, _object, await request.read())
+    return given
+
+
+def _object(body: bytes) -> dict[str, Any]:
     try:
-        given = json.loads(await request.read(), object_pairs_hook=_once)
+        given = json.loads(body, object_pairs_hook=_once)
     except (ValueError, RecursionError) as error:
         raise WrongConfigurationError(f"{BODY}: expected JSON: {error}") from None
     if not isinstance(given, dict):
@@ -121,6 +126,7 @@ WRITES = (
         body="Rows that go and rows that come.",
         takes=ChangeSet,
         method="POST",
+        versioned=True,
     ),
     *(
         Route(
@@ -129,6 +135,7 @@ WRITES = (
             _showing(source),
             JSON,
             Source,
+            versioned=True,
         )
         for source in SOURCES
     ),
@@ -143,6 +150,7 @@ WRITES = (
             body="All rows of the source.",
             takes=SourceRows,
             method="PUT",
+            versioned=True,
         )
         for source in SOURCES
     ),

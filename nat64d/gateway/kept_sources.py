@@ -4,6 +4,7 @@ One line is the checksum of all that follows, which is JSON: the rows of each so
 replaced as a whole, so that a kill leaves the one before or the one after.
 """
 
+import errno
 import hashlib
 import json
 import logging
@@ -81,12 +82,15 @@ class KeptSources:
         """Write these beside the file; `commit` lets them take its place. Raises OSError."""
         said = {source: rows.model_dump(mode="json", exclude_defaults=True) for source, rows in sources.items()}
         body = json.dumps(said).encode()
+        octets = _checksum(body) + b"\n" + body
+        if len(octets) > LARGEST:
+            raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
         make_directory(self.path.parent)
         with suppress(FileNotFoundError):
             self._new.unlink()
         fd = os.open(self._new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         with os.fdopen(fd, "wb") as file:
-            file.write(_checksum(body) + b"\n" + body)
+            file.write(octets)
             file.flush()
             os.fsync(fd)
 

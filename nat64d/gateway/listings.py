@@ -173,22 +173,22 @@ def _slices(
 
 def _top(parts: Iterator[Slice], count: int) -> Iterator[Slice]:
     """The rows with most sessions, those first, and of equals the one whose place is first; SLICE at a time."""
-    best: Slice | None = None
+    kept: list[Slice] = []
+    size = 0
     for part in parts:
-        both = best and best._replace(
-            rows=np.concatenate((best.rows, part.rows)), places=np.concatenate((best.places, part.places))
-        )
-        best = both or part.only(np.arange(len(part.rows)))
-        if len(best.rows) > 2 * count:
-            best = best.only(_first(best, count))
-    assert best is not None
-    order = _first(best, count)
-    yield from (best.only(order[at : at + SLICE]) for at in range(0, len(order), SLICE))
+        kept.append(part)
+        size += len(part.rows)
+        if size > 2 * count:
+            kept = [_best(kept, count)]
+            size = len(kept[0].rows)
+    best = _best(kept, count)
+    yield from (best.only(np.arange(at, min(at + SLICE, len(best.rows)))) for at in range(0, len(best.rows), SLICE))
 
 
-def _first(part: Slice, count: int) -> np.ndarray:
-    order: np.ndarray = np.argsort(-part.rows["sessions"], kind="stable")[:count]
-    return order
+def _best(parts: list[Slice], count: int) -> Slice:
+    """So many of the rows with most sessions, in the order of `_top`; what is equal is in the order of the parts."""
+    rows, places = (np.concatenate([getattr(part, name) for part in parts]) for name in ("rows", "places"))
+    return parts[0]._replace(rows=rows, places=places).only(np.argsort(-rows["sessions"], kind="stable")[:count])
 
 
 def _lines(part: Slice, columns: Mapping[str, Column], fields: tuple[str, ...] | None) -> bytes:

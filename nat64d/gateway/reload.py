@@ -17,6 +17,7 @@ from pathlib import Path
 
 import sdnotify
 
+from nat64d.config.addresses import BEHIND
 from nat64d.config.defaults import BUILT_IN, config_file
 from nat64d.config.difference import Change, Effect, difference, fixed
 from nat64d.config.errors import ConfigError
@@ -67,7 +68,6 @@ class Reload:
         self._watch: Watch | None = None
         self._begun = asyncio.Event()
         self._renumbered = asyncio.Event()
-        self._own: Own6 | None = None  # what [clat] ipv6 is, if an interface gives it
         self._loop = asyncio.get_running_loop()
 
     async def run(self, watch: Watch) -> None:
@@ -120,7 +120,7 @@ class Reload:
         `follow_interface` is told. From any thread."""
         interface, clat = self._live.sources.file.clat_interface, self._live.config.clat
         own = own6(facts, interface, clat.ipv6) if interface and clat else None
-        if own and own != self._own:
+        if own and clat and own.network != clat.ipv6:
             self._loop.call_soon_threadsafe(self._renumbered.set)
 
     async def follow_interface(self) -> None:
@@ -132,17 +132,14 @@ class Reload:
             try:
                 await asyncio.to_thread(self._use_interface)
             except (NotReadyError, RefusedError) as error:
-                log.error("Still with [clat] ipv6 = %s: %s", self._own and self._own.network, error)  # noqa: TRY400
+                clat = self._live.config.clat
+                log.error("Still with [clat] ipv6 = %s: %s", clat and clat.ipv6, error)  # noqa: TRY400
 
     def _use_interface(self) -> None:
         with self._lock:
-            before, sources = self._own, self._live.sources
+            sources = self._live.sources
             name = f"[clat] ipv6 = {sources.file.clat and sources.file.clat.ipv6}"
-            try:
-                self._change_to(self._settled(sources.combined()), name, "prefix", f"Reloaded {name}")
-            except BaseException:
-                self._own = before
-                raise
+            self._change_to(self._settled(sources.combined()), name, "prefix", f"Reloaded {name}")
 
     def _settled(self, given: Config) -> Config:
         """A configuration as the file has it, with what is found out on this host: the provider's prefix, as it is, and
@@ -152,13 +149,15 @@ class Reload:
             given = given.with_plat(now.pool6)
         if interface := given.clat_interface:
             before = now.clat.ipv6 if now.clat else None
-            stays = self._own if interface == self._live.sources.file.clat_interface else None
-            self._own = own6(look.read(), interface, before) or stays
-            if self._own is None:
+            own = own6(look.read(), interface, before)
+            stays = interface == self._live.sources.file.clat_interface and not now.clat_interface
+            if own is None and before and stays:
+                own = Own6(before, interface if before == BEHIND else None)
+            if own is None:
                 raise RefusedError(
                     f"[clat] ipv6: {interface} has no IPv6 address that others can reach, or is not there"
                 )
-            given = given.with_clat6(*self._own)
+            given = given.with_clat6(*own)
         return given
 
     def close(self) -> None:

@@ -110,6 +110,9 @@ def change_over(live: Live, prepared: Prepared) -> Outcome:
             pause, fates = _exchange(live, prepared.config, prepared.settings), list[int]()
         else:
             pause, fates = _take_over(live, prepared, prepared.tables)
+        if live.state_file is not None:
+            assert live.tables is not None
+            live.state_file.change_to(prepared.config, statics_of(live.tables))
     ended = {reason: count for reason, count in zip(REASONS[1:], fates[Fate.UNMAPPED :], strict=False) if count}
     return Outcome(int(live.code.usage(live.tables)[0]), ended, pause)
 
@@ -147,10 +150,7 @@ def _take_over(live: Live, prepared: Prepared, tables: Tables) -> tuple[float, l
         if sum(fates[Fate.UNMAPPED :]):
             settings = replace(settings, reset_until=now() + 1000 * config.filtering.reset_unknown)
         live.replace(config, settings, after.tables)
-    pause = time.monotonic() - began
-    if live.state_file is not None:
-        live.state_file.change_to(config, statics_of(tables))
-    return pause, fates
+    return time.monotonic() - began, fates
 
 
 def begin(live: Live, settings: Settings, tables: Tables) -> Draft:

@@ -158,7 +158,7 @@ def _clat_address(situation: Situation) -> Iterator[str]:
         yield (
             f"[clat] ipv6 = {clat.ipv6[0]} is in no prefix of a link of this host any more, as it was in one of "
             f"{situation.wanted.link}: no replies come back. Choose an address of "
-            f"{' or '.join(sorted(there)) or 'one'} and restart nat64d."
+            f"{' or '.join(sorted(there)) or 'one'} and run 'nat64d reload'."
         )
 
 

@@ -3,7 +3,6 @@ follows from that; else by the running daemon, or by the log of what began and e
 
 import json
 import re
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from fileinput import FileInput, hook_compressed
@@ -19,6 +18,7 @@ from nat64d.config.load import load
 from nat64d.config.models import Config
 from nat64d.control.client import Client, DaemonUnreachableError, RequestRefusedError
 from nat64d.exitcode import ExitCode
+from translator.static.arithmetic import with_suffix
 
 # A line of [log] session_file.
 LINE = re.compile(
@@ -74,6 +74,13 @@ def by_configuration(config: Config, question: Question) -> Answer | None:
         if protocol in forward.protocols and end4.address == address and end4.first <= port <= end4.last:
             host = f"[{end6.address}]:{end6.first + port - end4.first}"
             return Answer(host, "configuration", f"[[forward]] {forward.ipv4} to {forward.ipv6}")
+    rows = [row for row in config.eam if address in row.ipv4]
+    if rows:
+        row = max(rows, key=lambda row: row.ipv4.prefixlen)
+        hi, lo = divmod(int(row.ipv6[0]), 1 << 64)
+        hi, lo = with_suffix(hi, lo, row.ipv6.prefixlen, int(address), row.ipv4.prefixlen)
+        host = f"[{IPv6Address(hi << 64 | lo)}]:{port}"
+        return Answer(host, "configuration", f"[[eam]] {row.ipv4} to {row.ipv6}")
     block = owner_of(config, address, port, protocol)
     if block is None:
         return None
@@ -120,31 +127,37 @@ def _event(row: dict[str, Any]) -> Event | None:
 
 
 def by_log(found: Iterable[Event], question: Question) -> Answer:
-    """Who had it at a time: of those for whom more began than ended by then. Raises UnknownError."""
+    """Who had it at a time: for whom it began last, unless that ended by then. An address and port has one holder at a
+    time, and a log may begin in the middle, and lack an end. Raises UnknownError."""
     time = question.time
     assert time is not None
-    open_: Counter[tuple[str, str]] = Counter()
-    begun: dict[tuple[str, str], Event] = {}
-    for event in found:
+    mine = [
+        event
+        for event in found
+        if event.at <= time
+        and event.mapped4 == str(question.address)
+        and event.first <= question.port <= event.last
+        and (event.event.startswith("block") or event.protocol == question.protocol)
+    ]
+    held: dict[str, tuple[Event, int]] = {}  # by kind: with what its last holder began, and how many of that are left
+    for event in sorted(mine, key=lambda event: event.at):
         kind = event.event.partition("-")[0]
-        if event.at > time or event.mapped4 != str(question.address) or not event.first <= question.port <= event.last:
-            continue
-        if kind != "block" and event.protocol != question.protocol:
-            continue
-        key = kind, event.host
-        open_[key] += 1 if event.event in BEGINS else -1
-        if event.event in BEGINS and (key not in begun or open_[key] == 1):
-            begun[key] = event
+        begun, count = held.get(kind, (event, 0))
+        goes_on = count > 0 and begun.host == event.host
+        if event.event in BEGINS:
+            held[kind] = (begun, count + 1) if goes_on else (event, 1)
+        elif goes_on:
+            held[kind] = begun, count - 1
     for kind in EXACT_FIRST:
-        for key, event in sorted(begun.items(), key=lambda item: item[1].at, reverse=True):
-            if key[0] == kind and open_[key] > 0:
-                ports = f"{event.first}-{event.last}" if kind == "block" else str(event.first)
-                return Answer(event.host, "log", f"{kind} {event.mapped4}:{ports}", event.at.isoformat())
+        if kind in held and held[kind][1]:
+            event = held[kind][0]
+            ports = f"{event.first}-{event.last}" if kind == "block" else str(event.first)
+            return Answer(event.host, "log", f"{kind} {event.mapped4}:{ports}", event.at.isoformat())
     raise UnknownError(f"{question}: the log has nobody who had it at {time.isoformat()}")
 
 
 def answer(config: Config, question: Question, socket: str, logs: list[Path]) -> Answer:
-    """Who has, or had, it. Raises UnknownError, and OSError if a log cannot be read."""
+    """Who has, or had, it. Raises UnknownError, DaemonUnreachableError, and OSError if a log cannot be read."""
     if found := by_configuration(config, question):
         return found
     if logs:
@@ -156,7 +169,8 @@ def answer(config: Config, question: Question, socket: str, logs: list[Path]) ->
     try:
         return by_daemon(Client(socket), config, question, datetime.now(UTC))
     except (DaemonUnreachableError, RequestRefusedError) as error:
-        raise UnknownError(f"{question}: it does not follow from the configuration, and {error}") from None
+        kind = DaemonUnreachableError if isinstance(error, DaemonUnreachableError) else UnknownError
+        raise kind(f"{question}: it does not follow from the configuration, and {error}") from None
 
 
 def block_sentence(config: Config, host6: IPv6Address) -> dict[str, object]:
@@ -171,7 +185,7 @@ def block_sentence(config: Config, host6: IPv6Address) -> dict[str, object]:
 def main(
     question: Question | IPv6Address, config: Path | None, socket: str, logs: list[Path], as_json: bool
 ) -> ExitCode:
-    """Print the answer. WRONG with a sentence where there is none; raises ConfigError."""
+    """Print the answer. WRONG or UNREACHABLE with a sentence where there is none; raises ConfigError."""
     effective = load(config)
     try:
         if isinstance(question, IPv6Address):
@@ -183,8 +197,8 @@ def main(
             row |= found._asdict()
             since = f", since {found.since}" if found.since else ""
             text = f"{found.who}  {found.source}: {found.reason}{since}"
-    except (UnknownError, OSError) as error:
+    except (UnknownError, DaemonUnreachableError, OSError) as error:
         typer.echo(f"nat64d: {error} ({config or BUILT_IN})", err=True)
-        return ExitCode.WRONG
+        return ExitCode.UNREACHABLE if isinstance(error, DaemonUnreachableError) else ExitCode.WRONG
     typer.echo(json.dumps(row) if as_json else text)
     return ExitCode.GOOD

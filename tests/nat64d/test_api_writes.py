@@ -1,5 +1,6 @@
 """What the API does with requests that change something: what it hands on, and how it refuses the rest."""
 
+import asyncio
 import http.client
 import json
 import socket
@@ -7,8 +8,9 @@ from ipaddress import IPv6Network
 
 import pytest
 
+from nat64d.control import writes
 from nat64d.control.changes import OutdatedError, Wish
-from nat64d.control.filters import Filters
+from nat64d.control.filters import SHOWN, Filters, shown
 from nat64d.control.rows import BusyError, NotReadyError, RefusedError, WrongConfigurationError
 from tests.nat64d.fake_gateway import FakeGateway, serving
 from tests.nat64d.test_cli import run
@@ -59,6 +61,23 @@ def test_a_change_set_is_handed_on_and_answered_with_its_version(path, gateway):
         Wish("api", {}, {}, match="abc", dry_run=True),
         Wish("api", CHANGE["set"], {}, replaces=True, match="*"),
     ]
+
+
+def test_a_body_is_read_beside_the_event_loop(path, monkeypatch):
+    loops = []
+    monkeypatch.setattr(writes, "_once", lambda pairs: loops.append(asyncio._get_running_loop()) or dict(pairs))
+    assert ask(path, "POST", "/v1/changes", b"{}")[0] == 200
+    assert loops == [None]
+
+
+def test_a_huge_key_is_not_read_to_its_end():
+    class Text(str):
+        __slots__ = ()
+
+        def __iter__(self):
+            raise AssertionError("all of it")
+
+    assert shown(Text("x" * 10**6)) == "x" * (SHOWN - 1) + "…"
 
 
 def test_what_a_source_says_can_be_read(path, gateway):

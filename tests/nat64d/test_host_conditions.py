@@ -165,7 +165,7 @@ CLAT_CASES = {
         "plat_unreachable",
         "ip -6 route add default via ROUTER dev INTERFACE",
     ),
-    "the_prefix_of_the_link_is_gone": (replace(HOME, link=None), "clat_off_link", None),
+    "the_prefix_of_the_link_is_gone": (replace(HOME, link=None), "clat_off_link", "nat64d reload"),
     "another_program_is_a_clat": (
         replace(HOME, facts=replace(HOME.facts, links=(*FACTS.links, Link("clat0", interfaces("192.0.0.4/32"))))),
         "clat_ipv4_in_use",

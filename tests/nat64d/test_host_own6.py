@@ -2,6 +2,8 @@
 hidden behind the one address its host has."""
 
 import asyncio
+from contextlib import suppress
+from functools import partial
 from ipaddress import IPv6Network, ip_interface
 from pathlib import Path
 
@@ -10,7 +12,9 @@ import pytest
 from nat64d.config.addresses import BEHIND
 from nat64d.config.errors import ConfigError
 from nat64d.config.load import dump, loads
+from nat64d.control.changes import Wish
 from nat64d.gateway import reload as module
+from nat64d.host.errors import HostError
 from nat64d.host.facts import Facts, Link, read
 from nat64d.host.own6 import Own6, own6
 from tests.nat64d.hosts import fixtures, gateway, rules
@@ -177,6 +181,36 @@ def test_it_is_waited_for_and_followed(scene: Scene, monkeypatch: pytest.MonkeyP
     ]
     assert found[0] == found[1] != found[2] == found[3] != found[4] == str(BEHIND)
     assert scene.live.config.host.masquerade == "eth0"
+
+
+def test_it_is_followed_after_a_dry_run_and_after_a_refusal(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    seen = [facts("2001:db8:1::2/64")]
+    monkeypatch.setattr(module.look, "read", lambda: seen[0])
+    monkeypatch.setattr(Scene, "retract", lambda self, _: self.done.append("retract"))
+    scene.path.write_text(f'{OF_ETH0}[state]\nfile = "{tmp_path / "state"}"\n')
+    scene = Scene(scene.path)
+    wish = Wish("api", {"eam": [{"ipv4": "198.51.100.7", "ipv6": "2001:db8::7"}]}, {}, dry_run=True)
+
+    async def body(reload: module.Reload) -> None:
+        await reload.find_address(print)
+        for number, attempt in enumerate((partial(reload.change, wish), reload.reload)):
+            scene.objection = HostError("no room")
+            seen[:] = [facts(f"2001:db8:{number + 2}::2/64")]
+            with suppress(module.RefusedError):
+                await asyncio.to_thread(attempt)
+            scene.objection = None
+            reload.look(seen[0])
+            await asyncio.sleep(0)  # what a look asks for is asked in the event loop
+            assert reload._renumbered.is_set()
+            await asyncio.to_thread(reload._use_interface)
+            reload._renumbered.clear()
+            reload.look(seen[0])
+            await asyncio.sleep(0)
+            assert not reload._renumbered.is_set(), "it is that"
+
+    scene.run(body)
 
 
 def test_a_reload_keeps_it_while_the_interface_has_no_address(scene: Scene, monkeypatch: pytest.MonkeyPatch):

@@ -55,6 +55,17 @@ def test_what_is_only_prepared_is_not_there(kept):
     assert kept.read() == {"api": Rows()}
 
 
+def test_what_would_not_be_read_is_not_written(kept, monkeypatch):
+    write(kept)
+    size = kept.path.stat().st_size
+    monkeypatch.setattr(module, "LARGEST", size)
+    write(kept)
+    monkeypatch.setattr(module, "LARGEST", size - 1)
+    with pytest.raises(OSError, match="File too large"):
+        kept.prepare({"api": ROWS})
+    assert [path.name for path in kept.path.parent.iterdir()] == [kept.path.name]
+
+
 def test_every_octet_counts(kept, caplog):
     write(kept)
     good = kept.path.read_bytes()

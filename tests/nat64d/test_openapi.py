@@ -60,6 +60,18 @@ def test_openapi_describes_exactly_what_is_served(client, path):
     assert len(set(names)) == len(names)
 
 
+def test_openapi_says_what_has_a_version(client, path):
+    versioned = set()
+    for target, item in client.document("/v1/openapi.json")["paths"].items():
+        for method, operation in item.items():
+            headers = {one["name"] for one in operation.get("parameters", ()) if one["in"] == "header"}
+            answers = set(operation["responses"]["200"].get("headers", ()))
+            assert headers == ({"If-Match"} if answers and method != "get" else set())
+            if answers:
+                versioned.add((method, target))
+    assert versioned == {("post", "/v1/changes"), ("get", "/v1/sources/api"), ("put", "/v1/sources/api")}
+
+
 def test_openapi_filters_are_those_that_are_understood(client, path):
     good = {
         "proto": "tcp",

@@ -237,6 +237,8 @@ def test_what_is_kept_is_kept_for_the_next_start_too(tmp_path):
     daemon.change(**changed)
     before = daemon.nat64.sessions()
     assert len(before) == 2
+    changed["translation"] = {"clamp_mss": True}  # in the tables there are
+    daemon.change(**changed)
     assert header_in(path.read_bytes()).statics == 3
     daemon.live.state_file.close()
     live = Live(engines_of(**BASE | changed).config)

@@ -100,6 +100,17 @@ def test_80_columns_and_24_lines_show_the_essential():
         assert shown in text, shown
 
 
+@pytest.mark.parametrize("width", [80, 200])
+def test_what_the_daemon_says_is_neither_markup_nor_commands_to_the_terminal(width):
+    first, second = busy()
+    second.summary["warnings"], second.summary["sentences"] = ["a\x1b[2Jb [/x]"], []
+    second.summary["pools"] = [{"addresses": "[/x]\x1b]", "protocol": "tcp", "used": 1, "fullest": 0, "full": 0}]
+    text = "\n".join(drawn(view.rates(first, second), width, 40))
+    assert "\x1b" not in text
+    assert "! a�[2Jb [/x]" in text
+    assert "[/x]�]" in text
+
+
 def test_a_wide_terminal_has_its_tables_side_by_side():
     (heads,) = (line for line in drawn(view.rates(*busy()), 200, 50) if "VERDICT" in line)
     assert "HOST" in heads

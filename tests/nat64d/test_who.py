@@ -32,6 +32,12 @@ addresses = "203.0.113.1"
 protocol = ["tcp", "udp"]
 ipv4 = "198.51.100.7:8000-8099"
 ipv6 = "[2001:db8:0:1f::5]:1000-1099"
+[[eam]]
+ipv4 = "198.51.100.64/26"
+ipv6 = "2001:db8:e::/96"
+[[eam]]
+ipv4 = "198.51.100.72"
+ipv6 = "2001:db8:f::8"
 """
 LOG = """\
 2026-03-01T12:00:00.000Z block-allocated 0 2001:db8:0:1::/64 203.0.113.1:2000-2063 inside
@@ -72,6 +78,14 @@ AT_CONFIG = {
     "a forwarded port": (
         ("198.51.100.7", 8099),
         "[2001:db8:0:1f::5]:1099  configuration: [[forward]] 198.51.100.7:8000-8099 to [2001:db8:0:1f::5]:1000-1099\n",
+    ),
+    "a mapped host, by the suffix of RFC 7757 3.3.1": (
+        ("198.51.100.73", 22),
+        "[2001:db8:e::2400:0]:22  configuration: [[eam]] 198.51.100.64/26 to 2001:db8:e::/96\n",
+    ),
+    "a mapped host, by the longest match": (
+        ("198.51.100.72", 22),
+        "[2001:db8:f::8]:22  configuration: [[eam]] 198.51.100.72/32 to 2001:db8:f::8/128\n",
     ),
 }
 
@@ -115,7 +129,7 @@ def test_a_running_daemon_says_who_has_a_mapping_or_else_the_block(config, tmp_p
 
 def test_without_a_daemon_it_says_so(config, tmp_path):
     code, _, err = who(config, "--address", "203.0.113.1", "--port", 2000, "--socket", tmp_path / "none.sock")
-    assert code == 1
+    assert code == 3
     assert "203.0.113.1:2000 tcp: it does not follow from the configuration, and " in err
     code, _, err = who(config, "--address", "203.0.113.1", "--port", 2000, "--time", "2026-03-01T12:00:00Z")
     assert code == 1
@@ -149,6 +163,33 @@ def test_the_log_says_who_had_it_at_a_time(asked):
 def test_the_order_of_lines_does_not_matter():
     question = Question(IPv4Address("203.0.113.1"), 2007, "tcp", datetime(2026, 3, 1, 12, 5, tzinfo=UTC))
     assert by_log(events(reversed(LOG.splitlines())), question).who == "2001:db8:0:1::/64"
+
+
+A, B, AT = "[2001:db8:0:1::5]:5000", "[2001:db8:0:2::5]:5000", "203.0.113.1:2007"
+INCOMPLETE = {
+    "a_log_that_begins_in_the_middle": (f"00:05 mapping-ended {A}", f"08:00 mapping-created {A}", A),
+    "an_end_of_somebody_before": (f"07:00 mapping-created {A}", f"08:00 mapping-ended {B}", A),
+    "an_end_that_was_never_written": (
+        *(f"07:00 mapping-created {A}", f"08:00 mapping-created {B}", f"08:30 mapping-ended {B}"),
+        None,
+    ),
+    "another_one_without_an_end_between": (f"07:00 mapping-created {A}", f"08:00 mapping-created {B}", B),
+    "a_block_in_the_middle": ("00:05 block-freed a::/64", "08:00 block-allocated a::/64", "a::/64"),
+    "a_block_that_was_never_freed": ("07:00 block-allocated a::/64", "08:00 block-allocated b::/64", "b::/64"),
+}
+
+
+@pytest.mark.parametrize("name", INCOMPLETE)
+def test_a_log_may_lack_lines(name):
+    *lines, expected = INCOMPLETE[name]
+    words = [line.split() for line in lines]
+    log = [f"2026-03-01T{at}:00.000Z {event} udp {host} {AT} inside" for at, event, host in words]
+    question = Question(IPv4Address("203.0.113.1"), 2007, "udp", datetime(2026, 3, 1, 9, tzinfo=UTC))
+    if expected is None:
+        with pytest.raises(UnknownError):
+            by_log(events(log), question)
+    else:
+        assert by_log(events(log), question).who == expected
 
 
 def test_rfc7422_2_step_4_what_is_handed_out_is_logged_and_found():
@@ -192,6 +233,7 @@ def test_several_logs_of_a_file(config, tmp_path):
         ("--address", "192.0.2.1.1", "--port", "80"),
         ("--address", "192.0.2.1", "--port", "80", "--proto", "gre"),
         ("--address", "192.0.2.1", "--port", "80", "--time", "yesterday"),
+        ("--address", "192.0.2.1", "--port", "80", "--time", "2026-03-01T12:00:00"),
         ("--host", "192.0.2.1"),
     ],
 )
