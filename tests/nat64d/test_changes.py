@@ -9,6 +9,7 @@ from nat64d.config.load import load
 from nat64d.control.changes import OutdatedError, Wish
 from nat64d.control.filters import Filters
 from nat64d.control.rows import BusyError, NotReadyError, RefusedError, Row, WrongConfigurationError
+from nat64d.gateway import kept_sources
 from nat64d.gateway import reload as module
 from nat64d.gateway.kept_sources import KeptSources
 from tests.nat64d.test_reload import BASE, Scene, here  # noqa: F401  a fixture
@@ -35,6 +36,15 @@ def scene(tmp_path: Path) -> Changing:
     path = tmp_path / "a.toml"
     path.write_text(BASE + f'[state]\nfile = "{tmp_path / "state"}"\n')
     return Changing(path)
+
+
+def test_more_than_can_be_kept_is_refused_and_changes_nothing(scene, monkeypatch):
+    monkeypatch.setattr(kept_sources, "LARGEST", 100)
+    before = scene.live.config, scene.live.sources
+    with pytest.raises(RefusedError, match="cannot keep it there: File too large"):
+        scene.change(EAMS)
+    assert (scene.live.config, scene.live.sources) == before
+    assert (scene.done, scene.kept()) == ([], {})
 
 
 def test_rows_come_and_go_with_the_difference_as_answer(scene):

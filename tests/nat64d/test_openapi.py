@@ -1,12 +1,16 @@
 """The OpenAPI document: what it says is what is served."""
 
+import re
+
 import pytest
 
 from nat64d.control import api, openapi
 from nat64d.control import rows as shapes
 from nat64d.control.client import Client
+from nat64d.control.listings import BY_NAME
 from tests.nat64d.fake_gateway import TABLES, serving
 from tests.nat64d.test_api import LISTINGS, ask
+from tests.nat64d.test_cli import ROOT
 
 
 @pytest.fixture
@@ -70,6 +74,21 @@ def test_openapi_says_what_has_a_version(client, path):
             if answers:
                 versioned.add((method, target))
     assert versioned == {("post", "/v1/changes"), ("get", "/v1/sources/api"), ("put", "/v1/sources/api")}
+
+
+def test_the_page_of_the_api_has_every_listing_parameter_and_refusal():
+    page = (ROOT / "docs/api.md").read_text()
+    listed = page[page.index("## Listings") :].split("\n\n")[1]
+    paths = {f"/v1/{name}" for name in LISTINGS}
+    assert paths <= set(re.findall(r"`(/v1/[^`]+)`", listed))
+    rows = re.findall(r"^\| (`\w+=`[^|]*) \| ([^|]+) \|", page, re.MULTILINE)
+    for parameters, listings in rows:
+        names = set(re.findall(r"`(\w+)=`", parameters))
+        having = {name for name, listing in BY_NAME.items() if names & set(listing.filters)}
+        assert listings == "all" or set(listings.split(", ")) == having, parameters
+    document = openapi.document(api.ROUTES, "")
+    described = document["paths"]["/v1/changes"]["post"]["responses"]["default"]["description"]
+    assert set(re.findall(r"\b4\d\d\b", described)) <= set(re.findall(r"\b4\d\d\b", page[page.index("## Refusals") :]))
 
 
 def test_openapi_filters_are_those_that_are_understood(client, path):
