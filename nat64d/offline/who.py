@@ -23,7 +23,7 @@ from translator.static.arithmetic import with_suffix
 # A line of [log] session_file.
 LINE = re.compile(
     r"(?P<at>\S+Z) (?P<event>(?:block|mapping|session)-[a-z]+) (?P<protocol>\w+) (?P<host>\S+) "
-    r"(?P<mapped4>[0-9.]+):(?P<first>\d+)(?:-(?P<last>\d+))?(?: \S+)? [a-z]+"
+    r"(?P<mapped4>[0-9.]+):(?P<first>\d+)(?:-(?P<last>\d+))?(?: (?P<host4>\S+))? [a-z]+"
 )
 BEGINS = {"block-allocated", "mapping-created", "session-created"}
 EXACT_FIRST = ("mapping", "session", "block")  # what is more exact comes first
@@ -64,6 +64,7 @@ class Event(NamedTuple):
     mapped4: str
     first: int
     last: int
+    host4: str  # of a session: with whom it is
 
 
 def by_configuration(config: Config, question: Question) -> Answer | None:
@@ -121,7 +122,8 @@ def _event(row: dict[str, Any]) -> Event | None:
         first = int(row.get("first") or row.get("first_port") or row["mapped4_port"])
         last = int(row.get("last") or row.get("last_port") or first)
         host = row.get("host") or row.get("subscriber") or f"[{row['host6']}]:{row['host6_port']}"
-        return Event(at, row["event"], row["protocol"], host, row["mapped4"], first, last)
+        host4 = f"{row['host4']}:{row['host4_port']}" if "host4_port" in row else str(row.get("host4"))
+        return Event(at, row["event"], row["protocol"], host, row["mapped4"], first, last, host4)
     except (KeyError, TypeError, ValueError):
         return None
 
@@ -139,15 +141,16 @@ def by_log(found: Iterable[Event], question: Question) -> Answer:
         and event.first <= question.port <= event.last
         and (event.event.startswith("block") or event.protocol == question.protocol)
     ]
-    held: dict[str, tuple[Event, int]] = {}  # by kind: with what its last holder began, and how many of that are left
+    held: dict[str, tuple[Event, set[str]]] = {}  # by kind: with what its last holder began, and what is left of it
     for event in sorted(mine, key=lambda event: event.at):
         kind = event.event.partition("-")[0]
-        begun, count = held.get(kind, (event, 0))
-        goes_on = count > 0 and begun.host == event.host
+        begun, left = held.get(kind, (event, set()))
         if event.event in BEGINS:
-            held[kind] = (begun, count + 1) if goes_on else (event, 1)
-        elif goes_on:
-            held[kind] = begun, count - 1
+            if not left or begun.host != event.host:
+                held[kind] = begun, left = event, set()
+            left.add(event.host4)
+        elif begun.host == event.host:
+            left.discard(event.host4)
     for kind in EXACT_FIRST:
         if kind in held and held[kind][1]:
             event = held[kind][0]

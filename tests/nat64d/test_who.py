@@ -174,6 +174,10 @@ INCOMPLETE = {
         None,
     ),
     "another_one_without_an_end_between": (f"07:00 mapping-created {A}", f"08:00 mapping-created {B}", B),
+    "a_session_of_before_that_ends_meanwhile": (
+        *(f"08:00 session-created {A} 192.0.2.81:443", f"08:30 session-ended {A} 192.0.2.80:443"),
+        A,
+    ),
     "a_block_in_the_middle": ("00:05 block-freed a::/64", "08:00 block-allocated a::/64", "a::/64"),
     "a_block_that_was_never_freed": ("07:00 block-allocated a::/64", "08:00 block-allocated b::/64", "b::/64"),
 }
@@ -183,7 +187,7 @@ INCOMPLETE = {
 def test_a_log_may_lack_lines(name):
     *lines, expected = INCOMPLETE[name]
     words = [line.split() for line in lines]
-    log = [f"2026-03-01T{at}:00.000Z {event} udp {host} {AT} inside" for at, event, host in words]
+    log = [f"2026-03-01T{at}:00.000Z {event} udp {host} {' '.join((AT, *more))} x" for at, event, host, *more in words]
     question = Question(IPv4Address("203.0.113.1"), 2007, "udp", datetime(2026, 3, 1, 9, tzinfo=UTC))
     if expected is None:
         with pytest.raises(UnknownError):
