@@ -112,8 +112,9 @@ class Advertiser:
         failures = {name: link.failure for name, link in list(self._links.items()) if link.failure}
         return Announcing(tuple(sorted((self._absent | failures).items())), tuple(sorted(rivals)))
 
-    async def run(self) -> None:
-        """Announce until cancelled, then take it back (RFC 4861 section 6.2.5)."""
+    async def run(self, goes_on: Callable[[], bool] = lambda: False) -> None:
+        """Announce until cancelled, then take it back (RFC 4861 section 6.2.5), unless it `goes_on` in another process
+        soon."""
         loop, changes, told = asyncio.get_running_loop(), subscribe(), Announcing()
         for one in changes:
             loop.add_reader(one, drain, one, self._awake)
@@ -132,7 +133,7 @@ class Advertiser:
             for one in changes:
                 loop.remove_reader(one)
                 one.close()
-            for name in [*self._links]:
+            for name in [*self._links] if not goes_on() else []:
                 self._end(name)
             self._close()
 

@@ -62,7 +62,7 @@ class Listener:
             self._socket.settimeout(max(deadline - self._clock(), 0.0))
             try:
                 message = wire.receive(self._socket)
-            except (TimeoutError, BlockingIOError):
+            except OSError:  # there is no more, or the link went down
                 return
             said = parsed(message.message) if message and message.source.is_link_local else None
             if message and said:  # RFC 4861 section 6.1.2

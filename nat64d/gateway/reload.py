@@ -16,6 +16,7 @@ from ipaddress import IPv6Network
 from pathlib import Path
 
 import sdnotify
+from pyroute2.netlink.exceptions import NetlinkError
 
 from nat64d.config.addresses import BEHIND
 from nat64d.config.defaults import BUILT_IN, config_file
@@ -45,6 +46,7 @@ from nat64d.host.watch import Watch
 log = logging.getLogger("nat64d")
 
 REFUSED = {"event": "reload_refused"}
+EXPECTED = (DiscoveryError, NotReadyError, RefusedError, OSError, NetlinkError)  # nothing has changed then
 # LIMITS
 FEW = 1000  # sessions that are taken over before the code is compiled: plain Python takes a millisecond for one
 LOOK = 1.0  # seconds between two looks for an address
@@ -98,7 +100,7 @@ class Reload:
             assert config.clat is not None
             refuse_inside(config.clat.ipv6, plat)
             await asyncio.to_thread(self._use, plat)
-        except (DiscoveryError, NotReadyError, RefusedError) as error:
+        except EXPECTED as error:
             log.error("Still with the prefix %s: %s", config.pool6, error)  # noqa: TRY400
             return False
         return True
@@ -131,7 +133,7 @@ class Reload:
             self._renumbered.clear()
             try:
                 await asyncio.to_thread(self._use_interface)
-            except (NotReadyError, RefusedError) as error:
+            except EXPECTED as error:  # the next look at the host tells again
                 clat = self._live.config.clat
                 log.error("Still with [clat] ipv6 = %s: %s", clat and clat.ipv6, error)  # noqa: TRY400
 

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import os
 import time
+from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -27,7 +28,7 @@ from nat64d.dataplane.worker import Queue, now
 from nat64d.dns64.service.supervisor import NameServer
 from nat64d.exitcode import ExitCode
 from nat64d.gateway import descriptor_store
-from nat64d.gateway.clat_prefix import DiscoveryError, discover, follow, refuse_inside
+from nat64d.gateway.clat_prefix import DiscoveryError, Found, Resolver, discover, follow, refuse_inside
 from nat64d.gateway.computed_log import ComputedLog
 from nat64d.gateway.daemon_log import DaemonLog
 from nat64d.gateway.drops import DropLog
@@ -142,7 +143,7 @@ async def _translate(
     """From an open device to the end of translation; returns None after a signal, otherwise what failed."""
     live, notify = first_start.live, sdnotify.SystemdNotifier()
     stopping = asyncio.ensure_future(stop.wait())
-    following = await _find_plat(live, reload, notify, stopping, up)
+    follow_plat = await _find_plat(live, reload, notify, stopping, up)
     if stop.is_set():
         return None
     preparing = asyncio.ensure_future(asyncio.to_thread(_prepare, tun, first_start, up))
@@ -161,21 +162,37 @@ async def _translate(
         said = "Ready: translating packets" if live.ready() else "Translating packets, which cannot pass yet"
         log.info(said, extra={"event": "ready"})
         first_start.begin(up)
-    advertising = asyncio.ensure_future(_advertise(live, watch))
-    tasks = watch.run(), watch.run_marks(), reload.run(watch), reload.follow_interface(), live.session_log.run(moment)
-    beside: list[asyncio.Future[None]] = [advertising, *(asyncio.ensure_future(each) for each in tasks)]
-    beside += [following] if following else []
+    _begin(live, reload, watch)
+    if follow_plat:
+        live.tasks.begin("Following the provider's NAT64 prefix", follow_plat)
     failure = await _watch(first_start, reload, stop)
-    for task in beside:
-        task.cancel()
-    await asyncio.wait([advertising])  # it takes back what it announced
+    await _end(live, failure)
     await asyncio.to_thread(reload.close)
-    live.is_started_again = failure is None and descriptor_store.is_started_again(os.environ)
     notify.notify("STOPPING=1")
     live.state = "stopping"
     if live.nameserver:
         live.nameserver.ready(False)
     return failure
+
+
+def _begin(live: Live, reload: Reload, watch: Watch) -> None:
+    """What goes on beside the packets."""
+    for what, run in (
+        ("Sending router advertisements", lambda: _advertise(live, watch)),
+        ("Watching this host", watch.run),
+        ("Watching what is nearly used up", watch.run_marks),
+        ("Waiting for a reload", lambda: reload.run(watch)),
+        ("Following the interface of [clat] ipv6", reload.follow_interface),
+        ("Writing the log of sessions", lambda: live.session_log.run(moment)),
+    ):
+        live.tasks.begin(what, run)
+
+
+async def _end(live: Live, failure: str | None) -> None:
+    """Nothing goes on beside the packets any more; what was announced is taken back, unless the stop is half a
+    restart."""
+    live.is_started_again = failure is None and descriptor_store.is_started_again(os.environ)
+    await live.tasks.end()
 
 
 async def _prepared(
@@ -208,7 +225,7 @@ async def _find_address(
 
 async def _find_plat(
     live: Live, reload: Reload, notify: sdnotify.SystemdNotifier, stopping: asyncio.Future[Any], up: ExitStack
-) -> asyncio.Future[None] | None:
+) -> Callable[[], Awaitable[None]] | None:
     """Discover the address and the provider's NAT64 prefix, if [clat] asks for it, and put them into the configuration.
 
     Returns what follows the provider from then on; None when there is nothing to discover, or when stopped first.
@@ -242,7 +259,13 @@ async def _find_plat(
     live.config = live.config.with_plat(prefixes[0])
     if live.nameserver:
         live.nameserver.use(live.config)
-    return asyncio.ensure_future(follow(asking.result(), resolver, log.warning, reload.use_prefix))
+    return lambda: _follow_plat(live, reload, asking.result(), resolver)
+
+
+def _follow_plat(live: Live, reload: Reload, found: Found, resolver: Resolver) -> Awaitable[None]:
+    """Follow the provider's prefix, from the one in use on."""
+    in_use = live.config.pool6 or found.prefixes[0]
+    return follow(found._replace(prefixes=(in_use,)), resolver, log.warning, reload.use_prefix)
 
 
 def _let_go(live: Live, tun: Tun) -> None:
@@ -310,10 +333,7 @@ async def _advertise(live: Live, watch: Watch) -> None:
     advertiser = live.advertiser = Advertiser(log, watch.look_again)
     watch.announcing = advertiser.announcing
     advertiser.use(live.config)
-    try:
-        await advertiser.run()
-    except Exception:  # packets pass without them
-        log.exception("Router advertisements have ended")
+    await advertiser.run(lambda: live.is_started_again)
 
 
 async def _watch(first_start: FirstStart, reload: Reload, stop: asyncio.Event) -> str | None:

@@ -1,5 +1,6 @@
 """The running gateway as the control plane sees it: the Gateway protocol on top of the tables."""
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -30,6 +31,7 @@ from nat64d.gateway.mappings import mappings
 from nat64d.gateway.measure import measure
 from nat64d.gateway.pool_use import PoolUse
 from nat64d.gateway.state_file import StateFile
+from nat64d.gateway.tasks import Tasks
 from nat64d.gateway.watermarks import Watermarks
 from nat64d.host.board import Board
 from nat64d.host.conditions import Mark
@@ -69,6 +71,7 @@ class Live:
         self.state_file: StateFile | None = None
         self.sources = Sources(BUILT_IN, config, {})
         self.log = DaemonLog()
+        self.tasks = Tasks(logging.getLogger("nat64d"))
         self.complaint: str | None = None  # about what was kept of the configuration
         self.changer: Callable[[Wish], Row] | None = None  # as is reloader, while packets pass
         self.flusher: Callable[[Filters], Row] | None = None
@@ -188,6 +191,7 @@ class Live:
                 *self.stuck(time.monotonic()),
                 *(self.link_drops.warnings() if self.link_drops else []),
                 *self.session_log.warnings(),
+                *self.tasks.warnings(),
                 *(self.nameserver.warnings() if self.nameserver else []),
             ],
             "conditions": self.board.standing(time.monotonic()) if self.board else [],

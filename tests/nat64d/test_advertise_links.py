@@ -112,6 +112,27 @@ def test_rfc4861_6_2_a_host_is_told_and_in_the_end_that_it_is_over(neighbour: Ne
     asyncio.run(go())
 
 
+def test_nothing_is_taken_back_where_another_process_goes_on(
+    neighbour: Neighbour, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[bytes] = []
+
+    async def go(goes_on: bool) -> list[bytes]:
+        advertiser = Advertiser(LOG)
+        advertiser.use(config_of('interface = ["eth0"]'))
+        task = asyncio.ensure_future(advertiser.run(lambda: goes_on))
+        await neighbour.hear(lambda said: said.pref64[0].lifetime)
+        with monkeypatch.context() as patch:
+            patch.setattr(wire, "send", lambda _, message, *__: sent.append(message))
+            task.cancel()
+            await asyncio.wait([task])
+        said, sent[:] = [*sent], []
+        return said
+
+    assert asyncio.run(go(goes_on=True)) == []
+    assert len(asyncio.run(go(goes_on=False))) == 1
+
+
 @pytest.mark.usefixtures("fast")
 def test_rfc4861_6_2_6_a_host_that_asks_is_answered_also_in_a_flood(neighbour: Neighbour) -> None:
     async def go() -> None:
@@ -304,3 +325,13 @@ def test_a_listener_remembers_no_more_than_so_much(neighbour: Neighbour) -> None
         while (str(POOL6), True) in offered(listener):
             pass
         assert len(listener.look()) < OFFERS
+
+
+@pytest.mark.usefixtures("neighbour")
+def test_a_link_that_goes_down_offers_nothing_to_a_listener(monkeypatch: pytest.MonkeyPatch) -> None:
+    def receive(_: object) -> None:
+        raise OSError(100, "Network is down")
+
+    monkeypatch.setattr(wire, "receive", receive)
+    with Listener() as listener:
+        assert listener.look() == []

@@ -8,6 +8,7 @@ from ipaddress import IPv6Network, ip_interface
 from pathlib import Path
 
 import pytest
+from pyroute2.netlink.exceptions import NetlinkError
 
 from nat64d.config.addresses import BEHIND
 from nat64d.config.errors import ConfigError
@@ -209,6 +210,36 @@ def test_it_is_followed_after_a_dry_run_and_after_a_refusal(
             reload.look(seen[0])
             await asyncio.sleep(0)
             assert not reload._renumbered.is_set(), "it is that"
+
+    scene.run(body)
+
+
+@pytest.mark.parametrize("error", [OSError(105, "No buffer space available"), NetlinkError(105)])
+def test_a_host_that_cannot_be_looked_at_ends_no_following(scene: Scene, monkeypatch: pytest.MonkeyPatch, error):
+    seen: list[Facts | Exception] = [facts("2001:db8:1::2/64")]
+
+    def look() -> Facts:
+        if isinstance(seen[0], Exception):
+            raise seen.pop(0)
+        return seen[0]
+
+    monkeypatch.setattr(module.look, "read", look)
+    monkeypatch.setattr(Scene, "retract", lambda self, _: self.done.append("retract"))
+    scene.path.write_text(OF_ETH0)
+    scene = Scene(scene.path)
+
+    async def body(reload: module.Reload) -> None:
+        await reload.find_address(print)
+        following = asyncio.ensure_future(reload.follow_interface())
+        before, other = scene.live.config.clat.ipv6, facts("2001:db8:2::2/64")  # type: ignore[union-attr]
+        seen[:] = [error, other]
+        while scene.live.config.clat.ipv6 == before and not following.done():  # type: ignore[union-attr]
+            reload.look(other)
+            await asyncio.sleep(0.01)
+        assert (seen, following.done()) == ([other], False)
+        following.cancel()
+        monkeypatch.setattr(reload, "_use", lambda _: seen.insert(0, error) or look())
+        assert not await reload.use_prefix(IPv6Network("2001:db8:65::/96"))
 
     scene.run(body)
 
