@@ -39,6 +39,7 @@ def place_of(one: Any, settings: Settings) -> tuple[int, int]:
     assert number >= 0, f"a block begins with port {one.first}"
     assert one.first + settings.port_block - 1 <= row.port_last, f"a block ends behind {row.port_last}"
     assert one.last == one.first + settings.port_block - 1, f"a block ends with port {one.last}"
+    assert one.length == settings.subscriber, f"a block of a prefix of length {one.length}"
     assert one.mapped4 == row.address, f"a block is of another address than pool row {one.row}"
     return int(one.row), number
 

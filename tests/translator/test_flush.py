@@ -1,11 +1,14 @@
 """Sessions that an operator ends: those that are meant, and no other, whatever happened meanwhile."""
 
 import numpy as np
+import pytest
 
 from tests.case import BEGIN
 from tests.packets import HOST4, OTHER4
+from tests.restarts import waiting
 from tests.sessions import Sessions
 from tests.translator.test_log import Logging
+from tests.translator.test_port_blocks import gateway, states
 from translator.session.flush import end_those
 from translator.session.log import SESSIONS as LOGGED
 from translator.tables.layout import SESSION, records
@@ -75,6 +78,24 @@ def test_a_packet_opens_the_session_anew_and_nobody_else_gets_its_port():
     assert end(nat64, rows[:1], places[:1]) == 1
     assert nat64.from4("tcp", first, flags="ACK").verdict != Verdict.TRANSLATED
     assert nat64.opened("tcp", 6001, host="2001:db8:1::2")
+
+
+def test_rfc6888_req_8_its_port_waits_from_now_on_not_from_the_end_that_it_would_have_had():
+    nat64 = Sessions()
+    mapped = nat64.opened("udp", 6000)
+    nat64.wait(7)
+    assert end(nat64, *copies(nat64)) == 1
+    ((_, port, until),) = waiting(nat64)
+    assert (port, until) == (mapped[1], round((BEGIN + nat64.now + 120) * 1000))
+
+
+@pytest.mark.parametrize("protocol", ["udp", "tcp"])
+def test_rfc6888_req_8_so_does_its_block(protocol):
+    nat64 = gateway()
+    nat64.from4(protocol, nat64.opened(protocol, 6000))
+    nat64.wait(7)
+    assert end(nat64, *copies(nat64)) == 1
+    assert list(states(nat64).values()) == [(0, 120_000)]
 
 
 def test_the_log_says_who_has_ended_it():

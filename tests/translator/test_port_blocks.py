@@ -4,15 +4,25 @@ tests/port_blocks.py, which runs after every packet, says that no block has two 
 outside of the blocks of its subscriber.
 """
 
+from ipaddress import IPv6Address
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nat64d.config.settings import words
 from tests.case import BEGIN
 from tests.packets import HOST6, NEIGHBOUR6, OTHER4
 from tests.restarts import records_of, restart
 from tests.sessions import Sessions
 from tests.translator.test_shares import STRANGER6
+from translator.jit.compile import in_plain_python
+from translator.packet.addresses import address4, address6
+from translator.packet.fields import UDP
+from translator.packet.tuples import tuple_of
+from translator.session import block_ports
+from translator.session.log import NEXT, Kind
+from translator.session.pool4 import AT_SHARE, KINDS
 from translator.session.restore import Fate
 from translator.verdict import Event, Verdict
 
@@ -143,6 +153,28 @@ def test_blocks_are_free_again_without_any_packet():
     assert events(nat64) == (2, 2)
 
 
+def test_however_many_have_waited_long_enough_they_are_free_together():
+    nat64 = gateway([{"addresses": "192.0.2.1-192.0.2.9", "ports": "2000-2099"}], subscriber=128, port_quarantine=10)
+    for k in range(20):
+        nat64.opened("udp", 6000, host=f"2001:db8:1::{k + 1:x}")
+    nat64.wait(301)
+    nat64.wait(10)
+    assert events(nat64) == (20, 20)
+
+
+def test_rfc7857_4_who_has_full_blocks_only_has_each_looked_through_once(monkeypatch):
+    nat64, searched = gateway(blocks=2), []
+    open_ports(nat64, 20)
+    for name in ("allocate_in_blocks", "port_of_blocks"):
+        monkeypatch.setattr(block_ports, name, in_plain_python(getattr(block_ports, name)))
+    search = block_ports.port_of_kind
+    monkeypatch.setattr(block_ports, "port_of_kind", lambda *of: searched.append(of[3]) or search(*of))
+    t = tuple_of(6, UDP, address6(*words(IPv6Address(HOST6)), 7000), address4(1, 53))
+    paired4 = int(nat64.tables.blocks[0].mapped4)
+    assert block_ports.allocate_in_blocks(nat64.gateway, 0, t, t.dst, paired4)[1] == AT_SHARE
+    assert len(searched) == 2 * KINDS
+
+
 def test_rfc7857_4_a_paired_host_gets_blocks_of_its_address_only():
     nat64 = gateway([{"addresses": "192.0.2.1-192.0.2.2", "ports": "2000-2019"}], subscriber=128)
     address, _ = nat64.opened("udp", 5999)
@@ -211,6 +243,29 @@ def test_blocks_are_their_owners_after_a_restart():
     assert blocks(open_ports(nat64, 1)) not in [{one} for one in before]
     assert len(states(nat64)) == 3  # it has the one that waited
     assert nat64.tables.events[Event.BLOCK_RESTORED] == 3
+
+
+def test_without_a_quarantine_blocks_in_use_are_handed_out_no_second_time():
+    nat64 = gateway(port_quarantine=0)
+    open_ports(nat64, 12)
+    since = nat64.tables.blocks.since[:2].tolist()
+    nat64.wait(5)
+    restart(nat64, changes=changes(nat64))
+    assert (events(nat64), nat64.tables.events[Event.BLOCK_RESTORED]) == ((0, 0), 2)
+    assert sorted(nat64.tables.blocks.since[nat64.tables.blocks.live != 0]) == since
+
+
+def test_the_log_says_whose_a_block_was_that_nobody_has_with_other_subscribers():
+    nat64 = gateway()
+    open_ports(nat64, 1, STRANGER6)
+    found = changes(nat64) | {"log": {"sessions": "blocks"}}
+    found["limits"] |= {"subscriber": 56}
+    kept = records_of(nat64)
+    kept.blocks[1] = kept.blocks[0]
+    kept.blocks["length"][1] = 129  # damaged
+    assert restart(nat64, kept, found) == {Fate.KEPT: 1}
+    said = [(Kind(row.kind), row.length) for row in nat64.tables.log[: nat64.tables.log_at[NEXT]]]
+    assert said == [(Kind.BLOCK_FREED, 64), (Kind.BLOCK_ALLOCATED, 56)]
 
 
 def test_blocks_whose_records_are_lost_follow_from_the_sessions():

@@ -108,6 +108,15 @@ def test_sessions_stay_after_a_restart_and_end_where_the_computation_is_another(
     assert restart(nat64, changes=moved)[Fate.UNMAPPED] > 0
 
 
+def test_rfc7422_2_step_4_after_a_restart_with_fewer_blocks_the_computed_one_is_one_of_them():
+    nat64 = gateway()
+    open_ports(nat64, 30, HOSTS[0])
+    fewer = changes(nat64)
+    fewer["limits"] |= {"blocks": 2}
+    assert restart(nat64, changes=fewer) == {Fate.KEPT: 20, Fate.UNMAPPED: 10}
+    assert len(nat64.tables.blocks[nat64.tables.blocks.live != 0]) == 1
+
+
 def test_rfc7422_2_2_no_secret_is_in_it():
     first = gateway()
     bib = {first.opened("udp", 5000, host=host)[0] for host in HOSTS[:2]}

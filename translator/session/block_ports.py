@@ -35,6 +35,7 @@ from translator.session.port_blocks import (
     first_port,
     free_blocks,
     log_block,
+    may_have_another,
     oldest_block,
 )
 from translator.session.subscribers import SHARE
@@ -65,11 +66,11 @@ def allocate_in_blocks(gateway, now, t, host4, paired4):
     own = rows_of(settings, g, near4)
     is_own = paired4 != 0 and settings.strict_pairing != 0 and first_serving(tables, at, own) != NONE
     others = own if is_own else rows_for(settings, g, t)
-    for turn in range(2):
+    for turn in range(1 if is_own else 2):
         row, port = port_of_blocks(gateway, t, own if turn == 0 else others, oldest, hashed)
         if port != NONE:
             return row, port
-    if count_blocks(tables, oldest, NONE) + (1 if settings.groups[g].computed > 0 else 0) >= settings.blocks:
+    if not may_have_another(gateway, g, oldest):
         return first_serving(tables, at, others), int64(AT_SHARE)
     row = row_with_block(tables, at, own, oldest)
     row = row_with_block(tables, at, others, oldest) if row < 0 else row

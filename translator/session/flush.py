@@ -16,6 +16,7 @@ def end_those(gateway, now, rows, places):
     for at in range(len(rows)):
         session = places[at]
         if is_same(tables.sessions[session], rows[at]):
+            tables.sessions[session].expires = min(tables.sessions[session].expires, now)  # its port waits from now on
             end_session(gateway, now, session, int64(Cause.FLUSHED))
             ended += 1
     release(tables.lock)

@@ -14,11 +14,11 @@ from translator.session.pool4 import group_of, rows_of
 from translator.session.port_blocks import (
     blocks_of_row,
     claim_block,
-    count_blocks,
     find_block,
     has_record,
     hold_block,
     log_block,
+    may_have_another,
     number_of_block,
     oldest_block,
 )
@@ -35,7 +35,7 @@ def take_blocks(settings: Settings, now: int, kept: np.ndarray) -> np.ndarray:
     more."""
     blocks = kept[kept["live"] != 0].copy()
     kept["live"] = 0
-    latest = now + settings.port_quarantine
+    latest = now + max(settings.port_quarantine, 1)  # not yet: the sessions of those in use are to come
     blocks["until"] = np.where(blocks["until"] > 0, np.minimum(blocks["until"], latest), latest)
     taken: np.ndarray = blocks[np.argsort(blocks["until"], kind="stable")]
     return taken
@@ -58,7 +58,9 @@ def restore_blocks(gateway, now, blocks):
 @jit()
 def is_sound(block):
     """Whether a record can be that of a block, under some configuration."""
-    return block.live == 1 and 0 < block.mapped4 <= LAST_ADDRESS4 and 0 <= block.first < PORTS
+    if block.live != 1 or not 0 <= block.length <= 128:
+        return False
+    return 0 < block.mapped4 <= LAST_ADDRESS4 and 0 <= block.first < PORTS
 
 
 @jit()
@@ -66,7 +68,7 @@ def row_of_block(settings, block):
     """The pool row that has a block for its subscriber, or NONE."""
     g = group_of(settings, address6(block.host6_hi, block.host6_lo, 0))
     is_prefix = block.host6_hi & ~settings.subscriber_hi == 0 and block.host6_lo & ~settings.subscriber_lo == 0
-    if g == NONE or settings.port_block == 0 or not is_prefix:
+    if g == NONE or settings.port_block == 0 or not is_prefix or block.length != settings.subscriber:
         return int64(NONE)
     rows = rows_of(settings, g, block.mapped4)
     for row in range(rows.first, rows.last + 1):
@@ -95,7 +97,7 @@ def can_claim(gateway, host6, row, number):
     settings, tables = gateway.settings, gateway.tables
     if is_inside(tables.blocks_used[row], number) or not has_record(tables):
         return False
-    return count_blocks(tables, oldest_block(gateway, host6), NONE) < settings.blocks
+    return may_have_another(gateway, group_of(settings, host6), oldest_block(gateway, host6))
 
 
 @jit()

@@ -130,6 +130,15 @@ def count_blocks(tables, oldest, row):
 
 
 @jit()
+def may_have_another(gateway, g, oldest):
+    """Whether a subscriber of group `g`, whose first block is `oldest`, has less blocks than it may; a computed one is
+    one of them."""
+    settings = gateway.settings
+    computed = 1 if settings.groups[g].computed > 0 else 0
+    return count_blocks(gateway.tables, oldest, NONE) + computed < settings.blocks
+
+
+@jit()
 def find_block(gateway, host6, row, port):
     """The block of the subscriber of a host6 that has a port of a pool row, or NONE."""
     tables, block = gateway.tables, oldest_block(gateway, host6)
@@ -163,7 +172,7 @@ def claim_block(gateway, now, host6, row, number):
     one.host6_hi, one.host6_lo = host6.hi & settings.subscriber_hi, host6.lo & settings.subscriber_lo
     one.mapped4, one.row, one.first = settings.pool[row].address, row, first_port(settings, row, number)
     one.last = one.first + settings.port_block - 1
-    one.since, one.until, one.ports, one.live = now, 0, 0, 1
+    one.since, one.until, one.ports, one.length, one.live = now, 0, 0, settings.subscriber, 1
     one.next, one.older, one.newer = NONE, NONE, NONE
     mark_block(gateway, row, number, True)
     last = oldest_block(gateway, host6)
@@ -205,13 +214,13 @@ def free_block(gateway, now, block):
 def log_block(gateway, now, kind, cause, block):
     """A block, its BLOCK record, was handed out, or is its subscriber's no more: count it, and log it if that is
     wanted."""
-    settings, tables = gateway.settings, gateway.tables
+    tables = gateway.tables
     tables.events[Event.BLOCK_ALLOCATED if kind == Kind.BLOCK_ALLOCATED else Event.BLOCK_FREED] += 1
     at = next_entry(gateway, now, int64(kind), int64(cause)) if is_logged(gateway, kind) else int64(NONE)
     if at == NONE:
         return
     entry = tables.log[at]
-    entry.host6_hi, entry.host6_lo, entry.length = block.host6_hi, block.host6_lo, settings.subscriber
+    entry.host6_hi, entry.host6_lo, entry.length = block.host6_hi, block.host6_lo, block.length
     entry.mapped4, entry.mapped4_port = block.mapped4, block.first
     entry.last_port = block.last
     entry.host6_port, entry.host4, entry.host4_port, entry.protocol = 0, 0, 0, 0

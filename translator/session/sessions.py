@@ -5,7 +5,7 @@ from translator.packet.addresses import address4
 from translator.packet.fields import ICMP, TCP
 from translator.session.bib import host6_of, mapped4_of, release_bib
 from translator.session.log import Cause, Kind, cause_of_end, is_logged, log_session
-from translator.session.pool4 import AT_ONCE, number_of
+from translator.session.pool4 import number_of
 from translator.session.port_blocks import free_blocks
 from translator.session.recent import note, recall, spread
 from translator.session.subscribers import count_session
@@ -339,14 +339,14 @@ def end_session(gateway, now, session, cause):
 
 @rare()
 def expire(gateway, now, quota):
-    """End the sessions whose time is over; looks at no more than `quota` of them.
+    """End the sessions whose time is over; looks at no more than `quota` of them, and of the blocks that wait.
 
     Returns how many it looked at, and the established session whose time is over, whose host6 is to be probed (RFC 6146
     section 3.5.2.2), or NONE; there it stops.
     """
     tables = gateway.tables
     if gateway.settings.port_block > 0:
-        free_blocks(gateway, now, AT_ONCE)
+        free_blocks(gateway, now, quota)
     second = now // 1000
     if tables.wheel_at[0] == NONE:
         tables.wheel_at[0] = second

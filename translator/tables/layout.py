@@ -124,7 +124,8 @@ BLOCK = np.dtype(
         ("next", "i4"),  # the block that its subscriber got next
         ("older", "i4"),  # those that nobody uses, in the order of their times
         ("newer", "i4"),
-        ("live", "i4"),
+        ("length", "i2"),  # of the prefix
+        ("live", "i2"),
     ],
     align=True,
 )
