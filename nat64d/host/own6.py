@@ -20,7 +20,7 @@ class Own6(NamedTuple):
 
 def own6(facts: Facts, interface: str, before: IPv6Network | None = None) -> Own6 | None:
     """An unused address of a prefix of the interface, the one `before` as long as its prefix is there; BEHIND where it
-    has single addresses only; None while it has neither."""
+    has single addresses only; None while it has neither, or global ones only that pass."""
     link = next((one for one in facts.links if one.name == interface), None)
     lasting = _lasting(link) if link else []
     roomy = [own for own in lasting if own.network.prefixlen <= SMALLEST]
@@ -34,13 +34,11 @@ def own6(facts: Facts, interface: str, before: IPv6Network | None = None) -> Own
 
 
 def _lasting(link: Link) -> list[IPv6Interface]:
-    """The addresses of an interface that others can reach and that stay, global ones first."""
-    found = [
-        own
-        for own in link.addresses
-        if isinstance(own, IPv6Interface) and not own.is_link_local and own not in link.passing
-    ]
-    return sorted(found, key=lambda own: own.ip in PRIVATE6)
+    """The addresses of an interface that others can reach and that stay; private ones only where no other one is, not
+    even a passing one: its successor is about to come."""
+    found = [own for own in link.addresses if isinstance(own, IPv6Interface) and not own.is_link_local]
+    public = [own for own in found if own.ip not in PRIVATE6]
+    return [own for own in public or found if own not in link.passing]
 
 
 def _made(prefix: IPv6Network, link: Link) -> IPv6Network:

@@ -68,6 +68,14 @@ def test_global_addresses_go_before_private_ones_and_lasting_ones_alone_count():
     assert own6(facts(), "eth0") is None, "a link-local address is none"
 
 
+@pytest.mark.parametrize("private", ["fd00:1::2/64", "fd00:1::2/128"])
+def test_private_addresses_count_only_where_no_global_one_is_not_even_a_passing_one(private):
+    assert own6(facts("2001:db8:1::2/128", private), "eth0") == Own6(BEHIND, "eth0")
+    for before in (None, IPv6Network("2001:db8:1::464"), IPv6Network("fd00:1::464")):
+        assert own6(facts(private, passing=("2001:db8:1::2/64",)), "eth0", before) is None, "its successor is to come"
+    assert chosen(private, "2001:db8:2::2/64", passing=("2001:db8:1::2/64",)) == "2001:db8:2::/64"
+
+
 def test_the_address_stays_as_long_as_its_prefix_is_there():
     before = IPv6Network("2001:db8:2::464")
     assert own6(facts("2001:db8:1::2/64", "2001:db8:2::2/64"), "eth0", before) == Own6(before)
