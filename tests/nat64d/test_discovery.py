@@ -336,7 +336,7 @@ def test_the_daemon_says_what_it_waits_for_and_takes_the_first_prefix(monkeypatc
     monkeypatch.setattr("nat64d.gateway.clat_prefix.FIRST_PAUSE", 0)
     monkeypatch.setattr(announced, "HostSources", lambda _: Network("no answer", answer(OTHER, WKP)))
     live, notes = Live(loads(CLAT)), Notes()
-    assert asyncio.run(find(live, notes))
+    assert asyncio.run(asyncio.wait_for(find(live, notes), 20))
     assert live.config.pool6 == OTHER
     assert notes.lines == ["STATUS=discovering the provider's NAT64 prefix", "EXTEND_TIMEOUT_USEC=60000000"]
     assert live.state == "waiting for the prefix of the provider's NAT64: no answer; asking again in 0 s"

@@ -218,7 +218,8 @@ def test_longest_source_prefix_wins(order, host, address):
 
 
 def test_host_outside_every_source_prefix_is_prohibited():
-    assert refusal(pools(*GROUPED), "udp", 6000, host="2001:db9::1") == (Verdict.NO_POOL4, (1, 1))
+    for protocol in ("tcp", "udp", "icmp"):
+        assert refusal(pools(*GROUPED), protocol, 6000, host="2001:db9::1") == (Verdict.NO_POOL4, (1, 1))
 
 
 def test_pool_without_source_serves_the_rest():
@@ -261,6 +262,9 @@ def test_row_serves_its_protocols_only():
     assert nat64.opened("tcp", 6000)[0] == "192.0.2.1"
     assert nat64.opened("udp", 6000)[0] == "192.0.2.2"
     assert refusal(nat64, "icmp", 6000) == (Verdict.NO_POOL4, (1, 1))
+    nat64 = pools({"addresses": "192.0.2.1", "protocols": ["icmp"]})
+    for protocol in ("tcp", "udp"):
+        assert refusal(nat64, protocol, 6000) == (Verdict.NO_POOL4, (1, 1))
 
 
 def test_every_row_and_protocol_has_a_bitmap_of_its_own():
