@@ -21,7 +21,6 @@ from nat64d.config.settings import settings_of, tables_of
 from nat64d.dataplane import snapshot
 from nat64d.dataplane.worker import Queue
 from nat64d.exitcode import ExitCode
-from nat64d.offline.replay import Replay
 from translator.jit import cache
 from translator.jit.compile import COMPILED
 from translator.session import draft, restore
@@ -76,6 +75,8 @@ def daemon_part() -> None:
 
 def offline_part() -> None:
     """Compile, or load, what replay and explain call."""
+    from nat64d.offline.replay import Replay  # noqa: PLC0415  rich, which the daemon does without
+
     Replay(loads(CONFIG, "built into nat64d"))
 
 

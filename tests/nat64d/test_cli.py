@@ -365,6 +365,14 @@ def test_asking_imports_nothing_heavy(words, path):
     assert done.stdout
 
 
+def test_the_daemon_starts_without_what_only_commands_need():
+    code = "import sys, nat64d.gateway.run; sys.exit(' '.join({'rich', 'scapy', 'dns'} & set(sys.modules)) or 0)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=280, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_the_exit_code_reaches_the_shell(tmp_path):
     code, out, err = finish(command("sessions", "--socket", str(tmp_path / "none.sock")))
     assert (code, out) == (3, "")
