@@ -20,6 +20,8 @@ from tests.systemd.tree import NSPAWN
 
 BOOT = 120  # seconds on a busy machine
 PATIENCE = 120  # seconds that a command may take
+COMPILING = 1200  # seconds on a busy machine: one and a half minutes of a core
+LIMIT = 3 * COMPILING  # seconds for a test, the first of which may unpack the tree, build or compile
 HALT = 30  # seconds for an orderly shutdown; then it is killed
 TUN = os.makedev(10, 200)
 
@@ -116,7 +118,7 @@ class Machine:
 
     def systemctl(self, verb: str, *more: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """`systemctl VERB UNIT`."""
-        return self.run("systemctl", verb, self.unit, *more, check=check, timeout=3 * PATIENCE)
+        return self.run("systemctl", verb, self.unit, *more, check=check, timeout=COMPILING)
 
     def show(self, name: str) -> str:
         """A property of the unit."""

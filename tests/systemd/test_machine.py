@@ -8,14 +8,14 @@ import pytest
 
 from tests.architecture import ROOT
 from tests.e2e.topology import Topology
-from tests.systemd.machine import BOOT, Machine, hear, name_of, wait
+from tests.systemd.machine import BOOT, LIMIT, Machine, hear, name_of, wait
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(LIMIT)]
 
 HOLDER = """
 import sys, types
 from pathlib import Path
-from tests.systemd.machine import Machine
+from tests.systemd.machine import LIMIT, Machine
 tree, netns, directory = sys.argv[1:]
 with Machine(Path(tree), types.SimpleNamespace(netns=netns), Path(directory)) as machine:
     print(machine.leader, flush=True)

@@ -9,11 +9,11 @@ import pytest
 
 from tests.architecture import ROOT
 from tests.e2e.topology import CONFIG, Topology, traces
-from tests.systemd.machine import Machine
+from tests.systemd.machine import LIMIT, Machine
 from tests.systemd.test_service import reaches
 from tests.systemd.tree import PATIENCE, WHEELS
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(LIMIT)]
 
 AS_IT_WAS = "rm -f /etc/systemd/system/nat64d*.service /usr/local/bin/nat64d && systemctl daemon-reload"
 

@@ -3,7 +3,8 @@
     build/systemd/tree      Debian as debootstrap leaves it, and /opt/nat64d with what nat64d depends on
     build/systemd/wheels    these packages, from PyPI, and nat64d itself, as it is now
 
-What is there already is not made again, but for nat64d. A tree that was not finished is thrown away.
+The service finds its code compiled there. What is there already is not made again, but for nat64d. A tree that was not
+finished is thrown away.
 """
 
 import fcntl
@@ -15,12 +16,14 @@ import sys
 from pathlib import Path
 
 from tests.architecture import ROOT
+from translator.jit.cache import PACKAGE, digest_of
 
 PLACE = ROOT / "build/systemd"
 TREE, WHEELS = PLACE / "tree", PLACE / "wheels"
+CACHE = TREE / "var/cache/private/nat64d"  # where DynamicUser= has /var/cache/nat64d
 SUITE = "bookworm"
 PACKAGES = ("systemd", "systemd-sysv", "dbus", "python3", "python3-venv", "iproute2", "nftables", "procps")
-PATIENCE = 900  # seconds that a download or an installation may take on a busy machine
+PATIENCE = 900  # seconds that a download, an installation or a compiler may take on a busy machine
 NSPAWN = ("systemd-nspawn", "--quiet", "--register=no", "--keep-unit", "--console=pipe")
 
 
@@ -35,6 +38,7 @@ def tree() -> Path:
         fcntl.flock(lock, fcntl.LOCK_EX)
         _debian()
         _nat64d()
+        _compile()
     return TREE
 
 
@@ -42,7 +46,8 @@ def _nat64d() -> None:
     depends = hashlib.sha256((ROOT / "pyproject.toml").read_bytes()).hexdigest()
     stamp = TREE / "opt/nat64d/depends"
     if not stamp.exists() or stamp.read_text("ascii") != depends:
-        shutil.rmtree(WHEELS, ignore_errors=True)
+        for old in (WHEELS, CACHE):
+            shutil.rmtree(old, ignore_errors=True)
         _pip_wheel()
         shutil.rmtree(TREE / "opt/nat64d", ignore_errors=True)
         _inside("python3 -m venv /opt/nat64d && /opt/nat64d/bin/pip install -q --no-index --find-links /wheels nat64d")
@@ -53,6 +58,16 @@ def _nat64d() -> None:
         _pip_wheel("--no-deps")
         _inside("/opt/nat64d/bin/pip install -q --no-index --no-deps --force-reinstall /wheels/nat64d-*.whl")
     _units()
+
+
+def _compile() -> None:
+    """Fill the cache of the service, once for all machines; a test of a first start empties it in its own."""
+    now = digest_of(sorted(PACKAGE.rglob("*.py")))
+    for old in CACHE.glob("*"):
+        if old.name != now:
+            shutil.rmtree(old)
+    CACHE.parent.mkdir(mode=0o700, exist_ok=True)
+    _inside(f"NAT64D_CACHE=/{CACHE.parent.relative_to(TREE)} /opt/nat64d/bin/nat64d compile")
 
 
 def _debian() -> None:
