@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 LARGEST = 65535 - 20  # data of an IPv4 datagram
 HELD = Refusal("6146 3.4", ("HELD",))
+NO_WAY = Refusal("7757 3.3", ("NO_MAPPING", "CLAT_SOURCE"), "PROHIBITED")
 OVERLAP = Refusal("5722 3", ("FRAGMENT_OVERLAP",))
 
 
@@ -97,6 +98,9 @@ class Reassembly:
             self.oracle.fragments.forget(packet)
             return self.oracle.translate(read(octets), at, observed, verdict), read(octets)
         expected = Trip(self.oracle, packet, at, observed, verdict, waits=True).expected
+        if self.oracle.rules.gathers_icmp and not self.oracle.stateless.has_way(packet):
+            expected.refusals.append(NO_WAY)
+            return expected, packet
         if is_impossible(packet):
             expected.refusals.append(Refusal("8200 4.5", ("BAD_LENGTH",)))
             return expected, packet
@@ -129,10 +133,10 @@ class Reassembly:
         return expected
 
     def may_wait(self, packet: Packet) -> bool:
-        """Whether its way leads through sessions, as far as its addresses tell; in a CLAT whether it leads anywhere."""
+        """Whether its way leads through sessions, as far as its addresses tell; in a CLAT, ICMP."""
         oracle = self.oracle
         if oracle.rules.gathers_icmp:
-            return packet.protocol == packet.icmp_protocol and oracle.stateless.has_way(packet)
+            return packet.protocol == packet.icmp_protocol
         if not oracle.is_stateful or packet.protocol not in (TCP, UDP, packet.icmp_protocol):
             return False
         if isinstance(packet.destination, IPv4Address):
