@@ -139,7 +139,7 @@ def test_a_search_finds_the_sessions_that_the_command_finds(page, nat64d):
     query = of(page, "#query")
     query.clear()
     query.send_keys("no address", Keys.ENTER)
-    until(page, lambda _: of(page, "#found").text == "host4=no address: expected an IPv4 address or prefix")
+    until(page, lambda _: of(page, "#found").text == "host=no address: expected an IPv4 or IPv6 address or prefix")
     assert page.get_log("browser")  # the refusals, which the browser notes
 
 

@@ -195,4 +195,4 @@ def test_again_and_again_beside_a_flow(fresh: Topology, daemon: Daemon, times: i
             used.append(memory_of(daemon))
         counts = end()
     assert counts["received"] == counts["sent"] > 0
-    assert used[-1] < used[times // 2] * 1.02 + 4096
+    assert min(used[-5:]) < min(used[times // 2 - 5 : times // 2]) * 1.02 + 4096
