@@ -43,7 +43,7 @@ def test_a_black_hole_of_somebody_else_is_not_replaced(server, config):
 
 
 def test_a_kernel_without_nftables_is_said(server, config, monkeypatch, caplog):
-    monkeypatch.setattr(nft, "NFPROTO_IPV4", 77)  # a family this kernel has no tables for
+    monkeypatch.setitem(nft.NFPROTO, 4, 77)  # a family this kernel has no tables for
     sentence = refusal(config)
     assert sentence.startswith("Cannot set up masquerade (")
     assert sentence.endswith('the kernel needs nf_tables and nft_masq; without them set [host] masquerade = "off".')

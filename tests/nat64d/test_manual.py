@@ -41,7 +41,7 @@ def test_every_section_and_key_has_its_place():
     for key in keys:
         assert f"\\fB{key}\\fR\n" in page
     assert re.findall(r'^\.SH "(.*)"$', page, re.MULTILINE) == sections
-    assert "Masquerade [[pool4]] behind an address of this host" in page
+    assert "Masquerade [[pool4]], or with [clat] its ipv6, behind an address of this host" in page
 
 
 @pytest.mark.parametrize("page", [command_page(), config_page(CONFIG.read_text("utf-8"))], ids=["nat64d", "toml"])
