@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from nat64d.config.models import MOST_BLOCKS
 from nat64d.config.settings import address6
-from translator.session.port_blocks import MOST
 from translator.tables.layout import NONE
 from translator.tables.settings import Settings
 from translator.tables.tables import BIBS, BLOCKS, Tables
@@ -120,11 +120,11 @@ def check_owners(tables: Tables, settings: Settings, living: list[int]) -> None:
         block = (slot & 0xFFFFFFFF) - 1
         owner = owner_of(tables.blocks[block], settings)
         assert owner not in lists, f"blocks: {owner} is in the index twice"
-        while block != NONE and len(lists[owner]) <= MOST:
+        while block != NONE and len(lists[owner]) <= MOST_BLOCKS:
             assert owner_of(tables.blocks[block], settings) == owner, f"blocks: {block} is in the list of {owner}"
             lists[owner].append(block)
             block = int(tables.blocks[block].next)
-        assert len(lists[owner]) <= MOST, f"blocks: {owner} has {lists[owner]}"
+        assert len(lists[owner]) <= MOST_BLOCKS, f"blocks: {owner} has {lists[owner]}"
     assert sorted(block for own in lists.values() for block in own) == living, f"blocks: listed are {dict(lists)}"
 
 

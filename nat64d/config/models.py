@@ -60,7 +60,7 @@ Prefixes6 = Annotated[tuple[Prefix6, ...], listed("IPv6 prefixes"), Unique]
 
 DAY = 86400
 DENIED4 = (LINK_LOCAL4, *METADATA4)
-MOST_BLOCKS = 64  # of a subscriber: so many are looked through for a port
+MOST_BLOCKS = 64  # of a subscriber, all of which are looked through for a port
 PLATEAUS = (65535, 32000, 17914, 8166, 4352, 2002, 1492, 1006, 508, 296, 68)  # RFC 1191 section 7
 
 

@@ -5,11 +5,12 @@ from typing import Any
 
 import pytest
 
-from tests.packets import HOST4_PORT, OTHER4
-from tests.restarts import TINY
+from tests.packets import HOST4_PORT, NEIGHBOUR6, OTHER4
+from tests.restarts import TINY, restart
 from tests.sessions import Sessions
 from tests.translator.test_displacement import crowd, flooded
 from tests.translator.test_shares import STRANGER6
+from translator.session.fates import Fate
 from translator.session.log import LOST, MAPPINGS, NEXT, OLDEST, SESSIONS, Cause, Kind, read_on
 from translator.tables.gateway import Gateway
 
@@ -145,8 +146,35 @@ def test_a_mapping_whose_port_another_host_gets_is_displaced(logged, kind):
     assert late.said() == [(f"{kind}_ENDED", "DISPLACED"), (f"{kind}_CREATED", "INSIDE")]
 
 
-def test_what_does_not_fit_is_lost_and_counted_and_packets_pass():
-    nat64 = Logging(SESSIONS)
+@pytest.mark.parametrize(
+    "forward", [[], [{"protocol": "udp", "ipv4": "203.0.113.80:80", "ipv6": f"[{NEIGHBOUR6}]:81"}]]
+)
+def test_a_mapping_ends_whether_its_host_has_another_one_after_a_restart(forward):
+    """A [[forward]] beside a pool that is gone: the entry is about the mapping of before."""
+    nat64 = Sessions(pool4=[{"addresses": "192.0.2.1"}], forward=[])
+    nat64.opened("udp", 81, host=NEIGHBOUR6)
+    changes = {"pool4": [{"addresses": "192.0.2.9"}], "forward": forward, "log": {"sessions": "mappings"}}
+    assert restart(nat64, changes=changes) == {Fate.UNMAPPED: 1}
+    said = [(Kind(row["kind"]), Cause(row["cause"]), row["host6_port"]) for row in nat64.ended]
+    assert said == [(Kind.MAPPING_ENDED, Cause.UNMAPPED, 81)]
+
+
+@pytest.mark.parametrize(("logged", "said"), [("sessions", [Kind.SESSION_ENDED]), ("mappings", [])])
+def test_a_mapping_that_has_another_session_after_a_restart_has_not_ended(logged, said):
+    nat64 = Sessions(pool4=[{"addresses": "192.0.2.1"}], forward=[])
+    nat64.opened("udp", 5000)
+    nat64.wait(200)
+    nat64.opened("udp", 5000, to=(OTHER4, 53))
+    nat64.expire = lambda at: []  # the end of the first is seen by the restart only
+    nat64.wait(150)
+    changes = {"pool4": [{"addresses": "192.0.2.1"}], "forward": [], "log": {"sessions": logged}}
+    assert restart(nat64, changes=changes) == {Fate.KEPT: 1, Fate.EXPIRED: 1}
+    assert [Kind(row["kind"]) for row in nat64.ended] == said
+
+
+@pytest.mark.parametrize("logged", [SESSIONS, MAPPINGS])
+def test_what_does_not_fit_is_lost_and_counted_and_packets_pass(logged):
+    nat64 = Logging(logged, forward=[])
     size = len(nat64.tables.log)
     nat64.tables.log_at[[OLDEST, NEXT]] = 7 - size, 5  # a reader that is late
     nat64.seen = 7 - size

@@ -28,7 +28,6 @@ from translator.session.pool4 import (
     slot_of,
 )
 from translator.session.port_blocks import (
-    MOST,
     blocks_of_row,
     claim_block,
     count_blocks,
@@ -106,9 +105,7 @@ def port_of_blocks(gateway, t, rows, oldest, hashed):
     tables, dearest = gateway.tables, dearest_kind(t, hashed)
     for k in range(KINDS):
         block = int64(oldest)
-        for _ in range(MOST):
-            if block == NONE:
-                break
+        while block != NONE:
             one = tables.blocks[block]
             if rows.first <= one.row <= rows.last:
                 port = port_of_kind(gateway, t, int64(one.row), int64(one.first), hashed, k ^ dearest)

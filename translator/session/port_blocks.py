@@ -8,7 +8,8 @@ reaches nobody else (RFC 6888 REQ-8), and a subscriber that comes back has its b
 wait.
 
 There are less records than blocks could be; when none is left, the block that nobody has used for the longest waits no
-longer. The few blocks of a subscriber are a list, in the order in which it got them.
+longer. The blocks of a subscriber are a list, in the order in which it got them: no more than `[limits] blocks`, 64 at
+most, so that a walk along it is bounded.
 """
 
 import numpy as np
@@ -26,8 +27,6 @@ from translator.tables.tables import BLOCKS, Tables
 from translator.verdict import Event
 
 OLDEST, NEWEST = 0, 1  # words of Tables.blocks_held
-# LIMITS
-MOST = 64  # blocks of a subscriber
 
 
 def enter_blocks(tables: Tables, settings: Settings) -> None:
@@ -121,9 +120,7 @@ def oldest_block(gateway, host6):
 def count_blocks(tables, oldest, row):
     """How many blocks a subscriber has, whose first one is `oldest`; of a pool row, NONE: of all."""
     count, block = 0, int64(oldest)
-    for _ in range(MOST):
-        if block == NONE:
-            break
+    while block != NONE:
         count += 1 if row == NONE or tables.blocks[block].row == row else 0
         block = int64(tables.blocks[block].next)
     return count
@@ -142,9 +139,7 @@ def may_have_another(gateway, g, oldest):
 def find_block(gateway, host6, row, port):
     """The block of the subscriber of a host6 that has a port of a pool row, or NONE."""
     tables, block = gateway.tables, oldest_block(gateway, host6)
-    for _ in range(MOST):
-        if block == NONE:
-            break
+    while block != NONE:
         one = tables.blocks[block]
         if one.row == row and one.first <= port <= one.last:
             return block
@@ -179,9 +174,7 @@ def claim_block(gateway, now, host6, row, number):
     if last == NONE:
         insert(tables.blocks_of, owner_hash(gateway, one.host6_hi, one.host6_lo), block)
         return block
-    for _ in range(MOST):
-        if tables.blocks[last].next == NONE:
-            break
+    while tables.blocks[last].next != NONE:
         last = int64(tables.blocks[last].next)
     tables.blocks[last].next = block
     return block
@@ -200,9 +193,7 @@ def free_block(gateway, now, block):
         if one.next != NONE:
             insert(tables.blocks_of, hashed, one.next)
     else:
-        for _ in range(MOST):
-            if tables.blocks[before].next == block:
-                break
+        while tables.blocks[before].next != block:
             before = int64(tables.blocks[before].next)
         tables.blocks[before].next = one.next
     one.live = 0
