@@ -5,14 +5,13 @@ customer ── 2001:db8:c::/64 ── provider ── 2001:db8:6::/64 ── pl
 """
 
 import json
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from nat64d.cli.lab import Lab, Namespace
-from tests.e2e.topology import Daemon, embed, random_file, run, serve, sha256, traces
+from tests.e2e.topology import Daemon, embed, eventually, random_file, run, serve, sha256, traces
 
 pytestmark = pytest.mark.e2e
 
@@ -96,19 +95,11 @@ def begin_discovery(daemon: Daemon, resolver: Namespace) -> None:
     """RFC 7050: start the daemon before there is a resolver, and the resolver when it is missed."""
     daemon.launch()
     missed = "waiting for the prefix of the provider's NAT64: no answer about ipv4only.arpa."
-    wait_for(daemon, lambda: missed in daemon.said())
+    eventually(lambda: missed in daemon.said(), daemon)
     assert json.loads(daemon.ask("status", "--json").stdout)["state"].startswith("waiting for the prefix")
     serve(resolver, "dns64", RESOLVER, "53", embed("192.0.0.170"), embed("192.0.0.171"))
-    wait_for(daemon, lambda: daemon.ask("status").returncode == 0, 120)
+    eventually(lambda: daemon.ask("status").returncode == 0, daemon, 120)
     assert "The provider's NAT64 prefix is 64:ff9b::/96, for 300 s" in daemon.said()
-
-
-def wait_for(daemon: Daemon, condition: Callable[[], bool], seconds: float = 30.0) -> None:
-    """Fail unless it comes true in time."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, daemon.said()
-        time.sleep(0.2)
 
 
 def test_the_prefix_is_shown(clat):

@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 
 from nat64d.cli.lab import Lab, Namespace
-from tests.e2e.test_clat import wait_for
-from tests.e2e.topology import Daemon, serve, traces
+from tests.e2e.topology import Daemon, eventually, serve, traces
 
 pytestmark = pytest.mark.e2e
 
@@ -80,16 +79,16 @@ def test_the_address_follows_the_interface(network, plat, clat):
     assert seen("2001:db8::/32") == {ONE}, "one address alone: what CLAT translates is hidden behind it"
 
     customer.ip("address", "add", "2001:db8:c::3/64", "dev", "plat", "nodad")
-    wait_for(clat, lambda: bool(seen("2001:db8:c::/64") - {ONE}))
+    eventually(lambda: bool(seen("2001:db8:c::/64") - {ONE}), clat)
 
     router.ip("address", "add", "2001:db8:d::1/64", "dev", "customer", "nodad")
     customer.ip("address", "add", "2001:db8:d::3/64", "dev", "plat", "nodad")
     customer.ip("address", "del", "2001:db8:c::3/64", "dev", "plat")
-    wait_for(clat, lambda: bool(seen("2001:db8:d::/64")))
+    eventually(lambda: bool(seen("2001:db8:d::/64")), clat)
 
     customer.ip("address", "del", "2001:db8:d::3/64", "dev", "plat")
     router.ip("address", "del", "2001:db8:d::1/64", "dev", "customer")
     already = seen("2001:db8::/32")
     assert clat.ask("status").returncode == 0
-    wait_for(clat, lambda: bool(seen("2001:db8::/32")))
+    eventually(lambda: bool(seen("2001:db8::/32")), clat)
     assert ONE in already | seen("2001:db8::/32")

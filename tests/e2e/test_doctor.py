@@ -13,8 +13,7 @@ from typing import Any
 import pytest
 
 from nat64d.cli.lab import NAT64D, Lab, Namespace
-from tests.e2e.test_host_watch import eventually
-from tests.e2e.topology import Daemon, traces
+from tests.e2e.topology import Daemon, eventually, traces
 
 pytestmark = pytest.mark.e2e
 

@@ -37,8 +37,7 @@ def test_packets_pass_before_anything_is_compiled(net, tmp_path, monkeypatch):
     monkeypatch.setenv("NAT64D_CACHE", str(tmp_path / "cache"))
     before = traces(net.gateway)
     daemon = Daemon(net.gateway, tmp_path).start()
-    talker = talk(net.client6a, "udp_talk", CLIENT6A)
-    assert hear(talker) == "listening"
+    talker = serve(net.client6a, "udp_talk", CLIENT6A)
     assert [echoes(talker, f"number {n}") for n in range(20)] == [True] * 20
     net.client6a.run("ping", "-6", "-n", "-c3", "-i0.2", "-W5", "-s1400", embed(SERVER4))
     holder = talk(net.client6a, "tcp_hold", embed(SERVER4), "7", "3")
@@ -68,8 +67,7 @@ def test_sessions_go_on_when_compiled_code_takes_over(net, tmp_path, monkeypatch
     shutil.copytree(known, kept)
     (kept / "complete").unlink()
     daemon = Daemon(net.gateway, tmp_path).start()
-    talker = talk(net.client6a, "udp_talk", CLIENT6A)
-    assert hear(talker) == "listening"
+    talker = serve(net.client6a, "udp_talk", CLIENT6A)
     assert echoes(talker, "the first")
     before = daemon.rows("sessions", "--proto", "udp")
     deadline, lost = time.monotonic() + PATIENCE, 0

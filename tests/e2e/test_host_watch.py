@@ -9,14 +9,13 @@ Nobody outside has a route to the pool: the gateway masquerades it behind the ad
 """
 
 import json
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from nat64d.cli.lab import Lab, Namespace
-from tests.e2e.topology import Daemon, serve, traces
+from tests.e2e.topology import Daemon, eventually, serve, traces
 
 pytestmark = pytest.mark.e2e
 
@@ -68,13 +67,6 @@ def daemon(network: dict[str, Namespace], tmp_path_factory: pytest.TempPathFacto
     yield daemon
     assert daemon.stop() == 0, daemon.said()
     assert traces(network["gateway"]) == before
-
-
-def eventually(holds: Callable[[], bool], daemon: Daemon) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not holds():
-        assert time.monotonic() < deadline, f"{daemon.said()}\n{status(daemon)}"
-        time.sleep(0.1)
 
 
 def status(daemon: Daemon) -> dict[str, Any]:

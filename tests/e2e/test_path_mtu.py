@@ -21,8 +21,8 @@ from tests.e2e.topology import (
     hear,
     learnt,
     run,
+    serve,
     sha256,
-    talk,
     tell,
 )
 
@@ -208,8 +208,7 @@ def test_a_packet_too_big_has_the_mtu_of_its_own_route(net: Topology) -> None:
     for address in (FAR4, FARTHER4):
         error = run(net.client6a, "udp_error", embed(address), "7", "64", "1452")
         assert (error["type"], error["code"], error["info"]) == (2, 0, MTU_OF[address] + HEADER_DIFFERENCE)
-    whoami = talk(net.client6a, "udp_talk", CLIENT6A)
-    assert hear(whoami) == "listening"
+    whoami = serve(net.client6a, "udp_talk", CLIENT6A)
     tell(whoami, "send", embed(SERVER4), 3478, "who am I?")
     tell(whoami, "receive")
     mapped = json.loads(json.loads(hear(whoami))["text"])

@@ -4,7 +4,6 @@ import json
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,9 +19,9 @@ from tests.e2e.topology import (
     Daemon,
     Topology,
     embed,
+    eventually,
     hear,
     serve,
-    talk,
     tell,
     traces,
 )
@@ -89,13 +88,6 @@ def change(daemon: Daemon, config: str) -> subprocess.CompletedProcess[str]:
     return daemon.ask("reload")
 
 
-def wait_for(daemon: Daemon, condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline, daemon.said()
-        time.sleep(0.05)
-
-
 @contextmanager
 def stream(net: Topology) -> Iterator[Callable[[], dict[str, int]]]:
     """A flow from client6a; the function ends it, and says how many datagrams were sent, and came back."""
@@ -119,8 +111,7 @@ def routed(net: Topology) -> set[str]:
 
 def test_an_edited_file_and_sighup(fresh: Topology, daemon: Daemon) -> None:
     assert change(daemon, CONFIG + OWN).returncode == 0
-    talker = talk(fresh.client6b, "udp_talk", "::")
-    assert hear(talker) == "listening"
+    talker = serve(fresh.client6b, "udp_talk", "::")
 
     def address() -> str:
         tell(talker, "send", embed(SERVER4), 3478, "who am I?")
@@ -132,7 +123,7 @@ def test_an_edited_file_and_sighup(fresh: Topology, daemon: Daemon) -> None:
         write(daemon, CONFIG + MORE)
         assert daemon.process is not None
         daemon.process.send_signal(signal.SIGHUP)
-        wait_for(daemon, lambda: "[[pool4]] removed (" in daemon.said())
+        eventually(lambda: "[[pool4]] removed (" in daemon.said(), daemon)
         assert "ended 1 (1 that the configuration has no mapping for)" in daemon.said()
         assert address() in POOL4
         counts = end()
@@ -195,4 +186,5 @@ def test_again_and_again_beside_a_flow(fresh: Topology, daemon: Daemon, times: i
             used.append(memory_of(daemon))
         counts = end()
     assert counts["received"] == counts["sent"] > 0
-    assert min(used[-5:]) < min(used[times // 2 - 5 : times // 2]) * 1.02 + 4096
+    # Soon: whoever reads the tables at that moment has those of before for a moment longer.
+    eventually(lambda: memory_of(daemon) < used[times // 2] * 1.02 + 4096, daemon)

@@ -20,6 +20,8 @@ import os
 import select
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 from typing import Any
@@ -134,6 +136,14 @@ class Daemon(lab.Daemon):
         listed = self.ask(listing, "--json", *filters)
         assert listed.returncode == 0, listed.stderr
         return [json.loads(line) for line in listed.stdout.splitlines()]
+
+
+def eventually(holds: Callable[[], bool], daemon: Daemon, seconds: float = 60.0) -> None:
+    """Fail, with what the daemon says, unless it comes true in time."""
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, f"{daemon.said()}\n{daemon.ask('status').stdout}"
+        time.sleep(0.1)
 
 
 def learnt(host: Namespace, destination: str) -> int | None:
