@@ -34,7 +34,6 @@ async def _events(request: web.Request) -> web.StreamResponse:
     response = web.StreamResponse(headers={"Content-Type": JSONL})
     following.add(response)
     try:
-        await response.prepare(request)
         await _follow(request, response, events, seen, filters.limit)
     finally:
         following.remove(response)
@@ -49,6 +48,7 @@ async def _follow(
     transport, left = request.transport, limit
     with events.woken() as wake:
         try:
+            await response.prepare(request)
             while left != 0 and transport and not transport.is_closing():
                 wake.clear()
                 if rows := events.after(seen)[:left]:

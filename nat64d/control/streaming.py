@@ -23,8 +23,8 @@ def route(listing: Listing) -> Route:
         chunk = await in_thread(request, next, chunks, b"")  # before the headers are sent: it may still be a 503
         response = web.StreamResponse(headers={"Content-Type": JSONL})
         transport = request.transport
-        await response.prepare(request)
         try:
+            await response.prepare(request)
             while chunk:
                 await response.write(chunk)
                 chunk = await in_thread(request, next, chunks, b"")

@@ -1,5 +1,6 @@
 """The API over a real unix socket: what it answers, how it refuses, and that a long listing costs no memory."""
 
+import asyncio
 import http.client
 import json
 import socket
@@ -9,6 +10,7 @@ from ipaddress import IPv4Network, IPv6Network
 from itertools import islice
 
 import pytest
+from aiohttp import web
 
 from nat64d.control import rows as shapes
 from nat64d.control.client import Client, DaemonUnreachableError, RequestRefusedError
@@ -325,6 +327,32 @@ def test_others_are_answered_while_a_listing_waits_for_the_gateway(client, gatew
     go_on.set()
     listing.join(10)
     assert result == [session(1)]
+
+
+@pytest.mark.parametrize("target", ["/v1/sessions", "/v1/events?follow=true", "/v1/events?since=0&follow=true"])
+def test_a_reader_that_leaves_before_it_is_answered_is_no_fault(gateway, server, path, target, caplog, monkeypatch):
+    asked, gone, tried = threading.Event(), threading.Event(), threading.Event()
+    prepare = web.StreamResponse.prepare
+
+    async def prepared_late(response, request):
+        asked.set()
+        assert await asyncio.to_thread(gone.wait, 10)
+        try:
+            return await prepare(response, request)
+        finally:
+            tried.set()
+
+    monkeypatch.setattr(web.StreamResponse, "prepare", prepared_late)
+    with socket.socket(socket.AF_UNIX) as reader:
+        reader.connect(str(path))
+        reader.sendall(f"GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+        assert asked.wait(10)
+    monkeypatch.setattr(web.StreamResponse, "prepare", prepare)
+    assert ask(path, "/healthz")[0] == 200
+    gone.set()
+    assert tried.wait(10)
+    assert ask(path, "/healthz")[0] == 200
+    assert caplog.text == ""
 
 
 def test_a_listing_its_reader_left_is_given_up(client, gateway, caplog):
