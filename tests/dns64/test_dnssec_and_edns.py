@@ -79,16 +79,35 @@ def test_rfc6147_5_5_do_and_cd_go_to_the_server_that_validates() -> None:
                 assert asked == [seen] * questions
 
 
-def test_rfc6147_5_5_nothing_is_synthesised_if_validation_of_the_aaaa_answer_failed() -> None:
-    with gateway({A: [f"{WWW} 60 IN A 192.0.2.1"], AAAA: authentic([], 6)}) as one:
-        answer = one.ask(query(use_edns=0))
-    assert (answer.rcode(), errors(answer)) == (dns.rcode.SERVFAIL, [6])
+NOT_VALID = range(6, 13)  # RFC 8914 sections 4.7 to 4.13
 
 
-def test_rfc6147_5_5_nor_if_validation_of_the_a_answer_failed() -> None:
-    with gateway({A: authentic([], 6), AAAA: EMPTY}) as one:
-        answer = one.ask(query(use_edns=0))
-    assert (answer.rcode(), errors(answer)) == (dns.rcode.SERVFAIL, [6])
+@pytest.mark.parametrize("dnssec", [False, True], ids=["", "DO"])
+@pytest.mark.parametrize("code", NOT_VALID)
+def test_rfc6147_5_5_nothing_is_synthesised_if_validation_of_the_aaaa_answer_failed(code: int, dnssec: bool) -> None:
+    with gateway({A: [f"{WWW} 60 IN A 192.0.2.1"], AAAA: authentic([], code)}) as one:
+        for _ in range(2):
+            answer = one.ask(query(use_edns=0, want_dnssec=dnssec))
+            assert (answer.rcode(), answer.answer, errors(answer)) == (dns.rcode.SERVFAIL, [], [code])
+        assert one.ask(query()).rcode() == dns.rcode.SERVFAIL
+
+
+@pytest.mark.parametrize("dnssec", [False, True], ids=["", "DO"])
+@pytest.mark.parametrize("code", NOT_VALID)
+def test_rfc6147_5_5_nor_if_validation_of_the_a_answer_failed(code: int, dnssec: bool) -> None:
+    with gateway({A: authentic([], code), AAAA: EMPTY}) as one:
+        for _ in range(2):
+            answer = one.ask(query(use_edns=0, want_dnssec=dnssec))
+            assert (answer.rcode(), answer.answer, errors(answer)) == (dns.rcode.SERVFAIL, [], [code])
+        assert one.ask(query()).rcode() == dns.rcode.SERVFAIL
+
+
+@pytest.mark.parametrize("dnssec", [False, True], ids=["", "DO"])
+@pytest.mark.parametrize("type_", ["A", "MX"])
+def test_rfc6147_5_5_nor_is_any_other_answer_given_of_which_validation_failed(type_: str, dnssec: bool) -> None:
+    with gateway({A: authentic([], 6), MX: authentic([], 6)}) as one:
+        answer = one.ask(query(type_, use_edns=0, want_dnssec=dnssec))
+    assert (answer.rcode(), answer.answer, errors(answer)) == (dns.rcode.SERVFAIL, [], [6])
 
 
 @pytest.mark.parametrize(

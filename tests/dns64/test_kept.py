@@ -125,11 +125,14 @@ def test_an_answer_that_has_just_come_ages_as_well() -> None:
     assert [got.message(now).sections[0][0].ttl for now in (100.0, 100.9, 101.0, 102.5)] == [60, 60, 59, 58]
 
 
-def test_rfc2308_5_a_negative_answer_is_kept_by_its_soa_record() -> None:
-    with gateway({MX: "NXDOMAIN"}) as one:
+@pytest.mark.parametrize(("said", "rcode"), [("NXDOMAIN", wire.NXDOMAIN), ("NODATA", wire.NOERROR)])
+@pytest.mark.parametrize("type_", ["MX", "A", "AAAA"])
+def test_rfc2308_5_a_negative_answer_is_kept_by_its_soa_record(type_: str, said: str, rcode: int) -> None:
+    with gateway({(WWW, "A"): said, (WWW, "AAAA"): said, MX: said}, replace(POLICY, synthesise=False)) as one:
         for later, asked in [(0, 1), (119, 0), (1, 1)]:
             one.clock += later
-            assert one.ask(query("MX")).rcode() == wire.NXDOMAIN
+            answer = one.ask(query(type_))
+            assert (answer.rcode(), answer.answer) == (rcode, [])
             assert len(one.asked()) == asked
 
 

@@ -84,6 +84,21 @@ def test_rfc1035_4_1_1_and_rfc4035_3_1_6_rd_and_cd_are_the_clients(flag: int, th
     assert bool(given_to(kept(came(A)), query).flags & flag) is there
 
 
+@pytest.mark.parametrize("flags", [0, wire.DO, 0xFFFF], ids=["", "DO", "all"])
+@pytest.mark.parametrize("size", [0, 512, 4096, 65535])
+@pytest.mark.parametrize("dnssec", [True, False])
+def test_rfc6891_6_2_1_size_and_flags_of_the_record_stay_with_us(dnssec: bool, size: int, flags: int) -> None:
+    octets = came(A)[:-11] + b"\0" + struct.pack("!HHIH", wire.OPT, size, flags, 0)
+    for one in (
+        kept(octets, dnssec=dnssec),
+        kept(octets, dnssec=dnssec).stale(9.0),
+        kept(octets, 0, dnssec).at_most(9),
+    ):
+        found = given_to(one, ask(use_edns=0))
+        assert (found.payload, found.edns, found.ednsflags) == (1232, 0, wire.DO if dnssec else 0)
+        assert given_to(one, ask()).edns == -1
+
+
 @pytest.mark.parametrize("dnssec", [True, False])
 def test_rfc3225_3_do_is_given_back(dnssec: bool) -> None:
     found = given_to(kept(came(A), dnssec=dnssec), ask(use_edns=0))

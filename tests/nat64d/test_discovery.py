@@ -15,6 +15,8 @@ import dns.rcode
 import dns.resolver
 import dns.rrset
 import pytest
+from scapy.layers.inet import IP, UDP
+from scapy.layers.inet6 import IPv6
 
 from nat64d.config.load import loads
 from nat64d.gateway import announced
@@ -31,6 +33,7 @@ from nat64d.gateway.clat_prefix import (
 from nat64d.gateway.host_resolver import HostResolver
 from nat64d.gateway.reload import Reload
 from nat64d.gateway.state import Live
+from nat64d.offline.engine import Engine
 from tests.reference import addresses as reference
 
 NAME, WELL_KNOWN = "ipv4only.arpa.", (IPv4Address("192.0.0.170"), IPv4Address("192.0.0.171"))
@@ -44,13 +47,12 @@ def embedded(prefix: str | IPv6Network, *addresses: str | IPv4Address) -> list[I
     return [reference.embed(IPv6Network(prefix), IPv4Address(address)) for address in addresses or WELL_KNOWN]
 
 
-@pytest.mark.parametrize(
-    "prefix",
-    [
-        *("2001:db8::/32", "2001:db8:100::/40", "2001:db8:122::/48", "2001:db8:122:300::/56"),
-        *("2001:db8:122:344::/64", "2001:db8:122:344::/96", "64:ff9b::/96"),
-    ],
-)
+PREFIXES = [
+    *("2001:db8::/32", "2001:db8:100::/40", "2001:db8:122::/48", "2001:db8:122:300::/56", "2001:db8:122:344::/64"),
+]
+
+
+@pytest.mark.parametrize("prefix", [*PREFIXES, "2001:db8:122:344::/96", "64:ff9b::/96"])
 @pytest.mark.parametrize("which", [WELL_KNOWN, WELL_KNOWN[:1], WELL_KNOWN[1:]], ids=["both", "170", "171"])
 def test_rfc7050_3_the_prefix_is_what_stands_around_the_well_known_address(prefix, which):
     assert prefixes_in(embedded(prefix, *which)) == (IPv6Network(prefix),)
@@ -345,6 +347,17 @@ def test_the_daemon_says_what_it_waits_for_and_takes_the_first_prefix(monkeypatc
         f"The provider's NAT64 prefix is {OTHER}, for 300 s, by ipv4only.arpa (RFC 7050)",
         f"The provider has more NAT64 prefixes, which are not used: {WKP}",
     ]
+
+
+@pytest.mark.parametrize("prefix", [*PREFIXES, "2001:db8:122:344::/96", "64:ff9b::/96"])
+def test_rfc7050_3_a_single_prefix_is_what_packets_are_sent_under(monkeypatch, prefix):
+    monkeypatch.setattr(announced, "HostSources", lambda _: Network(answer(IPv6Network(prefix))))
+    live = Live(loads(CLAT.replace("2001:db8:1::", "fd00:1::")))
+    assert asyncio.run(asyncio.wait_for(find(live, Notes()), 20))
+    assert live.config.pool6 == IPv6Network(prefix)
+    sent = IP(src="192.0.0.1", dst="198.51.100.7") / UDP(sport=5000, dport=53)
+    (packet,) = Engine(live.config).send(bytes(sent), 1).packets
+    assert IPv6Address(IPv6(packet).dst) == embedded(prefix, "198.51.100.7")[0]
 
 
 def test_the_daemon_asks_nobody_for_a_prefix_it_was_given(monkeypatch):

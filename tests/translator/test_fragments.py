@@ -11,13 +11,14 @@ from scapy.layers.inet6 import IPv6ExtHdrFragment
 from scapy.packet import Packet, Raw
 
 from tests.case import Case, Nat64, Step, compare
-from tests.mapped import ALONE, at_eam6, to_eam4
+from tests.mapped import ALONE, as_eam4, at_eam6, of_eam6, to_eam4
 from tests.packets import (
     FROM_HOST6,
     FROM_MAPPED,
     TO_HOST6,
     TO_MAPPED,
     answer4,
+    answer6,
     fragment_of,
     from4,
     from6,
@@ -26,6 +27,7 @@ from tests.packets import (
     ping6,
     seen4,
     seen6,
+    whole,
 )
 from translator.verdict import Verdict
 
@@ -78,6 +80,30 @@ def of_others(size: int, **fields: Any) -> Iterator[tuple[str, dict[str, Any], P
         for field, value in fields.items():
             setattr(sent, field, value)
         yield name, config, sent, six / payload(size - rest)
+
+
+# The same towards IPv4; what a packet of IPv6 with a Fragment header leaves as has no DF, so that the host may cut it.
+MTU1400 = {"translation": {"mtu4": 1400}}
+OTHERS4 = {
+    "udp": (28, {}, from6(), UDP(**FROM_HOST6), seen4(), UDP(**FROM_MAPPED)),
+    "tcp": (40, {}, from6(), TCP(**FROM_HOST6, flags="A"), seen4(), TCP(**FROM_MAPPED, flags="A")),
+    "an_echo": (28, {}, from6(), ping6(True), seen4(), ping4(True)),
+    "esp": (21, ALONE, of_eam6(nh=50), Raw(b"x"), as_eam4(proto=50), Raw(b"x")),
+}
+
+
+def to_ipv4(size: int, cut: bool = False) -> Iterator[tuple[str, dict[str, Any], Packet, Packet]]:
+    """Name, configuration, and a packet that has so many octets in IPv4, on both sides."""
+    for name, (rest, config, header6, six, header4, four) in OTHERS4.items():
+        sent, seen = header6 / six / payload(size - rest), header4 / four / payload(size - rest)
+        if cut:
+            header, extra = header6.copy(), IPv6ExtHdrFragment(nh=whole(sent).nh, id=IDENTIFICATION)
+            header.nh = 44
+            sent = header / extra / six / payload(size - rest)
+            seen.id = IDENTIFICATION
+        else:
+            seen.flags = "DF"
+        yield name, config, sent, seen
 
 
 TCP_FIRST4 = fragment_of(from4() / TCP(**TO_MAPPED, flags="A") / payload(800), 0, 400)
@@ -223,6 +249,29 @@ CASES = [
         config={"translation": {"mtu4": 1400}},
         sent=from6() / UDP(**FROM_HOST6) / payload(1372),
         expect=seen4(flags="DF") / UDP(**FROM_MAPPED) / payload(1372),
+    ),
+    *(
+        Case(f"rfc7915_5_1_{name}_as_large_as_the_next_mtu", config=config | MTU1400, sent=six, expect=four)
+        for name, config, six, four in to_ipv4(1400)
+    ),
+    *(
+        Case(
+            f"rfc7915_5_1_{name}_larger_than_the_next_mtu",
+            config=config | MTU1400,
+            sent=six,
+            verdict=Verdict.TOO_BIG,
+            answer=answer6(six, 2, 0, 1420),
+        )
+        for name, config, six, _ in to_ipv4(1401)
+    ),
+    *(
+        Case(
+            f"rfc7915_5_1_1_{name}_that_may_be_cut_and_is_larger_than_the_next_mtu",
+            config=config | MTU1400,
+            sent=six,
+            expect=four,
+        )
+        for name, config, six, four in to_ipv4(1401, cut=True)
     ),
     Case(
         "rfc7915_5_1_65535_octets_are_the_largest_in_ipv4",

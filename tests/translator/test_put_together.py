@@ -99,6 +99,32 @@ def test_rfc7915_4_1_echo_that_is_small_enough_leaves_in_one_piece(way):
     assert sent_out(Sessions(), in_pieces(sent, 8, 56)[::-1]) == [bytes(seen)]
 
 
+# What waits to be whole: echoes, errors, UDP without checksum; of both sides.
+DATA = payload(100)
+WHOLES = {
+    "echo_down": from4() / ping4(True, DATA),
+    "echo_up": from6() / ping6(True, DATA),
+    "error_down": from4(src=ROUTER4) / Icmp(type=3, code=1) / seen4() / UDP(sport=MAPPED4_PORT, dport=53) / DATA,
+    "error_up": from6() / Icmp(type=1, code=4) / seen6() / UDP(**TO_HOST6) / DATA,
+    "udp_down": from4() / UDP(**TO_MAPPED, chksum=0) / DATA,
+}
+
+
+@pytest.mark.parametrize(("seconds", "config"), [(10, {}), (2, {"timeouts": {"fragment": 2}})], ids=["default", "set"])
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 0, 2)], ids=str)
+@pytest.mark.parametrize("name", WHOLES)
+def test_rfc6146_4_fragment_min_is_how_long_a_datagram_may_take_to_be_whole(name, order, seconds, config):
+    """From the first of its fragments that came, whichever it is."""
+    for late, verdict in ((0.0, PASS), (0.001, HELD)):
+        nat64 = Sessions(**config)
+        first, second, third = (in_pieces(whole(WHOLES[name]), 40, 80)[at] for at in order)
+        assert fates(nat64, [first]) == [HELD]
+        nat64.wait(1)
+        assert fates(nat64, [second]) == [HELD]
+        nat64.wait(seconds - 1.001 + late)
+        assert fates(nat64, [third]) == [verdict]
+
+
 def test_rfc6146_3_4_echo_in_fragments_opens_a_session_once_it_is_whole():
     nat64 = Sessions(forward=[])
     parts = every(from6() / ping6(True, payload(100)), 40)

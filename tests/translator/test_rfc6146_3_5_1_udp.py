@@ -1,5 +1,6 @@
 """RFC 6146 section 3.5.1: UDP bindings and sessions."""
 
+import pytest
 from scapy.layers.inet import ICMP, IP, TCP, UDP
 
 from tests.packets import (
@@ -63,6 +64,27 @@ def test_rfc6146_3_5_1_packets_of_both_sides_start_the_lifetime_anew():
         assert nat64.session().left == 100
         say()
         assert nat64.session().left == 300
+
+
+@pytest.mark.parametrize("peer", [(HOST4, 53), (HOST4, 54), (OTHER4, 53)], ids=["same", "other_port", "other_host"])
+@pytest.mark.parametrize("binding", ["dynamic", "static"])
+def test_rfc6146_3_5_1_a_packet_from_outside_makes_or_finds_its_session_and_starts_its_lifetime_anew(binding, peer):
+    """Also a second and a third one."""
+    nat64 = Sessions()
+    static = (MAPPED4, MAPPED4_PORT), HOST6_PORT
+    mapped, port = static if binding == "static" else (nat64.opened("udp", 6000), 6000)
+    count = 1 + (peer != (HOST4, 53)) if binding == "dynamic" else 1
+    for _ in range(3):
+        (packet,) = nat64.from4("udp", mapped, peer).packets
+        assert flow(packet) == Flow(in6(peer[0]), peer[1], HOST6, port)
+        (session,) = nat64.sessions(lambda session: session.host4 == peer)
+        assert session[:4] == ("udp", (HOST6, port), mapped, peer)
+        assert session.left == 300
+        assert len(nat64.sessions()) == count
+        nat64.from6("udp", port, to=(HOST4, 53)) if count == 2 else None
+        nat64.wait(299.999)
+    assert nat64.from6("udp", port, to=peer).verdict == Verdict.TRANSLATED
+    assert {session.left for session in nat64.sessions(lambda session: session.host4 == peer)} == {300}
 
 
 def test_rfc6146_3_5_1_packet_of_one_session_leaves_the_lifetime_of_another():

@@ -6,9 +6,11 @@ A packet meets a session to the millisecond; the tables are emptied once the sec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scapy.layers.inet import ICMP, IP
+from scapy.layers.inet6 import ICMPv6EchoReply
 
 from tests.case import BEGIN
-from tests.packets import HOST4, HOST6_PORT, MAPPED4, MAPPED4_PORT, OTHER4
+from tests.packets import HOST4, HOST6_PORT, MAPPED4, MAPPED4_PORT, OTHER4, from6
 from tests.sessions import Sessions
 from translator.session.sessions import expire
 from translator.tables.layout import NONE, WHEEL
@@ -63,6 +65,74 @@ def test_rfc6146_4_lifetime(name, configured):
     nat64.wait(1.001)
     # Section 3.5.2.2: an established session goes through TRANS.
     assert [session.state for session in nat64.sessions()] == (["TRANS"] if name == "TCP_EST" else [])
+
+
+@pytest.mark.parametrize("seconds", [120, 121, 300])
+@pytest.mark.parametrize("side", ["from6", "from4"])
+def test_rfc4787_req_5_a_mapping_of_udp_stays_two_minutes_whatever_is_configured(side, seconds):
+    nat64 = Sessions(forward=[], timeouts={"udp": seconds})
+    mapped = nat64.opened("udp", 6000)
+    if side == "from4":
+        nat64.wait(seconds - 0.001)
+        assert nat64.from4("udp", mapped, (OTHER4, 7)).verdict == Verdict.TRANSLATED
+    nat64.wait(119.999)
+    assert nat64.mapped("udp", 6000) == mapped
+    assert nat64.from4("udp", mapped).verdict == Verdict.TRANSLATED
+    nat64.wait(seconds + 1)
+    assert nat64.mapped("udp", 6000) is None
+
+
+def pinged(nat64: Sessions) -> None:
+    """HOST6 has asked, and is about to lose its session."""
+    nat64.opened("icmp", HOST6_PORT, to=(HOST4, 0))
+    nat64.wait(59.999)
+
+
+def replied(nat64: Sessions) -> None:
+    """… when the reply comes."""
+    pinged(nat64)
+    nat64.say(bytes(IP(src=HOST4, dst=MAPPED4) / ICMP(type=0, id=MAPPED4_PORT)))
+
+
+def asked_again(nat64: Sessions) -> None:
+    """… when it asks again."""
+    pinged(nat64)
+    nat64.opened("icmp", HOST6_PORT, to=(HOST4, 0))
+
+
+def asked_back(nat64: Sessions) -> None:
+    """… when HOST4 asks it."""
+    pinged(nat64)
+    nat64.from4("icmp", MAPPED, (HOST4, 0))
+
+
+def asked_and_replying(nat64: Sessions) -> None:
+    """HOST4 has asked by the static mapping, and HOST6 replies late."""
+    nat64.from4("icmp", MAPPED, (HOST4, 0))
+    nat64.wait(59.999)
+    nat64.say(bytes(from6() / ICMPv6EchoReply(id=HOST6_PORT)))
+
+
+QUERIES = {
+    "request": lambda nat64: nat64.opened("icmp", HOST6_PORT, to=(HOST4, 0)),
+    "reply": replied,
+    "further_request": asked_again,
+    "request_from_both": asked_back,
+    "request_from_ipv4": lambda nat64: nat64.from4("icmp", MAPPED, (HOST4, 0)),
+    "reply_from_ipv6": asked_and_replying,
+}
+
+
+@pytest.mark.parametrize(("timeouts", "seconds"), [({}, 60), ({"icmp": 90}, 90)], ids=["default", "configured"])
+@pytest.mark.parametrize("name", QUERIES)
+def test_rfc5508_req_2_a_query_has_all_its_time_after_each_packet(name, timeouts, seconds):
+    nat64 = Sessions(timeouts=timeouts)
+    QUERIES[name](nat64)
+    assert nat64.session().left == seconds
+    nat64.wait(seconds - 0.001)
+    assert nat64.session().left == 0.001
+    assert nat64.from4("icmp", MAPPED, (HOST4, 0)).verdict == Verdict.TRANSLATED
+    assert nat64.events()["SESSION_CREATED"] == 1
 
 
 @pytest.mark.parametrize("protocol", ["udp", "icmp", "tcp"])

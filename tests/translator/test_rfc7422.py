@@ -157,7 +157,30 @@ def test_rfc7422_2_both_functions_of_the_configuration_are_those_of_the_translat
     expected = 1024 + number % each * size
     assert block == Block(IPv6Network((host, subscriber), strict=False), address, expected, expected + size - 1)
     assert (int(row), int(first)) == (number // each, expected)
-    assert owner_of(config, address, expected + bits % size, "tcp") == block
+    for protocol in ("tcp", "udp", "icmp"):
+        for port in (expected, expected + bits % size, expected + size - 1):
+            assert owner_of(config, address, port, protocol) == block
+        before = owner_of(config, address, expected - 1, protocol)
+        assert before is None or before.subscriber != block.subscriber
+
+
+@pytest.mark.parametrize("protocol", ["tcp", "udp", "icmp"])
+def test_rfc7422_2_both_functions_are_right_about_ports_in_use(protocol):
+    """Of each protocol, of two deterministic pools beside one that is not."""
+    pools = [SMALL, SMALL | {"addresses": "203.0.113.4-203.0.113.5", "source": "2001:db8:0:20::/62"}]
+    other = {"addresses": "198.51.100.1", "source": "2001:db8:0:30::/62"}
+    nat64 = Sessions(pool4=[*pools, other], forward=[], limits={"sessions": 256, "port_block": 10})
+    for host in (*HOSTS, *(host.replace(":1", ":2") for host in HOSTS)):
+        for k in range(3):
+            address, port = nat64.opened(protocol, 5000 + k, host=host)
+            block = block_of(nat64.config, IPv6Address(host))
+            assert owner_of(nat64.config, IPv4Address(address), port, protocol) == block
+            assert (block.address, IPv6Address(host) in block.subscriber) == (IPv4Address(address), True)
+            assert block.first <= port <= block.last
+    address, port = nat64.opened(protocol, 5000, host="2001:db8:0:30::5")
+    assert address == "198.51.100.1"
+    assert owner_of(nat64.config, IPv4Address(address), port, protocol) is None
+    assert block_of(nat64.config, IPv6Address("2001:db8:0:30::5")) is None
 
 
 @pytest.mark.parametrize(
