@@ -99,7 +99,6 @@ def test_rfc7915_4_1_echo_that_is_small_enough_leaves_in_one_piece(way):
     assert sent_out(Sessions(), in_pieces(sent, 8, 56)[::-1]) == [bytes(seen)]
 
 
-# What waits to be whole: echoes, errors, UDP without checksum; of both sides.
 DATA = payload(100)
 WHOLES = {
     "echo_down": from4() / ping4(True, DATA),
@@ -114,7 +113,6 @@ WHOLES = {
 @pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 0, 2)], ids=str)
 @pytest.mark.parametrize("name", WHOLES)
 def test_rfc6146_4_fragment_min_is_how_long_a_datagram_may_take_to_be_whole(name, order, seconds, config):
-    """From the first of its fragments that came, whichever it is."""
     for late, verdict in ((0.0, PASS), (0.001, HELD)):
         nat64 = Sessions(**config)
         first, second, third = (in_pieces(whole(WHOLES[name]), 40, 80)[at] for at in order)
