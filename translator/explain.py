@@ -10,11 +10,10 @@ from dataclasses import dataclass, field
 from types import FunctionType
 from typing import Any
 
-import numpy as np
-
 from translator.plain import Copies
 from translator.tables.gateway import Gateway
 from translator.tables.layout import NONE
+from translator.tables.records import Record
 
 # The modules whose calls are noted.
 WALK = (
@@ -46,8 +45,8 @@ class Call:
     arguments: tuple[Any, ...]
     result: Any = None
     calls: list["Call"] = field(default_factory=list)
-    before: np.record | None = None  # copies of the record it is about
-    after: np.record | None = None
+    before: Record | None = None  # copies of the record it is about
+    after: Record | None = None
     octets: bytes = b""  # of the packet, for `parse`
 
     @property
@@ -108,11 +107,11 @@ class Recorder(Copies):
         return record
 
 
-def row_of(name: str, arguments: tuple[Any, ...], result: Any) -> np.record | None:
+def row_of(name: str, arguments: tuple[Any, ...], result: Any) -> Record | None:
     """A copy of the record that a call is about, if it is about one."""
     if name not in ROWS or not isinstance(arguments[0], Gateway):
         return None
     table, place = ROWS[name]
     number = arguments[place] if place != RESULT else result[-1] if isinstance(result, tuple) else result
-    row: np.record | None = getattr(arguments[0].tables, table)[number].copy() if number != NONE else None
+    row: Record | None = getattr(arguments[0].tables, table)[number].copy() if number != NONE else None
     return row

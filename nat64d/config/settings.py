@@ -21,6 +21,7 @@ from translator.static.eam import enter_rows
 from translator.static.mapping import INTRINSIC, OFF, SIMPLE
 from translator.tables.gateway import Gateway, new_worker
 from translator.tables.layout import EAM, GROUP, NONE, POOL, STATIC_BIB, empty_index, records
+from translator.tables.records import as_records
 from translator.tables.settings import Settings
 from translator.tables.tables import Tables, create
 from translator.verdict import Event
@@ -251,7 +252,7 @@ def _static_bibs(config: Config) -> np.ndarray:
         for name in names
         for first, size, row in _pieces(end4, sorted(pool.get((end4.address, name), ())))
     ]
-    return np.array(cut, STATIC_BIB).view(np.recarray)
+    return as_records(np.array(cut, STATIC_BIB))
 
 
 def _pieces(ports: Ports[IPv4Address], pool: Iterable[tuple[int, int, int]]) -> Iterator[tuple[int, int, int]]:

@@ -26,6 +26,7 @@ from numba import types
 from nat64d.dataplane.worker import monotonic
 from translator.jit.compile import jit
 from translator.jit.lock import acquire, release
+from translator.tables.records import as_records
 from translator.tables.tables import Tables
 
 # LIMITS
@@ -150,4 +151,4 @@ def _wait(process: int) -> None:
 
 def _array(memory: mmap.mmap, part: Part) -> np.ndarray[Any, Any]:
     array = np.ndarray(part.shape, part.dtype, memory, part.place)
-    return array.view(np.recarray) if part.dtype.fields else array
+    return as_records(array) if part.dtype.fields else array

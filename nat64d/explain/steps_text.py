@@ -6,8 +6,6 @@ from ipaddress import IPv4Address, IPv6Address
 from itertools import islice
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from nat64d.config.settings import address6
 from nat64d.control.output import endpoint
 from nat64d.explain.header_text import headers, hexadecimal, summary
@@ -23,6 +21,7 @@ from translator.session.pool4 import SLOTS
 from translator.session.tcp_state import State
 from translator.tables.gateway import Gateway
 from translator.tables.layout import NONE
+from translator.tables.records import Record
 from translator.tables.settings import Settings
 from translator.tables.wheel import Timeout
 from translator.verdict import Ask, Verdict
@@ -289,12 +288,12 @@ def _session(now: int, call: Call) -> str:
     return f"{'new session' if opened else 'session'} with {host4}{_state(call.before, session)}; {lifetime}"
 
 
-def _seconds(session: np.record, now: int) -> str:
+def _seconds(session: Record, now: int) -> str:
     """How long a session lives without another packet."""
     return f"{(int(session.expires) - now) / 1000:.10g} s"
 
 
-def _state(before: np.record | None, session: np.record) -> str:
+def _state(before: Record | None, session: Record) -> str:
     if session.protocol != TCP:
         return ""
     after = State(session.state).name
@@ -303,7 +302,7 @@ def _state(before: np.record | None, session: np.record) -> str:
     return f", {State(before.state).name} -> {after}"
 
 
-def _pool(settings: Settings, bib: np.record) -> str:
+def _pool(settings: Settings, bib: Record) -> str:
     """The row of pool4 a mapping is from, and the block of ports."""
     if bib.slot == NONE:
         return ""

@@ -8,6 +8,7 @@ from nat64d.gateway.listings import SLICE, Slice, wanted
 from nat64d.gateway.state import Live
 from translator.tables.gateway import Gateway, new_worker
 from translator.tables.layout import SESSION, records
+from translator.tables.records import as_records
 from translator.tables.tables import SESSIONS
 
 AT_ONCE = 64  # sessions ended each time the lock is held
@@ -22,7 +23,7 @@ def flush(live: Live, filters: Filters) -> int:
             start, count, more = live.code.copy_live(tables, SESSIONS, tables.sessions, start, rows, places)
             part = Slice(rows[:count].view(np.ndarray), places[:count], now(), "")
             chosen = part.only(wanted(part, filters))
-            gateway, found = Gateway(settings, tables, new_worker(0)), chosen.rows.view(np.recarray)
+            gateway, found = Gateway(settings, tables, new_worker(0)), as_records(chosen.rows)
             for at in range(0, len(found), AT_ONCE):
                 batch = slice(at, at + AT_ONCE)
                 ended += int(live.code.end_those(gateway, now(), found[batch], chosen.places[batch]))

@@ -35,6 +35,7 @@ from translator.session.pool4 import NEXT
 from translator.session.restore import NOTHING, Kept
 from translator.tables.gateway import Gateway, new_worker
 from translator.tables.layout import BLOCK, LOGGED, SESSION, WAITING_PORT, records
+from translator.tables.records import as_records
 from translator.tables.settings import Settings
 from translator.tables.tables import Tables
 
@@ -254,7 +255,7 @@ class StateFile:
         sessions = np.frombuffer(memory, SESSION, header.sessions, PAGE)
         quarantine = np.frombuffer(memory, WAITING_PORT, header.quarantine, header.quarantine_at)
         blocks = np.frombuffer(memory, BLOCK, header.blocks, header.blocks_at)
-        return sessions.view(np.recarray), quarantine.view(np.recarray), blocks.view(np.recarray)
+        return as_records(sessions), as_records(quarantine), as_records(blocks)
 
 
 def file_system_of(directory: Path) -> str:

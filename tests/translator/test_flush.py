@@ -13,11 +13,12 @@ from translator.session.flush import end_those
 from translator.session.log import SESSIONS as LOGGED
 from translator.tables.layout import SESSION, records
 from translator.tables.listing import copy_live
+from translator.tables.records import Records
 from translator.tables.tables import SESSIONS
 from translator.verdict import Event, Verdict
 
 
-def copies(nat64: Sessions) -> tuple[np.recarray, np.ndarray]:
+def copies(nat64: Sessions) -> tuple[Records, np.ndarray]:
     """Copies of all sessions, and their places."""
     out, places = records(64, SESSION), np.zeros(64, np.int64)
     _, count, more = copy_live(nat64.tables, SESSIONS, nat64.tables.sessions, 0, out, places)
@@ -25,7 +26,7 @@ def copies(nat64: Sessions) -> tuple[np.recarray, np.ndarray]:
     return out[:count], places[:count]
 
 
-def end(nat64: Sessions, rows: np.recarray, places: np.ndarray) -> int:
+def end(nat64: Sessions, rows: Records, places: np.ndarray) -> int:
     ended = int(end_those(nat64.gateway, round((BEGIN + nat64.now) * 1000), rows, places))
     nat64.check_invariants()
     assert nat64.tables.lock[0] == 0

@@ -10,6 +10,8 @@ list.
 
 import numpy as np
 
+from translator.tables.records import as_records
+
 NONE = -1
 
 # SPEC
@@ -259,7 +261,7 @@ STORED = np.dtype(
 
 def records(count: int, dtype: np.dtype) -> np.ndarray:
     """Zeroed records with attribute access, compiled or not; pages are touched only when used."""
-    return np.zeros(count, dtype).view(np.recarray)
+    return as_records(np.zeros(count, dtype))
 
 
 def empty_index(count: int) -> np.ndarray:
