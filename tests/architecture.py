@@ -30,6 +30,7 @@ IMPURE = {
     "translator.jit.function": {"gc", "contextlib", "collections.abc", "llvmlite", "llvmlite.binding"},
     "translator.jit.lock": {"llvmlite"},
     "translator.plain": {"ctypes", "sys", "types", "collections.abc"},
+    "translator.tables.records": {"collections.abc"},
     "translator.jit.reference": {"llvmlite", "dataclasses", "functools", "hashlib"},
 }
 

@@ -28,8 +28,6 @@ from translator.verdict import Event
 
 Row = Any  # a record of one of the tables
 PROTOCOLS = (TCP, UDP, ICMP)  # in the order of the bitmaps of a pool row
-
-
 WORKER = new_worker(0)
 
 
@@ -334,11 +332,12 @@ def numbers_in(words: np.ndarray, full: np.ndarray) -> list[list[int]]:
     """The numbers in each of several bitmaps of two levels, which agree."""
     said = np.unpackbits(full.view(np.uint8), axis=1, bitorder="little")[:, : words.shape[1]]
     assert (said == (words == -1)).all(), "a bitmap whose levels differ"
-    some = words.any(axis=1)
-    return [
-        np.flatnonzero(np.unpackbits(row.view(np.uint8), bitorder="little")).tolist() if any_in_it else []
-        for row, any_in_it in zip(words, some, strict=True)
-    ]
+    rows, places = np.nonzero(words)
+    word, bit = np.nonzero(np.unpackbits(words[rows, places].view(np.uint8).reshape(-1, 8), axis=1, bitorder="little"))
+    found: list[list[int]] = [[] for _ in words]
+    for row, number in zip(rows[word].tolist(), (places[word] * 64 + bit).tolist(), strict=True):
+        found[row].append(number)
+    return found
 
 
 def check_quarantine(tables: Tables) -> dict[int, set[int]]:

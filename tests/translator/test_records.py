@@ -5,7 +5,7 @@ import pickle
 import numpy as np
 import pytest
 
-from translator.tables.layout import WAITING_PORT, records
+from translator.tables.layout import USE, WAITING_PORT, records
 
 
 def test_a_field_is_an_attribute_of_a_record_and_of_an_array_of_them():
@@ -20,6 +20,7 @@ def test_a_field_is_an_attribute_of_a_record_and_of_an_array_of_them():
 
 def test_what_is_no_field_is_no_attribute():
     rows = records(1, WAITING_PORT)
+    assert records(1, USE)[0].ports == 0  # one that others have
     for each in (rows, rows[0], rows.port):
         assert not hasattr(each, "ports")
     with pytest.raises(ValueError, match="ports"):

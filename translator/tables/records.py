@@ -2,6 +2,7 @@
 code in Python, which takes five times as long; to the compiler they are the same.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -13,15 +14,27 @@ class Record(np.void):  # type: ignore[misc]  # final in NumPy's annotations, no
     __slots__ = ()
 
     def __getattr__(self, name: str) -> Any:
-        """A field; from the second time on Python finds it on the class, whose records have it or raise ValueError."""
+        """A field; from the second time on Python finds it on the class, which all records have."""
         if name not in (self.dtype.names or ()):
             raise AttributeError(f"a record has no field {name}")
-        setattr(Record, name, property(lambda record: record[name]))
+        setattr(Record, name, property(_reader(name)))
         return self[name]
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Write a field; ValueError where there is none."""
         self[name] = value
+
+
+def _reader(name: str) -> Callable[[Record], Any]:
+    """What reads a field of a record; AttributeError where only other records have it."""
+
+    def read(record: Record) -> Any:
+        try:
+            return record[name]
+        except ValueError:
+            raise AttributeError(f"a record has no field {name}") from None
+
+    return read
 
 
 class Records(np.ndarray[Any, Any]):
