@@ -4,9 +4,7 @@ import ctypes
 import gc
 import os
 import re
-from functools import lru_cache
 
-import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 
@@ -35,24 +33,8 @@ ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, MIB)
 
 def pytest_collection_finish() -> None:
     """What the modules hold stays: the collector need not look through it again and again."""
-    if IN_PLAIN_PYTHON:
-        remember_hashes()
     gc.collect()
     gc.freeze()
-
-
-def remember_hashes() -> None:
-    """A hash that was computed once is known: without the compiler it takes half a millisecond, and tests/invariants.py
-    asks for those of all records after every packet."""
-    from translator.tables import hashing
-
-    compute = hashing._hash
-
-    @lru_cache(1 << 16)
-    def known(first: int, second: int, words: tuple[int, ...]) -> int:
-        return compute((np.int64(first), np.int64(second)), words)
-
-    hashing._hash = lambda secret, words: known(int(secret[0]), int(secret[1]), words)
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -8,7 +8,7 @@ surely is the right one, and an entry can be moved without looking at its record
 from translator.jit.compile import either, hot, int64, jit, uint64
 from translator.tables.layout import NONE
 
-_MASK31 = 0x7FFFFFFF
+_MASK31, _MASK64 = 0x7FFFFFFF, 0xFFFFFFFFFFFFFFFF
 
 
 @jit()
@@ -17,34 +17,25 @@ def _add_compiled(a, b):
     return int64(uint64(a) + uint64(b))
 
 
-def _add_plain(a, b):
-    """The same where NumPy would warn of the overflow."""
-    total = (int(a) + int(b)) & 0xFFFFFFFFFFFFFFFF
-    return int64(total - (total >> 63 << 64))
-
-
-_add = either(_add_compiled, _add_plain)
-
-
 @jit()
-def _rotate(x, count):
+def _rotate_compiled(x, count):
     """Rotate 64 bits left."""
     return x << int64(count) | (x >> int64(64 - count)) & ((int64(1) << int64(count)) - 1)
 
 
 @jit()
-def _round(v0, v1, v2, v3):
+def _round_compiled(v0, v1, v2, v3):
     """One SipRound."""
-    v0, v2 = _add(v0, v1), _add(v2, v3)
-    v1, v3 = _rotate(v1, 13) ^ v0, _rotate(v3, 16) ^ v2
-    v0 = _rotate(v0, 32)
-    v2, v0 = _add(v2, v1), _add(v0, v3)
-    v1, v3 = _rotate(v1, 17) ^ v2, _rotate(v3, 21) ^ v0
-    return v0, v1, _rotate(v2, 32), v3
+    v0, v2 = _add_compiled(v0, v1), _add_compiled(v2, v3)
+    v1, v3 = _rotate_compiled(v1, 13) ^ v0, _rotate_compiled(v3, 16) ^ v2
+    v0 = _rotate_compiled(v0, 32)
+    v2, v0 = _add_compiled(v2, v1), _add_compiled(v0, v3)
+    v1, v3 = _rotate_compiled(v1, 17) ^ v2, _rotate_compiled(v3, 21) ^ v0
+    return v0, v1, _rotate_compiled(v2, 32), v3
 
 
 @hot()
-def _hash(secret, words):
+def _hash_compiled(secret, words):
     """SipHash-1-3 of a tuple of 64-bit words: 31 bits. The word that says how long a message is is left out: it is for
     messages of several lengths, and keys of one table are all of one."""
     v0 = secret[0] ^ int64(0x736F6D6570736575)
@@ -53,12 +44,30 @@ def _hash(secret, words):
     v3 = secret[1] ^ int64(0x7465646279746573)
     for word in words:
         v3 ^= word
-        v0, v1, v2, v3 = _round(v0, v1, v2, v3)
+        v0, v1, v2, v3 = _round_compiled(v0, v1, v2, v3)
         v0 ^= word
     v2 ^= int64(0xFF)
     for _ in range(3):
-        v0, v1, v2, v3 = _round(v0, v1, v2, v3)
+        v0, v1, v2, v3 = _round_compiled(v0, v1, v2, v3)
     return (v0 ^ v1 ^ v2 ^ v3) & _MASK31
+
+
+def _hash_plain(secret, words):
+    """The same on Python's own numbers, which takes a tenth of the time of NumPy's."""
+    first, second = int(secret[0]) & _MASK64, int(secret[1]) & _MASK64
+    v0, v1 = first ^ 0x736F6D6570736575, second ^ 0x646F72616E646F6D
+    v2, v3 = first ^ 0x6C7967656E657261, second ^ 0x7465646279746573
+    for word, end in (*((int(word) & _MASK64, 0) for word in words), (0, 0xFF), (0, 0), (0, 0)):
+        v2, v3 = v2 ^ end, v3 ^ word
+        v0, v2 = v0 + v1 & _MASK64, v2 + v3 & _MASK64
+        v1, v3 = (v1 << 13 | v1 >> 51) & _MASK64 ^ v0, (v3 << 16 | v3 >> 48) & _MASK64 ^ v2
+        v2, v0 = v2 + v1 & _MASK64, ((v0 << 32 | v0 >> 32) & _MASK64) + v3 & _MASK64
+        v1, v3 = (v1 << 17 | v1 >> 47) & _MASK64 ^ v2, (v3 << 21 | v3 >> 43) & _MASK64 ^ v0
+        v0, v2 = v0 ^ word, (v2 << 32 | v2 >> 32) & _MASK64
+    return int64((v0 ^ v1 ^ v2 ^ v3) & _MASK31)
+
+
+_hash = either(_hash_compiled, _hash_plain)
 
 
 @hot()
