@@ -177,6 +177,28 @@ def test_rfc6891_6_2_3_what_we_say_we_can_receive_goes_unfragmented() -> None:
     assert sizes == [1232]
 
 
+@pytest.mark.parametrize("kind", [0x40, 0x41, 0x80])
+@pytest.mark.parametrize("line", [f"RRSIG MX {SIGNED}", "NSEC example. MX RRSIG NSEC", "SVCB 1 example."])
+def test_rfc6891_5_an_answer_with_a_label_of_an_extended_type_is_not_passed_on(line: str, kind: int) -> None:
+    def answer(octets: bytes, _tcp: bool) -> list[bytes]:
+        made = reply(dns.message.from_wire(octets), [f"{WWW} 60 IN {line}"]).to_wire()
+        end = wire.read_question(made).end
+        return [made[:end] + made[end:].replace(b"\7example\0", bytes([kind]) + b"example\0")]
+
+    name = line.split()[0]
+    with gateway({(WWW, name): answer}) as one:
+        found = one.ask(query(name, use_edns=0, want_dnssec=True))
+        assert (found.rcode(), found.answer, found.authority, found.additional) == (dns.rcode.SERVFAIL, [], [], [])
+
+
+@pytest.mark.parametrize("kind", [0x40, 0x41, 0x80])
+def test_rfc6891_5_nor_is_a_question_with_one(kind: int) -> None:
+    octets = query("MX").to_wire().replace(b"\7example", bytes([kind]) + b"example")
+    with gateway({}) as one:
+        assert one.octets_of(octets) == octets[:2] + b"\x81\x81" + bytes(8)
+        assert one.asked() == []
+
+
 @pytest.mark.parametrize("first", [True, False])
 def test_rfc6891_6_1_1_the_opt_record_may_be_anywhere_beside_a_signature(first: bool) -> None:
     signature = b"\0" + struct.pack("!HHIH", 250, 255, 0, 0)

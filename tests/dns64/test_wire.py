@@ -1,15 +1,21 @@
 """Messages as dnspython writes them are read, and what is written dnspython reads; hostile octets raise WireError."""
 
 import contextlib
+import importlib
+import inspect
 import struct
 
 import dns.message
 import dns.rdata
+import dns.rdatatype
+import dns.rdtypes.ANY
+import dns.rdtypes.IN
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from nat64d.dns64.message import wire
+from nat64d.dns64.message.layouts import CHOSEN, LAYOUTS
 from nat64d.dns64.message.reply import layout
 from tests.dns64.zone import SOA, reply
 
@@ -177,6 +183,125 @@ def test_rfc3597_4_compressed_names_in_the_data_of_old_types_are_written_out(typ
         len(target).to_bytes(2, "big") + target, struct.pack("!H", len(compressed)) + compressed
     )
     assert wire.read(octets).sections[wire.ANSWER][0].data == target
+
+
+TARGET, NAME_OCTETS = "target.www.example.", b"\6target\3www\7example\0"
+# Data of each type that has a name in it, as dnspython writes it.
+NAMED = {
+    **dict.fromkeys(("NS", "CNAME", "PTR", "DNAME", "NSAP-PTR"), TARGET),
+    **dict.fromkeys(("MX", "AFSDB", "RT", "KX", "LP"), f"10 {TARGET}"),
+    "RP": f"{TARGET} text.example.",
+    "SOA": f"{TARGET} admin.example. 1 2 3 4 5",
+    "SRV": f"1 2 3 {TARGET}",
+    "PX": f"1 map822.example. {TARGET}",
+    "NAPTR": f'10 20 "u" "E2U+sip" "" {TARGET}',
+    "RRSIG": f"A 8 2 60 20300101000000 20200101000000 1 {TARGET} AAAA",
+    "NSEC": f"{TARGET} A RRSIG NSEC",
+    **dict.fromkeys(("SVCB", "HTTPS"), f'1 {TARGET} alpn="h2" ipv4hint="192.0.2.1"'),
+    "DSYNC": f"CDS NOTIFY 53 {TARGET}",
+    "IPSECKEY": f"10 3 2 {TARGET} AQNRU3mG7TVTO2BkR47usntb102uFJtugbo6BSGvgqt4AQ==",
+    "AMTRELAY": f"10 1 3 {TARGET}",
+    "HIP": f"2 200100107B1A74DF365639CC39F1D578 AwEAAbdxyhNuSutc5EMz first.example. {TARGET}",
+}
+A6, MINFO, TALINK, NXT, SIG, HIP = 38, 14, 58, 30, 24, 55
+# … and of those that dnspython does not know.
+OF_OLD = {
+    A6: b"\x40" + bytes(8) + NAME_OCTETS,
+    MINFO: b"\1a\0" + NAME_OCTETS,
+    TALINK: b"\1a\0" + NAME_OCTETS,
+    NXT: NAME_OCTETS + b"\x62\1\x80",
+    SIG: bytes(18) + NAME_OCTETS + b"signature",
+    **dict.fromkeys((3, 4, 7, 8, 9), NAME_OCTETS),
+}
+# Where there is no name, by what the data says itself.
+NAMELESS = {
+    "IPSECKEY": ["10 0 2 . AQNR", "10 1 2 192.0.2.1 AQNR", "10 2 2 2001:db8::1 AQNR"],
+    "AMTRELAY": ["10 0 0 .", "10 1 1 192.0.2.1", "10 0 2 2001:db8::1"],
+    "HIP": ["2 200100107B1A74DF365639CC39F1D578 AwEAAbdxyhNuSutc5EMz"],
+}
+
+
+def data_with_names() -> dict[int, bytes]:
+    """Data by type."""
+    found = {
+        int(dns.rdatatype.from_text(type_)): dns.rdata.from_text("IN", type_, text) for type_, text in NAMED.items()
+    }
+    return {type_: data.to_wire() for type_, data in found.items()} | OF_OLD
+
+
+def test_every_type_is_there_of_which_dnspython_knows_that_it_has_a_name() -> None:
+    named = set()
+    for family in (dns.rdtypes.ANY, dns.rdtypes.IN):
+        for module in map(importlib.import_module, (f"{family.__name__}.{name}" for name in family.__all__)):
+            type_ = module.__name__.rpartition(".")[2].replace("_", "-")
+            if any(
+                "get_name(" in inspect.getsource(base) for base in getattr(module, type_.replace("-", "_")).__mro__[:3]
+            ):
+                named.add(int(dns.rdatatype.from_text(type_)))
+    assert {wire.SOA, wire.RRSIG, wire.HTTPS} <= named
+    assert named - data_with_names().keys() == {dns.rdatatype.TSIG, dns.rdatatype.TKEY}  # of one hop
+    assert data_with_names().keys() == {*LAYOUTS, *CHOSEN}
+
+
+@pytest.mark.parametrize("kind", [0x40, 0x41, 0x7F, 0x80, 0xBF])
+@pytest.mark.parametrize("label", [b"\6target", b"\3www"], ids=["first", "second"])
+@pytest.mark.parametrize("type_", data_with_names())
+def test_rfc6891_5_a_label_of_an_extended_type_is_refused_in_the_data_of_every_type(
+    type_: int, label: bytes, kind: int
+) -> None:
+    data = data_with_names()[type_]
+    assert data.count(label) == 1
+    assert wire.read(answer(record(b"\0", type_, data))).sections[wire.ANSWER][0].data == data
+    with pytest.raises(wire.WireError, match="a label of unknown kind"):
+        wire.read(answer(record(b"\0", type_, data.replace(label, bytes([kind]) + label[1:]))))
+
+
+@pytest.mark.parametrize("section", [wire.ANSWER, wire.AUTHORITY, wire.ADDITIONAL])
+@pytest.mark.parametrize("kind", [0x40, 0x41, 0x7F, 0x80, 0xBF])
+def test_rfc6891_5_and_in_names_of_records(kind: int, section: int) -> None:
+    for name in (bytes([kind]) + b"\1\0", b"\1a" + bytes([kind]) + b"\1\0"):
+        with pytest.raises(wire.WireError, match="a label of unknown kind"):
+            wire.read(answer(record(name, wire.TXT, b""), section=section))
+
+
+@pytest.mark.parametrize("type_", data_with_names())
+def test_rfc3597_4_a_compressed_name_in_the_data_of_any_type_is_written_out(type_: int) -> None:
+    data = data_with_names()[type_]
+    first, second = record(NAME_OCTETS, wire.TXT, b""), record(b"\0", type_, data.replace(NAME_OCTETS, b"\xc0\x13"))
+    assert wire.read(answer(first, second)).sections[wire.ANSWER][1].data == data
+
+
+@pytest.mark.parametrize(("type_", "text"), [(type_, text) for type_, texts in NAMELESS.items() for text in texts])
+def test_rfc3597_3_what_is_no_name_is_opaque(type_: str, text: str) -> None:
+    number, data = int(dns.rdatatype.from_text(type_)), dns.rdata.from_text("IN", type_, text).to_wire()
+    assert wire.read(answer(record(b"\0", number, data))).sections[wire.ANSWER][0].data == data
+
+
+@pytest.mark.parametrize("bits", [0, 129, 255])
+def test_rfc3597_3_an_a6_record_without_a_prefix_has_no_name(bits: int) -> None:
+    data = bytes([bits]) + b"\x41" * 16
+    assert wire.read(answer(record(b"\0", A6, data))).sections[wire.ANSWER][0].data == data
+
+
+@pytest.mark.parametrize("bits", range(1, 129))
+def test_rfc2874_3_1_the_name_of_the_prefix_is_behind_the_rest_of_the_address(bits: int) -> None:
+    rest = b"\x41" * -(-(128 - bits) // 8)
+    data = bytes([bits]) + rest + NAME_OCTETS
+    assert wire.read(answer(record(b"\0", A6, data))).sections[wire.ANSWER][0].data == data
+    with pytest.raises(wire.WireError):
+        wire.read(answer(record(b"\0", A6, data[:-1])))
+
+
+@pytest.mark.parametrize("type_", [*CHOSEN, wire.TXT, 65280])
+@pytest.mark.parametrize("data", [b"", b"\0", b"\0\0\0"])
+def test_rfc3597_3_data_too_short_for_its_type_to_say_where_a_name_is_stays_as_it_is(type_: int, data: bytes) -> None:
+    assert wire.read(answer(record(b"\0", type_, data))).sections[wire.ANSWER][0].data == data
+
+
+def test_names_without_end_cost_no_more_than_a_message() -> None:
+    long = record((b"\x3f" + bytes(63)) * 3 + b"\0", wire.TXT, b"")
+    with pytest.raises(wire.WireError, match="more compressed names"):
+        wire.read(answer(long, record(b"\0", HIP, bytes(4) + b"\xc0\x13" * 1000)))
 
 
 def test_rfc1035_4_1_4_a_name_that_was_written_already_is_pointed_to() -> None:

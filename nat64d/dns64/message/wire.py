@@ -11,7 +11,9 @@ import struct
 from bisect import bisect_right
 from collections.abc import Iterable
 from contextlib import suppress
-from typing import Final, NamedTuple
+from typing import NamedTuple
+
+from nat64d.dns64.message.layouts import CHOSEN, LAYOUTS, NAME, NAMES, REST, Layout
 
 # SPEC: RFC 1035, 3596 (AAAA), 6672 (DNAME), 6891 (OPT), 4034 (RRSIG, NSEC), 5155 (NSEC3), 9460 (SVCB, HTTPS)
 A, NS, CNAME, SOA, PTR, MX, TXT, AAAA, SRV, DNAME, OPT, RRSIG, NSEC, NSEC3, SVCB, HTTPS, ANY = (
@@ -34,20 +36,6 @@ POINTED = 1 << 16  # octets read by following the pointers of a message; a targe
 QUERY_RECORDS = 2  # in a query: OPT, and TSIG or SIG(0)
 SEARCHED = 16  # records of a broken query that are searched for an OPT record
 LONGEST_TTL = 604800  # seconds, RFC 8767 section 4: larger values are read as this one
-
-# The data of types whose names may be compressed (RFC 3597 section 4): octets, names, character strings.
-_NAME, _STRING, _REST = -1, -2, -3
-_LAYOUTS: Final[dict[int, tuple[int, ...]]] = {
-    **dict.fromkeys((NS, 3, 4, CNAME, 7, 8, 9, PTR, DNAME), (_NAME,)),  # 3, 4, 7, 8, 9: MD, MF, MB, MG, MR
-    **dict.fromkeys((14, 17), (_NAME, _NAME)),  # MINFO, RP
-    **dict.fromkeys((MX, 18, 21, 36), (2, _NAME)),  # AFSDB, RT, KX
-    SOA: (_NAME, _NAME, 20),
-    SRV: (6, _NAME),
-    24: (18, _NAME, _REST),  # SIG
-    26: (2, _NAME, _NAME),  # PX
-    30: (_NAME, _REST),  # NXT
-    35: (4, _STRING, _STRING, _STRING, _NAME),  # NAPTR
-}
 
 _header = struct.Struct("!6H")
 _fixed = struct.Struct("!HHIH")
@@ -244,8 +232,10 @@ class _Reader:
         end = at + length
         if end > len(octets):
             raise WireError("the data of a record is cut off")
-        if type_ in _LAYOUTS:
-            data = self._data(_LAYOUTS[type_], at, end)
+        if type_ in LAYOUTS:
+            data = self._data(LAYOUTS[type_], at, end)
+        elif type_ in CHOSEN:
+            data = self._data(CHOSEN[type_](octets[at:end]), at, end)
         elif (type_ == A and class_ == IN and length != 4) or (type_ == AAAA and length != 16):
             raise WireError("an address of the wrong size")
         else:
@@ -253,14 +243,16 @@ class _Reader:
         # RFC 8767 section 4: 32 bits without a sign, capped. The TTL field of OPT holds something else.
         return Record(name, type_, class_, ttl if ttl <= LONGEST_TTL or type_ == OPT else LONGEST_TTL, data), end
 
-    def _data(self, layout: tuple[int, ...], at: int, end: int) -> bytes:
+    def _data(self, layout: Layout, at: int, end: int) -> bytes:
         """The data of a record with its names decompressed."""
         parts = []
         for item in layout:
-            if item == _NAME:
+            if item == NAME:
                 part, at = self.name(at)
+            elif item == NAMES:
+                part, at = self._names_until(at, end)
             else:
-                size = item if item >= 0 else end - at if item == _REST else self._octets[at] + 1 if at < end else 1
+                size = item if item >= 0 else end - at if item == REST else self._octets[at] + 1 if at < end else 1
                 part, at = self._octets[at : at + size], at + size
             if at > end:
                 break
@@ -268,6 +260,16 @@ class _Reader:
         if at != end:
             raise WireError("the data of a record is longer or shorter than its type says")
         return b"".join(parts)
+
+    def _names_until(self, at: int, end: int) -> tuple[bytes, int]:
+        """(names one after the other, offset behind them)."""
+        names = b""
+        while at < end:
+            name, at = self.name(at)
+            names += name
+            if len(names) > MESSAGE_OCTETS:
+                raise WireError("more compressed names than any server writes")
+        return names, at
 
 
 def _edns(opt: Record) -> Edns:
