@@ -3,6 +3,7 @@ hear is in test_advertise_links.py."""
 
 import struct
 from collections.abc import Callable
+from contextlib import nullcontext
 from ipaddress import IPv6Address, IPv6Network
 
 import pytest
@@ -19,6 +20,7 @@ from scapy.layers.inet6 import (
 from nat64d.advertise.advertiser import announcement, withdrawal
 from nat64d.advertise.message import LENGTHS, Advertisement, Pref64, built, is_solicitation, parsed, solicitation
 from nat64d.advertise.timing import Timing
+from nat64d.config.errors import ConfigError
 from nat64d.config.load import loads
 from nat64d.config.models import Config
 from translator.static.arithmetic import LENGTHS as TRANSLATED
@@ -26,6 +28,7 @@ from translator.static.arithmetic import LENGTHS as TRANSLATED
 POOL6, OTHER6 = IPv6Network("64:ff9b::/96"), IPv6Network("2001:db8:64::/96")
 SENDER = IPv6Address("fe80::2")
 ROUTER = IPv6Address("fe80::1")
+LONG = IPv6Address("2001:db8:1122:3344:55:6677::")  # its last 32 bits are zero, and bits 64 to 71
 
 
 def config_of(ra: str = 'interface = ["far0"]', pool6: IPv6Network = POOL6) -> Config:
@@ -74,6 +77,43 @@ def test_rfc8781_4_the_prefixes_of_an_advertisement(message: bytes, prefixes: li
     assert (said is None) == (prefixes is None)
 
 
+@pytest.mark.parametrize("units", [1, 3, 4, 31, 255])
+def test_rfc8781_4_an_option_of_another_length_is_ignored_and_those_beside_it_are_not(units: int) -> None:
+    other = option("2001:db8::", 0, units=units).ljust(8 * units, b"\0")[: 8 * units]
+    for message in (advertisement(other, ONE), advertisement(ONE, other)):
+        assert parsed(message) == Advertisement(1800, (Pref64(POOL6, 600),))
+
+
+@pytest.mark.parametrize("code", [6, 7])
+def test_rfc8781_4_an_option_with_a_code_of_no_length_is_ignored_and_those_beside_it_are_not(code: int) -> None:
+    other = option("2001:db8::", code)
+    for message in (advertisement(other, ONE), advertisement(ONE, other)):
+        assert parsed(message) == Advertisement(1800, (Pref64(POOL6, 600),))
+
+
+@pytest.mark.parametrize("length", LENGTHS)
+@pytest.mark.parametrize("scaled", [0, 1, 2, 255, 256, 4095, 4096, 8190, 8191])
+def test_rfc8781_4_1_the_scaled_lifetime_is_multiplied_by_8_and_the_prefix_has_96_bits(
+    scaled: int, length: int
+) -> None:
+    """As scapy writes it."""
+    sent = ICMPv6NDOptPREF64(scaledlifetime=scaled, plc=LENGTHS.index(length), prefix=str(LONG))
+    said = parsed(bytes(ICMPv6ND_RA(cksum=0) / sent))
+    assert said
+    assert said.pref64 == (Pref64(IPv6Network((LONG, length), strict=False), 8 * scaled),)
+
+
+@pytest.mark.parametrize("interval", [4, 5, 6, 7, 8, 30, 600, 601, 1799, 1800])
+def test_rfc8781_4_1_the_scaled_lifetime_is_by_default_three_intervals_in_eights(interval: int) -> None:
+    for router in ("false", "true"):
+        config = config_of(f'interface = ["far0"]\ninterval = {interval}\ndefault_router = {router}')
+        read = ICMPv6ND_RA(built(announcement(config, forwards=True)))
+        scaled = read[ICMPv6NDOptPREF64].scaledlifetime
+        assert (scaled - 1) * 8 < 3 * interval <= scaled * 8
+        assert read.routerlifetime == (3 * interval if router == "true" else 0)  # no longer than that of the prefix
+        assert read.routerlifetime <= min(8 * scaled, 9000)
+
+
 def test_rfc8781_4_every_prefix_that_can_be_translated_can_be_announced() -> None:
     assert sorted(LENGTHS) == sorted(TRANSLATED)
 
@@ -84,11 +124,12 @@ LIFETIMES = {0: 0, 1: 1, 7: 1, 8: 1, 9: 2, 1800: 225, 65528: 8191, 70000: 8191}
 @pytest.mark.parametrize(("lifetime", "scaled"), LIFETIMES.items())
 @pytest.mark.parametrize(("code", "length"), [*enumerate(LENGTHS)])
 def test_rfc8781_4_1_scapy_reads_what_is_announced(lifetime: int, scaled: int, code: int, length: int) -> None:
-    prefix = IPv6Network(f"2001:db8::/{length}")
+    prefix = IPv6Network((LONG, length), strict=False)
     servers = tuple(map(IPv6Address, ("2001:db8::53", "fe80::53")))
     read = ICMPv6ND_RA(built(Advertisement(30, (Pref64(prefix, lifetime),), servers, 90)))
     assert (read.routerlifetime, read.chlim, read.M, read.O, read.reachabletime) == (30, 0, 0, 0, 0)
     pref64, rdnss = read[ICMPv6NDOptPREF64], read[ICMPv6NDOptRDNSS]
+    assert (pref64.type, pref64.len, len(built(Advertisement(0, (Pref64(prefix, 0),))))) == (38, 2, 16 + 16)
     assert (pref64.scaledlifetime, pref64.plc, IPv6Address(pref64.prefix)) == (scaled, code, prefix[0])
     assert (rdnss.lifetime, rdnss.len, tuple(map(IPv6Address, rdnss.dns))) == (90, 5, servers)
 
@@ -123,7 +164,26 @@ def test_rfc4861_6_1_1_a_solicitation_is_checked(message: bytes, source: IPv6Add
     assert is_solicitation(message, source) == valid
 
 
+@pytest.mark.parametrize("kind", [0, 5, 24, 31, 37, 39, 255])
+def test_rfc4861_6_1_an_option_that_is_not_known_changes_nothing(kind: int) -> None:
+    """Nor what is in it."""
+    other = bytes((kind, 2)) + ONE[2:]
+    for message in (advertisement(other, ONE), advertisement(ONE, other)):
+        assert parsed(message) == Advertisement(1800, (Pref64(POOL6, 600),))
+    assert is_solicitation(solicitation() + other, ROUTER)
+    assert is_solicitation(solicitation() + other, IPv6Address("::"))
+
+
 # ---- what is announced
+
+
+@pytest.mark.parametrize(("interval", "valid"), [(3, False), (4, True), (1800, True), (1801, False)])
+def test_rfc4861_6_2_1_the_interval_has_from_4_to_1800_seconds(interval: int, valid: bool) -> None:
+    with nullcontext() if valid else pytest.raises(ConfigError, match="expected a whole number from 4 to 1800"):
+        assert config_of(f'interface = ["far0"]\ninterval = {interval}').ra
+    ra = config_of().ra
+    assert ra
+    assert ra.interval == 600
 
 
 def servers_in(message: bytes) -> list[tuple[int, tuple[IPv6Address, ...]]]:
@@ -158,6 +218,18 @@ def test_rfc8106_5_1_name_servers_that_are_gone_have_an_option_of_their_own() ->
 def test_rfc4861_6_2_5_who_does_not_forward_is_no_default_router() -> None:
     config = config_of('interface = ["far0"]\ndefault_router = true')
     assert announcement(config, forwards=False).router_lifetime == 0
+
+
+@pytest.mark.parametrize("count", [1, 2, 8])
+def test_rfc8106_5_1_the_octets_of_name_servers(count: int) -> None:
+    servers = [f"2001:db8::{number}" for number in range(1, count + 1)]
+    config = config_of(f'interface = ["far0"]\ninterval = 100\nrdnss = {servers}')
+    (one,) = [
+        each
+        for each in ICMPv6ND_RA(built(announcement(config, forwards=False))).iterpayloads()
+        if isinstance(each, ICMPv6NDOptRDNSS)
+    ]
+    assert (one.type, one.len, one.res, one.lifetime, one.dns) == (25, 1 + 2 * count, 0, 300, servers)
 
 
 def test_what_is_taken_back_has_no_lifetime() -> None:

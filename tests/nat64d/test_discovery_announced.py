@@ -5,16 +5,21 @@ import logging
 from ipaddress import IPv6Address, IPv6Network
 
 import pytest
+from scapy.layers.inet import IP, UDP
+from scapy.layers.inet6 import IPv6
 
 from nat64d.advertise import wire
 from nat64d.advertise.listener import Offer
+from nat64d.config.load import loads
 from nat64d.gateway import announced
 from nat64d.gateway.announced import BY_ROUTERS, HostSources, usable
 from nat64d.gateway.clat_prefix import Found, ask, discover, follow
+from nat64d.gateway.state import Live
+from nat64d.offline.engine import Engine
 from tests.nat64d.hosts import fixtures
 from tests.nat64d.netns import ip
 from tests.nat64d.test_advertise_links import Neighbour, neighbour
-from tests.nat64d.test_discovery import OTHER, THIRD, WKP, Network, answer
+from tests.nat64d.test_discovery import CLAT, OTHER, THIRD, WKP, Network, Notes, answer, embedded, find
 
 __all__ = ["neighbour"]
 namespace, server, _text, _config = fixtures()
@@ -36,6 +41,18 @@ def test_rfc8781_5_1_what_routers_announce_goes_before_what_the_resolver_says():
 
 def test_rfc8781_5_1_without_announcements_the_resolver_is_asked():
     assert asyncio.run(ask(Network(answer(OTHER)))).prefixes == (OTHER,)
+
+
+@pytest.mark.parametrize("prefixes", [(OTHER,), (OTHER, WKP), (WKP, OTHER)], ids=str)
+def test_rfc8781_5_1_a_clat_sends_under_the_first_prefix_that_routers_announce(monkeypatch, prefixes):
+    network = Network(answer(THIRD))
+    network.announcements = {0: by_routers(*prefixes)}
+    monkeypatch.setattr(announced, "HostSources", lambda _: network)
+    live = Live(loads(CLAT))
+    assert asyncio.run(asyncio.wait_for(find(live, Notes()), 20))
+    sent = IP(src="192.0.0.1", dst="198.51.100.7") / UDP(sport=5000, dport=53)
+    (packet,) = Engine(live.config).send(bytes(sent), 1).packets
+    assert IPv6Address(IPv6(packet).dst) == embedded(prefixes[0], "198.51.100.7")[0]
 
 
 def test_an_announcement_ends_the_wait_for_a_resolver_that_does_not_answer():

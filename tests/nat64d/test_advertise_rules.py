@@ -1,0 +1,144 @@
+"""Router advertisements on a link: who is heard, what is compared, where nothing is sent."""
+
+import asyncio
+import logging
+import socket
+from ipaddress import IPv6Address, IPv6Network
+
+import pytest
+
+from nat64d.advertise import timing, wire
+from nat64d.advertise.advertiser import Advertiser
+from nat64d.advertise.message import Advertisement, Pref64, built, solicitation
+from nat64d.gateway import run as daemon
+from nat64d.gateway.state import Live
+from nat64d.host.board import Board
+from nat64d.host.watch import Watch
+from tests.nat64d.hosts import fixtures
+from tests.nat64d.netns import Namespace, ip, sysctl
+from tests.nat64d.test_advertise import OTHER6, POOL6, SENDER, config_of
+from tests.nat64d.test_advertise_links import LOG, PATIENCE, Neighbour, advertising, fast, neighbour, until
+from tests.nat64d.test_host_rounds import FakeHost
+
+__all__ = ["fast", "neighbour"]
+namespace, server, _text, _config = fixtures()
+
+THIRD6 = IPv6Network("2001:db8:65::/96")
+
+
+def test_rfc8781_5_2_what_is_compared_is_a_prefix_in_its_time_of_a_neighbour(
+    neighbour: Neighbour, server: Namespace
+) -> None:
+    now = 1000.0
+
+    def rivals() -> list[str]:
+        return sorted(prefix for _, _, prefix in advertiser.announcing().rivals)
+
+    advertiser = Advertiser(LOG, clock=lambda: now)
+
+    async def go() -> None:
+        nonlocal now
+        advertiser.use(config_of('interface = ["eth0"]'))
+        task = asyncio.ensure_future(advertiser.run())
+        await neighbour.hear()
+        message = built(Advertisement(0, (Pref64(IPv6Network("2001:db8:f::/96"), 600),)))
+        wire.send(neighbour.socket, message, wire.ALL_NODES, neighbour.link, IPv6Address("2001:db8:1::1"))
+        neighbour.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_HOPS, 64)
+        neighbour.say(message)
+        neighbour.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_HOPS, 255)
+        neighbour.say(built(Advertisement(0, (Pref64(OTHER6, 600), Pref64(POOL6, 600), Pref64(THIRD6, 1800)))))
+        async with asyncio.timeout(PATIENCE):
+            while not rivals():  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        assert rivals() == sorted(map(str, (OTHER6, THIRD6)))
+        now += 599
+        assert len(rivals()) == 2
+        now += 1
+        assert rivals() == [str(THIRD6)]
+        task.cancel()
+        await asyncio.wait([task])
+
+    with server:
+        ip("address", "add", "2001:db8:1::1/64", "dev", "far0", "nodad")
+    asyncio.run(go())
+
+
+def test_rfc4861_6_1_1_who_asks_from_beyond_a_router_is_not_heard(
+    neighbour: Neighbour, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[float] = []
+    monkeypatch.setattr(timing.Timing, "solicited", lambda _, now: asked.append(now))
+
+    async def go() -> None:
+        async with advertising(config_of('interface = ["eth0"]')) as (advertiser, changed):
+            await neighbour.hear()
+            for hops, count in ((64, 0), (254, 0), (255, 1)):
+                neighbour.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_HOPS, hops)
+                neighbour.say(solicitation(), wire.ALL_ROUTERS)
+                neighbour.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_HOPS, 255)
+                prefix = IPv6Network((f"2001:db8:{hops:x}::", 96))  # what comes next has been heard
+                neighbour.offer(prefix)
+                await until(advertiser, changed, lambda now, prefix=prefix: str(prefix) in str(now.rivals))
+                assert len(asked) == count
+
+    asyncio.run(go())
+
+
+def test_rfc4861_6_2_2_nothing_is_sent_on_an_interface_that_is_not_named(
+    neighbour: Neighbour, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[int] = []
+    monkeypatch.setattr(wire, "send", lambda _, message, to, link, source: sent.append(link))
+    ip("link", "add", "eth5", "type", "veth", "peer", "name", "far5")
+    for name in ("eth5", "far5"):
+        ip("link", "set", name, "up")
+    ip("address", "add", "fe80::5/64", "dev", "eth5", "nodad")
+
+    async def go() -> None:
+        for names, links in (([], set()), (["eth0"], {"eth0"}), (["eth5"], {"eth5"})):
+            async with advertising(config_of(f"interface = {names}" if names else "")):
+                await asyncio.sleep(0.05)
+                async with asyncio.timeout(PATIENCE):
+                    while links and not sent:  # noqa: ASYNC110
+                        await asyncio.sleep(0.01)
+            assert {*sent} == {socket.if_nametoindex(name) for name in links}
+            sent.clear()
+
+    asyncio.run(go())
+
+
+def test_rfc8781_5_2_what_others_announce_is_in_the_log_of_the_daemon(
+    neighbour: Neighbour, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Once, though it comes twice."""
+    live, host, board = Live(config_of('interface = ["eth0"]')), FakeHost(), Board(LOG)
+    watch = Watch(host, board, LOG, lambda host: host.standing)  # type: ignore[arg-type]
+
+    async def go() -> None:
+        task = asyncio.ensure_future(daemon._advertise(live, watch))
+        await neighbour.hear()
+        for _ in range(2):
+            neighbour.offer(OTHER6)
+            async with asyncio.timeout(PATIENCE):
+                while not watch.announcing().rivals:  # noqa: ASYNC110
+                    await asyncio.sleep(0.01)
+            watch.check(0.0)
+        task.cancel()
+        await asyncio.wait([task])
+
+    asyncio.run(go())
+    (record,) = [record for record in caplog.records if getattr(record, "condition", "") == "ra_rival"]
+    assert record.levelno == logging.WARNING
+    assert f"{SENDER} on eth0, announces the NAT64 prefix {OTHER6}" in record.getMessage()
+
+
+@pytest.mark.usefixtures("fast")
+def test_rfc4861_6_2_5_whether_this_host_forwards_is_read_for_each_advertisement(neighbour: Neighbour) -> None:
+    async def go() -> None:
+        config = config_of('interface = ["eth0"]\ninterval = 4\ndefault_router = true')
+        async with advertising(config):
+            for value, lifetime in (("0", 0), ("1", 12), ("0", 0)):
+                sysctl("net/ipv6/conf/eth0/forwarding", value)
+                await neighbour.hear(lambda said, lifetime=lifetime: said.router_lifetime == lifetime)
+
+    asyncio.run(go())
