@@ -45,6 +45,7 @@ from scapy.packet import Packet
 from nat64d.config.load import dump, loads
 from nat64d.config.models import Config
 from nat64d.offline.engine import POISON, Ended, Engine
+from tests.checksums import are_right
 from tests.engines import Engines
 from tests.packets import CONFIG, whole
 from translator.packet.virtio import VNET_HEADER
@@ -238,6 +239,8 @@ def compare(got: Sequence[bytes], wanted: Sequence[Sent]) -> None:
 def check_checksums(octets: bytes) -> None:
     """scapy, asked to compute every checksum of a packet and of the whole one it quotes, comes to the same octets."""
     __tracebackhide__ = True
+    if are_right(octets):
+        return
     packet = whole(octets)
     again = packet.copy()
     for layer in again.iterpayloads():

@@ -10,11 +10,8 @@ Time moves by `wait` only. After every packet and every wait all invariants of t
 """
 
 from collections.abc import Callable
-from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Any, NamedTuple
-
-from scapy.layers.inet import ICMP, IP, TCP, UDP
-from scapy.layers.inet6 import ICMPv6EchoReply, ICMPv6EchoRequest, IPv6
 
 from nat64d.config.settings import address6
 from nat64d.offline.engine import Ended
@@ -26,6 +23,7 @@ from translator.session.tcp_state import State
 from translator.tables.layout import LOGGED, records
 from translator.verdict import Verdict
 
+_POOL6 = IPv6Address(POOL6.removesuffix("/96")).packed[:12]
 NUMBERS = {"tcp": 6, "udp": 17, "icmp": 1}
 NAMES = {number: name for name, number in NUMBERS.items()}
 FLAGS = {"SYN": 0x02, "SYN-ACK": 0x12, "ACK": 0x10, "FIN": 0x11, "RST": 0x04}
@@ -151,17 +149,23 @@ def _mapped(row: Any) -> Address4:
 
 
 def flow(octets: bytes) -> Flow:
-    """Who a packet says it is from and for."""
-    packet = (IP if octets[0] >> 4 == 4 else IPv6)(octets)
-    src, dst = _name(packet.src), _name(packet.dst)
-    for layer in (TCP, UDP):
-        if layer in packet:
-            return Flow(src, packet[layer].sport, dst, packet[layer].dport)
-    echo = next(packet[layer] for layer in (ICMP, ICMPv6EchoRequest, ICMPv6EchoReply) if layer in packet)
-    return Flow(src, echo.id, dst, echo.id)
+    """Who a packet says it is from and for; it may have a Fragment header."""
+    if octets[0] >> 4 == 4:
+        src, dst, protocol, at = octets[12:16], octets[16:20], octets[9], 20
+    else:
+        src, dst, protocol, at = octets[8:24], octets[24:40], octets[6], 40
+        if protocol == 44:
+            protocol, at = octets[40], 48
+    if protocol in (6, 17):
+        ports = octets[at : at + 2], octets[at + 2 : at + 4]
+    else:
+        assert (protocol, octets[at]) in ((1, 0), (1, 8), (58, 128), (58, 129)), "neither TCP nor UDP nor an echo"
+        ports = (octets[at + 4 : at + 6],) * 2
+    return Flow(_name(src), int.from_bytes(ports[0]), _name(dst), int.from_bytes(ports[1]))
 
 
-def _name(address: str) -> str:
+def _name(address: bytes) -> str:
     """An address as tests/packets.py writes it: one under pool6 with its IPv4 address."""
-    number = ip_address(address)
-    return in6(str(IPv4Address(int(number) & 0xFFFFFFFF))) if number in IPv6Network(POOL6) else address
+    if len(address) == 16 and address[:12] == _POOL6:
+        return in6(str(IPv4Address(address[12:])))
+    return str(ip_address(address))

@@ -3,10 +3,11 @@
 from typing import Any
 
 import pytest
-from scapy.layers.inet import UDP
+from scapy.layers.inet import TCP, UDP
 
 from nat64d.offline.engine import Ended
 from tests.case import CANARY, Case, Nat64, Step, check_checksums, compare
+from tests.checksums import are_right
 from tests.packets import (
     FROM_HOST6,
     FROM_MAPPED,
@@ -15,8 +16,11 @@ from tests.packets import (
     Icmp,
     answer4,
     flip_checksum,
+    fragment_of,
     from4,
     from6,
+    ping4,
+    ping6,
     seen4,
     seen6,
 )
@@ -111,6 +115,32 @@ def test_a_wrong_checksum_is_found_also_in_a_quoted_packet(packet):
     check_checksums(bytes(carrier / Icmp(type=3) / packet))
     with pytest.raises(FAILED, match="chksum"):
         check_checksums(bytes(carrier / Icmp(type=3) / flip_checksum(packet)))
+
+
+ICMP_ERRORS = [
+    from4() / Icmp(type=3) / SENT,
+    seen6() / Icmp(type=1) / EXPECT,
+    from4() / Icmp(type=11) / bytes(SENT)[:-1],
+]
+ECHOES = [from4() / ping4(True, b"abc"), from6() / ping6(False)]
+
+
+@pytest.mark.parametrize("packet", [SENT, EXPECT, from6() / TCP(**FROM_HOST6) / b"abc", *ECHOES, *ICMP_ERRORS])
+def test_no_bit_of_a_packet_can_change_without_a_wrong_checksum(packet):
+    octets = bytes(packet)
+    assert are_right(octets)
+    for bit in range(len(octets) * 8):
+        changed = bytearray(octets)
+        changed[bit // 8] ^= 1 << bit % 8
+        outside = octets[0] >> 4 == 6 and (bit < 32 or 56 <= bit < 64)  # of IPv6: no checksum has these fields
+        assert not are_right(bytes(changed)) or outside, f"bit {bit}"
+
+
+def test_a_wrong_checksum_in_a_quoted_packet_makes_the_whole_wrong():
+    for carrier, quoted in ((from4() / Icmp(type=3), SENT), (seen6() / Icmp(type=1), EXPECT)):
+        assert are_right(bytes(carrier / quoted))
+        assert not are_right(bytes(carrier / flip_checksum(quoted)))
+        assert not are_right(bytes(carrier / fragment_of(quoted, 0, 8)))
 
 
 def test_octets_that_are_no_packet_are_shown_as_hex():
