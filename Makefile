@@ -4,12 +4,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo)
 PYTEST := $(BIN)/pytest -q --durations=40
-# Seconds of `make fuzz`, packets of `make fuzz-long`, files of `make mutants`, messages of `make fuzz-dns`, rounds of `make bench`;
+# Seconds of `make fuzz`, packets of `make fuzz-long`, files of `make mutants` and where their tests are, messages of `make fuzz-dns`, rounds of `make bench`;
 # more arguments of `make run` (ARGS='-c /etc/nat64d/nat64d.toml').
 SECONDS ?= 60
 ROUNDS ?= 3
 PACKETS ?= 1000000
 MODULES ?=
+TESTS ?= tests/translator
 MESSAGES ?= 10000000
 ARGS ?=
 # How many passes of `make test` run at a time: one more than there are processors, as the end-to-end part mostly waits.
@@ -114,7 +115,7 @@ fuzz-long: $(VENV)/.test  ## PACKETS=1000000 packets through the translator and 
 	@$(BIN)/python -m tests.fuzz_long --packets $(PACKETS)
 
 mutants: $(VENV)/.test  ## what can be broken in MODULES='translator/session …' without a test of a matrix that notices
-	@$(BIN)/python -m tests.mutants $(MODULES)
+	@$(BIN)/python -m tests.mutants $(MODULES) --tests $(TESTS)
 
 bench: $(VENV)/.test tools-bench  ## against kernel forwarding, tayga and (names) unbound, ROUNDS=3 alternating rounds (root)
 	@$(AS_ROOT) $(BIN)/python -m tests.bench --rounds $(ROUNDS)

@@ -1,4 +1,4 @@
-"""Mutants of translator/: does a test that a matrix names fail when the product is broken?
+"""Mutants of translator/ and nat64d/: does a test that a matrix names fail when the product is broken?
 
 mutations.py   the mutants of a module's functions, by their syntax tree
 hunt.py        which named tests run a line, and whether one of them notices a mutant

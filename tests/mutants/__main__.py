@@ -1,7 +1,8 @@
-"""The mutants of translator/ that no test of a matrix notices, one a line; a night for all of them.
+"""The mutants of translator/, or of a part of nat64d/, that no test of a matrix notices, one a line; a night for all.
 
-Run as `python -m tests.mutants [translator/session/ …]`. A mutant that lives is one of four: it changes nothing that a
-packet shows, nobody needs the line, no row states the rule, or the tests of the row are too weak.
+Run as `python -m tests.mutants [translator/session/ …]`, or `… nat64d/dns64/ --tests tests/dns64`. A mutant that lives
+is one of four: it changes nothing that a packet or an answer shows, nobody needs the line, no row states the rule, or
+the tests of the row are too weak.
 """
 
 import argparse
@@ -33,7 +34,7 @@ class Plugin:
         )
 
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
-        """All of it happens here: the tests are there, and nothing of the translator has run yet."""
+        """All of it happens here: the tests are there, and nothing of the product has run yet."""
         from tests.mutants.hunt import Hunt, named
         from tests.mutants.mutations import mutants
 
@@ -51,17 +52,19 @@ class Plugin:
 
 
 def modules(wanted: list[str]) -> list[Path]:
-    """The files of translator/ whose paths begin so, or all."""
-    files = sorted(path.relative_to(ROOT) for path in (ROOT / "translator").rglob("*.py"))
-    files = [path for path in files if not path.as_posix().startswith(LEFT_OUT)]
-    return [path for path in files if not wanted or path.as_posix().startswith(tuple(wanted))]
+    """The files of the product whose paths begin so, or all of translator/."""
+    rooms = [path for room in ("translator", "nat64d") for path in sorted((ROOT / room).rglob("*.py"))]
+    files = [path.relative_to(ROOT) for path in rooms]
+    return [
+        path
+        for path in files
+        if path.as_posix().startswith(tuple(wanted or ["translator/"])) and not path.as_posix().startswith(LEFT_OUT)
+    ]
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.mutants", description=__doc__)
-    parser.add_argument(
-        "modules", nargs="*", help="how the paths of files of translator/ begin; all of them if left out"
-    )
+    parser.add_argument("modules", nargs="*", help="how the paths of files begin; all of translator/ if left out")
     parser.add_argument("--seconds", type=float, default=30.0, help="of tests for each mutant, the likeliest first")
     parser.add_argument(
         "--tests", nargs="+", default=["tests/translator"], help="files or folders they are looked for in"

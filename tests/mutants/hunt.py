@@ -2,6 +2,7 @@
 
 import os
 import resource
+import signal
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable
@@ -17,6 +18,7 @@ from tests.test_matrices import MATRICES, TEST_ID, path_of, rows
 
 NOTICED, LIVES = 1, 0  # exit codes of a child
 CPU = 10  # seconds of a child, beyond four times what its tests take: a mutant that runs for ever is stuck
+WAIT = 60  # … of the clock: or one that waits for ever
 
 
 def named(items: Iterable[pytest.Item]) -> list[pytest.Item]:
@@ -38,7 +40,7 @@ def _ids(item: pytest.Item) -> Iterable[tuple[str, str]]:
 
 
 class Hunt:
-    """Tests, the lines of translator/ that each runs and what it takes."""
+    """Tests, the lines of the product that each runs and what it takes."""
 
     def __init__(self, items: list[pytest.Item]) -> None:
         self.items = {item.nodeid: item for item in items}
@@ -48,7 +50,7 @@ class Hunt:
 
     def measure(self) -> list[str]:
         """Run every test once; those that fail are left out, and returned."""
-        watch = coverage.Coverage(data_file=None, source=["translator"], config_file=False)
+        watch = coverage.Coverage(data_file=None, source=["translator", "nat64d"], config_file=False)
         failed = []
         watch.start()
         for item in list(self.items.values()):
@@ -107,6 +109,7 @@ def _be(mutant: Mutant, items: list[pytest.Item], writes: int, seconds: float) -
     for each in (0, 1, 2):
         os.dup2(nowhere, each)
     resource.setrlimit(resource.RLIMIT_CPU, (int(4 * seconds + CPU),) * 2)
+    signal.alarm(int(8 * seconds + WAIT))
     KNOWN.clear()  # settings and tables that the product has made
     mutant.function.__code__ = mutant.code
     try:

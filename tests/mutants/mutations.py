@@ -2,10 +2,10 @@
 
 import ast
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from copy import deepcopy
 from types import CodeType, FunctionType, ModuleType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from translator.jit.compile import in_plain_python
 
@@ -22,6 +22,7 @@ SWAPPED = {
 CONDITIONS = (ast.BoolOp, ast.Compare, ast.stmt, ast.Tuple, ast.Set)  # what is changed without `everything`
 OTHER_NAME = {"min": "max", "max": "min"}
 
+Function = ast.FunctionDef | ast.AsyncFunctionDef
 Path = tuple[tuple[str, int | None], ...]
 
 
@@ -37,33 +38,43 @@ class Mutant(NamedTuple):
 
 
 def mutants(module: ModuleType, everything: bool) -> Iterator[Mutant]:
-    """The mutants of the functions of a module: of conditions and statements, or of everything."""
-    tree = ast.parse(inspect.getsource(module))
+    """The mutants of the functions and methods of a module: of conditions and statements, or of everything."""
+    for node, found in _functions(ast.parse(inspect.getsource(module)), vars(module)):
+        function = in_plain_python(found)
+        if isinstance(function, FunctionType) and function.__code__.co_filename == module.__file__:
+            yield from _of_function(function, node, module, everything)
+
+
+def _functions(tree: ast.Module | ast.ClassDef, names: Mapping[str, Any]) -> Iterator[tuple[Function, Any]]:
+    """Each function and method with what its name stands for, without what a decorator has put around it."""
     for node in tree.body:
-        if isinstance(node, ast.FunctionDef):
-            function = in_plain_python(getattr(module, node.name))
-            if isinstance(function, FunctionType) and function.__code__.co_filename == module.__file__:
-                yield from _of_function(function, node, module, everything)
+        if isinstance(node, ast.ClassDef):
+            yield from _functions(node, vars(names[node.name]))
+        elif isinstance(node, Function) and node.name in names:
+            found = names[node.name]
+            for around in ("fget", "func", "__func__", "__wrapped__"):  # property, cached_property, classmethod, others
+                found = getattr(found, around, found) if not hasattr(found, "py_func") else found
+            yield node, found
 
 
-def _of_function(
-    function: FunctionType, node: ast.FunctionDef, module: ModuleType, everything: bool
-) -> Iterator[Mutant]:
+def _of_function(function: FunctionType, node: Function, module: ModuleType, everything: bool) -> Iterator[Mutant]:
     seen = {_essence(function.__code__)}
     for path in _paths(node):
         for changed in _changes(_at(node, path), _at(node, path[:-1]), everything):
             copy = deepcopy(node)
             copy.decorator_list = []
             copy.args.defaults = [ast.Constant(None) for _ in copy.args.defaults]
+            copy.args.kw_defaults = [each and ast.Constant(None) for each in copy.args.kw_defaults]
             _put(copy, path, changed)
             code = _compiled(ast.fix_missing_locations(copy), module)
-            if _essence(code) not in seen:
+            fits = code.co_freevars == function.__code__.co_freevars  # not where super() is called
+            if fits and _essence(code) not in seen:
                 seen.add(_essence(code))
                 was = _at(node, path)
                 yield Mutant(function, code, was.lineno, _guarded(node, path), ast.unparse(was), ast.unparse(changed))
 
 
-def _guarded(node: ast.FunctionDef, path: Path) -> int:
+def _guarded(node: Function, path: Path) -> int:
     for size in range(len(path), 0, -1):
         parent = _at(node, path[: size - 1])
         if isinstance(parent, ast.If | ast.While) and path[size - 1][0] == "test":
@@ -71,7 +82,7 @@ def _guarded(node: ast.FunctionDef, path: Path) -> int:
     return 0
 
 
-def _compiled(node: ast.FunctionDef, module: ModuleType) -> CodeType:
+def _compiled(node: Function, module: ModuleType) -> CodeType:
     whole = compile(ast.Module([node], []), str(module.__file__), "exec", dont_inherit=True)
     return next(const for const in whole.co_consts if isinstance(const, CodeType))
 
@@ -170,7 +181,7 @@ def _statement(node: ast.stmt, parent: ast.AST) -> Iterator[ast.AST]:
     docstring = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
     guarded = isinstance(parent, ast.If) and len(parent.body) == 1 and not parent.orelse  # as if it were false
     bound = isinstance(node, ast.Assign) and not isinstance(node.targets[0], ast.Attribute | ast.Subscript)
-    last = isinstance(node, ast.Return) and isinstance(parent, ast.FunctionDef)
+    last = isinstance(node, ast.Return) and isinstance(parent, Function)
     if not docstring and not guarded and not bound and not last:
         yield ast.Pass()
 

@@ -2,6 +2,9 @@
 
 from types import FunctionType, SimpleNamespace
 
+from nat64d.dns64 import resolver
+from nat64d.dns64.message import wire
+from nat64d.dns64.rules import policy
 from tests.mutants.hunt import named
 from tests.mutants.mutations import Mutant, mutants
 from translator.packet import tuples
@@ -25,6 +28,11 @@ def test_a_mutant_is_code_for_its_function():
     changed = FunctionType(mutant.code, mutant.function.__globals__)
     told = {protocol: changed(SimpleNamespace(protocol=protocol)) for protocol in (TCP, UDP, ICMP, 47)}
     assert told == {TCP: False, UDP: False, ICMP: True, 47: True}
+
+
+def test_methods_have_mutants_too_properties_and_coroutines_among_them():
+    found = {mutant.function.__qualname__ for module in (wire, policy, resolver) for mutant in mutants(module, True)}
+    assert {"_Reader._pointed", "Message.rcode", "Policy.makes", "Resolver.resolve"} <= found
 
 
 def test_named_is_what_a_matrix_names():
