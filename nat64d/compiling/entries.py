@@ -26,7 +26,7 @@ from translator.jit.compile import COMPILED
 from translator.session import draft, restore
 from translator.session.flush import end_those
 from translator.session.log import OLDEST, read_on
-from translator.tables.gateway import Gateway
+from translator.tables.gateway import Gateway, Worker
 from translator.tables.layout import BIB, BLOCK, HOST, SESSION, records
 from translator.tables.listing import copy_live, usage
 from translator.tables.settings import Settings
@@ -53,15 +53,25 @@ fragments_memory = 65536
 
 def compile_daemon(settings: Settings, tables: Tables, queue: Queue) -> None:
     """Compile, or load, what the daemon calls: a start must not end in a compiler's pause at the first packet."""
+    compile_packets(settings, tables, queue)
+    compile_control(settings, tables, queue.worker)
+
+
+def compile_packets(settings: Settings, tables: Tables, queue: Queue) -> None:
+    """The part of it that packets wait for."""
     queue.compile(settings, tables)
+    restore.warm_up(Gateway(settings, tables, queue.worker))
+
+
+def compile_control(settings: Settings, tables: Tables, worker: Worker) -> None:
+    """The part of it that the control plane calls, by the time it does."""
     usage(tables)
     copy_live(tables, SESSIONS, tables.sessions, 0, records(1, SESSION), np.empty(1, np.int64))
     copy_live(tables, BIBS, tables.bibs, 0, records(1, BIB), np.empty(1, np.int64))
     copy_live(tables, HOSTS, tables.hosts, 0, records(1, HOST), np.empty(1, np.int64))
     copy_live(tables, BLOCKS, tables.blocks, 0, records(1, BLOCK), np.empty(1, np.int64))
     read_on(tables, int(tables.log_at[OLDEST]))
-    end_those(Gateway(settings, tables, queue.worker), 0, records(1, SESSION), np.zeros(1, np.int64))
-    restore.warm_up(Gateway(settings, tables, queue.worker))
+    end_those(Gateway(settings, tables, worker), 0, records(1, SESSION), np.zeros(1, np.int64))
     draft.warm_up(settings)
     snapshot.warm_up(tables)
 

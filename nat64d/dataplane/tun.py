@@ -16,13 +16,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 import pytun
-from pyroute2 import IPRoute
 
-from nat64d.host.rtnetlink import Device, find_device
 from translator.packet.virtio import VNET_HEADER
 
 if TYPE_CHECKING:
     from nat64d.config.models import Tun as TunConfig
+    from nat64d.host.rtnetlink import Device
 
 # linux/if_tun.h
 TUNSETOFFLOAD = 0x400454D0
@@ -149,7 +148,7 @@ def _lock(name: str) -> socket.socket:
     return lock
 
 
-def _automatic(existing: Device | None) -> int:
+def _automatic(existing: "Device | None") -> int:
     """A queue for each CPU that this process may use, MOST_QUEUES at most, and no more than an existing device takes.
 
     The kernel keeps both directions of a flow on one queue, so more of them change nothing for a single flow.
@@ -157,8 +156,12 @@ def _automatic(existing: Device | None) -> int:
     return min(len(os.sched_getaffinity(0)), MOST_QUEUES) if existing is None or existing.multi_queue else 1
 
 
-def _existing(name: str, queues: int | Literal["auto"]) -> Device | None:
+def _existing(name: str, queues: int | Literal["auto"]) -> "Device | None":
     """The device of that name, or None; raises TunError if `queues` queues cannot be attached to it."""
+    from pyroute2 import IPRoute  # noqa: PLC0415  slow to import, and packets wait in a device that goes on
+
+    from nat64d.host.rtnetlink import find_device  # noqa: PLC0415
+
     with IPRoute() as ip:
         device = find_device(ip, name)
     if device is None:

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 import sdnotify
 
 from nat64d.compiling.beside import INCOMPLETE, Compilers, Part, complete, is_complete
-from nat64d.compiling.entries import compile_daemon
+from nat64d.compiling.entries import compile_control, compile_daemon, compile_packets
 from nat64d.compiling.progress import compile_progress
 from nat64d.dataplane.code import COMPILED_CODE, Code
 from nat64d.dataplane.plain import plain_code
@@ -17,6 +17,7 @@ from nat64d.exitcode import ExitCode
 from nat64d.gateway.state import UNCOMPILED, Live
 from translator.jit import cache
 from translator.jit.compile import COMPILED
+from translator.tables.gateway import new_worker
 
 log = logging.getLogger("nat64d")
 
@@ -50,6 +51,13 @@ class FirstStart:
         else:
             self.live.code = plain_code()
         return self.live.code
+
+    def load_rest(self) -> None:
+        """Load what the control plane calls, if it is compiled. Packets need not wait for it."""
+        if COMPILED and self.live.code.compiled:
+            assert self.live.settings is not None
+            assert self.live.tables is not None
+            compile_control(self.live.settings, self.live.tables, new_worker(0))
 
     def begin(self, up: ExitStack) -> None:
         """Compile what is not compiled, beside the event loop; `up` gives it up. Packets must pass by now."""
@@ -104,9 +112,10 @@ class FirstStart:
             log.warning(INCOMPLETE)
 
     def _load(self, part: Part) -> None:
-        """Load what the daemon calls, or compile it where it is not there; other parts than `part`, another process
-        compiles."""
+        """Load what packets wait for, or compile what the daemon calls where it is not there; other parts than `part`,
+        another process compiles."""
+        load = compile_packets if part == Part.DAEMON and is_complete() else compile_daemon
         with compile_progress(log, part):
             assert self.live.settings is not None
             assert self.live.tables is not None
-            compile_daemon(self.live.settings, self.live.tables, Queue(0, -1, coalesces=False))
+            load(self.live.settings, self.live.tables, Queue(0, -1, coalesces=False))

@@ -20,7 +20,6 @@ from nat64d.config.models import Config
 from nat64d.config.sources import Rows, Sources, rows_in
 from nat64d.control.unixsocket import make_directory
 from nat64d.gateway.state_file import ASIDE, ASIDE_EVENT
-from nat64d.host.checks import check_host
 
 SUFFIX = ".sources"  # behind the name of [state] file
 NEW = ".new"  # behind that of the file, until it takes its place
@@ -42,14 +41,17 @@ def take_up_sources(name: str, file: Config) -> tuple[Sources, str | None]:
     except ConfigError as error:
         kept.set_aside(f"it does not go together with {name}: {_clauses(error.problems)}")
         return alone, kept.complaint
-    if (
-        config is not file
-        and not check_host(file, name).errors
-        and (errors := check_host(config, sources.names).errors)
-    ):
+    if config is not file and (errors := _errors_of(sources, config, file, name)):
         kept.set_aside(f"it does not fit this host: {_clauses(errors)}")
         return alone, kept.complaint
     return sources, kept.complaint
+
+
+def _errors_of(sources: Sources, config: Config, file: Config, name: str) -> list[Problem]:
+    """What of them does not fit this host, where the file alone does."""
+    from nat64d.host.checks import check_host  # noqa: PLC0415  slow to import, and packets wait for this module
+
+    return [] if check_host(file, name).errors else check_host(config, sources.names).errors
 
 
 def _clauses(problems: Iterable[Problem]) -> str:

@@ -7,7 +7,6 @@ from pathlib import Path
 from nat64d.dataplane.tun import name_of
 from nat64d.gateway import descriptor_store
 from nat64d.host.errors import HostError
-from nat64d.host.undo import Undo
 
 log = logging.getLogger("nat64d")
 
@@ -32,6 +31,8 @@ class Left:
         """
         if not self._names:
             return
+        from nat64d.host.undo import Undo  # noqa: PLC0415  slow to import, and seldom needed
+
         for directory in os.environ.get("RUNTIME_DIRECTORY", "").split(":"):
             for name in self._names if directory else ():
                 undo = Undo(name, Undo.journal(Path(directory), name), log)

@@ -8,24 +8,20 @@ from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import sdnotify
 import typer
 
 from nat64d import __version__
-from nat64d.advertise.advertiser import Advertiser
 from nat64d.config.defaults import BUILT_IN
 from nat64d.config.load import load
 from nat64d.config.models import Config
 from nat64d.config.settings import settings_of, tables_of
 from nat64d.config.warnings import warnings
-from nat64d.control.api import Server, serve
-from nat64d.control.connections import quiet_about_descriptors
-from nat64d.control.unixsocket import Access, SocketError
+from nat64d.control.unixsocket import SocketError
 from nat64d.dataplane.tun import Tun, TunError, open_tun
 from nat64d.dataplane.worker import Queue, now
-from nat64d.dns64.service.supervisor import NameServer
 from nat64d.exitcode import ExitCode
 from nat64d.gateway import descriptor_store
 from nat64d.gateway.clat_prefix import DiscoveryError, Found, Resolver, discover, follow, refuse_inside
@@ -36,22 +32,23 @@ from nat64d.gateway.first_start import FirstStart
 from nat64d.gateway.kept_sources import take_up_sources
 from nat64d.gateway.left import Left
 from nat64d.gateway.link_drops import LinkDrops
-from nat64d.gateway.reload import Reload
+from nat64d.gateway.services import Services
 from nat64d.gateway.signals import handle_signals, ignore_signals
 from nat64d.gateway.state import Live
 from nat64d.gateway.state_file import StateError, take_up
 from nat64d.gateway.takeover import keep_large_arrays_apart
 from nat64d.gateway.watchdog import Watchdog
-from nat64d.host.board import Board
-from nat64d.host.checks import check_host
 from nat64d.host.descriptors import raise_limit
 from nat64d.host.errors import HostError
-from nat64d.host.host import Host
-from nat64d.host.watch import Watch
 from nat64d.natlog.place import Moment
+
+if TYPE_CHECKING:  # slow to import; packets wait for this module where they wait in a device that goes on
+    from nat64d.gateway.reload import Reload
+    from nat64d.host.watch import Watch
 
 log = logging.getLogger("nat64d")
 
+SOON = 2.0  # seconds after which the API is there, if packets still wait for the code
 WATCH = 1.0  # seconds between two checks that the queues still run
 EXTEND_EVERY, EXTEND_BY = 10.0, 60.0  # seconds: systemd waits that much longer for READY=1, as long as it is notified
 
@@ -77,15 +74,13 @@ def _main(path: Path | None, left: Left) -> ExitCode:
     config = sources.combined()
     raise_limit()
     keep_large_arrays_apart()
-    report = check_host(config, sources.names)
     for warning in warnings(config):  # what of it does not fit the host, `Watch` says once that is set up
         log.warning(warning)
-    if report.errors:
-        typer.echo("\n".join(f"nat64d: {error}" for error in report.errors), err=True)
-        return ExitCode.WRONG
     try:
         live = Live(config)
         live.sources, live.complaint, live.log = sources, complaint, daemon_log
+        if not left.fds:  # else packets wait in them; `_serve` looks
+            _refuse_unfit(live)
         return asyncio.run(_run(live, path, left))
     except (TunError, HostError, SocketError, StateError, DiscoveryError) as error:
         typer.echo(f"nat64d: {error}", err=True)
@@ -97,16 +92,23 @@ async def _run(live: Live, path: Path | None, left: Left) -> ExitCode:
     stop, again = asyncio.Event(), asyncio.Event()
     handle_signals(stop, again)
     try:
-        return await _serve(live, Reload(live, path, live.log.set_up, again), stop, left)
+        return await _serve(live, Services(live, path, again), stop, left)
     finally:
         ignore_signals()
 
 
-async def _serve(live: Live, reload: Reload, stop: asyncio.Event, left: Left) -> ExitCode:
+def _refuse_unfit(live: Live) -> None:
+    """Raise HostError where the configuration does not fit this host."""
+    from nat64d.host.checks import check_host  # noqa: PLC0415
+
+    if errors := check_host(live.config, live.sources.names).errors:
+        raise HostError("\nnat64d: ".join(map(str, errors)))
+
+
+async def _serve(live: Live, services: Services, stop: asyncio.Event, left: Left) -> ExitCode:
     """The work of `_run`. `up` holds what has been started and stops it in the reverse order."""
-    asyncio.get_running_loop().set_exception_handler(quiet_about_descriptors(log))
     config, first_start = live.config, FirstStart(live)
-    log.info("Starting nat64d %s, configuration: %s", __version__, reload.name, extra={"event": "start"})
+    log.info("Starting nat64d %s, configuration: %s", __version__, services.name, extra={"event": "start"})
     with ExitStack() as up:
         descriptor_store.is_started_again(os.environ)  # of a stop that was none
         tun = await asyncio.to_thread(open_tun, config.tun, left.fds, left.give_up)
@@ -114,17 +116,14 @@ async def _serve(live: Live, reload: Reload, stop: asyncio.Event, left: Left) ->
         up.callback(_let_go, live, tun)
         if tun.created:  # another one outlives the daemon anyway
             descriptor_store.keep(tun.fds)
-        access = Access(int(config.api.mode, 8), config.api.group)
-        server = await serve(live, config.api.socket, config.api.http, config.api.hosts, access)
         try:
-            if config.dns64:
-                live.nameserver = NameServer(config)
-                await live.nameserver.start()
-            failure = await _translate(first_start, reload, tun, up, server, stop)
+            if left.fds and not tun.left:
+                await asyncio.to_thread(_refuse_unfit, live)
+            if not tun.left or _discovers(config):
+                await services.open()
+            failure = await _translate(first_start, services, tun, up, stop)
         finally:
-            await server.close()
-            if live.nameserver:
-                await live.nameserver.stop()
+            await services.close()
             await asyncio.to_thread(up.close)
     if failure:
         log.error(failure, extra={"event": "failure"})
@@ -138,23 +137,27 @@ async def _serve(live: Live, reload: Reload, stop: asyncio.Event, left: Left) ->
 
 
 async def _translate(
-    first_start: FirstStart, reload: Reload, tun: Tun, up: ExitStack, server: Server, stop: asyncio.Event
+    first_start: FirstStart, services: Services, tun: Tun, up: ExitStack, stop: asyncio.Event
 ) -> str | None:
     """From an open device to the end of translation; returns None after a signal, otherwise what failed."""
     live, notify = first_start.live, sdnotify.SystemdNotifier()
     stopping = asyncio.ensure_future(stop.wait())
-    follow_plat = await _find_plat(live, reload, notify, stopping, up)
+    follow_plat = await _find_plat(live, services.reload, notify, stopping, up) if services.reload else None
     if stop.is_set():
         return None
     preparing = asyncio.ensure_future(asyncio.to_thread(_prepare, tun, first_start, up))
+    await asyncio.wait({preparing, stopping}, timeout=SOON, return_when=asyncio.FIRST_COMPLETED)
+    if not preparing.done() and not stopping.done():
+        await services.open()
     await _prepared(live, notify, preparing, stopping)
     if not preparing.done():
-        await server.close()
+        await services.close()
         up.close()
         log.info("Stopped while compiling; this host was not changed")
         os._exit(0)  # the compiler's thread cannot be interrupted, and exit would wait for it
     await preparing
-    watch = await asyncio.to_thread(_set_up, live.config, tun, live, up)
+    watch = await asyncio.to_thread(_set_up, tun, first_start, up)
+    reload = await services.open()
     if not stop.is_set():
         if live.nameserver:
             live.nameserver.ready(True)
@@ -175,7 +178,7 @@ async def _translate(
     return failure
 
 
-def _begin(live: Live, reload: Reload, watch: Watch) -> None:
+def _begin(live: Live, reload: "Reload", watch: "Watch") -> None:
     """What goes on beside the packets."""
     for what, run in (
         ("Sending router advertisements", lambda: _advertise(live, watch)),
@@ -206,7 +209,7 @@ async def _prepared(
 
 
 async def _find_address(
-    live: Live, reload: Reload, notify: sdnotify.SystemdNotifier, stopping: asyncio.Future[Any]
+    live: Live, reload: "Reload", notify: sdnotify.SystemdNotifier, stopping: asyncio.Future[Any]
 ) -> None:
     """Have [clat] ipv6 in the configuration, if an interface gives it; return without it when stopped."""
 
@@ -224,7 +227,7 @@ async def _find_address(
 
 
 async def _find_plat(
-    live: Live, reload: Reload, notify: sdnotify.SystemdNotifier, stopping: asyncio.Future[Any], up: ExitStack
+    live: Live, reload: "Reload", notify: sdnotify.SystemdNotifier, stopping: asyncio.Future[Any], up: ExitStack
 ) -> Callable[[], Awaitable[None]] | None:
     """Discover the address and the provider's NAT64 prefix, if [clat] asks for it, and put them into the configuration.
 
@@ -262,7 +265,7 @@ async def _find_plat(
     return lambda: _follow_plat(live, reload, asking.result(), resolver)
 
 
-def _follow_plat(live: Live, reload: Reload, found: Found, resolver: Resolver) -> Awaitable[None]:
+def _follow_plat(live: Live, reload: "Reload", found: Found, resolver: Resolver) -> Awaitable[None]:
     """Follow the provider's prefix, from the one in use on."""
     in_use = live.config.pool6 or found.prefixes[0]
     return follow(found._replace(prefixes=(in_use,)), resolver, log.warning, reload.use_prefix)
@@ -273,9 +276,16 @@ def _let_go(live: Live, tun: Tun) -> None:
     over both."""
     if not live.is_started_again:
         if tun.left:
+            from nat64d.host.host import Host  # noqa: PLC0415
+
             Host(live.config, tun.name, log).undo_left()
         descriptor_store.forget()
     tun.close()
+
+
+def _discovers(config: Config) -> bool:
+    """Whether packets wait for what the network says."""
+    return bool(config.clat_interface) or (config.clat is not None and not config.pool6)
 
 
 def _prepare(tun: Tun, first_start: FirstStart, up: ExitStack) -> None:
@@ -301,11 +311,23 @@ def _prepare(tun: Tun, first_start: FirstStart, up: ExitStack) -> None:
         live.settings = replace(live.settings, reset_until=now() + 1000 * config.filtering.reset_unknown)
 
 
-def _set_up(config: Config, tun: Tun, live: Live, up: ExitStack) -> Watch:
-    """Set up the host, then start the threads of the queues; returns what watches the host. Raises HostError; `up`
-    undoes what was done by then."""
+def _set_up(tun: Tun, first_start: FirstStart, up: ExitStack) -> "Watch":
+    """Set up the host, then start the threads of the queues: before it where a process before has left the device,
+    for what that set up stands, and packets wait. Returns what watches the host. Raises HostError; `up` undoes what was
+    done by then."""
+    live = first_start.live
+    if tun.left:
+        up.callback(live.stand_still)
+        live.serve()
+
+    from nat64d.host.board import Board  # noqa: PLC0415
+    from nat64d.host.host import Host  # noqa: PLC0415
+    from nat64d.host.watch import Watch  # noqa: PLC0415
+
+    if tun.left:
+        _refuse_unfit(live)
     live.state = "setting up the host"
-    host = Host(config, tun.name, log)
+    host = Host(live.config, tun.name, log)
     for line in host.setup(tun.left):
         log.info(line)
     up.callback(lambda: host.leave() if live.is_started_again else host.undo())
@@ -316,9 +338,10 @@ def _set_up(config: Config, tun: Tun, live: Live, up: ExitStack) -> Watch:
     up.callback(watch.close)
     watch.check(time.monotonic())
     up.callback(lambda: live.session_log.close(moment()))
-    for queue in live.queues:
-        up.callback(queue.stop)
-    live.serve()
+    up.callback(live.stand_still)
+    if not tun.left:
+        live.serve()
+    first_start.load_rest()
     live.state = "ready"
     return watch
 
@@ -328,15 +351,17 @@ def moment() -> Moment:
     return Moment(round(1000 * time.time()) - now(), time.monotonic())
 
 
-async def _advertise(live: Live, watch: Watch) -> None:
+async def _advertise(live: Live, watch: "Watch") -> None:
     """Send the router advertisements of [ra], which a reload may bring, until cancelled."""
+    from nat64d.advertise.advertiser import Advertiser  # noqa: PLC0415
+
     advertiser = live.advertiser = Advertiser(log, watch.look_again)
     watch.announcing = advertiser.announcing
     advertiser.use(live.config)
     await advertiser.run(lambda: live.is_started_again)
 
 
-async def _watch(first_start: FirstStart, reload: Reload, stop: asyncio.Event) -> str | None:
+async def _watch(first_start: FirstStart, reload: "Reload", stop: asyncio.Event) -> str | None:
     """Wait for the signal to stop and return None; or return why the daemon ends: a queue failed, or a reload broke
     off."""
     live = first_start.live

@@ -6,11 +6,11 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from secrets import token_hex
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from nat64d import __version__
-from nat64d.advertise.advertiser import Advertiser
 from nat64d.config.defaults import BUILT_IN
 from nat64d.config.models import Config
 from nat64d.config.sources import Rows, Sources
@@ -21,7 +21,6 @@ from nat64d.control.measured import Measured
 from nat64d.control.rows import BusyError, ExplanationError, Lines, NoPacketError, NotReadyError, Row
 from nat64d.dataplane.code import COMPILED_CODE
 from nat64d.dataplane.worker import Queue, now
-from nat64d.dns64.service.supervisor import NameServer
 from nat64d.explain.live import RehearsalError, rehearse
 from nat64d.explain.packet_text import PacketError, octets_of
 from nat64d.gateway.daemon_log import DaemonLog
@@ -33,13 +32,17 @@ from nat64d.gateway.pool_use import PoolUse
 from nat64d.gateway.state_file import StateFile
 from nat64d.gateway.tasks import Tasks
 from nat64d.gateway.watermarks import Watermarks
-from nat64d.host.board import Board
-from nat64d.host.conditions import Mark
-from nat64d.host.host import Host
+from nat64d.host.mark import Mark
 from nat64d.natlog.reader import Reader
 from translator.tables.settings import Settings
 from translator.tables.tables import Tables
 from translator.verdict import Direction, Event, Verdict
+
+if TYPE_CHECKING:  # slow to import, and packets wait for this module
+    from nat64d.advertise.advertiser import Advertiser
+    from nat64d.dns64.service.supervisor import NameServer
+    from nat64d.host.board import Board
+    from nat64d.host.host import Host
 
 UNCOMPILED = "Until the code is compiled (once) packets pass in plain Python: about a thousand a second."
 STUCK = 10.0  # seconds without progress after which a queue counts as stuck; an idle one makes some every second
@@ -89,13 +92,17 @@ class Live:
         for queue in self.queues:
             queue.start(self.settings, self.tables, self.code.run)
 
+    def stand_still(self) -> None:
+        """End the threads of the queues, and wait for them; may be repeated."""
+        for queue in self.queues:
+            queue.stop()
+
     @contextmanager
     def paused(self) -> Iterator[None]:
         """All queues stand still between two batches, as long as the context lasts; then they go on with what there is.
         Not so after an exception: nobody knows what there is."""
         with self._pausing:
-            for queue in self.queues:
-                queue.stop()
+            self.stand_still()
             yield
             self.serve()
 

@@ -9,7 +9,7 @@ import numpy as np
 from nat64d.config.models import Config
 from nat64d.gateway.measure import used_of
 from nat64d.gateway.pool_use import PoolUse
-from nat64d.host.conditions import Mark
+from nat64d.host.mark import Mark
 from translator.tables.layout import NONE
 from translator.tables.tables import BIBS, BLOCKS, SESSIONS, Tables
 

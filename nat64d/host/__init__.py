@@ -8,6 +8,6 @@ raised. `descriptors` raises the limit of open files, `groups` knows the groups 
 `facts` reads what is there as plain values, `checks` says what of a configuration does not fit it. `watch` looks
 again at every change: `standing` is one look, `changes` what has to be set up again, `conditions` what the operator
 has to do, `ruleset` and `firewall` whether nftables lets packets pass, `legacy` whether the older iptables does;
-`board` knows which conditions stand, and since when. `own6` makes the address of a CLAT of those that an interface
-has.
+`board` knows which conditions stand, and since when, `mark` is what becomes one at a watermark. `own6` makes the
+address of a CLAT of those that an interface has.
 """

@@ -14,17 +14,11 @@ from nat64d.config.problems import Finding, problems
 from nat64d.host import checks, sysctl
 from nat64d.host.facts import Facts
 from nat64d.host.firewall import blocked
+from nat64d.host.mark import Mark
 from nat64d.host.standing import Standing
 from nat64d.host.wanted import CONTINUITY4, Wanted
 
 COMMAND = re.compile(r"\b[Rr]un '([^']+)'")  # in a sentence
-
-
-class Mark(NamedTuple):
-    """Something of nat64d's own that is nearly used up: the name of the condition, and its sentence."""
-
-    condition: str
-    sentence: str
 
 
 class Announcing(NamedTuple):

@@ -5,8 +5,6 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from pyroute2.netlink.exceptions import NetlinkError
-
 
 class HostError(Exception):
     """The host cannot be set up; its text is one sentence that says why and what to do."""
@@ -17,7 +15,11 @@ def explaining(what: str, remedy: str = "") -> Iterator[None]:
     """Turn an error of the kernel into a HostError that says what could not be done."""
     try:
         yield
-    except (NetlinkError, OSError) as error:
+    except Exception as error:
+        from pyroute2.netlink.exceptions import NetlinkError  # noqa: PLC0415  slow to import; here it is loaded
+
+        if not isinstance(error, NetlinkError | OSError):
+            raise
         if code_of(error) in {errno.EPERM, errno.EACCES}:
             raise HostError(f"No permission to {what}: run as root or with CAP_NET_ADMIN.") from error
         raise HostError(f"Cannot {what} ({reason(error)}){remedy and ': '}{remedy}.") from error

@@ -18,9 +18,10 @@ from pyroute2.netlink.exceptions import NetlinkError
 from nat64d.host import standing as look
 from nat64d.host.board import Board
 from nat64d.host.changes import Difference, differences
-from nat64d.host.conditions import Announcing, Mark, Situation, conditions
+from nat64d.host.conditions import Announcing, Situation, conditions
 from nat64d.host.facts import Facts
 from nat64d.host.host import Host
+from nat64d.host.mark import Mark
 from nat64d.host.standing import Standing
 from nat64d.host.wanted import Wanted
 
