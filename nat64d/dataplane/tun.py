@@ -73,7 +73,7 @@ def open_tun(config: "TunConfig", left: Sequence[int] = (), give_up: Callable[[]
     name = config.name
     with ExitStack() as held:
         held.enter_context(_lock(name))
-        if left and _goes_on(config, left):
+        if goes_on(config, left):
             fds = [_go_on(fd, held) for fd in left]
             offloads = _negotiate(fds[0]) if config.offload else []
             if not offloads:
@@ -94,8 +94,8 @@ def open_tun(config: "TunConfig", left: Sequence[int] = (), give_up: Callable[[]
         return Tun(name, fds, offloads, existing is None, False, held.pop_all())
 
 
-def _goes_on(config: "TunConfig", left: Sequence[int]) -> bool:
-    """Whether these are the queues of the device of `[tun]`, as many as there are to be."""
+def goes_on(config: "TunConfig", left: Sequence[int]) -> bool:
+    """Whether these are the queues of the device of `[tun]`, as many as there are to be: packets wait in them."""
     wanted = _automatic(None) if config.queues == "auto" else config.queues
     return len(left) == wanted and all(name_of(fd) == config.name for fd in left)
 

@@ -20,7 +20,7 @@ from nat64d.config.models import Config
 from nat64d.config.settings import settings_of, tables_of
 from nat64d.config.warnings import warnings
 from nat64d.control.unixsocket import SocketError
-from nat64d.dataplane.tun import Tun, TunError, open_tun
+from nat64d.dataplane.tun import Tun, TunError, goes_on, open_tun
 from nat64d.dataplane.worker import Queue, now
 from nat64d.exitcode import ExitCode
 from nat64d.gateway import descriptor_store
@@ -79,7 +79,7 @@ def _main(path: Path | None, left: Left) -> ExitCode:
     try:
         live = Live(config)
         live.sources, live.complaint, live.log = sources, complaint, daemon_log
-        if not left.fds:  # else packets wait in them; `_serve` looks
+        if not goes_on(config.tun, left.fds):  # else packets come first
             _refuse_unfit(live)
         return asyncio.run(_run(live, path, left))
     except (TunError, HostError, SocketError, StateError, DiscoveryError) as error:
@@ -117,8 +117,6 @@ async def _serve(live: Live, services: Services, stop: asyncio.Event, left: Left
         if tun.created:  # another one outlives the daemon anyway
             descriptor_store.keep(tun.fds)
         try:
-            if left.fds and not tun.left:
-                await asyncio.to_thread(_refuse_unfit, live)
             if not tun.left or _discovers(config):
                 await services.open()
             failure = await _translate(first_start, services, tun, up, stop)

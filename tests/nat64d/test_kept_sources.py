@@ -11,6 +11,7 @@ from nat64d.config.load import loads
 from nat64d.config.sources import Rows, rows_in
 from nat64d.gateway import kept_sources as module
 from nat64d.gateway.kept_sources import KeptSources, take_up_sources
+from nat64d.host import checks
 from nat64d.host.checks import Report
 
 ROWS = rows_in({"eam": [{"ipv4": "198.51.100.7", "ipv6": "2001:db8::7"}], "pool4": [{"addresses": "192.0.2.9"}]}, "")
@@ -24,7 +25,7 @@ def kept(tmp_path: Path) -> KeptSources:
 
 @pytest.fixture(autouse=True)
 def here(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "check_host", lambda *_: Report([], []))
+    monkeypatch.setattr(checks, "check_host", lambda *_: Report([], []))
 
 
 def write(kept: KeptSources, rows: Rows = ROWS) -> None:
@@ -110,7 +111,7 @@ def test_so_is_what_does_not_fit_the_host(kept, monkeypatch):
     def check(config, name: str) -> Report:
         return Report([Problem(name, "[[eam]]", "", "no")] if config.eam else [], [])
 
-    monkeypatch.setattr(module, "check_host", check)
+    monkeypatch.setattr(checks, "check_host", check)
     write(kept)
     sources, complaint = take_up(kept)
     assert sources.rows == {}
@@ -118,6 +119,6 @@ def test_so_is_what_does_not_fit_the_host(kept, monkeypatch):
 
 
 def test_but_not_where_the_file_alone_does_not_fit_either(kept, monkeypatch):
-    monkeypatch.setattr(module, "check_host", lambda *_: Report([Problem("a.toml", "", "", "no")], []))
+    monkeypatch.setattr(checks, "check_host", lambda *_: Report([Problem("a.toml", "", "", "no")], []))
     write(kept)
     assert take_up(kept)[0].rows == {"api": ROWS}

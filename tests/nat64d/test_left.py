@@ -22,20 +22,22 @@ LISTEN_FDS=1 LISTEN_FDNAMES=tun LISTEN_PID=$$ exec "$2" -m nat64d run -c "$3"
 
 
 @pytest.mark.parametrize(
-    ("mistake", "code", "said"),
+    ("mistake", "device", "code", "said"),
     [
-        ("[nonsense]", 2, "nonsense"),
-        ("", 1, "expected a prefix that is not routed elsewhere"),
-        ("[host]\nroutes = false", 1, "lo is another kind of device"),
+        ("[nonsense]", "lo", 2, "nonsense"),
+        ("", "lo", 1, "expected a prefix that is not routed elsewhere"),
+        ("[host]\nroutes = false", "lo", 1, "lo is another kind of device"),
+        ('[[pool4]]\naddresses = "192.0.2.1"\n[host]\nmasquerade = "late0"', "nat64", 1, "late0"),
     ],
-    ids=["of_the_file", "on_the_host", "of_the_device"],
+    ids=["of_the_file", "on_the_host", "of_the_device", "on_the_host_while_packets_pass"],
 )
 def test_a_mistake_in_the_file_leaves_nothing_of_the_process_before(
-    server, config, text, tmp_path, mistake, code, said
+    server, config, text, tmp_path, mistake, device, code, said
 ):
     unusual_host()
     before, file = snapshot(), tmp_path / "nat64d.toml"
-    file.write_text(f'pool6 = "64:ff9b::/96"\n{mistake}\n[tun]\nname = "lo"\n[api]\nsocket = "{config.api.socket}"\n')
+    there = f'[tun]\nname = "{device}"\nqueues = 1\n[api]\nsocket = "{config.api.socket}"\n'
+    file.write_text(f'pool6 = "64:ff9b::/96"\n{mistake}\n{there}')
     tun, host = open_tun(config.tun.model_copy(update={"queues": 1})), Host(config, "nat64", LOG)
     host.setup()
     host.leave()
