@@ -41,20 +41,18 @@ test: $(VENV)/.test tools-e2e  ## everything CI runs: check, then the suite thre
 	@echo "== all green"
 
 # The longest come first, and before them what e2e waits for. test-jit, test-rest and e2e wait for `compiled`; test-bounds compiles code of its own, test-nojit none.
-PASSES := tools-e2e compiled test-bounds test-nojit e2e test-rest test-jit check covered
+PASSES := tools-e2e compiled test-bounds plain-branches e2e test-rest test-jit plain-traffic check covered
 # The tests that run code of the data plane; all others test code that is plain Python in every pass, and run once (test-rest).
 # Too many packets for plain Python.
 FLOODS := tests/translator/test_error_limits.py tests/test_oracle_shares.py
 # BRANCHES take every branch of translator/, so that in plain Python these alone are measured, which doubles their time.
 BRANCHES := $(filter-out tests/translator/test_jit% $(FLOODS),$(wildcard tests/translator/test_*.py))
-# Random packets, captures, and what explains or replays them.
+# Random packets, captures, and what replays them.
 TRAFFIC := tests/fuzz/test_fuzz.py $(addprefix tests/test_,case.py engines.py golden.py oracle.py oracle_error_limits.py \
-	oracle_lifetimes.py) $(addprefix tests/nat64d/test_,coalesce.py explain.py explain_live.py explain_walk.py replay.py \
-	replay_captures.py replay_determinism.py replay_history.py)
+	oracle_lifetimes.py) $(addprefix tests/nat64d/test_,coalesce.py replay.py replay_captures.py replay_history.py)
+# They compare compiled code with code that is plain Python in every pass, or one compiled process with another.
+COMPARED := $(addprefix tests/nat64d/test_,explain.py explain_live.py explain_walk.py replay_determinism.py)
 BOUNDED := $(BRANCHES) tests/translator/test_error_limits.py tests/fuzz/test_fuzz.py tests/test_golden.py tests/test_oracle.py tests/nat64d/test_coalesce.py
-
-# Compiles what most tests call: in the first of them it would count against the time that a test has.
-WARM := $(BIN)/python -c 'from tests.case import Nat64; Nat64().send(bytes(1)); from nat64d.compiling.beside import complete; complete()'
 
 check: $(VENV)/.test  ## formatter, linter, types
 	@echo "== check: ruff format, ruff, mypy"
@@ -68,14 +66,12 @@ compiled: $(VENV)/.test
 
 test-jit: compiled  ## the tests of the data plane, compiled as in production
 	@echo "== data plane, compiled"
-	@$(WARM)
-	@$(PYTEST) $(BRANCHES) $(TRAFFIC) $(FLOODS)
+	@$(PYTEST) $(BRANCHES) $(TRAFFIC) $(COMPARED) $(FLOODS)
 
 test-rest: compiled  ## all other tests: of what is plain Python in every pass
 	@echo "== suite without the data plane"
-	@$(WARM)
 	@COVERAGE_FILE=.coverage.rest $(PYTEST) -m "not e2e and not bench and not slow" --cov --cov-report= \
-		$(addprefix --ignore=,$(BRANCHES) $(TRAFFIC) $(FLOODS))
+		$(addprefix --ignore=,$(BRANCHES) $(TRAFFIC) $(COMPARED) $(FLOODS))
 
 e2e: compiled tools-e2e  ## real programs in network namespaces (root)
 	@echo "== end to end"
@@ -87,18 +83,22 @@ test-systemd: $(VENV)/.test tools-systemd  ## the service under a real systemd, 
 attack: compiled tools-e2e  ## every attack on pools of every size, and a table of what others noticed (root)
 	@$(AS_ROOT) env NAT64D_ATTACK_ATTEMPTS=1 $(PYTEST) -m e2e tests/e2e/attack
 
-test-nojit: $(VENV)/.test  ## the tests of the data plane in plain Python
-	@echo "== data plane, plain Python"
+test-nojit: plain-branches plain-traffic  ## the tests of the data plane in plain Python
+
+plain-branches: $(VENV)/.test
+	@echo "== data plane, plain Python: every branch"
 	@COVERAGE_FILE=.coverage.plain NUMBA_DISABLE_JIT=1 $(PYTEST) --cov --cov-report= $(BRANCHES) \
 		tests/translator/test_error_limits.py::test_what_the_whole_refuses_costs_its_receiver_nothing
+
+plain-traffic: $(VENV)/.test
+	@echo "== data plane, plain Python: random packets and captures"
 	@NUMBA_DISABLE_JIT=1 $(PYTEST) $(TRAFFIC)
 
 test-bounds: $(VENV)/.test  ## the tests of the data plane, compiled with bounds checks
 	@echo "== data plane, compiled with bounds checks"
-	@NUMBA_BOUNDSCHECK=1 $(WARM)
-	@NUMBA_BOUNDSCHECK=1 $(PYTEST) $(BOUNDED)
+	@NUMBA_BOUNDSCHECK=1 $(PYTEST) --warm $(BOUNDED)
 
-covered: test-rest test-nojit  ## test-rest and test-nojit, then their coverage: all of translator/, most of nat64d/
+covered: test-rest plain-branches  ## test-rest and what is measured of test-nojit, then their coverage: all of translator/, most of nat64d/
 	@echo "== branches covered"
 	@$(BIN)/coverage combine --quiet --keep .coverage.rest .coverage.plain
 	@$(BIN)/coverage report --include='translator/*' --fail-under=100
@@ -180,4 +180,4 @@ tools-systemd:
 tools-bench:
 	@.ci/need iproute2 iperf3 tayga ethtool unbound dnsperf
 
-.PHONY: run demo deb test check compiled test-jit test-nojit test-bounds covered e2e test-systemd attack fuzz fuzz-dns fuzz-long mutants bench bench-dns replay replay-generic bench-replay readme side clean help tools-demo tools-deb tools-e2e tools-systemd tools-bench
+.PHONY: run demo deb test check compiled test-jit test-nojit plain-branches plain-traffic test-bounds covered e2e test-systemd attack fuzz fuzz-dns fuzz-long mutants bench bench-dns replay replay-generic bench-replay readme side clean help tools-demo tools-deb tools-e2e tools-systemd tools-bench

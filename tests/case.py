@@ -42,6 +42,7 @@ from scapy.layers.inet import IP, UDP, IPerror
 from scapy.layers.inet6 import IPerror6, IPv6ExtHdrFragment
 from scapy.packet import Packet
 
+from nat64d.compiling.beside import complete
 from nat64d.config.load import dump, loads
 from nat64d.config.models import Config
 from nat64d.offline.engine import POISON, Ended, Engine
@@ -79,6 +80,12 @@ def engines_of(**changes: Any) -> Engines:
 def present(keys: dict[str, Any]) -> dict[str, Any]:
     """The keys that have a value."""
     return {name: value for name, value in keys.items() if value is not None}
+
+
+def warm() -> None:
+    """Compile what most tests call; nobody then starts other processes that compile the rest (beside.py)."""
+    Nat64().send(bytes(1))
+    complete()
 
 
 def guarded() -> tuple[np.ndarray, np.ndarray]:

@@ -17,10 +17,11 @@ import numba
 from numba.core.dispatcher import Dispatcher
 
 import translator
-from nat64d.compiling.beside import Part, complete
+from nat64d.compiling.beside import Part
 from nat64d.compiling.entries import compile_part
 from nat64d.compiling.progress import FUNCTIONS
 from tests.architecture import ROOT
+from tests.case import warm
 from translator.jit.cache import cache_directory
 
 
@@ -72,7 +73,7 @@ def main() -> int:
     if known != digest:
         shutil.rmtree(cache_directory(), ignore_errors=True)
         lines = list(compiled())
-        complete()
+        warm()
         kept.write_text("\n".join([digest, *lines]), "utf-8")
     print("\n".join(lines), end="\n" if lines else "")
     return 0

@@ -31,8 +31,17 @@ M_MMAP_THRESHOLD, MIB = -3, 1 << 20
 ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, MIB)
 
 
-def pytest_collection_finish() -> None:
-    """What the modules hold stays: the collector need not look through it again and again."""
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--warm", action="store_true", help="compile before the first test what most tests call")
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """In the first test that calls it, the compiler would count against the time that a test has. And what the modules
+    hold stays: the collector need not look through it again and again."""
+    if session.config.getoption("--warm"):
+        from tests.case import warm
+
+        warm()
     gc.collect()
     gc.freeze()
 
