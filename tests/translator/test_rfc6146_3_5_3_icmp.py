@@ -139,11 +139,16 @@ def test_rfc6146_3_5_error_of_a_session_passes_and_touches_nothing(protocol, ope
 
 
 @pytest.mark.parametrize("protocol", ABOUT)
-def test_rfc6146_3_6_error_needs_a_binding_but_no_session_and_makes_none(protocol):
-    nat64 = Sessions()
+@pytest.mark.parametrize("forward", [True, False], ids=["static", "dynamic"])
+def test_rfc6146_3_6_error_needs_a_binding_but_no_session_and_makes_none(forward, protocol):
+    config = {"pool4": [{"addresses": MAPPED4, "ports": f"{MAPPED4_PORT}-{MAPPED4_PORT}"}], "forward": []}
+    nat64 = Sessions(**({} if forward else config))
+    if not forward:
+        assert nat64.opened(protocol, HOST6_PORT, to=(OTHER4, 9)) == MAPPED
+    before = nat64.sessions(), nat64.tables.bibs.tobytes()
     assert nat64.say(error4(ABOUT[protocol][1])).verdict == Verdict.TRANSLATED
     assert nat64.say(error6(answered(protocol, 6))).verdict == Verdict.TRANSLATED
-    assert nat64.sessions() == []
+    assert (nat64.sessions(), nat64.tables.bibs.tobytes()) == before
 
 
 @pytest.mark.parametrize("protocol", ABOUT)

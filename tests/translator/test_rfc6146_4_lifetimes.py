@@ -345,14 +345,28 @@ def test_rfc6146_4_whoever_speaks_last_lives_longest(pauses, speakers):
         assert all(left[speaker] > -1 for speaker in found)
 
 
-def test_rfc6146_4_a_binding_ends_with_its_last_session_though_the_wheel_has_not_come_by():
-    nat64 = Sessions()
+@pytest.mark.parametrize("protocol", ["udp", "icmp", "tcp"])
+def test_rfc6146_4_a_binding_ends_with_its_last_session_though_the_wheel_has_not_come_by(protocol):
+    nat64 = Sessions(timeouts={"udp": 300, "icmp": 300, "tcp_opening": 300})
     nat64.wait(0.1)
-    mapped = nat64.opened("udp", 6000)
-    nat64.wait(299.999)
-    assert nat64.from4("udp", mapped, (OTHER4, 1)).verdict == Verdict.TRANSLATED
-    nat64.wait(299.999)
-    assert nat64.from4("udp", mapped, (OTHER4, 2)).verdict == Verdict.TRANSLATED
+    mapped = nat64.opened(protocol, 6000)
+    for port in (1, 2):
+        nat64.wait(299.999)
+        assert nat64.from4(protocol, mapped, (OTHER4, port), "SYN").verdict == Verdict.TRANSLATED
     nat64.wait(300)
-    assert nat64.from4("udp", mapped, (OTHER4, 3)).verdict == Verdict.NO_BIB_ENTRY
+    late = nat64.from4(protocol, mapped, (OTHER4, 3), "ACK").verdict
+    assert late == (Verdict.NO_SESSION if protocol == "tcp" else Verdict.NO_BIB_ENTRY)
     assert nat64.sessions() == []
+
+
+@pytest.mark.parametrize("protocol", ["udp", "icmp"])
+@pytest.mark.parametrize("side", ["from6", "from4"])
+def test_rfc6146_4_each_packet_of_one_side_starts_the_lifetime_anew_though_nobody_answers(side, protocol):
+    nat64 = Sessions()
+    say = {"from6": lambda: nat64.from6(protocol, HOST6_PORT), "from4": lambda: nat64.from4(protocol, MAPPED)}[side]
+    say()
+    full = nat64.session().left
+    for _ in range(2):
+        nat64.wait(full - 1)
+        say()
+        assert nat64.session().left == full
