@@ -28,6 +28,7 @@ Address = TypeVar("Address", IPv4Address, IPv6Address)
 Parsed = TypeVar("Parsed", IPv4Address, IPv6Address, IPv4Network, IPv6Network)
 
 INTERFACE = "interface:"
+SHARED_PORTS = "61001-65535"  # of a pool that shares the address of an interface: above what Linux gives to programs
 DNS, DNS_OVER_TLS = 53, 853  # ports
 
 
@@ -93,6 +94,13 @@ def _pool_addresses(text: str) -> str:
     for network in summarize_address_range(*split_ipv4_range(text)):
         of_hosts(network)
     return text
+
+
+def with_ports(row: object) -> object:
+    """A row of [[pool4]] as it is given, with the default of `ports` where its addresses are those of an interface."""
+    if isinstance(row, dict) and str(row.get("addresses")).startswith(INTERFACE):
+        return {"ports": SHARED_PORTS, **row}
+    return row
 
 
 def split_port_range(text: str) -> tuple[int, int]:
@@ -264,7 +272,10 @@ TranslationPrefix = Annotated[
 PoolAddresses = Annotated[
     str,
     AfterValidator(_pool_addresses),
-    Field(description='a prefix such as "192.0.2.0/28" or a range such as "192.0.2.1-192.0.2.9"'),
+    Field(
+        description='a prefix such as "192.0.2.0/28", a range such as "192.0.2.1-192.0.2.9", or an interface such as '
+        '"interface:eth0"'
+    ),
 ]
 PortRange = Annotated[
     str, as_given(split_port_range), Field(description='ports such as "1024-65535", each from 1 to 65535')

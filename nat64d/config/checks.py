@@ -25,15 +25,12 @@ def not_supported_yet(config: Config) -> Iterator[Finding]:
         table = getattr(config, section)
         if getattr(table, key) != type(table).model_fields[key].default:
             yield Finding((section, key), UNSUPPORTED)
-    for row, pool in enumerate(config.pool4):
-        if pool.interface:
-            complaint = "expected addresses; sharing those of an interface is not supported by this version"
-            yield Finding(("pool4", row, "addresses"), complaint)
 
 
 def contradictions(raw: Mapping[str, Any], config: Config) -> Iterator[Finding]:
     """Keys that are right one by one and wrong together; `raw` is the file, of which `config` may lack faulty parts."""
     yield from owners(config)
+    yield from _interfaces(config)
     yield from blocks(config)
     yield from _inside_pool6(config)
     yield from _clat(config)
@@ -45,6 +42,18 @@ def contradictions(raw: Mapping[str, Any], config: Config) -> Iterator[Finding]:
         yield Finding(("host", "masquerade"), "expected another interface than the TUN device")
     if normpath(config.log.session_file) == normpath(config.state_path):
         yield Finding(("log", "session_file"), "expected another file than that of [state]")
+
+
+def _interfaces(config: Config) -> Iterator[Finding]:
+    """A [[pool4]] of an interface shares ports: what has none stays with this host, and nobody knows how many addresses
+    there will be."""
+    for row, pool in enumerate(config.pool4):
+        if pool.interface == config.tun.name:
+            yield Finding(("pool4", row, "addresses"), "expected another interface than the TUN device")
+        if pool.interface and "other" in pool.protocols:
+            yield Finding(("pool4", row, "protocols"), 'expected no "other": this host shares ports alone')
+        if pool.interface and pool.deterministic:
+            yield Finding(("pool4", row, "deterministic"), "expected false: the addresses of an interface change")
 
 
 def _translation(config: Config) -> Iterator[Finding]:

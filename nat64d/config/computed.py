@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv6Address, IPv6Network
 from typing import NamedTuple
 
-from nat64d.config.models import Config, Limits, Pool4
+from nat64d.config.models import Config, Limits
+from nat64d.config.pool4 import Pool4
 from nat64d.config.problems import Finding
 
 # LIMITS
@@ -51,8 +52,9 @@ def owner_of(config: Config, address: IPv4Address, port: int, protocol: str) -> 
     """The computed block that has a port of a protocol, if one has."""
     for pool in config.pool4:
         first, last = pool.port_range
-        inside = pool.range.first <= int(address) <= pool.range.last and first <= port <= last
-        if inside and pool.deterministic and protocol in pool.protocols:
+        if not pool.deterministic or protocol not in pool.protocols:
+            continue
+        if pool.range.first <= int(address) <= pool.range.last and first <= port <= last:
             computed = computed_of(pool, config.limits)
             at = (port - first) // config.limits.port_block
             number = (int(address) - pool.range.first) * computed.each + at
@@ -80,7 +82,7 @@ def blocks(config: Config) -> Iterator[Finding]:
         yield Finding(("log", "sessions"), "expected [limits] port_block with it: without there are no blocks to log")
     found = [finding for row, pool in enumerate(config.pool4) for finding in _pool(config, row, pool)]
     yield from found
-    if not found and not any(pool.interface for pool in config.pool4):
+    if not found and not any(pool.deterministic and pool.interface for pool in config.pool4):
         yield from _forwards(config)
 
 

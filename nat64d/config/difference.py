@@ -93,29 +93,19 @@ def difference(before: Config, after: Config) -> list[Change]:
     return [change for section in Config.model_fields for change in _in_section(before, after, section)]
 
 
-def fixed(before: Config, after: Config, changes: Iterable[Change], file: str) -> list[Problem]:
-    """What of the `changes` between both a daemon that runs with `before` cannot make; `file` names `after` in the
-    messages."""
+def fixed(changes: Iterable[Change], file: str) -> list[Problem]:
+    """What of the `changes` a running daemon cannot make; `file` names the configuration they lead to."""
     told = "changing it takes a restart"
-    found = [
+    return [
         Problem(file, change.place, change.after or ABSENT, f"nat64d runs with {_named(change.before)}; {told}")
         for change in changes
         if change.effect is Effect.RESTART
     ]
-    if _is_stateful(before) != _is_stateful(after):
-        what = "with sessions" if _is_stateful(before) else "without sessions"
-        place = "[[pool4]]" if before.pool4 or after.pool4 else "[[forward]]"
-        found.append(Problem(file, place, "", f"nat64d runs {what}; the first one, or none, takes a restart"))
-    return found
 
 
 def _named(value: str | None) -> str:
     """A value, or that of a section that is there."""
     return "none" if value is None else value or "it"
-
-
-def _is_stateful(config: Config) -> bool:
-    return bool(config.pool4 or config.forward)
 
 
 def _in_section(before: Config, after: Config, section: str) -> Iterator[Change]:

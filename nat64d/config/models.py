@@ -7,11 +7,10 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from pathlib import Path
 from typing import Annotated, Literal
 
-from netaddr import IPRange, IPSet
-from pydantic import BaseModel, ConfigDict, Field
+from netaddr import IPSet
+from pydantic import Field
 
 from nat64d.config.addresses import (
-    INTERFACE,
     Domain,
     Host4,
     Host6,
@@ -20,7 +19,6 @@ from nat64d.config.addresses import (
     NameServer,
     OfInterface,
     Own6,
-    PoolAddresses,
     PortRange,
     Ports,
     Prefix,
@@ -30,12 +28,11 @@ from nat64d.config.addresses import (
     TranslationPrefix,
     Transport4,
     Transport6,
-    split_ipv4_range,
-    split_port_range,
     split_transport4,
     split_transport6,
 )
 from nat64d.config.defaults import SOCKET
+from nat64d.config.pool4 import Pool4, Section
 from nat64d.config.values import (
     AbsolutePath,
     Flag,
@@ -52,7 +49,6 @@ from translator.static.blocks import LINK_LOCAL4, MAPPED, METADATA4
 
 Protocol = Literal["tcp", "udp", "icmp"]
 Protocols = Annotated[tuple[Protocol, ...], Field(min_length=1, description="a list of them"), Unique]
-Shared = Literal["tcp", "udp", "icmp", "other"]
 PortRanges = Annotated[tuple[PortRange, ...], listed("ports"), Unique]
 Domains = Annotated[tuple[Domain, ...], listed("domain names"), Unique]
 Prefixes = Annotated[tuple[Prefix, ...], listed("prefixes", 1), Unique]
@@ -62,41 +58,6 @@ DAY = 86400
 DENIED4 = (LINK_LOCAL4, *METADATA4)
 MOST_BLOCKS = 64  # of a subscriber, all of which are looked through for a port
 PLATEAUS = (65535, 32000, 17914, 8166, 4352, 2002, 1492, 1006, 508, 296, 68)  # RFC 1191 section 7
-
-
-class Section(BaseModel):
-    """A table of the file: cannot be changed, has no key but its own."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Pool4(Section):
-    """IPv4 transport addresses that IPv6 hosts share; `source`: by which hosts (longest prefix wins), None = by all;
-    `deterministic`: each subscriber of `source` has a block of ports that follows from its prefix (RFC 7422).
-
-    For ICMP a port is a query identifier.
-    """
-
-    addresses: PoolAddresses
-    ports: PortRange = "1024-65535"
-    protocols: Annotated[tuple[Shared, ...], listed("protocols", 1), Unique] = ("tcp", "udp", "icmp")
-    source: Prefix6 | None = None
-    deterministic: Flag = False
-
-    @property
-    def interface(self) -> bool:
-        """Whether the addresses are to be those of an interface."""
-        return self.addresses.startswith(INTERFACE)
-
-    @property
-    def range(self) -> IPRange:
-        """The addresses, unless they are those of an interface."""
-        return IPRange(*map(int, split_ipv4_range(self.addresses)))
-
-    @property
-    def port_range(self) -> tuple[int, int]:
-        """The lowest port and the highest one."""
-        return split_port_range(self.ports)
 
 
 class Eam(Section):
@@ -347,6 +308,11 @@ class Config(Section):
     @property
     def pool4_addresses(self) -> IPSet:
         """The addresses that hosts share."""
+        return IPSet(pool.range for pool in self.pool4 if pool.known)
+
+    @property
+    def led4(self) -> IPSet:
+        """Those of them that are led to the TUN device as a whole: no address of this host."""
         return IPSet(pool.range for pool in self.pool4 if not pool.interface)
 
     @property
@@ -375,6 +341,10 @@ class Config(Section):
         assert self.clat is not None
         host = self.host.model_copy(update={"masquerade": behind}) if behind else self.host
         return self.model_copy(update={"clat": self.clat.model_copy(update={"ipv6": network}), "host": host})
+
+    def with_pools(self, pool4: tuple[Pool4, ...]) -> "Config":
+        """The same, now that the addresses are known that [[pool4]] has of interfaces."""
+        return self if pool4 == self.pool4 else self.model_copy(update={"pool4": pool4})
 
     def with_plat(self, plat: IPv6Network) -> "Config":
         """The same, now that the prefix of the provider's NAT64 is known."""

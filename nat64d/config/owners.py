@@ -10,7 +10,8 @@ from operator import itemgetter
 from typing import Generic, TypeVar
 
 from nat64d.config.expected import Path
-from nat64d.config.models import Config, Forward, Pool4
+from nat64d.config.models import Config, Forward
+from nat64d.config.pool4 import Pool4
 from nat64d.config.problems import Finding
 
 Owner = TypeVar("Owner")
@@ -52,9 +53,13 @@ def owners(config: Config) -> Iterator[Finding]:
 
 def _pools(config: Config) -> Iterator[Finding]:
     """No transport address is in two rows, whatever their source; "other" has no ports to tell rows apart."""
-    rows = [(row, pool, pool.range) for row, pool in enumerate(config.pool4) if not pool.interface]
+    rows = [(row, pool, pool.range) for row, pool in enumerate(config.pool4) if pool.known]
     edges = sorted({edge for _, _, ours in rows for edge in (ours.first, ours.last + 1)})  # rows begin and end here
     claims, total = Claims[Pool4](), 0
+    for row, pool in enumerate(config.pool4):
+        keys = [(name, pool.interface) for name in pool.protocols if pool.interface]
+        if other := next(filter(None, [claims.claim(key, *pool.port_range, pool) for key in keys]), None):
+            yield Finding(("pool4", row, "addresses"), f"expected no overlap with the [[pool4]] of {_named(other)}")
     for row, pool, ours in rows:
         total += ours.size
         if total > POOL4_ADDRESSES >= total - ours.size:
@@ -162,7 +167,7 @@ def _own_address4(config: Config) -> Iterator[Finding]:
     if own is None:
         return
     for pool in config.pool4:
-        if not pool.interface and pool.range.first <= int(own) <= pool.range.last:
+        if pool.known and pool.range.first <= int(own) <= pool.range.last:
             yield Finding(("tun", "ipv4"), f"expected an address outside the [[pool4]] of {_named(pool)}")
     for entry in config.forward:
         if entry.end4.address == own:

@@ -10,7 +10,8 @@ from netaddr import IPSet
 
 from nat64d.config.addresses import Ports, split_port_range
 from nat64d.config.computed import computed_of
-from nat64d.config.models import Config, Limits, Pool4
+from nat64d.config.models import Config, Limits
+from nat64d.config.pool4 import Pool4
 from translator.packet.fields import ICMP, IPV4_HEADER, IPV6_HEADER, TCP, TCP_HEADER, UDP
 from translator.packet.transport import CALCULATE, DROP, FORWARD
 from translator.session.bib import create_static_bibs
@@ -51,8 +52,8 @@ def _ranges(addresses: IPSet) -> np.ndarray:
 
 
 def ordered_pools(config: Config) -> list[Pool4]:
-    """[[pool4]] by source prefix, the longest first; rows of one source are neighbours."""
-    return sorted(config.pool4, key=_source_order)
+    """[[pool4]] with addresses by source prefix, the longest first; rows of one source are neighbours."""
+    return sorted((pool for pool in config.pool4 if pool.known), key=_source_order)
 
 
 def pool_rows(config: Config) -> list[tuple[Pool4, IPv4Address]]:

@@ -7,7 +7,7 @@ from collections.abc import Hashable, Iterable, Iterator, Mapping
 from hashlib import sha256
 from typing import Any, NamedTuple, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ValidationError, model_validator
 
 from nat64d.config import toml
 from nat64d.config.addresses import (
@@ -18,11 +18,13 @@ from nat64d.config.addresses import (
     Transport4,
     Transport6,
     split_transport4,
+    with_ports,
 )
 from nat64d.config.checks import contradictions, not_supported_yet
 from nat64d.config.difference import pairs
 from nat64d.config.errors import ConfigError, Problem
-from nat64d.config.models import Config, Eam, Forward, Pool4, Protocol, Protocols, Section
+from nat64d.config.models import Config, Eam, Forward, Protocol, Protocols
+from nat64d.config.pool4 import Pool4, Section
 from nat64d.config.problems import SHOWN, Finding, findings, problems
 
 FILE = "file"  # the source that is not in Sources.rows
@@ -48,6 +50,8 @@ class PoolName(Section):
 
     addresses: PoolAddresses
     ports: PortRange = "1024-65535"
+
+    _with_ports = model_validator(mode="before")(with_ports)
 
 
 class EamName(Section):

@@ -20,6 +20,8 @@ def warnings(config: Config) -> list[str]:
 def _pools(config: Config) -> Iterator[str]:
     masquerade = config.host.masquerade
     for pool in config.pool4:
+        if pool.interface:
+            continue
         row = f'[[pool4]] addresses = "{pool.addresses}"'
         private = not IPSet(pool.range).isdisjoint(IPSet(map(str, PRIVATE4)))
         if private and masquerade == "off":

@@ -34,6 +34,7 @@ EVENTS = {
     "flush": "Sessions were ended on request.",
     "log_level": "The level of the log was changed on request.",
     "prefix": "The provider's NAT64 prefix is another one.",
+    "addresses": "An interface that gives [clat] ipv6, or addresses of [[pool4]], has others now.",
     "tun_queue_full": "The kernel has dropped packets that the queue of the TUN device had no room for.",
     "log_failed": "The log of sessions could not be written.",
     "reader_cut_off": "A reader of these events has taken nothing for half a minute.",

@@ -12,6 +12,7 @@ from nat64d.doctor.finding import Said, Severity, note
 from nat64d.doctor.look import NEEDS_ROOT, Look
 from nat64d.host import standing
 from nat64d.host.conditions import Situation, conditions
+from nat64d.host.own4 import own4
 from nat64d.host.ruleset import NFT
 from nat64d.host.standing import Standing
 from nat64d.host.wanted import Wanted
@@ -57,6 +58,7 @@ def obstacle(look: Look) -> str:
 def locally(config: Config, there: Standing, runs: bool) -> list[Row]:
     """What a watch would find; `runs`: whether a daemon has set this host up."""
     seen = there if runs else replace(there, device=None)
+    config = config.with_pools(own4(config.pool4, there.facts))
     found = conditions(Situation(config, seen, Wanted(config.tun.name, {}, sysctls=config.host.sysctls)))
     return [
         {"condition": one.condition.name, "blocks": one.condition.blocks, "sentence": one.sentence}

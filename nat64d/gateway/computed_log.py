@@ -4,7 +4,8 @@ so that a report of abuse finds the configuration of its time."""
 import logging
 
 from nat64d.config.computed import computed_of
-from nat64d.config.models import Config, Pool4
+from nat64d.config.models import Config
+from nat64d.config.pool4 import Pool4
 
 DAY = 86400.0  # seconds
 

@@ -35,11 +35,13 @@ from nat64d.gateway.clat_prefix import DiscoveryError, refuse_inside
 from nat64d.gateway.flush import flush
 from nat64d.gateway.kept_sources import KeptSources
 from nat64d.gateway.state import Live
+from nat64d.gateway.state_file import StateError
 from nat64d.gateway.takeover import Outcome, change_over, prepare
 from nat64d.host import facts as look
 from nat64d.host.checks import check_host
 from nat64d.host.errors import HostError
 from nat64d.host.facts import Facts
+from nat64d.host.own4 import own4
 from nat64d.host.own6 import Own6, own6
 from nat64d.host.watch import Watch
 
@@ -118,15 +120,16 @@ class Reload:
                 return
 
     def look(self, facts: Facts) -> None:
-        """Somebody has looked at the host: if the interface that gives [clat] ipv6 gives another one now,
-        `follow_interface` is told. From any thread."""
-        interface, clat = self._live.sources.file.clat_interface, self._live.config.clat
+        """Somebody has looked at the host: if an interface that gives [clat] ipv6, or addresses of [[pool4]], gives
+        others now, `follow_interfaces` is told. From any thread."""
+        config = self._live.config
+        interface, clat = self._live.sources.file.clat_interface, config.clat
         own = own6(facts, interface, clat.ipv6) if interface and clat else None
-        if own and clat and own.network != clat.ipv6:
+        if (own and clat and own.network != clat.ipv6) or own4(config.pool4, facts) != config.pool4:
             self._loop.call_soon_threadsafe(self._renumbered.set)
 
-    async def follow_interface(self) -> None:
-        """Change to what the interface gives whenever there is something else, until cancelled."""
+    async def follow_interfaces(self) -> None:
+        """Change to what interfaces give whenever that is something else, until cancelled."""
         await self._begun.wait()
         while True:
             await self._renumbered.wait()
@@ -134,14 +137,14 @@ class Reload:
             try:
                 await asyncio.to_thread(self._use_interface)
             except EXPECTED as error:  # the next look at the host tells again
-                clat = self._live.config.clat
-                log.error("Still with [clat] ipv6 = %s: %s", clat and clat.ipv6, error)  # noqa: TRY400
+                log.error("Still with the addresses of before: %s", error, extra=REFUSED)  # noqa: TRY400
 
     def _use_interface(self) -> None:
         with self._lock:
-            sources = self._live.sources
-            name = f"[clat] ipv6 = {sources.file.clat and sources.file.clat.ipv6}"
-            self._change_to(self._settled(sources.combined()), name, "prefix", f"Reloaded {name}")
+            name = "what interfaces give"
+            file, config = self._live.sources.file, self._settled(self._live.sources.combined())
+            names = sorted(filter(None, {file.clat_interface, *(pool.interface for pool in config.pool4)}))
+            self._change_to(config, name, "addresses", f"{', '.join(names)} has other addresses")
 
     def _settled(self, given: Config) -> Config:
         """A configuration as the file has it, with what is found out on this host: the provider's prefix, as it is, and
@@ -160,7 +163,13 @@ class Reload:
                     f"[clat] ipv6: {interface} has no IPv6 address that others can reach, or is not there"
                 )
             given = given.with_clat6(*own)
-        return given
+        return self.with_pools(given)
+
+    @staticmethod
+    def with_pools(given: Config) -> Config:
+        """With the addresses that [[pool4]] has of interfaces now."""
+        shares = any(pool.interface for pool in given.pool4)
+        return given.with_pools(own4(given.pool4, look.read())) if shares else given
 
     def close(self) -> None:
         """No further reload; one that has begun is over when this returns. The event loop must run meanwhile."""
@@ -264,7 +273,7 @@ class Reload:
         if self._watch is None:
             raise NotReadyError(f"the gateway is {self._live.state}")
         changes = difference(before, config)
-        if refusals := [*fixed(before, config, changes, name), *check_host(config, name).errors]:
+        if refusals := [*fixed(changes, name), *check_host(config, name).errors]:
             raise RefusedError("\n".join(map(str, refusals)))
         known = warnings(before)
         return changes, [sentence for sentence in warnings(config) if sentence not in known]
@@ -305,12 +314,17 @@ class Reload:
         judges_sessions = any(change.effect is Effect.SESSIONS for change in changes)
         if judges_sessions and not live.code.compiled and live.usage()[0] > FEW:
             raise NotReadyError("the code that takes sessions over is being compiled; try again in a minute")
-        prepared = prepare(live, config, judges_sessions)
+        try:
+            prepared = prepare(live, config, judges_sessions)
+        except StateError as error:
+            raise RefusedError(str(error)) from None
         with watch.held():
             wanted = host.wanted
             try:
                 host.extend(config)
             except HostError as error:
+                if prepared.file:
+                    prepared.file.close()
                 raise RefusedError(str(error)) from None
             try:
                 outcome = change_over(live, prepared)

@@ -183,7 +183,7 @@ def _begin(live: Live, reload: "Reload", watch: "Watch") -> None:
         ("Watching this host", watch.run),
         ("Watching what is nearly used up", watch.run_marks),
         ("Waiting for a reload", lambda: reload.run(watch)),
-        ("Following the interface of [clat] ipv6", reload.follow_interface),
+        ("Following the addresses of interfaces", reload.follow_interfaces),
         ("Writing the log of sessions", lambda: live.session_log.run(moment)),
     ):
         live.tasks.begin(what, run)
@@ -232,6 +232,7 @@ async def _find_plat(
     Returns what follows the provider from then on; None when there is nothing to discover, or when stopped first.
     Raises DiscoveryError.
     """
+    live.config = await asyncio.to_thread(reload.with_pools, live.config)
     if live.config.clat_interface:
         await _find_address(live, reload, notify, stopping)
     clat = live.config.clat
@@ -298,9 +299,9 @@ def _prepare(tun: Tun, first_start: FirstStart, up: ExitStack) -> None:
     live.tables = tables_of(config, live.settings)
     live.queues = [Queue(number, fd, "uso4" in tun.offloads) for number, fd in enumerate(tun.fds)]
     found = False
+    up.callback(live.close_state_file)
     if config.state.keep and live.settings.stateful:
         live.tables, file = take_up(config, live.settings, live.tables, first_start.prepare)
-        up.callback(file.close)
         live.state_file, found, live.restored = file, file.before is not None, file.fates
         live.session_log.ended.append(file.ended)
     else:

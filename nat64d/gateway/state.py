@@ -113,6 +113,11 @@ class Live:
                 self._generation = token_hex(4)
             self.config, self.settings, self.tables = config, settings, tables
 
+    def close_state_file(self) -> None:
+        """Note in [state] file that the daemon has stopped, where there is one."""
+        if self.state_file is not None:
+            self.state_file.close()
+
     def reload(self) -> Row:
         """See Reload.reload; raises NotReadyError until packets pass."""
         if self.reloader is None:

@@ -10,16 +10,18 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import NamedTuple
 
+import numpy as np
+
 from nat64d.config.models import Config
 from nat64d.config.settings import settings_of, tables_of
 from nat64d.dataplane.worker import now
 from nat64d.gateway.measure import used_of
 from nat64d.gateway.state import Live
-from nat64d.gateway.state_file import REASONS
+from nat64d.gateway.state_file import REASONS, StateFile, take_up
 from translator.session.draft import Draft
 from translator.session.fates import Fate
 from translator.session.pool4 import NEXT
-from translator.session.restore import Kept
+from translator.session.restore import Kept, Restored
 from translator.tables.gateway import Gateway, new_worker
 from translator.tables.settings import Settings
 from translator.tables.tables import BLOCKS, NEVER_USED, SESSIONS, Tables
@@ -32,20 +34,23 @@ LARGE = 1 << 20  # octets: an array of so many is a mapping of its own
 ROUNDS, FEW = 8, 256  # at most so often, until so few sessions have changed meanwhile: 256 are judged in 0.1 ms
 
 # What the same settings of sizes and the same secret leave valid, whatever else changes.
+KEPT = ("quarantine", "blocks")  # as are the sessions, in [state] file
 STAYS = (
-    *("quarantine", "blocks", "fragments", "stored", "stored_octets", "stored_at"),
+    *("fragments", "stored", "stored_octets", "stored_at"),
     *("syns", "syn_octets", "syns4", "syns_of", "syns_at"),
     *("log", "log_at", "lock"),  # the log is read by whoever has the lock, while packets wait too
 )
 
 
 class Prepared(NamedTuple):
-    """What is made while packets still pass; `tables` is None where those there are will do."""
+    """What is made while packets still pass; `tables` is None where those there are will do, and `file` is [state] file
+    where there are sessions for the first time."""
 
     config: Config
     settings: Settings
     tables: Tables | None
     drafted: bool  # the sessions can be judged while packets pass: their ports are not in blocks
+    file: StateFile | None = None
 
 
 class Outcome(NamedTuple):
@@ -84,7 +89,7 @@ def records_of(tables: Tables) -> Kept:
 
 
 def prepare(live: Live, config: Config, judges_sessions: bool) -> Prepared:
-    """Settings with the secret there is, and new tables if sessions are to be judged by them."""
+    """Settings with the secret there is, and new tables if sessions are to be judged by them. Raises StateError."""
     before, tables = live.settings, live.tables
     assert before is not None
     assert tables is not None
@@ -93,7 +98,11 @@ def prepare(live: Live, config: Config, judges_sessions: bool) -> Prepared:
     drafted = before.port_block == settings.port_block == 0
     if not judges_sessions:
         return Prepared(config, settings, None, drafted)
-    stays = STAYS if drafted else (*STAYS, "sessions")
+    if settings.stateful and not before.stateful and live.state_file is None and config.state.keep:
+        new = replace(tables_of(config, settings), **{name: getattr(tables, name) for name in STAYS})
+        new, file = take_up(config, settings, new, lambda _: live.code)
+        return Prepared(config, settings, new, False, file)
+    stays = (*STAYS, *KEPT) if drafted else (*STAYS, *KEPT, "sessions")
     if drafted and before.check_rst and settings.check_rst:
         stays = (*stays, "windows")
     new = replace(tables_of(config, settings), **{name: getattr(tables, name) for name in stays})
@@ -129,16 +138,18 @@ def _exchange(live: Live, config: Config, settings: Settings) -> float:
 def _take_over(live: Live, prepared: Prepared, tables: Tables) -> tuple[float, list[int]]:
     """Other tables, too. Returns for how many seconds packets waited, and how many sessions were judged with which
     Fate, but for those that are kept."""
-    config, settings, _, drafted = prepared
+    config, settings, _, drafted, file = prepared
     code, before = live.code, live.tables
     assert before is not None
     draft = begin(live, settings, tables) if drafted else None
-    after = Gateway(settings, replace(tables, sessions=before.sessions), new_worker(0))
+    after = Gateway(settings, tables if file else replace(tables, sessions=before.sessions), new_worker(0))
     code.usage(after.tables)  # what numba finds out about them takes a millisecond
     began = time.monotonic()
     with live.paused():
         opened = code.usage(before)
-        if draft:
+        if file:
+            live.state_file, restored = file, Restored(np.zeros(len(Fate), np.int64), file.ended)
+        elif draft:
             code.draft.catch_up(draft, now())
             restored = code.draft.finish(draft, after, now())
         else:

@@ -9,5 +9,6 @@ raised. `descriptors` raises the limit of open files, `groups` knows the groups 
 again at every change: `standing` is one look, `changes` what has to be set up again, `conditions` what the operator
 has to do, `ruleset` and `firewall` whether nftables lets packets pass, `legacy` whether the older iptables does;
 `board` knows which conditions stand, and since when, `mark` is what becomes one at a watermark. `own6` makes the
-address of a CLAT of those that an interface has.
+address of a CLAT of those that an interface has; `own4` says which addresses of interfaces pools share with this
+host, and `steering` leads their ports to us.
 """

@@ -70,6 +70,13 @@ def masquerade(wanted: Wanted, standing: Standing) -> Iterator[Difference]:
         yield Difference("masquerade", wanted.masquerade, f"packets that leave by {there} were not masqueraded")
 
 
+def shares(wanted: Wanted, standing: Standing) -> Iterator[Difference]:
+    """What leads ports of this host's addresses to our device."""
+    if wanted.shares != standing.shares:
+        there = ", ".join(sorted({str(share.address) for share in wanted.shares}))
+        yield Difference("shares", wanted.shares, f"ports of {there} were not led to {wanted.tun}")
+
+
 def firewall(wanted: Wanted, _standing: Standing) -> Iterator[Difference]:
     """Rules that let packets of the device pass."""
     for rule in wanted.accepts:
@@ -87,7 +94,17 @@ def forwarding(wanted: Wanted, standing: Standing) -> Iterator[Difference]:
 
 Find = Callable[[Wanted, Standing], Iterator[Difference]]
 
-FOUND: tuple[Find, ...] = (device_settings, ipv6, addresses, routes, neighbours, masquerade, firewall, forwarding)
+FOUND: tuple[Find, ...] = (
+    device_settings,
+    ipv6,
+    addresses,
+    routes,
+    neighbours,
+    masquerade,
+    shares,
+    firewall,
+    forwarding,
+)
 
 
 def differences(wanted: Wanted, standing: Standing) -> list[Difference]:

@@ -18,6 +18,7 @@ from nat64d.config.problems import Finding, problems
 from nat64d.host import sysctl
 from nat64d.host.facts import Facts, Link, Route, read
 from nat64d.host.groups import group_number
+from nat64d.host.own4 import own4, pool4_without_address, ports_given_away, ports_in_use
 from nat64d.host.rtnetlink import Interface, Network
 
 OUR_METRIC = {4: 0, 6: 1024}  # of the routes to our device: the kernel's own values where none is asked for
@@ -51,7 +52,8 @@ class Claim(NamedTuple):
 def claims4(config: Config) -> Iterator[Claim]:
     """The IPv4 addresses of [[pool4]], [[forward]] and [[eam]], but not of an [[eam]] that stands for the internet."""
     for row, pool in enumerate(config.pool4):
-        yield Claim(("pool4", row, "addresses"), pool.range.first, pool.range.last)
+        if not pool.interface:
+            yield Claim(("pool4", row, "addresses"), pool.range.first, pool.range.last)
     for row, forward in enumerate(config.forward):
         yield Claim(("forward", row, "ipv4"), int(forward.end4.address), int(forward.end4.address))
     for row, entry in enumerate(config.eam):  # there may be 100,000
@@ -76,8 +78,13 @@ def looked_up(config: Config) -> list[Network]:
     """The networks whose routes `checks` wants to know."""
     if not config.host.routes:
         return []
-    pool4 = [IPv4Network(str(network)) for network in config.pool4_addresses.iter_cidrs()]
+    pool4 = [IPv4Network(str(network)) for network in config.led4.iter_cidrs()]
     return [*(network for _, network in claims6(config)), *pool4[:LOOKED_UP]]
+
+
+def shares_ports(config: Config) -> bool:
+    """Whether `checks` wants to know which ports this host uses."""
+    return any(pool.interface for pool in config.pool4)
 
 
 def _addresses(config: Config, facts: Facts, version: int) -> Iterator[tuple[Link, Interface]]:
@@ -129,7 +136,8 @@ def _has_address(link: Link, version: int) -> bool:
 
 def _masquerade(config: Config) -> str:
     """[host] masquerade; "off" where there is nothing to masquerade."""
-    return config.host.masquerade if config.pool4 or config.clat else "off"
+    hidden = config.clat or not all(pool.interface for pool in config.pool4)
+    return config.host.masquerade if hidden else "off"
 
 
 def _masqueraded_version(config: Config) -> int:
@@ -326,12 +334,15 @@ CHECKS: tuple[tuple[Weight, Find], ...] = (
     (Weight.ERROR, router_inside),
     (Weight.ERROR, routed_elsewhere),
     (Weight.ERROR, masquerade_without_interface),
+    (Weight.ERROR, ports_given_away),
     (Weight.WARNING, own_address_in_eam),
     (Weight.WARNING, on_link4),
     (Weight.WARNING, on_link6),
     (Weight.WARNING, partly_routed_elsewhere),
     (Weight.WARNING, masquerade_without_route),
     (Weight.WARNING, masquerade_without_address),
+    (Weight.WARNING, ports_in_use),
+    (Weight.WARNING, pool4_without_address),
 )
 
 
@@ -355,7 +366,8 @@ def check_host(config: Config, file: str) -> Report:
     unknown = [Problem(file, "[api] group", group, "expected a group of this host; make it with 'groupadd'")]
     found = unknown if config.api.group and group_number(config.api.group) is None else []
     try:
-        facts = read(looked_up(config))
+        facts = read(looked_up(config), shares_ports(config))
+        config = config.with_pools(own4(config.pool4, facts))
     except (OSError, NetlinkError) as error:
         return Report(found, [Problem(file, "", "", f"cannot look at this host ({error}): only the file is checked")])
     report = checks(config, facts, file)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from nat64d.config.models import Config
 from nat64d.config.problems import Finding, problems
-from nat64d.host import checks, sysctl
+from nat64d.host import checks, own4, sysctl
 from nat64d.host.facts import Facts
 from nat64d.host.firewall import blocked
 from nat64d.host.mark import Mark
@@ -250,6 +250,18 @@ CONDITIONS: tuple[Condition, ...] = (
         False,
         "The interface that masquerades is gone or has no address.",
         _unfit(checks.masquerade_without_interface, checks.masquerade_without_address),
+    ),
+    Condition(
+        "pool4_without_address",
+        True,
+        "An interface that [[pool4]] shares the address of has none.",
+        _unfit(own4.pool4_without_address),
+    ),
+    Condition(
+        "shared_ports_in_use",
+        False,
+        "A port that [[pool4]] shares with this host is, or may be, used by a program.",
+        _unfit(own4.ports_given_away, own4.ports_in_use),
     ),
     Condition("plat_unreachable", True, "There is no route to the provider's NAT64.", _plat),
     Condition("clat_off_link", True, "[clat] ipv6 is in no prefix of this host any more.", _clat_address),

@@ -17,6 +17,7 @@ from pyroute2.netlink.rtnl import RTM_GETNEIGH
 from pyroute2.netlink.rtnl.ndmsg import ndmsg
 
 from nat64d.host import rtnetlink, sysctl
+from nat64d.host.own4 import UNKNOWN, Sockets, read_sockets
 
 RTM_F_FIB_MATCH = 0x2000  # linux/rtnetlink.h: answer with the route that decides, not with what it means for an address
 IFF_LOOPBACK = 8  # linux/if.h
@@ -63,10 +64,12 @@ class Facts:
     masquerading6: tuple[str, ...] = ()  # the same of IPv6
     towards: Mapping[rtnetlink.Network, Route] = field(default_factory=dict)  # of what `read` was asked for
     proxied: frozenset[tuple[str, Address]] = frozenset()  # answered for on a link: `ip neighbour show proxy`
+    sockets: Sockets = UNKNOWN  # if `read` was asked for them
 
 
-def read(towards: Iterable[rtnetlink.Network] = ()) -> Facts:
-    """A look at the host this process is on; `towards`: networks for whose first address the route is looked up.
+def read(towards: Iterable[rtnetlink.Network] = (), sockets: bool = False) -> Facts:
+    """A look at the host this process is on; `towards`: networks for whose first address the route is looked up;
+    `sockets`: whether the ports that the host uses are looked up.
 
     Tables of routes are not read as a whole: a router may have a million. Needs no privileges. Call it from a thread
     without a running event loop (a rule of pyroute2). Raises OSError or pyroute2's NetlinkError.
@@ -82,6 +85,7 @@ def read(towards: Iterable[rtnetlink.Network] = ()) -> Facts:
             masquerading6=tuple(rtnetlink.default_interfaces(ip, 6)),
             towards=routes,
             proxied=frozenset(asyncio.run(_proxied(names))),
+            sockets=read_sockets() if sockets else UNKNOWN,
         )
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from pyroute2 import IPRoute
 
-from nat64d.host import nft, rtnetlink, ruleset, sysctl
+from nat64d.host import nft, own4, rtnetlink, ruleset, steering, sysctl
 from nat64d.host.changes import LOWEST_IPV6, Difference
 from nat64d.host.errors import HostError, explaining
 from nat64d.host.firewall import accepts
@@ -65,6 +65,7 @@ class Host:
                     *self._set_up_routes(ip, device),
                     *self._set_up_default(ip, device),
                     *self._set_up_masquerade(ip),
+                    *self._set_up_shares(ip),
                     *self._set_up_forwarding(),
                 ]
                 self._retract_left()
@@ -85,6 +86,7 @@ class Host:
                 self._set_up_neighbours(ip)
                 self._set_up_routes(ip, device)
                 self._set_up_masquerade(ip)
+                self._set_up_shares(ip)
         except BaseException:
             self.config, self.wanted = before
             self._undo.take_back(self._undo.noted(since=count))
@@ -104,6 +106,8 @@ class Host:
         if not masqueraded(self.config):
             gone += self._undo.noted("table")
             self.masquerade = []
+        if not own4.shares(self.config):
+            gone += self._undo.noted("steering")
         if self.config.host.firewall == "off":
             gone += self._undo.noted("accept")
         if not self.config.host.sysctls:
@@ -151,6 +155,10 @@ class Host:
         table = self._undo.table
         return tuple(self.masquerade) if table and table.stands() else ()
 
+    def standing_shares(self) -> tuple[own4.Share, ...]:
+        """The shared ports that are led to our device."""
+        return steering.standing(self._undo)
+
     def restore(self, found: Iterable[Difference]) -> dict[str, str]:
         """Set up again what `differences` found; returns what could not be, the reason by name."""
         failures: dict[str, str] = {}
@@ -175,6 +183,7 @@ class Host:
             "default": self._add_default,
             "proxy": lambda ip, _, link: self._answer_neighbours(ip, link),
             "masquerade": lambda _ip, _, interfaces: self._masquerade(list(interfaces)),
+            "shares": lambda ip, _, shares: steering.lead(self._undo, ip, self.tun, shares),
             "firewall": lambda _ip, _, rule: self._accept(*rule),
             "forwarding": self._restore_forwarding,
         }
@@ -350,6 +359,16 @@ class Host:
                     table.close()
                 self._undo.table = nft.Masquerade(name, masqueraded(self.config), interfaces)
         self.masquerade = interfaces
+
+    def _set_up_shares(self, ip: Any) -> list[str]:
+        """Lead the ports to the device that [[pool4]] shares with this host."""
+        shares = own4.shares(self.config)
+        self.wanted = replace(self.wanted, shares=shares)
+        if not shares:
+            return []
+        with explaining("share ports", "the kernel needs nf_tables and nft_ct; without them take other addresses"):
+            steering.lead(self._undo, ip, self.tun, shares)
+        return [f"Ports led to {self.tun}: {', '.join(f'{one.address}:{one.first}-{one.last}' for one in shares)}"]
 
     def _accept(self, chain: ruleset.Chain, match: tuple[str, str]) -> None:
         """Have a chain of somebody else accept packets of our device."""

@@ -112,6 +112,8 @@ def _is_sound(change: Change) -> bool:
             return all(isinstance(value, int) for value in before.values())
         case Change("address" | "route" | "default" | "table", str(), None) | Change("proxy", str(), str()):
             return True
+        case Change("steering", str(), int()):
+            return True
         case Change("accept", str(key), None):
             return key.count("\t") == 2
     return False

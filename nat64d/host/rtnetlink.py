@@ -32,7 +32,7 @@ NTF_PROXY = 8
 IFA_F_NODAD = 2
 ADDR_GEN_MODE_NONE = 1
 RT_SCOPE_UNIVERSE, RT_SCOPE_LINK = 0, 253
-RT_TABLE_MAIN = 254
+RT_TABLE_MAIN, RT_TABLE_LOCAL = 254, 255
 RTN_UNICAST, RTN_LOCAL = 1, 2
 
 METRIC = 0x10000  # of our default route: higher (less preferred) than the metrics of network managers
@@ -240,6 +240,53 @@ def default_interfaces(ip: Any, version: int = 4) -> list[str]:
     best = min(routes, key=lambda route: route.get_attr("RTA_PRIORITY") or 0)
     hops = [hop["oif"] for hop in best.get_attr("RTA_MULTIPATH") or []] or [best.get_attr("RTA_OIF")]
     return sorted({socket.if_indextoname(hop) for hop in hops})
+
+
+def lead_marked(ip: Any, index: int, mark: int) -> None:
+    """Lead IPv4 packets with a mark to the device, by a table of that number, even those to an address of this host.
+
+    The kernel keeps rules of one priority in the order in which they came, and that of the local table has 0 from the
+    start: so it is put behind ours, and at no moment there is none.
+    """
+    with _tolerating(errno.EEXIST):
+        ip.route("add", **_marked(index, mark))
+    with _tolerating(errno.EEXIST):
+        ip.rule("add", **_rule(mark))
+    local = [one.get_attr("FRA_PROTOCOL") for one in _first_rules(ip) if one.get_attr("FRA_TABLE") == RT_TABLE_LOCAL]
+    if local and not is_marked_led(ip, mark):
+        for command, protocol in (("add", PROTOCOL), ("del", local[0]), ("add", local[0]), ("del", PROTOCOL)):
+            with _tolerating(errno.EEXIST, errno.ENOENT):
+                ip.rule(command, priority=0, table=RT_TABLE_LOCAL, protocol=protocol)
+
+
+def is_marked_led(ip: Any, mark: int) -> bool:
+    """Whether `lead_marked` has done so, and nobody has undone it."""
+    first = [one.get_attr("FRA_TABLE") for one in _first_rules(ip)]
+    before_local = first[: first.index(RT_TABLE_LOCAL)] if RT_TABLE_LOCAL in first else first
+    return mark in before_local and any(
+        one.get_attr("RTA_TABLE") == mark for one in ip.get_routes(family=socket.AF_INET, table=mark)
+    )
+
+
+def _first_rules(ip: Any) -> list[Any]:
+    """The rules of priority 0, in their order."""
+    return [one for one in ip.get_rules(family=socket.AF_INET) if not one.get_attr("FRA_PRIORITY")]
+
+
+def stop_leading_marked(ip: Any, mark: int) -> None:
+    """Undo `lead_marked`; nothing happens if it is undone. The route goes with the device, at the latest."""
+    with _tolerating(errno.ENOENT):
+        ip.rule("del", **_rule(mark))
+    with _tolerating(errno.ESRCH):
+        ip.route("del", dst=str(EVERYTHING4), table=mark)
+
+
+def _marked(index: int, mark: int) -> dict[str, Any]:
+    return _route(index, EVERYTHING4) | {"table": mark}
+
+
+def _rule(mark: int) -> dict[str, Any]:
+    return {"priority": 0, "fwmark": mark, "table": mark, "protocol": PROTOCOL}
 
 
 def _route(index: int, network: Network) -> dict[str, Any]:

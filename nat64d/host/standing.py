@@ -14,7 +14,8 @@ from pyroute2 import IPRoute
 from nat64d.host import facts as look
 from nat64d.host import rtnetlink, sysctl
 from nat64d.host import ruleset as nftables
-from nat64d.host.checks import looked_up
+from nat64d.host.checks import looked_up, shares_ports
+from nat64d.host.own4 import Share
 from nat64d.host.rtnetlink import Device, Interface, Network
 from nat64d.host.wanted import is_host
 
@@ -38,15 +39,16 @@ class Standing:
     proxied: bool = False  # whether neighbour discovery for it is answered there
     parameters: Probes = field(default_factory=dict)
     masquerade: tuple[str, ...] = ()  # the interfaces of our table, if it is there
+    shares: tuple[Share, ...] = ()  # of ports that are led to our device
     ruleset: nftables.Ruleset | None = None  # None: not known
 
 
-def read(config: "Config", tun: str, masquerade: tuple[str, ...]) -> Standing:
-    """How the host stands now; `masquerade`: the interfaces of our table, if it is there.
+def read(config: "Config", tun: str, masquerade: tuple[str, ...], shares: tuple[Share, ...] = ()) -> Standing:
+    """How the host stands now; `masquerade`: the interfaces of our table, if it is there, and so `shares`.
 
     Call it from a thread without a running event loop (a rule of pyroute2). Raises OSError or pyroute2's NetlinkError.
     """
-    seen = look.read(looked_up(config))
+    seen = look.read(looked_up(config), shares_ports(config))
     with IPRoute(strict_check=True) as ip:  # strict: the kernel itself picks the routes of our device
         device = rtnetlink.find_device(ip, tun)
         networks, default = _routes(ip, device.index) if device else (frozenset(), False)
@@ -68,6 +70,7 @@ def read(config: "Config", tun: str, masquerade: tuple[str, ...]) -> Standing:
             proxied=proxied,
             parameters={key: sysctl.read(key) for key in sysctl.watched(tun)},
             masquerade=masquerade,
+            shares=shares,
             ruleset=nftables.read(),
         )
 

@@ -9,17 +9,19 @@ from typing import Any
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
-from nat64d.host import nft, rtnetlink, ruleset, sysctl
+from nat64d.host import nft, rtnetlink, ruleset, steering, sysctl
 from nat64d.host.errors import HostError, reason
 from nat64d.host.journal import Change, Journal
 from nat64d.host.presence import Presence
 
 
 class Undo:
-    """What this process changed for the device `tun`; `table` is the masquerade, where there is one."""
+    """What this process changed for the device `tun`; `table` is the masquerade, where there is one, and `steering`
+    what leads shared ports to it."""
 
     def __init__(self, tun: str, journal: Path, log: logging.Logger) -> None:
         self.table: nft.Masquerade | None = None
+        self.steering: steering.Steering | None = None
         self._tun, self._log = tun, log
         self._journal = Journal(journal, log)
         self._noted: set[tuple[str, str]] = set()  # kind and key of every change in the journal
@@ -51,8 +53,11 @@ class Undo:
     def leave(self) -> None:
         """Leave all changes and their record to the next process, which adopts them; that is soon."""
         self._presence.end()
-        if self.table:
-            self.table.close()
+        table, leads, self.table, self.steering = self.table, self.steering, None, None
+        if table:
+            table.close()
+        if leads:
+            leads.let_go()
 
     def note(self, *changes: Change) -> None:
         """Write changes that are about to be made to the journal. Raises HostError."""
@@ -166,11 +171,8 @@ class Undo:
         try:
             if change.kind == "sysctl":
                 sysctl.restore(change.key, change.before)
-            elif change.kind == "table":
-                self._remove_table(change.key)
-            elif change.kind == "accept":
-                family, table, chain = change.key.split("\t")
-                ruleset.remove((family, table, chain), nft.table_of(self._tun))
+            elif change.kind in {"table", "steering", "accept"}:
+                self._put_back_rules(ip, change)
             elif change.kind == "proxy":
                 rtnetlink.remove_proxy(ip, change.before, IPv6Address(change.key))
             elif device := rtnetlink.find_device(ip, self._tun):
@@ -184,6 +186,19 @@ class Undo:
                     rtnetlink.remove_default(ip, device.index)
         except (NetlinkError, OSError, ValueError) as error:  # ValueError: text in the journal that is not an address
             self._log.warning("Could not undo the change of %s %s: %s", change.kind, change.key, reason(error))
+
+    def _put_back_rules(self, ip: Any, change: Change) -> None:
+        """Remove what is of nftables, and what belongs to it."""
+        if change.kind == "table":
+            self._remove_table(change.key)
+        elif change.kind == "steering":
+            if self.steering:
+                self.steering.let_go()
+                self.steering = None
+            steering.remove(ip, change.key, change.before)
+        else:
+            family, table, chain = change.key.split("\t")
+            ruleset.remove((family, table, chain), nft.table_of(self._tun))
 
     def _remove_table(self, name: str) -> None:
         if self.table:

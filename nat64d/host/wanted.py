@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Network, collapse_addresses
 from typing import TYPE_CHECKING
 
+from nat64d.host.own4 import Share
 from nat64d.host.rtnetlink import Interface, Network
 from nat64d.host.ruleset import Chain
 
@@ -34,6 +35,7 @@ class Wanted:
     link: str | None = None  # where neighbour discovery for [clat] ipv6 is answered
     sysctls: bool = True  # whether kernel parameters are ours to set
     masquerade: tuple[str, ...] = ()  # interfaces; empty where there is nothing to masquerade
+    shares: tuple[Share, ...] = ()  # of ports that are led to the device
     accepts: tuple[tuple[Chain, tuple[str, str]], ...] = ()  # rules that chains of others need: `firewall.accepts`
 
 
@@ -43,8 +45,8 @@ def is_host(network: Network) -> bool:
 
 
 def pool4(config: "Config") -> list[IPv4Network]:
-    """All pool4 addresses as the shortest list of prefixes."""
-    return [IPv4Network(str(network)) for network in config.pool4_addresses.iter_cidrs()]
+    """All pool4 addresses, but those of interfaces, as the shortest list of prefixes."""
+    return [IPv4Network(str(network)) for network in config.led4.iter_cidrs()]
 
 
 def networks6(config: "Config") -> list[IPv6Network]:
@@ -73,7 +75,7 @@ def masqueraded(config: "Config") -> list[Network]:
         return []
     if config.clat:
         return [config.clat.ipv6]
-    if not config.pool4:
+    if all(pool.interface for pool in config.pool4):
         return []
     own = [IPv4Network(config.tun.ipv4)] if config.tun.ipv4 else []
     return list(collapse_addresses([*pool4(config), *own]))

@@ -52,7 +52,9 @@ class Watch:
         host: Host,
         board: Board,
         log: logging.Logger,
-        read: Callable[[Host], Standing] = lambda host: look.read(host.config, host.tun, host.standing_masquerade()),
+        read: Callable[[Host], Standing] = lambda host: look.read(
+            host.config, host.tun, host.standing_masquerade(), host.standing_shares()
+        ),
         marks: Callable[[], tuple[Mark, ...]] = tuple,
     ) -> None:
         self._host, self._board, self._log, self._read, self._marks = host, board, log, read, marks

@@ -11,6 +11,7 @@ from nat64d.host.board import Board
 from nat64d.host.changes import differences
 from nat64d.host.conditions import CONDITIONS, Announcing, Situation, conditions
 from nat64d.host.facts import Facts, Link, Route
+from nat64d.host.own4 import Bound, Share, Sockets, own4
 from nat64d.host.rtnetlink import Device
 from nat64d.host.standing import Standing
 from nat64d.host.wanted import Default, Wanted
@@ -184,18 +185,42 @@ CLAT_CASES = {
     ),
 }
 
+SHARED = 'pool6 = "2001:db8:64::/96"\n[[pool4]]\naddresses = "interface:eth0"\n'
+SHARED_SOUND = replace(SOUND, networks=frozenset((POOL6,)), masquerade=())
+SHARED_CASES = {
+    "a_shared_address_is_gone": (
+        replace(SHARED_SOUND, facts=replace(FACTS, links=(LAN, Link("eth0")))),
+        "pool4_without_address",
+        "ip address add ADDRESS/LENGTH dev eth0",
+    ),
+    "a_program_receives_at_a_shared_port": (
+        replace(SHARED_SOUND, facts=replace(FACTS, sockets=Sockets(bound=frozenset({Bound("udp", None, 62000)})))),
+        "shared_ports_in_use",
+        "ss -lnp sport = :62000",
+    ),
+    "programs_are_given_shared_ports": (
+        replace(SHARED_SOUND, facts=replace(FACTS, sockets=Sockets(1024, 65535))),
+        "shared_ports_in_use",
+        "sysctl -w net.ipv4.ip_local_reserved_ports=61001-65535",
+    ),
+}
+SHARED_WANTED = replace(WANTED, networks=(POOL6,), masquerade=())
+
 CASES = [
+    *((SHARED, SHARED_SOUND, SHARED_WANTED, *case) for case in SHARED_CASES.values()),
     *((GATEWAY, SOUND, WANTED, *case) for case in GATEWAY_CASES.values()),
     *((CLAT, HOME, CLAT_WANTED, *case) for case in CLAT_CASES.values()),
 ]
 
 
 def found(text: str, standing: Standing, wanted: Wanted, **more):
-    return conditions(Situation(loads(text), standing, wanted, **more))
+    config = loads(text)
+    config = config.with_pools(own4(config.pool4, standing.facts))
+    return conditions(Situation(config, standing, wanted, **more))
 
 
 @pytest.mark.parametrize(
-    ("text", "sound", "wanted", "standing", "name", "command"), CASES, ids=[*GATEWAY_CASES, *CLAT_CASES]
+    ("text", "sound", "wanted", "standing", "name", "command"), CASES, ids=[*SHARED_CASES, *GATEWAY_CASES, *CLAT_CASES]
 )
 def test_a_condition_stands_and_ends(text, sound, wanted, standing, name, command):
     (one,) = found(text, standing, wanted)
@@ -262,6 +287,7 @@ def test_the_passage_of_hosts_behind_a_clat_is_forwarded():
 
 # ---- what has to be set up again
 
+SHARE = Share(ip_address("192.0.2.2"), 61001, 65535, ("udp",))
 CHANGES = {
     "down": (replace(SOUND, device=replace(DEVICE, settings={"up": 0})), "device", {"up": 1}),
     "mtu": (replace(SOUND, device=replace(DEVICE, mtu=1400)), "device", {"mtu": 1500}),
@@ -269,6 +295,7 @@ CHANGES = {
     "ipv6": (parameters(net__ipv6__conf__nat64__disable_ipv6="1"), "ipv6", None),
     "route": (replace(SOUND, networks=frozenset((POOL4,))), "route", POOL6),
     "masquerade": (replace(SOUND, masquerade=()), "masquerade", ("eth0",)),
+    "shares": (replace(SOUND, shares=(SHARE,)), "shares", ()),
     "forwarding": (parameters(net__ipv4__ip_forward="0"), "forwarding", ["net/ipv4/ip_forward"]),
 }
 

@@ -172,7 +172,7 @@ def test_it_is_waited_for_and_followed(scene: Scene, monkeypatch: pytest.MonkeyP
     async def body(reload: module.Reload) -> list[str]:
         await reload.find_address(said.append)
         found = [str(scene.live.config.clat.ipv6)]  # type: ignore[union-attr]
-        following = asyncio.ensure_future(reload.follow_interface())
+        following = asyncio.ensure_future(reload.follow_interfaces())
         for now in (seen[0], facts("2001:db8:2::2/64"), facts(), facts("2001:db8:3::2/128")):
             seen[:] = [now]
             reload.look(now)
@@ -238,7 +238,7 @@ def test_a_host_that_cannot_be_looked_at_ends_no_following(scene: Scene, monkeyp
 
     async def body(reload: module.Reload) -> None:
         await reload.find_address(print)
-        following = asyncio.ensure_future(reload.follow_interface())
+        following = asyncio.ensure_future(reload.follow_interfaces())
         before, other = scene.live.config.clat.ipv6, facts("2001:db8:2::2/64")  # type: ignore[union-attr]
         seen[:] = [error, other]
         while scene.live.config.clat.ipv6 == before and not following.done():  # type: ignore[union-attr]

@@ -79,8 +79,8 @@ def test_a_row_that_the_file_has_as_well_is_there_once():
             ['a.toml: [[eam]] #1 ipv4 = "198.51.100.1/32": expected addresses outside [[pool4]]'],
         ),
         (
-            {"pool4": [{"addresses": "interface:eth0"}]},
-            ['api: [[pool4]] #1 addresses = "interface:eth0": expected addresses; sharing'],
+            {"pool4": [{"addresses": "interface:eth0", "protocols": ["other"]}]},
+            ['api: [[pool4]] #1 protocols = ["other"]: expected no "other"'],
         ),
     ],
 )

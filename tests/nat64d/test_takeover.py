@@ -221,11 +221,13 @@ def test_a_listing_that_has_begun_goes_on_with_the_tables_it_began_with(daemon):
     assert len(first) + len(rest) == 4
 
 
-def test_what_is_kept_is_kept_for_the_next_start_too(tmp_path):
-    def start(live: Live, engines: Engines) -> None:
-        live.tables, live.state_file = take_up(live.config, engines.settings, engines.tables(), lambda _: COMPILED_CODE)
-        live.settings = engines.predictable
+def start(live: Live, engines: Engines) -> None:
+    """Take up what a daemon before has left."""
+    live.tables, live.state_file = take_up(live.config, engines.settings, engines.tables(), lambda _: COMPILED_CODE)
+    live.settings = engines.predictable
 
+
+def test_what_is_kept_is_kept_for_the_next_start_too(tmp_path):
     path = tmp_path / "state"
     daemon = Daemon(state={"file": str(path)})
     start(daemon.live, Engines(daemon.live.config, os.urandom(16)))
@@ -247,6 +249,34 @@ def test_what_is_kept_is_kept_for_the_next_start_too(tmp_path):
     live.state = "ready"
     assert len(rows_of(live.sessions(Filters()))) == 2
     live.state_file.close()
+
+
+def test_the_last_pool_ends_all_sessions_and_the_first_one_begins_with_a_state_file(daemon, tmp_path):
+    state = {"state": {"file": str(tmp_path / "state")}}
+    assert len(daemon.hosts()) == 4
+    outcome = daemon.change(pool4=[], forward=[], **state)
+    assert (outcome.kept, outcome.ended) == (0, {UNMAPPED: 4})
+    assert not daemon.live.settings.stateful
+    assert daemon.live.state_file is None
+    daemon.change(**state)
+    assert daemon.live.settings.stateful
+    daemon.nat64.opened("udp", 5000)
+    daemon.live.close_state_file()
+    live = Live(engines_of(**BASE | state).config)
+    start(live, Engines(live.config, os.urandom(16)))
+    live.state = "ready"
+    assert [row["host6"] for row in rows_of(live.sessions(Filters()))] == [HOST6]
+    live.close_state_file()
+
+
+def test_the_first_pool_without_a_state_file(daemon):
+    keep = {"state": {"keep": False}}
+    daemon.change(pool4=[], forward=[], **keep)
+    daemon.change(**keep)
+    daemon.nat64.opened("udp", 5000)
+    assert daemon.hosts() == [HOST6]
+    assert daemon.live.state_file is None
+    daemon.live.close_state_file()
 
 
 def test_the_outcome_is_said():

@@ -1,0 +1,152 @@
+"""Ports that [[pool4]] shares with this host are led to our device: what comes to them is marked, and a rule before
+that of the local table leads what is marked to a table with one route.
+
+table ip nat64d_nat64_ports {
+    chain prerouting {
+        type filter hook prerouting priority mangle; policy accept;
+        ct state …                                                              # puts fragments together
+        ip daddr 198.51.100.1 udp dport 61001-65535 meta mark set 0x64640003
+        ip daddr 198.51.100.1 icmp type { 3, 4, 11, 12 } … meta mark set …      # about a packet from one of the ports
+    }
+}
+0:      from all fwmark 0x64640003 lookup 1684275203
+0:      from all lookup local
+"""
+
+import struct
+from collections.abc import Iterable, Iterator
+from socket import if_nametoindex
+from typing import TYPE_CHECKING, Any
+
+from pyroute2 import IPRoute
+from pyroute2.netlink.nfnetlink.nftsocket import Meta, Regs
+from pyroute2.nftables.expressions import genex
+
+from nat64d.host import nft, rtnetlink
+from nat64d.host.journal import Change
+from nat64d.host.own4 import Share
+
+if TYPE_CHECKING:
+    from nat64d.host.undo import Undo
+
+MARKS = 0x64640000  # of packets, and the number of the routing table: above it the index of the device
+PREROUTING = nft.Chain("prerouting", "prerouting", "filter", -150)  # NF_IP_PRI_MANGLE
+NFT_CT_STATE = 0  # linux/netfilter/nf_tables.h
+NUMBERS = {"icmp": 1, "tcp": 6, "udp": 17}
+ECHO_REPLY, ECHO = 0, 8  # RFC 792
+ERRORS = (3, 4, 11, 12)  # types that are about a packet, and quote it
+NO_OPTIONS = b"\x45"  # first octet of an IPv4 header
+# Octets of an ICMP message: its identifier; the IPv4 header that it quotes, in it protocol and source; what follows.
+IDENTIFIER, QUOTED, PROTOCOL, SOURCE, BEHIND = 4, 8, 9, 12, 20
+DESTINATION, DESTINATION_PORT = 16, 2  # octets of an IPv4 header, and of a TCP or UDP header
+
+
+class Steering:
+    """It stands from the creation of this object on, beyond the end of the process unless `close` is called."""
+
+    def __init__(self, ip: Any, tun: str, device: int, shares: tuple[Share, ...]) -> None:
+        """Lead these to the device of that name and index. Raises NetlinkError."""
+        self.shares, self._mark = shares, mark_of(device)
+        rtnetlink.lead_marked(ip, device, self._mark)
+        self._table = nft.OwnTable(4, table_of(tun), PREROUTING, list(rules(shares, self._mark)), lasts=True)
+
+    def follow(self, shares: tuple[Share, ...]) -> None:
+        """Lead these instead, from one packet to the next. Raises NetlinkError."""
+        self._table.use(list(rules(shares, self._mark)))
+        self.shares = shares
+
+    def stands(self, ip: Any) -> bool:
+        """Whether all of it is there. Raises NetlinkError."""
+        return self._table.stands() and rtnetlink.is_marked_led(ip, self._mark)
+
+    def let_go(self) -> None:
+        """Leave it to the next process. May be called once; raises NetlinkError."""
+        self._table.let_go()
+
+
+def lead(undo: "Undo", ip: Any, tun: str, shares: tuple[Share, ...]) -> None:
+    """Lead these to the device of that name, and nothing else. Raises NetlinkError, HostError."""
+    if undo.steering and undo.steering.stands(ip):
+        undo.steering.follow(shares)
+        return
+    device = if_nametoindex(tun)
+    undo.note_once(Change("steering", table_of(tun), mark_of(device)))
+    if undo.steering:
+        undo.steering.let_go()
+        undo.steering = None
+    undo.steering = Steering(ip, tun, device, shares)
+
+
+def standing(undo: "Undo") -> tuple[Share, ...]:
+    """What is led to the device; nothing unless all that leads it is there. Raises NetlinkError."""
+    if undo.steering is None:
+        return ()
+    with IPRoute() as ip:
+        return undo.steering.shares if undo.steering.stands(ip) else ()
+
+
+def table_of(tun: str) -> str:
+    """The name of the nftables table for a device."""
+    return f"{nft.table_of(tun)}_ports"
+
+
+def mark_of(device: int) -> int:
+    """The mark of packets for the device of that index."""
+    return MARKS | device & 0xFFFF
+
+
+def remove(ip: Any, table: str, mark: int) -> None:
+    """Lead nothing any more. Raises NetlinkError."""
+    nft.remove_table(table)
+    rtnetlink.stop_leading_marked(ip, mark)
+
+
+def rules(shares: Iterable[Share], mark: int) -> Iterator[list[nft.Expression]]:
+    """The rules of the table. Echo requests stay with this host: they are for it."""
+    yield [genex("ct", {"dreg": Regs.NFT_REG_1, "key": NFT_CT_STATE})]
+    value = genex("immediate", {"dreg": Regs.NFT_REG_1, "data": nft.data(struct.pack("=I", mark))})
+    marked = [value, genex("meta", {"key": Meta.NFT_META_MARK, "sreg": Regs.NFT_REG_1})]
+    for share in shares:
+        for name in share.protocols:
+            yield [*_towards(share, name), *marked]
+            yield from ([*_about(share, name, kind), *marked] for kind in ERRORS)
+
+
+def _towards(share: Share, name: str) -> list[nft.Expression]:
+    """Packets of a protocol to one of the ports; of ICMP, echo replies."""
+    kind = [_transport(0, 1), nft.equals(bytes([ECHO_REPLY]))] if name == "icmp" else []
+    at = IDENTIFIER if name == "icmp" else DESTINATION_PORT
+    return [*_of(share, name), *kind, _transport(at, 2), _port(share)]
+
+
+def _about(share: Share, name: str, kind: int) -> list[nft.Expression]:
+    """ICMP errors of a type about packets of a protocol from one of the ports; of ICMP, about echo requests."""
+    asked = [_transport(QUOTED + BEHIND, 1), nft.equals(bytes([ECHO]))] if name == "icmp" else []
+    at = QUOTED + BEHIND + (IDENTIFIER if name == "icmp" else 0)
+    return [
+        *_of(share, "icmp"),
+        *(_transport(0, 1), nft.equals(bytes([kind]))),
+        *(_transport(QUOTED, 1), nft.equals(NO_OPTIONS)),
+        *(_transport(QUOTED + PROTOCOL, 1), nft.equals(bytes([NUMBERS[name]]))),
+        *(_transport(QUOTED + SOURCE, 4), nft.equals(share.address.packed)),
+        *asked,
+        *(_transport(at, 2), _port(share)),
+    ]
+
+
+def _of(share: Share, name: str) -> list[nft.Expression]:
+    """Packets of a protocol to the address."""
+    return [
+        nft.payload(nft.NFT_PAYLOAD_NETWORK_HEADER, DESTINATION, 4),
+        nft.equals(share.address.packed),
+        genex("meta", {"dreg": Regs.NFT_REG_1, "key": Meta.NFT_META_L4PROTO}),
+        nft.equals(bytes([NUMBERS[name]])),
+    ]
+
+
+def _transport(at: int, octets: int) -> nft.Expression:
+    return nft.payload(nft.NFT_PAYLOAD_TRANSPORT_HEADER, at, octets)
+
+
+def _port(share: Share) -> nft.Expression:
+    return nft.between(share.first.to_bytes(2, "big"), share.last.to_bytes(2, "big"))
