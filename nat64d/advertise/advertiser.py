@@ -26,11 +26,13 @@ from nat64d.advertise.timing import FIRST_FEW, Timing
 from nat64d.config.models import Config
 from nat64d.host import sysctl
 from nat64d.host.conditions import Announcing
+from nat64d.host.descriptors import EXHAUSTED
 from nat64d.host.watch import drain, subscribe
 
 ROUTER_LONGEST = 9000  # SPEC: RFC 4861 section 6.2.1, seconds of a default router
 # LIMITS
 LOOK, PAUSE = 60.0, 0.1  # seconds between two looks at the interfaces, at most and at least
+AGAIN = 10.0  # seconds after which what could not be opened is tried again
 BATCH = 64  # messages that are read at once, then there is a PAUSE: neighbours may flood
 RIVALS = 32  # prefixes of other routers that are remembered
 GONE = 32  # prefixes and name servers that are taken back at a time: a message fits into 1280 octets
@@ -142,11 +144,19 @@ class Advertiser:
     def _look(self) -> None:
         """See which interfaces of [ra] are there, and can be sent on."""
         names = self._config.ra.interface if self._config and self._config.ra else ()
-        self._absent = {} if self._open(bool(names)) else dict.fromkeys(names, UNPRIVILEGED)
+        why_not = self._open(bool(names))
+        self._absent = dict.fromkeys(names, why_not) if why_not else {}
         for name in names if self._socket else ():
-            if why := self._admit(name):
+            if why := self._admitted(name):
                 self._links.pop(name, None)
                 self._absent[name] = why
+
+    def _admitted(self, name: str) -> str | None:
+        """The same as `_admit`; that there are no descriptors left to look with is no other reason."""
+        try:
+            return self._admit(name)
+        except OSError as error:
+            return f"it cannot be looked at: {error.strerror}" if name not in self._links else None
 
     def _admit(self, name: str) -> str | None:
         """Advertise on an interface from its link-local address (RFC 4861 section 4.2); returns why that cannot be."""
@@ -155,7 +165,9 @@ class Advertiser:
         assert self._config.ra is not None
         try:
             index = socket.if_nametoindex(name)
-        except OSError:
+        except OSError as error:
+            if error.errno in EXHAUSTED:
+                raise
             return "there is no such interface"
         if wire.link_local(index) is None:
             return f"it is down, or has no link-local address. Run 'ip link set {name} up'"
@@ -169,17 +181,19 @@ class Advertiser:
             self._log.info("Router advertisements on %s announce the NAT64 prefix", name, extra={"interface": name})
         return None
 
-    def _open(self, wanted: bool) -> bool:
-        """Have a socket if one is wanted; whether all is as wanted."""
+    def _open(self, wanted: bool) -> str | None:
+        """Have a socket if one is wanted; returns why there is none."""
         if not wanted:
             self._close()
         elif self._socket is None:
             try:
                 self._socket = wire.open_socket((SOLICITATION, ADVERTISEMENT))
             except PermissionError:
-                return False
+                return UNPRIVILEGED
+            except OSError as error:
+                return f"there is no socket to be had: {error.strerror}"
             self._listen()
-        return True
+        return None
 
     def _listen(self) -> None:
         if self._socket:
@@ -199,10 +213,11 @@ class Advertiser:
         now = self._clock()
         for name, link in self._links.items():
             if link.timing.due <= now:
-                self._send(name, self._content(name, link))
+                self._send(name)
                 link.gone = {each: times - 1 for each, times in link.gone.items() if times > 1}
                 link.timing.sent(now)
-        return max(0.0, min((link.timing.due - now for link in self._links.values()), default=LOOK))
+        longest = AGAIN if self._absent else LOOK
+        return max(0.0, min([longest, *(link.timing.due - now for link in self._links.values())]))
 
     def _content(self, name: str, link: Link) -> Advertisement:
         """What is announced, and for a while what was."""
@@ -225,19 +240,21 @@ class Advertiser:
     def _end(self, name: str) -> None:
         """Take back what was announced on an interface."""
         # RFC 4861 6.2.6 says three seconds after the one before; we do not wait, because a stop does not.
-        link = self._links[name]
-        self._send(name, withdrawal(self._content(name, link)))
+        self._send(name, withdrawal)
         del self._links[name]
 
-    def _send(self, name: str, one: Advertisement) -> None:
+    def _send(self, name: str, changed: Callable[[Advertisement], Advertisement] = lambda one: one) -> None:
+        """Send what is announced, or what that is `changed` to."""
         link = self._links[name]
-        source = wire.link_local(link.index)
         try:
+            source = wire.link_local(link.index)
             if self._socket and source:
+                one = changed(self._content(name, link))
                 wire.send(self._socket, built(one), wire.ALL_NODES, link.index, source)
                 link.failure = None
         except OSError as error:
-            link.failure = f"{error.strerror}. Run 'ip link set {name} up'"
+            remedy = "" if error.errno in EXHAUSTED else f". Run 'ip link set {name} up'"
+            link.failure = f"{error.strerror}{remedy}"
 
     # ---- heard
 

@@ -4,6 +4,7 @@ import errno
 import socket
 import struct
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from ipaddress import IPv6Address
 from pathlib import Path
 from typing import NamedTuple
@@ -27,15 +28,18 @@ class Heard(NamedTuple):
 def open_socket(kinds: Iterable[int]) -> socket.socket:
     """A socket that hears these ICMPv6 types, and not what it sends itself. Raises OSError."""
     one = socket.socket(socket.AF_INET6, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.IPPROTO_ICMPV6)
-    for option, value in (
-        (socket.IPV6_MULTICAST_HOPS, HOP_LIMIT),
-        (socket.IPV6_UNICAST_HOPS, HOP_LIMIT),
-        (socket.IPV6_MULTICAST_LOOP, 0),
-        (socket.IPV6_RECVHOPLIMIT, 1),
-        (socket.IPV6_RECVPKTINFO, 1),
-    ):
-        one.setsockopt(socket.IPPROTO_IPV6, option, value)
-    one.setsockopt(socket.IPPROTO_ICMPV6, ICMP6_FILTER, passing(kinds))
+    with ExitStack() as unused:
+        unused.callback(one.close)
+        for option, value in (
+            (socket.IPV6_MULTICAST_HOPS, HOP_LIMIT),
+            (socket.IPV6_UNICAST_HOPS, HOP_LIMIT),
+            (socket.IPV6_MULTICAST_LOOP, 0),
+            (socket.IPV6_RECVHOPLIMIT, 1),
+            (socket.IPV6_RECVPKTINFO, 1),
+        ):
+            one.setsockopt(socket.IPPROTO_IPV6, option, value)
+        one.setsockopt(socket.IPPROTO_ICMPV6, ICMP6_FILTER, passing(kinds))
+        unused.pop_all()
     return one
 
 
@@ -71,12 +75,12 @@ def receive(one: socket.socket) -> Heard | None:
 
 
 def link_local(link: int) -> IPv6Address | None:
-    """The link-local address of an interface that can be sent from; None if it has none, or not yet."""
+    """The link-local address of an interface that can be sent from; None if it has none, or not yet. Raises OSError."""
     return next((address for address, index, _ in _link_locals() if index == link), None)
 
 
 def links() -> list[str]:
-    """The interfaces that have such an address."""
+    """The interfaces that have such an address. Raises OSError."""
     return list(dict.fromkeys(name for _, _, name in _link_locals()))
 
 
@@ -84,7 +88,7 @@ def _link_locals() -> Iterator[tuple[IPv6Address, int, str]]:
     """Address, index and name of interfaces."""
     try:
         lines = IF_INET6.read_text("ascii").splitlines()
-    except OSError:  # a kernel without IPv6
+    except FileNotFoundError:  # a kernel without IPv6
         return
     for line in lines:
         address, index, _, scope, flags, name = line.split()

@@ -5,7 +5,6 @@ a request, of the client that has most of them. aiohttp has no such limits.
 """
 
 import asyncio
-import errno
 import logging
 import resource
 import socket
@@ -19,6 +18,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from nat64d.control.faults import Fault, Faults
 from nat64d.control.throttle import Throttle
+from nat64d.host.descriptors import EXHAUSTED
 
 # LIMITS
 MOST, MOST_OF_ONE = 256, 64  # connections of the monitoring listener; of one client
@@ -31,8 +31,6 @@ SUBSCRIBER = 64  # bits: an IPv6 client is this prefix
 THIS_HOST = "this host"
 NO_LOG = logging.getLogger("nat64d.api.access")
 NO_LOG.disabled = True  # aiohttp writes no line a request
-
-EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from contextlib import suppress
 from ipaddress import IPv6Network
 
 from pyroute2 import IPRoute
+from pyroute2.netlink.exceptions import NetlinkError
 
 from nat64d.advertise.listener import Listener, Offer
 from nat64d.config.addresses import translation_prefix
@@ -36,8 +37,11 @@ class HostSources(HostResolver):
             self._listener = None
 
     async def announced(self) -> Found | None:
-        """What routers announce now."""
-        return await asyncio.to_thread(self._look)
+        """What routers announce now; nothing if that cannot be looked at: the next look does."""
+        try:
+            return await asyncio.to_thread(self._look)
+        except (OSError, NetlinkError):
+            return None
 
     def _look(self) -> Found | None:
         offers = self._listener.look() if self._listener else []

@@ -154,7 +154,7 @@ class Reload:
             given = given.with_plat(now.pool6)
         if interface := given.clat_interface:
             before = now.clat.ipv6 if now.clat else None
-            own = own6(look.read(), interface, before)
+            own = own6(_seen(), interface, before)
             stays = interface == self._live.sources.file.clat_interface and not now.clat_interface
             if own is None and before and stays:
                 own = Own6(before, interface if before == BEHIND else None)
@@ -169,7 +169,7 @@ class Reload:
     def with_pools(given: Config) -> Config:
         """With the addresses that [[pool4]] has of interfaces now."""
         shares = any(pool.interface for pool in given.pool4)
-        return given.with_pools(own4(given.pool4, look.read())) if shares else given
+        return given.with_pools(own4(given.pool4, _seen())) if shares else given
 
     def close(self) -> None:
         """No further reload; one that has begun is over when this returns. The event loop must run meanwhile."""
@@ -357,6 +357,14 @@ class Reload:
             await nameserver.start()
             nameserver.ready(True)
             live.nameserver = nameserver
+
+
+def _seen() -> Facts:
+    """A look at the host. Raises RefusedError."""
+    try:
+        return look.read()
+    except (OSError, NetlinkError) as error:
+        raise RefusedError(f"cannot look at this host: {error}") from None
 
 
 def _lines(error: ConfigError) -> str:

@@ -232,7 +232,6 @@ async def _find_plat(
     Returns what follows the provider from then on; None when there is nothing to discover, or when stopped first.
     Raises DiscoveryError.
     """
-    live.config = await asyncio.to_thread(reload.with_pools, live.config)
     if live.config.clat_interface:
         await _find_address(live, reload, notify, stopping)
     clat = live.config.clat
@@ -290,7 +289,8 @@ def _discovers(config: Config) -> bool:
 def _prepare(tun: Tun, first_start: FirstStart, up: ExitStack) -> None:
     """Create the tables, load the code, and take over the sessions of the run before; nothing on the host is changed.
     Raises StateError."""
-    live, config = first_start.live, first_start.live.config
+    live = first_start.live
+    config = live.config = _settled(live.config)
     live.tun = {"name": tun.name, "mtu": config.tun.mtu, "queues": len(tun.fds), "created": tun.created}
     live.offloads = tun.offloads
     log.info("TUN device %s is open, offloads: %s", tun.name, ", ".join(tun.offloads) or "none")
@@ -308,6 +308,17 @@ def _prepare(tun: Tun, first_start: FirstStart, up: ExitStack) -> None:
         first_start.prepare(0)
     if not found:
         live.settings = replace(live.settings, reset_until=now() + 1000 * config.filtering.reset_unknown)
+
+
+def _settled(config: Config) -> Config:
+    """With the addresses that [[pool4]] has of interfaces now."""
+    if all(pool.interface is None for pool in config.pool4):
+        return config
+
+    from nat64d.host import facts  # noqa: PLC0415
+    from nat64d.host.own4 import own4  # noqa: PLC0415
+
+    return config.with_pools(own4(config.pool4, facts.read()))
 
 
 def _set_up(tun: Tun, first_start: FirstStart, up: ExitStack) -> "Watch":
@@ -333,7 +344,7 @@ def _set_up(tun: Tun, first_start: FirstStart, up: ExitStack) -> "Watch":
     live.tun["mtu"] = host.mtu
     live.link_drops = LinkDrops(tun.name, len(tun.fds), log)
     live.host, live.board = host, Board(log)
-    watch = Watch(host, live.board, log, marks=live.marks)
+    watch = live.watch = Watch(host, live.board, log, marks=live.marks)
     up.callback(watch.close)
     watch.check(time.monotonic())
     up.callback(lambda: live.session_log.close(moment()))

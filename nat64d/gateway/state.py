@@ -43,6 +43,7 @@ if TYPE_CHECKING:  # slow to import, and packets wait for this module
     from nat64d.dns64.service.supervisor import NameServer
     from nat64d.host.board import Board
     from nat64d.host.host import Host
+    from nat64d.host.watch import Watch
 
 UNCOMPILED = "Until the code is compiled (once) packets pass in plain Python: about a thousand a second."
 STUCK = 10.0  # seconds without progress after which a queue counts as stuck; an idle one makes some every second
@@ -63,6 +64,7 @@ class Live:
         self.offloads: list[str] = []
         self.host: Host | None = None
         self.board: Board | None = None
+        self.watch: Watch | None = None
         self.nameserver: NameServer | None = None
         self.advertiser: Advertiser | None = None
         self.link_drops: LinkDrops | None = None
@@ -204,6 +206,7 @@ class Live:
                 *(self.link_drops.warnings() if self.link_drops else []),
                 *self.session_log.warnings(),
                 *self.tasks.warnings(),
+                *(self.watch.warnings() if self.watch else []),
                 *(self.nameserver.warnings() if self.nameserver else []),
             ],
             "conditions": self.board.standing(time.monotonic()) if self.board else [],

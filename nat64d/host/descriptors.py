@@ -1,6 +1,9 @@
 """The limit of open files of this process."""
 
+import errno
 import resource
+
+EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}  # nothing can be opened, for now
 
 
 def raise_limit() -> int:

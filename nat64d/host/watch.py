@@ -10,7 +10,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 
 from pyroute2.netlink.exceptions import NetlinkError
@@ -63,6 +63,7 @@ class Watch:
         self._judged: Situation | None = None
         self._repairs: deque[tuple[float, str]] = deque()
         self._complaint = ""
+        self._blind: str | None = None
         self._changed = asyncio.Event()
         self.looked: Callable[[Facts], None] = lambda _: None  # told of each look, in whatever thread it is taken
         self.announcing: Callable[[], Announcing] = Announcing  # what stands in the way of [ra]
@@ -85,12 +86,17 @@ class Watch:
                 return
             try:
                 self._look(now)
-                self._complaint = ""
+                self._complaint, self._blind = "", None
             except Exception as error:  # noqa: BLE001  whatever the kernel says, packets pass on
+                self._blind = f"This host cannot be looked at, and its conditions are those of before: {error}"
                 if repr(error) != self._complaint:
                     self._complaint = repr(error)
                     expected = isinstance(error, OSError | NetlinkError)
                     self._log.warning("Cannot look at this host: %s", error, exc_info=None if expected else error)
+
+    def warnings(self) -> list[str]:
+        """A sentence if the last look has failed. From any thread."""
+        return [self._blind] if self._blind else []
 
     def _spend(self) -> float:
         """One look; returns how many seconds of a processor it took."""
@@ -182,19 +188,23 @@ class Watch:
 
 
 def subscribe() -> list[socket.socket]:
-    """Sockets that are readable after a change; what cannot be subscribed to is seen at the next look.
+    """Sockets that are readable after a change; what cannot be subscribed to is seen at the next look. Raises OSError.
 
     Not pyroute2's: nobody reads the messages, and a router may have thousands of them in a second.
     """
-    sockets = []
-    for protocol, groups in SUBSCRIPTIONS:
-        one = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC, protocol)
-        try:
-            one.bind((0, sum(1 << group - 1 for group in groups)))
-        except OSError:
-            one.close()
-            continue
-        sockets.append(one)
+    kind = socket.SOCK_RAW | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
+    with ExitStack() as unused:
+        sockets = []
+        for protocol, groups in SUBSCRIPTIONS:
+            one = socket.socket(socket.AF_NETLINK, kind, protocol)
+            try:
+                one.bind((0, sum(1 << group - 1 for group in groups)))
+            except OSError:
+                one.close()
+                continue
+            sockets.append(one)
+            unused.callback(one.close)
+        unused.pop_all()
     return sockets
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import logging
+import os
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -10,10 +11,11 @@ from ipaddress import IPv6Address, IPv6Network
 
 import pytest
 
+from nat64d.advertise import advertiser as module
 from nat64d.advertise import timing, wire
 from nat64d.advertise.advertiser import UNPRIVILEGED, Advertiser
 from nat64d.advertise.listener import INTERVAL, OFFERS, SOLICITATIONS, Listener
-from nat64d.advertise.message import Advertisement, Pref64, built, parsed, solicitation
+from nat64d.advertise.message import SOLICITATION, Advertisement, Pref64, built, parsed, solicitation
 from nat64d.config.models import Config
 from nat64d.host.conditions import Announcing
 from tests.nat64d.hosts import fixtures
@@ -268,6 +270,47 @@ def test_without_the_privilege_that_is_said(neighbour: Neighbour, monkeypatch: p
     with monkeypatch.context() as patch:
         patch.setattr(wire, "open_socket", refuse)
         asyncio.run(go())
+
+
+def test_without_descriptors_that_is_said_and_tried_again(
+    neighbour: Neighbour, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What looks at an interface takes a descriptor as well: it is no interface that is gone."""
+    full = OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    def refuse(*_: object) -> None:
+        raise full
+
+    async def go() -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr(wire, "open_socket", refuse)
+            async with advertising(config_of('interface = ["eth0"]')) as (advertiser, changed):
+                now = await until(advertiser, changed, lambda now: now.silent)
+                assert now.silent == (("eth0", "there is no socket to be had: Too many open files"),)
+                patch.undo()
+                with monkeypatch.context() as other:
+                    other.setattr(wire, "link_local", refuse)
+                    now = await until(advertiser, changed, lambda now: "looked at" in str(now.silent))
+                    assert now.silent == (("eth0", "it cannot be looked at: Too many open files"),)
+                await until(advertiser, changed, lambda now: not now.silent)
+                await neighbour.hear()
+                with monkeypatch.context() as other:
+                    other.setattr(module.socket, "if_nametoindex", refuse)
+                    other.setattr(wire, "link_local", refuse)
+                    advertiser.use(config_of('interface = ["eth0"]', OTHER6))
+                    now = await until(advertiser, changed, lambda now: now.silent)
+                    assert now.silent == (("eth0", "Too many open files"),)
+                await until(advertiser, changed, lambda now: not now.silent)
+
+    monkeypatch.setattr(module, "AGAIN", 0.1)
+    monkeypatch.setattr(module, "LOOK", 0.1)
+    asyncio.run(go())
+
+
+def test_a_socket_that_cannot_be_set_up_is_closed(neighbour: Neighbour, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wire, "ICMP6_FILTER", 99)
+    with pytest.raises(OSError, match="not available"):  # and a warning of a socket that is left open is an error
+        wire.open_socket([SOLICITATION])
 
 
 # ---- heard

@@ -5,6 +5,7 @@ import logging
 from ipaddress import IPv6Address, IPv6Network
 
 import pytest
+from pyroute2.netlink.exceptions import NetlinkError
 from scapy.layers.inet import IP, UDP
 from scapy.layers.inet6 import IPv6
 
@@ -163,6 +164,20 @@ def test_rfc8781_a_host_asks_its_routers_and_takes_what_they_announce(neighbour:
     finally:
         sources.close()
     assert asyncio.run(sources.announced()) is None
+
+
+@pytest.mark.parametrize("error", [OSError(24, "Too many open files"), NetlinkError(105)])
+def test_a_host_that_cannot_be_looked_at_announces_nothing_now(neighbour: Neighbour, monkeypatch, error):
+    def refuse() -> None:
+        raise error
+
+    sources = HostSources(LOG)
+    try:
+        neighbour.offer(OTHER)
+        monkeypatch.setattr(announced, "IPRoute", refuse)
+        assert asyncio.run(sources.announced()) is None
+    finally:
+        sources.close()
 
 
 def test_without_the_privilege_the_resolver_alone_is_asked(monkeypatch, caplog):

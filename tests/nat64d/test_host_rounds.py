@@ -109,9 +109,13 @@ def test_a_look_that_fails_is_told_once_and_changes_nothing(host, board, caplog)
     (record,) = caplog.records
     assert (record.getMessage(), record.exc_info) == ("Cannot look at this host: " + str(error), None)
     assert board.blocking() == ["firewall"]
+    assert watch.warnings() == [f"This host cannot be looked at, and its conditions are those of before: {error}"]
     error = KeyError("RTA_OIF")
     watch.check(3.0)
     assert caplog.records[-1].exc_info is not None
+    watch = Watch(host, board, logging.getLogger("test"), lambda _: host.standing)
+    watch.check(4.0)
+    assert watch.warnings() == []
 
 
 def test_after_the_end_nothing_is_set_up_again(host, watch):
