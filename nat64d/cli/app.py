@@ -264,14 +264,15 @@ def who(
 ) -> None:
     """Say which IPv6 host or subscriber has an IPv4 address and port, or had them at a time.
 
-    By the configuration, where it follows from that; else by the running daemon or, with --log, by what the log
-    says. Exit 1 if nobody is known, 3 if the daemon would know and does not answer.
+    By the configuration, with what was set beside it, where it follows from that; else by the running daemon or, with
+    --log, by what the log says. Exit 1 if nobody is known, 3 if the daemon would know and does not answer.
     """
+    from nat64d.gateway.kept_sources import with_kept_sources  # noqa: PLC0415  pydantic
     from nat64d.offline import who as asking  # noqa: PLC0415  pydantic
 
     path = defaults.config_file(config)
     question = _question(address, port, proto, time, host)
-    _finish(asking.main, question, path, socket or defaults.socket_path(config), log or [], as_json)
+    _finish(asking.main, question, path, socket or defaults.socket_path(config), log or [], as_json, with_kept_sources)
 
 
 def _question(address: str | None, port: int | None, proto: str, time: str | None, host: str | None) -> object:

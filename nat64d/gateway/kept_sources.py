@@ -54,6 +54,25 @@ def _errors_of(sources: Sources, config: Config, file: Config, name: str) -> lis
     return [] if check_host(file, name).errors else check_host(config, sources.names).errors
 
 
+def with_kept_sources(name: str, file: Config) -> tuple[Config, str | None]:
+    """What the file says, with what others have set beside it, for one who only looks; a sentence if that could not be
+    taken into account. Nothing is changed."""
+    kept = KeptSources(file.state_path)
+    try:
+        return Sources(name, file, kept.look()).combined(), None
+    except FileNotFoundError:
+        return file, None
+    except ConfigError as error:
+        why = f"it does not go together with {name}: {_clauses(error.problems)}"
+    except (OSError, DamagedError) as error:
+        why = _why(error)
+    return file, f"{kept.path}: what is set beside the configuration file is not taken into account, because {why}"
+
+
+def _why(error: Exception) -> str:
+    return error.strerror or str(error) if isinstance(error, OSError) else str(error)
+
+
 def _clauses(problems: Iterable[Problem]) -> str:
     return "; ".join(map(str, islice(problems, FEW)))
 
@@ -73,12 +92,16 @@ class KeptSources:
     def read(self) -> dict[str, Rows]:
         """The rows by source. A file that is damaged is set aside, and there are none."""
         try:
-            return self._sources(self._octets())
+            return self.look()
         except FileNotFoundError:
             return {}
         except (OSError, DamagedError) as error:
-            self.set_aside(error.strerror or str(error) if isinstance(error, OSError) else str(error))
+            self.set_aside(_why(error))
             return {}
+
+    def look(self) -> dict[str, Rows]:
+        """The rows by source. Raises OSError, DamagedError."""
+        return self._sources(self._octets())
 
     def prepare(self, sources: Mapping[str, Rows]) -> None:
         """Write these beside the file; `commit` lets them take its place. Raises OSError."""

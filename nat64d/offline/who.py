@@ -3,7 +3,7 @@ follows from that; else by the running daemon, or by the log of what began and e
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from fileinput import FileInput, hook_compressed
 from ipaddress import IPv4Address, IPv6Address
@@ -185,11 +185,22 @@ def block_sentence(config: Config, host6: IPv6Address) -> dict[str, object]:
     return {**row, "first_port": block.first, "last_port": block.last}
 
 
+Beside = Callable[[str, Config], tuple[Config, str | None]]
+
+
 def main(
-    question: Question | IPv6Address, config: Path | None, socket: str, logs: list[Path], as_json: bool
+    question: Question | IPv6Address,
+    config: Path | None,
+    socket: str,
+    logs: list[Path],
+    as_json: bool,
+    beside: Beside = lambda _, file: (file, None),
 ) -> ExitCode:
-    """Print the answer. WRONG or UNREACHABLE with a sentence where there is none; raises ConfigError."""
-    effective = load(config)
+    """Print the answer. WRONG or UNREACHABLE with a sentence where there is none; raises ConfigError. `beside` adds
+    what is set beside a file, or says why it cannot."""
+    effective, complaint = beside(str(config or BUILT_IN), load(config))
+    if complaint:
+        typer.echo(f"nat64d: {complaint}", err=True)
     try:
         if isinstance(question, IPv6Address):
             row = block_sentence(effective, question)

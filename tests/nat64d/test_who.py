@@ -11,6 +11,9 @@ from typer.testing import CliRunner
 
 from nat64d.cli.app import app
 from nat64d.config.load import loads
+from nat64d.config.models import Eam
+from nat64d.config.sources import Rows
+from nat64d.gateway.kept_sources import KeptSources
 from nat64d.natlog.entries import entries_of, line
 from nat64d.offline.who import Question, UnknownError, by_log, events
 from tests.case import BEGIN
@@ -112,6 +115,28 @@ def test_as_json(config):
     reason = "its computed block, 192.0.2.0:1000-1999"
     row = {"who": "2001:db8:0:10::/64", "source": "configuration", "reason": reason, "since": None}
     assert (code, json.loads(out)) == (0, {"address": "192.0.2.0", "port": 1001, "protocol": "tcp", **row})
+
+
+def test_what_is_set_beside_the_file_is_known_without_a_daemon(config, tmp_path):
+    state = tmp_path / "state"
+    config.write_text(f'{CONFIG}\n[state]\nfile = "{state}"\n')
+    asked = ("--address", "198.51.100.5", "--port", 80, "--socket", tmp_path / "none")
+    assert who(config, *asked)[0] == 3
+    kept = KeptSources(state)
+    kept.prepare({"api": Rows(eam=(Eam(ipv4="198.51.100.5", ipv6="2001:db8:f::5"),))})
+    kept.commit()
+    said = "[2001:db8:f::5]:80  configuration: [[eam]] 198.51.100.5/32 to 2001:db8:f::5/128\n"
+    assert who(config, *asked) == (0, said, "")
+    forwarded = ("--address", "198.51.100.7", "--port", 8000)
+    kept.path.write_text("x")
+    code, out, err = who(config, *forwarded)
+    assert (code, "[[forward]]" in out) == (0, True)
+    assert err.startswith(f"nat64d: {kept.path}: what is set beside the configuration file is not taken into account")
+    assert "its checksum is wrong" in err
+    kept.prepare({"api": Rows(eam=(Eam(ipv4="198.51.100.7", ipv6="2001:db8:f::5"),))})
+    kept.commit()
+    assert "because it does not go together with" in who(config, *forwarded)[2]
+    assert kept.path.exists(), "who only looks"
 
 
 def test_a_running_daemon_says_who_has_a_mapping_or_else_the_block(config, tmp_path):
