@@ -92,7 +92,7 @@ def test_a_link_local_pool_is_ours() -> None:
     nat64.check(Step(sent, verdict=Verdict.NOT_UNICAST, answer=answer6(sent, 1, 1)))
 
 
-@pytest.mark.parametrize("address", ["127.0.0.1", "169.254.1.1", "224.0.0.1", "0.0.0.0"])
+@pytest.mark.parametrize("address", ["127.0.0.1", "169.254.1.1", "224.0.0.1", "0.0.0.0", "240.0.0.1"])
 def test_rfc7915_4_1_an_error_of_an_illegal_source_is_translated_under_a_prefix_of_the_operator(address: str) -> None:
     """ "For the purpose of trouble shooting." Under the well-known prefix RFC 6052 section 3.1 forbids the address."""
     quoted4, quoted6 = seen4(src=EAM4) / UDP(**ASK), from6(src=EAM6, hlim=63) / UDP(**ASK)

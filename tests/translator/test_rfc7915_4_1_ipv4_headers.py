@@ -43,6 +43,7 @@ IGNORED = {
     "expired_loose_source_route": b"\x83\x07\x08\xcb\x00\x71\x01",
     "expired_strict_source_route": b"\x89\x07\x08\xcb\x00\x71\x01",
     "source_route_after_end_of_options": b"\x00\x83\x07\x04\xcb\x00\x71\x01",
+    "source_route_two_octets_after_end_of_options": b"\x00\x02\x83\x07\x04\xcb\x00\x71\x01",
     "source_route_in_the_data_of_another": b"\x07\x07\x04\x83\x07\x04\0",
     "option_of_length_0": b"\x07\0\0\0",
     "option_of_length_1": b"\x07\x01\x83\x04\x04\0\0\0",

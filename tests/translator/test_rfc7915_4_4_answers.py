@@ -1,10 +1,11 @@
 """RFC 7915 sections 4.4 and 5.4: what the sender of a dropped packet is told, drop by drop."""
 
+import numpy as np
 import pytest
 from scapy.layers.inet import ICMP, TCP, UDP
 from scapy.packet import Raw
 
-from tests.case import Case
+from tests.case import Case, compare
 from tests.packets import (
     FROM_HOST6,
     HOST4,
@@ -18,6 +19,8 @@ from tests.packets import (
     payload,
     ping4,
 )
+from translator.plain import Copies
+from translator.tables.gateway import HEADROOM
 from translator.verdict import Verdict
 
 UDP6, UDP4 = UDP(**FROM_HOST6) / b"x", UDP(**TO_MAPPED) / b"x"
@@ -137,3 +140,45 @@ def test_rfc7915_4_4(case):
 @pytest.mark.parametrize("case", SILENT, ids=str)
 def test_rfc7915_4_4_silently(case):
     case.check()
+
+
+ADDRESS, PROHIBITED, PROTOCOL = ((3, 1), (1, 3)), ((3, 13), (1, 1)), ((3, 2), (1, 4))
+TOLD = {
+    Verdict.HOP_LIMIT_EXPIRED: ((11, 0), (3, 0)),
+    Verdict.SOURCE_ROUTED: ((3, 5), None),
+    Verdict.ROUTING_HEADER: (None, (4, 0)),
+    Verdict.TOO_BIG: ((3, 4), (2, 0)),
+    Verdict.PROTOCOL: PROTOCOL,
+    Verdict.NON_GLOBAL_ADDRESS: PROHIBITED,
+    Verdict.NOT_UNICAST: PROHIBITED,
+    Verdict.DENIED_ADDRESS: PROHIBITED,
+    Verdict.NO_MAPPING: PROHIBITED,
+    Verdict.CLAT_SOURCE: PROHIBITED,
+    Verdict.NO_POOL4: PROHIBITED,
+    Verdict.NO_BIB_ENTRY: ADDRESS,
+    Verdict.POOL4_EXHAUSTED: ADDRESS,
+    Verdict.PAIRED_FULL: ADDRESS,
+    Verdict.SESSION_TABLE_FULL: ADDRESS,
+    Verdict.HOST_SESSIONS: ADDRESS,
+    Verdict.HOST_PORTS: ADDRESS,
+    Verdict.HOST_RATE: ADDRESS,
+    Verdict.SUBSCRIBER_SESSIONS: ADDRESS,
+    Verdict.SUBSCRIBER_PORTS: ADDRESS,
+    Verdict.INBOUND_SESSIONS: ADDRESS,
+}
+
+
+@pytest.mark.parametrize("family", [4, 6])
+def test_rfc7915_4_4_what_the_sender_is_told_for_every_reason(family, nat64):
+    """In both families (section 5.4); for reasons that are not here, nothing."""
+    sent, answer_of = (from4() / UDP4, answer4) if family == 4 else (from6() / UDP6, answer6)
+    octets = np.frombuffer(bytes(sent), np.uint8)
+    plain = Copies()
+    errors = plain.module("translator.packet.icmp_error")
+    view = plain.module("translator.packet.parse").parse(octets, 0, len(octets))
+    for at, verdict in enumerate(Verdict):
+        told = TOLD.get(verdict, (None, None))[family == 6]
+        assert errors.wants_answer(verdict, family) == (told is not None), verdict.name
+        if told is not None:
+            size = errors.answer_sender(nat64.gateway, 60_000 * at, octets, view, verdict, 7)
+            compare([bytes(nat64.worker.answer[HEADROOM : HEADROOM + size])], [answer_of(sent, *told, 7)])

@@ -1,13 +1,13 @@
 """RFC 7915 section 5.1.1: an IPv6 packet with a Fragment header."""
 
 import pytest
-from scapy.layers.inet import UDP
+from scapy.layers.inet import TCP, UDP
 from scapy.layers.inet6 import IPv6ExtHdrDestOpt, IPv6ExtHdrFragment, IPv6ExtHdrHopByHop, IPv6ExtHdrRouting
 from scapy.packet import Raw
 
 from tests.case import Case, Step
-from tests.mapped import ALONE, as_eam4, of_eam6
-from tests.packets import FROM_HOST6, FROM_MAPPED, answer6, fragment_of, from6, payload, ping4, ping6, seen4
+from tests.mapped import ALONE, EAM4, as_eam4, of_eam6
+from tests.packets import FROM_HOST6, FROM_MAPPED, answer6, fragment_of, from6, payload, ping4, ping6, seen4, whole
 from translator.verdict import Verdict
 
 DATA = UDP(**FROM_HOST6) / b"x"
@@ -15,6 +15,7 @@ SEEN = UDP(**FROM_MAPPED) / b"x"
 DATA8 = UDP(**FROM_HOST6) / payload(8)
 LONG6, LONG4 = (from6() / UDP(**FROM_HOST6) / payload(3000), seen4() / UDP(**FROM_MAPPED) / payload(3000))
 PIECES = (0, 1232, 2464)
+LARGE = payload(1400)
 VISITED = IPv6ExtHdrRouting(addresses=["2001:db8::9"], segleft=0)
 
 
@@ -60,6 +61,19 @@ CASES = [
         "rfc7915_5_1_1_df_is_0_whatever_the_size",
         sent=from6() / atomic(7) / UDP(**FROM_HOST6) / payload(1400),
         expect=seen4(id=7, flags=0) / UDP(**FROM_MAPPED) / payload(1400),
+    ),
+    *(
+        Case(
+            f"rfc7915_5_1_1_df_of_{name}_is_0_whatever_the_size",
+            config=config,
+            sent=came / IPv6ExtHdrFragment(nh=number, id=7) / Raw(bytes(whole(came / body).payload)),
+            expect=seen4(id=7, flags=0, **left) / as_body,
+        )
+        for name, config, came, number, body, left, as_body in (
+            ("tcp", {}, from6(), 6, TCP(**FROM_HOST6, flags="S") / LARGE, {}, TCP(**FROM_MAPPED, flags="S") / LARGE),
+            ("an_echo", {}, from6(), 58, ping6(True, LARGE), {}, ping4(True, LARGE)),
+            ("esp", ALONE, of_eam6(), 50, Raw(LARGE), {"src": EAM4, "proto": 50}, Raw(LARGE)),
+        )
     ),
     Case(
         "rfc7915_5_1_1_it_passes_an_ipv4_mtu_that_is_smaller",

@@ -137,6 +137,15 @@ CASES = [
         for size, flags in ((1260, 0), (1261, "DF"))
     ),
     *(
+        Case(
+            f"rfc7915_5_1_1_1280_octets_of_{name}_pass_any_ipv4_mtu_without_df",
+            config=config | {"translation": {"mtu4": 576}},
+            sent=sent / payload(1260 - rest),
+            expect=seen4(**fields, flags=0) / body / payload(1260 - rest),
+        )
+        for name, rest, config, sent, fields, body in OTHER_SIZES
+    ),
+    *(
         Case(f"rfc7915_5_1_extension_headers_are_skipped_{name}", sent=from6() / chain / DATA, expect=SEEN)
         for name, chain in SKIPPED.items()
     ),
