@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from nat64d.cli.lab import Lab
-from tests.e2e.test_reload import memory_of, stream
+from tests.e2e.test_reload import memory_of, passed, stream, transfer
 from tests.e2e.topology import (
     CLIENT6A,
     CLIENT6B,
@@ -37,6 +37,7 @@ def fresh(namespaces: None) -> Iterator[Topology]:
     with Lab("changes") as lab:
         net = Topology(lab)
         serve(net.server4, "udp_echo", SERVER4, "7")
+        serve(net.server4, "tcp_echo", SERVER4, "7")
         serve(net.client6b, "udp_echo", CLIENT6B, "7")
         yield net
 
@@ -122,13 +123,15 @@ def test_again_and_again_beside_a_flow(fresh: Topology, daemon: Daemon, times: i
         ("pool4", "192.0.2.64/29", "5000-5999"),
     )
     used = []
-    with stream(fresh) as end:
+    with stream(fresh) as end, transfer(fresh) as end_transfer:
         for number in range(times):
             given = rows[number // 2 % len(rows)]
             assert "[[" in good(daemon.ask("unset" if number % 2 else "set", *given))
             used.append(memory_of(daemon))
-        counts = end()
+        counts, carried = end(), end_transfer()
+    print(f"{times} changes: {counts} datagrams, {carried} octets, {used[times // 2]} to {used[-1]} KiB")
     assert counts["received"] == counts["sent"] > 0
+    assert passed(carried), carried
     assert set_by_api(daemon) == []
     # Soon: whoever reads the tables at that moment has those of before for a moment longer.
     eventually(lambda: memory_of(daemon) < used[times // 2] * 1.02 + 4096, daemon)

@@ -5,8 +5,9 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,9 +29,9 @@ from tests.e2e.topology import (
 
 pytestmark = pytest.mark.e2e
 
-STREAM = Path(__file__).with_name("stream.py")
+STREAM = (Path(__file__).with_name("stream.py"), "7", str(500))  # datagrams a second
+TRANSFER = (Path(__file__).with_name("transfer.py"), "7")
 PATIENCE = 60.0  # seconds
-RATE = 500  # datagrams a second
 OWN = f"""
 [[pool4]]
 addresses = "192.0.2.100"
@@ -53,6 +54,7 @@ def fresh(namespaces: None) -> Iterator[Topology]:
     with Lab("reload") as lab:
         net = Topology(lab)
         serve(net.server4, "udp_echo", SERVER4, "7")
+        serve(net.server4, "tcp_echo", SERVER4, "7")
         serve(net.server4, "udp_whoami", SERVER4, "3478")
         yield net
 
@@ -89,20 +91,36 @@ def change(daemon: Daemon, config: str) -> subprocess.CompletedProcess[str]:
 
 
 @contextmanager
-def stream(net: Topology) -> Iterator[Callable[[], dict[str, int]]]:
-    """A flow from client6a; the function ends it, and says how many datagrams were sent, and came back."""
+def beside(net: Topology, program: tuple[Path | str, ...]) -> Iterator[Callable[[], dict[str, Any]]]:
+    """A flow from client6a to server4; the function ends it, and says what came of it."""
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "bufsize": 1}
-    sender = net.client6a.popen(sys.executable, str(STREAM), embed(SERVER4), "7", str(RATE), **pipes)
+    path, *arguments = map(str, program)
+    sender = net.client6a.popen(sys.executable, path, embed(SERVER4), *arguments, **pipes)
     assert hear(sender) == "listening"
 
-    def end() -> dict[str, int]:
+    def end() -> dict[str, Any]:
         assert sender.stdin is not None
         sender.stdin.close()
-        counts: dict[str, int] = json.loads(hear(sender, PATIENCE))
+        counts: dict[str, Any] = json.loads(hear(sender, PATIENCE))
         return counts
 
     yield end
     sender.wait(PATIENCE)
+
+
+def stream(net: Topology) -> AbstractContextManager[Callable[[], dict[str, Any]]]:
+    """Datagrams, and how many were sent, and came back."""
+    return beside(net, STREAM)
+
+
+def transfer(net: Topology) -> AbstractContextManager[Callable[[], dict[str, Any]]]:
+    """One TCP connection, how many octets were sent and came back, and whether these are the same."""
+    return beside(net, TRANSFER)
+
+
+def passed(counts: dict[str, Any]) -> bool:
+    """Whether the connection carried all of it, and was not reset."""
+    return counts["received"] == counts["sent"] > 0 and counts["same"] and not counts["failures"]
 
 
 def routed(net: Topology) -> set[str]:
@@ -179,12 +197,14 @@ def test_again_and_again_beside_a_flow(fresh: Topology, daemon: Daemon, times: i
     """What a reload leaves behind would be there twice: one set of tables has 5 MB that are touched."""
     configs = [CONFIG + OWN, CONFIG + MORE, CONFIG + OWN + MORE]
     used = []
-    with stream(fresh) as end:
+    with stream(fresh) as end, transfer(fresh) as end_transfer:
         for number in range(times):
             done = change(daemon, configs[number % len(configs)])
             assert done.returncode == 0, done.stderr
             used.append(memory_of(daemon))
-        counts = end()
+        counts, carried = end(), end_transfer()
+    print(f"{times} reloads: {counts} datagrams, {carried} octets, {used[times // 2]} to {used[-1]} KiB")
     assert counts["received"] == counts["sent"] > 0
+    assert passed(carried), carried
     # Soon: whoever reads the tables at that moment has those of before for a moment longer.
     eventually(lambda: memory_of(daemon) < used[times // 2] * 1.02 + 4096, daemon)

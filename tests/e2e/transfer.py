@@ -1,0 +1,43 @@
+"""Octets to a TCP echo server and back, on one connection, until standard input ends; prints what came of it.
+
+python transfer.py HOST PORT
+"""
+
+import asyncio
+import hashlib
+import json
+import os
+import sys
+
+BLOCK = 16384  # octets
+PAUSE = 0.005  # seconds after each
+
+
+async def main(host: str, port: str) -> None:
+    """Connect, say so, and send until told to end: counts, and whether what came back is what was sent."""
+    reader, writer = await asyncio.open_connection(host, int(port))
+    print("listening", flush=True)
+    sent, received = hashlib.sha256(), hashlib.sha256()
+    counts = {"sent": 0, "received": 0}
+
+    async def receive() -> None:
+        while octets := await reader.read(1 << 20):
+            received.update(octets)
+            counts["received"] += len(octets)
+
+    async def send() -> None:
+        while not ended.done():
+            block = os.urandom(BLOCK)
+            sent.update(block)
+            counts["sent"] += len(block)
+            writer.write(block)
+            await writer.drain()
+            await asyncio.sleep(PAUSE)
+        writer.write_eof()
+
+    ended = asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
+    failures = [error for error in await asyncio.gather(send(), receive(), return_exceptions=True) if error]
+    print(json.dumps({**counts, "same": sent.digest() == received.digest(), "failures": list(map(str, failures))}))
+
+
+asyncio.run(main(*sys.argv[1:]))
