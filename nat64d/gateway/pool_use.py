@@ -27,11 +27,15 @@ class _Pool(NamedTuple):
 
 
 class Part(NamedTuple):
-    """What is handed out of the addresses of a [[pool4]]: its name, and the share of it in use at each: float[n]."""
+    """What is handed out of the addresses of a [[pool4]]: its name, and the share of it in use at each: float[n];
+    `number` is that of the [[pool4]], from 1, `protocol` is "" for blocks, and `each` how many an address has."""
 
     what: str
     addresses: list[str]
     shares: np.ndarray
+    number: int
+    protocol: str
+    each: int
 
 
 class PoolUse:
@@ -82,18 +86,21 @@ class PoolUse:
     def parts(self, tables: Tables) -> Iterator[Part]:
         """The ports of each protocol of each [[pool4]]; where there are blocks, these."""
         size, unused = self.config.limits.port_block, _unused(tables)
+        numbers = {id(pool): number for number, pool in enumerate(self.config.pool4, 1)}
         for pool in self._pools:
             first, last = pool.given.port_range
-            addresses = _names(pool.given)
+            addresses, number = _names(pool.given), numbers[id(pool.given)]
             if size:
                 count = (last - first + 1) // size
                 computed = computed_of(pool.given, self.config.limits).each if pool.given.deterministic else 0
                 if count > computed:
                     free = tables.blocks_free[pool.rows]
-                    yield Part("blocks of ports", addresses, 1 - free / (count - computed))
+                    yield Part(
+                        "blocks of ports", addresses, 1 - free / (count - computed), number, "", count - computed
+                    )
                 continue
             for protocol, used, total in _by_protocol(pool, unused):
-                yield Part(f"ports for {protocol}", addresses, used / total)
+                yield Part(f"ports for {protocol}", addresses, used / total, number, protocol, total)
 
 
 def _names(pool: Pool4) -> list[str]:

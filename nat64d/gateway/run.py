@@ -33,6 +33,7 @@ from nat64d.gateway.kept_sources import take_up_sources
 from nat64d.gateway.left import Left
 from nat64d.gateway.link_drops import LinkDrops
 from nat64d.gateway.services import Services
+from nat64d.gateway.shortages import Shortages
 from nat64d.gateway.signals import handle_signals, ignore_signals
 from nat64d.gateway.state import Live
 from nat64d.gateway.state_file import StateError, take_up
@@ -376,9 +377,10 @@ async def _watch(first_start: FirstStart, reload: "Reload", stop: asyncio.Event)
     off."""
     live = first_start.live
     drops = DropLog([queue.worker for queue in live.queues], log)
-    watchdog, computed = Watchdog(live, log), ComputedLog(log)
+    watchdog, computed, shortages = Watchdog(live, log), ComputedLog(log), Shortages(live)
     while not stop.is_set():
         watchdog.look(time.monotonic())
+        await asyncio.to_thread(shortages.look, moment())
         drops.look(time.monotonic())
         computed.look(live.config, time.monotonic())
         if live.link_drops:

@@ -31,7 +31,7 @@ from nat64d.gateway.measure import measure
 from nat64d.gateway.pool_use import PoolUse
 from nat64d.gateway.state_file import StateFile
 from nat64d.gateway.tasks import Tasks
-from nat64d.gateway.watermarks import Watermarks
+from nat64d.gateway.watermarks import Use, Watermarks
 from nat64d.host.mark import Mark
 from nat64d.natlog.reader import Reader
 from translator.tables.settings import Settings
@@ -294,6 +294,17 @@ class Live:
         if tables is None or not self._translating():
             return ()
         return self._watermarks.look(config, tables, self._pool_use(config), now())
+
+    def pools_now(self) -> tuple[Config, Tables, PoolUse] | None:
+        """What packets meet now, and how to see what of its pools is in use; None until they pass."""
+        with self._replacing:
+            config, tables = self.config, self.tables
+        return (config, tables, self._pool_use(config)) if tables is not None and self._translating() else None
+
+    def reached_marks(self) -> list[Use]:
+        """What has reached [limits] watermark since this was last asked."""
+        news = self._watermarks.news
+        return [news.popleft() for _ in range(len(news))]
 
     def _pool_use(self, config: Config) -> PoolUse:
         pools = self._pools

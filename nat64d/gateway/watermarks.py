@@ -1,6 +1,7 @@
 """How full pools and tables are, as marks for the conditions (host/conditions.py): a mark is reached at `[limits]
 watermark` percent, and left LOWER below that, so that it does not come and go."""
 
+from collections import deque
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -15,14 +16,18 @@ from translator.tables.tables import BIBS, BLOCKS, SESSIONS, Tables
 
 # LIMITS
 LOWER = 10  # percent
+KEPT = 256  # marks that are reached before somebody asks
 APART = 16  # addresses of a [[pool4]]: with more, only all of them together have a mark
 
 
 class Use(NamedTuple):
-    """The share of something that is in use, 0 to 1, and what is said when it is much."""
+    """The share of something that is in use, 0 to 1, and what is said when it is much. Of ports also which [[pool4]]
+    they are of, from 1, and how many there are."""
 
     mark: Mark
     share: float
+    pool: int = 0
+    size: int = 0
 
 
 class Watermarks:
@@ -30,6 +35,7 @@ class Watermarks:
 
     def __init__(self) -> None:
         self._reached: tuple[Mark, ...] = ()
+        self.news: deque[Use] = deque(maxlen=KEPT)  # what has reached its mark, for one who takes it out
 
     def look(self, config: Config, tables: Tables, pools: PoolUse, now: int) -> tuple[Mark, ...]:
         """Those that are reached now, or were and are not left yet; `now`: milliseconds of the data plane's clock."""
@@ -40,8 +46,9 @@ class Watermarks:
         low = max(high - LOWER, 0)
         before = set(self._reached)
         uses = (*tables_in_use(config, tables, now), *pools_in_use(config, tables, pools))
-        reached = (use.mark for use in uses if 100 * use.share >= (low if use.mark in before else high))
-        self._reached = tuple(reached)
+        reached = [use for use in uses if 100 * use.share >= (low if use.mark in before else high)]
+        self.news.extend(use for use in reached if use.mark not in before)
+        self._reached = tuple(use.mark for use in reached)
         return self._reached
 
 
@@ -84,4 +91,5 @@ def pools_in_use(config: Config, tables: Tables, pools: PoolUse) -> Iterator[Use
         shares = part.shares.tolist() if is_few else [float(part.shares.mean())]
         for name, share in zip(names, shares, strict=True):
             sentence = f"{high} % or more of the {part.what} of {name} are in use ([limits] watermark): {advice}"
-            yield Use(Mark("pool4_filling", sentence), share)
+            size = part.each * (1 if is_few else len(part.addresses)) if part.protocol else 0
+            yield Use(Mark("pool4_filling", sentence), share, part.number if size else 0, size)

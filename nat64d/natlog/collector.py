@@ -12,6 +12,7 @@ from nat64d.natlog import ipfix
 from nat64d.natlog.entries import Entry
 from nat64d.natlog.ipfix import TEMPLATES_ALONE, Batch
 from nat64d.natlog.place import Moment, Taken
+from nat64d.natlog.shortage import Shortage
 
 NOTHING = Batch(b"", 0)
 FULL = {errno.EAGAIN, errno.ENOBUFS}  # what has no room now may have some soon, on the same socket
@@ -39,7 +40,7 @@ class Collector:
         self._last, self._failed = 0, 0  # records: in the last message; that have not got there
         self._templates_at, self._failed_at = float("-inf"), float("-inf")
 
-    def write(self, entries: Sequence[Entry], moment: Moment) -> Taken:
+    def write(self, entries: Sequence[Entry | Shortage], moment: Moment) -> Taken:
         """Send entries, and the templates if it is time for them. Entries of a message that is refused later count as
         failed then, too."""
         sent = 0

@@ -1,7 +1,7 @@
 """IPFIX (RFC 7011) as far as NAT events need it (RFC 8158): templates, records, messages. Pure functions.
 
-Of RFC 8158 there are the mandatory elements of each event, the translated destination of sessions, and of blocks the
-last port and the length of the prefix besides.
+Of RFC 8158 there are the mandatory elements of each event, the translated destination of sessions, of blocks the last
+port and the length of the prefix, and of the threshold of ports the pool besides.
 """
 
 import struct
@@ -10,6 +10,7 @@ from itertools import groupby
 from typing import NamedTuple
 
 from nat64d.natlog.entries import Entry
+from nat64d.natlog.shortage import Shortage, What
 from translator.session.log import Kind
 
 # SPEC: RFC 7011 sections 3.1, 3.3.2; RFC 8158 table 2
@@ -46,6 +47,10 @@ MAPPED4_PORT = Element(227, "H")  # postNAPTSourceTransportPort
 HOST4 = Element(226, "4s")  # postNATDestinationIPv4Address
 HOST4_PORT = Element(228, "H")  # postNAPTDestinationTransportPort
 FIRST_PORT, LAST_PORT = Element(361, "H"), Element(362, "H")  # portRangeStart, portRangeEnd
+POOL = Element(283, "I")  # natPoolId
+QUOTA, THRESHOLD = Element(466, "I"), Element(467, "I")  # natQuotaExceededEvent, natThresholdEvent
+MOST_SESSIONS, MOST_OF_HOST = Element(471, "I"), Element(473, "I")  # maxSessionEntries, maxEntriesPerUser
+HIGH = Element(478, "I")  # addressPortMappingHighThreshold
 
 
 class Template(NamedTuple):
@@ -70,7 +75,13 @@ MAPPING_ELEMENTS = (TIME, EVENT, SOURCE6, MAPPED4, PROTOCOL, SOURCE_PORT, MAPPED
 SESSION = Template(256, (*MAPPING_ELEMENTS, HOST4, HOST4_PORT))
 MAPPING = Template(257, MAPPING_ELEMENTS)
 BLOCK = Template(258, (TIME, EVENT, SOURCE6, LENGTH6, MAPPED4, FIRST_PORT, LAST_PORT))
-TEMPLATES = (SESSION, MAPPING, BLOCK)
+ADDRESSES_EXHAUSTED = Template(259, (TIME, EVENT, POOL))
+PORTS_EXHAUSTED = Template(260, (TIME, EVENT, MAPPED4, PROTOCOL))
+SESSIONS_EXCEEDED = Template(261, (TIME, EVENT, QUOTA, MOST_SESSIONS))
+HOST_EXCEEDED = Template(262, (TIME, EVENT, QUOTA, MOST_OF_HOST, SOURCE6))
+PORTS_THRESHOLD = Template(263, (TIME, EVENT, THRESHOLD, HIGH, POOL))
+SHORTAGES = (ADDRESSES_EXHAUSTED, PORTS_EXHAUSTED, SESSIONS_EXCEEDED, HOST_EXCEEDED, PORTS_THRESHOLD)
+TEMPLATES = (SESSION, MAPPING, BLOCK, *SHORTAGES)
 PACKING = {template.number: template.packing for template in TEMPLATES}
 TEMPLATE_SETS = b"".join(template.octets for template in TEMPLATES)
 
@@ -82,8 +93,10 @@ class Record(NamedTuple):
     octets: bytes
 
 
-def record_of(entry: Entry) -> Record:
+def record_of(entry: Entry | Shortage) -> Record:
     """What is sent of an entry."""
+    if isinstance(entry, Shortage):
+        return _of_shortage(entry)
     e, event = entry, EVENTS[entry.kind]
     if e.kind in (Kind.BLOCK_ALLOCATED, Kind.BLOCK_FREED):
         return _record(BLOCK, e.time, event, e.host6, e.length, e.mapped4, e.mapped4_port, e.last_port)
@@ -91,6 +104,21 @@ def record_of(entry: Entry) -> Record:
     if e.kind in (Kind.SESSION_CREATED, Kind.SESSION_ENDED):
         return _record(SESSION, *mapping, e.host4, e.host4_port)
     return _record(MAPPING, *mapping)
+
+
+def _of_shortage(one: Shortage) -> Record:
+    event, kind = one.what.value
+    match one.what:
+        case What.ADDRESSES_EXHAUSTED:
+            return _record(ADDRESSES_EXHAUSTED, one.time, event, one.pool)
+        case What.PORTS_EXHAUSTED:
+            return _record(PORTS_EXHAUSTED, one.time, event, one.mapped4, one.protocol)
+        case What.SESSIONS_EXCEEDED:
+            return _record(SESSIONS_EXCEEDED, one.time, event, kind, one.most)
+        case What.HOST_EXCEEDED:
+            return _record(HOST_EXCEEDED, one.time, event, kind, one.most, one.host6)
+        case What.PORTS_THRESHOLD:
+            return _record(PORTS_THRESHOLD, one.time, event, kind, one.most, one.pool)
 
 
 def _record(template: Template, *values: bytes | int) -> Record:

@@ -6,25 +6,35 @@ import stat
 from collections.abc import Sequence
 from pathlib import Path
 
-from nat64d.natlog.entries import Entry, fields, line, sentence
+from nat64d.natlog import entries as of_entries
+from nat64d.natlog import shortage as of_shortages
+from nat64d.natlog.entries import Entry
 from nat64d.natlog.place import Moment, Taken
+from nat64d.natlog.shortage import Shortage
 
 log = logging.getLogger("nat64d.sessions")
 
 
 class DaemonLog:
-    """The daemon's log: each entry is a record of level INFO, with fields."""
+    """The daemon's log: each entry is a record of level INFO, with fields, and each shortage one of level WARNING."""
 
     failure: str | None = None
 
-    def write(self, entries: Sequence[Entry], moment: Moment) -> Taken:  # noqa: ARG002  a place of several
+    def write(self, entries: Sequence[Entry | Shortage], moment: Moment) -> Taken:  # noqa: ARG002  a place of several
         """Write entries."""
         for entry in entries:
-            log.info("%s", sentence(entry), extra=fields(entry))
+            if isinstance(entry, Shortage):
+                log.warning("%s", of_shortages.sentence(entry), extra=of_shortages.fields(entry))
+            else:
+                log.info("%s", of_entries.sentence(entry), extra=of_entries.fields(entry))
         return Taken(len(entries), 0)
 
     def close(self) -> None:
         """Nothing is open."""
+
+
+def _line(entry: Entry | Shortage) -> str:
+    return of_shortages.line(entry) if isinstance(entry, Shortage) else of_entries.line(entry)
 
 
 class LineFile:
@@ -37,9 +47,9 @@ class LineFile:
         self._fd: int | None = None
         self._torn = False  # the last line was cut off
 
-    def write(self, entries: Sequence[Entry], moment: Moment) -> Taken:  # noqa: ARG002  as above
+    def write(self, entries: Sequence[Entry | Shortage], moment: Moment) -> Taken:  # noqa: ARG002  as above
         """Append entries, a line each."""
-        lines = [f"{line(entry)}\n".encode() for entry in entries]
+        lines = [f"{_line(entry)}\n".encode() for entry in entries]
         octets, written = b"".join(lines), 0
         try:
             self._follow()

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 from nat64d.natlog.entries import Entry
+from nat64d.natlog.shortage import Shortage
 
 
 class Moment(NamedTuple):
@@ -30,7 +31,7 @@ class Place(Protocol):
 
     failure: str | None
 
-    def write(self, entries: Sequence[Entry], moment: Moment) -> Taken:
+    def write(self, entries: Sequence[Entry | Shortage], moment: Moment) -> Taken:
         """Take entries, perhaps none: time has passed."""
 
     def close(self) -> None:

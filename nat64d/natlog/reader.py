@@ -19,6 +19,7 @@ from nat64d.natlog.collector import Collector
 from nat64d.natlog.entries import Entry, entries_of
 from nat64d.natlog.lines import DaemonLog, LineFile
 from nat64d.natlog.place import Moment, Place
+from nat64d.natlog.shortage import Shortage
 from translator.session.log import LOST, NEXT
 from translator.tables.tables import Tables
 
@@ -56,12 +57,13 @@ class Reader:
     """The entries of a daemon from its start to its end.
 
     `source` gives the tables (None: there are none yet), what reads them on (log.read_on), and [log]. `ended` takes
-    entries that are in no ring: those about what a reload or a start has ended. `reading` is for those who write to the
-    ring without its lock, as restore does, to hold meanwhile.
+    entries that are in no ring: those about what a reload or a start has ended, `shortages` what was short. `reading`
+    is for those who write to the ring without its lock, as restore does, to hold meanwhile.
     """
 
     def __init__(self, source: Callable[[], tuple[Tables | None, Callable[..., Any], Log]]) -> None:
         self.ended: deque[np.ndarray] = deque()
+        self.shortages: deque[Shortage] = deque(maxlen=BATCH)
         self.counts = dict.fromkeys(HELP, 0)
         self._source, self._seen = source, 0
         self._config = Log()
@@ -88,7 +90,7 @@ class Reader:
                 self._follow(config)
             for rows in self._rows(tables, read_on):
                 self._hand_on(list(entries_of(rows, moment.epoch)), moment)
-            self._hand_on([], moment)
+            self._hand_on([self.shortages.popleft() for _ in range(len(self.shortages))], moment)
             self._follow(config)
             self._complain(moment.seconds)
 
@@ -111,7 +113,7 @@ class Reader:
     def _is_due(self) -> bool:
         tables, _, config = self._source()
         is_new = tables is not None and int(tables.log_at[NEXT]) != self._seen
-        return is_new or bool(self.ended) or config != self._config or "ipfix" in self._places
+        return is_new or bool(self.ended) or bool(self.shortages) or config != self._config or "ipfix" in self._places
 
     def _rows(self, tables: Tables | None, read_on: Callable[..., Any]) -> Iterator[np.ndarray]:
         """What is to be handed on, in pieces that are valid until the next one is asked for."""
@@ -130,7 +132,7 @@ class Reader:
         with self.reading:
             return int(read_on(tables, self._seen))
 
-    def _hand_on(self, entries: Sequence[Entry], moment: Moment) -> None:
+    def _hand_on(self, entries: Sequence[Entry | Shortage], moment: Moment) -> None:
         for name, place in self._places.items():
             taken = place.write(entries, moment)
             self.counts[f"{name}_written"] += taken.written

@@ -15,6 +15,7 @@ from nat64d.natlog import collector, ipfix
 from nat64d.natlog.collector import Collector
 from nat64d.natlog.entries import Entry, entries_of
 from nat64d.natlog.place import Moment
+from nat64d.natlog.shortage import Shortage, What, line
 from tests.nat64d.hosts import fixtures
 from tests.nat64d.netns import ip
 from tests.nat64d.test_session_log import EPOCH, NOW, Logging, entry
@@ -36,6 +37,12 @@ ELEMENTS = {
     228: ("postNAPTDestinationTransportPort", 16),
     361: ("portRangeStart", 16),
     362: ("portRangeEnd", 16),
+    283: ("natPoolId", 32),
+    466: ("natQuotaExceededEvent", 32),
+    467: ("natThresholdEvent", 32),
+    471: ("maxSessionEntries", 32),
+    473: ("maxEntriesPerUser", 32),
+    478: ("addressPortMappingHighThreshold", 32),
 }
 COMMON = {
     "timeStamp": EPOCH + 1_000_000_123,
@@ -56,6 +63,32 @@ RECORDS = [
     (Kind.MAPPING_ENDED, {"natEvent": 11, **COMMON, **MAPPING}),
     (Kind.BLOCK_ALLOCATED, {"natEvent": 16, **COMMON, **BLOCK}),
     (Kind.BLOCK_FREED, {"natEvent": 17, **COMMON, **BLOCK}),
+]
+# RFC 8158 tables 9 to 13 and 17: what is short, its line, and what a collector gets.
+AT = 1_772_366_400_123
+HOST6, MAPPED4 = IPv6Address("2001:db8::10"), IPv4Address("198.51.100.1")
+SHORTAGES = [
+    (Shortage(AT, What.ADDRESSES_EXHAUSTED, 2), "addresses-exhausted pool 2", {"natEvent": 3, "natPoolId": 2}),
+    (
+        Shortage(AT, What.PORTS_EXHAUSTED, mapped4=MAPPED4.packed, protocol=17),
+        "ports-exhausted udp 198.51.100.1",
+        {"natEvent": 12, "postNATSourceIPv4Address": int(MAPPED4), "protocolIdentifier": 17},
+    ),
+    (
+        Shortage(AT, What.SESSIONS_EXCEEDED, most=1 << 20),
+        "sessions-exceeded 1048576",
+        {"natEvent": 13, "natQuotaExceededEvent": 1, "maxSessionEntries": 1 << 20},
+    ),
+    (
+        Shortage(AT, What.HOST_EXCEEDED, host6=HOST6.packed, most=1000),
+        "host-exceeded 2001:db8::10 1000",
+        {"natEvent": 13, "natQuotaExceededEvent": 3, "maxEntriesPerUser": 1000, "sourceIPv6Address": int(HOST6)},
+    ),
+    (
+        Shortage(AT, What.PORTS_THRESHOLD, 1, most=58060),
+        "ports-threshold pool 1 58060",
+        {"natEvent": 18, "natThresholdEvent": 3, "addressPortMappingHighThreshold": 58060, "natPoolId": 1},
+    ),
 ]
 
 
@@ -135,6 +168,20 @@ def test_rfc8158_4_6_an_event_has_the_elements_of_its_template(kind, expected):
     for batch in ipfix.batches(map(ipfix.record_of, entries(kind))):
         decoder.take(ipfix.message(batch, 1, 0, 0))
     assert decoder.records == [expected]
+
+
+@pytest.mark.parametrize(("short", "text", "expected"), SHORTAGES, ids=[row[1] for row in SHORTAGES])
+def test_rfc8158_4_6_what_is_short_has_the_elements_of_its_template(short, text, expected):
+    decoder = Decoder()
+    decoder.take(ipfix.message(ipfix.TEMPLATES_ALONE, 1, 0, 0))
+    for batch in ipfix.batches([ipfix.record_of(short)]):
+        decoder.take(ipfix.message(batch, 1, 0, 0))
+    assert decoder.records == [{"timeStamp": AT, **expected}]
+    assert line(short) == f"2026-03-01T12:00:00.123Z {text}"
+
+
+def test_every_kind_of_shortage_is_here():
+    assert {row[0].what for row in SHORTAGES} == {*What}
 
 
 def test_rfc7011_10_3_3_no_message_is_too_long_and_nothing_is_lost_between_them():
