@@ -91,7 +91,14 @@ def test_only_lines_about_events_are_kept_and_no_more_than_kept(log):
 
 def test_events_has_every_event_that_there_is():
     texts = "".join(source.text for source in sources("nat64d"))
-    named = set(re.findall(r'"event": "(\w+)"', texts)) | {"tun_queue_full", "reload", "change", "prefix", "flush"}
+    named = set(re.findall(r'"event": "(\w+)"', texts)) | {
+        "tun_queue_full",
+        "reload",
+        "change",
+        "prefix",
+        "addresses",
+        "flush",
+    }
     assert named == EVENTS.keys()
     page = (ROOT / "docs" / "api.md").read_text("utf-8")
     assert [f"| `{name}` | {help_} |" for name, help_ in EVENTS.items()] == re.findall(
