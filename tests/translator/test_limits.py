@@ -34,6 +34,11 @@ from translator.verdict import Verdict
 SESSIONS = 16  # the smallest table there is
 MAPPED = (MAPPED4, MAPPED4_PORT)
 OWNERS = [HOST6, *(f"2001:db8:{k:x}::1" for k in range(16, 15 + SESSIONS))]  # each a subscriber
+OPENINGS = {
+    "udp": UDP(sport=7000, dport=99),
+    "tcp": TCP(sport=7000, dport=99, flags="S"),
+    "icmp": ping6(True, id=7000),
+}
 
 
 def full(protocol="udp", **changes) -> Sessions:
@@ -45,12 +50,10 @@ def full(protocol="udp", **changes) -> Sessions:
     return nat64
 
 
-@pytest.mark.parametrize(
-    "opening", [UDP(sport=1, dport=2), TCP(sport=1, dport=2, flags="S"), ping6(True)], ids=["udp", "tcp", "icmp"]
-)
-def test_full_table_answers_ipv6_with_address_unreachable(opening):
+@pytest.mark.parametrize("protocol", OPENINGS)
+def test_full_table_answers_ipv6_with_address_unreachable(protocol):
     nat64 = full()
-    sent = whole(from6(src=NEIGHBOUR6) / opening)
+    sent = whole(from6(src=NEIGHBOUR6) / OPENINGS[protocol])
     outcome = nat64.say(bytes(sent))
     assert outcome.verdict == Verdict.SESSION_TABLE_FULL
     assert outcome.answer == bytes(answer6(sent, 1, 3))
@@ -140,49 +143,51 @@ def test_hairpin_that_finds_room_for_one_session_only(protocol, ends):
 # ---- per host (RFC 6888 REQ-4, REQ-5)
 
 
-def test_rfc6888_req_5_host_at_its_sessions_is_refused_and_others_are_not():
+@pytest.mark.parametrize("protocol", OPENINGS)
+def test_rfc6888_req_5_host_at_its_sessions_is_refused_and_others_are_not(protocol):
     nat64 = Sessions(limits={"per_host_sessions": 3})
     for k in range(2):
         nat64.opened("udp", 6000 + k)
     nat64.opened("tcp", 6000)
-    sent = whole(from6() / UDP(sport=6000, dport=99))
+    sent = whole(from6() / OPENINGS[protocol])
     outcome = nat64.say(bytes(sent))
     assert (outcome.verdict, outcome.answer) == (Verdict.HOST_SESSIONS, bytes(answer6(sent, 1, 3)))
-    assert nat64.from6("icmp", 6000).verdict == Verdict.HOST_SESSIONS
-    assert nat64.mapped("icmp", 6000) is None
+    assert nat64.mapped(protocol, 7000) is None
     nat64.opened("udp", 6000)
-    nat64.opened("udp", 6000, host=NEIGHBOUR6)
+    nat64.opened(protocol, 6000, host=NEIGHBOUR6)
     nat64.wait(241)
-    nat64.opened("tcp", 6001)
+    nat64.opened(protocol, 6001)
 
 
-def test_rfc6888_req_5_sessions_from_outside_leave_the_host_its_own():
+@pytest.mark.parametrize("protocol", OPENINGS)
+def test_rfc6888_req_5_sessions_from_outside_leave_the_host_its_own(protocol):
     nat64 = Sessions(limits={"per_host_sessions": 2})
-    for protocol in ("udp", "tcp"):
-        assert nat64.from4(protocol, MAPPED, flags="SYN").verdict == Verdict.TRANSLATED
-    assert nat64.from4("udp", nat64.opened("udp", 6000), (OTHER4, 1)).verdict == Verdict.TRANSLATED
-    nat64.opened("udp", 6001)
+    for peer in (HOST4, OTHER4):
+        assert nat64.from4(protocol, MAPPED, (peer, 9), "SYN").verdict == Verdict.TRANSLATED
+    assert nat64.from4(protocol, nat64.opened(protocol, 6000), (OTHER4, 1), "SYN").verdict == Verdict.TRANSLATED
+    nat64.opened(protocol, 6001)
     assert len(nat64.sessions()) == 5
-    assert nat64.from6("udp", 6002).verdict == Verdict.HOST_SESSIONS
+    assert nat64.from6(protocol, 6002).verdict == Verdict.HOST_SESSIONS
 
 
-def test_rfc6888_req_4_host_at_its_ports_is_refused_and_others_are_not():
-    nat64 = Sessions(forward=[], limits={"per_host_ports": 3})
+@pytest.mark.parametrize("protocol", OPENINGS)
+def test_rfc6888_req_4_host_at_its_ports_is_refused_and_others_are_not(protocol):
+    nat64 = Sessions(forward=[], limits={"per_host_ports": 3}, timeouts={"udp": 300, "tcp_opening": 300, "icmp": 300})
     for k in range(3):
-        nat64.opened("udp", 6000 + k)
-    sent = whole(from6() / UDP(sport=6003, dport=53))
+        nat64.opened(protocol, 6000 + k)
+    sent = whole(from6() / OPENINGS[protocol])
     outcome = nat64.say(bytes(sent))
     assert (outcome.verdict, outcome.answer) == (Verdict.HOST_PORTS, bytes(answer6(sent, 1, 3)))
-    assert nat64.mapped("udp", 6003) is None
+    assert nat64.mapped(protocol, 7000) is None
     for k in range(5):
-        nat64.opened("udp", 6000, to=(HOST4, 100 + k))
-    nat64.opened("udp", 6001, host=NEIGHBOUR6)
+        nat64.opened(protocol, 6000, to=(f"198.51.100.{100 + k}", 53))
+    nat64.opened(protocol, 6001, host=NEIGHBOUR6)
     nat64.wait(200)
     for k in range(2):
-        nat64.opened("udp", 6000 + k)
+        nat64.opened(protocol, 6000 + k)
     nat64.wait(101)
-    nat64.opened("udp", 6003)
-    assert nat64.from6("udp", 6004).verdict == Verdict.HOST_PORTS
+    nat64.opened(protocol, 6003)
+    assert nat64.from6(protocol, 6004).verdict == Verdict.HOST_PORTS
     assert np.count_nonzero(nat64.tables.hosts.live) == 1
 
 
@@ -206,24 +211,26 @@ def test_rfc6888_req_4_forwards_do_not_count():
         assert nat64.from6(protocol, 6001).verdict == Verdict.HOST_PORTS
 
 
-def test_rfc6888_req_5_a_mapping_has_no_more_sessions_than_its_host_may_have():
+@pytest.mark.parametrize("protocol", OPENINGS)
+def test_rfc6888_req_5_a_mapping_has_no_more_sessions_than_its_host_may_have(protocol):
     nat64 = Sessions(forward=[], limits={"per_host_sessions": 3})
     for k in range(3):
-        nat64.opened("udp", 6000, to=(HOST4, 100 + k))
-    assert nat64.from6("udp", 6000, to=(HOST4, 200)).verdict == Verdict.HOST_SESSIONS
+        nat64.opened(protocol, 6000, to=(f"198.51.100.{100 + k}", 53))
+    assert nat64.from6(protocol, 6000, to=(HOST4, 53)).verdict == Verdict.HOST_SESSIONS
 
 
-def test_rfc6888_req_5_b_host_that_opens_sessions_too_fast_is_refused_and_others_are_not():
+@pytest.mark.parametrize("protocol", OPENINGS)
+def test_rfc6888_req_5_b_host_that_opens_sessions_too_fast_is_refused_and_others_are_not(protocol):
     nat64 = Sessions(forward=[], limits={"per_host_rate": 4})
     for k in range(4):
-        nat64.opened("udp", 6000 + k)
-    sent = whole(from6() / UDP(sport=7000, dport=53))
+        nat64.opened(protocol, 6000 + k)
+    sent = whole(from6() / OPENINGS[protocol])
     outcome = nat64.say(bytes(sent))
     assert (outcome.verdict, outcome.answer) == (Verdict.HOST_RATE, bytes(answer6(sent, 1, 3)))
-    assert nat64.from6("udp", 6000, to=(OTHER4, 53)).verdict == Verdict.HOST_RATE  # of an old mapping
-    assert nat64.mapped("udp", 7000) is None
-    nat64.opened("udp", 6000)  # needs no new session
-    nat64.opened("udp", 6000, host=NEIGHBOUR6)
+    assert nat64.from6(protocol, 6000, to=(OTHER4, 53)).verdict == Verdict.HOST_RATE  # of an old mapping
+    assert nat64.mapped(protocol, 7000) is None
+    nat64.opened(protocol, 6000)  # needs no new session
+    nat64.opened(protocol, 6000, host=NEIGHBOUR6)
 
 
 def test_rfc6888_req_5_b_rate_is_that_of_a_second_and_a_silent_host_saves_no_more():
@@ -242,12 +249,13 @@ def test_rfc6888_req_5_b_rate_is_that_of_a_second_and_a_silent_host_saves_no_mor
     nat64.opened("udp", 7004)
 
 
-def test_rfc6888_req_5_b_sessions_from_outside_leave_the_host_its_rate():
+@pytest.mark.parametrize("protocol", OPENINGS)
+def test_rfc6888_req_5_b_sessions_from_outside_leave_the_host_its_rate(protocol):
     nat64 = Sessions(limits={"per_host_rate": 1, "sessions": 64})
-    for port in range(1, 10):
-        assert nat64.from4("udp", MAPPED, (OTHER4, port)).verdict == Verdict.TRANSLATED
-    nat64.opened("udp", 6000)
-    assert nat64.from6("udp", 6001).verdict == Verdict.HOST_RATE
+    for k in range(1, 10):
+        assert nat64.from4(protocol, MAPPED, (f"198.51.100.{k}", 1), "SYN").verdict == Verdict.TRANSLATED
+    nat64.opened(protocol, 6000)
+    assert nat64.from6(protocol, 6001).verdict == Verdict.HOST_RATE
 
 
 def test_rfc6888_req_5_b_clock_that_goes_back_leaves_nobody_without_sessions():
@@ -258,10 +266,11 @@ def test_rfc6888_req_5_b_clock_that_goes_back_leaves_nobody_without_sessions():
     assert nat64.from6("udp", 6002).verdict == Verdict.HOST_RATE
 
 
-def test_limit_of_zero_is_none():
+@pytest.mark.parametrize("protocol", OPENINGS)
+def test_limit_of_zero_is_none(protocol):
     nat64 = Sessions(forward=[], limits={"per_host_ports": 0, "per_host_sessions": 0, "per_host_rate": 0})
     for k in range(40):
-        nat64.opened("tcp", 6000 + k)
+        nat64.opened(protocol, 6000 + k)
     assert {session.host6[0] for session in nat64.sessions()} == {HOST6}
 
 

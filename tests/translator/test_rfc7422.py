@@ -22,46 +22,51 @@ POOL = {"addresses": "192.0.2.1", "ports": "1024-65535", "source": "2001:db8:0:1
 # Four subscribers on two addresses, of each of which two blocks are dynamic.
 SMALL = POOL | {"addresses": "192.0.2.1-192.0.2.2", "ports": "2000-2039", "source": "2001:db8:0:10::/62"}
 HOSTS = [f"2001:db8:0:1{k}::5" for k in range(4)]
+EACH = pytest.mark.parametrize("protocol", ["tcp", "udp", "icmp"])
 
 
 def gateway(pool=SMALL, block: int = 10, **limits) -> Sessions:
     return Sessions(pool4=[pool], forward=[], limits={"sessions": 256, "port_block": block, **limits})
 
 
-def test_rfc7422_2_3_the_example():
+@EACH
+def test_rfc7422_2_3_the_example(protocol):
     nat64 = gateway(POOL, 4032)
     for number in range(16):
         first = 1024 + 4032 * number
-        address, port = nat64.opened("udp", 5000, host=f"2001:db8:0:1{number:x}::77")
+        address, port = nat64.opened(protocol, 5000, host=f"2001:db8:0:1{number:x}::77")
         assert (address, (port - first) // 4032) == ("192.0.2.1", 0)
     assert events(nat64) == (0, 0)
 
 
-def test_rfc7422_2_subscribers_are_spread_over_the_addresses_in_their_order():
+@EACH
+def test_rfc7422_2_subscribers_are_spread_over_the_addresses_in_their_order(protocol):
     nat64 = gateway()
-    found = [{nat64.opened("udp", 5000 + k, host=host) for k in range(10)} for host in HOSTS]
+    found = [{nat64.opened(protocol, 5000 + k, host=host) for k in range(10)} for host in HOSTS]
     assert [{address for address, _ in own} for own in found] == [{"192.0.2.1"}] * 2 + [{"192.0.2.2"}] * 2
     assert [min(port for _, port in own) for own in found] == [2000, 2010, 2000, 2010]
     assert [max(port for _, port in own) for own in found] == [2009, 2019, 2009, 2019]
 
 
-def test_rfc7422_2_step_3_the_computed_ports_go_before_dynamic_ones():
+@EACH
+def test_rfc7422_2_step_3_the_computed_ports_go_before_dynamic_ones(protocol):
     nat64 = gateway()
-    assert all(2000 <= port < 2010 for port in open_ports(nat64, 10, HOSTS[0]))
+    assert all(2000 <= port < 2010 for port in open_ports(nat64, 10, HOSTS[0], protocol))
     assert events(nat64) == (0, 0)
-    assert all(2020 <= port < 2040 for port in open_ports(nat64, 1, HOSTS[0], first=7000))
+    assert all(2020 <= port < 2040 for port in open_ports(nat64, 1, HOSTS[0], protocol, first=7000))
     assert events(nat64) == (1, 0)
     nat64.wait(301)  # the first ten end, and the last one with them
-    open_ports(nat64, 1, HOSTS[0], first=8000)
+    open_ports(nat64, 1, HOSTS[0], protocol, first=8000)
     assert all(2000 <= mapped[1] < 2010 for mapped in nat64.bib().values())
 
 
-def test_rfc7422_2_step_4_dynamic_blocks_are_of_the_same_address_and_no_more_than_allowed():
+@EACH
+def test_rfc7422_2_step_4_dynamic_blocks_are_of_the_same_address_and_no_more_than_allowed(protocol):
     nat64 = gateway(blocks=2)
-    ports = {nat64.opened("tcp", 5000 + k, host=HOSTS[3]) for k in range(20)}
+    ports = {nat64.opened(protocol, 5000 + k, host=HOSTS[3]) for k in range(20)}
     assert {address for address, _ in ports} == {"192.0.2.2"}
     assert events(nat64) == (1, 0)
-    assert nat64.from6("tcp", 9000, host=HOSTS[3]).verdict == Verdict.SUBSCRIBER_PORTS
+    assert nat64.from6(protocol, 9000, host=HOSTS[3]).verdict == Verdict.SUBSCRIBER_PORTS
 
 
 def test_rfc7422_2_step_4_so_are_those_of_a_host_that_finds_the_computed_block_full():
@@ -72,23 +77,26 @@ def test_rfc7422_2_step_4_so_are_those_of_a_host_that_finds_the_computed_block_f
     assert events(nat64) == (4, 0)
 
 
-def test_rfc7422_2_with_one_block_nothing_is_dynamic():
+@EACH
+def test_rfc7422_2_with_one_block_nothing_is_dynamic(protocol):
     nat64 = gateway(blocks=1)
-    open_ports(nat64, 10, HOSTS[1])
-    assert nat64.from6("udp", 9000, host=HOSTS[1]).verdict == Verdict.SUBSCRIBER_PORTS
+    open_ports(nat64, 10, HOSTS[1], protocol)
+    assert nat64.from6(protocol, 9000, host=HOSTS[1]).verdict == Verdict.SUBSCRIBER_PORTS
     assert events(nat64) == (0, 0)
 
 
-def test_rfc7422_2_step_3_ports_within_the_range_are_random():
-    first = {gateway(POOL, 4032).opened("udp", port, host=HOSTS[0])[1] for port in range(5000, 5020)}
+@EACH
+def test_rfc7422_2_step_3_ports_within_the_range_are_random(protocol):
+    first = {gateway(POOL, 4032).opened(protocol, port, host=HOSTS[0])[1] for port in range(5000, 5020)}
     assert len(first) > 15
 
 
-def test_rfc6888_req_8_b_a_computed_port_is_free_at_once():
+@EACH
+def test_rfc6888_req_8_b_a_computed_port_is_free_at_once(protocol):
     nat64 = gateway(blocks=1)
-    open_ports(nat64, 10, HOSTS[0])
+    open_ports(nat64, 10, HOSTS[0], protocol)
     nat64.wait(301)
-    open_ports(nat64, 10, HOSTS[0], first=7000)
+    open_ports(nat64, 10, HOSTS[0], protocol, first=7000)
 
 
 def test_identifiers_of_icmp_are_of_the_block_too():
@@ -164,7 +172,7 @@ def test_rfc7422_2_both_functions_of_the_configuration_are_those_of_the_translat
         assert before is None or before.subscriber != block.subscriber
 
 
-@pytest.mark.parametrize("protocol", ["tcp", "udp", "icmp"])
+@EACH
 def test_rfc7422_2_both_functions_are_right_about_ports_in_use(protocol):
     """Of each protocol, of two deterministic pools beside one that is not."""
     pools = [SMALL, SMALL | {"addresses": "203.0.113.4-203.0.113.5", "source": "2001:db8:0:20::/62"}]
