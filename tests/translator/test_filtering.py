@@ -41,17 +41,20 @@ def test_rfc6146_3_5_adf_lets_in_peers_the_host6_has_spoken_to(protocol):
         assert nat64.from4(protocol, mapped, peer).verdict == Verdict.TRANSLATED
 
 
-def test_rfc6146_3_5_adf_knows_addresses_whatever_the_port():
+@pytest.mark.parametrize("protocol", ["udp", "tcp"])
+def test_rfc6146_3_5_adf_knows_addresses_whatever_the_port(protocol):
     nat64 = Sessions(**ADF)
-    mapped = nat64.opened("udp", 6000)
-    assert nat64.from4("udp", mapped, (HOST4, 54)).verdict == Verdict.TRANSLATED
+    mapped = nat64.opened(protocol, 6000)
+    assert nat64.from4(protocol, mapped, (HOST4, 54), "SYN").verdict == Verdict.TRANSLATED
     assert [session.host4 for session in nat64.sessions()] == [(HOST4, 53), (HOST4, 54)]
 
 
 def test_rfc6146_3_5_adf_is_a_matter_of_each_binding():
     nat64 = Sessions(**ADF)
-    nat64.opened("udp", 6000)
-    assert nat64.from4("udp", nat64.opened("udp", 6001, to=(OTHER4, 53))).verdict == Verdict.FILTERED_ADF
+    for protocol in ("udp", "icmp"):
+        nat64.opened(protocol, 6000)
+        stranger = nat64.opened(protocol, 6001, to=(OTHER4, 53))
+        assert nat64.from4(protocol, stranger).verdict == Verdict.FILTERED_ADF
     mapped = nat64.opened("tcp", 6000, to=(OTHER4, 53))
     for flags in ("ACK", "FIN", "RST"):
         assert nat64.from4("tcp", mapped, flags=flags).verdict == Verdict.FILTERED_ADF

@@ -27,6 +27,7 @@ from translator.session.restore import Fate
 from translator.verdict import Event, Verdict
 
 COUSIN6 = "2001:db8:1::77"  # of the /64 of HOST6
+EACH = pytest.mark.parametrize("protocol", ["udp", "tcp", "icmp"])
 ONE = [{"addresses": "192.0.2.1", "ports": "2000-2099"}]  # ten blocks of ten ports
 
 
@@ -50,9 +51,10 @@ def events(nat64: Sessions) -> tuple[int, int]:
     return int(nat64.tables.events[Event.BLOCK_ALLOCATED]), int(nat64.tables.events[Event.BLOCK_FREED])
 
 
-def test_rfc6888_req_14_a_subscriber_fills_a_block_before_it_gets_another():
+@EACH
+def test_rfc6888_req_14_a_subscriber_fills_a_block_before_it_gets_another(protocol):
     nat64 = gateway()
-    first, second = open_ports(nat64, 10), open_ports(nat64, 10, first=7000)
+    first, second = (open_ports(nat64, 10, protocol=protocol, first=first) for first in (6000, 7000))
     assert len(blocks(first)) == len(blocks(second)) == 1
     assert blocks(first) != blocks(second)
     assert events(nat64) == (2, 0)
@@ -80,12 +82,13 @@ def test_hosts_of_a_subscriber_share_its_blocks_and_others_get_their_own():
     assert not blocks(own) & blocks(open_ports(nat64, 5, host=STRANGER6))
 
 
-def test_rfc6888_req_4_a_subscriber_has_no_more_blocks_than_it_may():
+@EACH
+def test_rfc6888_req_4_a_subscriber_has_no_more_blocks_than_it_may(protocol):
     nat64 = gateway(blocks=3)
-    open_ports(nat64, 30)
-    assert nat64.from6("udp", 7000, host=COUSIN6).verdict == Verdict.SUBSCRIBER_PORTS
-    nat64.opened("tcp", 7000)  # of TCP none is used
-    open_ports(nat64, 5, host=STRANGER6)
+    open_ports(nat64, 30, protocol=protocol)
+    assert nat64.from6(protocol, 7000, host=COUSIN6).verdict == Verdict.SUBSCRIBER_PORTS
+    nat64.opened("tcp" if protocol == "udp" else "udp", 7000)  # of another protocol none is used
+    open_ports(nat64, 5, host=STRANGER6, protocol=protocol)
 
 
 def test_rfc6888_req_4_nor_more_than_its_share_of_an_address():
@@ -102,9 +105,10 @@ def test_parity_is_kept_as_long_as_the_blocks_have_such_a_port():
     assert events(nat64) == (1, 0)  # one is not worth a block
 
 
-def test_a_port_below_1024_is_kept_below_where_a_block_has_both():
+@pytest.mark.parametrize("protocol", ["udp", "tcp"])
+def test_a_port_below_1024_is_kept_below_where_a_block_has_both(protocol):
     nat64 = gateway([{"addresses": "192.0.2.1", "ports": "1019-1028"}])
-    assert [nat64.opened("tcp", port)[1] < 1024 for port in (80, 443, 5000)] == [True, True, False]
+    assert [nat64.opened(protocol, port)[1] < 1024 for port in (80, 443, 5000)] == [True, True, False]
 
 
 def test_rfc6888_req_3_ports_of_no_whole_block_are_nobodys():
@@ -121,17 +125,18 @@ def test_a_block_with_a_forwarded_port_is_handed_out_to_nobody():
     assert nat64.from6("udp", 6000, host=STRANGER6).verdict == Verdict.POOL4_EXHAUSTED
 
 
-def test_rfc6888_req_8_a_block_waits_after_its_last_mapping_and_then_is_anybodys():
+@pytest.mark.parametrize(("protocol", "life"), [("udp", 300), ("tcp", 240), ("icmp", 60)])
+def test_rfc6888_req_8_a_block_waits_after_its_last_mapping_and_then_is_anybodys(protocol, life):
     pool4 = [{"addresses": "192.0.2.1", "ports": "2000-2009"}]
     nat64 = gateway(pool4)
-    open_ports(nat64, 2)
-    nat64.wait(300)  # the mappings end
-    assert nat64.from6("udp", 6000, host=STRANGER6).verdict == Verdict.POOL4_EXHAUSTED
+    open_ports(nat64, 2, protocol=protocol)
+    nat64.wait(life)  # the mappings end
+    assert nat64.from6(protocol, 6000, host=STRANGER6).verdict == Verdict.POOL4_EXHAUSTED
     nat64.wait(119.999)
-    assert nat64.from6("udp", 6000, host=STRANGER6).verdict == Verdict.POOL4_EXHAUSTED
+    assert nat64.from6(protocol, 6000, host=STRANGER6).verdict == Verdict.POOL4_EXHAUSTED
     nat64.wait(0.001)
     assert events(nat64) == (1, 1)
-    open_ports(nat64, 10, host=STRANGER6)
+    open_ports(nat64, 10, host=STRANGER6, protocol=protocol)
 
 
 def test_who_comes_back_has_its_block_again():
@@ -175,11 +180,12 @@ def test_rfc7857_4_who_has_full_blocks_only_has_each_looked_through_once(monkeyp
     assert len(searched) == 2 * KINDS
 
 
-def test_rfc7857_4_a_paired_host_gets_blocks_of_its_address_only():
+@EACH
+def test_rfc7857_4_a_paired_host_gets_blocks_of_its_address_only(protocol):
     nat64 = gateway([{"addresses": "192.0.2.1-192.0.2.2", "ports": "2000-2019"}], subscriber=128)
-    address, _ = nat64.opened("udp", 5999)
-    assert {nat64.opened("udp", 6000 + k)[0] for k in range(19)} == {address}
-    assert nat64.from6("udp", 7000).verdict == Verdict.PAIRED_FULL
+    address, _ = nat64.opened(protocol, 5999)
+    assert {nat64.opened(protocol, 6000 + k)[0] for k in range(19)} == {address}
+    assert nat64.from6(protocol, 7000).verdict == Verdict.PAIRED_FULL
 
 
 def test_with_soft_pairing_it_gets_another_then():

@@ -1,10 +1,9 @@
 """Shares of the ports of an IPv4 address (RFC 6888 REQ-4): nobody fills the address that others are paired with."""
 
 import pytest
-from scapy.layers.inet import UDP
-
 from tests.packets import HOST6, NEIGHBOUR6, OTHER4, answer6, from6, whole
 from tests.sessions import Sessions
+from tests.translator.test_limits import OPENINGS
 from tests.translator.test_shares import STRANGER6, Busy
 from translator.verdict import Verdict
 
@@ -28,16 +27,17 @@ def take_ports(nat64: Sessions, *hosts: str, protocol: str = "udp") -> int:
     return taken
 
 
-def test_a_host_alone_gets_four_fifths_of_four_fifths_and_others_get_ports():
+@pytest.mark.parametrize("protocol", OPENINGS)
+def test_a_host_alone_gets_four_fifths_of_four_fifths_and_others_get_ports(protocol):
     nat64 = pool()
-    assert take_ports(nat64, HOST6) == 64
-    sent = whole(from6(src=HOST6) / UDP(sport=7000, dport=53))
+    assert take_ports(nat64, HOST6, protocol=protocol) == 64
+    sent = whole(from6(src=HOST6) / OPENINGS[protocol])
     outcome = nat64.say(bytes(sent))
     assert (outcome.verdict, outcome.answer) == (Verdict.SUBSCRIBER_PORTS, bytes(answer6(sent, 1, 3)))
-    assert nat64.mapped("udp", 7000) is None
+    assert nat64.mapped(protocol, 7000) is None
     for host in (NEIGHBOUR6, STRANGER6):
-        nat64.opened("udp", 6000, host=host)
-    nat64.opened("udp", 6000, to=(OTHER4, 7))  # its mapping is there, so it needs no port
+        nat64.opened(protocol, 6000, host=host)
+    nat64.opened(protocol, 6000, to=(OTHER4, 7))  # its mapping is there, so it needs no port
 
 
 def test_each_protocol_has_ports_of_its_own():

@@ -53,17 +53,18 @@ def test_rfc7857_4_host_whose_address_is_exhausted_gets_a_port_of_it_again():
     assert nat64.opened("udp", 6002) == first[1]
 
 
-def test_rfc6888_req_2_host_without_a_mapping_is_free_to_get_another_address():
-    """CONFIG has a [[forward]] to HOST6, which does not pair it."""
+@pytest.mark.parametrize("protocol", ["udp", "tcp", "icmp"])
+def test_rfc6888_req_2_host_without_a_mapping_is_free_to_get_another_address(protocol):
+    """CONFIG has a [[forward]] of each protocol to HOST6, which does not pair it."""
     pool = {"addresses": "192.0.2.1-192.0.2.2", "ports": "2000-2000"}
     nat64 = Sessions(pool4=[pool], limits={"port_quarantine": 0})
-    first = nat64.opened("udp", 6000)
+    first = nat64.opened(protocol, 6000)
     nat64.wait(301)
     for number in range(1, 99):
-        if nat64.opened("udp", 6000, host=f"2001:db8::{number:x}") == first:
+        if nat64.opened(protocol, 6000, host=f"2001:db8::{number:x}") == first:
             break
         nat64.wait(301)
-    assert nat64.opened("udp", 6000)[0] != first[0]
+    assert nat64.opened(protocol, 6000)[0] != first[0]
 
 
 @pytest.mark.parametrize(("protocol", "other"), [("udp", "tcp"), ("tcp", "icmp"), ("icmp", "udp")])

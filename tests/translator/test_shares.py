@@ -56,8 +56,9 @@ def take_all(nat64: Sessions, *hosts: str, protocol: str = "udp") -> list[int]:
 
 
 def flood(nat64: Sessions, protocol: str, to: tuple[str, int], packets: int) -> set[Verdict]:
-    """One packet each from so many transport addresses; how they ended."""
-    return {nat64.from4(protocol, to, (OTHER4, 1 + k), flags="SYN").verdict for k in range(packets)}
+    """One packet each from so many transport addresses, a ping from so many addresses; how they ended."""
+    peers = [(f"8.8.8.{1 + k}" if protocol == "icmp" else OTHER4, 1 + k) for k in range(packets)]
+    return {nat64.from4(protocol, to, peer, flags="SYN").verdict for peer in peers}
 
 
 # ---- from inside
@@ -76,11 +77,12 @@ def test_a_subscriber_of_many_hosts_gets_four_fifths_and_others_open_sessions(pr
     nat64.opened(protocol, 6000, host=STRANGER6)
 
 
-def test_a_host_gets_four_fifths_of_its_subscribers_share_and_its_neighbours_open_sessions():
+@pytest.mark.parametrize("protocol", ["udp", "tcp", "icmp"])
+def test_a_host_gets_four_fifths_of_its_subscribers_share_and_its_neighbours_open_sessions(protocol):
     nat64 = gateway()
-    assert take_all(nat64, HOST6) == [64]
-    nat64.opened("udp", 6000, host=NEIGHBOUR6)
-    nat64.opened("udp", 6000, host=STRANGER6)
+    assert take_all(nat64, HOST6, protocol=protocol) == [64]
+    nat64.opened(protocol, 6000, host=NEIGHBOUR6)
+    nat64.opened(protocol, 6000, host=STRANGER6)
 
 
 def test_with_subscriber_128_a_host_is_a_subscriber():
@@ -123,23 +125,26 @@ def test_a_session_of_a_mapping_that_is_there_is_one_of_the_share():
 # ---- from outside
 
 
-def test_a_flood_on_a_mapping_passes_and_takes_no_more_than_a_sixth_of_the_table():
+@pytest.mark.parametrize("protocol", ["udp", "icmp"])
+def test_a_flood_on_a_mapping_passes_and_takes_no_more_than_a_sixth_of_the_table(protocol):
     nat64 = gateway()
-    mapped = nat64.opened("udp", 6000)
-    assert flood(nat64, "udp", mapped, 40) == {Verdict.TRANSLATED}
+    mapped = nat64.opened(protocol, 6000)
+    assert flood(nat64, protocol, mapped, 40) == {Verdict.TRANSLATED}
     assert len(nat64.sessions()) == 1 + 16  # four fifths of four fifths of a quarter
     assert nat64.events()["UNPINNED"] == 40 - 16
-    assert nat64.from4("udp", mapped, (OTHER4, 99)).packets  # unpinned again
+    assert nat64.from4(protocol, mapped, (OTHER4, 99)).packets  # unpinned again
     assert take_all(nat64, STRANGER6) == [54]  # of the 83 that are left
 
 
-def test_floods_on_all_mappings_take_no_more_than_a_quarter():
-    nat64 = gateway()
+@pytest.mark.parametrize("protocol", ["udp", "tcp", "icmp"])
+def test_floods_on_all_mappings_take_no_more_than_a_quarter(protocol):
+    nat64, found = gateway(), set()
     for k in range(30):
-        mapped = nat64.opened("udp", 6000, host=f"2001:db8:{k + 16:x}::1")
-        assert flood(nat64, "udp", mapped, 3) == {Verdict.TRANSLATED}
+        mapped = nat64.opened(protocol, 6000, host=f"2001:db8:{k + 16:x}::1")
+        found |= flood(nat64, protocol, mapped, 3)
+    assert found == {Verdict.TRANSLATED} | ({Verdict.INBOUND_SESSIONS} if protocol == "tcp" else set())
     assert nat64.tables.inbound[0] == TABLE // 4
-    nat64.opened("udp", 6000, host=STRANGER6)
+    nat64.opened(protocol, 6000, host=STRANGER6)
 
 
 def test_a_flooded_mapping_leaves_those_of_other_hosts_sessions_from_outside():
@@ -162,6 +167,7 @@ def test_a_syn_to_a_dynamic_mapping_is_refused_past_the_share():
     nat64 = gateway()
     mapped4, port = nat64.opened("tcp", 6000)
     assert flood(nat64, "tcp", (mapped4, port), 40) == {Verdict.TRANSLATED, Verdict.INBOUND_SESSIONS}
+    assert len(nat64.sessions()) == 1 + 16
     nat64.wait(10)  # ICMP errors have a rate
     sent = whole(from4(src=OTHER4, dst=mapped4) / TCP(sport=99, dport=port))
     outcome = nat64.say(bytes(sent))
