@@ -88,12 +88,13 @@ def test_rfc6888_req_11_d_what_was_answered_is_never_displaced(protocol):
 @pytest.mark.parametrize(
     ("peer", "flags"), [((HOST4, HOST4_PORT), "SYN-ACK"), ((OTHER4, 9), "SYN"), ((OTHER4, 9), "ACK")]
 )
-def test_a_packet_from_outside_is_an_answer_whoever_sends_it(peer, flags):
-    nat64 = pool(ports="2000-2000")
-    mapped = nat64.opened("tcp", 6000)
-    assert nat64.tables.unanswered_of[0].tolist()[2:] == [1, 1]
-    assert nat64.from4("tcp", mapped, peer, flags).verdict == Verdict.TRANSLATED
-    assert nat64.tables.unanswered_of[0].tolist() == [NONE, NONE, 0, 0]
+@pytest.mark.parametrize("protocol", ["tcp", "udp", "icmp"])
+def test_a_packet_from_outside_is_an_answer_whoever_sends_it(protocol, peer, flags):
+    nat64, slot = pool(ports="2000-2000"), ["tcp", "udp", "icmp"].index(protocol)
+    mapped = nat64.opened(protocol, 6000)
+    assert nat64.tables.unanswered_of[slot].tolist()[2:] == [1, 1]
+    assert nat64.from4(protocol, mapped, peer, flags).verdict == Verdict.TRANSLATED
+    assert nat64.tables.unanswered_of[slot].tolist() == [NONE, NONE, 0, 0]
     check(nat64)
 
 

@@ -1,5 +1,6 @@
 """Protocols without ports through the session tables: [[pool4]] protocols = [..., "other"]."""
 
+from ipaddress import IPv4Address
 from typing import Any
 
 import pytest
@@ -130,6 +131,28 @@ def test_rfc4787_req_2_host_keeps_its_address():
         nat64 = gateway("192.0.2.0/28")
         mapped = nat64.opened("udp", 6000, host=host)[0]
         assert whole(nat64.say(up(src=host)).packets[0]).src == mapped
+
+
+def test_rfc4787_req_2_host_whose_address_another_one_has_for_a_protocol_gets_none():
+    nat64 = gateway("192.0.2.1-192.0.2.2")
+    holder = {whole(nat64.say(up(src=host)).packets[0]).src: host for host in (HOST6, NEIGHBOUR6)}
+    late = "2001:db8::3"
+    address = nat64.opened("udp", 6000, host=late)[0]
+    nat64.wait(290)
+    nat64.opened("udp", 6000, host=late)
+    nat64.say(up(src=holder[address]))
+    nat64.wait(11)  # the other address is nobody's now
+    assert nat64.say(up(src=late)).verdict in (Verdict.PAIRED_FULL, Verdict.POOL4_EXHAUSTED)
+
+
+def test_rfc4787_req_2_a_mapping_of_another_protocol_pairs_too():
+    nat64 = gateway("192.0.2.1-192.0.2.2")
+    address = nat64.opened("udp", 6000)[0]
+    nat64.wait(200)
+    assert whole(nat64.say(up()).packets[0]).src == address
+    nat64.wait(101)
+    assert [int(row.protocol) for row in nat64.tables.bibs if row.live] == [GRE]
+    assert [int(row.mapped4) for row in nat64.tables.hosts if row.live] == [int(IPv4Address(address))]
 
 
 def test_address_whose_holder_is_over_is_free_though_the_wheel_has_not_come_by():

@@ -20,6 +20,14 @@ def test_rfc4787_req_2_host_keeps_its_address_for_every_protocol():
             assert len({nat64.opened(p, 6000 + k, host=host)[0] for p in order for k in range(4)}) == 1
 
 
+def test_rfc4787_req_2_whichever_address_it_is():
+    nat64 = pools({"addresses": "192.0.2.0/30"}, limits={"sessions": 256})
+    first = {host: nat64.opened("udp", 6000, host=host)[0] for host in (f"2001:db8::{k:x}" for k in range(1, 9))}
+    assert len(set(first.values())) == 4
+    for host, address in first.items():
+        assert {nat64.opened("udp", 6001 + k, host=host)[0] for k in range(6)} == {address}
+
+
 def test_rfc4787_req_2_hosts_are_spread_over_the_addresses():
     nat64 = pools(MANY)
     assert len({nat64.opened("udp", 6000, host=f"2001:db8::{k:x}")[0] for k in range(1, 40)}) > 8

@@ -69,11 +69,12 @@ def test_rfc7422_2_step_4_dynamic_blocks_are_of_the_same_address_and_no_more_tha
     assert nat64.from6(protocol, 9000, host=HOSTS[3]).verdict == Verdict.SUBSCRIBER_PORTS
 
 
-def test_rfc7422_2_step_4_so_are_those_of_a_host_that_finds_the_computed_block_full():
+@EACH
+def test_rfc7422_2_step_4_so_are_those_of_a_host_that_finds_the_computed_block_full(protocol):
     nat64 = gateway()
     for host in HOSTS:
-        addresses = {nat64.opened("udp", 5000 + k, host=host)[0] for k in range(10)}
-        assert {nat64.opened("udp", 5000, host=host.replace("::5", "::9"))[0]} == addresses
+        addresses = {nat64.opened(protocol, 5000 + k, host=host)[0] for k in range(10)}
+        assert {nat64.opened(protocol, 5000, host=host.replace("::5", "::9"))[0]} == addresses
     assert events(nat64) == (4, 0)
 
 
