@@ -1,6 +1,7 @@
 """Shares of the ports of an IPv4 address (RFC 6888 REQ-4): nobody fills the address that others are paired with."""
 
 import pytest
+
 from tests.packets import HOST6, NEIGHBOUR6, OTHER4, answer6, from6, whole
 from tests.sessions import Sessions
 from tests.translator.test_limits import OPENINGS
