@@ -63,6 +63,7 @@ def test_rfc2827_3_no_ipv4_packet_comes_from_an_address_of_ours(source: str) -> 
     about = Icmp(type=3, code=3) / seen4() / UDP(**FROM_MAPPED)
     for body in (UDP(**TO_MAPPED), TCP(**TO_MAPPED, flags="S"), ping4(True), about):
         nat64.check(Step(from4(src=source) / body, verdict=FORGED))
+    nat64.check(Step(from4(src=source, proto=47) / b"x", verdict=FORGED))
     whole = from4(src=source) / UDP(**TO_MAPPED) / payload(1400)
     for at in (0, 800):
         nat64.check(Step(fragment_of(whole, at, 608 if at else 800), verdict=FORGED))

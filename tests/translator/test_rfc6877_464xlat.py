@@ -122,12 +122,20 @@ CASES = [
         for source in ("192.168.7.2", "192.0.0.2", "8.8.8.8")
         for mode in ("intrinsic", "simple")
     ),
-    Case(
-        "rfc7915_4_4_the_source_is_of_another_network",
-        config=LAN,
-        sent=(foreign := IP(src="192.168.8.9", dst=HOST4) / TCP(**ASK, flags="S")),
-        verdict=Verdict.CLAT_SOURCE,
-        answer=answer4(foreign, 3, 13),
+    *(
+        Case(
+            f"rfc7915_4_4_the_source_{of_it}is_of_another_network",
+            config=LAN,
+            sent=(foreign := IP(src="192.168.8.9", dst=HOST4, **fields) / body),
+            verdict=Verdict.CLAT_SOURCE,
+            answer=answer4(foreign, 3, 13),
+        )
+        for of_it, fields, body in (
+            ("", {}, TCP(**ASK, flags="S")),
+            ("of_an_echo_", {}, ping4(True, b"x", id=7)),
+            ("of_esp_", {"proto": 50}, Raw(b"x")),
+            ("of_a_first_fragment_", {"proto": 17, "flags": "MF"}, Raw(payload(16))),
+        )
     ),
     Case(
         "an_error_about_a_packet_to_somebody_else",

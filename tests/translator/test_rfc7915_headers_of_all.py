@@ -10,10 +10,14 @@ from scapy.layers.inet6 import IPv6ExtHdrDestOpt, IPv6ExtHdrHopByHop, IPv6ExtHdr
 from scapy.packet import Packet, Raw
 
 from tests.case import Nat64, Step
-from tests.mapped import ALONE, ASK, as_eam4, at_eam6, of_eam6, to_eam4
+from tests.mapped import ALONE, ASK, EAM4, EAM6, as_eam4, at_eam6, of_eam6, to_eam4
 from tests.packets import (
     FROM_HOST6,
     FROM_MAPPED,
+    HOST4,
+    HOST4_IN6,
+    HOST6,
+    MAPPED4,
     TO_HOST6,
     TO_MAPPED,
     Icmp,
@@ -22,6 +26,7 @@ from tests.packets import (
     fragment_of,
     from4,
     from6,
+    in6,
     payload,
     ping4,
     ping6,
@@ -241,6 +246,70 @@ def test_rfc7915_1_2_multicast_of_ipv4_is_not_mapped(kind: Kind) -> None:
 @EACH6
 def test_rfc7915_1_2_multicast_of_ipv6_is_not_mapped(kind: Kind) -> None:
     Nat64(**kind.config).check(Step(kind.sent(dst="ff0e::1:2"), verdict=Verdict.NOT_UNICAST))
+
+
+def told(kind: Kind, answer: Packet) -> Packet | None:
+    return answer if kind.is_answered else None
+
+
+@EACH4
+def test_rfc6052_3_1_non_global_addresses_do_not_send(kind: Kind) -> None:
+    if not kind.is_error:
+        sent = kind.sent(src="10.0.0.1")
+        answer = told(kind, answer4(sent, 3, 13))
+        Nat64(**kind.config).check(Step(sent, verdict=Verdict.NON_GLOBAL_ADDRESS, answer=answer))
+
+
+@EACH6
+def test_rfc6052_3_1_non_global_addresses_are_not_reached(kind: Kind) -> None:
+    if not kind.is_error:
+        sent = kind.sent(dst=in6("10.0.0.1"))
+        answer = told(kind, answer6(sent, 1, 1))
+        Nat64(**kind.config).check(Step(sent, verdict=Verdict.NON_GLOBAL_ADDRESS, answer=answer))
+
+
+@EACH4
+def test_rfc3927_2_7_link_local_addresses_of_ipv4_are_not_forwarded(kind: Kind) -> None:
+    nat64, to = Nat64(**kind.config), kind.sent(dst="169.254.1.1")
+    nat64.check(Step(to, verdict=Verdict.NOT_UNICAST, answer=told(kind, answer4(to, 3, 13))))
+    if not kind.is_error:
+        nat64.check(Step(kind.sent(src="169.254.1.1"), verdict=Verdict.NOT_UNICAST))
+
+
+@EACH6
+def test_rfc3927_2_7_link_local_addresses_are_not_reached_from_ipv6(kind: Kind) -> None:
+    if not kind.is_error:
+        sent = kind.sent(dst=in6("169.254.1.1"))
+        answer = told(kind, answer6(sent, 1, 1))
+        Nat64(**kind.config).check(Step(sent, verdict=Verdict.NOT_UNICAST, answer=answer))
+
+
+@EACH6
+def test_rfc7915_5_4_a_destination_in_no_prefix_is_answered(kind: Kind) -> None:
+    if kind.config == ALONE and not kind.is_error:
+        sent = kind.sent(dst="2001:db8:77::1")
+        Nat64(**ALONE).check(Step(sent, verdict=Verdict.NO_MAPPING, answer=told(kind, answer6(sent, 1, 1))))
+
+
+@EACH6
+def test_rfc7757_3_3_a_source_without_a_mapping_is_answered(kind: Kind) -> None:
+    if kind.config == ALONE and not kind.is_error:
+        sent = kind.sent(src="2001:db8:77::1")
+        Nat64(**ALONE).check(Step(sent, verdict=Verdict.NO_MAPPING, answer=told(kind, answer6(sent, 1, 1))))
+
+
+@EACH4
+def test_rfc2827_3_no_packet_of_ipv4_comes_from_its_destination(kind: Kind) -> None:
+    nat64 = Nat64(**kind.config)
+    for address in (HOST4, MAPPED4, EAM4):
+        nat64.check(Step(kind.sent(src=address, dst=address), verdict=Verdict.FORGED_SOURCE))
+
+
+@EACH6
+def test_rfc2827_3_no_packet_of_ipv6_comes_from_its_destination(kind: Kind) -> None:
+    nat64 = Nat64(**kind.config)
+    for address in (HOST6, HOST4_IN6, EAM6):
+        nat64.check(Step(kind.sent(src=address, dst=address), verdict=Verdict.FORGED_SOURCE))
 
 
 # What an ICMP error quotes, as IPv4 and as IPv6 has it: of a protocol, or a part of a datagram.
