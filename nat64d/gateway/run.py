@@ -36,7 +36,7 @@ from nat64d.gateway.services import Services
 from nat64d.gateway.shortages import Shortages
 from nat64d.gateway.signals import handle_signals, ignore_signals
 from nat64d.gateway.state import Live
-from nat64d.gateway.state_file import StateError, take_up
+from nat64d.gateway.state_file import StateError, take_up_if_there_is_room
 from nat64d.gateway.takeover import keep_large_arrays_apart
 from nat64d.gateway.watchdog import Watchdog
 from nat64d.host.descriptors import raise_limit
@@ -302,9 +302,8 @@ def _prepare(tun: Tun, first_start: FirstStart, up: ExitStack) -> None:
     found = False
     up.callback(live.close_state_file)
     if config.state.keep and live.settings.stateful:
-        live.tables, file = take_up(config, live.settings, live.tables, first_start.prepare)
-        live.state_file, found, live.restored = file, file.before is not None, file.fates
-        live.session_log.ended.append(file.ended)
+        live.tables, file = take_up_if_there_is_room(config, live.settings, live.tables, first_start.prepare)
+        found = live.use_state_file(file)
     else:
         first_start.prepare(0)
     if not found:

@@ -46,6 +46,7 @@ if TYPE_CHECKING:  # slow to import, and packets wait for this module
     from nat64d.host.watch import Watch
 
 UNCOMPILED = "Until the code is compiled (once) packets pass in plain Python: about a thousand a second."
+FORGETS = "Sessions are not kept over a restart: no room in /run for [state] file; the log says how much it takes."
 STUCK = 10.0  # seconds without progress after which a queue counts as stuck; an idle one makes some every second
 
 
@@ -74,6 +75,7 @@ class Live:
         self._pools: PoolUse | None = None
         self._watermarks = Watermarks()
         self.state_file: StateFile | None = None
+        self.forgets: str | None = None  # why sessions are not kept, against [state]
         self.sources = Sources(BUILT_IN, config, {})
         self.log = DaemonLog()
         self.tasks = Tasks(logging.getLogger("nat64d"))
@@ -114,6 +116,15 @@ class Live:
             if tables is not self.tables:
                 self._generation = token_hex(4)
             self.config, self.settings, self.tables = config, settings, tables
+
+    def use_state_file(self, file: StateFile | None) -> bool:
+        """Keep sessions there, or nowhere for want of room; returns whether a run before has left something."""
+        if file is None:
+            self.forgets = FORGETS
+            return False
+        self.state_file, self.restored = file, file.fates
+        self.session_log.ended.append(file.ended)
+        return file.before is not None
 
     def close_state_file(self) -> None:
         """Note in [state] file that the daemon has stopped, where there is one."""
@@ -200,7 +211,7 @@ class Live:
             "log": self.log.level,
             "dns64": self.nameserver.status() if self.nameserver else None,
             "warnings": [
-                *([self.complaint] if self.complaint else []),
+                *filter(None, [self.complaint, self.forgets]),
                 *([UNCOMPILED] if self._translating() and not self.code.compiled else []),
                 *self.stuck(time.monotonic()),
                 *(self.link_drops.warnings() if self.link_drops else []),

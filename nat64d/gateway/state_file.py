@@ -48,6 +48,7 @@ ATTEMPTS = 3  # starts that may end before they have taken the records over: it 
 MOUNTS = Path("/proc/self/mountinfo")
 IN_MEMORY = ("tmpfs", "ramfs")
 BOOT = Path("/proc/sys/kernel/random/boot_id")
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 ASIDE = ".damaged"  # behind the name of a file that was set aside
 ASIDE_EVENT = {"event": "set_aside"}
 # What of the configuration says which sessions there may be.
@@ -64,6 +65,11 @@ Rows = np.ndarray[Any, Any]
 
 class StateError(Exception):
     """The file cannot be used; its text is one sentence that names it and says what to do."""
+
+    def __init__(self, sentence: str, is_full: bool = False) -> None:
+        """`is_full`: there is no room for it."""
+        super().__init__(sentence)
+        self.is_full = is_full
 
 
 class Header(NamedTuple):
@@ -149,7 +155,7 @@ class StateFile:
                 os.close(self._fd)
                 raise
         except OSError as error:
-            raise StateError(self._sentence(error)) from error
+            raise StateError(self._sentence(error), error.errno in FULL) from error
 
     @property
     def living(self) -> int:
@@ -182,7 +188,7 @@ class StateFile:
 
     def _sentence(self, error: OSError) -> str:
         """What is wrong, and what helps."""
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        if error.errno in FULL:
             return (
                 f"{self.path}: no room for {self._header.size >> 20} MiB of sessions: free some, lower [limits] "
                 "sessions, set another [state] file, or [state] keep = false"
@@ -281,6 +287,21 @@ def take_up(
         log.info("%s", story(file, fates.tolist(), int(tables.quarantine_at[NEXT])), extra=file.fates)
     file.taken()
     return tables, file
+
+
+def take_up_if_there_is_room(
+    config: Config, settings: Settings, tables: Tables, code_for: Callable[[int], Code]
+) -> tuple[Tables, StateFile | None]:
+    """The same; but where nobody has chosen the place, and it has no room, the empty tables alone. Half of the hosts
+    with 1 GB of memory have less than 105 MB in /run, and translate all the same. Raises StateError."""
+    try:
+        return take_up(config, settings, tables, code_for)
+    except StateError as error:
+        if config.state.file != "auto" or not error.is_full:
+            raise
+        log.warning("Sessions do not outlive this run: %s", error)
+        code_for(0)
+        return tables, None
 
 
 def story(file: StateFile, fates: list[int], waiting: int) -> str:

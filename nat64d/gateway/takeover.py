@@ -17,7 +17,7 @@ from nat64d.config.settings import settings_of, tables_of
 from nat64d.dataplane.worker import now
 from nat64d.gateway.measure import used_of
 from nat64d.gateway.state import Live
-from nat64d.gateway.state_file import REASONS, StateFile, take_up
+from nat64d.gateway.state_file import REASONS, StateFile, take_up_if_there_is_room
 from translator.session.draft import Draft
 from translator.session.fates import Fate
 from translator.session.pool4 import NEXT
@@ -100,7 +100,7 @@ def prepare(live: Live, config: Config, judges_sessions: bool) -> Prepared:
         return Prepared(config, settings, None, drafted)
     if settings.stateful and not before.stateful and live.state_file is None and config.state.keep:
         new = replace(tables_of(config, settings), **{name: getattr(tables, name) for name in STAYS})
-        new, file = take_up(config, settings, new, lambda _: live.code)
+        new, file = take_up_if_there_is_room(config, settings, new, lambda _: live.code)
         return Prepared(config, settings, new, False, file)
     stays = (*STAYS, *KEPT) if drafted else (*STAYS, *KEPT, "sessions")
     if drafted and before.check_rst and settings.check_rst:

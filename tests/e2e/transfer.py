@@ -1,6 +1,8 @@
 """Octets to a TCP echo server and back, on one connection, until standard input ends; prints what came of it.
 
 python transfer.py HOST PORT
+
+A line on standard input asks for the counts so far.
 """
 
 import asyncio
@@ -35,7 +37,11 @@ async def main(host: str, port: str) -> None:
             await asyncio.sleep(PAUSE)
         writer.write_eof()
 
-    ended = asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
+    def answer() -> None:
+        for _ in sys.stdin:
+            print(json.dumps(counts), flush=True)
+
+    ended = asyncio.get_running_loop().run_in_executor(None, answer)
     failures = [error for error in await asyncio.gather(send(), receive(), return_exceptions=True) if error]
     print(json.dumps({**counts, "same": sent.digest() == received.digest(), "failures": list(map(str, failures))}))
 

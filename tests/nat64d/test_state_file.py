@@ -11,11 +11,21 @@ from random import Random
 
 import pytest
 
+from nat64d.config.models import Config
 from nat64d.control import logs
 from nat64d.dataplane.code import COMPILED_CODE, Code
 from nat64d.dataplane.plain import plain_code
 from nat64d.gateway import state_file
-from nat64d.gateway.state_file import FIELDS, PAGE, StateError, StateFile, header_in, take_up
+from nat64d.gateway.state import FORGETS, Live
+from nat64d.gateway.state_file import (
+    FIELDS,
+    PAGE,
+    StateError,
+    StateFile,
+    header_in,
+    take_up,
+    take_up_if_there_is_room,
+)
 from tests import invariants
 from tests.case import BEGIN, engines_of
 from tests.engines import Engines
@@ -23,6 +33,7 @@ from tests.packets import HOST6, OTHER4
 from tests.sessions import Sessions
 from translator.tables.gateway import Gateway
 from translator.tables.layout import SESSION
+from translator.tables.tables import Tables
 from translator.verdict import Verdict
 
 POOL = {
@@ -282,6 +293,39 @@ def test_a_file_system_without_room(path, monkeypatch):
             f"{path}: no room for 6 MiB of sessions: free some, lower [limits] sessions, set another [state] file, "
             "or [state] keep = false"
         )
+
+
+@pytest.mark.parametrize("chosen", [True, False])
+def test_a_place_that_nobody_has_chosen_and_that_has_no_room_keeps_nothing(path, monkeypatch, caplog, chosen):
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    given = {"file": str(path)} if chosen else {}
+    engines = Engines(Sessions(**POOL, limits={"sessions": 64}, state=given).config, os.urandom(16))
+    tables, asked = engines.tables(), []
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    monkeypatch.setattr(Config, "state_path", property(lambda _: path))
+
+    def take() -> tuple[Tables, StateFile | None]:
+        code_for = lambda kept: asked.append(kept) or COMPILED_CODE  # noqa: E731
+        return take_up_if_there_is_room(engines.config, engines.settings, tables, code_for)
+
+    if chosen:
+        with pytest.raises(StateError, match="no room"):
+            take()
+        return
+    assert take() == (tables, None)
+    assert asked == [0]
+    assert caplog.messages[0].startswith(f"Sessions do not outlive this run: {path}: no room for 0 MiB of sessions")
+    live = Live(engines.config)
+    assert not live.use_state_file(None)
+    assert FORGETS in live.status()["warnings"]
+    monkeypatch.undo()
+    monkeypatch.setattr(Config, "state_path", property(lambda _: path))
+    _, file = take()
+    assert file is not None
+    assert not live.use_state_file(file)
+    live.close_state_file()
 
 
 @pytest.mark.parametrize("what", ["link", "directory", "file in the way"])

@@ -43,6 +43,21 @@ def mixed_flows(sources: str) -> Octets:
     return both
 
 
+def crowd(prefix: str, hosts: int) -> Octets:
+    """New flows of so many hosts, each in a /64 of its own of a /48, UDP and TCP in turn."""
+    both = np.empty((FRAMES, 74), np.uint8)
+    network = np.frombuffer(IPv6Address(prefix).packed, np.uint8)
+    for first, protocol in enumerate((UDP, TCP)):
+        dice = Dice(FRAMES // 2)
+        subnets = big_endian(dice.numbers(0, hosts), 2, dice.count)
+        ends = [np.broadcast_to(part, (dice.count, len(part))) for part in (network[:6], network[8:])]
+        ports = dice.numbers(*PORTS), dice.numbers(*PORTS)
+        rest = udp(*ports, padding(dice.count)) if protocol == UDP else syns(*ports, dice.numbers(0, 1 << 32))
+        to = embedded(dice.numbers(*SILENT))
+        both[first::2] = ipv6(np.hstack([ends[0], subnets, ends[1]]), to, protocol, rest)
+    return both
+
+
 def even_ports(sources: str) -> Octets:
     """Flows from even ports, which want even ports (RFC 4787 REQ-4)."""
     dice = Dice(FRAMES)
@@ -114,5 +129,5 @@ def same4(address: str, count: int) -> Octets:
 
 DECKS = {
     deck.__name__: deck
-    for deck in (flows, mixed_flows, even_ports, last_hop, from_outside, held_syns, forged_pairs, queries)
+    for deck in (flows, mixed_flows, crowd, even_ports, last_hop, from_outside, held_syns, forged_pairs, queries)
 }
