@@ -98,6 +98,17 @@ def test_rfc8767_4_a_ttl_with_the_highest_bit_set_is_positive_and_capped_at_seve
         assert [rrset.ttl for rrset in aged.answer] == [60 - age, 604800 - age]
 
 
+@pytest.mark.parametrize("section", [wire.ANSWER, wire.AUTHORITY, wire.ADDITIONAL])
+@pytest.mark.parametrize("ttl", [604801, 1 << 31, 0xFFFFFFFF])
+def test_rfc8767_4_so_is_that_of_a_record_of_any_section_that_is_alone(ttl: int, section: int) -> None:
+    octets = answer(wire.TXT, (b"\xc0\x0c", wire.TXT, ttl, b"\1x"))
+    counts = [int(each == section) for each in range(3)]
+    one = kept(octets[:6] + struct.pack("!3H", *counts) + octets[12:])
+    for age in (0, 1, 86399):
+        found = wire.read(one.answer(QUERY, True, False, float(age)))
+        assert [record.ttl for record in found.sections[section]] == [604800 - age]
+
+
 def test_rfc8767_4_a_ttl_of_seven_days_stays_as_it_is() -> None:
     octets = answer(wire.AAAA, (b"\xc0\x0c", wire.AAAA, 604800, bytes(16)))
     assert dns.message.from_wire(kept(octets).answer(QUERY, True, False, 0.0)).answer[0].ttl == 604800
