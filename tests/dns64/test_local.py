@@ -177,12 +177,26 @@ def test_the_reverse_name_of_a_mapped_address_is_an_alias_of_the_hosts(name: str
     assert alias(reverse(name).to_text()) == reverse(expected).to_text()
 
 
+REVERSE = dns.reversename.from_address("2001:db8:64::c000:201").to_text()  # under the prefix
+
+
 @pytest.mark.parametrize(
     "name",
     [
         dns.reversename.from_address("2001:db8:65::c000:201").to_text(),
         "8.b.d.0.1.0.0.2.ip6.arpa.",
         "x." * 32 + "ip6.arpa.",
+        "_rfc6763._udp." + REVERSE,
+        "1." + REVERSE,
+        "1." * 33 + "ip6.arpa.",
+        "1." * 100 + "ip6.arpa.",
+        REVERSE.partition(".")[2],
+        REVERSE.partition(".")[2].partition(".")[2],
+        "10" + REVERSE,
+        "12." * 32 + "ip6.arpa.",
+        REVERSE.replace("ip6.arpa.", "ip6.example."),
+        REVERSE.replace("ip6.arpa.", "in-addr.arpa."),
+        "ip6.arpa.",
         "1.2.0.192.in-addr.arpa.",
         "100.51.198.in-addr.arpa.",
         "016.100.51.198.in-addr.arpa.",
