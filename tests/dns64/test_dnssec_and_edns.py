@@ -199,9 +199,13 @@ def test_rfc6891_5_nor_is_a_question_with_one(kind: int) -> None:
         assert one.asked() == []
 
 
+TSIG = b"\0" + struct.pack("!HHIH", 250, 255, 0, 0)
+SIG_0 = b"\0" + struct.pack("!HHIH", 24, 255, 0, 32) + bytes(18) + b"\7example\0" + b"signed"[:5]
+
+
+@pytest.mark.parametrize("signature", [TSIG, SIG_0], ids=["TSIG", "SIG(0)"])
 @pytest.mark.parametrize("first", [True, False])
-def test_rfc6891_6_1_1_the_opt_record_may_be_anywhere_beside_a_signature(first: bool) -> None:
-    signature = b"\0" + struct.pack("!HHIH", 250, 255, 0, 0)
+def test_rfc6891_6_1_1_the_opt_record_may_be_anywhere_beside_a_signature(first: bool, signature: bytes) -> None:
     asked, records = query("ANY").to_wire(), [OPT + bytes(6), signature]
     octets = asked[:10] + b"\0\2" + asked[12:] + b"".join(records if first else reversed(records))
     message, error = understood(octets)

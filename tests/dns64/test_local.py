@@ -2,7 +2,7 @@
 section 5.3.1)."""
 
 from dataclasses import replace
-from ipaddress import IPv4Network, IPv6Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Network
 
 import dns.message
 import dns.rcode
@@ -14,6 +14,7 @@ from nat64d.dns64.message import wire
 from nat64d.dns64.rules import local
 from nat64d.dns64.rules.maps import Maps
 from nat64d.dns64.rules.policy import Policy, ranges_for
+from tests.reference.addresses import embed
 
 POOL6 = IPv6Network("2001:db8:64::/96")
 POLICY = Policy((IPv6Network("::/0"),), ranges_for(POOL6, [IPv4Network("10.0.0.0/8")], None))
@@ -143,6 +144,21 @@ def test_rfc8880_7_2_1_the_reverse_names_of_the_synthetic_addresses_are_answered
 
 def test_rfc6147_5_3_1_a_reverse_name_under_the_prefix_is_an_alias_of_the_ipv4_one() -> None:
     assert alias(OF_A_SERVER) == "1.2.0.192.in-addr.arpa."
+
+
+PREFIXES = ["2001:db8::/32", "2001:db8:100::/40", "2001:db8:122::/48", "2001:db8:122:300::/56", "2001:db8:122:344::/64"]
+
+
+@pytest.mark.parametrize("embedded", ["192.0.2.33", "198.51.100.255", "10.0.0.1"])
+@pytest.mark.parametrize("prefix", [*PREFIXES, "2001:db8:122:344::/96", "64:ff9b::/96"])
+def test_rfc6147_5_3_1_so_it_is_under_a_prefix_of_any_length(prefix: str, embedded: str) -> None:
+    """Of the policy, and of a range."""
+    address = embed(IPv6Network(prefix), IPv4Address(embedded))
+    whole = ranges_for(IPv6Network(prefix), [], None)
+    part = ranges_for(IPv6Network("2001:db8:99::/96"), [IPv4Network("10.0.0.0/8")], IPv6Network(prefix))
+    for ranges in (whole, part):
+        name = dns.reversename.from_address(str(address)).to_text()
+        assert alias(name, replace(POLICY, ranges=ranges)) == dns.reversename.from_address(embedded).to_text()
 
 
 def test_rfc6147_5_3_1_a_reverse_name_under_the_prefix_of_a_range_is_one_too() -> None:
