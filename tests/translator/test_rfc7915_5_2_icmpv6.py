@@ -160,6 +160,8 @@ CASES = [
     too_big("is_no_larger_than_mtu4", 9000, 1400, mtu4=1400),
     too_big("is_no_larger_than_mtu6_less_20", 9000, 1480, mtu6=1500),
     too_big("is_the_smallest_of_all_three", 1300, 1280, mtu4=1400, mtu6=1500),
+    too_big("is_mtu4_where_it_is_the_smallest", 9000, 1400, mtu4=1400, mtu6=1500),
+    too_big("is_mtu6_less_20_where_it_is_the_smallest", 9000, 1380, mtu4=1500, mtu6=1400),
     too_big("beyond_16_bits_is_65535", 0x7FFFFFFF, 65535),
     too_big("beyond_31_bits_is_65535", 0xFFFFFFFF, 65535),
     *(too_big(f"of_{mtu}_is_never_below_68", mtu, 68) for mtu in (1, 20, 67, 68, 87, 88)),
