@@ -31,6 +31,7 @@ from tests.packets import (
     from6,
     payload,
     ping4,
+    ping6,
     seen4,
     seen6,
     with_options,
@@ -136,9 +137,13 @@ def test_rfc6146_3_8_what_ipv6_hosts_send_one_another_still_turns_round() -> Non
 @pytest.mark.parametrize("mode", ELSEWHERE)
 def test_rfc7757_4_2_1_the_network_brings_back_what_a_host_with_sessions_sends_to_a_mapped_one(mode: str) -> None:
     nat64 = Nat64(**BESIDE, **MODES[mode])
-    (out,) = nat64.send(from6(dst=EAM_IN6) / UDP(**FROM_HOST6) / b"x").packets
-    expect = seen6(src=MAPPED4_IN6, dst=EAM6, hlim=62) / UDP(**FROM_MAPPED) / b"x"
-    nat64.check(Step(out, expect))
+    for body, as_body in (
+        (UDP(**FROM_HOST6) / b"x", UDP(**FROM_MAPPED) / b"x"),
+        (TCP(**FROM_HOST6, flags="S"), TCP(**FROM_MAPPED, flags="S")),
+        (ping6(True), Icmp(type=128, rest=MAPPED4_PORT << 16 | 1)),
+    ):
+        (out,) = nat64.send(from6(dst=EAM_IN6) / body).packets
+        nat64.check(Step(out, seen6(src=MAPPED4_IN6, dst=EAM6, hlim=62) / as_body))
     about = from6(dst=EAM_IN6) / Icmp(type=1, code=4) / seen6(src=EAM_IN6) / UDP(sport=53, dport=HOST6_PORT)
     (out,) = nat64.send(about).packets
     assert nat64.send(out).verdict == Verdict.TRANSLATED
@@ -157,8 +162,13 @@ def test_rfc7757_4_2_2_intrinsic_hairpins_bring_nothing_back() -> None:
 
 @pytest.mark.parametrize("mode", ELSEWHERE)
 def test_rfc7757_4_2_1_a_mapped_source_may_come_in(mode: str) -> None:
-    expect = seen6(src=EAM_IN6) / UDP(sport=53, dport=HOST6_PORT)
-    Nat64(**BESIDE, **MODES[mode]).check(Step(from4(src=EAM4) / UDP(**TO_MAPPED), expect))
+    nat64 = Nat64(**BESIDE, **MODES[mode])
+    for body4, body6 in (
+        (UDP(**TO_MAPPED), UDP(**TO_HOST6)),
+        (TCP(**TO_MAPPED, flags="S"), TCP(**TO_HOST6, flags="S")),
+        (ping4(True), ping6(True)),
+    ):
+        nat64.check(Step(from4(src=EAM4) / body4, seen6(src=EAM_IN6) / body6))
 
 
 @pytest.mark.parametrize("config", [BESIDE, ALONE], ids=["beside sessions", "alone"])
