@@ -72,11 +72,12 @@ def test_rfc6147_5_5_do_and_cd_go_to_the_server_that_validates() -> None:
             for options, seen in (
                 ({"want_dnssec": True}, (dns.flags.DO, 0)),
                 ({"flags": dns.flags.CD}, (0, dns.flags.CD)),
+                ({"want_dnssec": True, "flags": dns.flags.CD}, (dns.flags.DO, dns.flags.CD)),
                 ({}, (0, 0)),
             ):
                 asked.clear()
                 one.ask(query(type_, **options))
-                assert asked == [seen] * questions
+                assert asked == [seen] * (1 if all(seen) else questions)  # nothing is made for both
 
 
 NOT_VALID = range(6, 13)  # RFC 8914 sections 4.7 to 4.13
@@ -138,6 +139,7 @@ def test_rfc6891_6_1_1_an_opt_record_is_for_clients_that_sent_one() -> None:
 
 def test_rfc6891_6_1_2_and_rfc7871_options_are_ignored_and_go_no_further() -> None:
     subnet, cookie, unknown = (dns.edns.GenericOption(code, bytes(8)) for code in (8, 10, 65001))
+    empty = dns.edns.GenericOption(3, b"")  # such as NSID (RFC 5001)
     seen: list[int] = []
 
     def note(octets: bytes, _tcp: bool) -> list[bytes]:
@@ -146,8 +148,9 @@ def test_rfc6891_6_1_2_and_rfc7871_options_are_ignored_and_go_no_further() -> No
         return [reply(got, "NODATA").to_wire()]
 
     with gateway({MX: note}) as one:
-        answer = one.ask(query("MX", use_edns=0, options=[subnet, cookie, unknown]))
-    assert (answer.rcode(), len(answer.options), seen) == (dns.rcode.NOERROR, 0, [0])
+        for options in ([subnet, cookie, unknown], [unknown, empty], [empty], [empty] * 9):
+            answer = one.ask(query("MX", use_edns=0, options=options))
+            assert (answer.rcode(), len(answer.options), seen) == (dns.rcode.NOERROR, 0, [0])
 
 
 def test_rfc6891_6_1_4_other_flags_are_ignored_and_none_is_set() -> None:
@@ -228,10 +231,12 @@ def test_rfc6147_5_4_the_header_of_a_synthetic_answer_is_that_of_a_recursive_ser
             assert int(answer.flags) == dns.flags.QR | dns.flags.RA | flags
 
 
-def test_rfc6891_6_1_3_a_later_version_is_answered_badvers() -> None:
+@pytest.mark.parametrize("do", [False, True])
+@pytest.mark.parametrize("version", [1, 2, 127, 128, 255])
+def test_rfc6891_6_1_3_a_later_version_is_answered_badvers(version: int, do: bool) -> None:
     with gateway({}) as one:
-        answer = one.ask(query(use_edns=1))
-    assert (answer.rcode(), answer.edns) == (dns.rcode.BADVERS, 0)
+        answer = one.ask(query(use_edns=version, ednsflags=version << 16 | (dns.flags.DO if do else 0)))
+    assert (answer.rcode(), answer.edns, bool(answer.ednsflags & dns.flags.DO)) == (dns.rcode.BADVERS, 0, do)
 
 
 OPT = b"\0" + struct.pack("!HH", wire.OPT, 1232)
@@ -262,8 +267,9 @@ def test_rfc6891_7_a_broken_opt_record_is_a_format_error_with_question_and_opt_r
 def test_rfc6891_7_a_broken_query_without_an_opt_record_gets_none() -> None:
     asked = query().to_wire()
     with gateway({}) as one:
-        found = dns.message.from_wire(one.octets_of(asked[:10] + b"\0\1" + asked[12:] + b"\0\0\1"))
-    assert (found.rcode(), found.edns, found.question) == (dns.rcode.FORMERR, -1, query().question)
+        for broken in (b"\0\0\1", TSIG[:-2] + b"\0\1", b"\0" + struct.pack("!HHIH", wire.A, 1, 60, 3) + bytes(3)):
+            found = dns.message.from_wire(one.octets_of(asked[:10] + b"\0\1" + asked[12:] + broken))
+            assert (found.rcode(), found.edns, found.question) == (dns.rcode.FORMERR, -1, query().question)
 
 
 def test_rfc6891_6_1_3_a_later_version_may_have_options_of_another_form() -> None:

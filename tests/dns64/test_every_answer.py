@@ -121,6 +121,29 @@ def test_rfc8914_2_the_length_of_a_text_of_ours_is_that_of_the_option(text: str)
     assert errors(dns.message.from_wire(octets)) == [22]
 
 
+NOTHING_TO_KEEP = {
+    "TTL 0": [f"{WWW} 0 IN MX 20 new.example."],
+    "no data, TTL 0": [f"example. 0 IN SOA {SOA}"],
+    "no data, no SOA record": [],
+    "no such name, no SOA record": ["NXDOMAIN", "AUTHORITY", "example. 60 IN NS ns.example."],
+}
+
+
+@pytest.mark.parametrize("name", NOTHING_TO_KEEP)
+def test_rfc8767_4_an_answer_that_is_not_kept_refreshes_the_data_all_the_same(name: str) -> None:
+    """What was there before is not used after its time."""
+    with gateway({MX: [f"{WWW} 60 IN MX 10 old.example."]}) as one:
+        one.ask(query("MX"))
+        one.zone.table = {MX: NOTHING_TO_KEEP[name]}
+        one.clock += 60
+        new = one.ask(query("MX"))
+        assert "old" not in str(new)
+        one.zone.table = {MX: "REFUSED"}
+        answer = one.ask(query("MX", use_edns=0))
+        assert (answer.rcode(), answer.answer, errors(answer)) == (dns.rcode.REFUSED, [], [])
+        assert one.count("stale") == 0
+
+
 @pytest.mark.parametrize("type_", ["MX", "A", "AAAA", "TYPE65280"])
 def test_rfc1035_4_1_3_a_relayed_answer_whose_ttl_is_over_is_asked_for_again(type_: str) -> None:
     data = {"MX": "10 mail.example.", "A": "192.0.2.1", "AAAA": "2001:db8::1", "TYPE65280": "\\# 1 00"}[type_]

@@ -55,6 +55,8 @@ def test_rfc8781_5_2_what_is_compared_is_a_prefix_in_its_time_of_a_neighbour(
         assert len(rivals()) == 2
         now += 1
         assert rivals() == [str(THIRD6)]
+        advertiser.use(config_of('interface = ["eth0"]', THIRD6))  # there is nothing to complain about any more
+        assert rivals() == []
         task.cancel()
         await asyncio.wait([task])
 

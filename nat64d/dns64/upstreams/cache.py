@@ -55,14 +55,15 @@ class Cache:
         return reply
 
     def put(self, key: Key, reply: Reply) -> None:
-        """Keep an answer that has a lifetime. A failure does not replace an answer that may still be used when
-        expired."""
+        """Keep an answer that has a lifetime; one that has none ends what it takes the place of (RFC 8767 section 4). A
+        failure does not replace an answer that may still be used when expired."""
         kept = self._entries.get(key)
-        if kept is reply:
+        if kept is reply or (reply.failed and kept is not None and kept.stale_until > reply.stored):
             return
-        if reply.expires <= reply.stored or (reply.failed and kept is not None and kept.stale_until > reply.stored):
-            return
-        self._enter(key, reply)
+        if reply.expires > reply.stored:
+            self._enter(key, reply)
+        elif kept is not None and not reply.failed:
+            self._drop(key)
 
     def stale(self, key: Key, now: float) -> Reply | None:
         """An expired answer that may still be used, valid for another 30 seconds; None if there is none."""
