@@ -34,11 +34,24 @@ def reset(nat64: Sessions) -> None:
     nat64.from6("tcp", HOST6_PORT, flags="RST")
 
 
+def reset_from_outside(nat64: Sessions) -> None:
+    """… that HOST4 has reset."""
+    established(nat64)
+    nat64.from4("tcp", MAPPED, flags="RST")
+
+
 def closed(nat64: Sessions) -> None:
-    """… that both sides have closed."""
+    """… that both sides have closed, HOST6 first."""
     established(nat64)
     nat64.from6("tcp", HOST6_PORT, flags="FIN")
     nat64.from4("tcp", MAPPED, flags="FIN")
+
+
+def closed_from_outside(nat64: Sessions) -> None:
+    """… that both sides have closed, HOST4 first."""
+    established(nat64)
+    nat64.from4("tcp", MAPPED, flags="FIN")
+    nat64.from6("tcp", HOST6_PORT, flags="FIN")
 
 
 # What begins a lifetime, its key in [timeouts], the default (RFC 6146 section 4, RFC 7857 section 2.1), another value.
@@ -46,10 +59,12 @@ LIFETIMES = {
     "UDP_DEFAULT": (lambda nat64: nat64.from6("udp", 6000), "udp", 300, 120),
     "ICMP_DEFAULT": (lambda nat64: nat64.from6("icmp", 6000), "icmp", 60, 61),
     "TCP_TRANS": (reset, "tcp_transitory", 240, 241),
+    "TCP_TRANS_from_outside": (reset_from_outside, "tcp_transitory", 240, 241),
     "TCP_OPENING": (lambda nat64: nat64.from6("tcp", 6000), "tcp_opening", 240, 241),
     "TCP_OPENING_below_4_minutes": (lambda nat64: nat64.from6("tcp", 6000), "tcp_opening", 240, 6),
     "TCP_OPENING_from_outside": (lambda nat64: nat64.from4("tcp", MAPPED, flags="SYN"), "tcp_opening", 240, 500),
     "TCP_CLOSING": (closed, "tcp_closing", 240, 500),
+    "TCP_CLOSING_from_outside": (closed_from_outside, "tcp_closing", 240, 500),
     "TCP_EST": (established, "tcp_established", 7440, 14 * DAY),
 }
 
