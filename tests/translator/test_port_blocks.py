@@ -4,6 +4,7 @@ tests/port_blocks.py, which runs after every packet, says that no block has two 
 outside of the blocks of its subscriber.
 """
 
+from dataclasses import replace
 from ipaddress import IPv6Address
 
 import pytest
@@ -202,9 +203,15 @@ def test_the_next_host_of_a_subscriber_gets_the_address_of_its_blocks():
     assert len({nat64.opened("udp", 6000, host=host)[0] for host in hosts}) == 1
 
 
-def test_rfc6888_req_15_which_block_it_is_depends_on_the_secret():
-    first = {blocks(open_ports(gateway(), 1, host=f"2001:db8:{k:x}::1")).pop() for k in range(24)}
-    assert len(first) > 5
+@EACH
+def test_rfc6888_req_15_which_block_it_is_depends_on_the_secret(protocol):
+    found = set()
+    for secret in range(24):
+        nat64 = gateway()
+        changed = replace(nat64.settings, secret=nat64.settings.secret ^ secret)
+        nat64.gateway = replace(nat64.gateway, settings=changed)
+        found |= blocks(open_ports(nat64, 1, protocol=protocol))
+    assert len(found) > 5
 
 
 def test_a_table_of_blocks_that_is_full_says_so():

@@ -70,7 +70,7 @@ def test_rfc6146_3_8_an_echo_to_the_own_mapped_address_comes_back(met):
 
 @pytest.mark.parametrize(
     ("type_", "code", "rest"),
-    [(1, 4, 0), (2, 0, 1300), (3, 1, 0), (4, 0, 8), (4, 1, 6)],
+    [*((1, code, 0) for code in range(5)), (2, 0, 1300), (3, 0, 0), (3, 1, 0), (4, 0, 8), (4, 1, 6)],
     ids=str,
 )
 @pytest.mark.parametrize("source", [HOST6, ROUTER6], ids=["host", "router"])

@@ -375,6 +375,19 @@ def test_rfc6146_4_a_binding_ends_with_its_last_session_though_the_wheel_has_not
 
 
 @pytest.mark.parametrize("protocol", ["udp", "icmp"])
+@pytest.mark.parametrize("opener", ["from6", "from4"])
+def test_rfc6146_4_the_first_packet_of_the_other_side_starts_the_lifetime_anew(opener, protocol):
+    nat64 = Sessions()
+    says = [lambda: nat64.from6(protocol, HOST6_PORT), lambda: nat64.from4(protocol, MAPPED)]
+    first, second = says if opener == "from6" else says[::-1]
+    first()
+    full = nat64.session().left
+    nat64.wait(full - 1)
+    second()
+    assert nat64.session().left == full
+
+
+@pytest.mark.parametrize("protocol", ["udp", "icmp"])
 @pytest.mark.parametrize("side", ["from6", "from4"])
 def test_rfc6146_4_each_packet_of_one_side_starts_the_lifetime_anew_though_nobody_answers(side, protocol):
     nat64 = Sessions()
