@@ -3,20 +3,22 @@
 import asyncio
 import logging
 import socket
+from collections.abc import Iterator
 from ipaddress import IPv6Address, IPv6Network
+from itertools import pairwise
 
 import pytest
 
 from nat64d.advertise import timing, wire
-from nat64d.advertise.advertiser import Advertiser
-from nat64d.advertise.message import Advertisement, Pref64, built, solicitation
+from nat64d.advertise.advertiser import Advertiser, Link
+from nat64d.advertise.message import Advertisement, Pref64, built, parsed, solicitation
 from nat64d.gateway import run as daemon
 from nat64d.gateway.state import Live
 from nat64d.host.board import Board
 from nat64d.host.watch import Watch
 from tests.nat64d.hosts import fixtures
 from tests.nat64d.netns import Namespace, ip, sysctl
-from tests.nat64d.test_advertise import OTHER6, POOL6, SENDER, config_of
+from tests.nat64d.test_advertise import OTHER6, POOL6, ROUTER, SENDER, config_of
 from tests.nat64d.test_advertise_links import LOG, PATIENCE, Neighbour, advertising, fast, neighbour, until
 from tests.nat64d.test_host_rounds import FakeHost
 
@@ -132,6 +134,70 @@ def test_rfc8781_5_2_what_others_announce_is_in_the_log_of_the_daemon(
     (record,) = [record for record in caplog.records if getattr(record, "condition", "") == "ra_rival"]
     assert record.levelno == logging.WARNING
     assert f"{SENDER} on eth0, announces the NAT64 prefix {OTHER6}" in record.getMessage()
+
+
+class Clocked:
+    """An advertiser on one interface, in a time that moves by tenths of a second, and when it has sent what."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now, self.sent = 0.0, []
+        self.advertiser = Advertiser(LOG, clock=lambda: self.now, chance=lambda: 1.0)
+        monkeypatch.setattr(wire, "send", lambda _, message, *__: self.sent.append((self.now, parsed(message))))
+        monkeypatch.setattr(wire, "link_local", lambda _: ROUTER)
+        monkeypatch.setattr("nat64d.advertise.advertiser.sysctl.read", lambda _: "0")
+        self.advertiser.use(config_of('interface = ["eth0"]'))
+        self.advertiser._socket = socket.socket()
+        self.advertiser._links["eth0"] = Link(7, timing.Timing(600, self.now, lambda: 1.0))
+
+    def until(self, moment: float) -> list[float]:
+        """When something was sent until then; it is asked ten times a second whether something is due."""
+        self.sent.clear()
+        while self.now < moment:
+            wait = self.advertiser._advertise()
+            assert wait > 0
+            self.now = round(self.now + 0.1, 1)
+        return [when for when, _ in self.sent]
+
+    def ask(self) -> None:
+        self.advertiser._hear(wire.Heard(solicitation(), SENDER, 7))
+
+
+@pytest.fixture
+def clocked(monkeypatch: pytest.MonkeyPatch) -> Iterator[Clocked]:
+    one = Clocked(monkeypatch)
+    yield one
+    assert one.advertiser._socket
+    one.advertiser._socket.close()
+
+
+def test_rfc4861_6_2_4_the_advertiser_sends_three_soon_and_then_by_its_intervals(clocked: Clocked) -> None:
+    assert clocked.until(2000) == [0, 16, 32, 632, 1232, 1832]
+    clocked.advertiser.use(config_of('interface = ["eth0"]'))  # a reload that changes nothing of it
+    assert clocked.until(3100) == [2432, 3032]
+    clocked.advertiser.use(config_of('interface = ["eth0"]\ninterval = 100', OTHER6))
+    assert clocked.until(3400) == [3100, 3116, 3132, 3232, 3332]
+    both = (Pref64(OTHER6, 304), Pref64(POOL6, 0))
+    assert [said.pref64 for _, said in clocked.sent] == [both] * 3 + [both[:1]] * 2
+
+
+def test_rfc4861_6_2_6_the_advertiser_answers_many_who_ask_once_and_no_sooner_than_after_three_seconds(
+    clocked: Clocked,
+) -> None:
+    clocked.until(100)
+    for _ in range(3):
+        clocked.ask()
+    assert clocked.until(100.3) == []
+    clocked.ask()
+    assert clocked.until(102) == [100.5]  # half a second after the first one
+    clocked.ask()
+    assert clocked.until(700) == [104]  # three seconds after that one, and half a second
+    assert clocked.until(1000) == [704]  # as after any other
+    times = []
+    for _ in range(600):
+        clocked.ask()
+        times += clocked.until(clocked.now + 0.1)
+    assert min(later - before for before, later in pairwise(times)) >= 3
+    assert len(times) > 15
 
 
 @pytest.mark.usefixtures("fast")
