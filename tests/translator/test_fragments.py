@@ -132,6 +132,19 @@ CASES = [
         for name, config, four, six in of_others(1500, flags="DF")
     ),
     *(
+        Case(f"rfc7915_4_1_df_of_{name}_and_as_large_as_the_next_mtu", config=config | MTU1500, sent=four, expect=six)
+        for name, config, four, six in of_others(1480, flags="DF")
+    ),
+    *(
+        Case(
+            f"rfc7915_4_1_later_fragment_with_df_of_{name}_and_larger_than_the_next_mtu_goes_nowhere",
+            config=ALONE | MTU1500,
+            sent=to_eam4(proto=number, flags="DF+MF", frag=100) / Raw(payload(1456)),
+            verdict=Verdict.TOO_BIG,
+        )
+        for name, number in (("udp", 17), ("tcp", 6), ("esp", 50))
+    ),
+    *(
         Case(
             f"rfc7915_4_1_df_of_{name}_and_larger_than_the_next_mtu",
             config=config | MTU1500,

@@ -212,6 +212,18 @@ PURE_SIIT = [
         sent=from6(src=TRANSLATABLE6) / UDP(**REPLY) / b"x",
         expect=seen4(src=TRANSLATABLE4) / UDP(**REPLY) / b"x",
     ),
+    *(
+        case
+        for name, ask4, ask6 in (
+            ("tcp", TCP(**ASK, flags="S"), TCP(**ASK, flags="S")),
+            ("ping", ping4(True, id=7), ping6(True, id=7)),
+            ("pong", ping4(False, id=7), ping6(False, id=7)),
+        )
+        for case in (
+            Case(f"{name}_to_it", sent=from4(dst=TRANSLATABLE4) / ask4, expect=seen6(dst=TRANSLATABLE6) / ask6),
+            Case(f"{name}_from_it", sent=from6(src=TRANSLATABLE6) / ask6, expect=seen4(src=TRANSLATABLE4) / ask4),
+        )
+    ),
     Case("gre", sent=from4(dst=TRANSLATABLE4, proto=47) / b"x", expect=seen6(dst=TRANSLATABLE6, nh=47) / b"x"),
     Case(
         "an_error_of_a_router_that_has_no_ipv4_address_comes_from_us",
@@ -240,7 +252,7 @@ def test_rfc7915_6_the_prefix_alone(case):
     assert opened(nat64) == (0, 0)
 
 
-@pytest.mark.parametrize("case", PURE_SIIT[:3], ids=str)
+@pytest.mark.parametrize("case", PURE_SIIT[:9], ids=str)
 def test_rfc7755_4_10_a_translatable_host_needs_no_row_where_others_have_one(case):
     nat64 = Nat64(**ALONE)
     case.check(nat64)
