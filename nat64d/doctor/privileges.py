@@ -50,8 +50,10 @@ SETTINGS = (
     Setting("ProtectKernelTunables", "it cannot turn forwarding on", "ReadWritePaths", "/proc/sys/net"),
 )
 STATES = ("Id", "LoadState", "ActiveState", "Result", "NeedDaemonReload", "User", "DynamicUser")
+DENIED = ("IPAddressDeny", "IPAddressAllow")
+ANY = "0.0.0.0/0"
 SETS = ("AmbientCapabilities", "CapabilityBoundingSet")
-PROPERTIES = (*STATES, *SETS, *filter(None, (name for row in SETTINGS for name in (row.name, row.unless))))
+PROPERTIES = (*STATES, *SETS, *DENIED, *filter(None, (name for row in SETTINGS for name in (row.name, row.unless))))
 
 
 # ---- read
@@ -103,6 +105,18 @@ def needed(config: Config) -> list[int]:
     return [NET_ADMIN, *([NET_BIND_SERVICE] if binds else []), *([NET_RAW] if config.ra else [])]
 
 
+def reaching(config: Config) -> list[str]:
+    """What of a configuration has sockets that other hosts are to reach, or that reach them."""
+    http = config.api.http
+    return [
+        *(["[dns64]"] if config.dns64 else []),
+        *(['[clat] plat = "discover"'] if config.clat and not config.pool6 else []),
+        *(["[log] ipfix"] if config.log.ipfix else []),
+        *(["[ra]"] if config.ra else []),
+        *([f"[api] http = {http}"] if http and not split_listener(http)[0].is_loopback else []),
+    ]
+
+
 def first_unprivileged() -> int:
     """The lowest port that needs no capability."""
     return int(sysctl.read(UNPRIVILEGED) or 1024)
@@ -150,6 +164,12 @@ def of_unit(config: Config, properties: Mapping[str, str], wanted: list[int]) ->
         opened = bool(row.path) and row.path in properties.get(row.unless, "")
         if applies and not opened and properties.get(row.name) == "yes":
             yield error(f"{name} has {row.name}=yes: {row.why}. {_drop_in(name, row.name, 'no')}")
+    denied, allowed = (properties.get(kind, "").split() for kind in DENIED)
+    if ANY in denied and ANY not in allowed and (those := reaching(config)):
+        yield error(
+            f"{name} lets sockets reach this host alone, which is not enough for {', '.join(those)}. "
+            f"{_drop_in(name, 'IPAddressAllow', 'any')}"
+        )
     root = properties.get("User") in {"", "root"} and properties.get("DynamicUser") != "yes"
     for kind in SETS if properties else ():
         granted = properties.get(kind, "").upper().split()

@@ -1,6 +1,5 @@
 """`nat64d doctor`: every row of the table finds what it is for, and nothing on a sound host."""
 
-import re
 from dataclasses import replace
 
 import pytest
@@ -17,7 +16,6 @@ from nat64d.doctor.names import Made, Taken
 from nat64d.doctor.privileges import NET_ADMIN, Process
 from nat64d.doctor.readers import READERS
 from nat64d.host.facts import Link, Route
-from tests.architecture import ROOT
 from tests.nat64d.sound import (
     ALL_CAPABILITIES,
     EVERYTHING4,
@@ -348,20 +346,6 @@ def test_the_resolver_of_a_gateway_is_compared_with_the_file():
 
 def test_a_restart_is_not_asked_for_where_the_prefix_is_discovered():
     assert [one.check for one in found(DISCOVERING, status(pool6=str(OTHER)))] == ["dns64", "pref64"]
-
-
-def test_a_unit_whose_parameters_are_read_only_is_fine_where_they_are_the_operators():
-    changes = unit(ProtectKernelTunables="yes")
-    assert [one.check for one in found(GATEWAY, changes)] == ["unit"]
-    assert found(f"{GATEWAY}[host]\nsysctls = false\n", changes) == []
-    assert found(GATEWAY, unit(ProtectKernelTunables="yes", ReadWritePaths="/run /proc/sys/net")) == []
-    assert found(GATEWAY, unit(PrivateDevices="yes", BindPaths="/dev/net/tun:/dev/net/tun:rbind")) == []
-
-
-@pytest.mark.parametrize("file", sorted((ROOT / "config/systemd").glob("*.service")), ids=lambda file: file.name)
-def test_the_units_that_are_shipped_are_fine(file):
-    lines = (line.split("=", 1) for line in file.read_text("utf-8").splitlines() if re.match(r"\w+=", line))
-    assert found(GATEWAY, {"unit": dict(lines)}) == []
 
 
 def test_every_reader_is_needed_by_a_check_or_another_reader():

@@ -4,14 +4,16 @@
 """
 
 import json
+import re
 import sys
 import time
 
 import pytest
 
-from tests.e2e.topology import POOL6, SERVER4, Topology, embed, serve, traces
+from tests.e2e.topology import CONFIG, POOL6, SERVER4, Topology, embed, serve, traces
+from tests.systemd.conftest import CONFIG_FILE
 from tests.systemd.machine import LIMIT, Machine, hear
-from tests.systemd.test_service import PROGRAMS, ended, program, restarted, status
+from tests.systemd.test_service import PROGRAMS, echoes, ended, program, restarted, status
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(LIMIT)]
 
@@ -63,6 +65,41 @@ def test_no_connection_is_lost_by(machine: Machine, net: Topology, whoami: None,
     print(f"\n{how}: no answer for {gaps['longest']:.2f} s, {lost} of {gaps['sent']} lost; {seen}")
     assert (seen["broken"], seen["moved"], seen["silent"]) == (0, 0, 0)
     assert seen["after"] > 0
+
+
+@pytest.mark.parametrize("how", ["restart", "kill"])
+def test_another_number_of_queues_takes_another_device(machine: Machine, net: Topology, how: str) -> None:
+    before = traces(net.gateway)
+    machine.write(CONFIG_FILE, with_queues(1))
+    machine.systemctl("start")
+    index, at_first = index_of(net), traces(net.gateway)
+    with program(net.client6a, "talk", embed(SERVER4), "7") as talker:
+        assert echoes(talker, "before")
+        for times, queues in enumerate((2, 1), 1):
+            machine.write(CONFIG_FILE, with_queues(queues))
+            if how == "restart":
+                machine.systemctl("restart")
+            else:
+                machine.run("kill", "-9", machine.show("MainPID"))
+                restarted(machine, times)
+            assert status(machine)["tun"]["queues"] == queues
+            assert index_of(net) != index, "one queue is not of the kind that takes more"
+            index = index_of(net)
+            assert echoes(talker, f"{queues} queues")
+        assert numberless(traces(net.gateway)) == numberless(at_first)
+    machine.systemctl("stop")
+    assert traces(net.gateway) == before
+
+
+def with_queues(queues: int) -> str:
+    """The configuration of a device with so many."""
+    assert "[tun]\n" in CONFIG
+    return CONFIG.replace("[tun]\n", f"[tun]\nqueues = {queues}\n")
+
+
+def numberless(found: dict[str, str]) -> dict[str, str]:
+    """What is there, without the number of the TUN device, which each new one has anew."""
+    return {name: re.sub(r"^\d+: ", "", text, flags=re.MULTILINE) for name, text in found.items()}
 
 
 def test_the_device_outlives_a_restart_and_nothing_outlives_a_stop(machine: Machine, net: Topology) -> None:

@@ -105,6 +105,7 @@ def _units() -> None:
     command.symlink_to("/opt/nat64d/bin/nat64d")
     for unit in (ROOT / "config/systemd").glob("*.service"):
         shutil.copy(unit, TREE / "etc/systemd/system")
+        shutil.rmtree(TREE / f"etc/systemd/system/{unit.name}.d", ignore_errors=True)
 
 
 def say(what: str) -> None:
