@@ -5,6 +5,8 @@ So whichever command comes first leaves nothing to compile for the next, and two
 in the compile cache; without one that can be written, each process compiles for itself alone.
 """
 
+import functools
+import hashlib
 import logging
 import subprocess
 import sys
@@ -19,6 +21,8 @@ from translator.jit.compile import COMPILED
 
 INCOMPLETE = "Not all code is compiled, so the next start compiles again; to see why: nat64d compile"
 ALONE = "--alone"  # argument of a process that was started so
+HERE = Path(__file__).parent.parent
+FOLDERS = (HERE / "dataplane", HERE / "offline")  # of this package: where there is code that is compiled
 
 
 class Part(StrEnum):
@@ -31,11 +35,25 @@ class Part(StrEnum):
 
 def is_complete() -> bool:
     """Whether all parts have been compiled and kept, where nobody else can have said so."""
-    return not cache.distrust(cache.cache_directory()) and _mark().exists()
+    if cache.distrust(cache.cache_directory()):
+        return False
+    try:
+        return _installation() in _mark().read_text("ascii").split()
+    except (OSError, ValueError):
+        return False
 
 
 def _mark() -> Path:
+    """The file that has a word for each installation that found all compiled."""
     return cache.cache_directory() / "complete"
+
+
+@functools.cache
+def _installation() -> str:
+    """What numba's cache tells this installation from another one with the same translator/ by: where its files are,
+    and what the other folders with compiled code hold."""
+    found = [str(cache.PACKAGE), *(f"{folder} {cache.digest_of(sorted(folder.glob('*.py')))}" for folder in FOLDERS)]
+    return hashlib.sha256("\n".join(found).encode()).hexdigest()[:16]
 
 
 def _start(part: Part) -> subprocess.Popen[str]:
@@ -108,5 +126,6 @@ class Compilers:
 
 def complete() -> None:
     """All parts are compiled; said where later starts see it."""
-    if cache.is_writable():
-        _mark().touch()
+    if cache.is_writable() and not is_complete():
+        with _mark().open("a", encoding="ascii") as mark:
+            mark.write(f"{_installation()}\n")

@@ -52,16 +52,12 @@ class FirstStart:
             self.live.code = plain_code()
         return self.live.code
 
-    def load_rest(self) -> None:
-        """Load what the control plane calls, if it is compiled. Packets need not wait for it."""
-        if COMPILED and self.live.code.compiled:
-            assert self.live.settings is not None
-            assert self.live.tables is not None
-            compile_control(self.live.settings, self.live.tables, new_worker(0))
-
     def begin(self, up: ExitStack) -> None:
-        """Compile what is not compiled, beside the event loop; `up` gives it up. Packets must pass by now."""
-        if COMPILED and not self.live.code.compiled:
+        """Compile what is not compiled, or load the rest, beside the event loop; `up` gives it up. Packets must pass by
+        now."""
+        if COMPILED and self.live.code.compiled:
+            self._rest = asyncio.ensure_future(asyncio.to_thread(self._load_rest))
+        elif COMPILED:
             up.callback(self._compilers.kill)
             self._work = asyncio.ensure_future(asyncio.to_thread(self._compile))
             self._say(UNCOMPILED)
@@ -84,7 +80,7 @@ class FirstStart:
         """All is undone. A compiler in this process cannot be interrupted, and exit would wait for it: then this does
         not return. There may be one although others were `used`: a terminal and systemd send their signals to all.
         Nor does it where packets wait for the next process, which begins when this one is gone: exit takes its time."""
-        compiles = self._work is not None and not self._work.done()
+        compiles = any(work is not None and not work.done() for work in (self._work, self._rest))
         if compiles or self.live.is_started_again:
             logging.shutdown()
             os._exit(code)
@@ -99,6 +95,12 @@ class FirstStart:
             self._compilers.run(log.info)
         if not self._compilers.killed:
             self._load(Part.EVERYTHING)
+
+    def _load_rest(self) -> None:
+        """Load what the control plane calls: nobody is to wait for it later."""
+        assert self.live.settings is not None
+        assert self.live.tables is not None
+        compile_control(self.live.settings, self.live.tables, new_worker(0))
 
     def _hand_over(self) -> None:
         with self.live.changing, self.live.paused():

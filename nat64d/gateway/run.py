@@ -351,7 +351,6 @@ def _set_up(tun: Tun, first_start: FirstStart, up: ExitStack) -> "Watch":
     up.callback(live.stand_still)
     if not tun.left:
         live.serve()
-    first_start.load_rest()
     live.state = "ready"
     return watch
 

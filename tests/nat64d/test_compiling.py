@@ -1,6 +1,7 @@
 """The first start: what is compiled, and what systemd and the operator hear meanwhile."""
 
 import asyncio
+import re
 import subprocess
 import sys
 
@@ -8,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from nat64d.cli.app import app
-from nat64d.compiling import entries
+from nat64d.compiling import beside, entries
 from nat64d.compiling.beside import ALONE, Compilers, Part
 from nat64d.config.load import load
 from nat64d.dataplane.code import COMPILED_CODE
@@ -119,3 +120,28 @@ def test_nobody_waits_for_a_compiler_at_the_end_though_there_were_others(monkeyp
     monkeypatch.setattr(first_start.logging, "shutdown", lambda: None)
     asyncio.run(leave())
     assert codes == left
+
+
+def test_what_another_installation_has_compiled_is_to_be_compiled_here(monkeypatch, tmp_path):
+    """The cache may have the code of several: a package and a virtual environment, a version and the one before."""
+    monkeypatch.setattr(beside.cache, "cache_directory", lambda: tmp_path)
+    beside._installation.cache_clear()
+    beside.complete()
+    assert beside.is_complete()
+    (tmp_path / "dataplane").mkdir()
+    for text in ("", "other code"):
+        (tmp_path / "dataplane" / "loop.py").write_text(text)
+        monkeypatch.setattr(beside, "FOLDERS", (tmp_path / "dataplane",))
+        beside._installation.cache_clear()
+        assert not beside.is_complete()
+        beside.complete()
+        assert beside.is_complete()
+    monkeypatch.undo()
+    beside._installation.cache_clear()
+
+
+def test_the_folders_with_compiled_code_are_known():
+    texts = ((file.parent, file.read_text("utf-8")) for file in beside.HERE.rglob("*.py"))
+    assert {folder for folder, text in texts if re.search(r"^@(jit|hot|rare)\(", text, re.MULTILINE)} == {
+        *beside.FOLDERS
+    }
