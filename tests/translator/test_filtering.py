@@ -212,6 +212,9 @@ def test_denylist4_prohibits_both_directions():
         assert nat64.from6(protocol, 6000, ("203.0.113.255", 53)).verdict == Verdict.DENIED_ADDRESS
         outcome = nat64.from4(protocol, MAPPED, ("203.0.113.255", 53), "SYN")
         assert (outcome.verdict, outcome.answer[20:22]) == (Verdict.DENIED_ADDRESS, bytes((3, 13)))
+    for flags in ("ACK", "FIN", "RST"):
+        assert nat64.from6("tcp", HOST6_PORT, ("203.0.113.255", 53), flags).verdict == Verdict.DENIED_ADDRESS
+        assert nat64.from4("tcp", MAPPED, ("203.0.113.255", 53), flags).verdict == Verdict.DENIED_ADDRESS
     for neighbour in ("198.51.100.6", "198.51.100.8", "203.0.114.0", "203.0.112.255"):
         nat64.opened("udp", 6000, to=(neighbour, 53))
     assert {session.host6[0] for session in nat64.sessions()} == {HOST6}

@@ -83,14 +83,19 @@ def test_rst_is_believed_unless_asked_otherwise(side, seq):
     assert not connection.nat64.tables.windows.any()
 
 
-@pytest.mark.parametrize("seq", [101, 150, 201])
-def test_rfc7857_2_what_is_sent_and_not_acknowledged_is_the_window(seq):
+@pytest.mark.parametrize("sent", [0, 50, 100])
+@pytest.mark.parametrize(("side", "first", "other"), [("send6", 101, 201), ("send4", 201, 101)])
+def test_rfc7857_2_what_is_sent_and_not_acknowledged_is_the_window(side, first, other, sent):
     connection = Connection(Sessions(**CHECKED))
-    connection.send6("PA", 101, 201, 100)
-    connection.send4("A", 201, 101)
-    connection.send6("R", 202, 0)
-    assert connection.state == "ESTABLISHED"
-    connection.send6("RA", seq, 201)
+    send, answer = connection.send6, connection.send4
+    if side == "send4":
+        send, answer = answer, send
+    send("PA", first, other, 100)
+    answer("A", other, first)
+    for outside in (first - 1, first + 101):
+        send("R", outside, 0)
+        assert connection.state == "ESTABLISHED"
+    send("RA", first + sent, other)
     assert connection.state == "TRANS"
 
 
