@@ -48,7 +48,7 @@ from nat64d.config.models import Config
 from nat64d.offline.engine import POISON, Ended, Engine
 from tests.checksums import are_right
 from tests.engines import Engines
-from tests.packets import CONFIG, whole
+from tests.packets import CONFIG, FROM_HOST6, from6, octets_of, whole
 from translator.packet.virtio import VNET_HEADER
 from translator.pipeline import receive
 from translator.tables.gateway import HEADROOM, SLOT, Gateway, new_worker
@@ -84,7 +84,7 @@ def present(keys: dict[str, Any]) -> dict[str, Any]:
 
 def warm() -> None:
     """Compile what most tests call; nobody then starts other processes that compile the rest (beside.py)."""
-    Nat64().send(bytes(1))
+    Nat64().send(from6() / UDP(**FROM_HOST6))
     complete()
 
 
@@ -108,7 +108,7 @@ class Nat64(Engine):
 
     def send(self, packet: Sent, at: float = 0.0, damaged: bool = False) -> Ended:
         """Translate a packet `at` seconds after the test began."""
-        octets = bytes(packet)
+        octets = octets_of(packet)
         before = self.worker.counters.copy(), self.worker.octets.copy()
         kept = self.worker.events[Event.FRAGMENTS_RELEASED]
         self.around_answer.fill(POISON)
@@ -233,7 +233,7 @@ def shown(packet: Sent) -> str:
 def compare(got: Sequence[bytes], wanted: Sequence[Sent]) -> None:
     """Octet for octet; a difference is shown field by field."""
     __tracebackhide__ = True
-    octets = [bytes(packet) for packet in wanted]
+    octets = [octets_of(packet) for packet in wanted]
     if list(got) == octets:
         return
     old, new = ("".join(map(shown, packets)).splitlines() for packets in (octets, got))

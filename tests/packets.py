@@ -106,8 +106,16 @@ def payload(size: int) -> bytes:
 
 def whole(packet: Packet | bytes) -> Packet:
     """A packet with every length and checksum filled in."""
-    octets = bytes(packet)
+    octets = octets_of(packet)
     return (IP if octets[0] >> 4 == 4 else IPv6)(octets)
+
+
+def octets_of(packet: Packet | bytes) -> bytes:
+    """bytes(), without the copy that scapy makes to choose among the values of a field, which have one."""
+    if isinstance(packet, Packet):
+        for layer in packet.iterpayloads():
+            layer.explicit = 1
+    return bytes(packet)
 
 
 class Icmp(Packet):
