@@ -23,7 +23,6 @@ from nat64d.host.rtnetlink import Interface, Network
 
 OUR_METRIC = {4: 0, 6: 1024}  # of the routes to our device: the kernel's own values where none is asked for
 LOOKED_UP = 64  # IPv4 prefixes of [[pool4]] for which the route is looked up, each costs a question to the kernel
-ALTERNATIVE = 'or share the address of an interface: a private pool4 such as 192.168.255.0/29, and masquerade = "auto"'
 
 
 class Weight(Enum):
@@ -159,7 +158,8 @@ def own_address4(config: Config, facts: Facts) -> Iterator[Finding]:
     """The kernel keeps packets to an address of its own: none of them reaches our device."""
     for claim, link, own in _own_in_claims(config, facts):
         if not claim.is_wide_eam:
-            other = ALTERNATIVE if claim.path[0] == "pool4" else "or choose another address"
+            shared = f'or share it: addresses = "interface:{link.name}"'
+            other = shared if claim.path[0] == "pool4" else "or choose another address"
             complaint = (
                 f"expected addresses that this host does not have: it keeps packets to {own.ip} for itself. "
                 f"Run 'ip address del {own} dev {link.name}', {other}"

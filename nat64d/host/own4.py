@@ -66,7 +66,8 @@ def _settled(pool: "Pool4", link: "Link | None") -> list["Pool4"]:
     if pool.interface is None:
         return [pool]
     own = [one.ip for one in link.addresses if isinstance(one.ip, IPv4Address)] if link else []
-    return [pool.at(address) for address in dict.fromkeys(own) if address not in LINK_LOCAL4] or [pool]
+    found = [address for address in dict.fromkeys(own) if address not in LINK_LOCAL4 and not address.is_loopback]
+    return [pool.at(address) for address in found] or [pool]
 
 
 def shares(config: "Config") -> tuple[Share, ...]:

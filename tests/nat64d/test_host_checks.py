@@ -7,6 +7,7 @@ import pytest
 from nat64d.config.load import DEFAULT, loads
 from nat64d.host.checks import CHECKS, Weight, checks, looked_up
 from nat64d.host.facts import Facts, Link, Route
+from nat64d.host.own4 import Bound, Sockets, own4
 
 WELL_KNOWN = 'pool6 = "64:ff9b::/96"\n'
 POOL = f'{WELL_KNOWN}[[pool4]]\naddresses = "192.0.2.1"\n'
@@ -51,7 +52,8 @@ CLAT = '[clat]\nipv6 = "{}"\nplat = "64:ff9b::/96"\n'
 NO_ROUTES = "[host]\nroutes = false\n"
 KEEPS = "expected addresses that this host does not have: it keeps packets to"
 DEL_WAN = "for itself. Run 'ip address del 198.51.100.1/24 dev wan0',"
-SHARE = 'or share the address of an interface: a private pool4 such as 192.168.255.0/29, and masquerade = "auto"'
+SHARE = 'or share it: addresses = "interface:wan0"'
+OF_WAN = f'{WELL_KNOWN}[[pool4]]\naddresses = "interface:wan0"\n'
 ARP = "expected addresses that the network routes to this host: these are in 198.51.100.0/24, the subnet of wan0, where"
 PROXY = "nobody answers ARP for them. Run 'ip neighbour add proxy 198.51.100.10 dev wan0'"
 PROXY_ARP = "nobody answers ARP for them. Run 'sysctl -w net.ipv4.conf.wan0.proxy_arp=1'"
@@ -72,7 +74,7 @@ ERRORS = [
         pool("192.0.2.1"),
         host(link("lo", "192.0.2.1/32", resolves=False)),
         "[[pool4]] #1 addresses",
-        f"{KEEPS} 192.0.2.1 for itself. Run 'ip address del 192.0.2.1/32 dev lo', {SHARE}",
+        f"{KEEPS} 192.0.2.1 for itself. Run 'ip address del 192.0.2.1/32 dev lo', {SHARE.replace('wan0', 'lo')}",
     ),
     (
         pool("192.0.2.1", FORWARD.format("198.51.100.1")),
@@ -221,7 +223,34 @@ WARNINGS = [
     ),
 ]
 
+ERRORS += [
+    (
+        f'{OF_WAN}ports = "60000-60009"',
+        host(),
+        '[[pool4]] #1 ports = "60000-60009"',
+        (
+            "expected ports that this host gives to no program of its own; it does so with 32768-60999 "
+            "(ip_local_port_range). Run 'sysctl -w net.ipv4.ip_local_reserved_ports=60000-60009', or take others"
+        ),
+    ),
+]
+WARNINGS += [
+    (
+        OF_WAN,
+        host(sockets=Sockets(bound=frozenset({Bound("tcp", None, 62000)}))),
+        "[[pool4]] #1 ports",
+        "gets nothing there any more. Run 'ss -lnp sport = :62000' to see which, or take others",
+    ),
+    (
+        OF_WAN,
+        host(link("wan0")),
+        '[[pool4]] #1 addresses = "interface:wan0"',
+        "expected an IPv4 address on wan0; until then it has none: run 'ip address add ADDRESS/LENGTH dev wan0'",
+    ),
+]
+
 FITS = {
+    "a_shared_address": (OF_WAN, host()),
     "the_default": (DEFAULT, host()),
     "the_default_beside_itself": (DEFAULT, host(OURS)),
     "a_routed_pool": (POOL, host()),
@@ -266,8 +295,13 @@ FITS = {
 }
 
 
+def settled(text, facts):
+    config = loads(text)
+    return config.with_pools(own4(config.pool4, facts))
+
+
 def report(text, facts):
-    return checks(loads(text), facts, "x.toml")
+    return checks(settled(text, facts), facts, "x.toml")
 
 
 @pytest.mark.parametrize(("text", "facts", "place", "complaint"), ERRORS)
@@ -320,7 +354,7 @@ def test_every_row_of_the_table_is_tried_above():
     """Each check says something about some row of its weight, and nothing of the other weight's rows."""
     for weight, find in CHECKS:
         rows = ERRORS if weight is Weight.ERROR else WARNINGS
-        assert any(list(find(loads(text), facts)) for text, facts, *_ in rows), find.__name__
+        assert any(list(find(settled(text, facts), facts)) for text, facts, *_ in rows), find.__name__
 
 
 def test_what_is_asked_about_routes():

@@ -45,9 +45,10 @@ def given(config) -> list[str]:
         (("198.51.100.1/24", "2001:db8::1/64"), ["/198.51.100.1"]),
         (("198.51.100.1/24", "203.0.113.1/32"), ["/198.51.100.1", "/203.0.113.1"]),
         (("169.254.7.7/16",), [""]),
+        (("127.0.0.1/8", "203.0.113.1/32"), ["/203.0.113.1"]),
         ((), [""]),
     ],
-    ids=["ipv4_alone", "each_of_several", "link_local_reaches_nobody", "none"],
+    ids=["ipv4_alone", "each_of_several", "link_local_reaches_nobody", "loopback", "none"],
 )
 def test_the_addresses_that_an_interface_has(addresses, rows):
     config = settled(facts(*addresses))
