@@ -122,16 +122,29 @@ def test_what_cannot_be_kept_in_the_end_is_in_use_all_the_same(scene, monkeypatc
     assert scene.live.said_by("api")["eam"] == [EAM]
 
 
-def test_what_takes_a_restart_is_refused(tmp_path):
+def test_the_first_forward_needs_a_prefix_and_no_restart(tmp_path):
     path = tmp_path / "a.toml"
-    path.write_text('[[eam]]\nipv4 = "198.51.100.1"\nipv6 = "2001:db8::1"\n')
+    path.write_text(f'[[eam]]\nipv4 = "198.51.100.1"\nipv6 = "2001:db8::1"\n[state]\nfile = "{tmp_path / "state"}"\n')
     scene = Changing(path)
     with pytest.raises(WrongConfigurationError, match="pool6"):
         scene.change({"forward": [WEB]})
     path.write_text('pool6 = "64:ff9b::/96"\n' + path.read_text())
     scene = Changing(path)
-    with pytest.raises(RefusedError, match=r"\[\[forward\]\]: nat64d runs without sessions; the first one"):
+    assert not scene.live.settings.stateful
+    scene.change({"forward": [WEB]})
+    assert scene.live.settings.stateful
+    scene.live.close_state_file()
+
+
+def test_a_state_file_that_cannot_be_refuses_the_first_forward(tmp_path):
+    path = tmp_path / "a.toml"
+    state = tmp_path / "state"
+    state.mkdir()
+    path.write_text(f'pool6 = "64:ff9b::/96"\n[state]\nfile = "{state}"\n')
+    scene = Changing(path)
+    with pytest.raises(RefusedError, match="cannot keep sessions there"):
         scene.change({"forward": [WEB]})
+    assert not scene.live.settings.stateful
 
 
 def test_a_dry_run_says_the_same_and_changes_nothing(scene):
