@@ -175,9 +175,12 @@ def test_rfc6891_6_2_3_what_we_say_we_can_receive_goes_unfragmented() -> None:
         sizes.append(got.payload)
         return [reply(got, "NODATA").to_wire()]
 
-    with gateway({MX: note}) as one:
-        one.ask(query("MX", use_edns=0, payload=4096))
-    assert sizes == [1232]
+    with gateway({MX: note, A: note, AAAA: note}) as one:
+        for options in ({}, {"use_edns": 0, "payload": 512}, {"want_dnssec": True, "payload": 4096}):
+            one.ask(query("MX", **options))
+            one.ask(query("AAAA", **options))
+    assert {*sizes} == {1232}
+    assert len(sizes) == 2 * (1 + 2)  # nothing is asked twice: what a client takes changes nothing
 
 
 @pytest.mark.parametrize("kind", [0x40, 0x41, 0x80])

@@ -8,6 +8,7 @@ import dns.flags
 import dns.message
 import dns.opcode
 import dns.rcode
+import dns.rdatatype
 import pytest
 
 from nat64d.dns64.message import wire
@@ -152,3 +153,22 @@ def test_rfc1035_4_1_3_a_relayed_answer_whose_ttl_is_over_is_asked_for_again(typ
             one.clock += later
             assert one.ask(query(type_)).answer[0].ttl == ttl
             assert one.asked().count((WWW, type_)) == asked
+
+
+WEB, END = "web.example.", "end.example."
+HOPS = {
+    (WWW, "AAAA"): [f"{WWW} 60 IN CNAME {WEB}"],
+    (WWW, "A"): [f"{WWW} 60 IN CNAME {WEB}"],
+    (WEB, "AAAA"): [f"{WEB} 60 IN CNAME {END}"],
+    (WEB, "A"): [f"{WEB} 60 IN CNAME {END}"],
+    (END, "A"): [f"{END} 60 IN A 192.0.2.1"],
+}
+
+
+@pytest.mark.parametrize("type_", ["AAAA", "A"])
+def test_rfc6147_5_1_5_a_chain_of_several_answers_stands_before_what_is_at_its_end(type_: str) -> None:
+    with gateway(HOPS) as one:
+        for _ in range(2):
+            answer = one.ask(query(type_))
+            found = [(str(rrset.name), dns.rdatatype.to_text(rrset.rdtype)) for rrset in answer.answer]
+            assert found == [(WWW, "CNAME"), (WEB, "CNAME"), (END, type_)]
