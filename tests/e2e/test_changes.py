@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from nat64d.cli.lab import Lab
-from tests.e2e.test_reload import memory_of, passed, stream, transfer
+from tests.e2e.test_reload import memory_of, passed, small_pages, stream, transfer
 from tests.e2e.topology import (
     CLIENT6A,
     CLIENT6B,
@@ -47,7 +47,8 @@ def daemon(fresh: Topology, memory: Path) -> Iterator[Daemon]:
     """The daemon, which keeps its sessions."""
     directory = memory / "changes"
     directory.mkdir()
-    daemon = Daemon(fresh.gateway, directory, keep=True).start()
+    with small_pages():
+        daemon = Daemon(fresh.gateway, directory, keep=True).start()
     yield daemon
     assert daemon.stop() == 0, daemon.said()
 
