@@ -11,7 +11,16 @@ import pytest
 
 from nat64d.advertise import timing, wire
 from nat64d.advertise.advertiser import Advertiser, Link
-from nat64d.advertise.message import Advertisement, Pref64, built, parsed, solicitation
+from nat64d.advertise.listener import SOLICITATIONS, Listener
+from nat64d.advertise.message import (
+    SOLICITATION,
+    Advertisement,
+    Pref64,
+    built,
+    is_solicitation,
+    parsed,
+    solicitation,
+)
 from nat64d.gateway import run as daemon
 from nat64d.gateway.state import Live
 from nat64d.host.board import Board
@@ -210,3 +219,37 @@ def test_rfc4861_6_2_5_whether_this_host_forwards_is_read_for_each_advertisement
                 await neighbour.hear(lambda said, lifetime=lifetime: said.router_lifetime == lifetime)
 
     asyncio.run(go())
+
+
+def test_rfc4861_6_3_7_a_listener_that_knows_a_prefix_asks_nobody_until_its_time_is_over(
+    neighbour: Neighbour, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[list[str]] = []
+    monkeypatch.setattr("nat64d.advertise.listener.PATIENCE", 0.0)
+    monkeypatch.setattr(Listener, "solicit", lambda _, links: asked.append(links))
+    now = 1000.0
+    with Listener(lambda: now) as listener:
+        neighbour.offer(POOL6)
+        while not listener.look():
+            pass
+        before = len(asked)
+        for seconds in (1, 10, 100, 488):
+            now += seconds
+            assert listener.look()
+        assert len(asked) == before
+        now += 1
+        assert listener.look() == []
+        assert len(asked) == before + 1 <= SOLICITATIONS
+
+
+def test_rfc4861_6_3_7_a_listener_asks_all_routers_of_its_links(neighbour: Neighbour, server: Namespace) -> None:
+    with server:
+        router = wire.open_socket([SOLICITATION])
+        wire.join(router, wire.ALL_ROUTERS, neighbour.link)
+    router.settimeout(PATIENCE)
+    with router, Listener() as listener:
+        listener.look()
+        while (heard := wire.receive(router)) is None or len(heard.message) > len(solicitation()):
+            pass  # the kernel asks as well, with its link-layer address
+    assert heard.source == ROUTER
+    assert is_solicitation(heard.message, heard.source)
