@@ -266,6 +266,22 @@ def test_rfc6888_req_5_b_clock_that_goes_back_leaves_nobody_without_sessions():
     assert nat64.from6("udp", 6002).verdict == Verdict.HOST_RATE
 
 
+@pytest.mark.parametrize("limits", [{}, {"per_host_rate": 1}], ids=["share", "rate"])
+def test_rfc6888_req_5_a_new_host_is_not_taken_for_the_one_with_the_last_record(limits):
+    limits = {"sessions": SESSIONS, "subscriber": 128, "port_quarantine": 0, **limits}
+    nat64 = Sessions(pool4=[{"addresses": "192.0.2.1", "ports": f"2000-{1999 + SESSIONS}"}], forward=[], limits=limits)
+    for host in OWNERS:
+        assert nat64.from4("udp", nat64.opened("udp", 6000, host=host)).verdict == Verdict.TRANSLATED
+    nat64.wait(200)
+    nat64.opened("udp", 6000, host=OWNERS[-1])
+    nat64.wait(101)
+    assert nat64.tables.hosts.live.tolist() == [0] * (SESSIONS - 1) + [1]
+    verdicts = [nat64.from6("udp", 7000 + k, host=OWNERS[-1]).verdict for k in range(SESSIONS)]
+    assert verdicts[-1] == (Verdict.HOST_RATE if "per_host_rate" in limits else Verdict.SUBSCRIBER_SESSIONS)
+    nat64.opened("udp", 6000, host=NEIGHBOUR6)
+    assert "PORT_DISPLACED" not in nat64.events()
+
+
 @pytest.mark.parametrize("protocol", OPENINGS)
 def test_limit_of_zero_is_none(protocol):
     nat64 = Sessions(forward=[], limits={"per_host_ports": 0, "per_host_sessions": 0, "per_host_rate": 0})
