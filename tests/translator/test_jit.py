@@ -75,6 +75,22 @@ def test_each_type_is_compiled_once():
     )
 
 
+def test_all_numbers_and_all_sizes_of_signed_integers_are_of_one_type():
+    @jit()
+    def inner(n, flag):
+        return n + 1 if flag else n
+
+    @jit()
+    def outer(row, n):
+        return inner(3, True) + inner(row.small, False) + inner(n, n > 3) + inner(row.large, True)
+
+    row = np.zeros(1, [("small", "i2"), ("large", "i8")]).view(np.recarray)[0]
+    row.small, row.large = -7, -(1 << 40)
+    assert recorded(lambda: outer(row, 4))[1:] == (["inner", "outer"], ["outer"])
+    expected = 4 - 7 + 5 - (1 << 40) + 1
+    assert recorded(lambda: (outer(row, np.int32(4)), outer(row, np.int16(4)))) == ((expected,) * 2, [], [])
+
+
 def test_what_is_rare_stays_out_of_line_and_what_is_hot_does_not():
     function = fresh(_sum)
     function(3)

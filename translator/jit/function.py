@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from typing import Any, ClassVar
 
 from llvmlite.binding import create_pass_builder, create_pipeline_tuning_options
+from numba import types
 from numba.core import event
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import CompilerBase, CompileResult, Flags
@@ -28,6 +29,7 @@ from numba.core.typed_passes import (
     NopythonTypeInference,
     PreLowerStripPhis,
 )
+from numba.core.typing import make_concrete_template
 from numba.core.untyped_passes import (
     DeadBranchPrune,
     FixupArgs,
@@ -188,6 +190,13 @@ class _Key:
     """Stands for a lowered function in numba's tables, where otherwise the machine code stands."""
 
 
+def _general(kind: types.Type) -> types.Type:
+    """The type of a parameter that takes an argument of this type: numba would compile a function once for each number
+    that it is called with, and for each size of field that a number comes from."""
+    kind = types.unliteral(kind)
+    return types.int64 if isinstance(kind, types.Integer) and kind.signed else kind
+
+
 class Function(CPUDispatcher):  # type: ignore[misc]
     """A function of the data plane, callable from Python and from other such functions."""
 
@@ -196,6 +205,14 @@ class Function(CPUDispatcher):  # type: ignore[misc]
         super().__init__(function, targetoptions=options, pipeline_class=_RareLowering if rare else _Lowering)
         self._cache = CodeCache(function)
         self.entries: dict[tuple[Any, ...], CompileResult] = {}  # numba's table of them borrows the references
+
+    def get_call_template(self, args: Any, kws: Any) -> Any:
+        """What a call from compiled code calls, for numba: (template, signature, arguments, none by name)."""
+        signature, args = self._compiler.fold_argument_types(args, kws)
+        general = tuple(map(_general, args))
+        self.compile(general)
+        name, known = self.py_func.__name__, [self.overloads[general].signature]
+        return make_concrete_template(f"CallTemplate({name})", key=name, signatures=known), signature, args, {}
 
     def compile(self, sig: Any) -> Any:
         """Lower for argument types, once: numba asks so on behalf of a compiled caller. Returns the key of that."""
@@ -214,11 +231,12 @@ class Function(CPUDispatcher):  # type: ignore[misc]
         assert not names
         self._compilation_chain_init_hook()
         try:
-            signature = tuple(self.typeof_pyval(value) for value in args)
+            given = [self.typeof_pyval(value) for value in args]
+            signature = tuple(map(_general, given))
             with global_compiler_lock:
-                entry = self._cache.load_overload(signature, self.targetctx) or self._emitted(signature)
-                self.entries[signature] = entry
-                self._insert([each._code for each in signature], entry.entry_point, False)  # noqa: SLF001  as numba does
+                known = self.entries.get(signature) or self._cache.load_overload(signature, self.targetctx)
+                self.entries[signature] = entry = known or self._emitted(signature)
+                self._insert([each._code for each in given], entry.entry_point, False)  # noqa: SLF001  as numba does
                 return entry.entry_point
         finally:
             self._types_active_call.clear()
