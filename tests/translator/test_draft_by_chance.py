@@ -12,7 +12,7 @@ from hypothesis.stateful import initialize, precondition, rule
 from nat64d.gateway.takeover import STAYS, carry_counts
 from tests import invariants
 from tests.case import BEGIN, engines_of
-from tests.conftest import IN_PLAIN_PYTHON
+from tests.histories import EXAMPLES
 from tests.restarts import ONE_POOL, TINY, waiting
 from tests.sessions import Sessions
 from tests.translator.test_invariants import FLAG, HOSTS6, MAPPED, PEERS, PORTS, PROTOCOLS, History
@@ -112,7 +112,5 @@ def living_of(tables) -> list[int]:
     return [number for number, row in enumerate(tables.sessions) if row.live]
 
 
-Drafts.TestCase.settings = hypothesis_settings(
-    max_examples=15 if IN_PLAIN_PYTHON else 40, stateful_step_count=40, deadline=None
-)
+Drafts.TestCase.settings = hypothesis_settings(max_examples=EXAMPLES, stateful_step_count=40, deadline=None)
 TestDrafts = Drafts.TestCase

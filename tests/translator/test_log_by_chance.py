@@ -6,7 +6,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant
 
-from tests.conftest import IN_PLAIN_PYTHON
+from tests.histories import EXAMPLES
 from tests.sessions import Sessions
 from tests.translator.test_restore_by_chance import RUNS, Restarts
 from translator.session.log import LOST, Kind, read_on
@@ -60,7 +60,5 @@ class Told(Restarts):
         return tuple(int(row[name]) for name in self.columns)
 
 
-Told.TestCase.settings = hypothesis_settings(
-    max_examples=4 if IN_PLAIN_PYTHON else 15, stateful_step_count=40, deadline=None
-)
+Told.TestCase.settings = hypothesis_settings(max_examples=EXAMPLES * 3 // 8, stateful_step_count=40, deadline=None)
 TestTold = Told.TestCase

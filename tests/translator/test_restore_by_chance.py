@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import initialize, rule
 
 from tests.case import BEGIN
-from tests.conftest import IN_PLAIN_PYTHON
+from tests.histories import EXAMPLES
 from tests.restarts import ONE_POOL, TINY, records_of, restart, waiting
 from tests.sessions import Session, Sessions
 from tests.translator.test_invariants import History
@@ -69,7 +69,5 @@ def lives(session: Session) -> bool:
     return session.left > (-240 if session.state == "ESTABLISHED" else 0)
 
 
-Restarts.TestCase.settings = hypothesis_settings(
-    max_examples=15 if IN_PLAIN_PYTHON else 40, stateful_step_count=40, deadline=None
-)
+Restarts.TestCase.settings = hypothesis_settings(max_examples=EXAMPLES, stateful_step_count=40, deadline=None)
 TestRestarts = Restarts.TestCase
