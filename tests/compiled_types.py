@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numba
+import numpy as np
 from numba.core.dispatcher import Dispatcher
 
 import translator
@@ -22,6 +23,7 @@ from nat64d.compiling.entries import compile_part
 from nat64d.compiling.progress import FUNCTIONS
 from tests.architecture import ROOT
 from tests.case import warm
+from tests.fuzz.run import World
 from translator.jit.cache import cache_directory
 
 
@@ -74,6 +76,7 @@ def main() -> int:
         shutil.rmtree(cache_directory(), ignore_errors=True)
         lines = list(compiled())
         warm()
+        World("plain", {}).round(np.ones(1, np.uint64), 1)  # a loop with the whole pipeline in it, lowered by now
         kept.write_text("\n".join([digest, *lines]), "utf-8")
     print("\n".join(lines), end="\n" if lines else "")
     return 0
