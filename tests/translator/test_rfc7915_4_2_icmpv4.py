@@ -213,3 +213,11 @@ def test_rfc7915_4_2_every_other_type_and_code_is_silently_dropped():
     expected = {key for key in verdicts if key in ERRORS or key[0] == 11}
     assert {key for key, verdict in verdicts.items() if verdict == Verdict.TRANSLATED} == expected
     assert set(verdicts.values()) == {Verdict.TRANSLATED, Verdict.ICMP_TYPE}
+
+
+@pytest.mark.parametrize("type_", [4, 5])
+def test_rfc7915_4_2_source_quench_and_redirect_of_any_code_are_silently_dropped(type_):
+    nat64 = Nat64()
+    nat64.check(OPENING)
+    for code in (*range(8), 255):
+        nat64.check(Step(error4(type_, code), verdict=Verdict.ICMP_TYPE))
