@@ -191,6 +191,14 @@ def test_rfc7857_4_a_paired_host_gets_blocks_of_its_address_only(protocol):
     assert nat64.from6(protocol, 7000).verdict == Verdict.PAIRED_FULL
 
 
+@EACH
+def test_rfc7857_4_nor_does_it_get_ports_of_blocks_that_a_cousin_has_elsewhere(protocol):
+    nat64 = gateway([{"addresses": "192.0.2.1-192.0.2.2", "ports": "2000-2009"}])
+    own = {nat64.opened(protocol, 6000 + k)[0] for k in range(10)}
+    assert len(own | {nat64.opened(protocol, 6000, host=COUSIN6)[0]}) == 2
+    assert nat64.from6(protocol, 7000).verdict == Verdict.PAIRED_FULL
+
+
 def test_with_soft_pairing_it_gets_another_then():
     nat64 = gateway([{"addresses": "192.0.2.1-192.0.2.2", "ports": "2000-2019"}], pairing="soft")
     assert [len({nat64.opened("udp", first + k)[0] for k in range(20)}) for first in (6000, 7000)] == [1, 1]
