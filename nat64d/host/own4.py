@@ -154,9 +154,10 @@ def pool4_without_address(config: "Config", facts: "Facts") -> Iterator[Finding]
     for row, pool in _rows(config):
         if not pool.known:
             name = pool.interface
-            what = f"run 'ip address add ADDRESS/LENGTH dev {name}'" if name in names else "it does not exist"
+            what = f"run 'ip address add ADDRESS/LENGTH dev {name}'" if name in names else "there is no such interface"
             yield Finding(
-                ("pool4", row, "addresses"), f"expected an IPv4 address on {name}; until then it has none: {what}"
+                ("pool4", row, "addresses"),
+                f"expected an IPv4 address on {name}; without one nothing is translated: {what}",
             )
 
 

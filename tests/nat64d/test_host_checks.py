@@ -245,7 +245,7 @@ WARNINGS += [
         OF_WAN,
         host(link("wan0")),
         '[[pool4]] #1 addresses = "interface:wan0"',
-        "expected an IPv4 address on wan0; until then it has none: run 'ip address add ADDRESS/LENGTH dev wan0'",
+        "without one nothing is translated: run 'ip address add ADDRESS/LENGTH dev wan0'",
     ),
 ]
 

@@ -119,8 +119,10 @@ def test_ports_that_this_host_uses_itself(ports, sockets, complaint):
 
 def test_an_interface_without_an_address():
     (complaint,) = unfit(SHARED, facts())
-    assert complaint.startswith("expected an IPv4 address on eth0; until then it has none: run 'ip address add")
-    assert "it does not exist" in unfit(SHARED.replace("eth0", "eth9"), facts())[0]
+    assert complaint.startswith(
+        "expected an IPv4 address on eth0; without one nothing is translated: run 'ip address add"
+    )
+    assert "there is no such interface" in unfit(SHARED.replace("eth0", "eth9"), facts())[0]
 
 
 def test_what_the_kernel_says_about_sockets(namespace):
