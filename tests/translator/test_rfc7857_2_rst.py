@@ -126,18 +126,24 @@ def test_rfc7857_2_opening_syn_is_known_and_the_other_side_is_not():
         nat64.say(bytes(from6() / TCP(sport=HOST6_PORT, dport=HOST4_PORT, flags="S", seq=ISN6)))
         nat64.say(bytes(from6() / TCP(sport=HOST6_PORT, dport=HOST4_PORT, flags="R", seq=ISN6 + seq)))
         assert nat64.events()["RST_IGNORED"] == ignored
-    nat64.say(bytes(from4() / TCP(sport=HOST4_PORT, dport=MAPPED4_PORT, flags="R", seq=77)))
-    assert nat64.events()["RST_IGNORED"] == 1
+    for seq in (77, 0x90000000):
+        nat64.say(bytes(from4() / TCP(sport=HOST4_PORT, dport=MAPPED4_PORT, flags="R", seq=seq)))
+        assert nat64.events()["RST_IGNORED"] == 1
 
 
-def test_rfc7857_2_syn_with_another_number_starts_anew_while_the_connection_is_not_open():
+@pytest.mark.parametrize(
+    ("header", "ports"), [(from6(), (HOST6_PORT, HOST4_PORT)), (from4(), (HOST4_PORT, MAPPED4_PORT))], ids=["v6", "v4"]
+)
+def test_rfc7857_2_syn_with_another_number_starts_anew_while_the_connection_is_not_open(header, ports):
     nat64 = Sessions(**CHECKED)
+
+    def say(flags: str, seq: int) -> int:
+        nat64.say(bytes(header / TCP(sport=ports[0], dport=ports[1], flags=flags, seq=seq)))
+        return nat64.events().get("RST_IGNORED", 0)
+
     for isn in (5_000_000, 4_000_000):
-        nat64.say(bytes(from6() / TCP(sport=HOST6_PORT, dport=HOST4_PORT, flags="S", seq=isn)))
-    nat64.say(bytes(from6() / TCP(sport=HOST6_PORT, dport=HOST4_PORT, flags="R", seq=4_000_001)))
-    assert "RST_IGNORED" not in nat64.events()
-    nat64.say(bytes(from6() / TCP(sport=HOST6_PORT, dport=HOST4_PORT, flags="R", seq=5_000_001)))
-    assert nat64.events()["RST_IGNORED"] == 1
+        say("S", isn)
+    assert [say("R", seq) for seq in (4_000_001, 5_000_001)] == [0, 1]
 
 
 def test_rfc7857_2_forged_syn_does_not_move_the_window_of_an_open_connection():
@@ -145,6 +151,16 @@ def test_rfc7857_2_forged_syn_does_not_move_the_window_of_an_open_connection():
     connection.say(from6() / TCP(sport=HOST6_PORT, dport=HOST4_PORT, flags="S", seq=(ISN6 - 5000) & 0xFFFFFFFF))
     connection.send6("R", -4999, 0)
     assert connection.state == "ESTABLISHED"
+    connection.send6("R", 101, 0)
+    assert connection.state == "TRANS"
+
+
+def test_rfc7857_2_nor_are_those_of_one_that_both_have_closed():
+    connection = Connection(Sessions(**CHECKED))
+    connection.send6("FA", 101, 201)
+    connection.send4("FA", 201, 102)
+    assert connection.state == "V4_FIN_V6_FIN_RCV"
+    assert not connection.nat64.tables.windows.any()
 
 
 def test_rfc7857_2_numbers_of_a_closed_connection_are_not_those_of_the_next():
