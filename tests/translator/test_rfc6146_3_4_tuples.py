@@ -207,6 +207,9 @@ def test_rfc6146_3_5_packet_whose_source_is_in_pool6_is_silently_discarded():
     for protocol in (47, 132):
         outcome = nat64.say(bytes(from6(src=OTHER4_IN6, nh=protocol) / bytes(16)))
         assert (outcome.verdict, outcome.answer) == (Verdict.SOURCE_IN_POOL6, None)
+    for at in (0, 24):
+        outcome = nat64.say(fragment_of(from6(src=OTHER4_IN6) / UDP() / bytes(48), at, 24))
+        assert (outcome.verdict, outcome.answer) == (Verdict.SOURCE_IN_POOL6, None)
     about = IPv6(src=HOST4_IN6, dst=OTHER4_IN6) / UDP(sport=HOST4_PORT, dport=1)  # nobody there has got this
     outcome = nat64.say(bytes(from6() / Icmp(type=1) / about))
     assert (outcome.verdict, outcome.answer) == (Verdict.SOURCE_IN_POOL6, None)

@@ -49,10 +49,11 @@ def seen_source(nat64: Nat64, router6: str) -> str:
     return source
 
 
+@pytest.mark.parametrize("of_path", ["2001:db8:9::{}", "2001:db8:{}::1"], ids=["of_one_network", "of_many"])
 @pytest.mark.parametrize("config", [BESIDE, ALONE], ids=["beside_sessions", "alone"])
-def test_rfc6791_5_routers_get_different_addresses_of_the_pool_and_keep_them(config):
+def test_rfc6791_5_routers_get_different_addresses_of_the_pool_and_keep_them(config, of_path):
     nat64 = Nat64(**config, translation={"rfc6791_ipv4": [ROUTERS_HAVE]})
-    routers = [f"2001:db8:9::{number}" for number in range(1, 9)]
+    routers = [of_path.format(number) for number in range(1, 9)]
     sources = [seen_source(nat64, router) for router in routers]
     assert all(source.startswith("203.0.113.") and int(source.split(".")[3]) >= 128 for source in sources)
     assert len(set(sources)) > len(routers) // 2
