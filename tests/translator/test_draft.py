@@ -79,6 +79,15 @@ def test_more_forwards_move_the_numbers_of_all_others(nat64):
     assert len(before) == len(after) + 1
 
 
+def test_a_session_goes_on_in_its_entry_though_more_forwards_move_the_numbers(nat64):
+    more = {"protocol": "tcp", "ipv4": "203.0.113.81:80-89", "ipv6": "[2001:db8::8]:80-89"}
+    reloading = Reloading(nat64, forward=[more, *TINY["forward"]])
+    nat64.from4("tcp", nat64.mapped("tcp", 5001, host=NEIGHBOUR6), flags="SYN-ACK")
+    before = nat64.sessions()
+    assert not reloading.finish()
+    assert nat64.sessions() == before
+
+
 def test_a_state_that_a_session_passes_into_is_that_it_has_afterwards(nat64):
     reloading = Reloading(nat64)
     nat64.from4("tcp", nat64.mapped("tcp", 5001, host=NEIGHBOUR6), flags="SYN-ACK")

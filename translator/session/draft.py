@@ -147,13 +147,14 @@ def leave(gateway, now, numbers, rows, notes):
     tables = gateway.tables
     for k in range(len(numbers)):
         session, row = int64(numbers[k]), rows[k]
+        live = tables.sessions[session].live != 0
+        if live and row.live != 0 and is_the_same(tables, session, row, notes.shift):
+            go_on(tables, now, session, row)  # its mark stays: it may have moved
+            row.live = 0
+            continue
         notes.marks[session] = Fate.KEPT
-        if tables.sessions[session].live != 0:
-            if row.live != 0 and is_the_same(tables, session, row, notes.shift):
-                go_on(tables, now, session, row)
-                row.live = 0
-            else:
-                end_session(gateway, now, session, int64(Cause.INSIDE))
+        if live:
+            end_session(gateway, now, session, int64(Cause.INSIDE))
     for kind in (SESSIONS, BIBS):  # numbers are given by `before`, there are none that are free here
         tables.free[kind, NEVER_USED] -= tables.free[kind, HEIGHT]
         tables.free[kind, HEIGHT] = 0
