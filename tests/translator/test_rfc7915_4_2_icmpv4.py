@@ -221,3 +221,10 @@ def test_rfc7915_4_2_source_quench_and_redirect_of_any_code_are_silently_dropped
     nat64.check(OPENING)
     for code in (*range(8), 255):
         nat64.check(Step(error4(type_, code), verdict=Verdict.ICMP_TYPE))
+
+
+def test_rfc7915_4_2_any_code_of_time_exceeded_is_unchanged():
+    nat64 = Nat64()
+    nat64.check(OPENING)
+    for code in (2, 3, 4, 8, 16, 32, 64, 100, 128, 254):
+        nat64.check(Step(error4(11, code), error6(3, code)))

@@ -191,3 +191,10 @@ def test_rfc7915_5_2_every_other_type_and_code_is_silently_dropped():
     expected = {key for key in verdicts if key in ERRORS or key[0] in {2, 3}}
     assert {key for key, verdict in verdicts.items() if verdict == Verdict.TRANSLATED} == expected
     assert set(verdicts.values()) == {Verdict.TRANSLATED, Verdict.ICMP_TYPE}
+
+
+def test_rfc7915_5_2_any_code_of_time_exceeded_is_unchanged():
+    nat64 = Nat64()
+    nat64.check(OPENING)
+    for code in (2, 3, 4, 8, 16, 32, 64, 100, 128, 254):
+        nat64.check(Step(error6(3, code), error4(11, code)))
