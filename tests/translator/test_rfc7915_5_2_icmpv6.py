@@ -15,6 +15,7 @@ from tests.packets import (
     TO_MAPPED,
     Icmp,
     cut,
+    fragment_of,
     from6,
     payload,
     ping4,
@@ -157,6 +158,15 @@ CASES = [
     too_big("shrinks_by_20", 1400, 1380),
     too_big("1280_becomes_1260", 1280, 1260),
     too_big("shrinks_by_28_where_the_packet_had_a_fragment_header", 1400, 1372, (FRAGMENTED6, FRAGMENTED4)),
+    too_big(
+        "shrinks_by_28_where_a_fragment_was_too_large",
+        1400,
+        1372,
+        (
+            fragment_of(seen6() / UDP(**TO_HOST6) / payload(800), 0, 400),
+            fragment_of(sent4(ttl=63) / UDP(**TO_MAPPED) / payload(800), 0, 400),
+        ),
+    ),
     too_big("is_no_larger_than_mtu4", 9000, 1400, mtu4=1400),
     too_big("is_no_larger_than_mtu6_less_20", 9000, 1480, mtu6=1500),
     too_big("is_the_smallest_of_all_three", 1300, 1280, mtu4=1400, mtu6=1500),
