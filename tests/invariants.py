@@ -12,6 +12,7 @@ import numpy as np
 
 from tests.kept_fragments import check_fragments
 from tests.port_blocks import check_blocks
+from tests.services import check_services
 from tests.shares import check_inbound, check_subscribers, check_uses
 from translator.packet.addresses import TransportAddress, address4, address6
 from translator.packet.fields import ICMP, TCP, UDP
@@ -21,7 +22,7 @@ from translator.session.pool4 import COUNT_OF
 from translator.session.simultaneous_open import count_of
 from translator.session.tcp_state import State
 from translator.tables.gateway import Gateway, new_worker
-from translator.tables.layout import NONE, PORTS, SYN_OCTETS, SYNS, WHEEL
+from translator.tables.layout import NONE, OF_SERVICE, PORTS, SYN_OCTETS, SYNS, WHEEL
 from translator.tables.settings import Settings
 from translator.tables.tables import BIBS, BLOCKS, HEIGHT, HOSTS, NEVER_USED, SESSIONS, SUBSCRIBERS, USES, Tables
 from translator.verdict import Event
@@ -52,6 +53,7 @@ def check(tables: Tables, settings: Settings, monotonic: bool = True) -> None:
     check_subscribers(tables, settings, living)
     check_ports(tables, settings, living[BIBS])
     check_uses(tables, living)
+    check_services(tables, settings, living)
     check_blocks(tables, settings, living)
     check_syns(tables, settings, monotonic)
     check_events(tables, living)
@@ -86,12 +88,9 @@ def check_indexes(tables: Tables, settings: Settings, living: dict[int, list[int
     def bib4(row: Row) -> tuple[int, ...]:
         return row.protocol, row.mapped4, row.mapped4_port
 
-    check_index(
-        t.bibs6, t.bibs, living[BIBS], bib6, lambda row: bibs.bib_hash6(gateway, row.protocol, to6(row)), "bibs6"
-    )
-    check_index(
-        t.bibs4, t.bibs, living[BIBS], bib4, lambda row: bibs.bib_hash4(gateway, row.protocol, to4(row)), "bibs4"
-    )
+    mappings = [bib for bib in living[BIBS] if t.bibs[bib].static != OF_SERVICE]
+    check_index(t.bibs6, t.bibs, mappings, bib6, lambda row: bibs.bib_hash6(gateway, row.protocol, to6(row)), "bibs6")
+    check_index(t.bibs4, t.bibs, mappings, bib4, lambda row: bibs.bib_hash4(gateway, row.protocol, to4(row)), "bibs4")
 
     def session6(row: Row) -> tuple[int, ...]:
         return *bib6(row), row.host4, row.host4_port

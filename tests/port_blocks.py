@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from nat64d.config.models import MOST_BLOCKS
-from nat64d.config.settings import address6
+from nat64d.config.words import address6
 from translator.tables.layout import NONE
 from translator.tables.settings import Settings
 from translator.tables.tables import BIBS, BLOCKS, Tables

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Any, NamedTuple
 
-from nat64d.config.settings import address6
+from nat64d.config.words import address6
 from nat64d.offline.engine import Ended
 from tests import invariants
 from tests.case import BEGIN, Nat64

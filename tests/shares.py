@@ -6,7 +6,7 @@ import numpy as np
 
 from translator.session import subscribers
 from translator.session.unanswered import FEW
-from translator.tables.layout import NONE
+from translator.tables.layout import NONE, OF_SERVICE
 from translator.tables.settings import Settings
 from translator.tables.tables import BIBS, HOSTS, SUBSCRIBERS, USES, Tables
 
@@ -18,7 +18,8 @@ def check_subscribers(tables: Tables, settings: Settings, living: dict[int, list
         hosts_of[int(tables.hosts[host].subscriber)].append(tables.hosts[host])
     for bib in living[BIBS]:
         entry = tables.bibs[bib]
-        inbound[int(tables.hosts[entry.host].subscriber)] += int(entry.inbound)
+        if entry.static != OF_SERVICE:
+            inbound[int(tables.hosts[entry.host].subscriber)] += int(entry.inbound)
     assert sorted(hosts_of) == living[SUBSCRIBERS], f"of hosts: {sorted(hosts_of)}, live: {living[SUBSCRIBERS]}"
     for subscriber, own in hosts_of.items():
         row = tables.subscribers[subscriber]
@@ -38,7 +39,7 @@ def check_inbound(tables: Tables, living: list[int]) -> None:
     for bib in living:
         entry = tables.bibs[bib]
         own = tables.sessions[(tables.sessions.live != 0) & (tables.sessions.bib == bib)]
-        inbound = int(own.inbound.sum())
+        inbound = int((own.inbound != 0).sum())
         assert inbound == entry.inbound, f"BIB entry {bib}: counts {entry.inbound} inbound sessions of {inbound}"
         assert not entry.static or inbound == len(own), f"BIB entry {bib}: static, {len(own) - inbound} not inbound"
 

@@ -19,8 +19,10 @@ from translator.tables.records import Record
 WALK = (
     "translator.pipeline",
     "translator.fragments.datagrams",
+    "translator.packet.answers",
     "translator.packet.icmp_error",
     "translator.session.filtering",
+    "translator.session.services",
     "translator.session.sessions",
     "translator.static.mapping",
 )

@@ -16,28 +16,40 @@ from typing import NamedTuple
 from translator.fragments.datagrams import Bound, bind_fragment, load_next, put_together
 from translator.jit.compile import hot, int64, jit, rare
 from translator.jit.lock import acquire, release
-from translator.packet.fields import AUTHENTICATION, ICMP, IGMP, TCP, TCP_FLAGS_AT, TCP_RST, TCP_SYN, copy, u8
+from translator.packet.answers import answer_packet, is_echo_request
+from translator.packet.fields import (
+    AUTHENTICATION,
+    ICMP,
+    IGMP,
+    TCP,
+    TCP_ACK,
+    TCP_FLAGS_AT,
+    TCP_RST,
+    TCP_SYN,
+    copy,
+    u8,
+)
 from translator.packet.fragments import cut, plan_output
 from translator.packet.icmp import is_echo
-from translator.packet.icmp_error import answer_sender, wants_answer
 from translator.packet.mss import lower_mss
 from translator.packet.packet import Packet, needs_whole, quotes_packet
 from translator.packet.parse import is_foreign, is_fragment, parse, parse_quoted
 from translator.packet.rewrite import plan_error, write_error, write_packet
-from translator.packet.segments import reset_sender, wants_reset
 from translator.packet.transport import CALCULATE, DROP, zero_checksum
 from translator.packet.tuples import as_from_ipv4, incoming_tuple, is_other
 from translator.packet.virtio import GSO_NONE, clear, decode, is_sound
 from translator.session.filtering import filter_and_update
+from translator.session.services import answers_of_service, may_answer_for_service, mss_of
 from translator.session.simultaneous_open import keep_syn
 from translator.session.tcp_state import event_of
 from translator.session.windows import judge_rst, note_segment
-from translator.static.addresses import is_forwardable, may_reach, within
+from translator.static.addresses import is_forwardable, may_reach
 from translator.static.errors import error_addresses
 from translator.static.mapping import hairpins_within, is_forged, map_tuple
 from translator.static.rfc6052 import in_pool6
 from translator.tables.gateway import HEADROOM, NEXT_IDENTIFICATION, SAMPLE
 from translator.tables.layout import NONE
+from translator.tables.ranges import within
 from translator.verdict import Ask, Direction, Event, Verdict
 
 
@@ -166,10 +178,7 @@ def translate_or_answer(gateway, now, p, at, end):
     answer, releases = 0, done.releases
     if done.at == done.end:
         releases = int64(NONE)  # what was kept for a first fragment that is refused does not go either
-        if wants_answer(done.verdict, view.family):
-            answer = answer_sender(gateway, now, p, view, done.verdict, done.mtu_or_pointer)
-        elif wants_reset(done.verdict):
-            answer = reset_sender(gateway, now, p, view)
+        answer = answer_packet(gateway, now, p, view, done.verdict, done.mtu_or_pointer)
     elif offload.gso_type != GSO_NONE:
         gateway.worker.events[int64(Event.SUPERFRAMES)] += 1
     return Outcome(done.verdict, int64(direction), done.at, done.end, done.fragment_payload, answer, releases)
@@ -230,8 +239,8 @@ def translate(gateway, now, p, view, offload):
     if plan.verdict != Verdict.CONTINUE:
         return refused(plan.verdict, plan.mtu, NONE)
     # ---- decided; writing starts
-    if flags & TCP_SYN and settings.mss > 0:
-        lower_mss(settings, p, packet)
+    if flags & TCP_SYN and (settings.mss > 0 or settings.service_mss > 0):
+        lower_mss(p, packet, mss_of(gateway, incoming, outgoing))
     out_at = write_packet(gateway, p, packet, plan, outgoing, identification)  # 3.7
     return Translated(done, 0, out_at, view.end, plan.fragment_payload, NONE, bound.releases)
 
@@ -298,6 +307,8 @@ def bind_packet(gateway, now, p, packet):
         stateful = stateful or more
     if ask == Ask.HELD_SYNS:
         verdict = hold_syn(gateway, now, p, packet.parsed, second, verdict)
+    elif ask == Ask.ECHO and is_echo_request(p, packet.parsed):
+        verdict = Verdict.ECHOED if gateway.settings.echo else Verdict.FILTERED_ICMP_INFO
     if gateway.settings.check_rst and flags != 0 and verdict == Verdict.CONTINUE and ask == Ask.NOBODY:
         note_segment(gateway, now, p, packet, incoming)
         if hairpins:
@@ -334,8 +345,11 @@ def bind(gateway, now, packet, t, hairpin):
     """
     settings, tables = gateway.settings, gateway.tables
     verdict, ask, outgoing = map_tuple(gateway, packet.parsed, t, hairpin)
+    event, answers = event_of(t.family, packet.flags), packet.flags & TCP_ACK != 0
     if ask == Ask.NOBODY:
-        return verdict, ask, outgoing, False
+        stateful = may_answer_for_service(gateway, packet, t)
+        if not stateful or not (packet.part or answers_of_service(gateway, now, t, event, packet.quotes, answers)):
+            return verdict, ask, outgoing, stateful and not packet.quotes
     if packet.quotes and packet.part:
         return Verdict.QUOTED_PACKET, Ask.NOBODY, t, False
     if t.family == 6:
@@ -351,7 +365,7 @@ def bind(gateway, now, packet, t, hairpin):
     if t.family == 4 and not hairpin and hairpins_within(gateway, t.src):  # a host of ours, which has sent it as IPv6
         return Verdict.FORGED_SOURCE, Ask.NOBODY, t, False
     acquire(tables.lock)
-    verdict, ask, outgoing = filter_and_update(gateway, now, t, event_of(t.family, packet.flags), packet.quotes)
+    verdict, ask, outgoing = filter_and_update(gateway, now, t, event, packet.quotes, answers)
     release(tables.lock)
     return verdict, ask, outgoing, True
 

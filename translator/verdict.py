@@ -23,6 +23,7 @@ class Answer(IntEnum):
     PARAMETER_PROBLEM = 6
     PROTOCOL_UNREACHABLE = 7
     RESET = 8  # no ICMP error, but a TCP RST, as if from the other end
+    PORT_UNREACHABLE = 9  # as if from the other end; a TCP segment is answered with a RST
 
 
 class Ask(IntEnum):
@@ -31,6 +32,7 @@ class Ask(IntEnum):
     NOBODY = 0  # the verdict is final
     SESSIONS = 1  # no static mapping: BIB and sessions decide
     FRAGMENTS = 2  # a fragment that cannot be looked up alone: the memory of its datagram decides
+    ECHO = 4  # an ICMP query to the address of a service, which answers pings
     HELD_SYNS = 3  # a SYN from IPv4 that matches no session: it may wait for a simultaneous open
 
 
@@ -62,6 +64,8 @@ class Verdict(IntEnum):
         "Translated to the other IP version.")
     HAIRPINNED = (2, "6146 3.8", Answer.NONE, DEBUG,
         "Translated and sent back to IPv6: both ends are IPv6 hosts behind this gateway.")
+    ECHOED = (3, "792", Answer.NONE, DEBUG,
+        "A ping of the address of a [[service]], answered by nat64d itself.")
     # Not a packet we can read.
     NOT_IP = (10, "8200 3", Answer.NONE, INFO,
         "The first octet is neither IP version 4 nor 6.")
@@ -112,7 +116,7 @@ class Verdict(IntEnum):
     CLAT_SOURCE = (46, "6877 2", Answer.PROHIBITED, INFO,
         "The IPv4 source is not in [clat] ipv4.")
     FORGED_SOURCE = (47, "2827 3", Answer.NONE, INFO,
-        "The source is an address of pool4 or [[forward]], or the destination itself: forged (LAND), or a loop.")
+        "The source is an address of pool4, [[forward]] or [[service]], or the destination itself: forged, or a loop.")
     # Stateful NAT64.
     NO_BIB_ENTRY = (50, "6146 3.5", Answer.ADDRESS_UNREACHABLE, DEBUG,
         "No IPv6 host uses this IPv4 address and port: there is no BIB entry.")
@@ -154,6 +158,15 @@ class Verdict(IntEnum):
         "A fragment, kept until the other fragments it needs arrive.")
     FRAGMENT_OVERLAP = (63, "5722 3", Answer.NONE, INFO,
         "The fragments of a datagram overlap: all of them are discarded.")
+    # Services.
+    NO_ENDPOINT = (70, "LIMITS", Answer.PORT_UNREACHABLE, INFO,
+        "The [[service]] has no endpoint.")
+    CLOSED_PORT = (71, "LIMITS", Answer.PORT_UNREACHABLE, DEBUG,
+        "A port that no [[service]] has, of an address that one has.")
+    SOURCE_RANGE = (72, "LIMITS", Answer.NONE, DEBUG,
+        "The IPv4 source is not in the sources of the [[service]].")
+    SERVICE_CLASH = (73, "LIMITS", Answer.PORT_UNREACHABLE, INFO,
+        "Every endpoint of the [[service]] has a flow with this transport address of the client already.")
     # fmt: on
 
     def __new__(cls, number: int, section: str, answer: Answer, level: int, help: str) -> Self:
@@ -203,11 +216,16 @@ class Event(IntEnum):
     )
     BIB_RESTORED = 17, "BIB entries taken over from before a restart."
     SESSION_RESTORED = 18, "Sessions taken over from before a restart."
-    RESET_SENT = 19, "TCP RSTs sent for segments whose session was lost with a restart ([filtering] reset_unknown)."
+    RESET_SENT = (
+        19,
+        "TCP RSTs sent: for segments whose session was lost with a restart, and to clients that no [[service]] serves.",
+    )
     RESET_LIMITED = 20, "TCP RSTs not sent because a limit was reached."
     BLOCK_ALLOCATED = 21, "Blocks of ports handed out to a subscriber ([limits] port_block)."
     BLOCK_FREED = 22, "Blocks of ports that were a subscriber's no more."
     BLOCK_RESTORED = 23, "Blocks of ports taken over from before a restart."
+    SERVICE_UNPINNED = 24, "Packets of a service that passed without a session: too much of the table is taken."
+    ECHO_SENT = 25, "Answers to pings of the address of a [[service]]."
 
     def __new__(cls, number: int, help: str) -> Self:
         """A member that carries its row."""

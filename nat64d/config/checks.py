@@ -10,6 +10,7 @@ from nat64d.config.computed import blocks
 from nat64d.config.models import Config
 from nat64d.config.owners import owners
 from nat64d.config.problems import UNSUPPORTED, Finding
+from nat64d.config.service_owners import service_owners
 from translator.static.blocks import PRIVATE4, WELL_KNOWN
 
 RFC6791_ADDRESSES = 4096  # each is a row of Settings; RFC 6791 section 3.2 recommends a small pool
@@ -31,6 +32,7 @@ def contradictions(raw: Mapping[str, Any], config: Config) -> Iterator[Finding]:
     """Keys that are right one by one and wrong together; `raw` is the file, of which `config` may lack faulty parts."""
     yield from owners(config)
     yield from _interfaces(config)
+    yield from service_owners(config)
     yield from blocks(config)
     yield from _inside_pool6(config)
     yield from _clat(config)
@@ -119,10 +121,10 @@ def _clat(config: Config) -> Iterator[Finding]:
     """464XLAT: translation without state here, with state at the provider's; one prefix, the provider's."""
     if config.clat is None:
         return
-    if config.pool4 or config.forward:
+    if config.is_stateful:
         yield Finding(
             ("clat",),
-            "expected neither [[pool4]] nor [[forward]] beside it: the provider keeps the sessions (RFC 6877)",
+            "expected no [[pool4]], [[forward]] or [[service]] beside it: the provider keeps the sessions (RFC 6877)",
         )
     if config.pool6 and config.clat.plat != config.pool6:
         yield Finding(("pool6",), "expected the same prefix as in [clat] plat, or no pool6")
@@ -132,7 +134,7 @@ def _nothing_to_translate(raw: Mapping[str, Any], config: Config) -> Iterator[Fi
     """Sessions need the prefix; without sessions there must be some mapping."""
     if "pool6" in raw or "clat" in raw:
         return
-    if config.pool4 or config.forward or not config.eam:
+    if config.is_stateful or not config.eam:
         yield Finding(("pool6",), "expected a prefix such as 64:ff9b::/96, unless every address is mapped by [[eam]]")
     if config.translation.eam_hairpin == "simple":
         complaint = 'expected "intrinsic" or "off" without pool6: "simple" writes every IPv4 source under it'

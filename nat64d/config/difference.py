@@ -35,13 +35,18 @@ _BY_SECTION: Mapping[str, Mapping[Effect, str]] = {
     "pool4": {_SESSIONS: "addresses ports protocols source deterministic"},
     "eam": {_SESSIONS: "ipv4 ipv6"},
     "forward": {_SESSIONS: "protocol ipv4 ipv6"},
+    "service": {_SESSIONS: "name protocol ipv4 endpoints affinity sources"},
+    "services": {_SESSIONS: "seed", _LIVE: "no_endpoint closed_port echo"},
     "clat": {_LIVE: "ipv6", _RESTART: "ipv4 plat"},
     "tun": {_LIVE: "ipv4 ipv6", _RESTART: "name mtu queues offload"},
     "host": {_LIVE: "masquerade firewall", _RESTART: "routes sysctls"},
-    "timeouts": {_LIVE: "udp tcp_established tcp_opening tcp_closing tcp_transitory tcp_incoming_syn icmp fragment"},
+    "timeouts": {
+        _LIVE: "udp tcp_established tcp_opening tcp_closing tcp_transitory tcp_incoming_syn icmp service_syn"
+        " service_udp fragment"
+    },
     "limits": {
         _SESSIONS: "subscriber per_host_sessions per_host_ports pairing port_block blocks port_quarantine",
-        _LIVE: "per_host_rate watermark icmp_errors_per_second",
+        _LIVE: "per_host_rate watermark icmp_errors_per_second resets_per_second",
         _RESTART: "sessions fragments_memory",
     },
     # check_rst: what it compares is learnt from when a session begins.

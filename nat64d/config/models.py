@@ -33,6 +33,7 @@ from nat64d.config.addresses import (
 )
 from nat64d.config.defaults import SOCKET
 from nat64d.config.pool4 import Pool4, Section
+from nat64d.config.services import Service, Services
 from nat64d.config.values import (
     AbsolutePath,
     Flag,
@@ -134,6 +135,8 @@ class Timeouts(Section):
     tcp_transitory: Annotated[int, whole(240, 14 * DAY, "RFC 5382 REQ-5, 4 minutes")] = 240
     tcp_incoming_syn: Annotated[int, whole(6, 60, "RFC 5382 REQ-4, 6 seconds")] = 6
     icmp: Annotated[int, whole(60, 14 * DAY, "RFC 5508 REQ-2, 60 seconds")] = 60
+    service_syn: Annotated[int, whole(6, 14 * DAY)] = 30
+    service_udp: Annotated[int, whole(10, 14 * DAY)] = 60
     fragment: Annotated[int, whole(2, 60, "RFC 6146 section 4, FRAGMENT_MIN")] = 10
 
 
@@ -154,6 +157,7 @@ class Limits(Section):
     fragments_memory: Annotated[int, whole(0, 1 << 30)] = 16777216
     watermark: Annotated[int, whole(0, 100, "percent")] = 90
     icmp_errors_per_second: Annotated[int, whole(0, 1000000)] = 100
+    resets_per_second: Annotated[int, whole(0, 1000000)] = 10000
 
 
 class Filtering(Section):
@@ -172,7 +176,7 @@ Mtu4 = Literal["auto"] | Annotated[int, whole(68, 65535, "RFC 791")]
 Mtu6 = Literal["auto"] | Annotated[int, whole(1280, 65535, "RFC 8200 section 5")]
 
 
-Mss = Flag | Annotated[int, whole(536, 65475, "RFC 9293 section 3.7.1")]
+Mss = Literal["services"] | Flag | Annotated[int, whole(536, 65475, "RFC 9293 section 3.7.1")]
 
 
 class ZeroChecksumPorts(Section):
@@ -185,7 +189,7 @@ class ZeroChecksumPorts(Section):
 
 class Translation(Section):
     """How headers are translated (RFC 7915); `mtu4`, `mtu6`: of the next hop, "auto" = from the routing table;
-    `clamp_mss`: true = to what these, and the TUN device, carry."""
+    `clamp_mss`: true = to what these, and the TUN device, carry; "services" = that of [[service]]s alone."""
 
     mtu4: Mtu4 = "auto"
     mtu6: Mtu6 = "auto"
@@ -197,7 +201,7 @@ class Translation(Section):
     rfc6791_ipv4: Annotated[tuple[Routable4, ...], listed("IPv4 prefixes"), Unique] = ()
     rfc6791_ipv6: Hosts6 | None = None
     eam_hairpin: Literal["intrinsic", "simple", "off"] = "intrinsic"
-    clamp_mss: Mss = False
+    clamp_mss: Mss = "services"
     denylist4: Annotated[tuple[Prefix4, ...], listed("IPv4 prefixes"), Unique] = DENIED4
 
 
@@ -287,6 +291,8 @@ class Config(Section):
     pool4: tuple[Pool4, ...] = ()
     eam: tuple[Eam, ...] = ()
     forward: tuple[Forward, ...] = ()
+    service: tuple[Service, ...] = ()
+    services: Services = Services()
     clat: Clat | None = None
     tun: Tun = Tun()
     host: Host = Host()
@@ -317,8 +323,14 @@ class Config(Section):
 
     @property
     def shared4(self) -> IPSet:
-        """The addresses of [[pool4]] and [[forward]]: they stand for IPv6 hosts."""
-        return self.pool4_addresses | IPSet(str(forward.end4.address) for forward in self.forward)
+        """The addresses of [[pool4]], [[forward]] and [[service]]: they stand for IPv6 hosts."""
+        single = {str(forward.end4.address) for forward in self.forward}
+        return self.pool4_addresses | IPSet(single | {str(service.end4.address) for service in self.service})
+
+    @property
+    def is_stateful(self) -> bool:
+        """Whether there are sessions."""
+        return bool(self.pool4 or self.forward or self.service)
 
     @property
     def denied4(self) -> IPSet:

@@ -14,7 +14,6 @@ from nat64d.config.models import Config
 
 SHOWN = 80  # characters of a value
 UNSUPPORTED = "not supported by this version; remove it"
-LATER = {"service"}  # sections that will come
 ABSENT = "(absent)"
 
 
@@ -42,8 +41,22 @@ def findings(error: ValidationError) -> Iterator[Finding]:
 
 def problems(file: str, raw: Mapping[str, Any], found: Iterable[Finding]) -> list[Problem]:
     """Findings in words, sorted as the file is."""
-    ordered = sorted(found, key=lambda finding: _position(raw, finding.path))
+    written = (Finding(_written(raw, path), complaint) for path, complaint in found)
+    ordered = sorted(written, key=lambda finding: _position(raw, finding.path))
     return [Problem(file, _key(raw, path), _value(raw, path), complaint) for path, complaint in ordered]
+
+
+def _written(raw: Mapping[str, Any], path: Path) -> Path:
+    """A path without what follows a text that stands in place of a table."""
+    at: Any = raw
+    for number, step in enumerate(path):
+        if isinstance(at, str):
+            return path[:number]
+        try:
+            at = at[step]
+        except (KeyError, IndexError, TypeError):
+            break
+    return path
 
 
 def _key(raw: Mapping[str, Any], path: Path) -> str:
@@ -99,8 +112,6 @@ def _position(raw: Mapping[str, Any], path: Path) -> tuple[int, ...]:
 def _unknown(path: Path, value: object) -> str:
     """What to write instead of an unknown key: the key most like it, the section it belongs to, or a list."""
     name, known = str(path[-1]), list(_model(path[:-1]).model_fields)
-    if len(path) == 1 and name in LATER:
-        return UNSUPPORTED
     what = "unknown section" if len(path) == 1 and (isinstance(value, dict) or _is_rows(value)) else "unknown key"
     close = [key for key in known if key.startswith(name)] or get_close_matches(name, known, n=1)
     if close:

@@ -1,8 +1,9 @@
 """Config -> Settings and Tables: the operator's words as the translator's numbers. Pure functions."""
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from hashlib import sha256
-from ipaddress import IPv4Address, IPv6Address, IPv6Network
+from ipaddress import IPv4Address, IPv6Network
 from typing import Any
 
 import numpy as np
@@ -10,14 +11,17 @@ from netaddr import IPSet
 
 from nat64d.config.addresses import Ports, split_port_range
 from nat64d.config.computed import computed_of
+from nat64d.config.fronts import services_of
 from nat64d.config.models import Config, Limits
 from nat64d.config.pool4 import Pool4
-from translator.packet.fields import ICMP, IPV4_HEADER, IPV6_HEADER, TCP, TCP_HEADER, UDP
+from nat64d.config.words import PROTOCOLS, ranges, words
+from translator.packet.fields import IPV4_HEADER, IPV6_HEADER, TCP_HEADER
 from translator.packet.transport import CALCULATE, DROP, FORWARD
 from translator.session.bib import create_static_bibs
 from translator.session.log import BLOCKS, MAPPINGS, SESSIONS
 from translator.session.pool4 import enter_pool
 from translator.session.port_blocks import enter_blocks
+from translator.session.services import enter_services
 from translator.static.eam import enter_rows
 from translator.static.mapping import INTRINSIC, OFF, SIMPLE
 from translator.tables.gateway import Gateway, new_worker
@@ -25,30 +29,13 @@ from translator.tables.layout import EAM, GROUP, NONE, POOL, STATIC_BIB, empty_i
 from translator.tables.records import as_records
 from translator.tables.settings import Settings
 from translator.tables.tables import Tables, create
-from translator.verdict import Event
+from translator.verdict import Event, Verdict
 
 ZERO_CHECKSUM = {"calculate": CALCULATE, "drop": DROP, "forward": FORWARD}
-PROTOCOLS = {"tcp": TCP, "udp": UDP, "icmp": ICMP}
 LOGGED = {"off": 0, "blocks": BLOCKS, "mappings": MAPPINGS, "sessions": SESSIONS}
 DUMMY4 = IPv4Address("192.0.0.8")  # RFC 7600: the source of ICMP errors of one that has no address
 LEAST_MSS = 536  # RFC 9293 section 3.7.1: without the option, that is what an IPv4 host sends
 ANY = IPv6Network("::/0")
-
-
-def words(address: IPv6Address) -> tuple[int, int]:
-    """An IPv6 address as two int64."""
-    hi, lo = int(address) >> 64, int(address) & (1 << 64) - 1
-    return hi - (hi >> 63 << 64), lo - (lo >> 63 << 64)
-
-
-def address6(hi: int, lo: int) -> IPv6Address:
-    """Two int64 as an IPv6 address."""
-    return IPv6Address((int(hi) & (1 << 64) - 1) << 64 | int(lo) & (1 << 64) - 1)
-
-
-def _ranges(addresses: IPSet) -> np.ndarray:
-    """What a packet has to be compared with: int64[n, 2], first and last address of each range, sorted."""
-    return np.array([(row.first, row.last) for row in addresses.iter_ipranges()], np.int64).reshape(-1, 2)
 
 
 def ordered_pools(config: Config) -> list[Pool4]:
@@ -158,13 +145,14 @@ def _translation(config: Config) -> dict[str, Any]:
     """The attributes of Settings about [translation]."""
     given = config.translation
     return {
-        "denylist4": _ranges(config.denied4),
+        "denylist4": ranges(config.denied4),
         "rfc6791": np.array([int(a) for net in given.rfc6791_ipv4 for a in net], np.int64),
         **_rfc6791(given.rfc6791_ipv6 or IPv6Network(config.clat.ipv6[0] if config.clat else config.tun.ipv6)),
         "mtu4": 0 if given.mtu4 == "auto" else given.mtu4,
         "mtu6": 0 if given.mtu6 == "auto" else given.mtu6,
         "lowest_ipv6_mtu": given.lowest_ipv6_mtu,
-        "mss": _mss(config),
+        "mss": 0 if given.clamp_mss == "services" else _mss(config),
+        "service_mss": _mss(config),
         "zero_udp_checksum": ZERO_CHECKSUM[given.udp_zero_checksum],
         "zero_udp_checksum_ports": np.array(
             [
@@ -183,11 +171,26 @@ def _mss(config: Config) -> int:
     """What the MSS of SYNs is lowered to, 0 for not at all: what both MTUs leave for TCP, of IPv6 also in the longer
     header; the TUN device's where the kernel's routes decide. Any IPv4 path carries LEAST_MSS (RFC 879)."""
     given = config.translation
-    if not isinstance(given.clamp_mss, bool):
+    if isinstance(given.clamp_mss, int) and not isinstance(given.clamp_mss, bool):
         return given.clamp_mss
     mtu4, mtu6 = (config.tun.mtu if mtu == "auto" else mtu for mtu in (given.mtu4, given.mtu6))
     room = min(mtu4 - IPV4_HEADER, mtu6 - IPV6_HEADER, config.tun.mtu - IPV6_HEADER) - TCP_HEADER
     return max(LEAST_MSS, room) if given.clamp_mss else 0
+
+
+def _services(config: Config) -> dict[str, Any]:
+    """The attributes of Settings about services."""
+    given, vips = config.services, IPSet({str(service.end4.address) for service in config.service})
+    silent = np.zeros(max(Verdict) + 1, np.int64)
+    silent[[Verdict.NO_ENDPOINT, Verdict.SERVICE_CLASH]] = given.no_endpoint == "drop"
+    silent[Verdict.CLOSED_PORT] = given.closed_port == "drop"
+    return {
+        "vips4": ranges(vips),
+        "closed4": ranges(vips - config.pool4_addresses),
+        "seed": np.frombuffer(sha256((given.seed or str(config.pool6)).encode()).digest()[:16], "<i8").astype(np.int64),
+        "echo": int(given.echo),
+        "silent": silent,
+    }
 
 
 def settings_of(config: Config, secret: bytes, queues: int = 1) -> Settings:
@@ -198,19 +201,20 @@ def settings_of(config: Config, secret: bytes, queues: int = 1) -> Settings:
     key = np.frombuffer(secret, "<i8").astype(np.int64)
     seconds = [timeouts.udp, timeouts.tcp_established, timeouts.tcp_transitory]
     seconds += [timeouts.tcp_incoming_syn, timeouts.icmp, timeouts.fragment]
-    seconds += [timeouts.tcp_opening, timeouts.tcp_closing]
+    seconds += [timeouts.tcp_opening, timeouts.tcp_closing, timeouts.service_syn, timeouts.service_udp]
     shuffle = np.random.Generator(np.random.PCG64(int.from_bytes(sha256(secret).digest(), "big")))
     return Settings(
         pool6_hi=pool6_hi,
         pool6_lo=pool6_lo,
         pool6_length=config.pool6.prefixlen if config.pool6 else NONE,
         strict_well_known_prefix=int(config.strict_well_known_prefix),
-        stateful=int(bool(config.pool4 or config.forward)),
+        stateful=int(config.is_stateful),
+        **_services(config),
         **_eam(config, key),
         groups=_groups(config),
         pool=_pool(config),
         other_protocols=int(any("other" in pool.protocols for pool in config.pool4)),
-        ranges4=_ranges(config.shared4),
+        ranges4=ranges(config.shared4),
         own4=int(config.tun.ipv4 or DUMMY4),
         own6_hi=own6_hi,
         own6_lo=own6_lo,
@@ -221,6 +225,7 @@ def settings_of(config: Config, secret: bytes, queues: int = 1) -> Settings:
         **_limits(config.limits),
         logged=LOGGED[config.log.sessions],
         errors_per_second=config.limits.icmp_errors_per_second,
+        resets_per_second=config.limits.resets_per_second,
         queues=queues,
         secret=key,
         identifications=shuffle.permutation(65536).astype(np.int32),
@@ -228,15 +233,18 @@ def settings_of(config: Config, secret: bytes, queues: int = 1) -> Settings:
 
 
 def tables_of(config: Config, settings: Settings) -> Tables:
-    """Empty tables with the static BIB entries of [[forward]] in them."""
-    limits, rows = config.limits, _static_bibs(config)
-    statics = int(rows["count"].sum())
+    """Empty tables with the static BIB entries of [[forward]] and [[service]] in them."""
+    limits, rows, made = config.limits, _static_bibs(config), services_of(config)
+    statics = int(rows["count"].sum()) + len(made.endpoints)
     tables = create(
         limits.sessions, len(settings.pool), statics, len(Event), limits.fragments_memory, limits.port_block
     )
+    tables = replace(tables, **made.arrays)
     enter_pool(tables, settings.pool)
     enter_blocks(tables, settings)
-    create_static_bibs(Gateway(settings, tables, new_worker(0)), rows)
+    gateway = Gateway(settings, tables, new_worker(0))
+    create_static_bibs(gateway, rows)
+    enter_services(gateway, made.endpoints)
     return tables
 
 

@@ -13,7 +13,7 @@ OPEN = 8  # bits: a client prefix shorter than this includes strangers
 
 def warnings(config: Config) -> list[str]:
     """One sentence for each doubtful setting."""
-    found = (_pools, _rfc6791, _private, _stateless, _dns64, _api, _log)
+    found = (_pools, _rfc6791, _private, _stateless, _services, _dns64, _api, _log)
     return [sentence for find in found for sentence in find(config)]
 
 
@@ -38,7 +38,7 @@ def _rfc6791(config: Config) -> Iterator[str]:
                 "get these ICMP errors (RFC 6791 section 3.1)."
             )
     ours = config.tun.ipv4
-    is_source = not (config.translation.rfc6791_ipv4 or config.pool4 or config.forward or config.clat)
+    is_source = not (config.translation.rfc6791_ipv4 or config.is_stateful or config.clat)
     if ours is not None and is_source and any(ours in private for private in PRIVATE4):
         yield (
             f"[tun] ipv4 = {ours} is private, and the source of ICMP errors of IPv6 routers: networks that filter such "
@@ -48,7 +48,7 @@ def _rfc6791(config: Config) -> Iterator[str]:
 
 def _private(config: Config) -> Iterator[str]:
     """RFC 6052 section 3.1 keeps private addresses from the well-known prefix only."""
-    if config.pool6 is None or config.clat or not (config.pool4 or config.forward or config.eam):
+    if config.pool6 is None or config.clat or not (config.is_stateful or config.eam):
         return
     denied = IPSet(map(str, config.translation.denylist4))
     reached = [str(block) for block in (*RFC1918, SHARED4) if not IPSet([str(block)]).issubset(denied)]
@@ -60,10 +60,18 @@ def _private(config: Config) -> Iterator[str]:
 
 
 def _stateless(config: Config) -> Iterator[str]:
-    if config.pool6 == WELL_KNOWN and not (config.pool4 or config.forward or config.mappings):
+    if config.pool6 == WELL_KNOWN and not (config.is_stateful or config.mappings):
         yield (
             f"pool6 is {WELL_KNOWN} and there is no [[pool4]], [[forward]] or [[eam]]: IPv6 hosts would need addresses "
             "under this prefix, which RFC 6052 section 3.1 advises against. Use a prefix of your own."
+        )
+
+
+def _services(config: Config) -> Iterator[str]:
+    if config.service and config.pool6 == WELL_KNOWN and config.strict_well_known_prefix:
+        yield (
+            f"[[service]] writes its clients under pool6, and {WELL_KNOWN} must not carry private addresses (RFC 6052 "
+            "section 3.1): clients that have such addresses are refused. Use a prefix of your own to serve them."
         )
 
 

@@ -9,7 +9,7 @@ from nat64d.control.rows import Gateway, NotReadyError, Row
 
 EVERY = 5.0  # seconds between two samples
 KEPT = 720  # samples: one hour
-PASSED = frozenset({"translated", "hairpinned"})  # verdicts of packets that went on; all others are drops
+PASSED = frozenset({"translated", "hairpinned", "echoed"})  # verdicts of packets that were served; others are drops
 
 
 class Totals(NamedTuple):

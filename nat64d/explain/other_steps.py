@@ -14,7 +14,7 @@ TOLD = frozenset(
         *("quotes_packet", "zero_checksum", "examine", "parse_quoted", "incoming_tuple", "tcp_flags", "is_fragment"),
         *("needs_whole", "bind_packet", "bind", "returns_to_us", "as_from_ipv4", "hold_syn", "note_segment"),
         *("bind_fragment", "next_identification", "error_addresses", "plan_error", "write_error", "plan_output"),
-        *("write_packet", "refused", "lower_mss"),
+        *("write_packet", "refused", "lower_mss", "mss_of", "is_echo_request", "event_of", "may_answer_for_service"),
     )
 )
 SECTION = re.compile(r"RFC (\d+) sections? ([\d.]*\d)")

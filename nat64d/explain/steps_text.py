@@ -6,10 +6,11 @@ from ipaddress import IPv4Address, IPv6Address
 from itertools import islice
 from typing import Any, NamedTuple
 
-from nat64d.config.settings import address6
+from nat64d.config.words import address6
 from nat64d.control.output import endpoint
 from nat64d.explain.header_text import headers, hexadecimal, summary
 from nat64d.explain.other_steps import other_steps
+from nat64d.explain.service_text import service_lines
 from nat64d.explain.step import Step
 from nat64d.offline.engine import Ended
 from translator.explain import Call
@@ -134,7 +135,7 @@ def _round(gateway: Gateway, now: int, one: Round) -> Iterator[Step]:
     yield from other_steps(one.translate)
     yield from _planned(gateway.settings, one, binds)
     if was := one.result("lower_mss"):
-        text = f"the MSS, {was}, is lowered to {gateway.settings.mss} ([translation] clamp_mss)"
+        text = f"the MSS, {was}, is lowered to {one.result('mss_of')} ([translation] clamp_mss)"
         yield Step("MSS", "9293 3.7.1", [text])
 
 
@@ -253,8 +254,11 @@ def _tables(gateway: Gateway, now: int, bind: Call) -> Iterator[str]:
     session = found[-1] if found else None
     bibs = [c for c in bind.find("living_bib", "create_bib") if c.after is not None]
     bib = bibs[-1].after if bibs else gateway.tables.bibs[session.after.bib] if session and session.after else None
-    if bib is None:
-        yield "no BIB entry"
+    served = list(service_lines(gateway, bind, session.after if session else None))
+    if served or bib is None:
+        yield from served or ["no BIB entry"]
+        if session and served:
+            yield _session(now, session)
         return
     opened = bool(bibs) and bibs[-1].name == "create_bib"
     kind = "new BIB entry" if opened else "static BIB entry" if bib.static else "BIB entry"

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from nat64d.config.settings import PROTOCOLS, words
+from nat64d.config.words import PROTOCOLS, words
 from nat64d.control.filters import Filters
 from nat64d.control.rows import GoneError, Lines
 from nat64d.gateway.lines import Part, joined, seconds, text4, text6, whole
@@ -98,7 +98,12 @@ LISTED = {
         BIBS,
         "bibs",
         BIB,
-        {**_ENDS, "static": _word("static", ["false", "true"]), "sessions": _number("sessions"), "cursor": _cursor},
+        {
+            **_ENDS,
+            "static": _word("static", ["false", "true", "true"]),
+            "sessions": _number("sessions"),
+            "cursor": _cursor,
+        },
     ),
     "hosts": Listed(
         HOSTS,

@@ -9,7 +9,8 @@ import numpy as np
 from nat64d.config.computed import computed_of
 from nat64d.config.models import Config
 from nat64d.config.pool4 import Pool4
-from nat64d.config.settings import PROTOCOLS, pool_rows, rows_by_pool
+from nat64d.config.settings import pool_rows, rows_by_pool
+from nat64d.config.words import PROTOCOLS
 from nat64d.control.measured import AddressUse
 from nat64d.control.rows import Row
 from translator.session.pool4 import COUNT_OF, SLOTS

@@ -7,7 +7,7 @@ import numpy as np
 
 from nat64d.config.models import Config
 from nat64d.config.pool4 import Pool4
-from nat64d.config.settings import PROTOCOLS
+from nat64d.config.words import PROTOCOLS
 from nat64d.control.throttle import Throttle
 from nat64d.gateway.pool_use import PoolUse
 from nat64d.gateway.state import Live

@@ -49,12 +49,15 @@ class Claim(NamedTuple):
 
 
 def claims4(config: Config) -> Iterator[Claim]:
-    """The IPv4 addresses of [[pool4]], [[forward]] and [[eam]], but not of an [[eam]] that stands for the internet."""
+    """The IPv4 addresses of [[pool4]], [[forward]], [[service]] and [[eam]], but not of an [[eam]] that stands for the
+    internet."""
     for row, pool in enumerate(config.pool4):
         if not pool.interface:
             yield Claim(("pool4", row, "addresses"), pool.range.first, pool.range.last)
     for row, forward in enumerate(config.forward):
         yield Claim(("forward", row, "ipv4"), int(forward.end4.address), int(forward.end4.address))
+    for row, service in enumerate(config.service):
+        yield Claim(("service", row, "ipv4"), int(service.end4.address), int(service.end4.address))
     for row, entry in enumerate(config.eam):  # there may be 100,000
         prefix = entry.ipv4
         if length := prefix.prefixlen:

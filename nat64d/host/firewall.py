@@ -32,7 +32,7 @@ def passages(config: "Config", tun: str, facts: Facts) -> list[Passage]:
             Passage("forward", 6, uplink6, tun, "established"),
             Passage(near[1], 4, tun, None, "established"),
         ]
-    mapped = bool(config.eam or config.forward)
+    mapped = bool(config.eam or config.forward or config.service)
     first = "new" if config.pool4 or not mapped else "established"
     second = "established" if config.pool4 else "new"
     return [

@@ -59,13 +59,14 @@ def networks6(config: "Config") -> list[IPv6Network]:
 
 
 def networks(config: "Config") -> list[Network]:
-    """Everything to route to the device: `networks6`, pool4 and the addresses of [[forward]] and [[eam]]; nothing if
-    [host] routes is off."""
+    """Everything to route to the device: `networks6`, pool4 and the addresses of [[forward]], [[service]] and [[eam]];
+    nothing if [host] routes is off."""
     if not config.host.routes:
         return []
     forwarded = [IPv4Network(forward.end4.address) for forward in config.forward]
+    served = [IPv4Network(service.end4.address) for service in config.service]
     mapped = [row.ipv4 for row in config.eam if row.ipv4.prefixlen]
-    return [*networks6(config), *collapse_addresses([*pool4(config), *forwarded, *mapped])]
+    return [*networks6(config), *collapse_addresses([*pool4(config), *forwarded, *served, *mapped])]
 
 
 def masqueraded(config: "Config") -> list[Network]:

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from nat64d.config.settings import PROTOCOLS
+from nat64d.config.words import PROTOCOLS
 from translator.session.log import Cause, Kind
 
 NAMES = {number: name for name, number in PROTOCOLS.items()}

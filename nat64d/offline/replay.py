@@ -40,7 +40,7 @@ SECRET = bytes(16)
 CHUNK_PACKETS, CHUNK_OCTETS = 8192, 4 << 20
 LARGE = 8 << 20  # octets of a capture that is worth a progress bar
 
-PASSED = (Verdict.TRANSLATED, Verdict.HAIRPINNED)
+PASSED = (Verdict.TRANSLATED, Verdict.HAIRPINNED, Verdict.ECHOED)
 
 
 class Ended(NamedTuple):

@@ -75,6 +75,10 @@ def by_configuration(config: Config, question: Question) -> Answer | None:
         if protocol in forward.protocols and end4.address == address and end4.first <= port <= end4.last:
             host = f"[{end6.address}]:{end6.first + port - end4.first}"
             return Answer(host, "configuration", f"[[forward]] {forward.ipv4} to {forward.ipv6}")
+    for service in config.service:
+        if protocol in service.protocols and (service.end4.address, service.end4.first) == (address, port):
+            hosts = " ".join(one.address for one in service.ordered) or "nobody"
+            return Answer(hosts, "configuration", f"an endpoint each connection of [[service]] {service.name}")
     rows = [row for row in config.eam if address in row.ipv4]
     if rows:
         row = max(rows, key=lambda row: row.ipv4.prefixlen)

@@ -14,7 +14,8 @@ from numba import types
 from rich.console import Console
 
 from nat64d.config.load import loads
-from nat64d.config.settings import settings_of, tables_of, words
+from nat64d.config.settings import settings_of, tables_of
+from nat64d.config.words import words
 from tests.bench import report
 from tests.bench.decks import ACK, SYN, Deck, from_host4, from_host6, unreachable
 from tests.bench.paths import CLIENT6, NAT64D_POOL6

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from nat64d.config.settings import words
+from nat64d.config.words import words
 from tests.bench.paths import NAT64D_POOL6
 from translator.packet.fields import ICMP, TCP, UDP
 from translator.packet.virtio import GSO_TCPV6, NEEDS_CSUM

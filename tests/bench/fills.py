@@ -11,7 +11,8 @@ import numpy as np
 from rich.console import Console
 
 from nat64d.config.load import loads
-from nat64d.config.settings import settings_of, tables_of, words
+from nat64d.config.settings import settings_of, tables_of
+from nat64d.config.words import words
 from tests.bench import report
 from tests.bench.core import BATCH, Bed, measure
 from tests.bench.decks import SYN, Deck, from_host4, from_host6

@@ -14,7 +14,8 @@ from rich.console import Console
 
 from nat64d.config.load import loads
 from nat64d.config.models import Config
-from nat64d.config.settings import settings_of, tables_of, words
+from nat64d.config.settings import settings_of, tables_of
+from nat64d.config.words import words
 from tests.bench import report
 from tests.bench.core import BATCH, PLAYED, ROUNDS, Bed, Hand, busy, measure
 from tests.bench.decks import from_host4, from_host6

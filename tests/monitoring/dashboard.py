@@ -12,7 +12,7 @@ SCHEMA = 38  # of Grafana 10.0; newer ones convert it
 WIDTH = 24  # columns
 DATASOURCE = {"type": "prometheus", "uid": "${datasource}"}
 PASSED = 'verdict=~"translated|hairpinned"'
-DROPPED = 'verdict!~"translated|hairpinned"'
+DROPPED = 'verdict!~"translated|hairpinned|echoed"'
 BATCHES = "sum by (le, instance, queue) (rate(nat64d_queue_batch_packets_bucket{$i}[r]))"
 HITS = "rate(nat64d_dns64_cache_hits_total{$i}[r])"
 POOL = "{{addresses}} {{ports}} {{protocol}} {{source}}"

@@ -16,6 +16,7 @@ from nat64d.config import defaults
 from nat64d.config.errors import ConfigError
 from nat64d.config.load import dump, load, loads
 from nat64d.config.models import Clat, Config, Dns64, Eam, Forward, Pool4, Ra, Section, ZeroChecksumPorts
+from nat64d.config.services import Service
 from nat64d.config.warnings import warnings
 
 ROOT = Path(__file__).parents[2]
@@ -201,7 +202,7 @@ def test_the_reference_has_every_key_with_a_comment_above():
 
 def tables() -> dict[str, type[BaseModel]]:
     """The sections of the file; those of absent features have no default to ask."""
-    rows: dict[str, type[BaseModel]] = {"pool4": Pool4, "eam": Eam, "forward": Forward}
+    rows: dict[str, type[BaseModel]] = {"pool4": Pool4, "eam": Eam, "forward": Forward, "service": Service}
     defaults = {name: field.default for name, field in Config.model_fields.items()}
     present = {name: type(default) for name, default in defaults.items() if isinstance(default, Section)}
     return rows | present | {"clat": Clat, "dns64": Dns64, "ra": Ra}

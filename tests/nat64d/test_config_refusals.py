@@ -130,7 +130,11 @@ VALUES = [
     ("[limits] blocks", "65", "a whole number from 1 to 64"),
     # Well-formed, but for a later version.
     ("[translation] eam_hairpin", '"on"', '"intrinsic", "simple" or "off"'),
-    ("[translation] clamp_mss", "535", "true or false or a whole number from 536 to 65475 (RFC 9293 section 3.7.1)"),
+    (
+        "[translation] clamp_mss",
+        "535",
+        '"services", true or false or a whole number from 536 to 65475 (RFC 9293 section 3.7.1)',
+    ),
     ("[state] file", '"/var/lib/nat64d/"', '"auto" or the absolute path of a file'),
     ("[state] keep", "1", "true or false"),
     ("[log] sessions", '"port-blocks"', '"off", "blocks", "mappings" or "sessions"'),

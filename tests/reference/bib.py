@@ -64,6 +64,7 @@ class Entry:
     static: bool = False
     over: float = 0  # when its last session ended
     is_answered: bool = False  # something has come to it from outside
+    of_service: bool = False  # nothing is looked up by its ends
     sessions: dict[Host4, Session] = field(default_factory=dict)
 
     @property
@@ -116,6 +117,8 @@ class Bibs:
         self.quarantine = Quarantine(quarantine)
         self.rates = Rates()
         self.by_host6: dict[tuple[str, Host6], Entry] = {}
+        self.members: list[Entry] = []  # of services
+        self.served: set[IPv4Address] = set()  # addresses of services
         # The addresses a host has had since it has bindings: one that gave way for want of ports stays its own.
         self.paired: dict[IPv6Address, set[IPv4Address]] = {}
         self.first: dict[IPv6Address, IPv4Address] = {}  # the one of them that it had first
@@ -142,7 +145,7 @@ class Bibs:
         """
         probed, ended = [], []
         self.now = now
-        for entry in list(self.by_host6.values()):
+        for entry in self.entries():
             entry.over = max((session.expires for session in entry.sessions.values()), default=now)
             for host4, session in list(entry.sessions.items()):
                 if session.expires <= now and entry.protocol == "tcp" and session.state is State.ESTABLISHED:
@@ -162,14 +165,14 @@ class Bibs:
         hosts = {entry.host6[0] for entry in self.by_host6.values() if not entry.static}
         self.paired = {host: addresses for host, addresses in self.paired.items() if host in hosts}
         self.first = {host: address for host, address in self.first.items() if host in hosts}
-        self.rates.forget({entry.host6[0] for entry in self.by_host6.values()})
+        self.rates.forget({entry.host6[0] for entry in self.entries()})
         return probed
 
     def ends(self, tcp_trans: float) -> Iterator[float]:
         """When sessions end, or begin to (an established one is probed first), and blocks of ports after them."""
         if self.blocks is not None:
             yield from self.blocks.ends()
-        for entry in self.by_host6.values():
+        for entry in self.entries():
             for session in entry.sessions.values():
                 yield session.expires
                 if entry.protocol == "tcp" and session.state is State.ESTABLISHED:
@@ -180,10 +183,13 @@ class Bibs:
         return sum(len(entry.sessions) for entry in self.entries(host6))
 
     def entries(self, host6: IPv6Address | None = None) -> list[Entry]:
-        return [entry for entry in self.by_host6.values() if host6 is None or entry.host6[0] == host6]
+        known = (*self.by_host6.values(), *self.members)
+        return [entry for entry in known if host6 is None or entry.host6[0] == host6]
 
     def is_ours(self, address: IPv4Address) -> bool:
         """RFC 6146 3.8: "an IPv4 address assigned to the NAT64 itself"."""
+        if address in self.served:
+            return True
         inside = any(pool.first <= address <= pool.last for pool in self.pools)
         return inside or any(entry.static and mapped4[0] == address for (_, mapped4), entry in self.by_mapped4.items())
 
@@ -240,7 +246,7 @@ class Bibs:
             self.paired.pop(host, None)
             self.first.pop(host, None)
         if not self.entries(host):
-            self.rates.forget({other.host6[0] for other in self.by_host6.values()})
+            self.rates.forget({other.host6[0] for other in self.entries()})
 
     def is_at_its_share(self, protocol: str, pools: list[Pool], host: IPv6Address, only: IPv4Address | None) -> bool:
         """There are ports, but none for this host."""

@@ -49,7 +49,7 @@ class Comparison:
         objections += expected.objections(outcome.verdict.name, outcome.packets, outcome.answer)
         objections += due_objections(expected.due, outcome.due)
         self.packets += 1
-        self.world.mapped[:] = self.oracle.bibs.by_mapped4.values()
+        self.world.mapped[:] = [*self.oracle.bibs.by_mapped4.values(), *self.oracle.services.targets]
         if objections:
             raise DisagreementError("\n".join([f"\n{one_line(packet)}", *objections, self.as_steps()]))
 
@@ -64,7 +64,7 @@ def bound(engine: Any, protocol: str, host6: Host6) -> Host4 | None:
     """The engine's BIB, where a new binding is not to be seen in any packet."""
     number = NUMBERS[protocol] if protocol in NUMBERS else int(protocol)
     bibs = engine.tables.bibs.view(np.ndarray)
-    for row in bibs[bibs["live"] != 0]:
+    for row in bibs[(bibs["live"] != 0) & (bibs["static"] != 2)]:
         address = (int(row["host6_hi"]) & WORD) << 64 | int(row["host6_lo"]) & WORD
         ends = address, row["host6_port"], row["protocol"]
         if ends == (int(host6[0]), host6[1], number):

@@ -69,6 +69,8 @@ def policy_of(config: Any) -> Policy:
             "TCP_OPENING": times.tcp_opening,
             "TCP_CLOSING": times.tcp_closing,
             "TCP_INCOMING_SYN": times.tcp_incoming_syn,
+            "service_syn": times.service_syn,
+            "service_udp": times.service_udp,
         },
         address_dependent=config.filtering.address_dependent,
         drop_inbound_tcp=config.filtering.drop_inbound_tcp,
@@ -99,7 +101,7 @@ def stateless_of(config: Any, path: headers.Path, scope: Scope, bibs: Bibs) -> S
         is_customer=config.clat is not None,
         extensions=scope.extensions,
         quotes_later_fragments=scope.quotes_later_fragments,
-        has_state=bool(config.pool4 or config.forward),
+        has_state=bool(config.pool4 or config.forward or config.service),
         is_ours=bibs.is_ours,
     )
 

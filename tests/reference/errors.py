@@ -7,7 +7,7 @@ from tests.reference.addresses import is_forwardable, is_illegal_source6
 from tests.reference.headers import IPV4, ipv6_header, with_header_checksum
 from tests.reference.icmp import is_error
 from tests.reference.outcome import Expected
-from tests.reference.reading import ICMP, ICMPV6, Packet
+from tests.reference.reading import ICMP, ICMPV6, TCP, Packet
 from tests.reference.transport import checksum, with_checksum
 
 # meaning: (ICMPv4 type, code), (ICMPv6 type, code)
@@ -31,20 +31,35 @@ def fill_answers(expected: Expected, packet: Packet, our4: IPv4Address | None, o
     if not is_due(packet):
         return
     for refusal in expected.refusals:
-        if refusal.answer not in MESSAGES:
+        if refusal.answer not in MESSAGES or (refusal.answer == "PORT_UNREACHABLE" and packet.protocol == TCP):
             continue
         message = MESSAGES[refusal.answer][0 if packet.family == 4 else 1]
         if message is None:
             continue
         build = build_icmpv4 if packet.family == 4 else build_icmpv6
         own = (our4 or DUMMY_IPV4) if packet.family == 4 else our6
+        if refusal.answer == "PORT_UNREACHABLE":  # of a service, which is told from its address
+            own = packet.destination
         expected.answers.setdefault(refusal.answer, build(packet, own, message, refusal.detail))
 
 
 def fill_reset(expected: Expected, packet: Packet) -> None:
-    """The same for a RST; none about a part of a segment."""
-    if is_due(packet) and not packet.is_fragment and any(refusal.answer == "RESET" for refusal in expected.refusals):
-        expected.answers["RESET"] = headers.reset(packet)
+    """The same for a RST, by which a segment is told that a port is closed, too; none about a part of a segment, nor
+    about a RST.
+    """
+    if packet.protocol != TCP or packet.is_fragment or not is_due(packet) or not packet.payload[13:]:
+        return
+    if packet.payload[13] & 4:
+        return
+    for name in ("RESET", "PORT_UNREACHABLE"):
+        if any(refusal.answer == name for refusal in expected.refusals):
+            expected.answers[name] = headers.reset(packet)
+
+
+def fill_echo(expected: Expected, packet: Packet) -> None:
+    """RFC 792, RFC 4443 4.2: the answer to a ping, which may be cut where the ping might."""
+    if any(refusal.answer == "ECHO" for refusal in expected.refusals):
+        expected.answers["ECHO"] = headers.pong(packet)
 
 
 def is_due(packet: Packet) -> bool:

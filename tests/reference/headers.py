@@ -142,7 +142,7 @@ def reset(packet: Packet) -> bytes:
     source, destination, sequence, acknowledgment, offset, flags = struct.unpack("!HHIIBB", packet.payload[:14])
     numbers, answer = (acknowledgment, 0), 0x04
     if not flags & 0x10:
-        length = max(len(packet.payload) - (offset >> 4) * 4, 0) + (flags & 0x01)
+        length = max(len(packet.payload) - (offset >> 4) * 4, 0) + (flags & 0x01) + (flags >> 1 & 0x01)
         numbers, answer = (0, (sequence + length) % (1 << 32)), 0x14
     segment = struct.pack("!HHIIBBHHH", destination, source, *numbers, 5 << 4, answer, 0, 0, 0)
     back = packet.destination, packet.source
@@ -151,6 +151,24 @@ def reset(packet: Packet) -> bytes:
         return ipv6_header(*back, 0, 64, TCP, len(segment)) + segment  # type: ignore[arg-type]
     header = IPV4.pack(0x45, 0, 40, 0, 0x4000, 64, TCP, 0, back[0].packed, back[1].packed)
     return with_header_checksum(header) + segment
+
+
+def pong(packet: Packet) -> bytes:
+    """The echo reply to a request: its data, its addresses turned round; a checksum that was wrong is wrong by as
+    much."""
+    kind = 0 if packet.family == 4 else 129
+    body = bytes([kind]) + packet.payload[1:]
+    before, after = (int.from_bytes(octets[:2]) for octets in (packet.payload, body))
+    total = (~int.from_bytes(packet.payload[2:4]) & 0xFFFF) + (~before & 0xFFFF) + after
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    body = body[:2] + (~total & 0xFFFF).to_bytes(2) + body[4:]
+    back = packet.destination, packet.source
+    if packet.family == 6:
+        return ipv6_header(*back, packet.traffic_class, 64, packet.protocol, len(body)) + body  # type: ignore[arg-type]
+    flags = 0x4000 if packet.dont_fragment else 0
+    fields = 0x45, packet.traffic_class, 20 + len(body), packet.identification, flags, 64, packet.protocol, 0
+    return with_header_checksum(IPV4.pack(*fields, back[0].packed, back[1].packed)) + body
 
 
 def adopt(packet: bytes, observed: bytes, fixed: bool) -> bytes:

@@ -11,15 +11,16 @@ from tests.reference.transport import update_checksum
 FIXED = {4: 40, 6: 60}  # octets of the IP and TCP headers without options (RFC 6691)
 
 
-def limit_of(config: Any) -> int | None:
-    """What `clamp_mss` comes to; None: options stay."""
+def limit_of(config: Any) -> tuple[int | None, int | None]:
+    """What `clamp_mss` comes to, and for services; None: options stay."""
     wanted, device = config.translation.clamp_mss, config.tun.mtu
     if wanted is False:
-        return None
-    if wanted is not True:
-        return int(wanted)
+        return None, None
+    if wanted not in (True, "services"):
+        return int(wanted), int(wanted)
     narrow4, narrow6 = (device if mtu == "auto" else mtu for mtu in (config.translation.mtu4, config.translation.mtu6))
-    return int(max(536, min(narrow4 - FIXED[4], narrow6 - FIXED[6], device - FIXED[6])))
+    limit = int(max(536, min(narrow4 - FIXED[4], narrow6 - FIXED[6], device - FIXED[6])))
+    return limit if wanted is True else None, limit
 
 
 def options(octets: bytes, at: int = 0) -> Iterator[tuple[int, bytes]]:

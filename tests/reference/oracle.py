@@ -18,8 +18,9 @@ from tests.reference.fragments import FragmentMemory
 from tests.reference.mss import limit_of, lowered
 from tests.reference.outcome import Expected, Refusal
 from tests.reference.quoting import ErrorTranslator
-from tests.reference.reading import UNREADABLE, Packet, UnreadableError, read
+from tests.reference.reading import TCP, UDP, UNREADABLE, Packet, UnreadableError, read
 from tests.reference.reassembly import Reassembly
+from tests.reference.services import Services
 from tests.reference.trip import Trip
 from tests.reference.waiting import Waiting, WaitingSyns
 
@@ -36,9 +37,9 @@ class Oracle:
         self.bound = bound
         self.scope = scope or Scope()
         self.pool6 = config.pool6
-        self.own = config.tun.ipv4, config.tun.ipv6
-        self.sends_errors = config.limits.icmp_errors_per_second > 0
-        self.bibs = bibs_of(config)
+        self.own, self.sends_errors = (config.tun.ipv4, config.tun.ipv6), config.limits.icmp_errors_per_second > 0
+        self.bibs, self.services = bibs_of(config), Services(config)
+        self.bibs.members, self.bibs.served = self.services.members, self.services.addresses
         self.policy = replace(policy_of(config), resets_until=self.scope.resets_until)
         self.rules = Rules(
             pool6=config.pool6,
@@ -47,15 +48,14 @@ class Oracle:
             zero_checksums=zero_checksums_of(config),
             drop_icmp_info=config.filtering.drop_icmp_info,
             others=any("other" in row.protocols for row in config.pool4),
-            gathers_icmp=config.clat is not None and config.limits.fragments_memory > 0,
+            gathers_icmp=bool(config.clat and config.limits.fragments_memory),
         )
-        self.path = path_of(config)
-        self.mss = limit_of(config)
+        self.path, (self.mss, self.service_mss) = path_of(config), limit_of(config)
         self.syns = WaitingSyns(config.timeouts.tcp_incoming_syn)
         self.fragments = FragmentMemory(config.timeouts.fragment)
         self.reassembly = Reassembly(self, config.timeouts.fragment) if config.limits.fragments_memory else None
         self.stateless = stateless_of(config, self.path, self.scope, self.bibs)
-        self.is_stateful = bool(config.pool4 or config.forward)
+        self.is_stateful = self.stateless.has_state
         self.errors = ErrorTranslator(
             self.bibs,
             self.pool6,
@@ -66,6 +66,7 @@ class Oracle:
             self.scope.errors_need_session,
             self.returns,
             self.stateless,
+            self.services,
         )
 
     def returns(self, address: IPv4Address) -> bool:
@@ -134,12 +135,19 @@ class Oracle:
             expected, packet = self.reassembly.send(packet, at, observed, verdict)
         else:
             expected = self.translate(packet, at, observed, verdict)
-        expected.packets = [lowered(one, self.mss) for one in expected.packets]
+        limit = self.service_mss if expected.of_service else self.mss
+        expected.packets = [lowered(one, limit) for one in expected.packets]
         errors.fill_reset(expected, packet)
+        errors.fill_echo(expected, packet)
         if self.sends_errors:
-            errors.fill_answers(expected, packet, *self.own)
+            errors.fill_answers(expected, packet, self.own_for(packet), self.own[1])
         expected.due = due
         return expected
+
+    def own_for(self, packet: Packet) -> IPv4Address | None:
+        """Who complains of a packet in IPv4: for its protocol, the address of a service itself."""
+        foreign = packet.protocol not in (TCP, UDP, packet.icmp_protocol)
+        return packet.destination if foreign and packet.destination in self.services.addresses else self.own[0]  # type: ignore[return-value]
 
     def translate(self, packet: Packet, at: float, observed: list[bytes], verdict: str) -> Expected:
         """What has to become of a packet that waits for no other."""

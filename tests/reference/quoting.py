@@ -10,11 +10,13 @@ from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address, IPv6Network
 
 from tests.reference.addresses import embed, extract
-from tests.reference.bib import Bibs, Entry
+from tests.reference.bib import Bibs, Entry, Host4, Host6
 from tests.reference.headers import Path, quote_ipv4, quote_ipv6, write_ipv4, write_ipv6
 from tests.reference.icmp import SIZE_LIMIT, UNLIMITED, Message, assemble, is_error, map_4to6, map_6to4, read_message
 from tests.reference.outcome import Refusal
 from tests.reference.reading import ICMP, ICMPV6, TCP, UDP, Packet, UnreadableError, read
+from tests.reference.services import Services
+from tests.reference.sessions import Policy, Tuple, to_service
 from tests.reference.stateless import Back, Half, Stateless
 from tests.reference.transport import ECHO_TYPES, checksum, name_of, ports, rewrite, with_checksum
 
@@ -24,6 +26,7 @@ NOT_FOUND = Refusal("6146 3.6", ("NO_BIB_ENTRY", "NO_SESSION"))
 
 
 ELSEWHERE = Refusal("6146 3.4", ("QUOTED_PACKET", "NOT_OUR_PREFIX", "NO_SESSION", "NO_BIB_ENTRY"))
+NO_POLICY = Policy({})  # an error opens nothing
 # RFC 6146 3.6 and RFC 5508 REQ-4 send an error to the host whose packet it quotes, supposing that it was sent there: an
 # error for one host that quotes another one's packet is a forgery.
 FOREIGN = Refusal("6146 3.6", ("NO_SESSION",))
@@ -44,7 +47,9 @@ class ErrorTranslator:
         needs_session: bool,
         returns: Callable[[IPv4Address], bool],
         stateless: Stateless,
+        services: Services,
     ) -> None:
+        self.services = services
         self.bibs = bibs
         self.pool6 = pool6
         self.path = path
@@ -67,7 +72,9 @@ class ErrorTranslator:
         if quoted.source not in self.pool6:
             return Half([*refusals, ELSEWHERE])
         pair = transport_ports(quoted)
-        entry = self.bibs.by_host6.get((name_of(quoted), (quoted.destination, pair[1])))  # type: ignore[arg-type]
+        entry = self._entry6(
+            name_of(quoted), (quoted.destination, pair[1]), (extract(self.pool6, quoted.source), pair[0])
+        )  # type: ignore[arg-type]
         if entry is None or entry.mapped4 is None:
             return Half([*refusals, NOT_FOUND])
         host4 = extract(self.pool6, quoted.source)  # type: ignore[arg-type]
@@ -105,7 +112,10 @@ class ErrorTranslator:
         if quoted is None:
             return refusals, []
         pair = transport_ports(quoted)
-        entry = self.bibs.by_mapped4.get((name_of(quoted), (quoted.source, pair[0])))  # type: ignore[arg-type]
+        client: Host4 = quoted.destination, pair[1]  # type: ignore[assignment]
+        entry, objection = self._entry4(name_of(quoted), (quoted.source, pair[0]), client)  # type: ignore[arg-type]
+        if objection is not None:
+            return [*refusals, objection], []
         if entry is None:
             return [*refusals, NOT_FOUND], []
         refusals += self._without_session(entry, quoted.destination, pair[1])  # type: ignore[arg-type]
@@ -124,6 +134,23 @@ class ErrorTranslator:
         body = with_checksum(body, ICMPV6, checksum(source, host6, ICMPV6, body))
         written = write_ipv6(packet, source, host6, ICMPV6, body, max(0, hop_limit), self.path)
         return refusals, written
+
+    def _entry6(self, protocol: str, host6: Host6, host4: Host4) -> Entry | None:
+        """Whose packet it is that was sent to this endpoint or host."""
+        known = self.bibs.by_host6.get((protocol, host6))
+        served = self.services.session_of(protocol, host6, host4)
+        if served is None and (known is None or host4 not in known.sessions):
+            served = self.services.answering(self.bibs, Tuple(protocol, host6, host4, is_error=True))
+        return served or known
+
+    def _entry4(self, protocol: str, mapped4: Host4, host4: Host4) -> tuple[Entry | None, Refusal | None]:
+        """Whose packet it is that was sent from this address, or what a service says against that."""
+        known, front = self.bibs.by_mapped4.get((protocol, mapped4)), self.services.fronts.get((protocol, mapped4))
+        if known is not None or front is None:
+            return known, None
+        incoming = Tuple(protocol, host4, mapped4, is_error=True)
+        passage = to_service(self.bibs, self.services, NO_POLICY, 0.0, incoming)
+        return passage.entry, next(iter(passage.refusals), None)
 
     def _without_session(self, entry: Entry, host4: IPv4Address, port: int) -> list[Refusal]:
         """RFC 6146 3.6 asks for the BIB entry only; a translator that wants the session as well is stricter."""

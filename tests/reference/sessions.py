@@ -14,6 +14,7 @@ from tests.reference.bib import CARRIED, Bibs, Entry, Host4, Host6, Session
 from tests.reference.blocks import refusal_of
 from tests.reference.displacement import has_to_give_way
 from tests.reference.outcome import Refusal
+from tests.reference.services import CLASH, CLOSED, NO_ENDPOINT, SOURCE, Services, tells
 from tests.reference.shares import may_be_opened, may_open, shortened
 from tests.reference.tcp import RST, SYN, Segment, State, Timer, step
 
@@ -59,6 +60,53 @@ class Passage:
     actions: list[Callable[[], None]] = field(default_factory=list)
     complaints: list[str] = field(default_factory=list)
     session: Session | None = None  # that the packet belongs to
+
+
+def answered_by_service(bibs: Bibs, services: Services, policy: Policy, now: float, incoming: Tuple) -> Passage | None:
+    """A packet from IPv6 that is of a flow of a service, with its session or without; None: it is not."""
+    entry = services.session_of(incoming.protocol, incoming.source, incoming.destination)  # type: ignore[arg-type]
+    if entry is not None:
+        session = entry.sessions[incoming.destination]
+        return Passage([], entry, [refresh(bibs, policy, now, session, incoming, True)], session=session)
+    own = bibs.by_host6.get((incoming.protocol, incoming.source))  # type: ignore[arg-type]
+    if own is not None and incoming.destination in own.sessions:
+        return None
+    entry = services.answering(bibs, incoming)
+    return None if entry is None else Passage([], entry)
+
+
+def to_service(bibs: Bibs, services: Services, policy: Policy, now: float, incoming: Tuple) -> Passage:
+    """A packet from IPv4 to the address of a service that no BIB entry has."""
+    peer: Host4 = incoming.source  # type: ignore[assignment]
+    front = services.fronts.get((incoming.protocol, incoming.destination))
+    if front is None:
+        return Passage([CLOSED])
+    for entry, _ in front.members:
+        if peer in entry.sessions:
+            session = entry.sessions[peer]
+            return Passage([], entry, [refresh(bibs, policy, now, session, incoming, True)], session=session)
+    if front.sources and not any(peer[0] in one for one in front.sources):
+        return Passage([SOURCE])
+    segment = incoming.segment
+    opens = not tells(incoming) and (segment is None or segment.sign == SYN)
+    entry = services.choose(front, peer, opens)
+    if entry is None:
+        return Passage([NO_ENDPOINT])
+    if tells(incoming):
+        return Passage([], entry)
+    own = [one for one in bibs.entries() if one.protocol == incoming.protocol and peer in one.sessions]
+    entry = services.choose(front, peer, opens, [one.host6 for one in own])
+    if entry is None:
+        return Passage([CLASH])
+    if services.is_crowded(bibs):
+        return Passage([], entry)
+    timer = "service_udp" if segment is None else "service_syn" if opens else "TCP_TRANS"
+    lifetime = policy.lifetimes[timer]
+    if opens:
+        lifetime = shortened(lifetime, policy.sessions, bibs.count() + 1)
+    state = State.V4_INIT if opens else State.TRANS
+    session = Session(peer, round(now + lifetime, 3), state, from_outside=True)
+    return Passage([], entry, [lambda: entry.sessions.__setitem__(peer, session)], session=session)
 
 
 def from_ipv6(bibs: Bibs, policy: Policy, now: float, incoming: Tuple, chosen: Host4 | None) -> Passage:
@@ -234,9 +282,11 @@ def first_lifetime(bibs: Bibs, policy: Policy, incoming: Tuple) -> float:
     return shortened(own, policy.sessions, bibs.count() + 1)
 
 
-def refresh(bibs: Bibs, policy: Policy, now: float, session: Session, incoming: Tuple) -> Callable[[], None]:
+def refresh(
+    bibs: Bibs, policy: Policy, now: float, session: Session, incoming: Tuple, served: bool = False
+) -> Callable[[], None]:
     """A packet of an existing session: 3.5.1 and 3.5.3 reset the timer, 3.5.2.2 steps the state machine. As long as
-    one side only has sent, the time is that of a first packet, and is never taken away.
+    one side only has sent, the time is that of a first packet, and is never taken away. `served`: it is of a service.
     """
 
     def prolong(lifetime: float) -> None:
@@ -246,6 +296,7 @@ def refresh(bibs: Bibs, policy: Policy, now: float, session: Session, incoming: 
     def change() -> None:
         if incoming.segment is None:
             lifetime, from_v4 = policy.lifetime_of(incoming.protocol), incoming.source[0].version == 4
+            lifetime = policy.lifetimes["service_udp"] if served else lifetime
             session.is_answered = session.is_answered or from_v4 != session.from_outside
             if not session.is_answered:
                 prolong(lifetime)
@@ -254,7 +305,9 @@ def refresh(bibs: Bibs, policy: Policy, now: float, session: Session, incoming: 
             return
         segment, timer = incoming.segment, Timer.KEEP
         believed = not policy.check_rst or session.windows[segment.from_v6].believes(segment.sequence)
-        if segment.sign != RST or believed:
+        if served and session.state is State.V4_INIT and not segment.from_v6 and segment.sign not in (SYN, RST):
+            prolong(policy.lifetimes["TCP_TRANS"])
+        elif segment.sign != RST or believed:
             session.state, timer = step(session.state, segment, policy.rst_during_fin)
         if timer is Timer.TCP_OPENING:
             prolong(policy.lifetimes["TCP_OPENING"])

@@ -80,6 +80,35 @@ CONFIGS = {
         translation = { denylist4 = ["9.9.9.9/32", "192.0.2.1/32"] }
         limits = { sessions = 64, icmp_errors_per_second = 1000000 }
     """,
+    "services in and beside the pool, two of one endpoint, one without any": """
+        pool6 = "2001:db8:64::/96"
+        pool4 = [{ addresses = "192.0.2.1", ports = "1024-65535" }]
+        forward = [{ protocol = "udp", ipv4 = "192.0.2.80:5001", ipv6 = "[2001:db8:6::2]:5001" }]
+        service = [
+            { name = "web", ipv4 = "192.0.2.1:80", endpoints = ["[2001:db8:6::1]:5000", "[2001:db8:6::2]:80"] },
+            { name = "again", ipv4 = "192.0.2.80:80", endpoints = ["[2001:db8:6::1]:5000", "[2001:db8:6::2]:5000"] },
+            { name = "dns", protocol = "udp", ipv4 = "192.0.2.80:53", affinity = "client", endpoints = [
+                { address = "[2001:db8:6::1]:53", weight = 3 }, { address = "[2001:db8:6::2]:53", weight = 0 },
+                { address = "[2001:db8:6::2]:1024", weight = 2 },
+            ] },
+            { name = "some", ipv4 = "192.0.2.80:5000", sources = ["8.8.0.0/16"], endpoints = [
+                { address = "[2001:db8:6::1]:80", weight = 3 }, "[2001:db8:6::2]:53",
+            ] },
+            { name = "nobody", protocol = ["tcp", "udp"], ipv4 = "192.0.2.80:1023", endpoints = [] },
+        ]
+        timeouts = { service_syn = 20, service_udp = 100 }
+        limits = { sessions = 64, icmp_errors_per_second = 1000000 }
+    """,
+    "services in a small table, one endpoint each": """
+        pool6 = "2001:db8:64::/96"
+        pool4 = [{ addresses = "192.0.2.1", ports = "1024-65535" }]
+        service = [
+            { name = "web", ipv4 = "192.0.2.1:80", endpoints = ["[2001:db8:6::1]:5000"] },
+            { name = "dns", protocol = "udp", ipv4 = "192.0.2.80:53", endpoints = ["[2001:db8:6::2]:53"] },
+        ]
+        filtering = { address_dependent = true, drop_inbound_tcp = true, check_rst = true }
+        limits = { sessions = 16, icmp_errors_per_second = 1000000 }
+    """,
     "no state: the prefix alone, zero checksums calculated": """
         pool6 = "2001:db8:64::/96"
         limits = { sessions = 64, icmp_errors_per_second = 1000000 }

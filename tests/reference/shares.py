@@ -44,9 +44,10 @@ def may_open(bibs: Bibs, size: int, host: IPv6Address, length: int) -> bool:
 def may_be_opened(bibs: Bibs, size: int, entry: Entry, length: int) -> bool:
     """A session of this mapping from outside, or any of a configured one: all of them have a quarter of the table."""
     subscriber = prefix_of(entry.host6[0], length)
-    taken = {id(one): len(one.sessions) - one.outbound for one in bibs.entries()}
+    known = [one for one in bibs.entries() if not one.of_service]
+    taken = {id(one): len(one.sessions) - one.outbound for one in known}
     free = min(size // 4 - sum(taken.values()), size - bibs.count())
-    of_subscriber = sum(taken[id(one)] for one in bibs.entries() if one.host6[0] in subscriber)
+    of_subscriber = sum(taken[id(one)] for one in known if one.host6[0] in subscriber)
     return free > 0 and taken[id(entry)] < FACTOR * room(free, of_subscriber)
 
 

@@ -16,7 +16,8 @@ from tests.reference.icmp import is_error, read_message
 from tests.reference.outcome import Expected, Refusal
 from tests.reference.quoting import as_it_was
 from tests.reference.reading import ICMP, TCP, UDP, UNREADABLE, Address, Packet, UnreadableError, read
-from tests.reference.sessions import HELD, Passage, Tuple, from_ipv4, from_ipv6
+from tests.reference.services import ECHOED
+from tests.reference.sessions import HELD, Passage, Tuple, answered_by_service, from_ipv4, from_ipv6, to_service
 from tests.reference.stateless import NO_ADDRESS, Back
 from tests.reference.tcp import SYN, Segment, watch
 from tests.reference.transport import calculate_udp, name_of, needs_udp_checksum, ports, rewrite
@@ -140,7 +141,8 @@ class Trip:
             return
         incoming = tuple_of(packet, pair, host4)
         chosen = self._chosen(incoming.protocol, incoming.source)  # type: ignore[arg-type]
-        passage = from_ipv6(oracle.bibs, oracle.policy, self.at, incoming, chosen)
+        served = answered_by_service(oracle.bibs, oracle.services, oracle.policy, self.at, incoming)
+        passage = served or from_ipv6(oracle.bibs, oracle.policy, self.at, incoming, chosen)
         if not self._settle(passage) or passage.entry is None:
             return
         mapped4 = passage.entry.mapped4 or NOT_KNOWN
@@ -224,7 +226,7 @@ class Trip:
         may_wait = may_wait and oracle.bibs.is_ours(packet.destination)  # type: ignore[arg-type]
         may_wait = may_wait and oracle.syns.has_room(incoming.source)  # type: ignore[arg-type]
         keep = (lambda: self._keep(incoming)) if may_wait else None
-        passage = from_ipv4(oracle.bibs, oracle.policy, self.at, incoming, keep)
+        passage = self._served(incoming, packet) or from_ipv4(oracle.bibs, oracle.policy, self.at, incoming, keep)
         if not self._settle(passage) or passage.entry is None:
             return
         source = embed(oracle.pool6, packet.source)  # type: ignore[arg-type]
@@ -241,6 +243,21 @@ class Trip:
         self._commit(passage, incoming)
         if hairpin and self.static:
             self._remember(pair)
+
+    def _served(self, incoming: Tuple, packet: Packet) -> Passage | None:
+        """What a service has to do with a packet from IPv4, if one has; pings it answers."""
+        oracle, place = self.oracle, (incoming.protocol, incoming.destination)
+        if incoming.destination[0] not in oracle.services.addresses or place in oracle.bibs.by_mapped4:
+            return None
+        if incoming.protocol == "icmp":
+            return Passage([ECHOED]) if packet.payload[0] == 8 else None
+        front, pooled = (
+            place in oracle.services.fronts,
+            any(pool.first <= incoming.destination[0] <= pool.last for pool in oracle.bibs.pools),
+        )
+        if not front and (pooled or incoming.protocol not in ("tcp", "udp")):
+            return None
+        return to_service(oracle.bibs, oracle.services, oracle.policy, self.at, incoming)
 
     def _check_hairpinned(self, host4: Address) -> None:
         """The IPv4 address of a host of ours, which is going to stand under pool6."""
@@ -294,6 +311,7 @@ class Trip:
         if HELD in passage.refusals and not self.expected.must_drop and not self._was_refused():
             for keep in passage.actions:
                 keep()
+        self.expected.of_service |= passage.entry is not None and passage.entry.of_service
         self.expected.refusals += passage.refusals
         self.expected.complaints += passage.complaints if self.observed else []
         return not any(not refusal.permitted for refusal in passage.refusals)

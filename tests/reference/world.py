@@ -61,10 +61,10 @@ class World:
 
 def world_of(config: Any, extensions: bool) -> World:
     """The world of a `nat64d.config.Config`, of which only attributes are read."""
-    if not config.mappings and (config.pool4 or config.forward):
+    stateful = bool(config.pool4 or config.forward or config.service)
+    if not config.mappings and stateful:
         return World(config.pool6, extensions=extensions)
     eamt = Eamt([Mapping(row.ipv4, row.ipv6) for row in config.mappings])
-    stateful = bool(config.pool4 or config.forward)
     embedded = () if stateful or config.pool6 is None else tuple(embed(config.pool6, host4) for host4 in HOSTS4)
     pairs = [pair for row in config.mappings for pair in pairs_of(eamt, row)]
     if config.pool6 is not None and not stateful:

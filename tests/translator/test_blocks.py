@@ -6,11 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nat64d.config.settings import words
+from nat64d.config.words import words
 from tests.reference import addresses as reference
 from translator.packet.addresses import address4, address6, is_unicast
 from translator.static import blocks
-from translator.static.addresses import NON_GLOBAL, within
+from translator.static.addresses import NON_GLOBAL
+from translator.tables.ranges import within
 
 NOT_UNICAST6 = (blocks.UNSPECIFIED6, blocks.LOOPBACK6, blocks.LINK_LOCAL6, blocks.MULTICAST6)
 

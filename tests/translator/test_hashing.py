@@ -12,7 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from nat64d.config.settings import words
+from nat64d.config.words import words
 from tests.packets import HOST4, HOST6, HOST6_PORT, MAPPED4, MAPPED4_PORT, OTHER4
 from tests.sessions import Sessions, flow
 from translator.jit.compile import COMPILED, int64, jit

@@ -3,9 +3,13 @@
 from ipaddress import IPv4Address
 
 from tests.sessions import Sessions
+from tests.translator.services import Serving
 from translator.packet.addresses import address4, address6
+from translator.session.bib import bib_hash4, bib_hash6
+from translator.session.hosts import host_hash
 from translator.session.pool4 import end_quarantine
 from translator.session.port_shares import find_use, use_hash
+from translator.session.services import find_front, find_members, is_endpoint
 from translator.session.simultaneous_open import find_held
 from translator.session.subscribers import find_subscriber, subscriber_hash
 from translator.tables.hashing import insert
@@ -33,6 +37,17 @@ def test_syn_of_another_connection():
     insert(tables.syns4, 12345, 0)
     ends = [address4(int(IPv4Address(f"192.0.2.{k}")), 1000 + k) for k in (1, 2)]
     assert find_held(tables, 12345, *ends) == NONE
+
+
+def test_front_and_members_of_another_transport_address():
+    nat64 = Serving()
+    tables, gateway, other4, other6 = nat64.tables, nat64.gateway, address4(1, 2), address6(1, 2, 3)
+    insert(tables.fronts4, bib_hash4(gateway, 6, other4), 0)
+    insert(tables.members6, bib_hash6(gateway, 6, other6), 0)
+    insert(tables.endpoints6, host_hash(gateway, 1, 2), 0)
+    assert find_front(gateway, 6, other4) == NONE
+    assert find_members(gateway, 6, other6, other4) == (NONE, NONE, 0)
+    assert not is_endpoint(gateway, other6)
 
 
 def test_slot_in_which_no_port_waits():

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 
-from nat64d.config.settings import words
+from nat64d.config.words import words
 from tests import invariants
 from tests.packets import HOST4, HOST6, NEIGHBOUR6, OTHER4, answer6, in6
 from tests.reference import packets as make

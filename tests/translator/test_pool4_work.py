@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nat64d.config.settings import words
+from nat64d.config.words import words
 from tests.occupied import all_but_every_4096th, all_but_the_last, even, everything, nothing, occupy
 from tests.packets import HOST6
 from tests.sessions import Sessions

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nat64d.config.settings import words
+from nat64d.config.words import words
 from tests.case import BEGIN
 from tests.packets import HOST6, NEIGHBOUR6, OTHER4
 from tests.restarts import records_of, restart

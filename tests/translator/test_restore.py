@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nat64d.config.settings import words
+from nat64d.config.words import words
 from tests.case import BEGIN
 from tests.engines import Engines
 from tests.packets import HOST4, HOST6, HOST6_PORT, NEIGHBOUR6, OTHER4, in6

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scapy.layers.inet import TCP, UDP
 
-from nat64d.config.settings import address6, words
+from nat64d.config.words import address6, words
 from tests.case import Case, Nat64, Step
 from tests.mapped import SIIT, TRANSLATABLE4, TRANSLATABLE6
 from tests.packets import (

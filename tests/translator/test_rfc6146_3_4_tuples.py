@@ -8,7 +8,7 @@ from scapy.layers.inet import ICMP, IP, TCP, UDP
 from scapy.layers.inet6 import ICMPv6EchoReply, ICMPv6EchoRequest, IPv6, IPv6ExtHdrDestOpt
 from scapy.packet import Packet
 
-from nat64d.config.settings import address6
+from nat64d.config.words import address6
 from tests.packets import (
     HOST4,
     HOST4_IN6,

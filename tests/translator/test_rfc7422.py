@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from nat64d.config.computed import Block, block_of, owner_of
 from nat64d.config.load import loads
-from nat64d.config.settings import settings_of, words
+from nat64d.config.settings import settings_of
+from nat64d.config.words import words
 from tests.restarts import restart
 from tests.sessions import Sessions
 from tests.translator.test_port_blocks import changes, events, open_ports

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nat64d.config.models import Config
-from nat64d.config.settings import address6, words
+from nat64d.config.words import address6, words
 from nat64d.offline.engine import Engine
 from tests.translator.test_pool4_work import Counted
 from translator.jit.compile import COMPILED, in_plain_python, int64

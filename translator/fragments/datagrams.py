@@ -17,9 +17,9 @@ from translator.packet.fields import ICMP, ICMPV6
 from translator.packet.headers import Header, size_of, write
 from translator.packet.tuples import Tuple
 from translator.packet.virtio import clear
-from translator.static.addresses import within
 from translator.tables.gateway import HEADROOM
 from translator.tables.layout import NONE
+from translator.tables.ranges import within
 from translator.verdict import Ask, Event, Verdict
 
 

@@ -5,5 +5,5 @@ front of a packet, `addresses` are transport addresses. `parse` makes a View, `t
 is what the steps know of a packet. `fragments` plans sizes, `mss` lowers that of SYNs. `headers`, `transport` and
 `icmp` write the new packet, `extensions` the extensions of ICMP errors (RFC 4884), `rewrite` puts these together.
 `icmp_error` builds ICMP errors of our own, `error_limits` says how many go out, `segments` writes the TCP segments of
-our own.
+our own, `answers` says which of these a packet gets, and answers pings.
 """

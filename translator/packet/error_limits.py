@@ -15,12 +15,13 @@ from translator.tables.gateway import RECEIVERS
 from translator.tables.hashing import hash3
 from translator.verdict import Event
 
-OTHERS, TOO_BIG, RESETS = 0, 1, 2  # kinds; a RST is no ICMP error, but it is sent for who asks for nothing, too
+# Kinds. A RST and the answer to a ping are no ICMP errors, but they too are sent to who may not have asked; refusals
+# are what clients of services are told, by ICMP or RST.
+OTHERS, TOO_BIG, RESETS, REFUSALS, ECHOES = range(5)
 TOKENS, REFILLED = 0, 1  # of a bucket: thousandths of an error, and when it had them
 
 # LIMITS
 MORE_TOO_BIG = 10  # times as many as of the others: each is needed, and is smaller than the packet it is about
-RESETS_PER_SECOND = 10_000  # in all; every connection that was lost needs one
 PART = 10  # a receiver gets one part in ten of what its kind has,
 LEAST = 3  # and at least these, as many as traceroute sends probes, where the kind has so many
 REKEYED = 60_000  # milliseconds after which the hash has another key: two that share a bucket by chance then have two
@@ -55,8 +56,8 @@ def take_token(gateway, now, family, receiver, kind):
 @jit()
 def rate_of(settings, kind):
     """Errors of a kind and family that this worker may send in a second. 0 allows none (RFC 7915 sections 4.4, 5.4)."""
-    rate = RESETS_PER_SECOND
-    if kind != RESETS:
+    rate = settings.resets_per_second
+    if kind == OTHERS or kind == TOO_BIG:
         rate = settings.errors_per_second * (MORE_TOO_BIG if kind == TOO_BIG else 1)
     return max(rate // settings.queues, min(rate, 1))
 
@@ -66,7 +67,7 @@ def bucket_of(secret, now, family, receiver, kind):
     """The bucket of a receiver's prefix. The hash is keyed, with another key every minute, so no sender can choose
     whose bucket it shares."""
     prefix = receiver.hi if family == 6 else receiver.lo >> 8
-    return hash3(secret, prefix, now // REKEYED, family << 1 | kind) & (RECEIVERS - 1)
+    return hash3(secret, prefix, now // REKEYED, family << 3 | kind) & (RECEIVERS - 1)
 
 
 @jit()

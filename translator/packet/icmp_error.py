@@ -7,7 +7,7 @@ import numpy as np
 from translator.jit.compile import int64, jit, rare
 from translator.packet.addresses import address4, address6, is_link_local4, is_unicast
 from translator.packet.checksum import checksum, sum_octets
-from translator.packet.error_limits import OTHERS, TOO_BIG, may_send
+from translator.packet.error_limits import OTHERS, REFUSALS, TOO_BIG, may_send
 from translator.packet.extensions import LARGEST4, LARGEST6
 from translator.packet.fields import (
     ICMP,
@@ -27,6 +27,7 @@ from translator.packet.icmp import REDIRECT6, is_error
 from translator.packet.transport import pseudo_header
 from translator.packet.tuples import tuple_of
 from translator.tables.gateway import HEADROOM
+from translator.tables.ranges import within
 from translator.verdict import Answer, Event, Verdict
 
 # LIMITS
@@ -45,6 +46,7 @@ _TYPES = {
     Answer.PARAMETER_PROBLEM: ((-1, -1), (4, 0)),
     Answer.PROTOCOL_UNREACHABLE: ((3, 2), (1, 4)),
     Answer.RESET: ((-1, -1), (-1, -1)),
+    Answer.PORT_UNREACHABLE: ((3, 3), (1, 4)),
 }
 TYPES = np.array([_TYPES[answer] for answer in Answer])
 ANSWERS = np.zeros(max(Verdict) + 1, np.int64)
@@ -84,11 +86,20 @@ def build(gateway, p, view, verdict, mtu_or_pointer):
 
     `mtu_or_pointer`: 0 where the error has neither.
     """
-    family, settings = view.family, gateway.settings
-    type_, code = TYPES[ANSWERS[int64(verdict)], 0 if family == 4 else 1]
-    src = address4(settings.own4, 0) if family == 4 else address6(settings.own6_hi, settings.own6_lo, 0)
-    back = tuple_of(family, ICMP, src, view.src)
+    family, meaning = view.family, ANSWERS[int64(verdict)]
+    type_, code = TYPES[meaning, 0 if family == 4 else 1]
+    back = tuple_of(family, ICMP, complains(gateway.settings, view, meaning), view.src)
     return describe(gateway, back, Complaint(int64(type_ << 8 | code), int64(mtu_or_pointer)), p, view.l3, view.end)
+
+
+@jit()
+def complains(settings, view, meaning):
+    """Who sends an ICMP error with this Answer: the translator; where a service has no such port or protocol, its
+    address, so that a traceroute ends there."""
+    of_service = meaning == Answer.PROTOCOL_UNREACHABLE and view.family == 4 and within(settings.vips4, view.dst.lo)
+    if meaning == Answer.PORT_UNREACHABLE or of_service:
+        return view.dst
+    return address4(settings.own4, 0) if view.family == 4 else address6(settings.own6_hi, settings.own6_lo, 0)
 
 
 @rare()
@@ -119,7 +130,9 @@ def answer_sender(gateway, now, p, view, verdict, mtu_or_pointer):
     if not may_be_answered(p, view):
         gateway.worker.events[int64(Event.ANSWER_FORBIDDEN)] += 1
         return 0
-    kind = TOO_BIG if ANSWERS[int64(verdict)] == Answer.PACKET_TOO_BIG else OTHERS
+    meaning, kind = ANSWERS[int64(verdict)], OTHERS
+    if meaning == Answer.PACKET_TOO_BIG or meaning == Answer.PORT_UNREACHABLE:
+        kind = TOO_BIG if meaning == Answer.PACKET_TOO_BIG else REFUSALS
     if not may_send(gateway, now, view.family, view.src, kind):
         return 0
     return build(gateway, p, view, verdict, mtu_or_pointer)

@@ -23,8 +23,8 @@ MSS, MSS_LENGTH = 2, 4  # RFC 9293 section 3.1: kind and length
 
 
 @rare()
-def lower_mss(settings, p, packet):
-    """RFC 9293 section 3.7.1: lower the MSS of a SYN to Settings.mss; returns what it was, 0 if it stays.
+def lower_mss(p, packet, mss):
+    """RFC 9293 section 3.7.1: lower the MSS of a SYN to `mss`; returns what it was, 0 if it stays.
 
     It is never raised, and nothing is added: without the option, a host sends the little that every path carries. From
     a malformed option on nothing is read, as hosts do.
@@ -38,9 +38,9 @@ def lower_mss(settings, p, packet):
         length = u8(p, at + 1) if at + 1 < end else 0
         if length < 2 or at + length > end:
             break
-        if u8(p, at) == MSS and length == MSS_LENGTH and u16(p, at + 2) > settings.mss:
+        if u8(p, at) == MSS and length == MSS_LENGTH and u16(p, at + 2) > mss:
             was = u16(p, at + 2)
-            put_mss(p, packet, at + 2, settings.mss)
+            put_mss(p, packet, at + 2, mss)
         at += length
     return was
 

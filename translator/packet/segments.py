@@ -5,9 +5,9 @@ nothing new: a living connection answers such a segment with the numbers it expe
 section 3.10.7). A RST tells the sender of a segment that its connection is no more (RFC 9293 section 3.5.2).
 """
 
-from translator.jit.compile import int64, jit, rare
+from translator.jit.compile import int64, rare
 from translator.packet.checksum import checksum, sum_octets
-from translator.packet.error_limits import RESETS, take_token
+from translator.packet.error_limits import take_token
 from translator.packet.fields import (
     IPV4_HEADER,
     IPV6_HEADER,
@@ -21,6 +21,7 @@ from translator.packet.fields import (
     TCP_HEADER,
     TCP_RST,
     TCP_SEQUENCE_AT,
+    TCP_SYN,
     put_u16,
     put_u32,
     tcp_header_length,
@@ -28,12 +29,12 @@ from translator.packet.fields import (
     u32,
 )
 from translator.packet.headers import Header, write
-from translator.packet.icmp_error import ANSWERS, HOP_LIMIT, may_be_answered
+from translator.packet.icmp_error import HOP_LIMIT, may_be_answered
 from translator.packet.parse import is_fragment
 from translator.packet.transport import pseudo_header
 from translator.packet.tuples import reply_of, wire_tuple
 from translator.tables.gateway import HEADROOM
-from translator.verdict import Answer, Event
+from translator.verdict import Event
 
 
 @rare()
@@ -42,29 +43,23 @@ def write_probe(gateway, t):
     return write_segment(gateway, t, TCP_ACK, 0, 0)
 
 
-@jit()
-def wants_reset(verdict):
-    """Whether the verdict's row asks for a RST."""
-    return ANSWERS[int64(verdict)] == Answer.RESET
-
-
 @rare()
-def reset_sender(gateway, now, p, view):
-    """Write the RST that a TCP segment gets where there is no connection, where one may be sent and the limit allows;
-    returns its length. The numbers are those of RFC 9293 section 3.5.2, group 1. No SYN gets one: it opens a session,
-    or waits."""
-    events = gateway.worker.events
-    if is_fragment(view) or not may_be_answered(p, view):
+def reset_sender(gateway, now, p, view, kind):
+    """Write the RST that a TCP segment gets where there is no connection, where one may be sent and the limit of this
+    kind allows; returns its length. The numbers are those of RFC 9293 section 3.5.2, group 1."""
+    events, flags = gateway.worker.events, u8(p, view.l4 + TCP_FLAGS_AT)
+    if is_fragment(view) or flags & TCP_RST or not may_be_answered(p, view):
         events[int64(Event.ANSWER_FORBIDDEN)] += 1
         return 0
-    if not take_token(gateway, now, view.family, view.src, RESETS):
+    if not take_token(gateway, now, view.family, view.src, kind):
         events[int64(Event.RESET_LIMITED)] += 1
         return 0
     events[int64(Event.RESET_SENT)] += 1
-    back, flags = reply_of(wire_tuple(p, view, view.family == 6)), u8(p, view.l4 + TCP_FLAGS_AT)
+    back = reply_of(wire_tuple(p, view, view.family == 6))
     if flags & TCP_ACK:
         return write_segment(gateway, back, TCP_RST, u32(p, view.l4 + TCP_ACKNOWLEDGMENT_AT), 0)
-    length = max(view.payload - tcp_header_length(p, view.l4), 0) + (1 if flags & TCP_FIN else 0)
+    length = max(view.payload - tcp_header_length(p, view.l4), 0)
+    length += (1 if flags & TCP_SYN else 0) + (1 if flags & TCP_FIN else 0)
     following = u32(p, view.l4 + TCP_SEQUENCE_AT) + length & 0xFFFFFFFF
     return write_segment(gateway, back, TCP_RST | TCP_ACK, 0, following)
 

@@ -5,7 +5,8 @@ are the tables it works on, `recent` knows the sessions found last; `subscribers
 have of what all share. `pool4` allocates addresses and ports, `other_protocols` addresses for protocols without ports;
 where there is no port, `displacement` takes one of those that are `unanswered`. `port_blocks` says who has which block
 of ports, `block_ports` allocates ports of them, and `computed_blocks` are those of RFC 7422. `tcp_state` is the state
-machine, `windows` checks TCP resets, `simultaneous_open` keeps SYNs. `restore` and `kept_blocks` take over what other
+machine, `windows` checks TCP resets, `simultaneous_open` keeps SYNs. `services` has the addresses that many hosts
+serve, `rendezvous` which of them a flow goes to. `restore`, `kept_blocks` and `kept_members` take over what other
 tables had, `draft` does so while packets still use those, `fates` are what becomes of it. `log` has what begins and
 ends. `flush` ends sessions on request.
 """

@@ -13,7 +13,7 @@ from translator.session.port_blocks import join_block, leave_block, reserve_bloc
 from translator.session.port_shares import return_port, take_port
 from translator.session.unanswered import review
 from translator.tables.hashing import find_candidate, hash2, hash3, insert, record_at, remove
-from translator.tables.layout import NONE
+from translator.tables.layout import NONE, OF_SERVICE
 from translator.tables.slots import give_back, take
 from translator.tables.tables import BIBS
 from translator.verdict import Event
@@ -75,7 +75,7 @@ def find_bib4(gateway, protocol, mapped4):
 @rare()
 def create_bib(gateway, protocol, host6, mapped4, slot, static):
     """A new BIB entry, or NONE when the table is full. `slot` is the pool bitmap of the port, NONE outside pool4
-    and where there are no ports."""
+    and where there are no ports. A member of a service (`static` OF_SERVICE) is in no index: services.py finds it."""
     tables = gateway.tables
     bib = take(tables, BIBS, len(tables.bibs))
     if bib == NONE:
@@ -89,8 +89,9 @@ def create_bib(gateway, protocol, host6, mapped4, slot, static):
     row.mapped4, row.mapped4_port, row.slot, row.use = mapped4.lo, mapped4.port, slot, NONE
     row.host, row.sessions, row.inbound, row.first_session = host, 0, 0, NONE
     row.protocol, row.static, row.answered, row.live = protocol, static, 0, 1
-    insert(tables.bibs6, bib_hash6(gateway, protocol, host6), bib)
-    insert(tables.bibs4, bib_hash4(gateway, protocol, mapped4), bib)
+    if static != OF_SERVICE:
+        insert(tables.bibs6, bib_hash6(gateway, protocol, host6), bib)
+        insert(tables.bibs4, bib_hash4(gateway, protocol, mapped4), bib)
     if slot != NONE:
         mark(tables, slot, mapped4.port, True)
         if static == 0:

@@ -6,7 +6,7 @@ open a session (3.5.2.2), and whether an identifier has a peer's port (3.5.3: it
 
 from translator.jit.compile import hot, int64, jit, rare
 from translator.packet.addresses import address4
-from translator.packet.fields import TCP
+from translator.packet.fields import ICMP, TCP
 from translator.packet.tuples import is_other, tuple_of
 from translator.session.bib import create_bib, find_bib4, find_bib6, host6_of, mapped4_of
 from translator.session.block_ports import NO_RECORD, allocate_in_blocks
@@ -15,14 +15,16 @@ from translator.session.hosts import find_host, may_open, opened, paired_with, p
 from translator.session.log import Cause, Kind, is_logged, log_mapping
 from translator.session.other_protocols import allocate_address
 from translator.session.pool4 import AT_SHARE, allocate, is_paired_full, slot_of
+from translator.session.services import enter_service, find_answering, find_front, part_of
 from translator.session.sessions import create_session, find_session4, find_session6, living_bib, touch
 from translator.session.simultaneous_open import drop_held
 from translator.session.subscribers import free_sessions, may_open_inbound, may_open_session
 from translator.session.tcp_state import State, TcpEvent
 from translator.session.unanswered import answer
-from translator.static.addresses import may_reach, within
+from translator.static.addresses import may_reach
 from translator.static.rfc6052 import from_pool6, to_pool6
 from translator.tables.layout import NONE
+from translator.tables.ranges import within
 from translator.verdict import Ask, Event, Verdict
 
 # LIMITS
@@ -30,19 +32,19 @@ ADF_WALK = 1024  # sessions of a BIB entry that are searched for a known peer, n
 
 
 @hot()
-def filter_and_update(gateway, now, t, event, is_error):
+def filter_and_update(gateway, now, t, event, is_error, answers):
     """(verdict, whom to ask, outgoing tuple) of an incoming tuple: CONTINUE, or why it goes nowhere.
 
-    `event` is the TCP event; an ICMP error looks up but changes nothing.
+    `event` is the TCP event, `answers`: the segment has ACK; an ICMP error looks up but changes nothing.
     """
     if t.family == 6:
-        verdict, outgoing = from_ipv6(gateway, now, t, event, is_error)
+        verdict, outgoing = from_ipv6(gateway, now, t, event, is_error, answers)
         return verdict, Ask.NOBODY, outgoing
-    return from_ipv4(gateway, now, t, event, is_error)
+    return from_ipv4(gateway, now, t, event, is_error, answers)
 
 
 @hot()
-def from_ipv6(gateway, now, t, event, is_error):
+def from_ipv6(gateway, now, t, event, is_error, answers):
     """Sections 3.5.1, 3.5.2, 3.5.3 for a packet from a host6; the outgoing tuple is mapped4 -> host4."""
     tables, host4 = gateway.tables, from_pool6(gateway, t.dst)
     session = find_session6(gateway, now, t, host4)
@@ -51,6 +53,9 @@ def from_ipv6(gateway, now, t, event, is_error):
             touch(gateway, now, session, event)
         return Verdict.CONTINUE, towards_host4(t, tables.sessions[session], host4)
     bib = living_bib(gateway, now, find_bib6(gateway, t.protocol, t.src))
+    member = find_answering(gateway, t, event, is_error, answers)
+    if member != NONE and (bib == NONE or tables.bibs[bib].static == 0):
+        return may_reach(gateway, host4, True), towards_host4(t, tables.bibs[member], host4)
     if is_error or (t.protocol == TCP and event != TcpEvent.V6_SYN):
         verdict = may_reach(gateway, host4, True) if bib != NONE else no_session(gateway, now, t, event, is_error)
     else:
@@ -148,7 +153,7 @@ def open_bib(gateway, now, t, host4, host):
 
 
 @hot()
-def from_ipv4(gateway, now, t, event, is_error):
+def from_ipv4(gateway, now, t, event, is_error, answers):
     """Sections 3.5.1, 3.5.2, 3.5.3 for a packet from a host4; the outgoing tuple is pool6 + host4 -> host6."""
     tables, session = gateway.tables, find_session4(gateway, now, t)
     if session != NONE:
@@ -156,6 +161,8 @@ def from_ipv4(gateway, now, t, event, is_error):
             touch(gateway, now, session, event)
         return Verdict.CONTINUE, Ask.NOBODY, towards_host6(gateway, t, tables.sessions[session])
     bib = living_bib(gateway, now, find_bib4(gateway, t.protocol, t.dst))
+    if bib == NONE and within(gateway.settings.vips4, t.dst.lo):
+        return to_service(gateway, now, t, event, is_error, answers)
     if bib == NONE:
         return nobody_there(gateway, now, t, event, is_error)
     verdict, ask = may_reach(gateway, t.src, True), Ask.NOBODY
@@ -168,6 +175,26 @@ def from_ipv4(gateway, now, t, event, is_error):
         if verdict == Verdict.CONTINUE and event == TcpEvent.V4_SYN:
             drop_held(gateway, t.dst, t.src)
     return verdict, ask, towards_host6(gateway, t, tables.bibs[bib])
+
+
+@rare()
+def to_service(gateway, now, t, event, is_error, answers):
+    """As from_ipv4, for a packet to the address of a service that no session and no BIB entry knows.
+
+    An address that is in pool4 too is like any other of pool4 where no service has the port.
+    """
+    settings, tables, front = gateway.settings, gateway.tables, find_front(gateway, t.protocol, t.dst)
+    verdict, bib = may_reach(gateway, t.src, True), int64(NONE)
+    if verdict != Verdict.CONTINUE:
+        return verdict, Ask.NOBODY, t
+    if front != NONE:
+        verdict, bib = enter_service(gateway, now, t, front, part_of(t, event, is_error, answers))
+        return verdict, Ask.NOBODY, towards_host6(gateway, t, tables.bibs[bib]) if bib != NONE else t
+    if t.protocol == ICMP and not is_error:
+        return Verdict.NO_BIB_ENTRY, Ask.ECHO, t
+    if is_error or is_other(t) or not within(settings.closed4, t.dst.lo):
+        return nobody_there(gateway, now, t, event, is_error)
+    return Verdict.CLOSED_PORT, Ask.NOBODY, t
 
 
 @jit()

@@ -22,6 +22,7 @@ from translator.session.bib import bib_hash4, bib_hash6, create_bib, find_bib4, 
 from translator.session.fates import Fate, entries_of, is_told, judge_end, note_end
 from translator.session.hosts import find_host, host_hash, ports_of
 from translator.session.kept_blocks import have_block, may_have_block, restore_blocks, take_blocks
+from translator.session.kept_members import is_there, judge_member
 from translator.session.log import LOST
 from translator.session.pool4 import (
     NEXT,
@@ -46,8 +47,7 @@ from translator.static.eam import find_eam6
 from translator.static.rfc6052 import in_pool6
 from translator.tables.bitmaps import is_inside
 from translator.tables.gateway import Gateway
-from translator.tables.hashing import find_candidate, record_at
-from translator.tables.layout import BLOCK, LOGGED, NONE, PORTS, SESSION, WAITING_PORT, records
+from translator.tables.layout import BLOCK, LOGGED, NONE, OF_SERVICE, PORTS, SESSION, WAITING_PORT, records
 from translator.tables.slots import reserve, take
 from translator.tables.tables import BIBS, SESSIONS
 from translator.tables.wheel import Timeout
@@ -166,12 +166,16 @@ def restore_session(gateway, now, row, was_static, place):
     """(Fate of a session, its record or NONE). Taken in order, and to any place, no record is behind the old one."""
     tables = gateway.tables
     fate, bib, pool_row = judge(gateway, now, row), int64(NONE), int64(NONE)
-    if fate == Fate.KEPT:
+    if fate == Fate.KEPT and row.inbound == OF_SERVICE:
+        fate, bib = judge_member(gateway, row)
+    elif fate == Fate.KEPT:
         bib = int64(find_bib6(gateway, row.protocol, host6_of(row)))
         pool_row = pool_row_of(gateway, row) if bib == NONE else int64(NONE)
         fate = judge_mapping(gateway, row, bib, pool_row, was_static)
-    if fate == Fate.KEPT:
-        fate = judge_room(gateway, row, bib)
+        if fate == Fate.KEPT and (bib != NONE or len(tables.fronts) > 0) and is_there(gateway, row):
+            fate = Fate.DAMAGED
+        if fate == Fate.KEPT:
+            fate = judge_room(gateway, row, bib)
     if fate != Fate.KEPT:
         return fate, int64(NONE)
     if bib == NONE:
@@ -207,7 +211,8 @@ def copy_session(gateway, now, row, new, bib):
     new.mapped4, new.mapped4_port, new.bib = row.mapped4, row.mapped4_port, bib
     new.host4, new.host4_port, new.protocol, new.state = row.host4, row.host4_port, row.protocol, row.state
     new.expires = min(row.expires, now + longest(gateway.settings, row))
-    new.inbound = 1 if gateway.tables.bibs[bib].static != 0 else row.inbound
+    static = gateway.tables.bibs[bib].static
+    new.inbound = static if static != 0 else row.inbound
 
 
 # ---- what a record says
@@ -226,7 +231,7 @@ def judge(gateway, now, row):
 @jit()
 def is_sound(row):
     """Whether a record can be that of a session."""
-    if row.live != 1 or not (0 <= row.inbound <= 1 and 0 < row.protocol <= LAST_PROTOCOL):
+    if row.live != 1 or not (0 <= row.inbound <= OF_SERVICE and 0 < row.protocol <= LAST_PROTOCOL):
         return False
     if not (0 <= row.mapped4 <= LAST_ADDRESS4 and 0 <= row.host4 <= LAST_ADDRESS4):
         return False
@@ -257,7 +262,8 @@ def may_pass(gateway, row):
     settings, host6 = gateway.settings, host6_of(row)
     if settings.stateful == 0 or settings.pool6_length == NONE or in_pool6(gateway, host6):
         return False
-    if not is_unicast(6, host6) or (len(settings.eam) > 0 and find_eam6(gateway, host6) != NONE):
+    mapped = row.inbound != OF_SERVICE and len(settings.eam) > 0 and find_eam6(gateway, host6) != NONE
+    if mapped or not is_unicast(6, host6):
         return False
     if number_of(row.protocol) == OTHER and (settings.other_protocols == 0 or row.protocol == AUTHENTICATION):
         return False
@@ -284,20 +290,7 @@ def judge_mapping(gateway, row, bib, pool_row, was_static):
         return Fate.UNMAPPED
     if entry.mapped4 != row.mapped4 or entry.mapped4_port != row.mapped4_port:
         return Fate.UNMAPPED if entry.static != 0 else Fate.DAMAGED
-    return Fate.DAMAGED if is_there(gateway, row, bib) else Fate.KEPT
-
-
-@jit()
-def is_there(gateway, row, bib):
-    """Whether a BIB entry has a session with this host4 already."""
-    tables, hashed = gateway.tables, row_hash6(gateway, row)
-    at = find_candidate(tables.sessions6, hashed, hashed)
-    while at != NONE:
-        other = tables.sessions[record_at(tables.sessions6, at)]
-        if other.bib == bib and other.host4 == row.host4 and other.host4_port == row.host4_port:
-            return True
-        at = find_candidate(tables.sessions6, hashed, at + 1)
-    return False
+    return Fate.KEPT
 
 
 @jit()

@@ -13,7 +13,7 @@ from translator.session.tcp_state import NEXT_STATE, TIMER, State, TcpEvent
 from translator.session.unanswered import FEW, answer, review
 from translator.tables.changes import note_change
 from translator.tables.hashing import find_candidate, hash2, hash3, insert, record_at, remove
-from translator.tables.layout import NONE, WHEEL
+from translator.tables.layout import NONE, OF_SERVICE, WHEEL
 from translator.tables.slots import give_back, in_use, take
 from translator.tables.tables import SESSIONS
 from translator.tables.wheel import Timeout, schedule, unschedule
@@ -155,6 +155,8 @@ def change_state(tables, session, state):
 def count_state(tables, row, change):
     """There is one session more (`change` 1) or less (-1) of this protocol in this state."""
     tables.sessions_in[number_of(row.protocol), row.state] += change
+    if row.inbound == OF_SERVICE and is_unanswered(row.state):
+        tables.inbound[1] += change
 
 
 @rare()
@@ -179,7 +181,8 @@ def living_bib(gateway, now, bib):
 
 @rare()
 def create_session(gateway, now, bib, host4, state, inbound):
-    """A new session of a BIB entry, or NONE when the table is full. `inbound`: it counts as opened from outside."""
+    """A new session of a BIB entry, or NONE when the table is full. `inbound`: it counts as opened from outside (1), or
+    is of a service."""
     tables = gateway.tables
     session = take(tables, SESSIONS, len(tables.sessions))
     if session == NONE:
@@ -188,11 +191,12 @@ def create_session(gateway, now, bib, host4, state, inbound):
     row.host6_hi, row.host6_lo, row.host6_port = entry.host6_hi, entry.host6_lo, entry.host6_port
     row.mapped4, row.mapped4_port, row.bib = entry.mapped4, entry.mapped4_port, bib
     row.host4, row.host4_port, row.protocol, row.state = host4.lo, host4.port, entry.protocol, state
-    row.inbound, row.expires = inbound, now + lifetime(gateway, first_timeout(row), state)
+    row.inbound = inbound
+    row.expires = now + lifetime(gateway, first_timeout(row), state)
     enter_session(gateway, now, session)
     tables.events[Event.SESSION_CREATED] += 1
     if is_logged(gateway, Kind.SESSION_CREATED):
-        cause = Cause.OUTSIDE if state == State.V4_INIT else Cause.INSIDE
+        cause = Cause.OUTSIDE if state == State.V4_INIT or inbound == OF_SERVICE else Cause.INSIDE
         log_session(gateway, now, Kind.SESSION_CREATED, int64(cause), session)
     return session
 
@@ -241,8 +245,20 @@ def host4_of(row):
 def first_timeout(row):
     """How long a session lives without another packet when it is opened, or at any time if it is not TCP's."""
     if row.protocol == TCP:
-        return Timeout.TCP_EST if row.state == State.ESTABLISHED else Timeout.TCP_OPENING
+        return first_timeout_of_tcp(row)
+    if row.inbound == OF_SERVICE:
+        return Timeout.SERVICE_UDP
     return Timeout.ICMP_DEFAULT if row.protocol == ICMP else Timeout.UDP_DEFAULT
+
+
+@jit()
+def first_timeout_of_tcp(row):
+    """How long a connection lives without another packet when its session is opened."""
+    if row.state == State.ESTABLISHED:
+        return Timeout.TCP_EST
+    if row.inbound != OF_SERVICE:
+        return Timeout.TCP_OPENING
+    return Timeout.SERVICE_SYN if row.state == State.V4_INIT else Timeout.TCP_TRANS
 
 
 @jit()
@@ -268,14 +284,23 @@ def is_unanswered(state):
 
 @rare()
 def touch_unanswered(gateway, now, session, timer, event):
-    """A packet of a session that only one side has sent to so far. Without TCP, one of the other side puts it in state
-    NONE; TCP has its own states. Its time is never shortened."""
+    """A packet of a session that only one side has sent to so far; returns the Timeout it was given. Without TCP, one
+    of the other side puts it in state NONE; TCP has its own states. Its time is never shortened.
+
+    That a host4 sends more than its SYN says nothing (RFC 6146 section 3.5.2.2), unless it is a client of a service:
+    then another gateway may have the answers, and the connection goes on.
+    """
     row = gateway.tables.sessions[session]
     other = TcpEvent.V4_REST if row.state == State.V6_INIT else TcpEvent.V6_REST
     if row.protocol != TCP and event == other:
         change_state(gateway.tables, session, int64(State.NONE))
         answer(gateway.tables, row.bib)
+    if row.protocol == TCP and row.state == State.V4_INIT:
+        if row.inbound != OF_SERVICE:
+            return int64(Timeout.KEEP)
+        timer = int64(Timeout.TCP_TRANS)
     row.expires = max(row.expires, now + lifetime(gateway, timer, row.state))
+    return timer
 
 
 @hot()
@@ -291,12 +316,12 @@ def touch(gateway, now, session, event):
         if row.state == State.NONE:
             row.expires = now + settings.timeouts[timer]
         else:
-            touch_unanswered(gateway, now, session, timer, event)
+            timer = touch_unanswered(gateway, now, session, timer, event)
         return timer
     state, option = row.state, settings.rst_during_fin
     timer = int64(TIMER[option, state, event])
     if timer == Timeout.TCP_OPENING:
-        touch_unanswered(gateway, now, session, timer, event)
+        timer = touch_unanswered(gateway, now, session, timer, event)
     elif timer != Timeout.KEEP:
         row.expires = now + settings.timeouts[timer]
     if NEXT_STATE[option, state, event] != state:

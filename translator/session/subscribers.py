@@ -12,7 +12,7 @@ charged for them.
 
 from translator.jit.compile import jit
 from translator.tables.hashing import find_candidate, hash3, insert, record_at, remove
-from translator.tables.layout import NONE
+from translator.tables.layout import NONE, OF_SERVICE
 from translator.tables.slots import give_back, in_use, take
 from translator.tables.tables import SESSIONS, SUBSCRIBERS
 
@@ -116,8 +116,12 @@ def may_open_inbound(tables, bib):
 
 @jit()
 def count_session(tables, entry, inbound, change):
-    """A BIB entry has got a session (`change` 1) or lost one (-1)."""
+    """A BIB entry has got a session (`change` 1) or lost one (-1). Nobody is charged for those of services: they have
+    limits of their own (services.is_crowded)."""
     entry.sessions += change
+    if inbound == OF_SERVICE:
+        entry.inbound += change
+        return
     host = tables.hosts[entry.host]
     subscriber = tables.subscribers[host.subscriber]
     if inbound:

@@ -48,6 +48,8 @@ _ANY = tuple(event for event in TcpEvent if event != TcpEvent.IGNORED)
 # Later rows overrule earlier ones.
 #    state                    event              next state                 timer
 RULES = (
+    # Of a service only (sessions.touch_unanswered).
+    (State.V4_INIT, (TcpEvent.V4_REST, TcpEvent.V4_FIN), State.V4_INIT, Timeout.TCP_OPENING),
     (State.V4_INIT, (TcpEvent.V6_SYN,), State.ESTABLISHED, Timeout.TCP_EST),
     (State.V6_INIT, (TcpEvent.V6_SYN,), State.V6_INIT, Timeout.TCP_OPENING),
     (State.V6_INIT, (TcpEvent.V4_SYN,), State.ESTABLISHED, Timeout.TCP_EST),

@@ -5,23 +5,11 @@ import numpy as np
 from translator.jit.compile import hot, jit
 from translator.packet.addresses import is_link_local4, is_unicast
 from translator.static.blocks import NON_GLOBAL4, WELL_KNOWN
+from translator.tables.ranges import within
 from translator.verdict import Verdict
 
 WELL_KNOWN_HI = int(WELL_KNOWN[0]) >> 64
 NON_GLOBAL = np.array(sorted((int(block[0]), int(block[-1])) for block in NON_GLOBAL4))
-
-
-@jit()
-def within(ranges, addr4):
-    """Whether an IPv4 address is in one of the ranges int64[n, 2] (first, last): sorted, apart from one another."""
-    low, high = 0, len(ranges)  # the last range that does not begin behind it is in [low, high)
-    while high - low > 1:
-        middle = (low + high) // 2
-        if ranges[middle, 0] <= addr4:
-            low = middle
-        else:
-            high = middle
-    return high > 0 and ranges[low, 0] <= addr4 <= ranges[low, 1]
 
 
 @hot()

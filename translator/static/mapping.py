@@ -6,10 +6,11 @@
 from translator.jit.compile import hot, jit, rare
 from translator.packet.addresses import address4, is_same
 from translator.packet.tuples import tuple_of
-from translator.static.addresses import may_reach, within
+from translator.static.addresses import may_reach
 from translator.static.eam import eam_to_ipv4, eam_to_ipv6, find_eam4, find_eam6
 from translator.static.rfc6052 import from_pool6, in_pool6, to_pool6
 from translator.tables.layout import NONE
+from translator.tables.ranges import within
 from translator.verdict import Ask, Verdict
 
 BY_NOTHING, BY_PREFIX, BY_EAM = 0, 1, 2  # by what an address is mapped

@@ -14,7 +14,7 @@ WORKER_STATE = 8
 SAMPLE = 256  # octets kept of a dropped packet
 NEXT_IDENTIFICATION = 0  # a word of Worker.state
 RECEIVERS = 4096  # buckets for those who receive ICMP errors; a power of 2. Two prefixes share one 1 time in 4096
-ERROR_KINDS = 6  # buckets beside them: other errors, packet too big and TCP RSTs, in IPv4 and IPv6
+ERROR_KINDS = 10  # buckets beside them: of each kind of packet/error_limits.py, in IPv4 and IPv6
 
 
 @by_reference

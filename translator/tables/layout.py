@@ -25,6 +25,8 @@ RECENT = 4096  # sessions found last, of each direction: 32 KiB, which a core's 
 LOG = 65536  # what the log keeps until it is read; 4 MiB, which take no memory while nothing is logged
 SYN_PREFIXES = 64  # counts of them, by a hash of the source prefix
 
+OF_SERVICE = 2  # `static` of a BIB entry that is a member of a service, and `inbound` of its sessions
+
 # Hot: what an established packet reads and writes, one cache line.
 SESSION = np.dtype(
     [
@@ -40,7 +42,7 @@ SESSION = np.dtype(
         ("protocol", "i2"),
         ("state", "i2"),  # of a session without TCP: which side has sent, until the other one has (sessions.answered)
         ("live", "i2"),
-        ("inbound", "i2"),  # counted as opened from outside (subscribers.py)
+        ("inbound", "i2"),  # 1: counted as opened from outside (subscribers.py); OF_SERVICE
     ],
     align=True,
 )
@@ -68,10 +70,10 @@ BIB = np.dtype(
         ("slot", "i4"),  # row of Tables.ports_used, NONE: outside pool4, or no ports
         ("use", "i4"),  # row of Tables.uses, NONE: static, or no slot
         ("sessions", "i4"),
-        ("inbound", "i4"),  # those of them that count as opened from outside
+        ("inbound", "i4"),  # those of them that count as opened from outside, or are of a service
         ("first_session", "i4"),
         ("protocol", "i2"),
-        ("static", "i2"),
+        ("static", "i2"),  # 1: of [[forward]]; OF_SERVICE
         ("answered", "i2"),  # something has come from outside
         ("live", "i2"),
     ],
@@ -166,6 +168,24 @@ STATIC_BIB = np.dtype(
     ],
     align=True,
 )
+# A transport address of a service (session/services.py): its members are `count` rows of Tables.members, in the order
+# of their endpoints, the IPv4 addresses it serves `sources` rows of Tables.sources (0: all).
+FRONT = np.dtype(
+    [
+        ("address4", "i8"),
+        ("affinity", "i8"),  # what stands for the service in the hash of a client, 0: each flow is hashed
+        ("port", "i4"),
+        ("protocol", "i4"),
+        ("first", "i4"),
+        ("count", "i4"),
+        ("first_source", "i4"),
+        ("sources", "i4"),
+        ("weighted", "i4"),  # its members have weights that differ
+        ("service", "i4"),  # the number of its [[service]]
+    ],
+    align=True,
+)
+MEMBER = np.dtype([("bib", "i4"), ("key", "i4"), ("weight", "i4"), ("front", "i4")], align=True)
 GROUP = np.dtype(
     [
         ("hi", "i8"),

@@ -23,7 +23,13 @@ class Settings:
     eam_hairpin: int  # mapping.OFF, SIMPLE, INTRINSIC
     groups: np.ndarray  # GROUP, longest source prefix first
     pool: np.ndarray  # POOL
-    ranges4: np.ndarray  # int64[n, 2], sorted: IPv4 addresses that are ours (pool4 and forwards), first and last
+    ranges4: np.ndarray  # int64[n, 2], sorted: IPv4 addresses that are ours (pool4, forwards, services), first and last
+    vips4: np.ndarray  # int64[n, 2]: those of services
+    closed4: np.ndarray  # int64[n, 2]: those of them that are not in pool4 too
+    seed: np.ndarray  # int64[2]: key of the hash that chooses members, equal on all gateways
+    echo: int  # addresses of services answer pings
+    silent: np.ndarray  # int64[verdict]: 1 where nobody is told although the verdict's row has an answer
+    resets_per_second: int
     denylist4: np.ndarray  # int64[n, 2]
     rfc6791: np.ndarray  # int64[n]: sources for ICMP errors of untranslatable IPv6 routers
     rfc6791_hi: int  # the source for those of untranslatable IPv4 routers,
@@ -44,6 +50,7 @@ class Settings:
     mtu6: int
     lowest_ipv6_mtu: int
     mss: int  # what the MSS of a SYN is lowered to, 0: it stays
+    service_mss: int  # and that of a SYN of a service
     zero_udp_checksum: int  # transport.CALCULATE, DROP or FORWARD
     zero_udp_checksum_ports: np.ndarray  # int64[n, 3]: first and last destination port, and what holds for them
     traffic_class: int  # NONE: copy

@@ -9,10 +9,12 @@ from translator.tables.layout import (
     BLOCK,
     FRAGMENT,
     FRAGMENTS,
+    FRONT,
     HOST,
     LINKS,
     LOG,
     LOGGED,
+    MEMBER,
     NONE,
     PORTS,
     RECENT,
@@ -56,7 +58,7 @@ class Tables:
     hosts6: np.ndarray  # int64[2^k] index: host6 address -> host
     subscribers6: np.ndarray  # int64[2^k] index: prefix -> subscriber
     uses_of: np.ndarray  # int64[2^k] index: (subscriber, slot) -> use
-    inbound: np.ndarray  # int64[1]: sessions that count as opened from outside
+    inbound: np.ndarray  # int64[2]: sessions that count as opened from outside; of services, those not answered yet
     sessions_in: np.ndarray  # int64[4, 8]: sessions by the number of their protocol (pool4.py) and their State
     free: np.ndarray  # int64[kind, 2]: height of the stack of given-back records, first never-used record
     freed: np.ndarray  # int32[kind, records]: that stack
@@ -78,6 +80,13 @@ class Tables:
     quarantine_at: np.ndarray  # int64[2]: number of the oldest port that waits, and of the next one to come
     quarantine_of: np.ndarray  # int32[slots, 3]: oldest and newest port of a slot that waits, how many do
     unanswered_of: np.ndarray  # int32[slots, 4]: oldest and newest BIB entry of a slot listed so; how many, of how many
+    fronts: np.ndarray  # FRONT
+    fronts4: np.ndarray  # int64[2^k] index: (protocol, mapped4) -> front
+    members: np.ndarray  # MEMBER
+    members6: np.ndarray  # int64[2^k] index: (protocol, host6) -> members
+    endpoints6: np.ndarray  # int64[2^k] index: host6 address -> one of its members
+    sources: np.ndarray  # int64[n, 2]: ranges of IPv4 addresses
+    names: np.ndarray  # uint8[services, NAME]: what each [[service]] is called, for people
     fragments: np.ndarray  # FRAGMENT
     syns: np.ndarray  # SYN[SYNS], a ring
     syn_octets: np.ndarray  # uint8[SYNS, SYN_OCTETS]: how the packet of each begins
@@ -95,6 +104,7 @@ class Tables:
 SESSIONS, BIBS, HOSTS, SUBSCRIBERS, USES, BLOCKS = range(6)  # kinds: rows of Tables.free and Tables.freed
 HEIGHT, NEVER_USED = 0, 1  # columns of Tables.free
 # LIMITS
+NAME = 253  # octets
 SESSIONS_OF_BLOCK = 8  # there is a record of a block for so many sessions: many have one subscriber, and live in one
 OLDEST_FRAGMENT, NEXT_FRAGMENT, NEXT_POSITION = 0, 1, 2  # words of Tables.stored_at
 
@@ -109,7 +119,7 @@ def _inside(bibs: int) -> dict[str, np.ndarray]:
         "unanswered": records(bibs, UNANSWERED),
         "subscribers6": empty_index(bibs),
         "uses_of": empty_index(bibs),
-        "inbound": np.zeros(1, np.int64),
+        "inbound": np.zeros(2, np.int64),
     }
 
 
@@ -136,6 +146,19 @@ def _blocks(records_: int, pool_rows: int, size: int) -> dict[str, np.ndarray]:
         "blocks_used": np.zeros((max(pool_rows, 1), words), np.int64),
         "blocks_full": np.zeros((max(pool_rows, 1), count_words(words)), np.int64),
         "blocks_free": np.zeros(max(pool_rows, 1), np.int32),
+    }
+
+
+def services(fronts: int, members: int, sources: int, names: int) -> dict[str, np.ndarray]:
+    """The attributes of Tables about services, for so many fronts, members, ranges of sources, and names."""
+    return {
+        "fronts": records(fronts, FRONT),
+        "fronts4": empty_index(fronts),
+        "members": records(members, MEMBER),
+        "members6": empty_index(members),
+        "endpoints6": empty_index(members),
+        "sources": np.zeros((sources, 2), np.int64),
+        "names": np.zeros((names, NAME), np.uint8),
     }
 
 
@@ -177,6 +200,7 @@ def create(sessions: int, pool_rows: int, static_bibs: int, events: int, fragmen
         quarantine_at=np.zeros(2, np.int64),
         quarantine_of=np.tile(np.array([NONE, NONE, 0], np.int32), (slots, 1)),
         unanswered_of=np.tile(np.array([NONE, NONE, 0, 0], np.int32), (slots, 1)),
+        **services(0, 0, 0, 0),
         **_fragments(fragments_memory),
         syns=records(SYNS, SYN),
         syn_octets=np.zeros((SYNS, SYN_OCTETS), np.uint8),

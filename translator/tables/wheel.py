@@ -26,7 +26,9 @@ class Timeout(IntEnum):
     FRAGMENT_MIN = 5
     TCP_OPENING = 6
     TCP_CLOSING = 7
-    KEEP = 8  # no row: leave the lifetime as it is
+    SERVICE_SYN = 8  # of a service: until its endpoint answers
+    SERVICE_UDP = 9
+    KEEP = 10  # no row: leave the lifetime as it is
 
 
 @jit()

@@ -6,7 +6,7 @@ import { asked, count, fill, number, searchable, showHosts } from "./listings.js
 
 const EVERY = 2000; // milliseconds between two questions
 const KEPT = 3600; // seconds of which totals are kept
-const DONE = new Set(["translated", "hairpinned"]);
+const DONE = new Set(["translated", "hairpinned", "echoed"]);
 const at = (id) => document.getElementById(id);
 
 let columns = {}; // of a row of totals: index by name

@@ -1,0 +1,83 @@
+"""What no two services may have, and what no service may have that another section has."""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from ipaddress import IPv4Network
+
+from nat64d.config.models import Config
+from nat64d.config.problems import Finding
+from nat64d.config.services import Service
+
+# LIMITS
+SERVICE_MEMBERS = 131072  # each is a BIB entry from the start: 216 octets
+
+
+def service_owners(config: Config) -> Iterator[Finding]:
+    """Each front is of one service and of nothing else; endpoints are IPv6 hosts, each once in a service."""
+    yield from _fronts(config)
+    yield from _addresses4(config)
+    yield from _endpoints(config)
+
+
+def _fronts(config: Config) -> Iterator[Finding]:
+    names: set[str] = set()
+    fronts: dict[tuple[object, ...], Service] = {}
+    total = 0
+    for row, service in enumerate(config.service):
+        end4, before = service.end4, total
+        if service.name in names:
+            yield Finding(("service", row, "name"), "expected a name that no earlier [[service]] has")
+        names.add(service.name)
+        if end4.size > 1:
+            yield Finding(("service", row, "ipv4"), "expected one port; each port is a [[service]] of its own")
+        for protocol in service.protocols:
+            earlier = fronts.setdefault((protocol, end4.address, end4.first), service)
+            if earlier is not service:
+                taken = f"expected a port that no earlier [[service]] has; {earlier.name} has {protocol} {earlier.ipv4}"
+                yield Finding(("service", row, "ipv4"), taken)
+        total += len(service.endpoints) * len(service.protocols)
+        if before <= SERVICE_MEMBERS < total:
+            most = f"expected at most {SERVICE_MEMBERS} endpoints, counted for each protocol, in all of [[service]]"
+            yield Finding(("service", row, "endpoints"), f"{most}; up to here there are {total}")
+
+
+def _addresses4(config: Config) -> Iterator[Finding]:
+    """A front is no [[forward]], no port of [[pool4]], and its address neither in [[eam]] nor the translator's own."""
+    forwards = defaultdict(list)
+    for forward in config.forward:
+        forwards[forward.end4.address].append(forward)
+    mapped = {row.ipv4 for row in config.mappings}
+    lengths = {prefix.prefixlen for prefix in mapped}
+    pools = [(pool.range, pool) for pool in config.pool4 if not pool.interface]
+    for row, service in enumerate(config.service):
+        (address, port, _), place = service.end4, ("service", row, "ipv4")
+        if address == config.tun.ipv4:
+            yield Finding(place, "expected an address other than [tun] ipv4, the translator's own")
+        around = (IPv4Network((address, length), strict=False) for length in lengths)
+        if covering := next((prefix for prefix in around if prefix in mapped), None):
+            yield Finding(place, f"expected an address that [[eam]] does not map; a row maps {covering}")
+        for forward in forwards[address]:
+            if set(forward.protocols) & set(service.protocols) and forward.end4.first <= port <= forward.end4.last:
+                yield Finding(place, f"expected a port that no [[forward]] has; {forward.ipv4} is forwarded")
+        for addresses, pool in pools:
+            first, last = pool.port_range
+            inside = addresses.first <= int(address) <= addresses.last and first <= port <= last
+            if inside and set(pool.protocols) & set(service.protocols):
+                taken = f"expected a port outside the [[pool4]] of {pool.addresses} ports {pool.ports}"
+                yield Finding(place, taken)
+
+
+def _endpoints(config: Config) -> Iterator[Finding]:
+    for row, service in enumerate(config.service):
+        seen: set[tuple[object, int]] = set()
+        for at, endpoint in enumerate(service.endpoints):
+            place, end6 = ("service", row, "endpoints", at, "address"), endpoint.end6
+            if end6.size > 1:
+                yield Finding(place, "expected one port")
+            if (end6.address, end6.first) in seen:
+                yield Finding(place, "expected an endpoint that is not listed yet")
+            seen.add((end6.address, end6.first))
+            if config.pool6 and end6.address in config.pool6:
+                yield Finding(place, f"expected an IPv6 host outside pool6, {config.pool6}")
+            if end6.address == config.tun.ipv6:
+                yield Finding(place, "expected an address other than [tun] ipv6, the translator's own")
