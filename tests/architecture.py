@@ -75,6 +75,7 @@ ROOMS = (
     "nat64d.offline",
     "nat64d.explain",
     "nat64d.compiling",
+    "nat64d.services",
     "nat64d.gateway",
     "nat64d.doctor",
     "nat64d.cli",

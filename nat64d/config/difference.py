@@ -35,7 +35,7 @@ _BY_SECTION: Mapping[str, Mapping[Effect, str]] = {
     "pool4": {_SESSIONS: "addresses ports protocols source deterministic"},
     "eam": {_SESSIONS: "ipv4 ipv6"},
     "forward": {_SESSIONS: "protocol ipv4 ipv6"},
-    "service": {_SESSIONS: "name protocol ipv4 endpoints affinity sources"},
+    "service": {_SESSIONS: "name protocol ipv4 endpoints affinity sources health"},
     "services": {_SESSIONS: "seed", _LIVE: "no_endpoint closed_port echo"},
     "clat": {_LIVE: "ipv6", _RESTART: "ipv4 plat"},
     "tun": {_LIVE: "ipv4 ipv6", _RESTART: "name mtu queues offload"},

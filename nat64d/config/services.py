@@ -27,6 +27,21 @@ ServiceName = Annotated[
 ]
 
 
+def _of_http(pattern: str) -> Any:
+    def checked(text: str) -> str:
+        if not re.fullmatch(pattern, text):
+            raise ValueError
+        return text
+
+    return AfterValidator(checked)
+
+
+HttpPath = Annotated[
+    str, _of_http(r"/[!-~]{0,1023}"), Field(description='a path that begins with "/", percent-encoded')
+]
+HttpHost = Annotated[str, _of_http(r"[0-9A-Za-z.:\[\]-]{0,255}"), Field(description="a host name, or nothing")]
+
+
 class Services(Section):
     """What holds for every [[service]]; `seed`: of the hash that chooses endpoints, "" = what all gateways of one pool6
     have; `no_endpoint` and `closed_port`: what a client is told."""
@@ -35,6 +50,28 @@ class Services(Section):
     no_endpoint: Literal["reset", "drop"] = "reset"
     closed_port: Literal["reset", "drop"] = "reset"
     echo: Flag = True
+
+
+class Health(Section):
+    """How endpoints are asked, every `interval` seconds, whether they serve: by a connection ("tcp") or a request for
+    `path` ("http"; `host`: its Host header, "" = the address). `rise` and `fall` answers in a row count; one that is
+    back has its whole share after `slow_start` seconds; with `panic` all are used where none serves."""
+
+    kind: Literal["tcp", "http"] = "tcp"
+    interval: Annotated[int, whole(1, 3600)] = 5
+    timeout: Annotated[int, whole(1, 60)] = 2
+    rise: Annotated[int, whole(1, 100)] = 2
+    fall: Annotated[int, whole(1, 100)] = 3
+    slow_start: Annotated[int, whole(0, 3600)] = 0
+    path: HttpPath = "/"
+    host: HttpHost = ""
+    panic: Flag = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _bare(cls, given: Any) -> Any:
+        """ "tcp" is short for { kind = "tcp" }."""
+        return {"kind": given} if isinstance(given, str) else given
 
 
 class Endpoint(Section):
@@ -58,7 +95,7 @@ class Endpoint(Section):
 
 class Service(Section):
     """Packets to `ipv4` reach one of the `endpoints`; with `affinity` "client" the same one for all connections of a
-    client. `sources`: whom it serves, () = all."""
+    client. `sources`: whom it serves, () = all; `health`: whether endpoints are asked, None = all count as serving."""
 
     name: ServiceName
     protocol: Carried | Annotated[tuple[Carried, ...], listed("protocols", 1), Unique] = "tcp"
@@ -66,6 +103,7 @@ class Service(Section):
     endpoints: tuple[Endpoint, ...] = ()
     affinity: Literal["none", "client"] = "none"
     sources: Annotated[tuple[Prefix4, ...], listed("IPv4 prefixes"), Unique] = ()
+    health: Health | None = None
 
     @property
     def protocols(self) -> tuple[Carried, ...]:

@@ -33,6 +33,8 @@ EVENTS = {
     "change": "Rows were set or removed beside the configuration file.",
     "flush": "Sessions were ended on request.",
     "log_level": "The level of the log was changed on request.",
+    "endpoint_down": "An endpoint of a service does not serve.",
+    "endpoint_up": "It serves again.",
     "prefix": "The provider's NAT64 prefix is another one.",
     "addresses": "An interface that gives [clat] ipv6, or addresses of [[pool4]], has others now.",
     "tun_queue_full": "The kernel has dropped packets that the queue of the TUN device had no room for.",

@@ -343,8 +343,10 @@ class Reload:
         return outcome
 
     async def _change_services(self, config: Config) -> None:
-        """Let router advertisements follow, and the name server, which may come or go with [dns64]."""
+        """Let router advertisements follow, questions to endpoints, and the name server, which may come or go with
+        [dns64]."""
         live = self._live
+        live.endpoints.use(config)
         if live.advertiser:
             live.advertiser.use(config)
         if live.nameserver and config.dns64:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,10 +30,11 @@ from nat64d.gateway.computed_log import ComputedLog
 from nat64d.gateway.daemon_log import DaemonLog
 from nat64d.gateway.drops import DropLog
 from nat64d.gateway.first_start import FirstStart
+from nat64d.gateway.flush import flush
 from nat64d.gateway.kept_sources import take_up_sources
 from nat64d.gateway.left import Left
 from nat64d.gateway.link_drops import LinkDrops
-from nat64d.gateway.services import Services
+from nat64d.gateway.servers import Servers
 from nat64d.gateway.shortages import Shortages
 from nat64d.gateway.signals import handle_signals, ignore_signals
 from nat64d.gateway.state import Live
@@ -93,7 +95,7 @@ async def _run(live: Live, path: Path | None, left: Left) -> ExitCode:
     stop, again = asyncio.Event(), asyncio.Event()
     handle_signals(stop, again)
     try:
-        return await _serve(live, Services(live, path, again), stop, left)
+        return await _serve(live, Servers(live, path, again), stop, left)
     finally:
         ignore_signals()
 
@@ -106,10 +108,10 @@ def _refuse_unfit(live: Live) -> None:
         raise HostError("\nnat64d: ".join(map(str, errors)))
 
 
-async def _serve(live: Live, services: Services, stop: asyncio.Event, left: Left) -> ExitCode:
+async def _serve(live: Live, servers: Servers, stop: asyncio.Event, left: Left) -> ExitCode:
     """The work of `_run`. `up` holds what has been started and stops it in the reverse order."""
     config, first_start = live.config, FirstStart(live)
-    log.info("Starting nat64d %s, configuration: %s", __version__, services.name, extra={"event": "start"})
+    log.info("Starting nat64d %s, configuration: %s", __version__, servers.name, extra={"event": "start"})
     with ExitStack() as up:
         descriptor_store.is_started_again(os.environ)  # of a stop that was none
         tun = await asyncio.to_thread(open_tun, config.tun, left.fds, left.give_up)
@@ -119,10 +121,10 @@ async def _serve(live: Live, services: Services, stop: asyncio.Event, left: Left
             descriptor_store.keep(tun.fds)
         try:
             if not tun.left or _discovers(config):
-                await services.open()
-            failure = await _translate(first_start, services, tun, up, stop)
+                await servers.open()
+            failure = await _translate(first_start, servers, tun, up, stop)
         finally:
-            await services.close()
+            await servers.close()
             await asyncio.to_thread(up.close)
     if failure:
         log.error(failure, extra={"event": "failure"})
@@ -136,27 +138,27 @@ async def _serve(live: Live, services: Services, stop: asyncio.Event, left: Left
 
 
 async def _translate(
-    first_start: FirstStart, services: Services, tun: Tun, up: ExitStack, stop: asyncio.Event
+    first_start: FirstStart, servers: Servers, tun: Tun, up: ExitStack, stop: asyncio.Event
 ) -> str | None:
     """From an open device to the end of translation; returns None after a signal, otherwise what failed."""
     live, notify = first_start.live, sdnotify.SystemdNotifier()
     stopping = asyncio.ensure_future(stop.wait())
-    follow_plat = await _find_plat(live, services.reload, notify, stopping, up) if services.reload else None
+    follow_plat = await _find_plat(live, servers.reload, notify, stopping, up) if servers.reload else None
     if stop.is_set():
         return None
     preparing = asyncio.ensure_future(asyncio.to_thread(_prepare, tun, first_start, up))
     await asyncio.wait({preparing, stopping}, timeout=SOON, return_when=asyncio.FIRST_COMPLETED)
     if not preparing.done() and not stopping.done():
-        await services.open()
+        await servers.open()
     await _prepared(live, notify, preparing, stopping)
     if not preparing.done():
-        await services.close()
+        await servers.close()
         up.close()
         log.info("Stopped while compiling; this host was not changed")
         os._exit(0)  # the compiler's thread cannot be interrupted, and exit would wait for it
     await preparing
     watch = await asyncio.to_thread(_set_up, tun, first_start, up)
-    reload = await services.open()
+    reload = await servers.open()
     if not stop.is_set():
         if live.nameserver:
             live.nameserver.ready(True)
@@ -183,6 +185,7 @@ def _begin(live: Live, reload: "Reload", watch: "Watch") -> None:
         ("Sending router advertisements", lambda: _advertise(live, watch)),
         ("Watching this host", watch.run),
         ("Watching what is nearly used up", watch.run_marks),
+        ("Asking endpoints whether they serve", lambda: live.endpoints.run(partial(flush, live))),
         ("Waiting for a reload", lambda: reload.run(watch)),
         ("Following the addresses of interfaces", reload.follow_interfaces),
         ("Writing the log of sessions", lambda: live.session_log.run(moment)),

@@ -24,6 +24,7 @@ from nat64d.dataplane.worker import Queue, now
 from nat64d.explain.live import RehearsalError, rehearse
 from nat64d.explain.packet_text import PacketError, octets_of
 from nat64d.gateway.daemon_log import DaemonLog
+from nat64d.gateway.endpoints import Endpoints
 from nat64d.gateway.link_drops import LinkDrops
 from nat64d.gateway.listings import listed
 from nat64d.gateway.mappings import mappings
@@ -79,6 +80,7 @@ class Live:
         self.sources = Sources(BUILT_IN, config, {})
         self.log = DaemonLog()
         self.tasks = Tasks(logging.getLogger("nat64d"))
+        self.endpoints = Endpoints(lambda: (self.config, self.tables))
         self.complaint: str | None = None  # about what was kept of the configuration
         self.changer: Callable[[Wish], Row] | None = None  # as is reloader, while packets pass
         self.flusher: Callable[[Filters], Row] | None = None
@@ -218,6 +220,7 @@ class Live:
                 *self.session_log.warnings(),
                 *self.tasks.warnings(),
                 *(self.watch.warnings() if self.watch else []),
+                *self.endpoints.warnings(),
                 *(self.nameserver.warnings() if self.nameserver else []),
             ],
             "conditions": self.board.standing(time.monotonic()) if self.board else [],

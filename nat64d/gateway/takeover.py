@@ -106,6 +106,7 @@ def prepare(live: Live, config: Config, judges_sessions: bool) -> Prepared:
     if drafted and before.check_rst and settings.check_rst:
         stays = (*stays, "windows")
     new = replace(tables_of(config, settings), **{name: getattr(tables, name) for name in stays})
+    live.endpoints.weigh(config, new)
     return Prepared(config, settings, new, drafted)
 
 

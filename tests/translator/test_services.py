@@ -348,3 +348,16 @@ def test_an_eighth_of_the_table_is_left_to_others():
     there = nat64.datagram()
     (packet,) = map(whole, nat64.send(udp6(there, 53, 7)).packets)
     assert ends4(packet) == (VIP, 53, HOST4, 7)  # an answer, as far as anybody can know
+
+
+def test_an_endpoint_known_not_to_serve_gets_nothing_that_has_no_session():
+    nat64 = Serving()
+    weights = nat64.tables.members["weight"][: len(WEB["endpoints"])]
+    pinned = nat64.client(sport=1)
+    weights[:] = [1 if E(number) == "2001:db8:5::2" else -1 for number in (1, 2, 3)]
+    assert {nat64.client(sport=sport) for sport in range(100, 120)} == {E(2)}
+    assert {nat64.client(sport=sport, flags="A") for sport in range(200, 220)} == {E(2)}
+    assert nat64.client(sport=1, flags="A") == pinned
+    weights[:] = -1
+    assert nat64.send(tcp4(300, 80)).verdict == Verdict.NO_ENDPOINT
+    assert nat64.send(tcp4(301, 80, "A")).verdict == Verdict.NO_ENDPOINT

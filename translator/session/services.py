@@ -123,14 +123,15 @@ def part_of(t, event, is_error, answers):
 @rare()
 def choose(gateway, now, t, front, part, apart):
     """The member of a front that a flow goes to, a BIB entry, or NONE: new ones to members that have a weight, if there
-    are any. `apart`: none that has a flow with the same transport address of the client through another front."""
+    are any, and none to one below 0. `apart`: none that has a flow with the same transport address of the client
+    through another front."""
     settings, tables, row = gateway.settings, gateway.tables, gateway.tables.fronts[front]
     flow = flow_hash(settings.seed, row, t.src)
     for draining in range(2):
         best, best_score, best_distance, best_weight = int64(NONE), int64(-1), int64(0), int64(1)
         for at in range(row.first, row.first + row.count):
             member = tables.members[at]
-            if part == OPENS and (member.weight == 0) != (draining == 1):
+            if member.weight < 0 or (part == OPENS and (member.weight == 0) != (draining == 1)):
                 continue
             mine, weight, better = score(flow, member.key), max(int64(member.weight), int64(1)), False
             away = distance(mine) if row.weighted != 0 else int64(0)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("nat64d")
 
 
-class Services:
+class Servers:
     """`open` starts them, once; from then on there is `reload`."""
 
     def __init__(self, live: Live, path: Path | None, again: asyncio.Event) -> None:
