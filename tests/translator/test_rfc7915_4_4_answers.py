@@ -21,7 +21,7 @@ from tests.packets import (
 )
 from translator.plain import Copies
 from translator.tables.gateway import HEADROOM
-from translator.verdict import Verdict
+from translator.verdict import Answer, Verdict
 
 UDP6, UDP4 = UDP(**FROM_HOST6) / b"x", UDP(**TO_MAPPED) / b"x"
 
@@ -142,7 +142,7 @@ def test_rfc7915_4_4_silently(case):
     case.check()
 
 
-ADDRESS, PROHIBITED, PROTOCOL = ((3, 1), (1, 3)), ((3, 13), (1, 1)), ((3, 2), (1, 4))
+ADDRESS, PROHIBITED, PROTOCOL, PORT = ((3, 1), (1, 3)), ((3, 13), (1, 1)), ((3, 2), (1, 4)), ((3, 3), (1, 4))
 TOLD = {
     Verdict.HOP_LIMIT_EXPIRED: ((11, 0), (3, 0)),
     Verdict.SOURCE_ROUTED: ((3, 5), None),
@@ -165,6 +165,9 @@ TOLD = {
     Verdict.SUBSCRIBER_SESSIONS: ADDRESS,
     Verdict.SUBSCRIBER_PORTS: ADDRESS,
     Verdict.INBOUND_SESSIONS: ADDRESS,
+    Verdict.NO_ENDPOINT: PORT,
+    Verdict.CLOSED_PORT: PORT,
+    Verdict.SERVICE_CLASH: PORT,
 }
 
 
@@ -181,4 +184,7 @@ def test_rfc7915_4_4_what_the_sender_is_told_for_every_reason(family, nat64):
         assert errors.wants_answer(verdict, family) == (told is not None), verdict.name
         if told is not None:
             size = errors.answer_sender(nat64.gateway, 60_000 * at, octets, view, verdict, 7)
-            compare([bytes(nat64.worker.answer[HEADROOM : HEADROOM + size])], [answer_of(sent, *told, 7)])
+            due = answer_of(sent, *told, 7)
+            if verdict.answer == Answer.PORT_UNREACHABLE:  # of a service, in the name of its address
+                due.src = sent.dst
+            compare([bytes(nat64.worker.answer[HEADROOM : HEADROOM + size])], [due])

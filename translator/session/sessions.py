@@ -254,8 +254,6 @@ def first_timeout(row):
 @jit()
 def first_timeout_of_tcp(row):
     """How long a connection lives without another packet when its session is opened."""
-    if row.state == State.ESTABLISHED:
-        return Timeout.TCP_EST
     if row.inbound != OF_SERVICE:
         return Timeout.TCP_OPENING
     return Timeout.SERVICE_SYN if row.state == State.V4_INIT else Timeout.TCP_TRANS
