@@ -123,7 +123,7 @@ def test_ping_and_traceroute_end_at_the_address(served: tuple[Topology, Daemon])
     for how in (("-U", "-p", "33434"), ("-T", "-p", "80"), ("-T", "-p", "82"), ("-I",)):
         hops = net.server4.run("traceroute", "-n", "-q1", "-w2", *how, VIP, timeout=60).stdout.splitlines()
         assert VIP in hops[-1], hops
-        assert len(hops) <= 6, hops
+        assert len(hops) <= 8, hops  # TCP of an open port goes on to the server, whose routers have no address in IPv4
     counted = [row["packets"] for row in daemon.rows("counters") if row.get("verdict") == "echoed"]
     assert sum(counted) >= 7
 

@@ -26,6 +26,8 @@ NOT_FOUND = Refusal("6146 3.6", ("NO_BIB_ENTRY", "NO_SESSION"))
 
 
 ELSEWHERE = Refusal("6146 3.4", ("QUOTED_PACKET", "NOT_OUR_PREFIX", "NO_SESSION", "NO_BIB_ENTRY"))
+# The same of a service, which is asked before the type of an error that has no counterpart.
+NOT_SERVED = Refusal("services", ("NO_ENDPOINT", "SOURCE_RANGE"))
 NO_POLICY = Policy({})  # an error opens nothing
 # RFC 6146 3.6 and RFC 5508 REQ-4 send an error to the host whose packet it quotes, supposing that it was sent there: an
 # error for one host that quotes another one's packet is a forgery.
@@ -81,7 +83,7 @@ class ErrorTranslator:
         returns = self.returns(host4)
         refusals += self._without_session(entry, host4, pair[0])
         if new is None:
-            return Half([*refusals, NOT_FOUND] if returns else refusals)
+            return Half([*refusals, NOT_FOUND, NOT_SERVED] if returns else refusals)
         if packet.destination != quoted.source:
             refusals.append(FOREIGN)
         source = entry.mapped4[0]
