@@ -309,7 +309,7 @@ def demo() -> None:
 
 app.command()(commands.status)
 app.command()(listings.counters)
-for name in ("sessions", "bib", "hosts", "blocks", "pools", "mappings"):
+for name in ("sessions", "bib", "hosts", "blocks", "pools", "mappings", "services"):
     app.command(name=name)(listings.COMMANDS[name])
 for command in (commands.top, commands.events, changes.reload, changes.unset, changes.log):
     app.command()(command)

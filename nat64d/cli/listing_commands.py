@@ -44,6 +44,9 @@ LISTS = {
     "mappings": List(
         BY_NAME["mappings"], text.MAPPINGS, "List what is configured to be translated to what, without a session."
     ),
+    "services": List(
+        BY_NAME["services"], text.SERVICES, "List the endpoints of services, whether they serve, and their sessions."
+    ),
     "dns64 servers": List(
         BY_NAME["dns64/servers"],
         text.NAME_SERVERS,

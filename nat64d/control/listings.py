@@ -116,6 +116,13 @@ LISTINGS = (
         (*ENDS, *COMMON),
     ),
     Listing(
+        "services",
+        "The endpoints of each [[service]], whether they serve, and how many sessions they have.",
+        shapes.ServiceEndpoint,
+        _rows(lambda gateway, filters: gateway.services(filters)),
+        (*ENDS, *COMMON),
+    ),
+    Listing(
         "dns64/queries",
         "DNS queries by outcome, zeros included; empty without [dns64].",
         shapes.Query,

@@ -132,6 +132,18 @@ MAPPINGS = (
     _field("ipv4_ports", "ports"),
     _field("source"),
 )
+SERVICES = (
+    _field("service"),
+    _field("protocol"),
+    _field("ipv4"),
+    _field("ipv4_ports", "port"),
+    _field("ipv6", "endpoint"),
+    _field("ipv6_ports", "port"),
+    _field("weight", number=True),
+    _field("sessions", number=True),
+    _field("state"),
+    _field("why"),
+)
 COUNTERS = (_field("direction"), _field("verdict"), _field("packets", number=True), _field("rfc"), _field("help"))
 QUERIES = (_field("outcome"), _field("queries", number=True), _field("rfc"), _field("help"))
 NAME_SERVERS = (

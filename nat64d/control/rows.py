@@ -159,6 +159,24 @@ class Mapped(TypedDict):
     source: Annotated[str, "file, or who has set it beside the file"]
 
 
+class ServiceEndpoint(TypedDict):
+    """One endpoint of one protocol of one [[service]], or a [[service]] without endpoints."""
+
+    service: str
+    protocol: PoolProtocol
+    ipv4: str
+    ipv4_ports: Annotated[str, "the port that clients connect to"]
+    ipv6: Annotated[str | None, "null = the service has no endpoint"]
+    ipv6_ports: str | None
+    weight: int | None
+    state: Annotated[
+        Literal["up", "failing", "down", "unasked"] | None,
+        "failing = gets new flows only where no other endpoint serves, down = none, unasked = counts as serving",
+    ]
+    why: Annotated[str | None, "it is not up"]
+    sessions: int | None
+
+
 class Pool(TypedDict):
     """One protocol of one [[pool4]] and how many of its ports are in use."""
 
@@ -278,6 +296,9 @@ class Gateway(Changes, Protocol):
 
     def mappings(self, filters: Filters) -> Sequence[Row]:
         """The rows Mapped that match the filters, in the order of the configuration. Does not raise NotReadyError."""
+
+    def services(self, filters: Filters) -> Sequence[Row]:
+        """The rows ServiceEndpoint that match the filters, in the order of the configuration."""
 
     def blocks(self, filters: Filters) -> Lines:
         """The Blocks that match the filters."""

@@ -1,6 +1,6 @@
-"""What is configured to be translated to what, as rows."""
+"""What is configured to be translated to what, and which endpoints a service has, as rows."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from ipaddress import ip_network
 from typing import Any
 
@@ -8,19 +8,52 @@ from pydantic import BaseModel
 
 from nat64d.config.addresses import Ports
 from nat64d.config.models import Config
+from nat64d.config.services import Endpoint, Service
 from nat64d.config.sources import FILE
 from nat64d.control.filters import Filters
 from nat64d.control.rows import Row
+from nat64d.services.standing import Known
+from translator.tables.tables import Tables
 
+OF_ENDPOINT = ("ipv6", "ipv6_ports", "weight", "state", "why", "sessions")
 COLUMNS = ("kind", "protocol", "ipv6", "ipv6_ports", "ipv4", "ipv4_ports", "source")
 
 
 def mappings(config: Config, sources: Mapping[BaseModel, str], filters: Filters) -> list[Row]:
     """A Mapped for each [[eam]], [clat] and protocol of each [[forward]] that matches the filters. `sources` has those
     of the rows that are not from the file."""
+    return matching((dict(zip(COLUMNS, row, strict=True)) for row in _rows(config, sources)), filters)
+
+
+def services(
+    config: Config, tables: Tables, known: Callable[[Service, Endpoint], Known | None], filters: Filters
+) -> list[Row]:
+    """A ServiceEndpoint for each endpoint of each protocol of each [[service]] that matches the filters; `known`: what
+    endpoints are found to do."""
+    return matching(_endpoints(config, tables, known), filters)
+
+
+def matching(rows: Iterable[Row], filters: Filters) -> list[Row]:
+    """The rows that match the filters."""
     wanted = {name: value for name in _TESTS if (value := getattr(filters, name)) is not None}
-    rows = (dict(zip(COLUMNS, row, strict=True)) for row in _rows(config, sources))
     return [row for row in rows if all(_TESTS[name](row, value) for name, value in wanted.items())]
+
+
+def _endpoints(config: Config, tables: Tables, known: Callable[[Service, Endpoint], Known | None]) -> Iterator[Row]:
+    fronts = iter(tables.fronts)
+    for service in config.service:
+        for protocol, front in zip(service.protocols, fronts, strict=False):
+            address, port = _end(service.end4)
+            head = {"service": service.name, "protocol": protocol, "ipv4": address, "ipv4_ports": port}
+            if not service.endpoints:
+                yield {**head, **dict.fromkeys(OF_ENDPOINT)}
+            members = tables.members[front.first : front.first + front.count]
+            for endpoint, member in zip(service.ordered, members, strict=True):
+                state = known(service, endpoint)
+                ipv6, ports = _end(endpoint.end6)
+                about = (state.standing.value, state.why) if state else ("unasked", None)
+                values = (ipv6, ports, endpoint.weight, *about, int(tables.bibs[member.bib].sessions))
+                yield {**head, **dict(zip(OF_ENDPOINT, values, strict=True))}
 
 
 def _rows(config: Config, sources: Mapping[BaseModel, str]) -> Iterator[tuple[str | None, ...]]:
@@ -38,12 +71,13 @@ def _end(end: Ports[Any]) -> tuple[str, str]:
 
 
 def _has_host(row: Row, network: Any) -> bool:
-    own = ip_network(row[f"ipv{network.version}"])
-    return bool(own.overlaps(network))
+    own = row[f"ipv{network.version}"]
+    return own is not None and bool(ip_network(own).overlaps(network))
 
 
 def _has_port(row: Row, port: int) -> bool:
-    return any(ports is None or _in(ports, port) for ports in (row["ipv6_ports"], row["ipv4_ports"]))
+    ends = [row[f"{version}_ports"] for version in ("ipv6", "ipv4") if row[version] is not None]
+    return any(ports is None or _in(ports, port) for ports in ends)
 
 
 def _in(ports: str, port: int) -> bool:

@@ -27,7 +27,7 @@ from nat64d.gateway.daemon_log import DaemonLog
 from nat64d.gateway.endpoints import Endpoints
 from nat64d.gateway.link_drops import LinkDrops
 from nat64d.gateway.listings import listed
-from nat64d.gateway.mappings import mappings
+from nat64d.gateway.mappings import mappings, services
 from nat64d.gateway.measure import measure
 from nat64d.gateway.pool_use import PoolUse
 from nat64d.gateway.state_file import StateFile
@@ -286,6 +286,11 @@ class Live:
     def mappings(self, filters: Filters) -> list[Row]:
         """A row for each [[eam]], [clat] and protocol of each [[forward]] that matches the filters."""
         return mappings(self.config, self.sources.by_row(), filters)
+
+    def services(self, filters: Filters) -> list[Row]:
+        """A row for each endpoint of each [[service]] that matches the filters; raises NotReadyError."""
+        config, _, tables = self._tables()
+        return services(config, tables, self.endpoints.known, filters)
 
     def blocks(self, filters: Filters) -> Lines:
         """The blocks of ports that match the filters; raises NotReadyError, GoneError."""

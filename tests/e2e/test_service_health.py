@@ -81,6 +81,8 @@ def test_flows_leave_an_endpoint_that_stops_serving_and_come_back(
     one.send_signal(signal.SIGKILL)
     one.wait(10)
     eventually(lambda: f"of its 2 endpoints [{ONE}]:8080 does not serve: connection refused" in warnings(), daemon)
+    states = {(row["ipv6"], row["state"]) for row in daemon.rows("services", "--fields", "ipv6,state")}
+    assert states == {(ONE, "down"), (OTHER, "up")}
     assert servers(30000) == {OTHER}
     assert [ask(net.server4, "datagram", VIP, "80", port, "10")["server"] for port in ports] == [OTHER] * len(ports)
 

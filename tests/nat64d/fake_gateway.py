@@ -31,6 +31,7 @@ from nat64d.control.rows import (
     NotReadyError,
     Pool,
     Row,
+    ServiceEndpoint,
     Session,
     StandingCondition,
 )
@@ -204,6 +205,22 @@ class FakeGateway:
                 "source": "api",
             }
         ]
+
+    def services(self, filters: Filters) -> list[ServiceEndpoint]:
+        self._tables()
+        head: ServiceEndpoint = {
+            "service": "web",
+            "protocol": "tcp",
+            "ipv4": "203.0.113.80",
+            "ipv4_ports": "80",
+            "ipv6": "2001:db8:2::1",
+            "ipv6_ports": "8080",
+            "weight": 2,
+            "state": "down",
+            "why": "HTTP 503",
+            "sessions": 7,
+        }
+        return [head, {**head, "ipv6": "2001:db8:2::2", "weight": 1, "state": "up", "why": None}]
 
     def pools(self) -> list[Pool]:
         self._tables()

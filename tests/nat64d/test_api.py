@@ -27,6 +27,7 @@ LISTINGS = {
     "hosts": 2,
     "pools": 2,
     "mappings": 1,
+    "services": 2,
 }
 
 

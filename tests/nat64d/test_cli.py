@@ -22,7 +22,7 @@ from tests.nat64d.fake_gateway import FakeGateway, serving, session
 ROOT = Path(__file__).parents[2]
 PCAPS = ROOT / "pcaps"
 PACKET = "2001:db8::1 > 64:ff9b::192.0.2.1 udp 5000 53"
-LISTS = ("sessions", "bib", "hosts", "blocks", "pools", "mappings")
+LISTS = ("sessions", "bib", "hosts", "blocks", "pools", "mappings", "services")
 ASKING = (("status",), ("counters",), *((name,) for name in LISTS), ("explain", PACKET, "--live"))
 HEAVY = ("aiohttp", "asyncio", "numba", "numpy", "prometheus_client", "pyroute2", "rich", "scapy")
 

@@ -24,6 +24,14 @@ def test_mappings(path):
     )
 
 
+def test_services(path):
+    assert run("services", "--socket", path).stdout == (
+        "SERVICE  PROTOCOL  IPV4          PORT  ENDPOINT       PORT  WEIGHT  SESSIONS  STATE  WHY\n"
+        "web      tcp       203.0.113.80  80    2001:db8:2::1  8080       2         7  down   HTTP 503\n"
+        "web      tcp       203.0.113.80  80    2001:db8:2::2  8080       1         7  up     -\n"
+    )
+
+
 @pytest.mark.parametrize("name", LISTS)
 def test_fields_are_columns_of_their_own(path, name):
     fields = BY_NAME[name].fields[1::-1]

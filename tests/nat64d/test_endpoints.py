@@ -3,14 +3,17 @@
 import asyncio
 import logging
 import time
-from ipaddress import IPv6Address
+from ipaddress import IPv4Network, IPv6Address, IPv6Network
 from typing import Any
 
 import pytest
 
 from nat64d.config.load import loads
 from nat64d.config.settings import settings_of, tables_of
+from nat64d.control.filters import Filters
+from nat64d.control.listings import BY_NAME
 from nat64d.gateway.endpoints import FINE, LAST_RESORT, NO_NEW_FLOWS, Endpoints
+from nat64d.gateway.mappings import services
 from nat64d.services.checker import Checker
 from nat64d.services.standing import Key, Place
 
@@ -32,6 +35,9 @@ def config(health: str = "health = { fall = 2, rise = 1 }", protocol: str = '["t
         name = "unasked"
         ipv4 = "192.0.2.80:81"
         endpoints = ["[2001:db8:1::1]:80"]
+        [[service]]
+        name = "nobody"
+        ipv4 = "192.0.2.80:82"
         """
     )
 
@@ -75,12 +81,12 @@ def played(body: Any, **changes: str) -> None:
 
 def test_weights_follow_what_is_known():
     def body(known: Known) -> None:
-        assert known.weights() == [[3, 1, 0], [3, 1, 0], [1]]
+        assert known.weights() == [[3, 1, 0], [3, 1, 0], [1], []]
         known.answers(1, "refused")
-        assert known.weights() == [[LAST_RESORT, 1, 0], [LAST_RESORT, 1, 0], [1]]
+        assert known.weights() == [[LAST_RESORT, 1, 0], [LAST_RESORT, 1, 0], [1], []]
         assert known.tables.fronts[0].weighted == 0
         known.answers(1, "refused")
-        assert known.weights() == [[NO_NEW_FLOWS, 1, 0], [NO_NEW_FLOWS, 1, 0], [1]]
+        assert known.weights() == [[NO_NEW_FLOWS, 1, 0], [NO_NEW_FLOWS, 1, 0], [1], []]
         known.answers(3, "refused", "refused")
         assert known.weights()[0] == [NO_NEW_FLOWS, 1, NO_NEW_FLOWS]
         known.answers(1, None)
@@ -161,3 +167,31 @@ def test_flows_of_udp_leave_one_that_has_fallen(protocol, flows):
             assert (str(filters.host6), str(filters.mapped4)) == ("2001:db8:1::1/128", "192.0.2.80/32")
 
     played(body, protocol=protocol)
+
+
+def test_the_listing_has_every_endpoint_and_services_without():
+    def body(known: Known) -> None:
+        known.answers(1, "connection refused", "connection refused")
+        rows = services(known.config, known.tables, known.endpoints.known, Filters())
+        assert all(tuple(row) == BY_NAME["services"].fields for row in rows)
+        ports = [(row["service"], row["protocol"], row["ipv4_ports"], row["ipv6"], row["state"]) for row in rows]
+        web = [("2001:db8:1::1", "down"), ("2001:db8:1::2", "up"), ("2001:db8:1::3", "up")]
+        assert ports == [
+            *(("web", "tcp", "80", *end) for end in web),
+            *(("web", "udp", "80", *end) for end in web),
+            ("unasked", "tcp", "81", "2001:db8:1::1", "unasked"),
+            ("nobody", "tcp", "82", None, None),
+        ]
+        assert [row["why"] for row in rows][:2] == ["connection refused", None]
+        assert [row["weight"] for row in rows][:3] == [3, 1, 0]
+
+        def found(**given: Any) -> list[str]:
+            rows = services(known.config, known.tables, known.endpoints.known, Filters(**given))
+            return sorted({row["service"] for row in rows})
+
+        assert found(port=81) == ["unasked"]
+        assert found(proto="udp") == ["web"]
+        assert found(host=IPv6Network("2001:db8:1::1/128")) == ["unasked", "web"]
+        assert found(host=IPv4Network("192.0.2.0/24")) == ["nobody", "unasked", "web"]
+
+    played(body)
