@@ -113,6 +113,7 @@ def reaching(config: Config) -> list[str]:
         *(['[clat] plat = "discover"'] if config.clat and not config.pool6 else []),
         *(["[log] ipfix"] if config.log.ipfix else []),
         *(["[ra]"] if config.ra else []),
+        *(["[[service]] health"] if any(service.health for service in config.service) else []),
         *([f"[api] http = {http}"] if http and not split_listener(http)[0].is_loopback else []),
     ]
 

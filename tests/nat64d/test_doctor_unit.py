@@ -37,6 +37,8 @@ def test_the_units_that_are_shipped_are_fine(file):
         ("[dns64]\n", ["[dns64]"]),
         ('[log]\nipfix = "192.0.2.9:4739"\n', ["[log] ipfix"]),
         ('[ra]\ninterface = ["eth0"]\n', ["[ra]"]),
+        ('[[service]]\nname = "web"\nipv4 = "192.0.2.1:80"\nhealth = "tcp"\n', ["[[service]] health"]),
+        ('[[service]]\nname = "web"\nipv4 = "192.0.2.1:80"\n', []),
         ('[api]\nhttp = "[2001:db8::1]:6464"\n', ["[api] http = [2001:db8::1]:6464"]),
         ('[api]\nhttp = "[::1]:6464"\n', []),
         ('[api]\nhttp = ""\n', []),
