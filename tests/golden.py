@@ -35,6 +35,7 @@ from tests.scenarios import (
     pools,
     quoted,
     reassembly,
+    services,
     shares,
     tcp,
 )
@@ -54,6 +55,7 @@ ROOMS = (
     about,
     quoted,
     foreign,
+    services,
 )
 SCENARIOS: list[Scenario] = [scenario for room in ROOMS for scenario in room.SCENARIOS]
 BEGIN = 1_700_000_000 * 10**9  # when the first packet of each capture is sent, in nanoseconds

@@ -67,7 +67,7 @@ def bucket_of(secret, now, family, receiver, kind):
     """The bucket of a receiver's prefix. The hash is keyed, with another key every minute, so no sender can choose
     whose bucket it shares."""
     prefix = receiver.hi if family == 6 else receiver.lo >> 8
-    return hash3(secret, prefix, now // REKEYED, family << 3 | kind) & (RECEIVERS - 1)
+    return hash3(secret, prefix, now // REKEYED, kind << 3 | family) & (RECEIVERS - 1)
 
 
 @jit()

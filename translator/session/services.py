@@ -220,7 +220,7 @@ def mss_of(gateway, incoming, outgoing):
     """What the MSS of a SYN may be at most: that of a service may have another limit."""
     settings = gateway.settings
     mss = settings.mss
-    if settings.service_mss != mss and is_of_service(gateway, incoming, outgoing):
+    if len(gateway.tables.fronts) > 0 and settings.service_mss != mss and is_of_service(gateway, incoming, outgoing):
         mss = settings.service_mss
     return mss if mss > 0 else ANY_MSS
 
