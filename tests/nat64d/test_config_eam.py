@@ -159,7 +159,7 @@ REFUSED = {
     ),
     "a_key_of_another_section": (
         eam("198.51.100.10", "2001:db8:1::10") + 'protocol = "tcp"\n',
-        ['[[eam]] #1 protocol = "tcp": unknown key; protocol belongs in [[forward]]'],
+        ['[[eam]] #1 protocol = "tcp": unknown key; protocol belongs in [[forward]] or in [[service]]'],
     ),
     "only_the_last_of_three_rows": (
         eam("198.51.100.10", "2001:db8:1::10")

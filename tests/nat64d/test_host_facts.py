@@ -141,7 +141,7 @@ def test_a_route_that_is_preferred_to_ours_is_an_error_until_its_command_was_run
 
 
 def test_a_kernel_that_does_not_answer_is_a_warning(config, monkeypatch):
-    def refuse(_):
+    def refuse(*_):
         raise NetlinkError(errno.EPERM, "Operation not permitted")
 
     monkeypatch.setattr(checks, "read", refuse)

@@ -16,6 +16,7 @@ COMPUTED = ((IP, "chksum"), (UDP, "chksum"), (TCP, "chksum"), (IP, "len"), (IPv6
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "flows": {"sources": "2001:db8:a::/48"},
     "mixed_flows": {"sources": "2001:db8:a::/64"},
+    "crowd": {"prefix": "2001:db8:a::66", "hosts": 10_000},
     "even_ports": {"sources": "2001:db8:a::/61"},
     "last_hop": {"source": "2001:db8:a::66"},
     "from_outside": {"mapped": "192.0.2.1", "port": 4444},
