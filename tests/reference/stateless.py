@@ -134,10 +134,16 @@ class Stateless:
         return self.has_row(inside)
 
     def has_way(self, packet: Packet) -> bool:
-        """Whether both addresses are mapped: in a CLAT, that of an IPv4 host by a row."""
+        """Whether both addresses are mapped: in a CLAT, that of an IPv4 host by a row, also where one from IPv6 turns
+        round (RFC 7757 4.2).
+        """
         if isinstance(packet.source, IPv4Address):
             return self.has_row(packet.source) and self.to_ipv6(packet.destination) is not None  # type: ignore[arg-type]
-        return all(self.to_ipv4(one) is not None for one in (packet.source, packet.destination))  # type: ignore[arg-type]
+        source, destination = map(self.to_ipv4, (packet.source, packet.destination))  # type: ignore[arg-type]
+        if source is None or destination is None:
+            return False
+        returns = destination.embedded and self.hairpin == "intrinsic" and self.has_row(destination.address)
+        return not returns or self.has_row(source.address)
 
     def has_row(self, address: IPv4Address | IPv6Address) -> bool:
         if isinstance(address, IPv4Address):

@@ -54,6 +54,15 @@ def test_rfc6877_2_what_is_refused_does_not_wait(sent, verdict):
     assert invariants.check_fragments(nat64.tables) == []
 
 
+def test_rfc6877_2_nor_what_would_turn_round_from_a_foreign_host():
+    """Both addresses are the provider's, and the destination stands for a host of ours: its source is none of ours."""
+    own = {"ipv4": "192.168.7.0/29", "ipv6": "2001:db8:c::/125", "plat": "2001:db8:46::/96"}
+    nat64 = Sessions(**{**CLAT, "clat": own})
+    sent = from6(src="2001:db8:46::cb00:7132", dst="2001:db8:46::c0a8:700") / ping6(False, payload(100))
+    assert fates(nat64, in_pieces(sent, 40)) == [Verdict.CLAT_SOURCE] * 2
+    assert invariants.check_fragments(nat64.tables) == []
+
+
 def test_rfc7915_4_5_udp_without_a_checksum_does_not_wait():
     """Its later fragments do not say that they are of such a datagram, and pass at once."""
     bare = in_pieces(whole(IP(src=CLAT4, dst=HOST4) / UDP(sport=1, dport=2, chksum=0) / payload(100)), 40)
