@@ -44,7 +44,7 @@ class Attack(NamedTuple):
 
 def chosen_port(daemon: Daemon) -> str:
     """A mapping is the gateway's choice: one of the victim may have that port by chance, not two."""
-    ports = [row["mapped4_port"] for row in daemon.rows("bib", host6=VICTIM6, protocol="tcp")]
+    ports = [row["mapped4_port"] for row in daemon.rows("bib", host6=VICTIM6, proto="tcp")]
     chosen = ports.count(CHOSEN_PORT)
     return f"{chosen} mappings as chosen outside" if chosen > 1 else ""
 
