@@ -86,7 +86,7 @@ def _main(path: Path | None, left: Left) -> ExitCode:
             _refuse_unfit(live)
         return asyncio.run(_run(live, path, left))
     except (TunError, HostError, SocketError, StateError, DiscoveryError) as error:
-        typer.echo(f"nat64d: {error}", err=True)
+        typer.echo("\n".join(f"nat64d: {line}" for line in str(error).splitlines()), err=True)
         return ExitCode.WRONG
 
 
@@ -105,7 +105,7 @@ def _refuse_unfit(live: Live) -> None:
     from nat64d.host.checks import check_host  # noqa: PLC0415
 
     if errors := check_host(live.config, live.sources.names).errors:
-        raise HostError("\nnat64d: ".join(map(str, errors)))
+        raise HostError("\n".join(map(str, errors)))
 
 
 async def _serve(live: Live, servers: Servers, stop: asyncio.Event, left: Left) -> ExitCode:
