@@ -9,6 +9,7 @@ from nat64d.config.problems import Finding
 from nat64d.config.services import Service
 
 # LIMITS
+ENDPOINTS = 1000  # of a service: each packet without a session is compared with all of them, 6 ns each
 SERVICE_MEMBERS = 131072  # each is a BIB entry from the start: 216 octets
 
 
@@ -35,6 +36,8 @@ def _fronts(config: Config) -> Iterator[Finding]:
             if earlier is not service:
                 taken = f"expected a port that no earlier [[service]] has; {earlier.name} has {protocol} {earlier.ipv4}"
                 yield Finding(("service", row, "ipv4"), taken)
+        if len(service.endpoints) > ENDPOINTS:
+            yield Finding(("service", row, "endpoints"), f"expected at most {ENDPOINTS} endpoints")
         total += len(service.endpoints) * len(service.protocols)
         if before <= SERVICE_MEMBERS < total:
             most = f"expected at most {SERVICE_MEMBERS} endpoints, counted for each protocol, in all of [[service]]"

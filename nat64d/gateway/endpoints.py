@@ -33,6 +33,7 @@ class Endpoints:
     def __init__(self, look: Callable[[], tuple[Config, Tables | None]]) -> None:
         self._look = look
         self._checker: Checker | None = None
+        self._served: dict[Key, list[Service]] = {}
         self._fallen: list[Key] = []
         self._changed = asyncio.Event()
 
@@ -58,13 +59,15 @@ class Endpoints:
 
     def use(self, config: Config) -> None:
         """Ask the endpoints of another configuration from now on."""
+        served: dict[Key, list[Service]] = {}
+        for service in config.service:
+            if health := service.health:
+                for endpoint in service.endpoints:
+                    served.setdefault(Key(_place(endpoint), health), []).append(service)
+        self._served = served
         if self._checker:
-            self._checker.use(
-                Key(_place(endpoint), service.health)
-                for service in config.service
-                if service.health
-                for endpoint in service.endpoints
-            )
+            self._checker.use(served)
+            self._changed.set()
 
     def weigh(self, config: Config, tables: Tables) -> None:
         """Write what is known into tables for `config`."""
@@ -123,7 +126,7 @@ class Endpoints:
         self._changed.clear()
 
     def _told(self, key: Key, known: Known) -> None:
-        names = [service.name for service in self._look()[0].service if self._has(service, key)]
+        names = [service.name for service in self._served.get(key, ())]
         where, of = f"[{key.place.address}]:{key.place.port}", f"service {', '.join(names)}"
         fields = {"endpoint": where, "services": names, "why": known.why}
         match known.standing:
@@ -140,14 +143,11 @@ class Endpoints:
                 log.info("Endpoint %s of %s serves again", where, of, extra={"event": "endpoint_up", **fields})
         self._changed.set()
 
-    def _has(self, service: Service, key: Key) -> bool:
-        return service.health == key.health and any(_place(one) == key.place for one in service.endpoints)
-
     def _flows_of(self, fallen: list[Key]) -> Iterator[Filters]:
         """The flows of UDP that endpoints have."""
         for key in fallen:
-            for service in self._look()[0].service:
-                if "udp" in service.protocols and self._has(service, key):
+            for service in self._served.get(key, ()):
+                if "udp" in service.protocols:
                     yield Filters(
                         proto="udp",
                         port=key.place.port,

@@ -80,7 +80,7 @@ class Live:
         self.sources = Sources(BUILT_IN, config, {})
         self.log = DaemonLog()
         self.tasks = Tasks(logging.getLogger("nat64d"))
-        self.endpoints = Endpoints(lambda: (self.config, self.tables))
+        self.endpoints = Endpoints(self._config_and_tables)
         self.complaint: str | None = None  # about what was kept of the configuration
         self.changer: Callable[[Wish], Row] | None = None  # as is reloader, while packets pass
         self.flusher: Callable[[Filters], Row] | None = None
@@ -350,6 +350,11 @@ class Live:
             raise ExplanationError(str(error)) from None
         finally:
             self._explaining.release()
+
+    def _config_and_tables(self) -> tuple[Config, Tables | None]:
+        """What belongs together; no tables before there are any."""
+        with self._replacing:
+            return self.config, self.tables
 
     def _tables(self) -> tuple[Config, Settings | None, Tables]:
         """What packets meet now; a reload leaves these as they are, and puts others in their place."""

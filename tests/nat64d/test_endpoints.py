@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from nat64d.config import service_owners
+from nat64d.config.errors import ConfigError
 from nat64d.config.load import loads
 from nat64d.config.settings import settings_of, tables_of
 from nat64d.control.filters import Filters
@@ -195,3 +197,40 @@ def test_the_listing_has_every_endpoint_and_services_without():
         assert found(host=IPv4Network("192.0.2.0/24")) == ["nobody", "unasked", "web"]
 
     played(body)
+
+
+def test_asking_begun_again_gives_back_the_weights_of_before():
+    """What was known is lost when the task has failed; nobody stays down for that."""
+
+    async def main() -> None:
+        known = Known()
+        await known.checker.close()
+        known.tables.members["weight"][:] = NO_NEW_FLOWS
+        asking = asyncio.ensure_future(known.endpoints.run(lambda _: None))
+        for _ in range(10):
+            await asyncio.sleep(0)
+        asking.cancel()
+        await asyncio.gather(asking, return_exceptions=True)
+        assert known.tables.members["weight"].tolist() == [3, 1, 0, 3, 1, 0, 1]
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    ("limit", "sentence"),
+    [
+        (
+            "ENDPOINTS",
+            "[[service]] #1 endpoints: expected at most 2 endpoints",
+        ),
+        (
+            "SERVICE_MEMBERS",
+            "expected at most 2 endpoints, counted for each protocol, in all of [[service]]; up to here ",
+        ),
+    ],
+)
+def test_there_are_bounds_of_what_a_packet_is_compared_with(monkeypatch, limit, sentence):
+    monkeypatch.setattr(service_owners, limit, 2)
+    with pytest.raises(ConfigError, match=r"expected at most 2 endpoints") as refused:
+        config()
+    assert sentence in str(refused.value)
