@@ -13,8 +13,10 @@ MODULES ?=
 TESTS ?= tests/translator
 MESSAGES ?= 10000000
 ARGS ?=
-# How many passes of `make test` run at a time: one more than there are processors, as the end-to-end part mostly waits.
-JOBS ?= $(shell expr $$(nproc) + 1)
+# How many passes of `make test` run at a time: three more than there are processors, as the end-to-end part mostly waits.
+JOBS ?= $(shell expr $$(nproc) + 3)
+# Passes that only compute leave the processors to those that others wait for: end to end, and what is compiled for it.
+COMPUTES = $(if $(SIDE_BY_SIDE),nice -n 10)
 
 export PYTHON
 # Tests start hundreds of processes: without this, in some containers each of them would compile every module it imports.
@@ -35,13 +37,13 @@ deb: tools-deb  ## dist/nat64d_VERSION_ARCHITECTURE.deb, for the release of Debi
 	@config/debian/build dist
 
 ##@ Develop
-test: $(VENV)/.test tools-e2e  ## everything CI runs: check, then the suite three ways, JOBS=3 passes at a time
+test: $(VENV)/.test tools-e2e  ## everything CI runs: check, then the suite three ways, JOBS passes at a time
 	@echo "== $(JOBS) passes at a time; each is shown when it ends"
 	@$(MAKE) --no-print-directory --jobs=$(JOBS) --keep-going --output-sync=target SIDE_BY_SIDE=yes $(PASSES)
 	@echo "== all green"
 
-# The longest come first, and before them what e2e waits for. test-jit, test-rest and e2e wait for `compiled`; test-bounds compiles code of its own, test-nojit none.
-PASSES := tools-e2e compiled test-bounds plain-branches e2e test-rest test-jit plain-traffic check covered
+# The longest come first, and before them what e2e waits for. test-jit, test-rest and both parts of e2e wait for `compiled`; test-bounds compiles code of its own, test-nojit none.
+PASSES := tools-e2e compiled test-bounds plain-branches e2e-others test-jit test-rest e2e-services plain-traffic check covered
 # The tests that run code of the data plane; all others test code that is plain Python in every pass, and run once (test-rest).
 # Too many packets for plain Python.
 FLOODS := tests/translator/test_error_limits.py tests/test_oracle_shares.py
@@ -52,13 +54,18 @@ TRAFFIC := tests/fuzz/test_fuzz.py $(addprefix tests/test_,case.py engines.py go
 	oracle_lifetimes.py) $(addprefix tests/nat64d/test_,coalesce.py replay.py replay_captures.py replay_history.py)
 # They compare compiled code with code that is plain Python in every pass, or one compiled process with another.
 COMPARED := $(addprefix tests/nat64d/test_,explain.py explain_live.py explain_walk.py replay_determinism.py)
-BOUNDED := $(BRANCHES) tests/translator/test_error_limits.py tests/fuzz/test_fuzz.py tests/test_golden.py tests/test_oracle.py tests/nat64d/test_coalesce.py
+# End to end, a pass of their own: e2e is mostly waiting, and the longest.
+SERVED := $(wildcard tests/e2e/test_service*.py) tests/e2e/test_announce.py tests/e2e/test_client_prefix.py
+# What makes up packets, histories and tables by chance, more of them than plain Python can take, and what floods.
+# (The same packet with the same index outside of its array is an IndexError in plain Python too: of cases plain-branches is enough.)
+BOUNDED := $(shell grep -l hypothesis $(BRANCHES)) tests/translator/test_error_limits.py tests/translator/test_reassembly.py \
+	tests/fuzz/test_fuzz.py tests/test_oracle.py tests/nat64d/test_coalesce.py
 
 check: $(VENV)/.test  ## formatter, linter, types
 	@echo "== check: ruff format, ruff, mypy"
 	@$(BIN)/ruff format --check --quiet . || { echo "Run: $(BIN)/ruff format ." >&2; exit 1; }
 	@$(BIN)/ruff check --quiet .
-	@$(BIN)/mypy
+	@$(COMPUTES) $(BIN)/mypy
 
 compiled: $(VENV)/.test
 	@echo "== data plane, compiled for the suite and the end-to-end part"
@@ -66,16 +73,22 @@ compiled: $(VENV)/.test
 
 test-jit: compiled  ## the tests of the data plane, compiled as in production
 	@echo "== data plane, compiled"
-	@$(PYTEST) $(BRANCHES) $(TRAFFIC) $(COMPARED) $(FLOODS)
+	@$(COMPUTES) $(PYTEST) $(BRANCHES) $(TRAFFIC) $(COMPARED) $(FLOODS)
 
 test-rest: compiled  ## all other tests: of what is plain Python in every pass
 	@echo "== suite without the data plane"
 	@COVERAGE_FILE=.coverage.rest $(PYTEST) -m "not e2e and not bench and not slow" --cov --cov-report= \
 		$(addprefix --ignore=,$(BRANCHES) $(TRAFFIC) $(COMPARED) $(FLOODS))
 
-e2e: compiled tools-e2e  ## real programs in network namespaces (root)
+e2e: e2e-others e2e-services  ## real programs in network namespaces (root)
+
+e2e-others: compiled tools-e2e
 	@echo "== end to end"
-	@$(if $(SIDE_BY_SIDE),,$(AS_ROOT)) $(PYTEST) -m "e2e and not slow" tests/e2e tests/dns64
+	@$(if $(SIDE_BY_SIDE),,$(AS_ROOT)) $(PYTEST) -m "e2e and not slow" tests/e2e tests/dns64 $(addprefix --ignore=,$(SERVED))
+
+e2e-services: compiled tools-e2e
+	@echo "== end to end, services"
+	@$(if $(SIDE_BY_SIDE),,$(AS_ROOT)) $(PYTEST) -m "e2e and not slow" $(SERVED)
 
 test-systemd: $(VENV)/.test tools-systemd  ## the service under a real systemd, in a Debian of its own, which is unpacked once (root)
 	@$(AS_ROOT) $(PYTEST) -s -m slow tests/systemd
@@ -83,20 +96,26 @@ test-systemd: $(VENV)/.test tools-systemd  ## the service under a real systemd, 
 attack: compiled tools-e2e  ## every attack on pools of every size, and a table of what others noticed (root)
 	@$(AS_ROOT) env NAT64D_ATTACK_ATTEMPTS=1 $(PYTEST) -m e2e tests/e2e/attack
 
+shows-services: compiled tools-e2e  ## [[service]] under load, and large files over narrow paths; prints what each server got (root)
+	@$(AS_ROOT) $(PYTEST) -s -m slow tests/e2e/test_services_load.py tests/e2e/test_services_flips.py
+
+shows-kubernetes: compiled tools-e2e  ## a cluster before a gateway: how soon what it says is so, and what an API server that is away costs (root)
+	@$(AS_ROOT) $(PYTEST) -s -m slow tests/e2e/test_service_kubernetes_shows.py
+
 test-nojit: plain-branches plain-traffic  ## the tests of the data plane in plain Python
 
 plain-branches: $(VENV)/.test
 	@echo "== data plane, plain Python: every branch"
-	@COVERAGE_FILE=.coverage.plain NUMBA_DISABLE_JIT=1 $(PYTEST) --cov --cov-report= $(BRANCHES) \
+	@COVERAGE_FILE=.coverage.plain NUMBA_DISABLE_JIT=1 $(COMPUTES) $(PYTEST) --cov --cov-report= $(BRANCHES) \
 		tests/translator/test_error_limits.py::test_what_the_whole_refuses_costs_its_receiver_nothing
 
 plain-traffic: $(VENV)/.test
 	@echo "== data plane, plain Python: random packets and captures"
-	@NUMBA_DISABLE_JIT=1 $(PYTEST) $(TRAFFIC)
+	@NUMBA_DISABLE_JIT=1 $(COMPUTES) $(PYTEST) $(TRAFFIC)
 
-test-bounds: $(VENV)/.test  ## the tests of the data plane, compiled with bounds checks
+test-bounds: $(VENV)/.test  ## random packets and histories, and floods, compiled with bounds checks
 	@echo "== data plane, compiled with bounds checks"
-	@NUMBA_BOUNDSCHECK=1 $(PYTEST) --warm $(BOUNDED)
+	@NUMBA_BOUNDSCHECK=1 $(COMPUTES) $(PYTEST) --warm $(BOUNDED)
 
 covered: test-rest plain-branches  ## test-rest and what is measured of test-nojit, then their coverage: all of translator/, most of nat64d/
 	@echo "== branches covered"
@@ -154,7 +173,8 @@ $(VENV)/.run: pyproject.toml $(BIN)/python
 
 $(VENV)/.test: pyproject.toml $(BIN)/python
 	@echo "Installing nat64d and its test tools into $(VENV)"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --editable '.[test]'
+	@$(BIN)/python -m compileall -qq -j0 $(VENV)/lib || true  # what pip would do on one processor; some files are of other Pythons
 	@touch $(VENV)/.run $@
 
 # On x86_64 every package comes ready-made; elsewhere python-pytun is compiled.
@@ -168,7 +188,7 @@ tools-demo:
 	@.ci/need iproute2 curl
 
 tools-e2e:
-	@[ "$$(id -u)" != 0 ] || .ci/need iproute2 curl iputils-ping traceroute ethtool nftables openssl unbound bind9 bind9-dnsutils radvd iptables chromium chromium-driver
+	@[ "$$(id -u)" != 0 ] || .ci/need iproute2 curl iputils-ping traceroute mtr-tiny ethtool nftables openssl unbound bind9 bind9-dnsutils radvd iptables chromium chromium-driver
 
 # For the Python of the release: the package has what it depends on beside it.
 tools-deb:
@@ -180,4 +200,4 @@ tools-systemd:
 tools-bench:
 	@.ci/need iproute2 iperf3 tayga ethtool unbound dnsperf
 
-.PHONY: run demo deb test check compiled test-jit test-nojit plain-branches plain-traffic test-bounds covered e2e test-systemd attack fuzz fuzz-dns fuzz-long mutants bench bench-dns replay replay-generic bench-replay readme side clean help tools-demo tools-deb tools-e2e tools-systemd tools-bench
+.PHONY: run demo deb test check compiled test-jit test-nojit plain-branches plain-traffic test-bounds covered e2e test-systemd attack shows-services shows-kubernetes fuzz fuzz-dns fuzz-long mutants bench bench-dns replay replay-generic bench-replay readme side clean help tools-demo tools-deb tools-e2e tools-systemd tools-bench

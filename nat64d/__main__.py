@@ -1,5 +1,5 @@
 """`python -m nat64d` is the command `nat64d`."""
 
-from nat64d.cli.app import app
+from nat64d.cli.start import main
 
-app(prog_name="nat64d")
+main()

@@ -16,6 +16,7 @@ FILE_LINES, FUNCTION_LINES = 400, 40
 PURE = {"numpy", "numba", "enum", "typing", "ipaddress", "translator"}
 IMPURE = {
     "translator.explain": {"types", "collections.abc", "dataclasses"},
+    "translator.jit.bpf": {"collections.abc", "llvmlite"},
     "translator.jit.cache": {
         "hashlib",
         "pathlib",
@@ -25,10 +26,12 @@ IMPURE = {
         "functools",
         "contextlib",
         "collections.abc",
+        "llvmlite.binding",
     },
     "translator.jit.compile": {"collections.abc"},
-    "translator.jit.function": {"gc", "contextlib", "collections.abc", "llvmlite", "llvmlite.binding"},
+    "translator.jit.function": {"gc", "contextlib", "functools", "collections.abc", "llvmlite", "llvmlite.binding"},
     "translator.jit.lock": {"llvmlite"},
+    "translator.jit.words": {"llvmlite"},
     "translator.plain": {"ctypes", "sys", "types", "collections.abc"},
     "translator.tables.records": {"collections.abc"},
     "translator.jit.reference": {"llvmlite", "dataclasses", "functools", "hashlib"},
@@ -42,7 +45,7 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("translator.jit", ()),
     ("translator.verdict", ()),
     ("translator.tables", ("translator.jit", "translator.verdict")),
-    ("translator.packet.fields", ("translator.jit.compile",)),
+    ("translator.packet.fields", ("translator.jit.compile", "translator.jit.words")),
     ("translator.packet.addresses", ("translator.jit.compile",)),
     ("translator.packet.checksum", ("translator.jit.compile", "translator.packet.fields")),
     ("translator.packet", GROUND),
@@ -71,6 +74,7 @@ ROOMS = (
     "nat64d.dns64.export",
     "nat64d.dns64.command",
     "nat64d.control",
+    "nat64d.kubernetes",
     "nat64d.natlog",
     "nat64d.offline",
     "nat64d.explain",
@@ -81,6 +85,10 @@ ROOMS = (
     "nat64d.cli",
     "nat64d.__main__",
 )
+
+# A client of the API like others: of the daemon it knows that alone, and nobody but the command knows it.
+KUBERNETES, ITS_COMMAND = "nat64d.kubernetes", "nat64d.cli.kubernetes_command"
+KUBERNETES_KNOWS = ("nat64d.__version__", "nat64d.exitcode", "nat64d.config", "nat64d.control", KUBERNETES)
 
 # Octets are numbers only in these two; anywhere else an index into a packet is an offset written twice.
 READS_OCTETS = ("translator/packet/fields.py", "translator/packet/checksum.py")
@@ -158,6 +166,17 @@ def room_breaks(source: Source) -> Iterator[str]:
     for module in sorted(imports(source)):
         other = room_of(module)
         if own is not None and other is not None and other > own:
+            yield f"{source.path} imports {module}"
+
+
+def kubernetes_breaks(source: Source) -> Iterator[str]:
+    """What of the daemon `nat64d kubernetes` imports, and who imports it."""
+    inside = begins(source.module, KUBERNETES)
+    for module in sorted(imports(source)):
+        known = any(begins(module, one) for one in KUBERNETES_KNOWS)
+        if inside and begins(module, "nat64d") and not known:
+            yield f"{source.path} imports {module}"
+        if not inside and source.module != ITS_COMMAND and begins(module, KUBERNETES):
             yield f"{source.path} imports {module}"
 
 

@@ -50,7 +50,6 @@ from tests.checksums import are_right
 from tests.engines import Engines
 from tests.packets import CONFIG, FROM_HOST6, from6, octets_of, whole
 from translator.packet.virtio import VNET_HEADER
-from translator.pipeline import receive
 from translator.tables.gateway import HEADROOM, SLOT, Gateway, new_worker
 from translator.verdict import Event, Verdict
 
@@ -129,7 +128,7 @@ class Nat64(Engine):
         self.around_slot.fill(POISON)
         self.slot[HEADROOM - VNET_HEADER :][: len(frame)] = frame
         end, now = HEADROOM + len(frame) - VNET_HEADER, round((BEGIN + at) * 1000)
-        out = receive(self.gateway, now, self.slot, HEADROOM, end)
+        out = self.steps.receive(self.gateway, now, self.slot, HEADROOM, end)
         assert (self.around_slot[CANARY + end :] == POISON).all(), "wrote behind the packet"
         return (
             Verdict(out.verdict),

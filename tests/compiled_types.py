@@ -15,7 +15,6 @@ from pathlib import Path
 
 import numba
 import numpy as np
-from numba.core.dispatcher import Dispatcher
 
 import translator
 from nat64d.compiling.beside import Part
@@ -25,23 +24,27 @@ from tests.architecture import ROOT
 from tests.case import warm
 from tests.fuzz.run import World
 from translator.jit.cache import cache_directory
+from translator.jit.function import Function
+
+KERNEL_S = "translator.fastpath"  # what becomes code of the kernel, and no other
 
 
-def dispatchers() -> dict[str, Dispatcher]:
-    """Every compiled function of translator/, by its full name."""
+def functions() -> dict[str, Function]:
+    """Every function of translator/ that becomes machine code, by its full name."""
     found = {}
-    for info in pkgutil.walk_packages(translator.__path__, "translator."):
-        for value in vars(importlib.import_module(info.name)).values():
-            if isinstance(value, Dispatcher):
+    names = [info.name for info in pkgutil.walk_packages(translator.__path__, "translator.")]
+    for name in (name for name in names if not name.startswith(KERNEL_S)):
+        for value in vars(importlib.import_module(name)).values():
+            if isinstance(value, Function):
                 found[f"{value.py_func.__module__}.{value.py_func.__qualname__}"] = value
     return found
 
 
-def findings(name: str, dispatcher: Dispatcher) -> Iterator[str]:
+def findings(name: str, function: Function) -> Iterator[str]:
     """What is wrong with one function."""
-    if not dispatcher.overloads:
+    if not function.dispatcher.overloads:
         yield f"{name}: compile_part() does not reach it, the first packet would wait for the compiler"
-    for overload in dispatcher.overloads.values():
+    for overload in function.dispatcher.overloads.values():
         for variable, kind in overload.type_annotation.typemap.items():
             if "float" in str(kind):
                 yield f"{name}: {variable} is {kind}"
@@ -60,11 +63,11 @@ def compiled() -> Iterator[str]:
     count = len(compile_part(Part.EVERYTHING))
     if abs(count - FUNCTIONS) > 10:
         yield f"nat64d/compiling/progress.py: FUNCTIONS is {FUNCTIONS}, a cold start compiles {count}"
-    functions = dispatchers()
-    if not functions:
+    known = functions()
+    if not known:
         yield "no compiled function found in translator/"
-    for name, dispatcher in functions.items():
-        yield from findings(name, dispatcher)
+    for name, function in known.items():
+        yield from findings(name, function)
 
 
 def main() -> int:

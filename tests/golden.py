@@ -36,6 +36,7 @@ from tests.scenarios import (
     quoted,
     reassembly,
     services,
+    services_ipv6,
     shares,
     tcp,
 )
@@ -56,6 +57,7 @@ ROOMS = (
     quoted,
     foreign,
     services,
+    services_ipv6,
 )
 SCENARIOS: list[Scenario] = [scenario for room in ROOMS for scenario in room.SCENARIOS]
 BEGIN = 1_700_000_000 * 10**9  # when the first packet of each capture is sent, in nanoseconds

@@ -10,7 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from tests.clients6 import check_clients
 from tests.kept_fragments import check_fragments
+from tests.living import gateway_of, living_of
 from tests.port_blocks import check_blocks
 from tests.services import check_services
 from tests.shares import check_inbound, check_subscribers, check_uses
@@ -21,28 +23,28 @@ from translator.session import hosts, port_shares, sessions, subscribers
 from translator.session.pool4 import COUNT_OF
 from translator.session.simultaneous_open import count_of
 from translator.session.tcp_state import State
-from translator.tables.gateway import Gateway, new_worker
+from translator.tables.gateway import Gateway
 from translator.tables.layout import NONE, OF_SERVICE, PORTS, SYN_OCTETS, SYNS, WHEEL
 from translator.tables.settings import Settings
-from translator.tables.tables import BIBS, BLOCKS, HEIGHT, HOSTS, NEVER_USED, SESSIONS, SUBSCRIBERS, USES, Tables
+from translator.tables.tables import (
+    BIBS,
+    BLOCKS,
+    HOSTS,
+    SESSIONS,
+    SUBSCRIBERS,
+    USES,
+    Tables,
+)
 from translator.verdict import Event
 
 Row = Any  # a record of one of the tables
 PROTOCOLS = (TCP, UDP, ICMP)  # in the order of the bitmaps of a pool row
-WORKER = new_worker(0)
 
 
 def check(tables: Tables, settings: Settings, monotonic: bool = True) -> None:
     """Every invariant there is; some orders of time hold only as long as the clock has never gone back."""
     assert tables.lock[0] == 0, "the lock is held"
-    living = {
-        SESSIONS: check_records(tables, SESSIONS, tables.sessions, "session"),
-        BIBS: check_records(tables, BIBS, tables.bibs, "BIB entry"),
-        HOSTS: check_records(tables, HOSTS, tables.hosts, "host"),
-        SUBSCRIBERS: check_records(tables, SUBSCRIBERS, tables.subscribers, "subscriber"),
-        USES: check_records(tables, USES, tables.uses, "use"),
-        BLOCKS: check_records(tables, BLOCKS, tables.blocks, "block"),
-    }
+    living = living_of(tables)
     check_indexes(tables, settings, living)
     check_bib_lists(tables, living)
     check_sessions(tables, settings, living[SESSIONS])
@@ -54,27 +56,16 @@ def check(tables: Tables, settings: Settings, monotonic: bool = True) -> None:
     check_ports(tables, settings, living[BIBS])
     check_uses(tables, living)
     check_services(tables, settings, living)
+    check_clients(tables, settings, living)
     check_blocks(tables, settings, living)
     check_syns(tables, settings, monotonic)
     check_events(tables, living)
     check_fragments(tables)
 
 
-def check_records(tables: Tables, kind: int, rows: np.ndarray, name: str) -> list[int]:
-    """A record is live, or on the stack of given-back ones once, or was never used. Returns the live ones."""
-    height, fresh = int(tables.free[kind, HEIGHT]), int(tables.free[kind, NEVER_USED])
-    assert 0 <= height <= fresh <= len(rows), f"{name}: {height} of {fresh} used records given back, of {len(rows)}"
-    given_back = tables.freed[kind, :height].tolist()
-    assert len(set(given_back)) == height, f"{name}: {given_back} has a record twice"
-    living = np.flatnonzero(rows.live).tolist()
-    expected = set(range(fresh)) - set(given_back)
-    assert set(living) == expected, f"{name}: {sorted(set(living) ^ expected)} live and free, or neither"
-    return living
-
-
 def check_indexes(tables: Tables, settings: Settings, living: dict[int, list[int]]) -> None:
     """Each index has each live record once, under its hash and within reach, and nothing else; keys are unique."""
-    t, gateway = tables, Gateway(settings, tables, WORKER)
+    t, gateway = tables, gateway_of(tables, settings)
 
     def to6(row: Row) -> TransportAddress:
         return address6(row.host6_hi, row.host6_lo, row.host6_port)
@@ -93,7 +84,7 @@ def check_indexes(tables: Tables, settings: Settings, living: dict[int, list[int
     check_index(t.bibs4, t.bibs, mappings, bib4, lambda row: bibs.bib_hash4(gateway, row.protocol, to4(row)), "bibs4")
 
     def session6(row: Row) -> tuple[int, ...]:
-        return *bib6(row), row.host4, row.host4_port
+        return *bib6(row), row.prefix, row.host4, row.host4_port
 
     def session4(row: Row) -> tuple[int, ...]:
         return *bib4(row), row.host4, row.host4_port
@@ -314,11 +305,12 @@ def check_free_ports(tables: Tables, settings: Settings, taken: dict[int, set[in
             lacking[number, :4, at] = np.array(free) == 0
             lacking[number, 4, at] = tables.quarantine_of[slot, COUNT_OF] == 0
         lacking[:, 5, at] = [not row[name] for name in ("tcp", "udp", "icmp", "other")]
-    bitmaps = numbers_in(*(words[:, :6].reshape(24, -1) for words in (tables.rows_lacking, tables.rows_full)))
-    for (number, what), numbers in zip(np.ndindex(4, 6), bitmaps, strict=True):
-        said = [at for at in numbers if at < len(settings.pool)]
-        true = np.flatnonzero(lacking[number, what]).tolist()
-        assert said == true or (number == 3 and what < 5), f"rows {said} lack {number, what}, it should be {true}"
+    words = tables.rows_lacking[:, :6].reshape(24, -1)
+    check_levels(words, tables.rows_full[:, :6].reshape(24, -1))
+    said = bits_of(words)[:, : len(settings.pool)].reshape(lacking.shape) != 0
+    for number, what in np.argwhere((said != lacking).any(axis=2)).tolist():
+        rows, true = (np.flatnonzero(each[number, what]).tolist() for each in (said, lacking))
+        assert (number, what < 5) == (3, True), f"rows {rows} lack {number, what}, it should be {true}"
 
 
 def kinds_of(first: int, last: int) -> list[range]:
@@ -329,14 +321,23 @@ def kinds_of(first: int, last: int) -> list[range]:
 
 def numbers_in(words: np.ndarray, full: np.ndarray) -> list[list[int]]:
     """The numbers in each of several bitmaps of two levels, which agree."""
-    said = np.unpackbits(full.view(np.uint8), axis=1, bitorder="little")[:, : words.shape[1]]
-    assert (said == (words == -1)).all(), "a bitmap whose levels differ"
+    check_levels(words, full)
     rows, places = np.nonzero(words)
-    word, bit = np.nonzero(np.unpackbits(words[rows, places].view(np.uint8).reshape(-1, 8), axis=1, bitorder="little"))
+    word, bit = np.nonzero(bits_of(words[rows, places].reshape(-1, 1)))
     found: list[list[int]] = [[] for _ in words]
     for row, number in zip(rows[word].tolist(), (places[word] * 64 + bit).tolist(), strict=True):
         found[row].append(number)
     return found
+
+
+def check_levels(words: np.ndarray, full: np.ndarray) -> None:
+    """The upper level of bitmaps of two levels says which words are full."""
+    assert (bits_of(full)[:, : words.shape[1]] == (words == -1)).all(), "a bitmap whose levels differ"
+
+
+def bits_of(words: np.ndarray) -> np.ndarray:
+    """The bits of each row of words, the lowest first."""
+    return np.unpackbits(np.ascontiguousarray(words).view(np.uint8), axis=1, bitorder="little")
 
 
 def check_quarantine(tables: Tables) -> dict[int, set[int]]:
@@ -375,14 +376,14 @@ def check_syns(tables: Tables, settings: Settings, monotonic: bool) -> None:
 
     def hash_of(row: Row) -> int:
         return sessions.session_hash4(
-            Gateway(settings, tables, WORKER), TCP, bibs.mapped4_of(row), sessions.host4_of(row)
+            gateway_of(tables, settings), TCP, bibs.mapped4_of(row), address4(row.host4, row.host4_port)
         )
 
     def key_of(row: Row) -> tuple[int, ...]:
         return row.mapped4, row.mapped4_port, row.host4, row.host4_port
 
     check_index(tables.syns4, tables.syns, sorted(waiting), key_of, hash_of, "syns4")
-    counts = Counter(count_of(settings, sessions.host4_of(row)) for row in rows)
+    counts = Counter(count_of(settings, address4(row.host4, 0)) for row in rows)
     assert tables.syns_of.tolist() == [counts[k] for k in range(len(tables.syns_of))], "SYNs: miscounted by prefix"
 
 

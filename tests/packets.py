@@ -58,7 +58,7 @@ CONFIG: dict[str, Any] = {
         for name in ("tcp", "udp", "icmp")
     ],
     "tun": {"ipv4": OUR4, "ipv6": OUR6},
-    "limits": {"sessions": 64},
+    "limits": {"sessions": 64, "service_members": 64},
 }
 
 

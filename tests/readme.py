@@ -93,7 +93,12 @@ def effects() -> str:
             cells = (" ".join(f"`{key}`" for key, each in keys.items() if each is effect) for effect in Effect)
             yield f"`[{section}]`" if section else "", *cells
 
-    heads = ("at once", "at once; sessions that it does not allow end", "only at a start")
+    heads = (
+        "at once",
+        "at once; sessions that it does not allow end",
+        "at once, for the services that change",
+        "only at a start",
+    )
     return table(("Section", *heads), rows())
 
 
@@ -115,6 +120,13 @@ class Table(NamedTuple):
     make: Callable[[], str]
 
 
+def reasons() -> str:
+    """Why a packet is left to the daemon, from the rows of translator.fastpath.reasons."""
+    from translator.fastpath.reasons import Reason
+
+    return table(("Row", "Packets"), ((f"`{row.name.lower()}`", row.help) for row in Reason))
+
+
 TABLES = {
     "commands": Table(README, commands),
     "conditions": Table(ROOT / "docs/conditions.md", conditions),
@@ -123,6 +135,7 @@ TABLES = {
     "alerts": Table(ROOT / "docs/alerts.md", alerts.sections),
     "metrics": Table(ROOT / "docs/monitoring.md", metrics),
     "effects": Table(ROOT / "docs/reload.md", effects),
+    "reasons": Table(ROOT / "docs/fastpath.md", reasons),
     "matrices": Table(ROOT / "docs/matrices.md", matrices),
 }
 

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
+from nat64d.gateway.takeover import statics_of
 from tests import invariants
 from tests.case import BEGIN, engines_of
 from tests.engines import Engines
@@ -34,8 +35,7 @@ ONE_POOL = [{"addresses": "192.0.2.1-192.0.2.2", "ports": "2000-2003"}]
 def records_of(nat64: Sessions) -> Kept:
     """Copies of what is taken over."""
     tables = nat64.tables
-    statics = int(tables.bibs.static.sum())
-    return Kept(tables.sessions.copy(), tables.quarantine.copy(), statics, tables.blocks.copy())
+    return Kept(tables.sessions.copy(), tables.quarantine.copy(), statics_of(tables), tables.blocks.copy())
 
 
 def restart(
@@ -46,9 +46,7 @@ def restart(
     engines = Engines(engines_of(**TINY | (changes or {})).config, secret)
     tables = engines.tables()
     if kept is None:
-        kept = Kept(
-            *(nat64.tables.sessions, nat64.tables.quarantine, int(nat64.tables.bibs.static.sum())), nat64.tables.blocks
-        )
+        kept = Kept(*(nat64.tables.sessions, nat64.tables.quarantine, statics_of(nat64.tables)), nat64.tables.blocks)
         tables = replace(tables, sessions=kept.sessions, quarantine=kept.quarantine, blocks=kept.blocks)
     worker = replace(new_worker(0), answer=nat64.worker.answer)
     nat64.gateway, nat64.config = Gateway(engines.predictable, tables, worker), engines.config

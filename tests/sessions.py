@@ -6,8 +6,8 @@
     nat64.wait(299.9)
     assert nat64.sessions() == [...]
 
-Time moves by `wait` only. After every packet and every wait all invariants of the tables are checked, but for the pass
-with bounds checks.
+Time moves by `wait` only. After every packet and every wait all invariants of the tables are checked, in the pass that
+is compiled as in production.
 """
 
 from collections.abc import Callable
@@ -18,7 +18,7 @@ from nat64d.config.words import address6
 from nat64d.offline.engine import Ended
 from tests import invariants
 from tests.case import BEGIN, Nat64
-from tests.conftest import WITH_BOUNDS_CHECKS
+from tests.conftest import LOOKS
 from tests.packets import HOST4, HOST4_PORT, HOST6, POOL6, in6
 from tests.reference import packets as make
 from translator.session.tcp_state import State
@@ -75,9 +75,9 @@ class Sessions(Nat64):
         invariants.check(self.tables, self.settings, self.monotonic)
 
     def watch(self) -> None:
-        """check_invariants(), but not where bounds are checked, which the translator raises IndexError for: the tables
-        are those of the same history without bounds checks, after which they are looked at."""
-        if not WITH_BOUNDS_CHECKS:
+        """check_invariants(), but only in the pass that is compiled as in production: in the others the tables are
+        those of the same history there, or the translator raises."""
+        if LOOKS:
             self.check_invariants()
 
     def say(self, packet: bytes) -> Ended:

@@ -16,6 +16,7 @@ from translator.verdict import Answer, Ask, Direction, Event, Verdict
 TRANSLATOR = architecture.sources("translator")
 PRODUCT = [*TRANSLATOR, *architecture.sources("nat64d")]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+OPTIONAL = PROJECT["optional-dependencies"]["kubernetes"]
 PAGE = readme.README.read_text("utf-8")
 
 LONG_FUNCTION = "def f():\n" + "    pass\n" * 40
@@ -31,6 +32,8 @@ PLANTED = [
     (architecture.layer_breaks, "translator/session/bib.py", "import translator.fragments.datagrams", "fragments"),
     (architecture.room_breaks, "nat64d/host/nft.py", "from nat64d.gateway import run", "nat64d.gateway.run"),
     (architecture.room_breaks, "nat64d/dns64/rules/maps.py", "import nat64d.dns64.resolver", "nat64d.dns64.resolver"),
+    (architecture.kubernetes_breaks, "nat64d/kubernetes/a.py", "import nat64d.gateway.run", "nat64d.gateway.run"),
+    (architecture.kubernetes_breaks, "nat64d/doctor/a.py", "from nat64d import kubernetes", "nat64d.kubernetes"),
     (architecture.homeless, "nat64d/misc.py", "", "nat64d/misc.py is in no room"),
     (architecture.too_long, "nat64d/a.py", "\n" * 401, "has 401 lines"),
     (architecture.too_long, "nat64d/a.py", LONG_FUNCTION, "f has 41 lines"),
@@ -62,6 +65,10 @@ def test_no_room_of_the_translator_imports_up_or_sideways():
 def test_no_room_of_the_daemon_imports_one_above():
     assert problems(architecture.room_breaks, PRODUCT) == []
     assert problems(architecture.homeless, architecture.sources("nat64d")) == []
+
+
+def test_nothing_but_the_command_knows_of_kubernetes():
+    assert problems(architecture.kubernetes_breaks, PRODUCT) == []
 
 
 def test_functions_fit_on_a_screen_and_files_in_a_head():
@@ -126,13 +133,13 @@ def test_a_page_without_a_marker_is_refused():
 def test_readme_says_what_each_dependency_earns():
     section = PAGE.split("## Dependencies\n")[1].split("\n## ")[0]
     told = re.findall(r"^\| `([^`]+)` \|", section, re.MULTILINE)
-    asked = [re.split(r"[<>=~! ]", line)[0] for line in PROJECT["dependencies"]]
+    asked = [re.split(r"[<>=~! ]", line)[0] for line in (*PROJECT["dependencies"], *OPTIONAL)]
     assert sorted(told) == sorted(asked)
 
 
 def test_what_the_product_imports_is_what_pyproject_declares():
     modules = {"python-pytun": "pytun", "dnspython": "dns", "tomli-w": "tomli_w"}
-    declared = {re.split(r"[<>=~! ]", line)[0] for line in PROJECT["dependencies"]}
+    declared = {re.split(r"[<>=~! ]", line)[0] for line in (*PROJECT["dependencies"], *OPTIONAL)}
     imported = {module.split(".")[0] for file in PRODUCT for module in architecture.imports(file)}
     foreign = imported - set(sys.stdlib_module_names) - {"nat64d", "translator", "llvmlite"}  # llvmlite is numba's own
     assert foreign == {modules.get(name, name) for name in declared}
@@ -153,12 +160,14 @@ def test_readme_names_only_targets_that_make_knows():
 
 
 def test_make_e2e_looks_where_the_end_to_end_tests_are():
-    (command,) = re.findall(r'-m "e2e and not slow" (.*)', (ROOT / "Makefile").read_text("utf-8"))
+    others, services = re.findall(r'-m "e2e and not slow" (.*)', (ROOT / "Makefile").read_text("utf-8"))
+    folders = others.removesuffix(" $(addprefix --ignore=,$(SERVED))").split()
+    assert (services, folders) == ("$(SERVED)", ["tests/e2e", "tests/dns64"])
     marker = "mark." + "e2e"
     lost = [
         source.path
         for source in architecture.sources("tests")
-        if marker in source.text and not source.path.startswith(tuple(f"{folder}/" for folder in command.split()))
+        if marker in source.text and not source.path.startswith(tuple(f"{folder}/" for folder in folders))
     ]
     assert not lost
 

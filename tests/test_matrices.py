@@ -28,7 +28,21 @@ TEST_ID = re.compile(r"`([\w/]+\.py)::([^`]+)`")
 ONE_TEST = r"(?:`[\w/]+\.py::[^`]+`(?: \([^|]+?\))?)"
 TESTED = re.compile(rf"{ONE_TEST}(?:, (?:{ONE_TEST}|`rfc\d+\.md`))*(?:, oracle(?: \([^|]+\))?)?")
 REASON = re.compile(r"(not applicable|not yet|deviates): \S.+")
-LEVELS = {"MUST", "MUST NOT", "SHOULD", "SHOULD NOT", "MAY", "RECOMMENDED", "must", "should", "may", "M", "S", "–"}
+LEVELS = {
+    "MUST",
+    "MUST NOT",
+    "SHOULD",
+    "SHOULD NOT",
+    "MAY",
+    "RECOMMENDED",
+    "NOT RECOMMENDED",
+    "must",
+    "should",
+    "may",
+    "M",
+    "S",
+    "–",
+}
 RFC_KEY = re.compile(r"RFC \d+ [\w.-]+(?: [a-z])?")
 
 # Tests of so many unrelated cases that only the name of the case says anything.
@@ -42,7 +56,6 @@ NOT_YET = {
     "rfc6791.md": 1,
     "rfc6888.md": 1,
     "rfc7422.md": 1,
-    "rfc7755.md": 1,
     "rfc7857.md": 1,
 }
 

@@ -2,9 +2,9 @@
 
 from translator.jit.compile import int64, jit, rare
 from translator.jit.lock import acquire, release
-from translator.packet.addresses import address4, address6
+from translator.packet.addresses import address4, address6, under
 from translator.packet.error_limits import OTHERS, may_send
-from translator.packet.fields import ICMP, IPV6_SOURCE_AT, u64, version
+from translator.packet.fields import ICMP, IPV6_DESTINATION_AT, IPV6_SOURCE_AT, u64, version
 from translator.packet.icmp_error import PORT_UNREACHABLE4, PORT_UNREACHABLE6, Complaint, describe
 from translator.packet.segments import write_probe
 from translator.packet.tuples import tuple_of
@@ -13,7 +13,7 @@ from translator.session.filtering import towards_host6
 from translator.session.pool4 import end_quarantines
 from translator.session.sessions import expire, host4_of
 from translator.session.simultaneous_open import take_overdue
-from translator.static.rfc6052 import to_pool6
+from translator.static.rfc6052 import client_prefix_of, to_prefix
 from translator.tables.layout import NONE
 from translator.verdict import Event
 
@@ -60,8 +60,19 @@ def way_back(gateway, row, octets):
     mapped4 = address4(row.mapped4, 0)
     if version(octets, 0) == 4:
         return tuple_of(4, ICMP, mapped4, address4(row.host4, 0))
-    host6 = address6(u64(octets, IPV6_SOURCE_AT), u64(octets, IPV6_SOURCE_AT + 8), 0)
-    return tuple_of(6, ICMP, to_pool6(gateway, mapped4), host6)
+    host6, sent_to = source_and_destination(octets)
+    prefix = max(client_prefix_of(gateway, sent_to), 0)
+    return tuple_of(6, ICMP, to_prefix(gateway, under(mapped4, prefix)), host6)
+
+
+@jit()
+def source_and_destination(octets):
+    """The addresses in an IPv6 header."""
+    src, dst = IPV6_SOURCE_AT, IPV6_DESTINATION_AT
+    return (
+        address6(u64(octets, src), u64(octets, src + 8), 0),
+        address6(u64(octets, dst), u64(octets, dst + 8), 0),
+    )
 
 
 @jit()

@@ -18,9 +18,12 @@ from translator.tables.records import Record
 # The modules whose calls are noted.
 WALK = (
     "translator.pipeline",
+    "translator.examine",
+    "translator.front6",
     "translator.fragments.datagrams",
     "translator.packet.answers",
     "translator.packet.icmp_error",
+    "translator.session.affinity",
     "translator.session.filtering",
     "translator.session.services",
     "translator.session.sessions",

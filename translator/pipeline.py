@@ -13,41 +13,37 @@ What time alone brings about is in clock.py.
 
 from typing import NamedTuple
 
+from translator.examine import Translated, examine, refused, tcp_flags
 from translator.fragments.datagrams import Bound, bind_fragment, load_next, put_together
+from translator.front6 import translate_front6
 from translator.jit.compile import hot, int64, jit, rare
 from translator.jit.lock import acquire, release
 from translator.packet.answers import answer_packet, is_echo_request
 from translator.packet.fields import (
     AUTHENTICATION,
-    ICMP,
-    IGMP,
-    TCP,
     TCP_ACK,
-    TCP_FLAGS_AT,
-    TCP_RST,
     TCP_SYN,
     copy,
-    u8,
 )
 from translator.packet.fragments import cut, plan_output
-from translator.packet.icmp import is_echo
 from translator.packet.mss import lower_mss
 from translator.packet.packet import Packet, needs_whole, quotes_packet
-from translator.packet.parse import is_foreign, is_fragment, parse, parse_quoted
+from translator.packet.parse import is_fragment, parse, parse_quoted
 from translator.packet.rewrite import plan_error, write_error, write_packet
-from translator.packet.transport import CALCULATE, DROP, zero_checksum
+from translator.packet.transport import zero_checksum
 from translator.packet.tuples import as_from_ipv4, incoming_tuple, is_other
-from translator.packet.virtio import GSO_NONE, clear, decode, is_sound
+from translator.packet.virtio import GSO_NONE, clear, decode
 from translator.session.filtering import filter_and_update
 from translator.session.services import answers_of_service, may_answer_for_service, mss_of
 from translator.session.simultaneous_open import keep_syn
 from translator.session.tcp_state import event_of
-from translator.session.windows import judge_rst, note_segment
-from translator.static.addresses import is_forwardable, may_reach
+from translator.session.windows import note_segment
+from translator.static.addresses import may_reach
 from translator.static.errors import error_addresses
-from translator.static.mapping import hairpins_within, is_forged, map_tuple
-from translator.static.rfc6052 import in_pool6
+from translator.static.mapping import hairpins_within, map_tuple
+from translator.static.rfc6052 import in_prefix
 from translator.tables.gateway import HEADROOM, NEXT_IDENTIFICATION, SAMPLE
+from translator.tables.handles import OFF
 from translator.tables.layout import NONE
 from translator.tables.ranges import within
 from translator.verdict import Ask, Direction, Event, Verdict
@@ -184,26 +180,18 @@ def translate_or_answer(gateway, now, p, at, end):
     return Outcome(done.verdict, int64(direction), done.at, done.end, done.fragment_payload, answer, releases)
 
 
-class Translated(NamedTuple):
-    """What the steps made of a packet: [at, end) of the buffer, or nothing and why."""
-
-    verdict: Verdict
-    mtu_or_pointer: int  # for the ICMP error, else 0
-    at: int
-    end: int
-    fragment_payload: int  # as in Outcome
-    held: int  # row of Tables.fragments under which it is kept, or NONE
-    releases: int  # as in Outcome
-
-
-@jit()
-def refused(verdict, mtu_or_pointer, held):
-    """A packet that goes nowhere."""
-    return Translated(verdict, int64(mtu_or_pointer), 0, 0, 0, int64(held), int64(NONE))
+@hot()
+def translate(gateway, now, p, view, offload):
+    """What the steps make of a packet: to the other IP version, unless it is of an IPv6 client of a service."""
+    if gateway.settings.front6 != OFF and view.family == 6 and not in_prefix(gateway, view.dst):
+        done = translate_front6(gateway, now, p, view, offload)
+        if done.verdict != Verdict.CONTINUE:
+            return done
+    return translate_family(gateway, now, p, view, offload)
 
 
 @hot()
-def translate(gateway, now, p, view, offload):
+def translate_family(gateway, now, p, view, offload):
     """RFC 6146 section 3: the first step that objects names the verdict."""
     settings = gateway.settings
     quotes = view.verdict == Verdict.CONTINUE and quotes_packet(p, view)
@@ -243,55 +231,6 @@ def translate(gateway, now, p, view, offload):
         lower_mss(p, packet, mss_of(gateway, incoming, outgoing))
     out_at = write_packet(gateway, p, packet, plan, outgoing, identification)  # 3.7
     return Translated(done, 0, out_at, view.end, plan.fragment_payload, NONE, bound.releases)
-
-
-@hot()
-def examine(gateway, p, view, offload, quotes, checksum):
-    """What RFC 7915 and RFC 6146 section 3.4 refuse whatever the tables say."""
-    settings = gateway.settings
-    if view.verdict != Verdict.CONTINUE:
-        return view.verdict
-    if not is_sound(view, offload):
-        return Verdict.BAD_LENGTH
-    if is_forged(gateway, view.family, view.src, view.dst):
-        return Verdict.FORGED_SOURCE
-    if view.source_route != 0:
-        return Verdict.SOURCE_ROUTED if view.family == 4 else Verdict.ROUTING_HEADER
-    if not is_forwardable(gateway, view.family, view.dst):
-        return Verdict.NOT_UNICAST
-    # RFC 7915 section 4.1: an ICMPv4 error is translated even from an illegal source; a fragment of one may not tell.
-    may_be_error4 = view.family == 4 and view.transport == ICMP and (quotes or is_fragment(view))
-    if not may_be_error4 and not is_forwardable(gateway, view.family, view.src):
-        return Verdict.NOT_UNICAST
-    # RFC 7915 section 4.2: IGMP stays where it is, silently.
-    if view.family == 4 and view.protocol == IGMP:
-        return Verdict.ICMP_TYPE
-    if view.hop_limit <= 1:
-        return Verdict.HOP_LIMIT_EXPIRED
-    if is_foreign(view):
-        return Verdict.PROTOCOL
-    if view.transport == ICMP:
-        if is_fragment(view):
-            return Verdict.CONTINUE if settings.stateful or settings.clat else Verdict.FRAGMENTED_ICMP
-        if is_echo(view.family, u8(p, view.l4)):
-            return Verdict.FILTERED_ICMP_INFO if settings.drop_icmp_info else Verdict.CONTINUE
-        return Verdict.CONTINUE if quotes else Verdict.ICMP_TYPE
-    # RFC 7915 section 4.5: a checksum cannot be calculated over a part of the datagram.
-    is_gathered = settings.stateful and view.family == 4
-    if checksum == DROP or (checksum == CALCULATE and is_fragment(view) and not is_gathered):
-        return Verdict.ZERO_UDP_CHECKSUM
-    return Verdict.CONTINUE
-
-
-@hot()
-def tcp_flags(gateway, now, p, view, incoming):
-    """The flags of a TCP segment, 0 of anything else; a RST may be one that is NOT_BELIEVED (RFC 7857 section 2.3)."""
-    if view.transport != TCP or view.fragment_offset > 0:
-        return 0
-    flags = u8(p, view.l4 + TCP_FLAGS_AT)
-    if gateway.settings.check_rst and flags & TCP_RST:
-        return judge_rst(gateway, now, p, view, incoming, flags)
-    return flags
 
 
 @hot()
@@ -353,17 +292,17 @@ def bind(gateway, now, packet, t, hairpin):
     if packet.quotes and packet.part:
         return Verdict.QUOTED_PACKET, Ask.NOBODY, t, False
     if t.family == 6:
-        if not in_pool6(gateway, t.dst):
+        if not in_prefix(gateway, t.dst):
             return Verdict.NOT_OUR_PREFIX, Ask.NOBODY, t, False
-        if in_pool6(gateway, t.src):
+        if in_prefix(gateway, t.src):
             return Verdict.SOURCE_IN_POOL6, Ask.NOBODY, t, False
     other = is_other(t)
-    if other and (not settings.other_protocols or t.protocol == AUTHENTICATION):
-        return Verdict.PROTOCOL, Ask.NOBODY, t, False
     if packet.part and not other:
         return Verdict.CONTINUE, Ask.FRAGMENTS, t, False
     if t.family == 4 and not hairpin and hairpins_within(gateway, t.src):  # a host of ours, which has sent it as IPv6
         return Verdict.FORGED_SOURCE, Ask.NOBODY, t, False
+    if other and (not settings.other_protocols or t.protocol == AUTHENTICATION):
+        return Verdict.PROTOCOL, Ask.NOBODY, t, False
     acquire(tables.lock)
     verdict, ask, outgoing = filter_and_update(gateway, now, t, event, packet.quotes, answers)
     release(tables.lock)
@@ -372,8 +311,9 @@ def bind(gateway, now, packet, t, hairpin):
 
 @hot()
 def returns_to_us(gateway, incoming, outgoing):
-    """RFC 6146 section 3.8, RFC 7757 section 4.2.2: an IPv4 host, written under pool6, that is an IPv6 host of ours."""
-    if outgoing.family != 4 or not in_pool6(gateway, incoming.dst):
+    """RFC 6146 section 3.8, RFC 7757 section 4.2.2: an IPv4 host, written under a prefix, that is an IPv6 host of
+    ours."""
+    if outgoing.family != 4 or not in_prefix(gateway, incoming.dst):
         return False
     return within(gateway.settings.ranges4, outgoing.dst.lo) or hairpins_within(gateway, outgoing.dst)
 

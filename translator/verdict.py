@@ -63,9 +63,11 @@ class Verdict(IntEnum):
     TRANSLATED = (1, "7915", Answer.NONE, DEBUG,
         "Translated to the other IP version.")
     HAIRPINNED = (2, "6146 3.8", Answer.NONE, DEBUG,
-        "Translated and sent back to IPv6: both ends are IPv6 hosts behind this gateway.")
+        "Sent back to IPv6: both ends are IPv6 hosts behind this gateway, or it is of an IPv6 client of a [[service]].")
     ECHOED = (3, "792", Answer.NONE, DEBUG,
         "A ping of the address of a [[service]], answered by nat64d itself.")
+    PASSED = (4, "LIMITS", Answer.NONE, DEBUG,
+        "A packet of an endpoint that is of no flow of a [[service]]: sent on as it came (ipv6_front dnat).")
     # Not a packet we can read.
     NOT_IP = (10, "8200 3", Answer.NONE, INFO,
         "The first octet is neither IP version 4 nor 6.")
@@ -102,9 +104,9 @@ class Verdict(IntEnum):
         "The packet quoted in an ICMP error cannot be read, or is a fragment without ports.")
     # Addresses.
     NOT_OUR_PREFIX = (40, "6146 3.5", Answer.NONE, DEBUG,
-        "The IPv6 destination is not in pool6.")
+        "The IPv6 destination is neither in pool6 nor in a client_prefix.")
     SOURCE_IN_POOL6 = (41, "6146 3.5", Answer.NONE, INFO,
-        "The IPv6 source is in pool6: a routing loop or a spoofed address.")
+        "The IPv6 source is in pool6 or a client_prefix: a routing loop or a spoofed address.")
     NON_GLOBAL_ADDRESS = (42, "6052 3.1", Answer.PROHIBITED, INFO,
         "A private or other non-global IPv4 address under 64:ff9b::/96 (strict_well_known_prefix).")
     NOT_UNICAST = (43, "1812 5.3.7", Answer.PROHIBITED, DEBUG,
@@ -116,7 +118,7 @@ class Verdict(IntEnum):
     CLAT_SOURCE = (46, "6877 2", Answer.PROHIBITED, INFO,
         "The IPv4 source is not in [clat] ipv4.")
     FORGED_SOURCE = (47, "2827 3", Answer.NONE, INFO,
-        "The source is an address of pool4, [[forward]] or [[service]], or the destination itself: forged, or a loop.")
+        "The source is an address of pool4, [[forward]], [[service]] or [clat], or the destination: forged, or a loop.")
     # Stateful NAT64.
     NO_BIB_ENTRY = (50, "6146 3.5", Answer.ADDRESS_UNREACHABLE, DEBUG,
         "No IPv6 host uses this IPv4 address and port: there is no BIB entry.")
@@ -167,6 +169,10 @@ class Verdict(IntEnum):
         "The IPv4 source is not in the sources of the [[service]].")
     SERVICE_CLASH = (73, "LIMITS", Answer.PORT_UNREACHABLE, INFO,
         "Every endpoint of the [[service]] has a flow with this transport address of the client already.")
+    SERVICE_AMBIGUOUS = (74, "LIMITS", Answer.NONE, INFO,
+        "An answer without session, of an endpoint that several [[service]]s have: give each its own client_prefix.")
+    NO_SERVICE_FLOW = (75, "LIMITS", Answer.NONE, DEBUG,
+        "No session of a [[service]], and no answer of an endpoint; nothing else may go to a client_prefix.")
     # fmt: on
 
     def __new__(cls, number: int, section: str, answer: Answer, level: int, help: str) -> Self:

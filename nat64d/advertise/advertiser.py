@@ -10,6 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from ipaddress import IPv6Address, IPv6Network
+from math import inf
 
 from nat64d.advertise import wire
 from nat64d.advertise.message import (
@@ -89,6 +90,7 @@ class Advertiser:
         self._log, self._changed, self._clock, self._chance = log, changed, clock, chance
         self._config: Config | None = None
         self._links: dict[str, Link] = {}
+        self._sent: dict[str, float] = {}  # when something went out last on an interface, be it gone since
         self._absent: dict[str, str] = {}  # interfaces that cannot be advertised on, and why
         self._rivals: dict[tuple[str, str, str], float] = {}  # interface, router and prefix: until when
         self._socket: socket.socket | None = None
@@ -128,9 +130,10 @@ class Advertiser:
                 if (now := self.announcing()) != told:
                     told = now
                     self._changed()
-                await asyncio.sleep(PAUSE)
+                await asyncio.sleep(min(PAUSE, wait))
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._awake.wait(), wait)
+                    async with asyncio.timeout(max(0.0, wait - PAUSE)):  # wait_for may forget that it was cancelled
+                        await self._awake.wait()
         finally:
             for one in changes:
                 loop.remove_reader(one)
@@ -148,7 +151,7 @@ class Advertiser:
         self._absent = dict.fromkeys(names, why_not) if why_not else {}
         for name in names if self._socket else ():
             if why := self._admitted(name):
-                self._links.pop(name, None)
+                self._forget(name)
                 self._absent[name] = why
 
     def _admitted(self, name: str) -> str | None:
@@ -176,7 +179,8 @@ class Advertiser:
                 wire.join(self._socket, wire.ALL_ROUTERS, index)
             except OSError as error:
                 return f"those who ask there cannot be heard: {error.strerror}"
-            timing = Timing(self._config.ra.interval, self._clock(), self._chance)
+            last = self._sent.get(name, -inf)  # RFC 4861 section 6.2.6: also where it was gone for a moment
+            timing = Timing(self._config.ra.interval, self._clock(), self._chance, last)
             self._links[name] = Link(index, timing)
             self._log.info("Router advertisements on %s announce the NAT64 prefix", name, extra={"interface": name})
         return None
@@ -241,7 +245,13 @@ class Advertiser:
         """Take back what was announced on an interface."""
         # RFC 4861 6.2.6 says three seconds after the one before; we do not wait, because a stop does not.
         self._send(name, withdrawal)
-        del self._links[name]
+        self._forget(name)
+
+    def _forget(self, name: str) -> None:
+        """Hear no more who asks on an interface."""
+        link = self._links.pop(name, None)
+        if link and self._socket:
+            wire.leave(self._socket, wire.ALL_ROUTERS, link.index)
 
     def _send(self, name: str, changed: Callable[[Advertisement], Advertisement] = lambda one: one) -> None:
         """Send what is announced, or what that is `changed` to."""
@@ -251,7 +261,7 @@ class Advertiser:
             if self._socket and source:
                 one = changed(self._content(name, link))
                 wire.send(self._socket, built(one), wire.ALL_NODES, link.index, source)
-                link.failure = None
+                link.failure, self._sent[name] = None, self._clock()
         except OSError as error:
             remedy = "" if error.errno in EXHAUSTED else f". Run 'ip link set {name} up'"
             link.failure = f"{error.strerror}{remedy}"

@@ -4,7 +4,7 @@ import errno
 import socket
 import struct
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from ipaddress import IPv6Address
 from pathlib import Path
 from typing import NamedTuple
@@ -55,6 +55,12 @@ def join(one: socket.socket, group: IPv6Address, link: int) -> None:
     except OSError as error:
         if error.errno != errno.EADDRINUSE:
             raise
+
+
+def leave(one: socket.socket, group: IPv6Address, link: int) -> None:
+    """The opposite of `join`; a link that is gone has been left."""
+    with suppress(OSError):
+        one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_LEAVE_GROUP, group.packed + struct.pack("i", link))
 
 
 def send(one: socket.socket, message: bytes, to: IPv6Address, link: int, source: IPv6Address | None = None) -> None:

@@ -3,23 +3,24 @@
 A command imports what it needs when it runs: the client commands must not wait for numba. Exit codes: exitcode.py.
 """
 
-import faulthandler
-import gc
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
 from nat64d import __version__
 from nat64d.cli import change_commands as changes
 from nat64d.cli import client_commands as commands
+from nat64d.cli import kubernetes_command, start
 from nat64d.cli import listing_commands as listings
 from nat64d.cli.asking import ConfigOption, JsonOption, SocketOption
+from nat64d.cli.start import finished, imports
 from nat64d.config import defaults
-from nat64d.config.errors import ConfigError
 from nat64d.exitcode import RULE, ExitCode
+
+if TYPE_CHECKING:
+    from nat64d.config.models import Config
 
 app = typer.Typer(
     name="nat64d",
@@ -36,24 +37,9 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@contextmanager
-def _imports() -> Iterator[None]:
-    """For what is large to import: it all stays, so the garbage collector is not to look through it meanwhile, which
-    takes a sixth of a start, nor ever after."""
-    gc.disable()
-    yield
-    gc.freeze()
-    gc.enable()
-
-
 def _finish(main: Callable[..., ExitCode], *arguments: object) -> NoReturn:
-    """Run a command to its exit code; mistakes in the configuration go to standard error, one a line."""
-    try:
-        code = main(*arguments)
-    except ConfigError as error:
-        typer.echo(str(error), err=True)
-        code = ExitCode.USAGE
-    raise typer.Exit(code)
+    """Run a command to its exit code."""
+    raise typer.Exit(finished(main, *arguments))
 
 
 _ABOUT = f"""NAT64 gateway: IPv6-only hosts reach IPv4 servers.
@@ -77,11 +63,7 @@ def run(config: ConfigOption = None) -> None:
 
     Exit 2 if the configuration is wrong, 1 if it does not fit this host, the host cannot be set up or a worker fails.
     """
-    faulthandler.enable(2)  # where each thread was, should one crash, or systemd's watchdog end the daemon
-    with _imports():
-        from nat64d.gateway import run as daemon  # noqa: PLC0415  numba
-
-    _finish(daemon.main, defaults.config_file(config))
+    raise typer.Exit(start.run(config))
 
 
 @app.command()
@@ -129,7 +111,7 @@ def doctor(config: ConfigOption = None, as_json: JsonOption = False) -> None:
 @app.command(name="compile")
 def compile_() -> None:
     """Compile the packet path now, so that no later start has to."""
-    with _imports():
+    with imports():
         from nat64d.compiling import entries  # noqa: PLC0415  numba
 
     _finish(entries.main)
@@ -160,7 +142,7 @@ def replay(
     from --expect or a capture is cut off or damaged (the totals are of the packets before that), 2 if a capture or the
     configuration cannot be used at all.
     """
-    with _imports():
+    with imports():
         from nat64d.offline import replay as replaying  # noqa: PLC0415  numba
 
     _finish(replaying.main, captures, config, output, expect, as_json)
@@ -190,10 +172,26 @@ def explain(
         return
     if socket:
         raise typer.BadParameter("--socket names a running daemon; give --live with it")
-    with _imports():
+    with imports():
         from nat64d.explain import command as explaining  # noqa: PLC0415  pydantic, numba
 
-    _finish(explaining.main, packet, defaults.config_file(config), as_json)
+    _finish(explaining.main, packet, defaults.config_file(config), as_json, _of_this_host)
+
+
+def _of_this_host(config: "Config") -> "Config":
+    """The configuration with the addresses that interfaces of this host have now; as it is if it names none, or nobody
+    may look."""
+    if not any(pool.interface for pool in config.pool4):
+        return config
+    from pyroute2.netlink.exceptions import NetlinkError  # noqa: PLC0415
+
+    from nat64d.host import facts  # noqa: PLC0415  pyroute2
+    from nat64d.host.own4 import with_own4  # noqa: PLC0415
+
+    try:
+        return with_own4(config, facts.read)
+    except (OSError, NetlinkError):
+        return config
 
 
 _dns64 = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Ask about the name server (DNS64).")
@@ -307,6 +305,7 @@ def demo() -> None:
     _finish(demonstration.main)
 
 
+app.command()(kubernetes_command.kubernetes)
 app.command()(commands.status)
 app.command()(listings.counters)
 for name in ("sessions", "bib", "hosts", "blocks", "pools", "mappings", "services"):

@@ -6,12 +6,13 @@ Their options are the filters that the API has for the listing, with the same wo
 import json
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from inspect import Parameter, Signature
 from itertools import count
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -44,15 +45,22 @@ LISTS = {
     "mappings": List(
         BY_NAME["mappings"], text.MAPPINGS, "List what is configured to be translated to what, without a session."
     ),
-    "services": List(
-        BY_NAME["services"], text.SERVICES, "List the endpoints of services, whether they serve, and their sessions."
-    ),
+    "services": List(BY_NAME["services"], text.SERVICES, ""),
     "dns64 servers": List(
         BY_NAME["dns64/servers"],
         text.NAME_SERVERS,
         "List the upstream name servers, with their answers, failures and delays.",
     ),
 }
+AT_A_GLANCE = List(
+    BY_NAME["services/summary"],
+    text.SERVICES_AT_A_GLANCE,
+    """List the services: how many of their endpoints are ready, their sessions, and what came to them since the start.
+
+    With --endpoints each endpoint, whether it serves, why not, and its sessions; with --json and --fields always so.
+    """,
+)
+NO_MORE: Mapping[str, tuple[object, object]] = MappingProxyType({})
 WORDS = {"proto": ("tcp", "udp", "icmp"), "state": STATES}  # what a shell completes
 
 
@@ -60,27 +68,41 @@ def _command(which: List) -> Callable[..., None]:
     """The command as typer wants it: a function whose signature has an option for each filter."""
 
     def command(as_json: bool, config: Path | None, socket: str | None, **given: str | None) -> None:
-        filters = _filters(which.listing, given)
-        fields = filters.get("fields")
-        columns = text.fields(fields.split(",")) if fields else which.columns
-        path = f"/v1/{which.listing.name}"
-        with asking(config, socket) as daemon:
-            if as_json:
-                for block in daemon.blocks(path, filters):
-                    sys.stdout.buffer.write(block)
-                sys.stdout.flush()
-            else:
-                show(text.table(columns, daemon.rows(path, filters)))
+        _list(which, as_json, config, socket, given)
 
     return with_options(command, which.listing, which.listing.filters, which.help)
 
 
+def _list(which: List, as_json: bool, config: Path | None, socket: str | None, given: Mapping[str, str | None]) -> None:
+    filters = _filters(which.listing, given)
+    fields = filters.get("fields")
+    columns = text.fields(fields.split(",")) if fields else which.columns
+    path = f"/v1/{which.listing.name}"
+    with asking(config, socket) as daemon:
+        if as_json:
+            for block in daemon.blocks(path, filters):
+                sys.stdout.buffer.write(block)
+            sys.stdout.flush()
+        else:
+            show(text.table(columns, daemon.rows(path, filters)))
+
+
+def _services(endpoints: bool, as_json: bool, config: Path | None, socket: str | None, **given: str | None) -> None:
+    which = LISTS["services"] if endpoints or as_json or given["fields"] else AT_A_GLANCE
+    _list(which, as_json, config, socket, given)
+
+
 def with_options(
-    command: Callable[..., None], listing: Listing, filters: Iterable[str], help_: str
+    command: Callable[..., None],
+    listing: Listing,
+    filters: Iterable[str],
+    help_: str,
+    more: Mapping[str, tuple[object, object]] = NO_MORE,
 ) -> Callable[..., None]:
-    """The same function with a signature that has an option for each of these filters, and those of every command."""
+    """The same function with a signature that has an option for each of these filters, those of every command, and
+    more: annotations and defaults by name."""
     options = {name: _option(listing, name) for name in filters}
-    own = {"as_json": (JsonOption, False), "config": (DaemonOption, None), "socket": (SocketOption, None)}
+    own = {**more, "as_json": (JsonOption, False), "config": (DaemonOption, None), "socket": (SocketOption, None)}
     parameters = [
         *(Parameter(name, Parameter.KEYWORD_ONLY, default=None, annotation=kind) for name, kind in options.items()),
         *(Parameter(name, Parameter.KEYWORD_ONLY, default=d, annotation=kind) for name, (kind, d) in own.items()),
@@ -93,10 +115,11 @@ def with_options(
 
 def _option(listing: Listing, name: str) -> object:
     """A filter as an option; shells complete those of its values that have names."""
-    kind, words = FILTERS[name], WORDS.get(name, ())
+    kind = FILTERS[name]
 
-    def complete(incomplete: str) -> list[str]:
+    def complete(ctx: typer.Context, incomplete: str) -> list[str]:
         if name != "fields":
+            words = _names(ctx) if name == "service" else WORDS.get(name, ())
             return [word for word in words if word.startswith(incomplete)]
         before, comma, last = incomplete.rpartition(",")
         return [f"{before}{comma}{field}" for field in listing.fields if field.startswith(last)]
@@ -109,7 +132,15 @@ def _option(listing: Listing, name: str) -> object:
     ]
 
 
-def _filters(listing: Listing, given: dict[str, str | None]) -> dict[str, str]:
+def _names(ctx: typer.Context) -> list[str]:
+    """The names of the services that the daemon has; none if it does not answer."""
+    rows: set[str] = set()
+    with suppress(typer.Exit, typer.BadParameter), asking(ctx.params.get("config"), ctx.params.get("socket")) as daemon:
+        rows = {row["service"] for row in daemon.rows("/v1/services", {"fields": "service"}) if row["service"]}
+    return sorted(rows)
+
+
+def _filters(listing: Listing, given: Mapping[str, str | None]) -> dict[str, str]:
     """The filters that were given; a usage error if the daemon would not understand them."""
     filters = {name: value for name, value in given.items() if value is not None}
     try:
@@ -119,7 +150,12 @@ def _filters(listing: Listing, given: dict[str, str | None]) -> dict[str, str]:
     return filters
 
 
-COMMANDS = {name: _command(which) for name, which in LISTS.items()}
+EndpointsOption = Annotated[bool, typer.Option("--endpoints", help="Each endpoint, instead of each service.")]
+COMMANDS = {name: _command(which) for name, which in LISTS.items() if which.help}
+_of_endpoints = BY_NAME["services"]
+COMMANDS["services"] = with_options(
+    _services, _of_endpoints, _of_endpoints.filters, AT_A_GLANCE.help, {"endpoints": (EndpointsOption, False)}
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,6 +54,7 @@ def rates(before: Sample, after: Sample) -> dict[str, Any]:
         "verdicts": _grown(before, after, "counters", ("direction", "verdict"), "packets", seconds),
         "dns64": _grown(before, after, "queries", ("outcome",), "queries", seconds),
         "pools": after.summary["pools"],
+        "services": _services(before, after, seconds),
         "conditions": after.summary["sentences"],
         "warnings": after.summary["warnings"],
         "hosts": after.hosts,
@@ -76,6 +77,18 @@ def _grown(
     return sorted(rows, key=lambda row: (-row["per_second"], -row["total"]))
 
 
+def _services(before: Sample, after: Sample, seconds: float) -> list[dict[str, Any]]:
+    """The services with the rates of what came to them: those that nobody serves first, then by new flows."""
+    old = {row["service"]: row for row in before.summary["services"]}
+    rows = []
+    for row in after.summary["services"]:
+        grown = {
+            name: max(row[name] - old.get(row["service"], row)[name], 0) / seconds for name in ("flows", "refused")
+        }
+        rows.append({**row, **{f"{name}_per_second": round(rate, 1) for name, rate in grown.items()}})
+    return sorted(rows, key=lambda row: (row["ready"] > 0, -row["flows_per_second"], -row["sessions"]))
+
+
 def short(number: float) -> str:
     """A number in at most six characters, such as `12.3k`."""
     for unit in UNITS:
@@ -90,17 +103,31 @@ def screen(shown: dict[str, Any], version: str, order: str, width: int, height: 
     answers, or that they are not shown."""
     head = list(_head(shown, version, notice))[: height - 1]
     room, side_by_side = height - len(head) - 1, width >= WIDE
-    rows = 1 if side_by_side else min(room // LEAST, 3)  # of tables
-    tables = [_verdicts(shown, order), _hosts(shown), _pools(shown)][: 3 if side_by_side else rows]
-    made = [_table(*table, room // rows - 1) for table in tables]
-    body: list[Table] = made
-    if side_by_side:
-        body = [Table.grid(padding=(0, 3))]
-        body[0].add_row(*made)
+    body = _side_by_side(shown, order, room) if side_by_side else _stacked(_tables(shown, order), room)
     for line in head:
         line.truncate(width, overflow="ellipsis")
         line.no_wrap = True
     return Group(*head, *body, Text(f"{KEYS}{order}", style="dim", no_wrap=True))
+
+
+def _tables(shown: dict[str, Any], order: str) -> list["Cells"]:
+    """The tables, the most important ones first."""
+    services = [_of_services(shown)] if shown["services"] else []
+    return [_verdicts(shown, order), *services, _hosts(shown), _pools(shown)]
+
+
+def _stacked(tables: Sequence["Cells"], room: int) -> list[Table]:
+    """As many tables as so many lines have room for, one below the other."""
+    count = min(room // LEAST, len(tables))
+    return [_table(*table, room // count - 1) for table in tables[:count]]
+
+
+def _side_by_side(shown: dict[str, Any], order: str, room: int) -> list[Table]:
+    """Tables in columns; pools are below services."""
+    verdicts, *services, hosts, pools = _tables(shown, order)
+    grid = Table.grid(padding=(0, 3))
+    grid.add_row(*_stacked([verdicts], room), *_stacked([hosts], room), Group(*_stacked([*services, pools], room)))
+    return [grid]
 
 
 def _head(shown: dict[str, Any], version: str, notice: str) -> Iterator[Text]:
@@ -147,6 +174,18 @@ def _hosts(shown: dict[str, Any]) -> Cells:
     names = ("sessions", "tcp", "udp", "icmp")
     cells = [(row["host6"], *(short(row[name]) for name in names)) for row in shown["hosts"]]
     return ("HOST", ">SESSIONS", ">TCP", ">UDP", ">ICMP"), cells
+
+
+def _of_services(shown: dict[str, Any]) -> Cells:
+    cells = [
+        (
+            row["service"],
+            f"{row['ready']}/{row['endpoints']}",
+            *(short(row[name]) for name in ("sessions", "flows_per_second", "refused_per_second")),
+        )
+        for row in shown["services"]
+    ]
+    return ("SERVICE", ">READY", ">SESSIONS", ">NEW PER S", ">REFUSED PER S"), cells
 
 
 def _pools(shown: dict[str, Any]) -> Cells:

@@ -23,7 +23,7 @@ from nat64d.dataplane.worker import Queue
 from nat64d.exitcode import ExitCode
 from translator.jit import cache
 from translator.jit.compile import COMPILED
-from translator.session import draft, restore
+from translator.session import draft, members, restore
 from translator.session.flush import end_those
 from translator.session.log import OLDEST, read_on
 from translator.tables.gateway import Gateway, Worker
@@ -72,6 +72,7 @@ def compile_control(settings: Settings, tables: Tables, worker: Worker) -> None:
     copy_live(tables, BLOCKS, tables.blocks, 0, records(1, BLOCK), np.empty(1, np.int64))
     read_on(tables, int(tables.log_at[OLDEST]))
     end_those(Gateway(settings, tables, worker), 0, records(1, SESSION), np.zeros(1, np.int64))
+    members.warm_up(settings)
     draft.warm_up(settings)
     snapshot.warm_up(tables)
 

@@ -6,6 +6,7 @@ from os.path import normpath
 from typing import Any
 
 from nat64d.config.addresses import split_listener, split_name_server, split_port_range
+from nat64d.config.client_prefixes import client_prefixes
 from nat64d.config.computed import blocks
 from nat64d.config.models import Config
 from nat64d.config.owners import owners
@@ -33,6 +34,7 @@ def contradictions(raw: Mapping[str, Any], config: Config) -> Iterator[Finding]:
     yield from owners(config)
     yield from _interfaces(config)
     yield from service_owners(config)
+    yield from client_prefixes(config)
     yield from blocks(config)
     yield from _inside_pool6(config)
     yield from _clat(config)
@@ -90,7 +92,8 @@ def _dns64(raw: Mapping[str, Any], config: Config) -> Iterator[Finding]:
             yield Finding(("dns64", "listen"), f"expected all addresses of a port or single ones; {text} is one of all")
     for text in given.upstream if given.upstream != "system" else ():
         address, port, _ = split_name_server(text)
-        if (address, port) in listeners:
+        everywhere = type(address)(0)
+        if (address, port) in listeners or (address.is_loopback and (everywhere, port) in listeners):
             yield Finding(("dns64", "upstream"), f"expected other servers than nat64d itself, {text}")
     prefixed = [(("dns64", "ranges", at, "pool6"), row.pool6) for at, row in enumerate(given.ranges)]
     prefixed += [(("dns64", "policy", at, "pool6"), row.pool6) for at, row in enumerate(given.policy)]

@@ -24,10 +24,11 @@ class Effect(Enum):
 
     LIVE = "it holds from the next packet on"
     SESSIONS = "so it does, and sessions that it does not allow end"
+    SERVICES = "so it does for the services that change; all else goes on as it was"
     RESTART = "it is refused: only a start can change it"
 
 
-_LIVE, _SESSIONS, _RESTART = Effect
+_LIVE, _SESSIONS, _SERVICES, _RESTART = Effect
 
 _BY_SECTION: Mapping[str, Mapping[Effect, str]] = {
     # A section that may be missing is a key of its own: whether it is there.
@@ -35,8 +36,14 @@ _BY_SECTION: Mapping[str, Mapping[Effect, str]] = {
     "pool4": {_SESSIONS: "addresses ports protocols source deterministic"},
     "eam": {_SESSIONS: "ipv4 ipv6"},
     "forward": {_SESSIONS: "protocol ipv4 ipv6"},
-    "service": {_SESSIONS: "name protocol ipv4 endpoints affinity sources health"},
-    "services": {_SESSIONS: "seed", _LIVE: "no_endpoint closed_port echo"},
+    "service": {
+        _SERVICES: "name protocol ipv4 ipv6 endpoints client_prefix affinity affinity_timeout sources health",
+    },
+    "services": {
+        _SESSIONS: "client_prefix seed",
+        _LIVE: "no_endpoint closed_port endpoint_gone echo announce drain",
+        _RESTART: "ipv6_front source6",
+    },
     "clat": {_LIVE: "ipv6", _RESTART: "ipv4 plat"},
     "tun": {_LIVE: "ipv4 ipv6", _RESTART: "name mtu queues offload"},
     "host": {_LIVE: "masquerade firewall", _RESTART: "routes sysctls"},
@@ -47,7 +54,7 @@ _BY_SECTION: Mapping[str, Mapping[Effect, str]] = {
     "limits": {
         _SESSIONS: "subscriber per_host_sessions per_host_ports pairing port_block blocks port_quarantine",
         _LIVE: "per_host_rate watermark icmp_errors_per_second resets_per_second",
-        _RESTART: "sessions fragments_memory",
+        _RESTART: "sessions service_members fragments_memory",
     },
     # check_rst: what it compares is learnt from when a session begins.
     "filtering": {
@@ -65,6 +72,7 @@ _BY_SECTION: Mapping[str, Mapping[Effect, str]] = {
     },
     "ra": {_LIVE: "interface interval default_router rdnss"},
     "api": {_RESTART: "socket mode group http hosts"},
+    "fastpath": {_RESTART: "mode"},
     "state": {_RESTART: "file keep"},
     "log": {_LIVE: "level sessions session_file ipfix ipfix_domain ipfix_refresh format"},
 }
@@ -132,7 +140,9 @@ def _in_section(before: Config, after: Config, section: str) -> Iterator[Change]
 
 def _rows(place: str, old: tuple[BaseModel, ...], new: tuple[BaseModel, ...], effect: Effect) -> Iterator[Change]:
     """Rows that went, then rows that came; beyond LISTED their number."""
-    gone, came = Counter(old), Counter(new)
+    then, now = set(map(id, old)), set(map(id, new))
+    gone = Counter(row for row in old if id(row) not in now)
+    came = Counter(row for row in new if id(row) not in then)
     yield from (Change(place, text, None, effect) for text in _listed(list((gone - came).elements())))
     yield from (Change(place, None, text, effect) for text in _listed(list((came - gone).elements())))
 

@@ -143,7 +143,8 @@ class Timeouts(Section):
 class Limits(Section):
     """Capacities; `subscriber` is the length of the IPv6 prefix that has one share of sessions and ports; a `per_host_`
     limit or `port_block` of 0 is none, `blocks` are those of a subscriber, `watermark` is in percent (0: none),
-    `fragments_memory` is in octets; 0 keeps no fragments, and sends no ICMP errors."""
+    `service_members` are endpoints, counted for each protocol, `fragments_memory` is in octets; 0 keeps no fragments,
+    and sends no ICMP errors."""
 
     sessions: Annotated[int, whole(16, 16777216)] = 1048576
     subscriber: Annotated[int, whole(48, 128, "the length of a prefix")] = 64
@@ -155,6 +156,7 @@ class Limits(Section):
     blocks: Annotated[int, whole(1, MOST_BLOCKS)] = 8
     port_quarantine: Annotated[int, whole(0, DAY, "RFC 6888 REQ-8")] = 120
     fragments_memory: Annotated[int, whole(0, 1 << 30)] = 16777216
+    service_members: Annotated[int, whole(0, 1048576)] = 131072
     watermark: Annotated[int, whole(0, 100, "percent")] = 90
     icmp_errors_per_second: Annotated[int, whole(0, 1000000)] = 100
     resets_per_second: Annotated[int, whole(0, 1000000)] = 10000
@@ -270,6 +272,12 @@ class State(Section):
     keep: Flag = True
 
 
+class FastPath(Section):
+    """Whether packets of established flows are translated in the kernel."""
+
+    mode: Literal["off", "auto", "on"] = "off"
+
+
 class Log(Section):
     """What is logged, and how; `session_file` "" is the log itself, unless there is `ipfix`, whose templates are sent
     again after `ipfix_refresh` seconds."""
@@ -303,6 +311,7 @@ class Config(Section):
     dns64: Dns64 | None = None
     ra: Ra | None = None
     api: Api = Api()
+    fastpath: FastPath = FastPath()
     state: State = State()
     log: Log = Log()
 
@@ -325,12 +334,32 @@ class Config(Section):
     def shared4(self) -> IPSet:
         """The addresses of [[pool4]], [[forward]] and [[service]]: they stand for IPv6 hosts."""
         single = {str(forward.end4.address) for forward in self.forward}
-        return self.pool4_addresses | IPSet(single | {str(service.end4.address) for service in self.service})
+        return self.pool4_addresses | IPSet(single | {str(address) for address in self.vips4})
+
+    @property
+    def vips4(self) -> set[IPv4Address]:
+        """The IPv4 addresses of services."""
+        return {service.end4.address for service in self.service if service.end4}
+
+    @property
+    def vips6(self) -> set[IPv6Address]:
+        """Their IPv6 addresses."""
+        return {service.end6.address for service in self.service if service.end6}
 
     @property
     def is_stateful(self) -> bool:
         """Whether there are sessions."""
         return bool(self.pool4 or self.forward or self.service)
+
+    @property
+    def prefixes(self) -> tuple[IPv6Network | None, ...]:
+        """What IPv4 hosts are written under, by number: pool6, then the other client prefixes of services."""
+        given = (self.services.client_prefix, *(service.client_prefix for service in self.service))
+        return tuple(dict.fromkeys((self.pool6, *(prefix for prefix in given if prefix))))
+
+    def client_prefix(self, service: Service) -> IPv6Network | None:
+        """What the clients of a service are written under: one of `prefixes`."""
+        return service.client_prefix or self.services.client_prefix or self.pool6
 
     @property
     def denied4(self) -> IPSet:

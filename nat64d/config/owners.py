@@ -111,7 +111,7 @@ def _mappings(config: Config) -> Iterator[Finding]:
     for shared in config.pool4_addresses.iter_ipranges():
         pools.claim("pool4", shared.first, shared.last, True)
     seen: set[tuple[int, int, int]] = set()
-    first6, last6 = _span(config.pool6) if config.pool6 else (1, 0)
+    first6, last6 = span(config.pool6) if config.pool6 else (1, 0)
     for row, entry in enumerate(config.mappings):
         place: Path = ("clat",) if entry is config.clat else ("eam", row)
         needed, room = 32 - entry.ipv4.prefixlen, 128 - entry.ipv6.prefixlen
@@ -122,15 +122,15 @@ def _mappings(config: Config) -> Iterator[Finding]:
             if number in seen:
                 yield Finding((*place, key), f"expected a prefix that is not mapped yet; an earlier row maps {prefix}")
             seen.add(number)
-        first, last = _span(entry.ipv6)
+        first, last = span(entry.ipv6)
         if first <= last6 and first6 <= last:
             yield Finding((*place, "ipv6"), f"expected IPv6 hosts outside pool6, {config.pool6}")
-        if config.pool4 and pools.owner("pool4", *_span(entry.ipv4)):
+        if config.pool4 and pools.owner("pool4", *span(entry.ipv4)):
             yield Finding((*place, "ipv4"), "expected addresses outside [[pool4]]")
     yield from _mapped_twice(config, seen)
 
 
-def _span(prefix: IPv4Network | IPv6Network) -> tuple[int, int]:
+def span(prefix: IPv4Network | IPv6Network) -> tuple[int, int]:
     """The first and the last address of a prefix."""
     first = int(prefix.network_address)
     return first, first + (1 << prefix.max_prefixlen - prefix.prefixlen) - 1

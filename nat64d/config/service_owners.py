@@ -4,44 +4,49 @@ from collections import defaultdict
 from collections.abc import Iterator
 from ipaddress import IPv4Network
 
+from nat64d.config.front6 import front6
 from nat64d.config.models import Config
 from nat64d.config.problems import Finding
 from nat64d.config.services import Service
 
 # LIMITS
-ENDPOINTS = 1000  # of a service: each packet without a session is compared with all of them, 6 ns each
-SERVICE_MEMBERS = 131072  # each is a BIB entry from the start: 216 octets
+ENDPOINTS = 1000  # of a service: each packet without a session is compared with all of them, 1 ns each
 
 
 def service_owners(config: Config) -> Iterator[Finding]:
     """Each front is of one service and of nothing else; endpoints are IPv6 hosts, each once in a service."""
     yield from _fronts(config)
     yield from _addresses4(config)
+    yield from front6(config)
     yield from _endpoints(config)
 
 
 def _fronts(config: Config) -> Iterator[Finding]:
     names: set[str] = set()
     fronts: dict[tuple[object, ...], Service] = {}
-    total = 0
+    total, most = 0, config.limits.service_members
     for row, service in enumerate(config.service):
-        end4, before = service.end4, total
+        before = total
         if service.name in names:
             yield Finding(("service", row, "name"), "expected a name that no earlier [[service]] has")
         names.add(service.name)
-        if end4.size > 1:
-            yield Finding(("service", row, "ipv4"), "expected one port; each port is a [[service]] of its own")
-        for protocol in service.protocols:
-            earlier = fronts.setdefault((protocol, end4.address, end4.first), service)
-            if earlier is not service:
-                taken = f"expected a port that no earlier [[service]] has; {earlier.name} has {protocol} {earlier.ipv4}"
-                yield Finding(("service", row, "ipv4"), taken)
+        if not service.ends:
+            yield Finding(("service", row, "ipv4"), "expected an address and port here, or in ipv6, or in both")
+        for end in service.ends:
+            key = f"ipv{end.address.version}"
+            if end.size > 1:
+                yield Finding(("service", row, key), "expected one port; each port is a [[service]] of its own")
+            for protocol in service.protocols:
+                earlier = fronts.setdefault((protocol, end.address, end.first), service)
+                if earlier is not service:
+                    has = f"{earlier.name} has {protocol} {getattr(earlier, key)}"
+                    yield Finding(("service", row, key), f"expected a port that no earlier [[service]] has; {has}")
         if len(service.endpoints) > ENDPOINTS:
             yield Finding(("service", row, "endpoints"), f"expected at most {ENDPOINTS} endpoints")
-        total += len(service.endpoints) * len(service.protocols)
-        if before <= SERVICE_MEMBERS < total:
-            most = f"expected at most {SERVICE_MEMBERS} endpoints, counted for each protocol, in all of [[service]]"
-            yield Finding(("service", row, "endpoints"), f"{most}; up to here there are {total}")
+        total += len(service.endpoints) * len(service.protocols) * len(service.ends)
+        if before <= most < total:
+            expected = f"expected at most {most} endpoints, counted for each protocol, in all of [[service]]"
+            yield Finding(("service", row, "endpoints"), f"{expected}; up to here there are {total}")
 
 
 def _addresses4(config: Config) -> Iterator[Finding]:
@@ -53,9 +58,13 @@ def _addresses4(config: Config) -> Iterator[Finding]:
     lengths = {prefix.prefixlen for prefix in mapped}
     pools = [(pool.range, pool) for pool in config.pool4 if not pool.interface]
     for row, service in enumerate(config.service):
+        if service.end4 is None:
+            continue
         (address, port, _), place = service.end4, ("service", row, "ipv4")
         if address == config.tun.ipv4:
             yield Finding(place, "expected an address other than [tun] ipv4, the translator's own")
+        if own := next((prefix for prefix in config.translation.rfc6791_ipv4 if address in prefix), None):
+            yield Finding(place, f"expected an address outside [translation] rfc6791_ipv4, {own}")
         around = (IPv4Network((address, length), strict=False) for length in lengths)
         if covering := next((prefix for prefix in around if prefix in mapped), None):
             yield Finding(place, f"expected an address that [[eam]] does not map; a row maps {covering}")
@@ -71,6 +80,7 @@ def _addresses4(config: Config) -> Iterator[Finding]:
 
 
 def _endpoints(config: Config) -> Iterator[Finding]:
+    own = config.translation.rfc6791_ipv6
     for row, service in enumerate(config.service):
         seen: set[tuple[object, int]] = set()
         for at, endpoint in enumerate(service.endpoints):
@@ -84,3 +94,5 @@ def _endpoints(config: Config) -> Iterator[Finding]:
                 yield Finding(place, f"expected an IPv6 host outside pool6, {config.pool6}")
             if end6.address == config.tun.ipv6:
                 yield Finding(place, "expected an address other than [tun] ipv6, the translator's own")
+            if own and end6.address in own:
+                yield Finding(place, f"expected an address outside [translation] rfc6791_ipv6, {own}")

@@ -1,13 +1,23 @@
-"""[services] and [[service]]: an IPv4 transport address that several IPv6 endpoints serve."""
+"""[services] and [[service]]: a transport address, of IPv4 or IPv6 or both, that several IPv6 endpoints serve."""
 
 import re
+from functools import cached_property
 from hashlib import sha256
 from ipaddress import IPv4Address, IPv6Address
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from nat64d.config.addresses import Ports, Prefix4, Transport4, Transport6, split_transport4, split_transport6
+from nat64d.config.addresses import (
+    Ports,
+    Prefix,
+    Prefix6,
+    TranslationPrefix,
+    Transport4,
+    Transport6,
+    split_transport4,
+    split_transport6,
+)
 from nat64d.config.pool4 import Section
 from nat64d.config.values import Flag, Unique, listed, whole
 
@@ -43,13 +53,22 @@ HttpHost = Annotated[str, _of_http(r"[0-9A-Za-z.:\[\]-]{0,255}"), Field(descript
 
 
 class Services(Section):
-    """What holds for every [[service]]; `seed`: of the hash that chooses endpoints, "" = what all gateways of one pool6
-    have; `no_endpoint` and `closed_port`: what a client is told."""
+    """What holds for every [[service]]; `client_prefix`: under which clients are written, "" = pool6; `seed`: of the
+    hash that chooses endpoints, "" = what all gateways of one prefix have; `ipv6_front`: what becomes of IPv6 clients,
+    "fullnat" gives them addresses of `source6`; `no_endpoint` and `closed_port`: what a client is told;
+    `endpoint_gone`: what becomes of TCP connections of an endpoint that is in no list any more; `announce`: how their
+    addresses are made known; `drain`: seconds for which packets still pass after that is taken back."""
 
+    client_prefix: Literal[""] | TranslationPrefix = ""
     seed: str = ""
+    ipv6_front: Literal["off", "dnat", "fullnat"] = "off"
+    source6: Literal[""] | Prefix6 = ""
     no_endpoint: Literal["reset", "drop"] = "reset"
     closed_port: Literal["reset", "drop"] = "reset"
+    endpoint_gone: Literal["keep", "reset"] = "keep"
     echo: Flag = True
+    announce: Literal["routes", "neighbours"] = "routes"
+    drain: Annotated[int, whole(0, 3600)] = 5
 
 
 class Health(Section):
@@ -92,18 +111,36 @@ class Endpoint(Section):
         """`address` taken apart."""
         return split_transport6(self.address)
 
+    def is_said_by(self, given: Any) -> bool:
+        """Whether JSON says this."""
+        if isinstance(given, str):
+            return given == self.address and self.weight == 1
+        if not isinstance(given, dict) or not given.keys() <= {"address", "weight"}:
+            return False
+        weight = given.get("weight", 1)
+        return given.get("address") == self.address and type(weight) is int and weight == self.weight
+
 
 class Service(Section):
-    """Packets to `ipv4` reach one of the `endpoints`; with `affinity` "client" the same one for all connections of a
-    client. `sources`: whom it serves, () = all; `health`: whether endpoints are asked, None = all count as serving."""
+    """Packets to `ipv4` and to `ipv6` reach one of the `endpoints`; with `affinity` "client" the same one for all
+    connections of a client, until it has opened none for `affinity_timeout` seconds. `client_prefix`: another one for
+    its IPv4 clients, "" = that of [services]; `sources`: whom it serves, () = all; `health`: whether endpoints are
+    asked, None = all count as serving."""
 
     name: ServiceName
     protocol: Carried | Annotated[tuple[Carried, ...], listed("protocols", 1), Unique] = "tcp"
-    ipv4: Transport4
+    ipv4: Transport4 | None = None
+    ipv6: Transport6 | None = None
     endpoints: tuple[Endpoint, ...] = ()
+    client_prefix: Literal[""] | TranslationPrefix = ""
     affinity: Literal["none", "client"] = "none"
-    sources: Annotated[tuple[Prefix4, ...], listed("IPv4 prefixes"), Unique] = ()
+    affinity_timeout: Annotated[int, whole(1, 86400)] = 10800
+    sources: Annotated[tuple[Prefix, ...], listed("prefixes"), Unique] = ()
     health: Health | None = None
+
+    def __hash__(self) -> int:
+        """By few of what two services rarely share: one may have a thousand endpoints."""
+        return hash((self.name, self.ipv4, self.ipv6, len(self.endpoints)))
 
     @property
     def protocols(self) -> tuple[Carried, ...]:
@@ -111,14 +148,53 @@ class Service(Section):
         return (self.protocol,) if isinstance(self.protocol, str) else self.protocol
 
     @property
-    def end4(self) -> Ports[IPv4Address]:
+    def end4(self) -> Ports[IPv4Address] | None:
         """`ipv4` taken apart."""
-        return split_transport4(self.ipv4)
+        return split_transport4(self.ipv4) if self.ipv4 else None
+
+    @property
+    def end6(self) -> Ports[IPv6Address] | None:
+        """`ipv6` taken apart."""
+        return split_transport6(self.ipv6) if self.ipv6 else None
+
+    @property
+    def ends(self) -> list[Ports[IPv4Address] | Ports[IPv6Address]]:
+        """Both, if it has both."""
+        return [end for end in (self.end4, self.end6) if end]
+
+    @property
+    def address(self) -> str:
+        """The transport address that it is known by."""
+        return self.ipv4 or self.ipv6 or ""
 
     @property
     def ordered(self) -> list[Endpoint]:
         """The endpoints by address and port, the same on every gateway."""
         return sorted(self.endpoints, key=lambda one: (int(one.end6.address), one.end6.first))
+
+    @cached_property
+    def text(self) -> bytes:
+        """It as JSON, without what has the default."""
+        return self.model_dump_json(exclude_defaults=True).encode()
+
+    @cached_property
+    def digest(self) -> bytes:
+        """Other octets where anything is different."""
+        return sha256(self.text).digest()
+
+    def is_said_by(self, row: dict[str, Any]) -> bool:
+        """Whether a row of JSON says this. No may mean that it says so in other words."""
+        ends = row.get("endpoints", [])
+        if not isinstance(ends, list) or len(ends) != len(self.endpoints):
+            return False
+        if {key: value for key, value in row.items() if key != "endpoints"} != self._others:
+            return False
+        return all(one.is_said_by(end) for one, end in zip(self.endpoints, ends, strict=True))
+
+    @cached_property
+    def _others(self) -> dict[str, Any]:
+        """What is said of it but for `endpoints`, as JSON has it."""
+        return self.model_dump(mode="json", exclude={"endpoints"}, exclude_unset=True)
 
     @property
     def key(self) -> int:

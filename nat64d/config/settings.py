@@ -7,33 +7,36 @@ from ipaddress import IPv4Address, IPv6Network
 from typing import Any
 
 import numpy as np
-from netaddr import IPSet
+from netaddr import IPRange, IPSet
 
 from nat64d.config.addresses import Ports, split_port_range
 from nat64d.config.computed import computed_of
-from nat64d.config.fronts import services_of
+from nat64d.config.fronts import VIPS6, change_fronts, fronts_of, given_weight, prefixes_of, seed_of
 from nat64d.config.models import Config, Limits
 from nat64d.config.pool4 import Pool4
 from nat64d.config.words import PROTOCOLS, ranges, words
 from translator.packet.fields import IPV4_HEADER, IPV6_HEADER, TCP_HEADER
 from translator.packet.transport import CALCULATE, DROP, FORWARD
+from translator.session import members
 from translator.session.bib import create_static_bibs
 from translator.session.log import BLOCKS, MAPPINGS, SESSIONS
 from translator.session.pool4 import enter_pool
 from translator.session.port_blocks import enter_blocks
-from translator.session.services import enter_services
 from translator.static.eam import enter_rows
 from translator.static.mapping import INTRINSIC, OFF, SIMPLE
 from translator.tables.gateway import Gateway, new_worker
+from translator.tables.handles import DNAT, FULLNAT, VIPS
+from translator.tables.handles import OFF as NO_FRONT6
 from translator.tables.layout import EAM, GROUP, NONE, POOL, STATIC_BIB, empty_index, records
 from translator.tables.records import as_records
 from translator.tables.settings import Settings
-from translator.tables.tables import Tables, create
+from translator.tables.tables import Tables, clients_of_services, create
 from translator.verdict import Event, Verdict
 
 ZERO_CHECKSUM = {"calculate": CALCULATE, "drop": DROP, "forward": FORWARD}
 LOGGED = {"off": 0, "blocks": BLOCKS, "mappings": MAPPINGS, "sessions": SESSIONS}
 DUMMY4 = IPv4Address("192.0.0.8")  # RFC 7600: the source of ICMP errors of one that has no address
+FRONTS6 = {"off": NO_FRONT6, "dnat": DNAT, "fullnat": FULLNAT}
 LEAST_MSS = 536  # RFC 9293 section 3.7.1: without the option, that is what an IPv4 host sends
 ANY = IPv6Network("::/0")
 
@@ -180,15 +183,22 @@ def _mss(config: Config) -> int:
 
 def _services(config: Config) -> dict[str, Any]:
     """The attributes of Settings about services."""
-    given, vips = config.services, IPSet({str(service.end4.address) for service in config.service})
+    given, vips = config.services, IPSet(map(str, config.vips4))
     silent = np.zeros(max(Verdict) + 1, np.int64)
     silent[[Verdict.NO_ENDPOINT, Verdict.SERVICE_CLASH]] = given.no_endpoint == "drop"
     silent[Verdict.CLOSED_PORT] = given.closed_port == "drop"
+    front6 = FRONTS6[given.ipv6_front]
+    handles = IPRange(VIPS, VIPS + VIPS6 - 1) if front6 != NO_FRONT6 else ()
     return {
-        "vips4": ranges(vips),
-        "closed4": ranges(vips - config.pool4_addresses),
-        "seed": np.frombuffer(sha256((given.seed or str(config.pool6)).encode()).digest()[:16], "<i8").astype(np.int64),
+        "prefixes": prefixes_of(config),
+        "client_prefixes": len(config.prefixes) - 1,
+        "vips4": ranges(vips | IPSet(handles)),
+        "closed4": ranges((vips - config.pool4_addresses) | IPSet(handles)),
+        "front6": front6,
+        "source6_hi": words(given.source6[0])[0] if given.source6 else 0,
+        "seed": seed_of(config),
         "echo": int(given.echo),
+        "endpoint_gone": {"keep": members.KEEP, "reset": members.RESET}[given.endpoint_gone],
         "silent": silent,
     }
 
@@ -234,17 +244,16 @@ def settings_of(config: Config, secret: bytes, queues: int = 1) -> Settings:
 
 def tables_of(config: Config, settings: Settings) -> Tables:
     """Empty tables with the static BIB entries of [[forward]] and [[service]] in them."""
-    limits, rows, made = config.limits, _static_bibs(config), services_of(config)
-    statics = int(rows["count"].sum()) + len(made.endpoints)
-    tables = create(
-        limits.sessions, len(settings.pool), statics, len(Event), limits.fragments_memory, limits.port_block
-    )
-    tables = replace(tables, **made.arrays)
+    limits, rows = config.limits, _static_bibs(config)
+    sizes = limits.sessions, len(settings.pool), int(rows["count"].sum()), len(Event)
+    tables = create(*sizes, limits.fragments_memory, limits.port_block, limits.service_members)
+    if settings.front6 != NO_FRONT6:
+        tables = replace(tables, **clients_of_services(limits.sessions), vips6=np.zeros((VIPS6, 2), np.int64))
     enter_pool(tables, settings.pool)
     enter_blocks(tables, settings)
     gateway = Gateway(settings, tables, new_worker(0))
     create_static_bibs(gateway, rows)
-    enter_services(gateway, made.endpoints)
+    change_fronts(members, gateway, 0, fronts_of(config, given_weight))
     return tables
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from netaddr import IPSet
 
 from nat64d.config.addresses import split_listener
+from nat64d.config.computed import computed_of
 from nat64d.config.models import Config
 from translator.static.blocks import PRIVATE4, RFC1918, SHARED4, WELL_KNOWN
 
@@ -68,10 +69,23 @@ def _stateless(config: Config) -> Iterator[str]:
 
 
 def _services(config: Config) -> Iterator[str]:
-    if config.service and config.pool6 == WELL_KNOWN and config.strict_well_known_prefix:
+    denied = IPSet(map(str, config.translation.denylist4))
+    if config.service and not config.pool4 and (config.dns64 or config.ra):
         yield (
-            f"[[service]] writes its clients under pool6, and {WELL_KNOWN} must not carry private addresses (RFC 6052 "
-            "section 3.1): clients that have such addresses are refused. Use a prefix of your own to serve them."
+            "[[service]] without [[pool4]]: hosts behind this gateway, its endpoints among them, do not reach its "
+            "addresses, which they are told of under pool6: they have none of pool4 to come from."
+        )
+    for row, service in enumerate(config.service, 1):
+        if service.sources and IPSet(map(str, service.sources)).issubset(denied):
+            yield f"[[service]] #{row} {service.name} serves nobody: all of its sources are in [translation] denylist4."
+    own = {service.client_prefix for service in config.service}
+    under = {prefix or config.services.client_prefix or config.pool6 for prefix in own}
+    if WELL_KNOWN in under and config.strict_well_known_prefix:
+        place = "pool6" if config.pool6 == WELL_KNOWN else "client_prefix"
+        yield (
+            f"[[service]] writes its clients under {place}, and {WELL_KNOWN} must not carry private addresses (RFC "
+            "6052 section 3.1): clients that have such addresses are refused. Give [services] client_prefix a prefix "
+            "of your own, or 64:ff9b:1::/96, to serve them."
         )
 
 
@@ -107,4 +121,11 @@ def _log(config: Config) -> Iterator[str]:
             yield (
                 f'[log] {name} = "{value}" gets nothing, because [log] sessions = "off". Give it "blocks", "mappings" '
                 'or "sessions".'
+            )
+    for pool in config.pool4:
+        spare = computed_of(pool, config.limits) if pool.deterministic and config.limits.blocks != 1 else None
+        if spare and spare.of > spare.each and given.sessions == "off":
+            yield (  # RFC 7422 section 2, step 4
+                f'[[pool4]] addresses = "{pool.addresses}" hands out blocks that are not computed, and nobody will '
+                'know who had one: [log] sessions = "off". Give it "blocks", or set [limits] blocks = 1.'
             )

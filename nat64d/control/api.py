@@ -23,13 +23,13 @@ from nat64d.control import streaming
 from nat64d.control.changes import OutdatedError
 from nat64d.control.connections import Bounds, Connections, Site, control_bounds, marked, monitoring_bounds
 from nat64d.control.event_stream import EVENTS_ROUTE
+from nat64d.control.exposition import Exposition
 from nat64d.control.faults import Fault, Faults
 from nat64d.control.filters import FilterError, parse_filters
 from nat64d.control.history import Recorder
 from nat64d.control.hosts import NAME, Hosts, foreign_page
 from nat64d.control.keys import FOLLOWING, GATEWAY, RECORDER, SHARED, THREADS, WHOLE, in_thread
 from nat64d.control.listings import LISTINGS
-from nat64d.control.metrics import Exposition
 from nat64d.control.openapi import JSON, TEXT, Route, document
 from nat64d.control.page.routes import DATA, PAGE
 from nat64d.control.rows import (

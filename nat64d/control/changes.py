@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from nat64d.control.filters import Filters
 
 API = "api"  # the source of what is set over the control socket
-SOURCES = (API,)  # those that clients write; the file is edited
+SOURCES = (API, "kubernetes")  # those that clients write; the file is edited
 
 
 class EamRow(TypedDict):
@@ -41,12 +41,59 @@ class PoolRow(_PoolAddresses, total=False):
     deterministic: bool
 
 
+class _EndpointAddress(TypedDict):
+    address: Annotated[str, "IPv6 address and port"]
+
+
+class EndpointRow(_EndpointAddress, total=False):
+    """An endpoint of a service."""
+
+    weight: int
+
+
+class HealthRow(TypedDict, total=False):
+    """How the endpoints of a service are asked whether they serve."""
+
+    kind: Literal["tcp", "http"]
+    interval: int
+    timeout: int
+    rise: int
+    fall: int
+    slow_start: int
+    path: str
+    host: str
+    panic: bool
+
+
+class _ServiceName(TypedDict):
+    name: str
+
+
+class ServiceRow(_ServiceName, total=False):
+    """A row of [[service]]; its `name` identifies it."""
+
+    ipv4: Annotated[str, "address and port"]
+    ipv6: Annotated[str, "the same of IPv6"]
+    protocol: Annotated[str | list[str], "tcp, udp, or both"]
+    endpoints: list[Annotated[str | EndpointRow, "address and port, or with a weight"]]
+    client_prefix: str
+    affinity: Literal["none", "client"]
+    affinity_timeout: int
+    sources: list[str]
+    health: Literal["tcp", "http"] | HealthRow | None
+
+
+class ServiceNamed(_ServiceName):
+    """Names a row of [[service]]."""
+
+
 class SourceRows(TypedDict, total=False):
     """What a source says beside the file."""
 
     pool4: list[PoolRow]
     eam: list[EamRow]
     forward: list[ForwardRow]
+    service: list[ServiceRow]
 
 
 class Source(SourceRows):
@@ -88,6 +135,7 @@ class SourceNames(TypedDict, total=False):
     pool4: list[PoolName]
     eam: list[EamName]
     forward: list[ForwardName]
+    service: list[ServiceNamed]
 
 
 class ChangeSet(TypedDict, total=False):
@@ -95,6 +143,12 @@ class ChangeSet(TypedDict, total=False):
 
     unset: SourceNames
     set: SourceRows
+
+
+class Patch(ChangeSet, total=False):
+    """A change set for what a source said when its version was `generation`; any, if that is left out."""
+
+    generation: str
 
 
 class ConfigChange(TypedDict):
@@ -152,13 +206,14 @@ class LogLevelChanged(LogLevel):
 
 class Wish(NamedTuple):
     """What a client wants to change: `set` and `unset` are as it has sent them. With `replaces` nothing else of the
-    source stays; `match` is the version it has in mind, None or "*" = any."""
+    source stays; `match` is the version it has in mind, None or "*" = any, `generation` the same of a PATCH."""
 
     source: str
     set: Any
     unset: Any
     replaces: bool = False
     match: str | None = None
+    generation: str | None = None
     dry_run: bool = False
 
 

@@ -35,6 +35,8 @@ EVENTS = {
     "log_level": "The level of the log was changed on request.",
     "endpoint_down": "An endpoint of a service does not serve.",
     "endpoint_up": "It serves again.",
+    "takeover": "This gateway answers for an address of a service from now on.",
+    "given_up": "It no longer does.",
     "prefix": "The provider's NAT64 prefix is another one.",
     "addresses": "An interface that gives [clat] ipv6, or addresses of [[pool4]], has others now.",
     "tun_queue_full": "The kernel has dropped packets that the queue of the TUN device had no room for.",

@@ -133,6 +133,30 @@ FAMILIES = (
         "Share of its ports in use at each address; there are none of these if all pool4 together have more than 256 "
         "addresses.",
     ),
+    # Services; many of them share one series, service="(others)"
+    Family("service_sessions", Kind.GAUGE, ("service",), "Open sessions of a [[service]]."),
+    Family(
+        "service_flows", Kind.COUNTER, ("service",), "Flows of clients that a [[service]] has opened a session for."
+    ),
+    Family(
+        "service_unpinned",
+        Kind.COUNTER,
+        ("service",),
+        "Packets to a [[service]] that went where the hash says without a session, for want of room.",
+    ),
+    Family(
+        "service_refused",
+        Kind.COUNTER,
+        ("service", "verdict"),
+        "Packets to a [[service]] that were not let in; `nat64d counters --all` explains each verdict.",
+    ),
+    Family(
+        "service_members",
+        Kind.GAUGE,
+        ("service", "state"),
+        "Endpoints of a [[service]], once each whatever its protocols: ready ones get new flows, draining ones only if "
+        "none is ready, those that are down none.",
+    ),
     # DNS64
     Family(
         "dns64_queries",

@@ -30,8 +30,10 @@ class Filters:
     proto: str | None = None
     state: str | None = None
     host6: IPv6Network | None = None
-    host4: IPv4Network | None = None
-    mapped4: IPv4Network | None = None
+    host4: IPv4Network | IPv6Network | None = None
+    mapped4: IPv4Network | IPv6Network | None = None
+    service: str | None = None  # its name
+    fronts: tuple[tuple[int, int, int], ...] | None = None  # what it means: protocol, IPv4 address and port of each
     top: int | None = None
     limit: int | None = None
     cursor: tuple[str, int] | None = None  # rows after this one: which tables it is from, and its place there
@@ -60,6 +62,7 @@ class FilterKind:
 _OCTET = "(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
 _PREFIX4 = rf"({_OCTET}\.){{3}}{_OCTET}(/([12]?[0-9]|3[0-2]))?"
 _PROTOCOL = "tcp|udp|icmp|[01]?[0-9]{1,2}|2[0-4][0-9]|25[0-5]"
+_SERVICE = "[A-Za-z0-9][A-Za-z0-9._/-]{0,252}"
 _CURSOR = "[0-9a-f]{8}-[0-9]{1,10}"
 
 
@@ -91,6 +94,12 @@ def _network4(text: str) -> IPv4Network:
 
 def _state(text: str) -> str:
     if text not in STATES:
+        raise ValueError
+    return text
+
+
+def _service(text: str) -> str:
+    if not re.fullmatch(_SERVICE, text, re.ASCII):
         raise ValueError
     return text
 
@@ -130,13 +139,14 @@ def _yes(help_: str) -> FilterKind:
     return FilterKind(_flag, "true or false", {"type": "boolean"}, FLAG, help_)
 
 
-_EXPECTED4, _EXPECTED6 = "an IPv4 address or prefix", "an IPv6 address or prefix"
+_EXPECTED, _EXPECTED6 = "an IPv4 or IPv6 address or prefix", "an IPv6 address or prefix"
 _SCHEMA4, _SCHEMA6 = _of_pattern(_PREFIX4), {"type": "string", "format": "ipv6-prefix"}
+_SCHEMA = {"anyOf": [_SCHEMA4, _SCHEMA6]}
 FILTERS: Mapping[str, FilterKind] = {
     "host": FilterKind(
         _network,
-        "an IPv4 or IPv6 address or prefix",
-        {"anyOf": [_SCHEMA4, _SCHEMA6]},
+        _EXPECTED,
+        _SCHEMA,
         "PREFIX",
         "Only rows with this address, at any end.",
     ),
@@ -156,8 +166,11 @@ FILTERS: Mapping[str, FilterKind] = {
         "Only sessions in this state.",
     ),
     "host6": FilterKind(_network6, _EXPECTED6, _SCHEMA6, "PREFIX", "Only these IPv6 hosts."),
-    "host4": FilterKind(_network4, _EXPECTED4, _SCHEMA4, "PREFIX", "Only with these IPv4 hosts."),
-    "mapped4": FilterKind(_network4, _EXPECTED4, _SCHEMA4, "PREFIX", "Only these pool addresses."),
+    "host4": FilterKind(_network, _EXPECTED, _SCHEMA, "PREFIX", "Only with these hosts, IPv6 for IPv6 clients."),
+    "mapped4": FilterKind(_network, _EXPECTED, _SCHEMA, "PREFIX", "Only these pool addresses, or those of services."),
+    "service": FilterKind(
+        _service, "the name of a [[service]]", _of_pattern(_SERVICE), "NAME", "Only what belongs to this [[service]]."
+    ),
     "top": _number(1, MOST_ROWS, "Only the N with most sessions, those first."),
     "limit": _number(1, MOST_ROWS, "At most N rows."),
     "cursor": FilterKind(

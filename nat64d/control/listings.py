@@ -79,14 +79,14 @@ LISTINGS = (
         "The open sessions.",
         shapes.Session,
         lambda gateway, filters: gateway.sessions(filters),
-        (*ENDS, "state", "host6", "host4", "mapped4", *PAGED),
+        (*ENDS, "state", "host6", "host4", "mapped4", "service", *PAGED),
     ),
     Listing(
         "bib",
         "The Binding Information Base.",
         shapes.Bib,
         lambda gateway, filters: gateway.bib(filters),
-        (*ENDS, "host6", "mapped4", *PAGED),
+        (*ENDS, "host6", "mapped4", "service", *PAGED),
     ),
     Listing(
         "hosts",
@@ -120,7 +120,14 @@ LISTINGS = (
         "The endpoints of each [[service]], whether they serve, and how many sessions they have.",
         shapes.ServiceEndpoint,
         _rows(lambda gateway, filters: gateway.services(filters)),
-        (*ENDS, *COMMON),
+        (*ENDS, "service", *COMMON),
+    ),
+    Listing(
+        "services/summary",
+        "Each [[service]]: how many of its endpoints are ready, its sessions, and what it was asked and refused.",
+        shapes.ServiceSummary,
+        _rows(lambda gateway, filters: gateway.service_summary(filters)),
+        (*ENDS, "service", *COMMON),
     ),
     Listing(
         "dns64/queries",

@@ -39,6 +39,19 @@ class AddressUse(NamedTuple):
     share: float
 
 
+class ServiceUse(NamedTuple):
+    """What one [[service]] has and does, since the start."""
+
+    service: str
+    sessions: int  # that are open
+    flows: int  # that got a session
+    unpinned: int  # packets that went where the hash said without one
+    refused: Mapping[str, int]  # packets that were not let in, by verdict
+    ready: int  # endpoints that get new flows
+    draining: int  # those that get some only if none is ready
+    down: int  # those that get none
+
+
 class Measured(NamedTuple):
     """All of it. Numbers are read while packets pass, so two of them may be a packet apart."""
 
@@ -47,4 +60,5 @@ class Measured(NamedTuple):
     tables: Sequence[Fill]
     addresses: Sequence[AddressUse]  # none where pool4 has too many of them
     expiry_lag: float  # seconds that the timer wheel is behind the clock
+    services: Sequence[ServiceUse]  # many of them are one, services.OTHERS
     restored: Mapping[str, int] | None  # sessions of the run before by their fate, None: [state] keeps none

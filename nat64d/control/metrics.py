@@ -14,7 +14,7 @@ from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector, CollectorRegistry
 
 from nat64d.control.families import BY_NAME, POOL
-from nat64d.control.measured import Measured, QueueCounts
+from nat64d.control.measured import Measured, QueueCounts, ServiceUse
 from nat64d.control.rows import Gateway, NotReadyError, Row, name_servers, queries
 
 VERSIONS = {"0.0.4", "1.0.0"}  # of the text formats
@@ -84,6 +84,7 @@ def measured(now: Measured) -> Iterator[Metric]:
     yield family("table_limit", (((row.table,), row.size) for row in now.tables))
     yield one("expiry_lag_seconds", now.expiry_lag)
     yield family("pool_address_ratio", ((row[:4], row.share) for row in now.addresses))
+    yield from services(now.services)
     if now.restored is not None:
         yield family("restored_sessions", (((fate,), count) for fate, count in now.restored.items()))
 
@@ -100,6 +101,20 @@ def per_queue(queues: Sequence[tuple[str, QueueCounts]]) -> Iterator[Metric]:
         total = sum(size * count for size, count in enumerate(queue.batches))
         batches.add_metric((number,), [*buckets, ("+Inf", buckets[-1][1])], total)
     yield batches
+
+
+def services(rows: Sequence[ServiceUse]) -> Iterator[Metric]:
+    """What services have and do; none without [[service]]."""
+    if not rows:
+        return
+    for name in ("sessions", "flows", "unpinned"):
+        yield family(f"service_{name}", (((row.service,), getattr(row, name)) for row in rows))
+    yield family(
+        "service_refused",
+        (((row.service, verdict), count) for row in rows for verdict, count in row.refused.items()),
+    )
+    states = ("ready", "draining", "down")
+    yield family("service_members", (((row.service, state), getattr(row, state)) for row in rows for state in states))
 
 
 def pools(rows: Sequence[Row]) -> Iterator[Metric]:

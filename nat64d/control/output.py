@@ -144,6 +144,14 @@ SERVICES = (
     _field("state"),
     _field("why"),
 )
+SERVICES_AT_A_GLANCE = (
+    _field("service"),
+    Column("PROTOCOLS", lambda row: ",".join(row["protocols"])),
+    _field("ipv4"),
+    _field("ipv4_ports", "port"),
+    *(_field(key, number=True) for key in ("ready", "endpoints", "sessions", "flows", "refused", "unpinned")),
+    _field("problem"),
+)
 COUNTERS = (_field("direction"), _field("verdict"), _field("packets", number=True), _field("rfc"), _field("help"))
 QUERIES = (_field("outcome"), _field("queries", number=True), _field("rfc"), _field("help"))
 NAME_SERVERS = (

@@ -60,6 +60,9 @@ class GatewayStatus(TypedDict):
     limits: dict[str, int]
     offloads: list[str]
     masquerade: Annotated[str | None, "interfaces that masquerade pool4, null = none"]
+    fastpath: Annotated[
+        dict[str, Any] | None, "whether packets of established flows are translated in the kernel, null = off"
+    ]
     log: Annotated[str, "the level from which on it is written"]
     dns64: Annotated[NameServerStatus | None, "the name server, null = none is configured"]
     warnings: Annotated[list[str], "what does not work as configured"]
@@ -97,9 +100,9 @@ class Session(TypedDict):
     protocol: ProtocolName
     host6: str
     host6_port: int
-    mapped4: str
+    mapped4: Annotated[str, "of an IPv6 client of a [[service]] the IPv6 address it connects to"]
     mapped4_port: int
-    host4: str
+    host4: Annotated[str, "the other end, IPv6 for an IPv6 client of a [[service]]"]
     host4_port: int
     state: Annotated[
         StateName | None, "TCP state of RFC 6146 3.5.2.2; of others V6_INIT or V4_INIT until it is answered"
@@ -160,21 +163,42 @@ class Mapped(TypedDict):
 
 
 class ServiceEndpoint(TypedDict):
-    """One endpoint of one protocol of one [[service]], or a [[service]] without endpoints."""
+    """One endpoint of one protocol of one [[service]], or a [[service]] without endpoints; an endpoint that is gone as
+    long as connections go on."""
 
-    service: str
+    service: Annotated[str | None, "null = no service has the address and port any more"]
     protocol: PoolProtocol
-    ipv4: str
+    ipv4: Annotated[str, "the address that clients connect to, IPv6 for those of IPv6"]
     ipv4_ports: Annotated[str, "the port that clients connect to"]
+    source: Annotated[str | None, "who has said so: file, api, …; null = nobody does any more"]
     ipv6: Annotated[str | None, "null = the service has no endpoint"]
     ipv6_ports: str | None
     weight: int | None
     state: Annotated[
-        Literal["up", "failing", "down", "unasked"] | None,
-        "failing = gets new flows only where no other endpoint serves, down = none, unasked = counts as serving",
+        Literal["up", "failing", "down", "unasked", "gone"] | None,
+        "failing = gets new flows only where no other endpoint serves, down = none, unasked = counts as serving, "
+        "gone = is in no list any more, and has connections",
     ]
     why: Annotated[str | None, "it is not up"]
     sessions: int | None
+
+
+class ServiceSummary(TypedDict):
+    """One [[service]]: its endpoints, once each whatever its protocols, and what has come to it since the start."""
+
+    service: str
+    protocols: list[PoolProtocol]
+    ipv4: str
+    ipv4_ports: Annotated[str, "the port that clients connect to"]
+    endpoints: int
+    ready: Annotated[int, "endpoints that get new flows"]
+    draining: Annotated[int, "those that get some only if none is ready"]
+    down: Annotated[int, "those that get none"]
+    sessions: Annotated[int, "that are open"]
+    flows: Annotated[int, "that got a session"]
+    unpinned: Annotated[int, "packets that went where the hash says without a session, for want of room"]
+    refused: Annotated[int, "packets that were not let in"]
+    problem: Annotated[str | None, "what is wrong with its endpoints"]
 
 
 class Pool(TypedDict):
@@ -299,6 +323,9 @@ class Gateway(Changes, Protocol):
 
     def services(self, filters: Filters) -> Sequence[Row]:
         """The rows ServiceEndpoint that match the filters, in the order of the configuration."""
+
+    def service_summary(self, filters: Filters) -> Sequence[Row]:
+        """A ServiceSummary for each [[service]] of which something matches the filters."""
 
     def blocks(self, filters: Filters) -> Lines:
         """The Blocks that match the filters."""

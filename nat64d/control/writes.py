@@ -15,6 +15,7 @@ from nat64d.control.changes import (
     Level,
     LogLevel,
     LogLevelChanged,
+    Patch,
     Reloaded,
     Source,
     SourceRows,
@@ -28,6 +29,7 @@ from nat64d.control.rows import Row, WrongConfigurationError
 
 DRY_RUN = ("dry_run",)
 BODY = "request body"
+LARGEST = 1 << 24  # LIMIT: octets of a body; 100,000 endpoints take half of it
 
 
 async def _reload(request: web.Request) -> web.StreamResponse:
@@ -81,9 +83,25 @@ def _showing(source: str) -> Callable[[web.Request], Any]:
     return handler
 
 
+def _patching(source: str) -> Callable[[web.Request], Any]:
+    async def handler(request: web.Request) -> web.StreamResponse:
+        given = await _body(request)
+        if unknown := [key for key in given if key not in Patch.__optional_keys__]:
+            raise WrongConfigurationError(
+                f"{BODY}: {shown(unknown[0])}: unknown key, expected set, unset or generation"
+            )
+        generation = given.get("generation")
+        if not isinstance(generation, str | None):
+            raise WrongConfigurationError(f"{BODY}: generation: expected a version, as an answer has it")
+        wish = Wish(source, given.get("set", {}), given.get("unset", {}), generation=generation)
+        return await _wish(request, wish)
+
+    return handler
+
+
 async def _body(request: web.Request) -> dict[str, Any]:
     """The object in the body. Raises WrongConfigurationError."""
-    given: dict[str, Any] = await in_thread(request, _object, await request.read())
+    given: dict[str, Any] = await in_thread(request, _object, await request.clone(client_max_size=LARGEST).read())
     return given
 
 
@@ -150,6 +168,21 @@ WRITES = (
             body="All rows of the source.",
             takes=SourceRows,
             method="PUT",
+            versioned=True,
+        )
+        for source in SOURCES
+    ),
+    *(
+        Route(
+            f"/v1/sources/{source}",
+            f"Remove and add rows of {source}, all or nothing, if its version is still the generation; else 409.",
+            _patching(source),
+            JSON,
+            Changed,
+            DRY_RUN,
+            body="Rows that go and rows that come.",
+            takes=Patch,
+            method="PATCH",
             versioned=True,
         )
         for source in SOURCES

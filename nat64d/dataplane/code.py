@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from nat64d.dataplane.worker import run
-from translator.session import draft
+from translator.session import draft, members
 from translator.session.flush import end_those
 from translator.session.log import read_on
 from translator.session.restore import restore
@@ -21,7 +21,8 @@ class Code(NamedTuple):
     draft: Any  # what is kept over a reload: the functions of translator/session/draft.py
     read_on: Callable[..., Any]  # what the log of sessions is read with
     end_those: Callable[..., Any]  # what a flush ends sessions with
+    members: Any  # what services change with: the functions of translator/session/members.py
     compiled: bool
 
 
-COMPILED_CODE = Code(run, copy_live, usage, restore, draft, read_on, end_those, compiled=True)
+COMPILED_CODE = Code(run, copy_live, usage, restore, draft, read_on, end_those, members, compiled=True)

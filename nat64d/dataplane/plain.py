@@ -22,8 +22,8 @@ def plain_code() -> Code:
         },
     )
     worker, listing = copies.module("nat64d.dataplane.worker"), copies.module("translator.tables.listing")
-    restore, draft, log, flush = (
-        copies.module(f"translator.session.{name}") for name in ("restore", "draft", "log", "flush")
+    restore, draft, log, flush, members = (
+        copies.module(f"translator.session.{name}") for name in ("restore", "draft", "log", "flush", "members")
     )
-    more = (restore.restore, draft, log.read_on, flush.end_those)
+    more = (restore.restore, draft, log.read_on, flush.end_those, members)
     return Code(worker.run, listing.copy_live, listing.usage, *more, compiled=False)

@@ -32,6 +32,7 @@ from translator.verdict import Event
 BATCH = 64  # packets between two looks at the clock
 EXPIRE = 256  # sessions looked at while the lock is held
 IDLE = 1000  # milliseconds asleep at most
+LOOK = 0.1  # seconds between two looks whether a thread is still there
 
 STOP = 0  # word of Control: the loop ends at its next batch
 
@@ -155,6 +156,8 @@ class Queue:
             batches=np.zeros(BATCH + 1, np.int64),
         )
         self._thread: threading.Thread | None = None
+        self._meets: tuple[Settings, Tables, Callable[..., Any]] | None = None  # what the thread serves by
+        self._exchanging, self._exchanged = False, threading.Event()
 
     @property
     def batches(self) -> np.ndarray[Any, Any]:
@@ -179,19 +182,50 @@ class Queue:
             name = f"queue {self.worker.number} of the TUN device"
             _name_thread(f"queue-{self.worker.number}")
             try:
-                reason = self.serve(settings, tables, loop)
+                reason = self._serve_by_turns()
                 if reason:
                     self.failure = f"{name} is gone (poll events {reason:#x})"
             except Exception as error:  # of any kind: nothing else would report it
                 self.failure = f"{name} is no longer served: {error!r}"
                 raise
+            finally:
+                self._exchanged.set()
 
-        with suppress(BlockingIOError):
-            os.eventfd_read(self._wake)
-        self._scratch.control[STOP] = 0
+        self._meets, self._exchanging = (settings, tables, loop), False
+        self._go_on()
         self._scratch.clock[:] = divmod(time.monotonic_ns(), 1_000_000_000)
         self._thread = threading.Thread(target=body, name=f"queue-{self.worker.number}", daemon=True)
         self._thread.start()
+
+    def exchange(self, settings: Settings) -> None:
+        """Serve by other settings from the next batch on; when this returns it does. The thread stays, so that packets
+        wait only from one batch to the next. Nothing happens where there is none."""
+        if self._meets is None or self._thread is None:
+            return
+        _, tables, loop = self._meets
+        self._exchanged.clear()
+        self._meets, self._exchanging = (settings, tables, loop), True
+        self._scratch.control[STOP] = 1
+        os.eventfd_write(self._wake, 1)
+        while self._thread.is_alive() and not self._exchanged.wait(LOOK):
+            pass
+
+    def _serve_by_turns(self) -> int:
+        """Run the loop, again and again with other settings where these are exchanged."""
+        while True:
+            assert self._meets is not None
+            reason = self.serve(*self._meets)
+            if reason or not self._exchanging:
+                return reason
+            self._exchanging = False
+            self._go_on()
+            self._exchanged.set()
+
+    def _go_on(self) -> None:
+        """The loop is not to end."""
+        with suppress(BlockingIOError):
+            os.eventfd_read(self._wake)
+        self._scratch.control[STOP] = 0
 
     def silent(self, moment: float) -> float:
         """Seconds at `moment` (time.monotonic()) since the thread last read the clock at the top of its loop, which one

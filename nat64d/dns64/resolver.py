@@ -168,7 +168,7 @@ class Resolver:
             if tell:
                 tell(f"{trace.question_text(question)}: answered locally: {trace.answer_text(ours)}")
             _, reply = await self._follow(query, ours, policy, tell, links)
-            return Ending.LOCAL, reply
+            return Ending.LOCAL, reply._replace(expires=min(reply.expires, reply.stored + local.KEPT))
         if question.type == ANY:
             return Ending.ANY, reply_to(query, _hinfo(query), self._now())
         if self._makes(query, policy):
@@ -178,9 +178,11 @@ class Resolver:
         got = await asyncio.shield(self._upstreams.ask(query, question.type, tell))
         now = self._now()
         message = got.message(now)
-        if stops_at(message):  # nothing is synthesised at the end of the alias either
-            return await self._follow(query, message, replace(policy, synthesise=False, maps=None), tell, links)
-        missing = _would_make(query, policy) and look_at(message, policy).wants_other
+        would_make = _would_make(query, policy)
+        if stops_at(message):  # where nothing is synthesised, nothing is at the end of the alias either
+            policy = policy if would_make else replace(policy, synthesise=False, maps=None)
+            return await self._follow(query, message, policy, tell, links)
+        missing = would_make and look_at(message, policy).wants_other
         return Ending.RELAYED, got.reply.at_most(MISSING_FOR) if missing else got.reply
 
     def _hidden(self, query: Message, how: Ending, reply: Reply, tell: Tell | None) -> tuple[Ending, Reply]:
@@ -217,10 +219,15 @@ class Resolver:
             return Ending.FILTERED, reply_to(query, without_excluded(empty, policy), now, lifetime(empty))
         if not finding.wants_other:
             return Ending.RELAYED, own.result().reply
-        other = (await asyncio.shield(asking)).message(self._now())
+        got = await asyncio.shield(asking)
+        other = got.message(self._now())
         if stops_at(other):
             return await self._follow(query, other._replace(question=query.question), policy, tell, links)
-        return self._made_of(query, policy, finding, empty, other, tell) or (Ending.RELAYED, own.result().reply)
+        made = self._made_of(query, policy, finding, empty, other, tell)
+        if made is None:
+            return Ending.RELAYED, own.result().reply
+        how, reply = made
+        return how, reply.within(got.reply) if how is Ending.RELAYED else reply
 
     def _made_of(
         self,
@@ -258,7 +265,8 @@ class Resolver:
         how, reply = await self._reply(on, policy, tell, links + 1)
         answer = reply.message(self._now())
         sections = (chain(message, message.question.type) + answer.sections[0], *answer.sections[1:])
-        return how, reply_to(query, answer._replace(flags=answer.flags & ~AD, sections=sections), self._now())
+        whole = answer._replace(flags=answer.flags & ~AD, sections=sections)
+        return how, reply_to(query, whole, self._now()).within(reply)
 
 
 def _would_make(query: Message, policy: Policy) -> bool:
@@ -275,5 +283,6 @@ def _hides(query: Message, policy: Policy) -> bool:
 
 def _hinfo(query: Message) -> Message:
     """RFC 8482 section 4.2: the minimal answer to ANY."""
-    record = Record(query.question.name, HINFO, IN, 3600, b"\x07RFC8482\x00")
+    class_ = IN if query.question.class_ == ANY else query.question.class_
+    record = Record(query.question.name, HINFO, class_, 3600, b"\x07RFC8482\x00")
     return Message(0, QR | RA, query.question, ([record], [], []), None)

@@ -12,7 +12,7 @@ from nat64d.doctor.look import NEEDS_ROOT, Look, UnseenError
 from nat64d.host.presence import instances
 
 TIMEOUT = 5.0  # seconds
-TRANSLATES = {"ready", "blocked"}  # states of a daemon
+TRANSLATES = {"ready", "blocked", "draining"}  # states of a daemon
 FULL = 0.8  # of a pool or table: the share that the alerts of docs/monitoring.md have
 
 Row = Mapping[str, Any]  # of the API

@@ -3,7 +3,7 @@
 import os
 import re
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -52,8 +52,17 @@ SETTINGS = (
 STATES = ("Id", "LoadState", "ActiveState", "Result", "NeedDaemonReload", "User", "DynamicUser")
 DENIED = ("IPAddressDeny", "IPAddressAllow")
 ANY = "0.0.0.0/0"
+TRIGGERS, SOCKET = "TriggeredBy", "nat64d.socket"  # the socket unit of UNIT opens the ports of the name server
 SETS = ("AmbientCapabilities", "CapabilityBoundingSet")
-PROPERTIES = (*STATES, *SETS, *DENIED, *filter(None, (name for row in SETTINGS for name in (row.name, row.unless))))
+FAMILIES, PACKET = "RestrictAddressFamilies", "AF_PACKET"
+PROPERTIES = (
+    *STATES,
+    *SETS,
+    *DENIED,
+    TRIGGERS,
+    FAMILIES,
+    *filter(None, (name for row in SETTINGS for name in (row.name, row.unless))),
+)
 
 
 # ---- read
@@ -98,11 +107,30 @@ def _unit_of(process: int) -> str | None:
     return found[1] if found and not found[1].startswith("user@") else None
 
 
-def needed(config: Config) -> list[int]:
-    """The capabilities that a configuration needs."""
-    ports = [split_listener(listener)[1] for listener in (config.dns64.listen if config.dns64 else ())]
-    binds = any(port < first_unprivileged() for port in ports)
-    return [NET_ADMIN, *([NET_BIND_SERVICE] if binds else []), *([NET_RAW] if config.ra else [])]
+def needed(look: Look) -> list[int]:
+    """The capabilities that the configuration needs, where systemd opens no ports for it."""
+    answered: Answer = look["answer"]
+    if answered.status:
+        there = (answered.status.get("dns64") or {}).get("listening", ())
+    else:
+        try:
+            there = look.config.dns64.listen if look.config.dns64 and SOCKET in look["unit"].get(TRIGGERS, "") else ()
+        except UnseenError:
+            there = ()
+    return needed_for(look.config, there)
+
+
+def needed_for(config: Config, there: Collection[str] = ()) -> list[int]:
+    """The capabilities that a configuration needs if it is `there` that the name server listens already."""
+    listen = [listener for listener in (config.dns64.listen if config.dns64 else ()) if listener not in there]
+    binds = any(split_listener(listener)[1] < first_unprivileged() for listener in listen)
+    raw = config.ra or announces(config)
+    return [NET_ADMIN, *([NET_BIND_SERVICE] if binds else []), *([NET_RAW] if raw else [])]
+
+
+def announces(config: Config) -> bool:
+    """Whether there are addresses of services that neighbours are told of."""
+    return bool(config.service) and config.services.announce == "neighbours"
 
 
 def reaching(config: Config) -> list[str]:
@@ -127,13 +155,14 @@ def first_unprivileged() -> int:
 
 
 def capabilities(_config: Config, one: Process, wanted: list[int]) -> Iterator[Said]:
-    """CAP_NET_ADMIN for device, routes and parameters, CAP_NET_BIND_SERVICE for port 53, CAP_NET_RAW for [ra]."""
+    """CAP_NET_ADMIN for device, routes and parameters, CAP_NET_BIND_SERVICE for port 53, CAP_NET_RAW for [ra] and
+    services."""
     missing = [CAPABILITIES[number] for number in wanted if not one.capabilities >> number & 1]
     if missing and one.daemon:
         yield error(
             f"The daemon (process {one.number}) is without {' and '.join(missing)}: it cannot set up again what other "
-            "programs remove, not listen on port 53, or not send router advertisements. Run it as root, or by the unit "
-            "of config/systemd/."
+            "programs remove, not listen on port 53, or not tell neighbours of prefix or services. Run it as root, or "
+            "by the unit of config/systemd/."
         )
     elif missing:
         yield note(
@@ -171,12 +200,31 @@ def of_unit(config: Config, properties: Mapping[str, str], wanted: list[int]) ->
             f"{name} lets sockets reach this host alone, which is not enough for {', '.join(those)}. "
             f"{_drop_in(name, 'IPAddressAllow', 'any')}"
         )
-    root = properties.get("User") in {"", "root"} and properties.get("DynamicUser") != "yes"
-    for kind in SETS if properties else ():
+    families = properties.get(FAMILIES, "")
+    if announces(config) and families and (PACKET in families) == families.startswith("~"):
+        yield error(f"{name} has {FAMILIES} without {PACKET}. {_drop_in(name, FAMILIES, PACKET)}")
+    if name == UNIT and properties and NET_BIND_SERVICE in wanted and not _grants(properties, NET_BIND_SERVICE):
+        wanted = [number for number in wanted if number != NET_BIND_SERVICE]
+        yield error(
+            f"{name} may not open the port of [dns64], and {SOCKET} does not. Run 'systemctl enable {SOCKET} && "
+            f"systemctl restart {name}'."
+        )
+    for kind in _sets(properties) if properties else ():
         granted = properties.get(kind, "").upper().split()
         lost = [CAPABILITIES[number] for number in wanted if CAPABILITIES[number] not in granted]
-        if lost and (kind == "CapabilityBoundingSet" or not root):
+        if lost:
             yield error(f"{name} has {kind} without {' and '.join(lost)}. {_drop_in(name, kind, ' '.join(lost))}")
+
+
+def _sets(properties: Mapping[str, str]) -> tuple[str, ...]:
+    """The sets that a capability must be in: of root, that which bounds it is enough."""
+    root = properties.get("User") in {"", "root"} and properties.get("DynamicUser") != "yes"
+    return SETS[1:] if root else SETS
+
+
+def _grants(properties: Mapping[str, str], number: int) -> bool:
+    """Whether a unit grants a capability."""
+    return all(CAPABILITIES[number] in properties.get(kind, "").upper().split() for kind in _sets(properties))
 
 
 def _drop_in(unit: str, name: str, value: str) -> str:

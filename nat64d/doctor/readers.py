@@ -15,7 +15,7 @@ READERS: Mapping[str, Reader] = {
     "nft": conditions.obstacle,
     "process": privileges.process,
     "unit": privileges.unit,
-    "needed": lambda look: privileges.needed(look.config),
+    "needed": privileges.needed,
     "tun": kernel.tun_features,
     "ipv6": kernel.ipv6,
     "masquerade": kernel.masquerade,

@@ -5,24 +5,29 @@ A packet of a capture comes after those before it, as in `nat64d replay`.
 
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from nat64d.config.load import load_offline
+from nat64d.config.models import Config
 from nat64d.control import output as text
 from nat64d.exitcode import ExitCode
 from nat64d.explain.packet_text import PacketError, packets
-from nat64d.offline.capture import CaptureError
+from nat64d.offline.capture import CaptureError, Packet
 
 UNCOMPILED = 4000  # packets that are through before a compiler would be done
 
 
-def main(packet: str, config: Path | None, as_json: bool) -> ExitCode:
-    """Explain `packet`; USAGE with a sentence on standard error if it, or its capture, cannot be used.
+def main(
+    packet: str, config: Path | None, as_json: bool, settle: Callable[[Config], Config] = lambda config: config
+) -> ExitCode:
+    """Explain `packet`; USAGE with a sentence on standard error if it, or its capture, cannot be used. `settle` puts
+    addresses of this host where the configuration has names of interfaces.
 
     Raises ConfigError.
     """
     try:
-        return _explain(packet, config, as_json)
+        return _explain(packets(packet), settle(load_offline(config)), as_json)
     except (PacketError, CaptureError) as error:
         sys.stderr.write(f"nat64d: {error}\n")
     except BrokenPipeError:  # the reader, `head` perhaps, has seen enough
@@ -31,8 +36,7 @@ def main(packet: str, config: Path | None, as_json: bool) -> ExitCode:
     return ExitCode.USAGE
 
 
-def _explain(packet: str, config: Path | None, as_json: bool) -> ExitCode:
-    given, effective = packets(packet), load_offline(config)
+def _explain(given: list[Packet], effective: Config, as_json: bool) -> ExitCode:
     if len(given) <= UNCOMPILED and "numba" not in sys.modules:
         os.environ.setdefault("NUMBA_DISABLE_JIT", "1")
     from nat64d.explain import explainer  # noqa: PLC0415  numba, which reads its environment when it is imported

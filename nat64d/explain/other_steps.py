@@ -7,7 +7,7 @@ from nat64d.explain.step import Step
 from translator.explain import Call
 
 # The functions whose own calls are steps of the walk.
-STEPS_OF = ("translate", "bind_packet")
+STEPS_OF = ("translate", "translate_family", "translate_front6", "bind_packet", "bind_packet_front6")
 # The steps that steps_text.py, or the verdict, tells of.
 TOLD = frozenset(
     (
@@ -15,6 +15,8 @@ TOLD = frozenset(
         *("needs_whole", "bind_packet", "bind", "returns_to_us", "as_from_ipv4", "hold_syn", "note_segment"),
         *("bind_fragment", "next_identification", "error_addresses", "plan_error", "write_error", "plan_output"),
         *("write_packet", "refused", "lower_mss", "mss_of", "is_echo_request", "event_of", "may_answer_for_service"),
+        *("translate_family", "translate_front6", "in_prefix", "concerns_front6", "vip_of", "is_source6"),
+        *("bind_packet_front6", "bind_front6", "write_front6", "echo"),
     )
 )
 SECTION = re.compile(r"RFC (\d+) sections? ([\d.]*\d)")

@@ -10,7 +10,7 @@ from nat64d.config.words import address6
 from nat64d.control.output import endpoint
 from nat64d.explain.header_text import headers, hexadecimal, summary
 from nat64d.explain.other_steps import other_steps
-from nat64d.explain.service_text import service_lines
+from nat64d.explain.service_text import address_text, service_lines
 from nat64d.explain.step import Step
 from nat64d.offline.engine import Ended
 from translator.explain import Call
@@ -61,7 +61,7 @@ class Round(NamedTuple):
     def binds(self) -> list[Call]:
         """The searches for the other family's tuple (RFC 6146 sections 3.5, 3.6, RFC 7757); hairpinned there are
         two."""
-        return list(self.translate.find("bind"))
+        return list(self.translate.find("bind", "bind_front6"))
 
 
 class Part(NamedTuple):
@@ -194,19 +194,18 @@ def _protocol(view: View) -> str:
 
 
 def _address(settings: Settings, family: int, hi: int, lo: int) -> str:
-    """An address; what is under a /96 pool6 ends in the IPv4 address it stands for."""
+    """An address; what is under a prefix of length 96 ends in the IPv4 address it stands for."""
     if family == 4:
         return str(IPv4Address(int(lo)))
     address = address6(hi, lo)
     prefix = str(IPv6Address(int(address) >> 32 << 32))
-    under = settings.pool6_length == 96 and int(address) >> 32 == _pool6(settings) >> 32
-    if under and prefix.endswith("::") and prefix.count(":") <= 6:
+    if prefix in _prefixes96(settings) and prefix.endswith("::") and prefix.count(":") <= 6:
         return prefix + str(IPv4Address(int(address) & 0xFFFFFFFF))
     return str(address)
 
 
-def _pool6(settings: Settings) -> int:
-    return int(address6(settings.pool6_hi, settings.pool6_lo))
+def _prefixes96(settings: Settings) -> list[str]:
+    return [str(address6(hi, lo)) for hi, lo, length in settings.prefixes.tolist() if length == 96]
 
 
 def _tuple(settings: Settings, t: Tuple, ports: bool = True) -> str:
@@ -258,7 +257,7 @@ def _tables(gateway: Gateway, now: int, bind: Call) -> Iterator[str]:
     if served or bib is None:
         yield from served or ["no BIB entry"]
         if session and served:
-            yield _session(now, session)
+            yield _session(gateway, now, session)
         return
     opened = bool(bibs) and bibs[-1].name == "create_bib"
     kind = "new BIB entry" if opened else "static BIB entry" if bib.static else "BIB entry"
@@ -269,10 +268,10 @@ def _tables(gateway: Gateway, now: int, bind: Call) -> Iterator[str]:
         yield "its port was that of a mapping which nobody had answered, and which ended"
     unpinned = bind.first("pass_unpinned") is not None
     none = "and none is opened" + (": those that count as opened from IPv4 have their share" if unpinned else "")
-    yield _session(now, session) if session else f"no session, {none}"
+    yield _session(gateway, now, session) if session else f"no session, {none}"
 
 
-def _session(now: int, call: Call) -> str:
+def _session(gateway: Gateway, now: int, call: Call) -> str:
     """A session that was found, touched or opened."""
     session, opened, timer = call.after, call.name == "create_session", Timeout.KEEP
     assert session is not None
@@ -281,7 +280,7 @@ def _session(now: int, call: Call) -> str:
         timer = Timeout(int(chosen.result)) if chosen else timer
     elif call.name == "touch":
         timer = Timeout(int(call.result))
-    host4 = f"{IPv4Address(int(session.host4))}:{session.host4_port}"
+    host4 = endpoint(address_text(gateway.tables, session.host4), int(session.host4_port))
     lifetime = f"expires in {_seconds(session, now)}"
     if timer != Timeout.KEEP:
         given = call.first("lifetime")

@@ -10,36 +10,39 @@ from collections.abc import Mapping, MutableMapping
 from contextlib import suppress
 from pathlib import Path
 
-NAME = "tun"  # of these descriptors in the store, FDNAME=
+TUN = "tun"  # FDNAME= of these descriptors in the store
+DNS = "dns"  # FileDescriptorName= of what nat64d.socket has opened
 FIRST = 3  # sd_listen_fds(3): the first descriptor that is passed
 PART = 100  # are sent at a time; the kernel takes 253 (SCM_MAX_FD)
 MARK = "again"  # made by root, who follows no link there: a directory
 
 
-def passed(environment: MutableMapping[str, str], pid: int) -> list[int]:
-    """The descriptors that an earlier process of this service has left, for once: they are no longer in the
-    environment afterwards. Those with another name are closed."""
+def passed(environment: MutableMapping[str, str], pid: int) -> dict[str, list[int]]:
+    """The descriptors that systemd passes by the names TUN, which an earlier process of this service has left, and DNS;
+    for once: they are no longer in the environment afterwards. Those with another name are closed."""
     names = environment.pop("LISTEN_FDNAMES", "").split(":")
     count, of = environment.pop("LISTEN_FDS", ""), environment.pop("LISTEN_PID", "")
     if of != str(pid) or not count.isdecimal():
-        return []
+        return {TUN: [], DNS: []}
     every = list(zip(range(FIRST, FIRST + int(count)), names, strict=False))
     for fd, name in every:
-        if name != NAME:
+        if name in (TUN, DNS):
+            os.set_inheritable(fd, False)
+        else:
             os.close(fd)
-    return [fd for fd, name in every if name == NAME]
+    return {wanted: [fd for fd, name in every if name == wanted] for wanted in (TUN, DNS)}
 
 
 def keep(fds: list[int]) -> None:
     """Have these descriptors kept instead of those that are."""
     forget()
     for first in range(0, len(fds), PART):
-        _notify(f"FDSTORE=1\nFDNAME={NAME}", fds[first : first + PART])
+        _notify(f"FDSTORE=1\nFDNAME={TUN}", fds[first : first + PART])
 
 
 def forget() -> None:
     """Have none kept: without a process the device is gone. systemd closes them a moment later."""
-    _notify(f"FDSTOREREMOVE=1\nFDNAME={NAME}", [])
+    _notify(f"FDSTOREREMOVE=1\nFDNAME={TUN}", [])
 
 
 def is_started_again(environment: Mapping[str, str]) -> bool:
@@ -53,6 +56,11 @@ def is_started_again(environment: Mapping[str, str]) -> bool:
     except OSError:
         return False
     return True
+
+
+def tell(text: str) -> None:
+    """Tell systemd, if there is one."""
+    _notify(text, [])
 
 
 def _notify(text: str, fds: list[int]) -> None:

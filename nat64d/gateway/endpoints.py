@@ -3,13 +3,14 @@ that does not serve at once. TCP connections stay where they are until they end.
 
 import asyncio
 import logging
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from ipaddress import IPv4Network, IPv6Network
+from ipaddress import IPv6Network
 from typing import TYPE_CHECKING
 
-from nat64d.config.fronts import weigh
+from nat64d.config.fronts import Weight, weigh
 from nat64d.config.models import Config
 from nat64d.config.services import Endpoint, Service
 from nat64d.control.filters import Filters
@@ -36,6 +37,8 @@ class Endpoints:
         self._served: dict[Key, list[Service]] = {}
         self._fallen: list[Key] = []
         self._changed = asyncio.Event()
+        self.lock = threading.Lock()  # held while services change, and by whoever needs those that are configured
+        self.lost: frozenset[str] = frozenset()  # services all of whose endpoints are used because none serves
 
     async def run(self, end: Callable[[Filters], object]) -> None:
         """Ask, and let the flows follow, until cancelled; `end` ends sessions, or raises NotReadyError."""
@@ -47,9 +50,7 @@ class Endpoints:
             while True:
                 await self._next()
                 fallen, self._fallen = self._fallen, []
-                config, tables = self._look()
-                if tables is not None:
-                    self.weigh(config, tables)
+                await asyncio.to_thread(self._weigh_now)
                 for filters in self._flows_of(fallen):
                     with suppress(NotReadyError):
                         await asyncio.to_thread(end, filters)
@@ -69,16 +70,26 @@ class Endpoints:
             self._checker.use(served)
             self._changed.set()
 
+    def _weigh_now(self) -> None:
+        with self.lock:
+            config, tables = self._look()
+            if tables is not None:
+                self.weigh(config, tables)
+
     def weigh(self, config: Config, tables: Tables) -> None:
         """Write what is known into tables for `config`."""
-        if not any(service.health for service in config.service):
-            return
-        panicking = {service.name for service in config.service if self._is_lost(service)}
+        weight = self.weight(config)
+        if any(service.health for service in config.service):
+            weigh(tables, config, weight)
+
+    def weight(self, config: Config) -> Weight:
+        """The weights that endpoints of `config` have, by what is known."""
+        lost = self.lost = frozenset(service.name for service in config.service if self._is_lost(service))
 
         def weight(service: Service, endpoint: Endpoint) -> int:
             known = self.known(service, endpoint)
             scale = FINE if service.health and service.health.slow_start else 1
-            if known is None or service.name in panicking:
+            if known is None or service.name in lost:
                 return endpoint.weight * scale
             if known.standing is Standing.DOWN:
                 return NO_NEW_FLOWS
@@ -86,7 +97,7 @@ class Endpoints:
                 return LAST_RESORT
             return max(1, round(endpoint.weight * scale * known.part(time.monotonic())))
 
-        weigh(config, tables.fronts, tables.members, weight)
+        return weight
 
     def known(self, service: Service, endpoint: Endpoint) -> Known | None:
         """What is known of an endpoint; None where nobody asks."""
@@ -96,17 +107,20 @@ class Endpoints:
 
     def warnings(self) -> list[str]:
         """A sentence for each service of which endpoints do not serve. From any thread."""
-        return [sentence for service in self._look()[0].service for sentence in self._complaints(service)]
+        problems = ((service.name, self.problem(service)) for service in self._look()[0].service)
+        return [f"Service {name}: {problem}" for name, problem in problems if problem]
 
-    def _complaints(self, service: Service) -> Iterator[str]:
+    def problem(self, service: Service) -> str | None:
+        """Which endpoints of a service do not serve, and why; None where all do."""
         known = [(one, self.known(service, one)) for one in service.endpoints]
         down = [(one, state.why) for one, state in known if state and state.standing is Standing.DOWN]
-        if down:
-            (first, why), count = down[0], len(service.endpoints)
-            which = f"{first.address} does not serve"
-            if len(down) > 1:
-                which = f"{len(down)} do not serve, {first.address} among them"
-            yield f"Service {service.name}: of its {count} endpoints {which}: {why}"
+        if not down:
+            return None
+        (first, why), count = down[0], len(service.endpoints)
+        which = f"{first.address} does not serve"
+        if len(down) > 1:
+            which = f"{len(down)} do not serve, {first.address} among them"
+        return f"of its {count} endpoints {which}: {why}"
 
     def _is_lost(self, service: Service) -> bool:
         """Whether all endpoints are used because none serves."""
@@ -120,7 +134,8 @@ class Endpoints:
         known = self._checker.known.values() if self._checker else ()
         slow = any(one.part(time.monotonic()) < 1 for one in known)
         try:
-            await asyncio.wait_for(self._changed.wait(), LOOK if slow else None)
+            async with asyncio.timeout(LOOK if slow else None):
+                await self._changed.wait()
         except TimeoutError:
             return
         self._changed.clear()
@@ -152,7 +167,7 @@ class Endpoints:
                         proto="udp",
                         port=key.place.port,
                         host6=IPv6Network(key.place.address),
-                        mapped4=IPv4Network(service.end4.address),
+                        service=service.name,
                     )
 
 

@@ -1,7 +1,8 @@
 """What others than the file have said of the configuration, kept over a restart of the daemon.
 
-One line is the checksum of all that follows, which is JSON: the rows of each source as the API takes them. The file is
-replaced as a whole, so that a kill leaves the one before or the one after.
+The first line is the checksum of the second, which is JSON: the rows of each source as the API takes them. Two lines
+more for each change of services since then: COUNTS and a checksum, and what was removed and set. The file is replaced
+as a whole, and a change counts when one octet is written, so that a kill leaves what was before or what is after.
 """
 
 import errno
@@ -10,22 +11,25 @@ import json
 import logging
 import os
 import stat
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from nat64d.config.errors import ConfigError, Problem
 from nat64d.config.models import Config
-from nat64d.config.sources import Rows, Sources, rows_in
+from nat64d.config.sources import SECTIONS, Names, Rows, Sources, rows_in
 from nat64d.control.unixsocket import make_directory
 from nat64d.gateway.state_file import ASIDE, ASIDE_EVENT
 
 SUFFIX = ".sources"  # behind the name of [state] file
 NEW = ".new"  # behind that of the file, until it takes its place
+COUNTS, PENDING = b"+", b"-"  # before the checksum of a change
 # LIMITS
 LARGEST = 64 << 20  # octets
 FEW = 5  # mistakes in a sentence
+LITTLE = 1 << 20  # octets of changes that are there in any case before the file is written anew
 
 log = logging.getLogger("nat64d")
 
@@ -81,6 +85,14 @@ class DamagedError(Exception):
     """The file is not as it was written; its text says why."""
 
 
+class Written(NamedTuple):
+    """The file as this process has written it: which one, its octets, and those of them that are no changes."""
+
+    inode: int
+    octets: int
+    whole: int
+
+
 class KeptSources:
     """The file beside [state] file."""
 
@@ -88,6 +100,8 @@ class KeptSources:
         self.path = state.with_name(state.name + SUFFIX)
         self._new = self.path.with_name(self.path.name + NEW)
         self.complaint: str | None = None  # why what was kept is not in use
+        self._written: Written | None = None
+        self._change = 0  # octets of the change that is prepared; 0: it is the file as a whole
 
     def read(self) -> dict[str, Rows]:
         """The rows by source. A file that is damaged is set aside, and there are none."""
@@ -105,8 +119,8 @@ class KeptSources:
 
     def prepare(self, sources: Mapping[str, Rows]) -> None:
         """Write these beside the file; `commit` lets them take its place. Raises OSError."""
-        said = {source: rows.model_dump(mode="json", exclude_defaults=True) for source, rows in sources.items()}
-        body = json.dumps(said).encode()
+        self._change = 0
+        body = b"{%b}" % b",".join(b'"%b":%b' % (source.encode(), _text(rows)) for source, rows in sources.items())
         octets = _checksum(body) + b"\n" + body
         if len(octets) > LARGEST:
             raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
@@ -119,9 +133,58 @@ class KeptSources:
             file.flush()
             os.fsync(fd)
 
-    def commit(self) -> None:
-        """From now on the file is what was prepared."""
+    def prepare_change(self, source: str, unset: Names, given: Rows) -> bool:
+        """Write what a source changes of its services behind what is in the file; `commit` lets it count. Whether that
+        is possible: if not, all of it has to be prepared. Raises OSError."""
+        written, others = self._written, SECTIONS[:-1]
+        if written is None or any(getattr(rows, section) for rows in (unset, given) for section in others):
+            return False
+        names = json.dumps([row.name for row in unset.service]).encode()
+        body = b'{"source":"%b","unset":%b,"set":%b}' % (source.encode(), names, _list(given))
+        octets = b"\n" + PENDING + _checksum(body) + b"\n" + body
+        if written.octets + len(octets) > min(LARGEST, written.whole + max(written.whole, LITTLE)):
+            return False
+        try:
+            fd = os.open(self.path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+        except OSError:
+            return False
+        with os.fdopen(fd, "wb", 0) as file:
+            about = os.fstat(fd)
+            if about.st_ino != written.inode or about.st_size < written.octets:
+                return False
+            file.truncate(written.octets)  # one that was prepared and came to nothing
+            file.seek(written.octets)
+            if file.write(octets) != len(octets):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            os.fsync(fd)
+        self._change = len(octets)
+        return True
+
+    def commit(self) -> str | None:
+        """From now on the file is what was prepared. Where that cannot be, it is as before: a sentence that says so, as
+        the log does."""
+        try:
+            self._written = self._changed(self._written) if self._written and self._change else self._replaced()
+        except OSError as error:
+            self._written = None
+            unkept = (
+                f"{self.path}: what was set last is in use, but not kept ({error.strerror}): a restart goes back to "
+                "what was set before. Make the file writable, and set it again."
+            )
+            log.error(unkept)  # noqa: TRY400
+            return unkept
+        return None
+
+    def _replaced(self) -> Written:
         self._new.replace(self.path)
+        about = self.path.stat()
+        return Written(about.st_ino, about.st_size, about.st_size)
+
+    def _changed(self, written: Written) -> Written:
+        fd = os.open(self.path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        with os.fdopen(fd, "wb", 0):
+            os.pwrite(fd, COUNTS, written.octets + 1)
+        return written._replace(octets=written.octets + self._change)
 
     def set_aside(self, why: str) -> None:
         """Rename the file, over the one that was set aside before."""
@@ -146,13 +209,47 @@ class KeptSources:
 
     @staticmethod
     def _sources(octets: bytes) -> dict[str, Rows]:
-        checksum, _, body = octets.partition(b"\n")
+        lines = octets.split(b"\n")
+        checksum, body, bodies = lines[0], b"".join(lines[1:2]), list(_counting(lines[2:]))
         if checksum != _checksum(body):
             raise DamagedError("its checksum is wrong")
         try:
-            return {source: rows_in(raw, source) for source, raw in json.loads(body).items()}
-        except (ValueError, AttributeError, RecursionError, ConfigError) as error:
+            said = json.loads(body)
+            for change in map(json.loads, bodies):
+                _apply(change, said.setdefault(change["source"], {}))
+            return {source: rows_in(raw, source) for source, raw in said.items()}
+        except (ValueError, AttributeError, LookupError, TypeError, RecursionError, ConfigError) as error:
             raise DamagedError(f"it is of another version: {' '.join(str(error).splitlines()[:1])}") from None
+
+
+def _text(rows: Rows) -> bytes:
+    """What a source says, as JSON."""
+    others = rows.model_dump_json(exclude={"service"}, exclude_defaults=True).encode()
+    if not rows.service:
+        return others
+    return b"{%b%b}" % (others[1:-1] + b"," * (others != b"{}"), b'"service":%b' % _list(rows))
+
+
+def _list(rows: Rows) -> bytes:
+    return b"[%b]" % b",".join(service.text for service in rows.service)
+
+
+def _counting(lines: list[bytes]) -> Iterator[bytes]:
+    """The changes that count, of lines that are the head and the body of each. Raises DamagedError."""
+    for at in range(0, len(lines), 2):
+        if lines[at].startswith(PENDING):
+            return
+        if lines[at] != COUNTS + _checksum(b"".join(lines[at + 1 : at + 2])):
+            raise DamagedError("its checksum is wrong")
+        yield lines[at + 1]
+
+
+def _apply(change: dict[str, Any], said: dict[str, Any]) -> None:
+    """Change the services of what a source says, as with_changes does: what is set comes last."""
+    rows = {row["name"]: row for row in said.get("service", ())}
+    for name in (*change["unset"], *(row["name"] for row in change["set"])):
+        rows.pop(name, None)
+    said["service"] = [*rows.values(), *change["set"]]
 
 
 def _checksum(body: bytes) -> bytes:

@@ -1,4 +1,5 @@
-"""What a process before has left to this one: the device, by systemd's store, and changes to the host, by a journal."""
+"""What a process before has left to this one: the device, by systemd's store, and changes to the host, by a journal;
+and the sockets that systemd has opened for the name server (nat64d.socket)."""
 
 import logging
 import os
@@ -16,7 +17,8 @@ class Left:
 
     def __init__(self) -> None:
         """Take it out of the environment."""
-        self.fds = descriptor_store.passed(os.environ, os.getpid())
+        passed = descriptor_store.passed(os.environ, os.getpid())
+        self.fds, self.sockets = passed[descriptor_store.TUN], passed[descriptor_store.DNS]
         self._names = {name_of(fd) for fd in self.fds} - {""}
 
     def taken_over(self) -> None:

@@ -9,16 +9,17 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from ipaddress import IPv4Network, IPv6Network
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from nat64d.config.words import PROTOCOLS, words
 from nat64d.control.filters import Filters
 from nat64d.control.rows import GoneError, Lines
-from nat64d.gateway.lines import Part, joined, seconds, text4, text6, whole
+from nat64d.gateway.handles import in_network6, text46
+from nat64d.gateway.lines import Part, joined, seconds, text6, whole
 from translator.session.tcp_state import State
-from translator.tables.layout import BIB, BLOCK, HOST, SESSION, records
+from translator.tables.layout import BIB, BLOCK, HOST, OF_SERVICE, SESSION, records
 from translator.tables.tables import BIBS, BLOCKS, HOSTS, SESSIONS, Tables
 
 SLICE = 1024  # records copied each time the lock is held
@@ -31,6 +32,7 @@ class Slice(NamedTuple):
     places: np.ndarray  # of each: int64[n]
     now: int  # milliseconds of the data plane's clock
     tables: str  # of which tables a cursor is
+    of: Tables | None = None  # that have the addresses handles stand for
 
     def only(self, which: np.ndarray) -> "Slice":
         """Some of them: bool[n] or int64[m]."""
@@ -55,7 +57,7 @@ def _number(key: str) -> Column:
 
 
 def _address4(key: str) -> Column:
-    return lambda part: text4(part.rows[key])
+    return lambda part: text46(part.of, part.rows[key])
 
 
 def _word(key: str, words_: list[str]) -> Column:
@@ -135,6 +137,14 @@ LISTED = {
 }
 
 
+# Where the addresses of filters stand that may be handles.
+_ENDS4: Mapping[str, tuple[str, ...]] = {
+    "host": ("mapped4", "host4"),
+    "mapped4": ("mapped4",),
+    "host4": ("host4",),
+}
+
+
 def listed(
     name: str,
     tables: Tables,
@@ -173,7 +183,7 @@ def _slices(
     source = getattr(tables, which.name)
     while more:
         start, count, more = copy_live(tables, which.kind, source, start, rows, places)
-        yield Slice(rows[:count].view(np.ndarray), places[:count], now(), generation)
+        yield Slice(rows[:count].view(np.ndarray), places[:count], now(), generation, tables)
 
 
 def _top(parts: Iterator[Slice], count: int) -> Iterator[Slice]:
@@ -209,14 +219,18 @@ def wanted(part: Slice, filters: Filters) -> np.ndarray:
     wanted = rows["expires"] > part.now if "expires" in (rows.dtype.names or ()) else np.ones(len(rows), bool)
     for name, test in _TESTS.items():
         if (value := getattr(filters, name)) is not None:
-            wanted = wanted & test(rows, value)
+            matches = test(rows, value)
+            if isinstance(value, IPv6Network) and name in _ENDS4:
+                for key in (one for one in _ENDS4[name] if one in (rows.dtype.names or ())):
+                    matches = matches | in_network6(part.of, rows[key], value)
+            wanted = wanted & matches
     return wanted
 
 
 def _in_network(rows: np.ndarray, network: IPv4Network | IPv6Network, keys: tuple[str, ...]) -> np.ndarray:
     """Whether one of the addresses with these names is in the network."""
     if isinstance(network, IPv6Network):
-        return _in_network6(rows, network)
+        return np.zeros(len(rows), bool) if keys in (("mapped4",), ("host4",)) else _in_network6(rows, network)
     first, last = int(network[0]), int(network[-1])
     return _any(rows, keys, lambda addresses: (addresses >= first) & (addresses <= last))
 
@@ -235,14 +249,25 @@ def _any(rows: np.ndarray, keys: tuple[str, ...], test: Callable[[np.ndarray], n
     return either
 
 
-_TESTS: Mapping[str, Callable[[np.ndarray, object], np.ndarray]] = {
+def _of_fronts(rows: np.ndarray, fronts: tuple[tuple[int, int, int], ...]) -> np.ndarray:
+    """Whether a session, or a BIB entry, is of a service with these transport addresses."""
+    kind = rows["static" if "static" in (rows.dtype.names or ()) else "inbound"]
+    ours = np.zeros(len(rows), bool)
+    for protocol, address, port in fronts:
+        ours |= (rows["protocol"] == protocol) & (rows["mapped4"] == address) & (rows["mapped4_port"] == port)
+    of_service: np.ndarray = ours & (kind >= OF_SERVICE)
+    return of_service
+
+
+_TESTS: Mapping[str, Callable[[np.ndarray, Any], np.ndarray]] = {
     "proto": lambda rows, name: rows["protocol"] == (PROTOCOLS.get(str(name)) or int(str(name))),
     "state": lambda rows, name: rows["state"] == State[str(name)],
     "port": lambda rows, port: _any(
         rows, ("host6_port", "mapped4_port", "host4_port"), lambda ports: np.asarray(ports == port)
     ),
-    "host": partial(_in_network, keys=("mapped4", "host4")),
+    "host": partial(_in_network, keys=_ENDS4["host"]),
     "host6": partial(_in_network, keys=()),
-    "mapped4": partial(_in_network, keys=("mapped4",)),
-    "host4": partial(_in_network, keys=("host4",)),
+    "mapped4": partial(_in_network, keys=_ENDS4["mapped4"]),
+    "host4": partial(_in_network, keys=_ENDS4["host4"]),
+    "fronts": _of_fronts,
 }

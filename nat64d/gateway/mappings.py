@@ -1,21 +1,29 @@
 """What is configured to be translated to what, and which endpoints a service has, as rows."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from ipaddress import ip_network
+from ipaddress import IPv4Address, ip_network
 from typing import Any
 
+import numpy as np
 from pydantic import BaseModel
 
 from nat64d.config.addresses import Ports
+from nat64d.config.fronts import Key, keys_of, numbers_of
 from nat64d.config.models import Config
 from nat64d.config.services import Endpoint, Service
 from nat64d.config.sources import FILE
+from nat64d.config.words import PROTOCOLS, address6
 from nat64d.control.filters import Filters
 from nat64d.control.rows import Row
+from nat64d.gateway.serving import found
 from nat64d.services.standing import Known
-from translator.tables.tables import Tables
+from translator.tables.handles import NUMBER, VIPS
+from translator.tables.layout import LEAVING
+from translator.tables.tables import MEMBERS, NEVER_USED, Tables
 
 OF_ENDPOINT = ("ipv6", "ipv6_ports", "weight", "state", "why", "sessions")
+GONE = "it is in no list any more, and has connections"
+NAMES = {number: name for name, number in PROTOCOLS.items()}
 COLUMNS = ("kind", "protocol", "ipv6", "ipv6_ports", "ipv4", "ipv4_ports", "source")
 
 
@@ -26,11 +34,16 @@ def mappings(config: Config, sources: Mapping[BaseModel, str], filters: Filters)
 
 
 def services(
-    config: Config, tables: Tables, known: Callable[[Service, Endpoint], Known | None], filters: Filters
+    config: Config,
+    tables: Tables,
+    known: Callable[[Service, Endpoint], Known | None],
+    filters: Filters,
+    sources: Mapping[BaseModel, str],
 ) -> list[Row]:
-    """A ServiceEndpoint for each endpoint of each protocol of each [[service]] that matches the filters; `known`: what
-    endpoints are found to do."""
-    return matching(_endpoints(config, tables, known), filters)
+    """A ServiceEndpoint for each endpoint of each protocol of each [[service]], and for each that is gone and still has
+    connections, if it matches the filters; `known`: what endpoints are found to do; `sources` has those of the rows
+    that are not from the file. Raises FilterError."""
+    return matching(_endpoints(config, tables, known, sources), found(filters, tables))
 
 
 def matching(rows: Iterable[Row], filters: Filters) -> list[Row]:
@@ -39,13 +52,27 @@ def matching(rows: Iterable[Row], filters: Filters) -> list[Row]:
     return [row for row in rows if all(_TESTS[name](row, value) for name, value in wanted.items())]
 
 
-def _endpoints(config: Config, tables: Tables, known: Callable[[Service, Endpoint], Known | None]) -> Iterator[Row]:
-    fronts = iter(tables.fronts)
+def _endpoints(
+    config: Config,
+    tables: Tables,
+    known: Callable[[Service, Endpoint], Known | None],
+    sources: Mapping[BaseModel, str],
+) -> Iterator[Row]:
+    numbers, gone = numbers_of(tables), _gone(tables)
     for service in config.service:
-        for protocol, front in zip(service.protocols, fronts, strict=False):
-            address, port = _end(service.end4)
-            head = {"service": service.name, "protocol": protocol, "ipv4": address, "ipv4_ports": port}
-            if not service.endpoints:
+        source = sources.get(service, FILE) if sources else FILE
+        for key, protocol, end in keys_of(config, service):
+            front = tables.fronts[numbers[key]]
+            address, port = _end(end)
+            head = {
+                "service": service.name,
+                "protocol": protocol,
+                "ipv4": address,
+                "ipv4_ports": port,
+                "source": source,
+            }
+            left = gone.pop(key, [])
+            if not service.endpoints and not left:
                 yield {**head, **dict.fromkeys(OF_ENDPOINT)}
             members = tables.members[front.first : front.first + front.count]
             for endpoint, member in zip(service.ordered, members, strict=True):
@@ -54,6 +81,26 @@ def _endpoints(config: Config, tables: Tables, known: Callable[[Service, Endpoin
                 about = (state.standing.value, state.why) if state else ("unasked", None)
                 values = (ipv6, ports, endpoint.weight, *about, int(tables.bibs[member.bib].sessions))
                 yield {**head, **dict(zip(OF_ENDPOINT, values, strict=True))}
+            yield from ({**head, **one} for one in left)
+    for (number, vip, vip_port), left in gone.items():
+        ours = {"service": None, "protocol": NAMES[number], "ipv4": _vip(tables, vip), "ipv4_ports": str(vip_port)}
+        yield from ({**ours, "source": None, **one} for one in left)
+
+
+def _gone(tables: Tables) -> dict[Key, list[Row]]:
+    """What is listed of the endpoints that are of no front any more and have connections, by what these came to."""
+    bibs = tables.bibs.view(np.ndarray)[: int(tables.free[MEMBERS, NEVER_USED])]
+    found: dict[Key, list[Row]] = {}
+    names = ["protocol", "mapped4", "mapped4_port", "host6_hi", "host6_lo", "host6_port", "sessions"]
+    for *key, hi, lo, port, sessions in bibs[(bibs["live"] == LEAVING) & (bibs["sessions"] > 0)][names].tolist():
+        values = (str(address6(hi, lo)), str(port), None, "gone", GONE, sessions)
+        found.setdefault((key[0], key[1], key[2]), []).append(dict(zip(OF_ENDPOINT, values, strict=True)))
+    return found
+
+
+def _vip(tables: Tables, number: int) -> str:
+    """The address that a front has, or had."""
+    return str(address6(*tables.vips6[number & NUMBER]) if number >= VIPS else IPv4Address(number))
 
 
 def _rows(config: Config, sources: Mapping[BaseModel, str]) -> Iterator[tuple[str | None, ...]]:
@@ -89,4 +136,5 @@ _TESTS: Mapping[str, Callable[[Row, Any], bool]] = {
     "proto": lambda row, name: row["protocol"] in (None, name),
     "host": _has_host,
     "port": _has_port,
+    "service": lambda row, name: row["service"] == name,
 }

@@ -7,12 +7,12 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from nat64d.control.measured import AddressUse, Fill, Measured, QueueCounts, SessionCount
+from nat64d.control.measured import AddressUse, Fill, Measured, QueueCounts, ServiceUse, SessionCount
 from nat64d.dataplane.worker import Queue
 from translator.session.pool4 import NEXT, OLDEST
 from translator.session.tcp_state import State
 from translator.tables.layout import NONE
-from translator.tables.tables import BLOCKS, HEIGHT, HOSTS, NEVER_USED, SUBSCRIBERS, Tables
+from translator.tables.tables import BIBS, BLOCKS, HEIGHT, HOSTS, NEVER_USED, SUBSCRIBERS, Tables
 from translator.verdict import Event
 
 # Rows and columns of Tables.sessions_in that there are, and what they are called.
@@ -30,6 +30,7 @@ def measure(
     tables: Tables,
     queues: Iterable[Queue],
     addresses: list[AddressUse],
+    services: list[ServiceUse],
     restored: Mapping[str, int] | None,
     now: int,
 ) -> Measured:
@@ -40,6 +41,7 @@ def measure(
         tables=fills_of(tables, now),
         addresses=addresses,
         expiry_lag=expiry_lag(tables, now),
+        services=services,
         restored=restored,
     )
 
@@ -77,7 +79,8 @@ def fills_of(tables: Tables, now: int) -> list[Fill]:
 
 def used_of(tables: Tables, kind: int) -> int:
     """How many records of a kind are in use."""
-    return int(tables.free[kind, NEVER_USED] - tables.free[kind, HEIGHT])
+    own = len(tables.members) if kind == BIBS else 0  # those of members are MEMBERS
+    return int(tables.free[kind, NEVER_USED] - tables.free[kind, HEIGHT]) - own
 
 
 def _in_ring(at: np.ndarray) -> int:

@@ -6,7 +6,6 @@ configuration from one batch to the next, and what it no longer wants is taken b
 
 import asyncio
 import logging
-import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -15,12 +14,12 @@ from dataclasses import replace
 from ipaddress import IPv6Network
 from pathlib import Path
 
-import sdnotify
 from pyroute2.netlink.exceptions import NetlinkError
 
 from nat64d.config.addresses import BEHIND
 from nat64d.config.defaults import BUILT_IN, config_file
 from nat64d.config.difference import Change, Effect, difference, fixed
+from nat64d.config.endpoint_changes import is_about_endpoints
 from nat64d.config.errors import ConfigError
 from nat64d.config.load import load
 from nat64d.config.models import Config
@@ -31,17 +30,18 @@ from nat64d.control.filters import Filters
 from nat64d.control.rows import BusyError, NotReadyError, RefusedError, Row, WrongConfigurationError
 from nat64d.dataplane.worker import now
 from nat64d.dns64.service.supervisor import NameServer
+from nat64d.gateway import descriptor_store
 from nat64d.gateway.clat_prefix import DiscoveryError, refuse_inside
 from nat64d.gateway.flush import flush
 from nat64d.gateway.kept_sources import KeptSources
 from nat64d.gateway.state import Live
 from nat64d.gateway.state_file import StateError
-from nat64d.gateway.takeover import Outcome, change_over, prepare
+from nat64d.gateway.takeover import Outcome, Prepared, change_over, prepare
 from nat64d.host import facts as look
 from nat64d.host.checks import check_host
 from nat64d.host.errors import HostError
 from nat64d.host.facts import Facts
-from nat64d.host.own4 import own4
+from nat64d.host.own4 import own4, with_own4
 from nat64d.host.own6 import Own6, own6
 from nat64d.host.watch import Watch
 
@@ -68,6 +68,7 @@ class Reload:
         self.name = str(path or BUILT_IN)
         self._live, self._path, self._set_up_logging, self._again = live, path, set_up_logging, again
         self._kept = KeptSources(live.config.state_path)
+        self._sound: Config | None = None  # what the sources have said together last, if that is known
         self._lock = threading.Lock()
         self._watch: Watch | None = None
         self._begun = asyncio.Event()
@@ -122,6 +123,8 @@ class Reload:
     def look(self, facts: Facts) -> None:
         """Somebody has looked at the host: if an interface that gives [clat] ipv6, or addresses of [[pool4]], gives
         others now, `follow_interfaces` is told. From any thread."""
+        if self._live.announcer:
+            self._live.announcer.see(facts)
         config = self._live.config
         interface, clat = self._live.sources.file.clat_interface, config.clat
         own = own6(facts, interface, clat.ipv6) if interface and clat else None
@@ -163,13 +166,13 @@ class Reload:
                     f"[clat] ipv6: {interface} has no IPv6 address that others can reach, or is not there"
                 )
             given = given.with_clat6(*own)
-        return self.with_pools(given)
+        return with_own4(given, _seen)
 
-    @staticmethod
-    def with_pools(given: Config) -> Config:
-        """With the addresses that [[pool4]] has of interfaces now."""
-        shares = any(pool.interface for pool in given.pool4)
-        return given.with_pools(own4(given.pool4, _seen())) if shares else given
+    def _settled_beside(self, combined: Config) -> Config:
+        """The same for what the sources say together; what has not changed since was found out then."""
+        if self._sound and is_about_endpoints(self._sound, combined):
+            return self._live.config.model_copy(update={"service": combined.service})
+        return self._settled(combined)
 
     def close(self) -> None:
         """No further reload; one that has begun is over when this returns. The event loop must run meanwhile."""
@@ -182,7 +185,7 @@ class Reload:
         too."""
         with self._alone(patience):
             try:
-                _notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
+                descriptor_store.tell(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
                 sources = self._read()
                 try:
                     config = sources.combined()
@@ -191,13 +194,13 @@ class Reload:
                     raise RefusedError(f"{together}\n{_lines(error)}") from None
                 config = self._settled(config)
                 answer = self._change_to(config, sources.names, "reload", f"Reloaded {sources.name}")
-                self._live.sources = sources
+                self._live.sources, self._sound = sources, None
             except (WrongConfigurationError, RefusedError) as error:
                 why = "; ".join(str(error).splitlines())
                 log.error("Not reloaded, nothing has changed: %s", why, extra=REFUSED)  # noqa: TRY400
                 raise
             finally:
-                _notify("READY=1")
+                descriptor_store.tell("READY=1")
             return {"configuration": sources.name, **answer}
 
     def change(self, wish: Wish) -> Row:
@@ -208,24 +211,30 @@ class Reload:
             rows = before.rows.get(wish.source, Rows())
             if wish.match not in {None, "*", rows.version}:
                 raise OutdatedError(f"{wish.source} is at version {rows.version}, not at {wish.match}: read it again")
+            if wish.generation not in {None, rows.version}:
+                now_at = f"{wish.source} is at version {rows.version}, not at {wish.generation}"
+                raise RefusedError(f"{now_at}: read it again")
             try:
-                kept = Rows() if wish.replaces else rows
-                rows = with_changes(kept, names_in(wish.unset, "unset"), rows_in(wish.set, "set"), wish.source, before)
+                kept, unset = Rows() if wish.replaces else rows, names_in(wish.unset, "unset")
+                given = rows_in(wish.set, "set", rows.service)
+                rows = with_changes(kept, unset, given, wish.source, before)
                 sources = before._replace(rows={**before.rows, wish.source: rows})
-                config = self._settled(sources.combined())
+                combined = sources.combined(self._sound)
+                config = self._settled_beside(combined)
             except ConfigError as error:
                 raise WrongConfigurationError(_lines(error)) from None
             answer = {"source": wish.source, "version": rows.version, "dry_run": wish.dry_run}
             if wish.dry_run:
                 return {**answer, **self._foreseen(config, sources.names)}
             try:
-                self._kept.prepare(sources.rows)
+                if wish.replaces or not self._kept.prepare_change(wish.source, unset, given):
+                    self._kept.prepare(sources.rows)
             except OSError as error:
                 raise RefusedError(f"{self._kept.path}: cannot keep it there: {error.strerror}") from None
-            answer |= self._change_to(config, sources.names, "change", f"Changed what {wish.source} has set")
-            self._live.sources = sources
-            self._kept.commit()
-            return answer
+            changed = self._change_to(config, sources.names, "change", f"Changed what {wish.source} has set")
+            self._live.sources, self._sound = sources, combined
+            self._live.unkept = self._kept.commit()
+            return {**answer, **changed, "warnings": [*changed["warnings"], *filter(None, [self._live.unkept])]}
 
     def flush(self, filters: Filters) -> Row:
         """End the sessions that match the filters, and answer TCP of lost sessions with RST for a while, as after a
@@ -273,10 +282,12 @@ class Reload:
         if self._watch is None:
             raise NotReadyError(f"the gateway is {self._live.state}")
         changes = difference(before, config)
-        if refusals := [*fixed(changes, name), *check_host(config, name).errors]:
+        errors = [] if is_about_endpoints(before, config) else check_host(config, name).errors
+        if refusals := [*fixed(changes, name), *errors]:
             raise RefusedError("\n".join(map(str, refusals)))
-        known = warnings(before)
-        return changes, [sentence for sentence in warnings(config) if sentence not in known]
+        doubts = warnings(config)
+        known = warnings(before) if doubts else []
+        return changes, [sentence for sentence in doubts if sentence not in known]
 
     def _foreseen(self, config: Config, name: str) -> Row:
         """What `_change_to` would answer, but for what becomes of sessions. Raises NotReadyError, RefusedError."""
@@ -318,6 +329,10 @@ class Reload:
             prepared = prepare(live, config, judges_sessions)
         except StateError as error:
             raise RefusedError(str(error)) from None
+        if is_about_endpoints(before, config) and config.services.ipv6_front != "dnat":
+            outcome = self._change_over(prepared)
+            self._loop.call_soon_threadsafe(live.endpoints.use, config)
+            return outcome
         with watch.held():
             wanted = host.wanted
             try:
@@ -326,11 +341,7 @@ class Reload:
                 if prepared.file:
                     prepared.file.close()
                 raise RefusedError(str(error)) from None
-            try:
-                outcome = change_over(live, prepared)
-            except BaseException as error:
-                self.failure = f"A reload broke off, and packets no longer pass: {error!r}"
-                raise
+            outcome = self._change_over(prepared)
             host.retract(wanted)
         if config.log != before.log:  # else what was set meanwhile stays
             self._set_up_logging(config)
@@ -342,6 +353,13 @@ class Reload:
         watch.check(time.monotonic())
         return outcome
 
+    def _change_over(self, prepared: Prepared) -> Outcome:
+        try:
+            return change_over(self._live, prepared)
+        except BaseException as error:
+            self.failure = f"A reload broke off, and packets no longer pass: {error!r}"
+            raise
+
     async def _change_services(self, config: Config) -> None:
         """Let router advertisements follow, questions to endpoints, and the name server, which may come or go with
         [dns64]."""
@@ -349,13 +367,15 @@ class Reload:
         live.endpoints.use(config)
         if live.advertiser:
             live.advertiser.use(config)
+        if live.announcer:
+            live.announcer.use(config)
         if live.nameserver and config.dns64:
             await live.nameserver.change_to(config)
         elif live.nameserver:
             nameserver, live.nameserver = live.nameserver, None
             await nameserver.stop()
         elif config.dns64:
-            nameserver = NameServer(config)
+            nameserver = NameServer(config, live.sockets)
             await nameserver.start()
             nameserver.ready(True)
             live.nameserver = nameserver
@@ -373,14 +393,6 @@ def _lines(error: ConfigError) -> str:
     """What is wrong, a mistake a line."""
     more = len(error.problems) - MANY
     return "\n".join([*map(str, error.problems[:MANY]), *([f"and {more:,} more mistakes"] if more > 0 else [])])
-
-
-def _notify(text: str) -> None:
-    """Tell systemd, if there is one."""
-    if "NOTIFY_SOCKET" in os.environ:
-        notifier = sdnotify.SystemdNotifier()
-        notifier.notify(text)
-        notifier.socket.close()
 
 
 def _as_row(change: Change) -> Row:

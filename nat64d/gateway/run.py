@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+import sys
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
@@ -12,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import sdnotify
-import typer
 
 from nat64d import __version__
 from nat64d.config.defaults import BUILT_IN
@@ -26,33 +26,31 @@ from nat64d.dataplane.worker import Queue, now
 from nat64d.exitcode import ExitCode
 from nat64d.gateway import descriptor_store
 from nat64d.gateway.clat_prefix import DiscoveryError, Found, Resolver, discover, follow, refuse_inside
-from nat64d.gateway.computed_log import ComputedLog
 from nat64d.gateway.daemon_log import DaemonLog
-from nat64d.gateway.drops import DropLog
 from nat64d.gateway.first_start import FirstStart
 from nat64d.gateway.flush import flush
 from nat64d.gateway.kept_sources import take_up_sources
 from nat64d.gateway.left import Left
 from nat64d.gateway.link_drops import LinkDrops
+from nat64d.gateway.neighbours import advertise, announce
 from nat64d.gateway.servers import Servers
-from nat64d.gateway.shortages import Shortages
 from nat64d.gateway.signals import handle_signals, ignore_signals
 from nat64d.gateway.state import Live
 from nat64d.gateway.state_file import StateError, take_up_if_there_is_room
+from nat64d.gateway.stop import Course, Stops, moment
 from nat64d.gateway.takeover import keep_large_arrays_apart
-from nat64d.gateway.watchdog import Watchdog
 from nat64d.host.descriptors import raise_limit
 from nat64d.host.errors import HostError
-from nat64d.natlog.place import Moment
+from nat64d.host.own4 import with_own4
 
 if TYPE_CHECKING:  # slow to import; packets wait for this module where they wait in a device that goes on
     from nat64d.gateway.reload import Reload
+    from nat64d.host.facts import Facts
     from nat64d.host.watch import Watch
 
 log = logging.getLogger("nat64d")
 
 SOON = 2.0  # seconds after which the API is there, if packets still wait for the code
-WATCH = 1.0  # seconds between two checks that the queues still run
 EXTEND_EVERY, EXTEND_BY = 10.0, 60.0  # seconds: systemd waits that much longer for READY=1, as long as it is notified
 
 
@@ -82,18 +80,19 @@ def _main(path: Path | None, left: Left) -> ExitCode:
     try:
         live = Live(config)
         live.sources, live.complaint, live.log = sources, complaint, daemon_log
+        live.sockets = left.sockets
         if not goes_on(config.tun, left.fds):  # else packets come first
             _refuse_unfit(live)
         return asyncio.run(_run(live, path, left))
     except (TunError, HostError, SocketError, StateError, DiscoveryError) as error:
-        typer.echo("\n".join(f"nat64d: {line}" for line in str(error).splitlines()), err=True)
+        sys.stderr.writelines(f"nat64d: {line}\n" for line in str(error).splitlines())
         return ExitCode.WRONG
 
 
 async def _run(live: Live, path: Path | None, left: Left) -> ExitCode:
     """Start, serve, stop; returns the exit code."""
-    stop, again = asyncio.Event(), asyncio.Event()
-    handle_signals(stop, again)
+    stop, again = Stops(), asyncio.Event()
+    handle_signals(stop, again, stop.at_once)
     try:
         return await _serve(live, Servers(live, path, again), stop, left)
     finally:
@@ -108,7 +107,7 @@ def _refuse_unfit(live: Live) -> None:
         raise HostError("\n".join(map(str, errors)))
 
 
-async def _serve(live: Live, servers: Servers, stop: asyncio.Event, left: Left) -> ExitCode:
+async def _serve(live: Live, servers: Servers, stop: Stops, left: Left) -> ExitCode:
     """The work of `_run`. `up` holds what has been started and stops it in the reverse order."""
     config, first_start = live.config, FirstStart(live)
     log.info("Starting nat64d %s, configuration: %s", __version__, servers.name, extra={"event": "start"})
@@ -137,9 +136,7 @@ async def _serve(live: Live, servers: Servers, stop: asyncio.Event, left: Left) 
     return code
 
 
-async def _translate(
-    first_start: FirstStart, servers: Servers, tun: Tun, up: ExitStack, stop: asyncio.Event
-) -> str | None:
+async def _translate(first_start: FirstStart, servers: Servers, tun: Tun, up: ExitStack, stop: Stops) -> str | None:
     """From an open device to the end of translation; returns None after a signal, otherwise what failed."""
     live, notify = first_start.live, sdnotify.SystemdNotifier()
     stopping = asyncio.ensure_future(stop.wait())
@@ -169,8 +166,8 @@ async def _translate(
     _begin(live, reload, watch)
     if follow_plat:
         live.tasks.begin("Following the provider's NAT64 prefix", follow_plat)
-    failure = await _watch(first_start, reload, stop)
-    await _end(live, failure)
+    failure = await Course(first_start, reload, watch, stop).run()
+    await live.tasks.end()
     await asyncio.to_thread(reload.close)
     notify.notify("STOPPING=1")
     live.state = "stopping"
@@ -182,7 +179,8 @@ async def _translate(
 def _begin(live: Live, reload: "Reload", watch: "Watch") -> None:
     """What goes on beside the packets."""
     for what, run in (
-        ("Sending router advertisements", lambda: _advertise(live, watch)),
+        ("Sending router advertisements", lambda: advertise(live, watch)),
+        ("Announcing addresses of services", lambda: announce(live, watch)),
         ("Watching this host", watch.run),
         ("Watching what is nearly used up", watch.run_marks),
         ("Asking endpoints whether they serve", lambda: live.endpoints.run(partial(flush, live))),
@@ -191,13 +189,6 @@ def _begin(live: Live, reload: "Reload", watch: "Watch") -> None:
         ("Writing the log of sessions", lambda: live.session_log.run(moment)),
     ):
         live.tasks.begin(what, run)
-
-
-async def _end(live: Live, failure: str | None) -> None:
-    """Nothing goes on beside the packets any more; what was announced is taken back, unless the stop is half a
-    restart."""
-    live.is_started_again = failure is None and descriptor_store.is_started_again(os.environ)
-    await live.tasks.end()
 
 
 async def _prepared(
@@ -294,7 +285,7 @@ def _prepare(tun: Tun, first_start: FirstStart, up: ExitStack) -> None:
     """Create the tables, load the code, and take over the sessions of the run before; nothing on the host is changed.
     Raises StateError."""
     live = first_start.live
-    config = live.config = _settled(live.config)
+    config = live.config = with_own4(live.config, _seen)
     live.tun = {"name": tun.name, "mtu": config.tun.mtu, "queues": len(tun.fds), "created": tun.created}
     live.offloads = tun.offloads
     log.info("TUN device %s is open, offloads: %s", tun.name, ", ".join(tun.offloads) or "none")
@@ -303,6 +294,11 @@ def _prepare(tun: Tun, first_start: FirstStart, up: ExitStack) -> None:
     live.tables = tables_of(config, live.settings)
     live.queues = [Queue(number, fd, "uso4" in tun.offloads) for number, fd in enumerate(tun.fds)]
     found = False
+    if config.fastpath.mode != "off":
+        from nat64d.dataplane.bpf.fast import Fast  # noqa: PLC0415  nobody else needs it
+
+        live.fast = Fast(config.fastpath.mode, tun.name, log)
+        up.callback(live.fast.close)
     up.callback(live.close_state_file)
     if config.state.keep and live.settings.stateful:
         live.tables, file = take_up_if_there_is_room(config, live.settings, live.tables, first_start.prepare)
@@ -313,15 +309,11 @@ def _prepare(tun: Tun, first_start: FirstStart, up: ExitStack) -> None:
         live.settings = replace(live.settings, reset_until=now() + 1000 * config.filtering.reset_unknown)
 
 
-def _settled(config: Config) -> Config:
-    """With the addresses that [[pool4]] has of interfaces now."""
-    if all(pool.interface is None for pool in config.pool4):
-        return config
-
+def _seen() -> "Facts":
+    """A look at the host. Raises OSError or pyroute2's NetlinkError."""
     from nat64d.host import facts  # noqa: PLC0415
-    from nat64d.host.own4 import own4  # noqa: PLC0415
 
-    return config.with_pools(own4(config.pool4, facts.read()))
+    return facts.read()
 
 
 def _set_up(tun: Tun, first_start: FirstStart, up: ExitStack) -> "Watch":
@@ -356,44 +348,3 @@ def _set_up(tun: Tun, first_start: FirstStart, up: ExitStack) -> "Watch":
         live.serve()
     live.state = "ready"
     return watch
-
-
-def moment() -> Moment:
-    """The clocks, for the log of sessions."""
-    return Moment(round(1000 * time.time()) - now(), time.monotonic())
-
-
-async def _advertise(live: Live, watch: "Watch") -> None:
-    """Send the router advertisements of [ra], which a reload may bring, until cancelled."""
-    from nat64d.advertise.advertiser import Advertiser  # noqa: PLC0415
-
-    advertiser = live.advertiser = Advertiser(log, watch.look_again)
-    watch.announcing = advertiser.announcing
-    advertiser.use(live.config)
-    await advertiser.run(lambda: live.is_started_again)
-
-
-async def _watch(first_start: FirstStart, reload: "Reload", stop: asyncio.Event) -> str | None:
-    """Wait for the signal to stop and return None; or return why the daemon ends: a queue failed, or a reload broke
-    off."""
-    live = first_start.live
-    drops = DropLog([queue.worker for queue in live.queues], log)
-    watchdog, computed, shortages = Watchdog(live, log), ComputedLog(log), Shortages(live)
-    while not stop.is_set():
-        watchdog.look(time.monotonic())
-        await asyncio.to_thread(shortages.look, moment())
-        drops.look(time.monotonic())
-        computed.look(live.config, time.monotonic())
-        if live.link_drops:
-            live.link_drops.look(time.monotonic())
-        await first_start.look()
-        for queue in live.queues:
-            if queue.failure:
-                return queue.failure
-        if reload.failure:
-            return reload.failure
-        try:
-            await asyncio.wait_for(stop.wait(), WATCH)
-        except TimeoutError:
-            continue
-    return None

@@ -44,7 +44,7 @@ class Servers:
             self.reload = Reload(live, self._path, live.log.set_up, self._again)
             self._server = await serve(live, api.socket, api.http, api.hosts, access)
             if live.config.dns64:
-                live.nameserver = NameServer(live.config)
+                live.nameserver = NameServer(live.config, live.sockets)
                 await live.nameserver.start()
         return self.reload
 

@@ -11,9 +11,8 @@ STOPPING = signal.SIGTERM, signal.SIGINT
 TERMINAL = "/dev/tty"  # that of the process, if it has one
 
 
-def handle_signals(stop: asyncio.Event, again: asyncio.Event) -> None:
-    """Let the running event loop set `stop` at a signal to stop, and `again` at SIGHUP; a signal that comes while it
-    stops changes nothing.
+def handle_signals(stop: asyncio.Event, again: asyncio.Event, at_once: asyncio.Event) -> None:
+    """Let the running event loop set `stop` at a signal to stop, `at_once` at another one, and `again` at SIGHUP.
 
     The kernel and shells send SIGHUP, too, when a terminal is closed: then the one that the daemon was started in is no
     longer there, and it stops. One that is ignored already (nohup) stays so.
@@ -22,6 +21,7 @@ def handle_signals(stop: asyncio.Event, again: asyncio.Event) -> None:
 
     def handle(name: str) -> None:
         if stop.is_set():
+            at_once.set()
             log.warning("%s: stopping already, please wait until the changes to this host are undone", name)
         else:
             log.info("%s: stopping", name, extra={"event": "stop"})

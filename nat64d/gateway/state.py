@@ -8,8 +8,6 @@ from contextlib import contextmanager
 from secrets import token_hex
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from nat64d import __version__
 from nat64d.config.defaults import BUILT_IN
 from nat64d.config.models import Config
@@ -23,6 +21,7 @@ from nat64d.dataplane.code import COMPILED_CODE
 from nat64d.dataplane.worker import Queue, now
 from nat64d.explain.live import RehearsalError, rehearse
 from nat64d.explain.packet_text import PacketError, octets_of
+from nat64d.gateway.counts import counters_of, events_of
 from nat64d.gateway.daemon_log import DaemonLog
 from nat64d.gateway.endpoints import Endpoints
 from nat64d.gateway.link_drops import LinkDrops
@@ -30,6 +29,7 @@ from nat64d.gateway.listings import listed
 from nat64d.gateway.mappings import mappings, services
 from nat64d.gateway.measure import measure
 from nat64d.gateway.pool_use import PoolUse
+from nat64d.gateway.serving import SHOWN, found, summaries, uses_of
 from nat64d.gateway.state_file import StateFile
 from nat64d.gateway.tasks import Tasks
 from nat64d.gateway.watermarks import Use, Watermarks
@@ -37,14 +37,16 @@ from nat64d.host.mark import Mark
 from nat64d.natlog.reader import Reader
 from translator.tables.settings import Settings
 from translator.tables.tables import Tables
-from translator.verdict import Direction, Event, Verdict
+from translator.verdict import Event
 
 if TYPE_CHECKING:  # slow to import, and packets wait for this module
     from nat64d.advertise.advertiser import Advertiser
+    from nat64d.dataplane.bpf.fast import Fast
     from nat64d.dns64.service.supervisor import NameServer
     from nat64d.host.board import Board
     from nat64d.host.host import Host
     from nat64d.host.watch import Watch
+    from nat64d.services.announcer import Announcer
 
 UNCOMPILED = "Until the code is compiled (once) packets pass in plain Python: about a thousand a second."
 FORGETS = "Sessions are not kept over a restart: no room in /run for [state] file; the log says how much it takes."
@@ -62,13 +64,16 @@ class Live:
         self.tables: Tables | None = None
         self.queues: list[Queue] = []
         self.code = COMPILED_CODE
+        self.fast: Fast | None = None
         self.tun: dict[str, object] = {}
         self.offloads: list[str] = []
         self.host: Host | None = None
         self.board: Board | None = None
         self.watch: Watch | None = None
         self.nameserver: NameServer | None = None
+        self.sockets: list[int] = []  # that systemd has opened for it
         self.advertiser: Advertiser | None = None
+        self.announcer: Announcer | None = None
         self.link_drops: LinkDrops | None = None
         self.restored: dict[str, int] | None = None  # sessions of the run before, by their fate
         self._generation = token_hex(4)  # of the tables, in cursors
@@ -82,6 +87,7 @@ class Live:
         self.tasks = Tasks(logging.getLogger("nat64d"))
         self.endpoints = Endpoints(self._config_and_tables)
         self.complaint: str | None = None  # about what was kept of the configuration
+        self.unkept: str | None = None  # about what is not kept of it
         self.changer: Callable[[Wish], Row] | None = None  # as is reloader, while packets pass
         self.flusher: Callable[[Filters], Row] | None = None
         self.reloader: Callable[[], Row] | None = None
@@ -95,11 +101,19 @@ class Live:
         """Start a thread for each queue, with the code there is."""
         assert self.settings is not None
         assert self.tables is not None
+        if self.fast:
+            given, self.tables = self.tables.sessions, self.fast.take_in(self.tables)
+            if self.state_file is not None and self.tables.sessions is not given:
+                self.state_file.forget_sessions()  # they go on elsewhere, until close_state_file
         for queue in self.queues:
             queue.start(self.settings, self.tables, self.code.run)
+        if self.fast:
+            self.fast.begin(self.settings, self.tables)
 
     def stand_still(self) -> None:
         """End the threads of the queues, and wait for them; may be repeated."""
+        if self.fast:
+            self.fast.end()
         for queue in self.queues:
             queue.stop()
 
@@ -112,6 +126,19 @@ class Live:
             yield
             self.serve()
 
+    def exchange(self, config: Config, settings: Settings) -> float:
+        """Other settings for the same tables: one queue after the other goes on by them at its next batch. Returns for
+        how many seconds packets of one waited, at most."""
+        longest = 0.0
+        with self._pausing:
+            assert self.tables is not None
+            for queue in self.queues:
+                began = time.monotonic()
+                queue.exchange(settings)
+                longest = max(longest, time.monotonic() - began)
+            self.replace(config, settings, self.tables)
+        return longest
+
     def replace(self, config: Config, settings: Settings, tables: Tables) -> None:
         """What belongs together, for all who look on: they see all of it as it was, or as it is."""
         with self._replacing:
@@ -120,17 +147,20 @@ class Live:
             self.config, self.settings, self.tables = config, settings, tables
 
     def use_state_file(self, file: StateFile | None) -> bool:
-        """Keep sessions there, or nowhere for want of room; returns whether a run before has left something."""
+        """Keep sessions there, or nowhere for want of room; returns whether a run before has left something. One that
+        was killed and left no sessions may have had some, in memory that is gone ([fastpath])."""
         if file is None:
             self.forgets = FORGETS
             return False
         self.state_file, self.restored = file, file.fates
         self.session_log.ended.append(file.ended)
-        return file.before is not None
+        return file.before is not None and (bool(file.before.clean) or any(file.fates.values()))
 
     def close_state_file(self) -> None:
         """Note in [state] file that the daemon has stopped, where there is one."""
         if self.state_file is not None:
+            if self.fast and self.tables is not None:
+                self.fast.give_back(self.tables, self.state_file.tables["sessions"])
             self.state_file.close()
 
     def reload(self) -> Row:
@@ -175,7 +205,7 @@ class Live:
 
     def ready(self) -> bool:
         """Whether packets are being translated, and nothing on the host keeps them from passing."""
-        return self._translating() and not (self.board and self.board.blocking()) and not self.stuck(time.monotonic())
+        return self.state == "ready" and not (self.board and self.board.blocking()) and not self.stuck(time.monotonic())
 
     def stuck(self, moment: float) -> list[str]:
         """A sentence for each queue that has made no progress for STUCK seconds at `moment` (time.monotonic())."""
@@ -183,7 +213,7 @@ class Live:
         return [f"Queue {n} of the TUN device has made no progress for {s:.0f} s" for n, s in silent if s > STUCK]
 
     def _translating(self) -> bool:
-        return self.state == "ready"
+        return self.state in {"ready", "draining"}
 
     def usage(self) -> tuple[int, int]:
         """How many sessions and BIB entries there are."""
@@ -196,7 +226,7 @@ class Live:
         limits = self.config.limits
         return {
             "version": __version__,
-            "state": "blocked" if self._translating() and not self.ready() else self.state,
+            "state": "blocked" if self.state == "ready" and not self.ready() else self.state,
             "uptime": round(time.monotonic() - self._started, 3),
             "tun": {**self.tun, "dropped": self.link_drops.count()} if self.link_drops else self.tun,
             "pool6": str(self.config.pool6) if self.config.pool6 else None,
@@ -210,10 +240,11 @@ class Live:
             },
             "offloads": self.offloads,
             "masquerade": ", ".join(self.host.masquerade) or None if self.host else None,
+            "fastpath": self.fast.status() if self.fast else None,
             "log": self.log.level,
             "dns64": self.nameserver.status() if self.nameserver else None,
             "warnings": [
-                *filter(None, [self.complaint, self.forgets]),
+                *filter(None, [self.complaint, self.unkept, self.forgets]),
                 *([UNCOMPILED] if self._translating() and not self.code.compiled else []),
                 *self.stuck(time.monotonic()),
                 *(self.link_drops.warnings() if self.link_drops else []),
@@ -236,27 +267,12 @@ class Live:
 
     def counters(self) -> list[Row]:
         """A row for each direction and verdict, summed over the queues."""
-        zeros = np.zeros((len(Direction), max(Verdict) + 1), np.int64)
-        counts = sum((queue.worker.counters for queue in self.queues), zeros)
-        octets = sum((queue.worker.octets for queue in self.queues), zeros)
-        return [
-            {
-                "direction": direction.label,
-                "verdict": verdict.name.lower(),
-                "packets": int(counts[direction, verdict]),
-                "octets": int(octets[direction, verdict]),
-                "rfc": verdict.section,
-                "help": verdict.help,
-            }
-            for direction in Direction
-            for verdict in Verdict
-            if verdict != Verdict.CONTINUE
-        ]
+        return counters_of(self.queues, self.fast)
 
     def events(self) -> list[Row]:
         """A row for each event, summed over the tables and the queues; those of the device and the name server
         follow."""
-        counts = sum((queue.worker.events for queue in self.queues), np.zeros(len(Event), np.int64))
+        counts = events_of(self.queues, self.fast)
         if self.tables is not None:
             counts = counts + self.tables.events
         ours: list[Row] = [{"event": e.name.lower(), "count": int(counts[e]), "help": e.help} for e in Event]
@@ -281,7 +297,7 @@ class Live:
     def _listed(self, name: str, filters: Filters) -> Lines:
         with self._replacing:
             tables, generation = self._tables_now()[2], self._generation
-        yield from listed(name, tables, filters, self.code.copy_live, now, generation)
+        yield from listed(name, tables, found(filters, tables), self.code.copy_live, now, generation)
 
     def mappings(self, filters: Filters) -> list[Row]:
         """A row for each [[eam]], [clat] and protocol of each [[forward]] that matches the filters."""
@@ -289,8 +305,19 @@ class Live:
 
     def services(self, filters: Filters) -> list[Row]:
         """A row for each endpoint of each [[service]] that matches the filters; raises NotReadyError."""
-        config, _, tables = self._tables()
-        return services(config, tables, self.endpoints.known, filters)
+        with self.endpoints.lock:
+            config, _, tables = self._tables()
+            return services(config, tables, self.endpoints.known, filters, self.sources.by_row())
+
+    def service_summary(self, filters: Filters) -> list[Row]:
+        """A row for each [[service]] of which something matches the filters; raises NotReadyError."""
+        with self.endpoints.lock:
+            config, _, tables = self._tables()
+            rows = list(summaries(config, uses_of(tables, self.endpoints.lost), self.endpoints.problem))
+            if (filters.host, filters.port, filters.proto, filters.service) == (None,) * 4:
+                return rows
+            wanted = {row["service"] for row in services(config, tables, self.endpoints.known, filters, {})}
+            return [row for row in rows if row["service"] in wanted]
 
     def blocks(self, filters: Filters) -> Lines:
         """The blocks of ports that match the filters; raises NotReadyError, GoneError."""
@@ -304,7 +331,8 @@ class Live:
     def measured(self) -> Measured:
         """What the metrics show besides; raises NotReadyError."""
         config, _, tables = self._tables()
-        return measure(tables, self.queues, self._pool_use(config).addresses(tables), self.restored, now())
+        addresses, uses = self._pool_use(config).addresses(tables), uses_of(tables, self.endpoints.lost, SHOWN)
+        return measure(tables, self.queues, addresses, uses, self.restored, now())
 
     def marks(self) -> tuple[Mark, ...]:
         """What of pools and tables is at [limits] watermark; none until packets pass."""

@@ -1,12 +1,16 @@
 """[state]: the records that outlive the daemon, in one file that it works in while it runs.
 
-    header      4096 octets: what wrote the file, in which boot, how many records follow, and a checksum of all that
+    header      4096 octets: what wrote the file, in which boot, how many records follow, and a checksum of all that;
+                and, with one of its own, which prefix has which number
     sessions    SESSION records
     quarantine  WAITING_PORT records
     blocks      BLOCK records
+    affinities  AFFINITY records
+    clients6    CLIENT records: not by what lives, but by their numbers
 
-The file is mapped, so what a killed daemon has written is there for the next one; nothing is saved at the end. All of
-it is allocated before it is used: a file system that fills up is an error at the start, not a signal in between.
+The file is mapped, so what a killed daemon has written is there for the next one; nothing is saved at the end, but for
+sessions where there is a [fastpath]: while packets pass these are not in the file (Live.serve, close_state_file). All
+of it is allocated before it is used: a file system that fills up is an error at the start, not a signal in between.
 Records are not trusted, restore.py looks at each. Times in them are those of the boot's clock: another boot begins with
 none.
 """
@@ -26,24 +30,28 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from nat64d.config.fronts import prefixes_of
 from nat64d.config.models import Config
 from nat64d.control.unixsocket import make_directory
 from nat64d.dataplane.code import Code
 from nat64d.dataplane.worker import now
 from translator.session.fates import Fate
+from translator.session.kept_prefixes import renumber, renumbered
 from translator.session.pool4 import NEXT
 from translator.session.restore import NOTHING, Kept
+from translator.static.rfc6052 import LENGTH
 from translator.tables.gateway import Gateway, new_worker
-from translator.tables.layout import BLOCK, LOGGED, SESSION, WAITING_PORT, records
+from translator.tables.layout import AFFINITY, BLOCK, CLIENT, LOGGED, SESSION, WAITING_PORT, records
 from translator.tables.records import as_records
 from translator.tables.settings import Settings
 from translator.tables.tables import Tables
 
 PAGE = 4096
-LAYOUT = 3  # to be raised when a field changes its meaning; what the records look like counts by itself
+LAYOUT = 5  # to be raised when a field changes its meaning; what the records look like counts by itself
 MAGIC = b"nat64d\0\0"
-FIELDS = struct.Struct("<8s32s36s32s6Q")
+FIELDS = struct.Struct("<8s32s36s32s8Q")
 CHECKSUM = 32
+PREFIXES = 64 * 24  # octets for rows of Settings.prefixes, zeros behind the last
 ATTEMPTS = 3  # starts that may end before they have taken the records over: it may be the records that end them
 MOUNTS = Path("/proc/self/mountinfo")
 IN_MEMORY = ("tmpfs", "ramfs")
@@ -52,10 +60,15 @@ FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 ASIDE = ".damaged"  # behind the name of a file that was set aside
 ASIDE_EVENT = {"event": "set_aside"}
 # What of the configuration says which sessions there may be.
-MATTERS = {"pool6", "strict_well_known_prefix", "pool4", "eam", "forward", "limits", "translation"}
+MATTERS = {
+    *("pool6", "strict_well_known_prefix", "pool4", "eam", "forward", "service", "services"),
+    *("limits", "translation"),
+}
 
 
 log = logging.getLogger("nat64d")
+
+RECORDS = {"sessions": SESSION, "quarantine": WAITING_PORT, "blocks": BLOCK, "affinities": AFFINITY, "clients6": CLIENT}
 
 # Of sessions that are not kept, in the order of Fate.
 REASONS = ("whose time was over", "that the configuration has no mapping for", "beyond its limits", "damaged")
@@ -82,15 +95,25 @@ class Header(NamedTuple):
     sessions: int  # records
     quarantine: int
     blocks: int
-    statics: int  # BIB entries of [[forward]]
+    affinities: int
+    clients6: int
+    statics: int  # BIB entries for members of services and of [[forward]]
     clean: int  # whether the daemon has stopped, and was not killed
     attempts: int  # starts that tried to take the records over, since the last one that did
+    prefixes: bytes  # octets of Settings.prefixes, PREFIXES of them; none: they are damaged
 
     @property
     def page(self) -> bytes:
         """The page that says so."""
-        packed = FIELDS.pack(*self)
-        return (packed + hashlib.sha256(packed).digest()).ljust(PAGE, b"\0")
+        parts = FIELDS.pack(*self[:-1]), self.prefixes
+        return b"".join(part + hashlib.sha256(part).digest() for part in parts).ljust(PAGE, b"\0")
+
+    @property
+    def numbered(self) -> Rows:
+        """The prefixes as Settings.prefixes has them."""
+        rows: Rows = np.frombuffer(self.prefixes, "<i8").reshape(-1, 3)
+        living: Rows = rows[rows[:, LENGTH] != 0]
+        return living
 
     @property
     def quarantine_at(self) -> int:
@@ -103,9 +126,19 @@ class Header(NamedTuple):
         return self.quarantine_at + pages(self.quarantine * WAITING_PORT.itemsize)
 
     @property
+    def affinities_at(self) -> int:
+        """Where in the file the fourth table begins."""
+        return self.blocks_at + pages(self.blocks * BLOCK.itemsize)
+
+    @property
+    def clients6_at(self) -> int:
+        """Where in the file the fifth table begins."""
+        return self.affinities_at + pages(self.affinities * AFFINITY.itemsize)
+
+    @property
     def size(self) -> int:
         """Octets of the file."""
-        return self.blocks_at + pages(self.blocks * BLOCK.itemsize)
+        return self.clients6_at + pages(self.clients6 * CLIENT.itemsize)
 
 
 def pages(octets: int) -> int:
@@ -113,19 +146,51 @@ def pages(octets: int) -> int:
     return -(-octets // PAGE) * PAGE
 
 
+def _sizes(header: "Header") -> tuple[int, ...]:
+    """What two files have alike if the records of one can stay where they are for the other."""
+    return header.size, header.sessions, header.clients6
+
+
+def _living(rows: "Rows") -> "Rows":
+    """A copy of the records that live, or of all where nothing says so."""
+    living: Rows = rows[rows["live"] != 0] if "live" in (rows.dtype.names or ()) else rows.copy()
+    return living
+
+
 def header_in(page: bytes) -> Header | None:
     """The header in the first page of a file, None if there is none, or a damaged one."""
-    packed, checksum = page[: FIELDS.size], page[FIELDS.size : FIELDS.size + CHECKSUM]
-    if len(page) < PAGE or not packed.startswith(MAGIC) or hashlib.sha256(packed).digest() != checksum:
+    packed = _sound(page, 0, FIELDS.size)
+    if not packed.startswith(MAGIC):
         return None
-    return Header(*FIELDS.unpack(packed))
+    return Header._make((*FIELDS.unpack(packed), _sound(page, FIELDS.size + CHECKSUM, PREFIXES)))
 
 
-def header_for(config: Config, sessions: int, quarantine: int, blocks: int) -> Header:
-    """The header of a file for tables of so many records, as long as it is in use."""
-    layout = hashlib.sha256(repr((LAYOUT, SESSION.descr, WAITING_PORT.descr, BLOCK.descr)).encode()).digest()
-    boot, statics = BOOT.read_bytes().strip(), quarantine - sessions
-    return Header(MAGIC, layout, boot, digest_of(config), sessions, quarantine, blocks, statics, 0, 0)
+def _sound(page: bytes, at: int, size: int) -> bytes:
+    """So many octets that their checksum follows; none if it is another one."""
+    part, checksum = page[at : at + size], page[at + size : at + size + CHECKSUM]
+    return part if hashlib.sha256(part).digest() == checksum else b""
+
+
+def header_for(config: Config, tables: Tables) -> Header:
+    """The header of a file for these tables, as long as it is in use."""
+    layout = hashlib.sha256(repr((LAYOUT, *(dtype.descr for dtype in RECORDS.values()))).encode()).digest()
+    sizes = {name: len(getattr(tables, name)) for name in RECORDS}
+    boot, statics = BOOT.read_bytes().strip(), len(tables.bibs) - len(tables.sessions)
+    return Header(
+        MAGIC,
+        layout,
+        boot,
+        digest_of(config),
+        **sizes,
+        statics=statics,
+        clean=0,
+        attempts=0,
+        prefixes=_prefixes(config),
+    )
+
+
+def _prefixes(config: Config) -> bytes:
+    return prefixes_of(config).astype("<i8").tobytes().ljust(PREFIXES, b"\0")
 
 
 def digest_of(config: Config) -> bytes:
@@ -134,15 +199,15 @@ def digest_of(config: Config) -> bytes:
 
 
 class StateFile:
-    """The file, open and locked, and mapped: the tables of this run are `sessions`, `quarantine` and `blocks`.
+    """The file, open and locked, and mapped: `tables` are those of this run, by the names of RECORDS.
 
     `before` is the header of the run before, None if it has left nothing; `kept` are its records, often the same.
     """
 
-    def __init__(self, config: Config, sessions: int, quarantine: int, blocks: int) -> None:
-        """Open, or make, [state] file for tables of so many records. Raises StateError."""
+    def __init__(self, config: Config, tables: Tables) -> None:
+        """Open, or make, [state] file for tables of these sizes. Raises StateError."""
         self.path = config.state_path
-        self._header = header_for(config, sessions, quarantine, blocks)
+        self._header = header_for(config, tables)
         self.fates: dict[str, int] = {}  # how many sessions of the run before had which Fate
         self.ended = records(0, LOGGED)  # what the log is to be told of them
         try:
@@ -150,7 +215,7 @@ class StateFile:
             self._fd = self._open()
             try:
                 self.before = self._examine()
-                (self.sessions, self.quarantine, self.blocks), self.kept = self._take(self.before)
+                self.tables, self.kept = self._take(self.before)
             except OSError:
                 os.close(self._fd)
                 raise
@@ -167,9 +232,13 @@ class StateFile:
         self.kept = NOTHING
         self._write(self._header)
 
+    def forget_sessions(self) -> None:
+        """Have no sessions in it: those there are lie elsewhere, and may end before anybody copies them back."""
+        self.tables["sessions"]["live"][:] = 0
+
     def change_to(self, config: Config, statics: int) -> None:
-        """Note that the records are those of another configuration, with so many BIB entries of [[forward]]."""
-        self._header = self._header._replace(config=digest_of(config), statics=statics)
+        """Note that the records are those of another configuration, with so many BIB entries that are not of hosts."""
+        self._header = self._header._replace(config=digest_of(config), statics=statics, prefixes=_prefixes(config))
         self._write(self._header)
 
     def close(self) -> None:
@@ -222,6 +291,8 @@ class StateFile:
             log.info("%s is from before this host was last started: starting without sessions", self.path)
         elif header.size != about.st_size:
             self._set_aside(f"it has {about.st_size} octets, not {header.size}")
+        elif not header.prefixes:
+            self._set_aside("it does not say any more which prefix has which number")
         elif header.attempts >= ATTEMPTS:
             self._set_aside(f"{header.attempts} starts ended before they had taken it over")
         else:
@@ -238,30 +309,34 @@ class StateFile:
             "%s is now %s, because %s: starting without sessions", self.path, aside.name, why, extra=ASIDE_EVENT
         )
 
-    def _take(self, before: Header | None) -> tuple[tuple[Rows, Rows, Rows], Kept]:
-        """Map the file; returns its tables and what is kept. If they are of another size, what lived in them is
-        copied."""
+    def _take(self, before: Header | None) -> tuple[dict[str, Rows], Kept]:
+        """Map the file; returns its tables and what is kept. If they are of another size, or prefixes have other
+        numbers, what lived in them is copied."""
         header, kept = self._header, NOTHING
-        fits = before is not None and before.size == header.size and before.sessions == header.sessions
+        numbers = renumbered(before.numbered, header.numbered) if before else None
+        fits = before is not None and _sizes(before) == _sizes(header)
+        fits = fits and numbers is None
         if before is not None and not fits:
-            copies = [rows[rows["live"] != 0] for rows in self._map(before, mmap.MAP_PRIVATE)]
-            kept = Kept(copies[0], copies[1], before.statics, copies[2])
+            mapped = self._map(before, mmap.MAP_PRIVATE)
+            kept = Kept(statics=before.statics, **{name: _living(rows) for name, rows in mapped.items()})
+            renumber(kept.sessions, numbers)
         if not fits:
             os.ftruncate(self._fd, 0)
         os.posix_fallocate(self._fd, 0, header.size)
         self._write(header._replace(attempts=before.attempts + 1 if before else 0))
-        sessions, quarantine, blocks = tables = self._map(header, mmap.MAP_SHARED | mmap.MAP_POPULATE)
+        tables = self._map(header, mmap.MAP_SHARED | mmap.MAP_POPULATE)
         if before is not None and fits:
-            kept = Kept(sessions, quarantine, before.statics, blocks)
+            kept = Kept(statics=before.statics, **tables)
         return tables, kept
 
-    def _map(self, header: Header, flags: int) -> tuple[Rows, Rows, Rows]:
+    def _map(self, header: Header, flags: int) -> dict[str, Rows]:
         """The tables of the file."""
         memory = mmap.mmap(self._fd, header.size, flags=flags, prot=mmap.PROT_READ | mmap.PROT_WRITE)
-        sessions = np.frombuffer(memory, SESSION, header.sessions, PAGE)
-        quarantine = np.frombuffer(memory, WAITING_PORT, header.quarantine, header.quarantine_at)
-        blocks = np.frombuffer(memory, BLOCK, header.blocks, header.blocks_at)
-        return as_records(sessions), as_records(quarantine), as_records(blocks)
+        places = PAGE, header.quarantine_at, header.blocks_at, header.affinities_at, header.clients6_at
+        return {
+            name: as_records(np.frombuffer(memory, dtype, getattr(header, name), place))
+            for (name, dtype), place in zip(RECORDS.items(), places, strict=True)
+        }
 
 
 def file_system_of(directory: Path) -> str:
@@ -277,10 +352,10 @@ def take_up(
 ) -> tuple[Tables, StateFile]:
     """Empty tables, but for what the run before has left in [state] file, and the file, in which they are from now on;
     says what became of it. `code_for`: the code that takes so many sessions over. Raises StateError."""
-    file = StateFile(config, len(tables.sessions), len(tables.quarantine), len(tables.blocks))
+    file = StateFile(config, tables)
     if (kind := file_system_of(file.path.parent)) not in IN_MEMORY:
         log.warning("%s is on %s: packets can wait for the disk; set a [state] file in memory", file.path, kind)
-    tables = replace(tables, sessions=file.sessions, quarantine=file.quarantine, blocks=file.blocks)
+    tables = replace(tables, **file.tables)
     fates, file.ended = code_for(file.living).restore(Gateway(settings, tables, new_worker(0)), now(), file.kept)
     file.fates = {fate.name.lower(): int(fates[fate]) for fate in Fate}
     if file.before is not None:

@@ -12,14 +12,17 @@ from typing import NamedTuple
 
 import numpy as np
 
+from nat64d.config.fronts import NoRoomError, names_of
 from nat64d.config.models import Config
 from nat64d.config.settings import settings_of, tables_of
 from nat64d.dataplane.worker import now
 from nat64d.gateway.measure import used_of
+from nat64d.gateway.service_changes import change_services, is_about_endpoints, needs_other_tables
 from nat64d.gateway.state import Live
 from nat64d.gateway.state_file import REASONS, StateFile, take_up_if_there_is_room
 from translator.session.draft import Draft
 from translator.session.fates import Fate
+from translator.session.kept_prefixes import renumber, renumbered
 from translator.session.pool4 import NEXT
 from translator.session.restore import Kept, Restored
 from translator.tables.gateway import Gateway, new_worker
@@ -37,6 +40,7 @@ ROUNDS, FEW = 8, 256  # at most so often, until so few sessions have changed mea
 KEPT = ("quarantine", "blocks")  # as are the sessions, in [state] file
 STAYS = (
     *("fragments", "stored", "stored_octets", "stored_at"),
+    "affinities",
     *("syns", "syn_octets", "syns4", "syns_of", "syns_at"),
     *("log", "log_at", "lock"),  # the log is read by whoever has the lock, while packets wait too
 )
@@ -77,7 +81,7 @@ def keep_large_arrays_apart() -> None:
 
 
 def statics_of(tables: Tables) -> int:
-    """BIB entries of [[forward]], the first ones."""
+    """BIB entries for members of services and of [[forward]], the first ones."""
     return len(tables.bibs) - len(tables.sessions)
 
 
@@ -85,7 +89,9 @@ def records_of(tables: Tables) -> Kept:
     """What is to be taken over, without what was never used."""
     sessions, ports = int(tables.free[SESSIONS, NEVER_USED]), int(tables.quarantine_at[NEXT])
     blocks = tables.blocks[: int(tables.free[BLOCKS, NEVER_USED])]
-    return Kept(tables.sessions[:sessions], tables.quarantine[:ports], statics_of(tables), blocks)
+    return Kept(
+        tables.sessions[:sessions], tables.quarantine[:ports], statics_of(tables), blocks, clients6=tables.clients6
+    )
 
 
 def prepare(live: Live, config: Config, judges_sessions: bool) -> Prepared:
@@ -93,10 +99,12 @@ def prepare(live: Live, config: Config, judges_sessions: bool) -> Prepared:
     before, tables = live.settings, live.tables
     assert before is not None
     assert tables is not None
+    if not judges_sessions and is_about_endpoints(live.config, config):
+        return Prepared(config, before, None, before.port_block == 0)
     settings = settings_of(config, before.secret.astype("<i8").tobytes(), before.queues)
     settings = replace(settings, reset_until=before.reset_until)
     drafted = before.port_block == settings.port_block == 0
-    if not judges_sessions:
+    if not judges_sessions and not needs_other_tables(live.config, config):
         return Prepared(config, settings, None, drafted)
     if settings.stateful and not before.stateful and live.state_file is None and config.state.keep:
         new = replace(tables_of(config, settings), **{name: getattr(tables, name) for name in STAYS})
@@ -115,25 +123,32 @@ def change_over(live: Live, prepared: Prepared) -> Outcome:
 
     An exception means that nobody knows what is in the tables: packets do not pass any more.
     """
+    before = live.settings
     with live.changing:
         if prepared.tables is None:
-            pause, fates = _exchange(live, prepared.config, prepared.settings), list[int]()
-        else:
+            try:
+                pause, fates = _exchange(live, prepared.config, prepared.settings)
+            except NoRoomError:
+                prepared = prepare(live, prepared.config, True)
+        if prepared.tables is not None:
             pause, fates = _take_over(live, prepared, prepared.tables)
-        if live.state_file is not None:
+        if live.state_file is not None and prepared.settings is not before:
             assert live.tables is not None
             live.state_file.change_to(prepared.config, statics_of(live.tables))
     ended = {reason: count for reason, count in zip(REASONS[1:], fates[Fate.UNMAPPED :], strict=False) if count}
     return Outcome(int(live.code.usage(live.tables)[0]), ended, pause)
 
 
-def _exchange(live: Live, config: Config, settings: Settings) -> float:
-    """Other settings for the same tables; returns for how many seconds packets waited."""
-    began = time.monotonic()
-    with live.paused():
-        assert live.tables is not None
-        live.replace(config, settings, live.tables)
-    return time.monotonic() - began
+def _exchange(live: Live, config: Config, settings: Settings) -> tuple[float, list[int]]:
+    """Other settings and services for the same tables, as _take_over. Raises NoRoomError: nothing has changed."""
+    assert live.tables is not None
+    with live.endpoints.lock:
+        fates = [0] * len(Fate)
+        fates[Fate.UNMAPPED] = change_services(live, config)
+        if settings is live.settings:
+            live.replace(config, settings, live.tables)
+            return 0.0, fates
+        return live.exchange(config, settings), fates
 
 
 def _take_over(live: Live, prepared: Prepared, tables: Tables) -> tuple[float, list[int]]:
@@ -143,7 +158,7 @@ def _take_over(live: Live, prepared: Prepared, tables: Tables) -> tuple[float, l
     code, before = live.code, live.tables
     assert before is not None
     draft = begin(live, settings, tables) if drafted else None
-    after = Gateway(settings, tables if file else replace(tables, sessions=before.sessions), new_worker(0))
+    after = Gateway(settings, tables if file else _with_rows_of(tables, before), new_worker(0))
     code.usage(after.tables)  # what numba finds out about them takes a millisecond
     began = time.monotonic()
     with live.paused():
@@ -154,6 +169,7 @@ def _take_over(live: Live, prepared: Prepared, tables: Tables) -> tuple[float, l
             code.draft.catch_up(draft, now())
             restored = code.draft.finish(draft, after, now())
         else:
+            renumber(before.sessions, numbers_of(live, settings))
             with live.session_log.reading:
                 restored = code.restore(after, now(), records_of(before))
         fates: list[int] = restored.fates.tolist()
@@ -165,21 +181,36 @@ def _take_over(live: Live, prepared: Prepared, tables: Tables) -> tuple[float, l
     return time.monotonic() - began, fates
 
 
+def _with_rows_of(tables: Tables, before: Tables) -> Tables:
+    """The records that are in [state] file, as they lie."""
+    return replace(tables, sessions=before.sessions, clients6=before.clients6)
+
+
 def begin(live: Live, settings: Settings, tables: Tables) -> Draft:
     """The sessions judged by other settings, but for few that have changed in the last moment; packets still pass by
     those there are."""
     judge = Gateway(replace(settings, port_quarantine=0, check_rst=0, logged=0), tables, new_worker(0))
-    draft: Draft = live.code.draft.begin(judge, live.tables, now())
+    draft: Draft = live.code.draft.begin(judge, live.tables, now(), numbers_of(live, settings))
     for _ in range(ROUNDS):
         if live.code.draft.catch_up(draft, now()) <= FEW:
             break
     return draft
 
 
+def numbers_of(live: Live, settings: Settings) -> np.ndarray | None:
+    """The numbers that prefixes have by other settings, None where they are the same."""
+    assert live.settings is not None
+    return renumbered(live.settings.prefixes, settings.prefixes)
+
+
 def carry_counts(before: Tables, after: Tables, opened: tuple[int, int], opened_now: tuple[int, int]) -> None:
-    """Events are counted on, and what was not taken over has ended; (sessions, BIB entries) that there were, and
-    are."""
+    """Events are counted on, those of services by their names, and what was not taken over has ended; (sessions, BIB
+    entries) that there were, and are."""
     after.events[:] = before.events
+    numbers = {name: number for number, name in names_of(before).items()}
+    for number, name in names_of(after).items():
+        if (old := numbers.get(name)) is not None:
+            after.flows[number], after.refused[number] = before.flows[old], before.refused[old]
     after.events[Event.SESSION_ENDED] += opened[0] - opened_now[0]
     bibs = opened_now[1] - opened[1]
     after.events[Event.BIB_CREATED if bibs > 0 else Event.BIB_ENDED] += abs(bibs)

@@ -4,7 +4,9 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
-PAUSE = 10.0  # LIMIT: seconds from a failure to the next attempt
+# LIMITS
+PAUSE = 10.0  # seconds from a failure to the next attempt
+AGAIN = 1.0  # seconds after which what goes on is cancelled again
 
 
 class Tasks:
@@ -21,9 +23,11 @@ class Tasks:
 
     async def end(self) -> None:
         """Cancel everything; all is over when this returns."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        while left := [task for task in self._tasks if not task.done()]:
+            for task in left:
+                task.cancel()
+            await asyncio.wait(left, timeout=AGAIN)  # one may have caught it at a moment at which it was over anyway
+        self._tasks.clear()
 
     def warnings(self) -> list[str]:
         """A sentence for each that has failed and waits. From any thread."""

@@ -59,7 +59,7 @@ def tables_in_use(config: Config, tables: Tables, now: int) -> Iterator[Use]:
     more = "Raise [limits] sessions, which takes a restart. Run 'nat64d hosts --top 10' to see who uses most."
     sizes = (
         ("session table", SESSIONS, len(tables.sessions)),
-        ("BIB", BIBS, len(tables.bibs)),
+        ("BIB", BIBS, len(tables.bibs) - len(tables.members)),
         ("table of blocks of ports", BLOCKS, len(tables.blocks)),
     )
     for name, kind, size in sizes:

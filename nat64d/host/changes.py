@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from nat64d.host import sysctl
 from nat64d.host.standing import Standing
+from nat64d.host.vips import in_order
 from nat64d.host.wanted import Wanted
 
 LOWEST_IPV6 = 1280  # octets: below this MTU a device has no IPv6 (RFC 8200 section 5)
@@ -63,6 +64,14 @@ def neighbours(wanted: Wanted, standing: Standing) -> Iterator[Difference]:
         yield Difference("proxy", standing.link, f"nobody answered for [clat] ipv6 on {standing.link}")
 
 
+def answers(wanted: Wanted, standing: Standing) -> Iterator[Difference]:
+    """Those to neighbours who ask for addresses of services."""
+    there = {link.name for link in standing.facts.links}
+    for vip in in_order(wanted.answered - standing.facts.proxied):
+        if vip.link in there:
+            yield Difference("answers", vip, f"nobody answered for {vip.address} on {vip.link}")
+
+
 def masquerade(wanted: Wanted, standing: Standing) -> Iterator[Difference]:
     """The table, and the interfaces in it."""
     if wanted.masquerade and standing.masquerade != wanted.masquerade:
@@ -100,6 +109,7 @@ FOUND: tuple[Find, ...] = (
     addresses,
     routes,
     neighbours,
+    answers,
     masquerade,
     shares,
     firewall,

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from pyroute2.netlink.exceptions import NetlinkError
 
+from nat64d.config.client_prefixes import places
 from nat64d.config.errors import Problem
 from nat64d.config.expected import Path
 from nat64d.config.models import Config
@@ -57,7 +58,8 @@ def claims4(config: Config) -> Iterator[Claim]:
     for row, forward in enumerate(config.forward):
         yield Claim(("forward", row, "ipv4"), int(forward.end4.address), int(forward.end4.address))
     for row, service in enumerate(config.service):
-        yield Claim(("service", row, "ipv4"), int(service.end4.address), int(service.end4.address))
+        if service.end4:
+            yield Claim(("service", row, "ipv4"), int(service.end4.address), int(service.end4.address))
     for row, entry in enumerate(config.eam):  # there may be 100,000
         prefix = entry.ipv4
         if length := prefix.prefixlen:
@@ -71,6 +73,7 @@ def claims6(config: Config) -> Iterator[tuple[Path, IPv6Network]]:
         yield ("clat", "ipv6"), config.clat.ipv6
     elif config.pool6:
         yield ("pool6",), config.pool6
+    yield from places(config)
     for row, entry in enumerate(config.eam):
         if entry.ipv4.prefixlen == 0:
             yield ("eam", row, "ipv6"), entry.ipv6
@@ -204,6 +207,8 @@ def on_link4(config: Config, facts: Facts) -> Iterator[Finding]:
     for claim in claims4(config) if subnets else ():
         for link, subnet, first, last in subnets:
             if claim.first > last or claim.last < first or (claim.path[0] == "pool4" and link.name in hidden):
+                continue
+            if claim.path[0] == "service" and config.services.announce == "neighbours":
                 continue
             kind = claim.path[0], link.name
             if kind not in found and claim not in refused and not _proxied(facts, link, claim):

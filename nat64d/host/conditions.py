@@ -16,6 +16,7 @@ from nat64d.host.facts import Facts
 from nat64d.host.firewall import blocked
 from nat64d.host.mark import Mark
 from nat64d.host.standing import Standing
+from nat64d.host.vips import UNCLAIMED, Claiming, off_link
 from nat64d.host.wanted import CONTINUITY4, Wanted
 
 COMMAND = re.compile(r"\b[Rr]un '([^']+)'")  # in a sentence
@@ -44,6 +45,7 @@ class Situation:
     contested: tuple[str, ...] = ()
     marks: tuple[Mark, ...] = ()
     announcing: Announcing = NOTHING
+    claiming: Claiming = UNCLAIMED
 
 
 class Condition(NamedTuple):
@@ -182,6 +184,25 @@ def _ra_rival(situation: Situation) -> Iterator[str]:
         )
 
 
+def _vip_silent(situation: Situation) -> Iterator[str]:
+    for link, why in situation.claiming.silent:
+        yield f"Addresses of services are not announced on {link}: {why}."
+
+
+def _vip_taken(situation: Situation) -> Iterator[str]:
+    for link, address, other, both in situation.claiming.taken:
+        what = "so does this gateway, and connections go to either"
+        yield (
+            f"Another host on {link}, {other}, answers for {address}, which is of a [[service]]: "
+            f"{what if both else 'it is left to that one, as long as it answers'}. Take the address from that host, or "
+            f"the [[service]] from this one; 'arping -I {link} {address}' shows who answers."
+        )
+
+
+def _vip_off_link(situation: Situation) -> Iterator[str]:
+    yield from off_link(situation.config, situation.standing.facts)
+
+
 def _unfit(*finds: Callable[[Config, Facts], Iterator[Finding]]) -> Callable[[Situation], Iterator[str]]:
     """What `check` finds as well: a configuration that does not fit the host, as it is now."""
 
@@ -221,7 +242,8 @@ CONDITIONS: tuple[Condition, ...] = (
     Condition(
         "own_address",
         True,
-        "An address of [[pool4]], [[forward]] or [[eam]] is on an interface, or an address of this host is in pool6.",
+        "An address of [[pool4]], [[forward]] or [[eam]] is on an interface, or one of this host in pool6 or a "
+        "client_prefix.",
         _unfit(checks.own_address4, checks.own_address6),
     ),
     Condition(
@@ -267,6 +289,14 @@ CONDITIONS: tuple[Condition, ...] = (
     Condition("clat_off_link", True, "[clat] ipv6 is in no prefix of this host any more.", _clat_address),
     Condition("ra_silent", False, "An interface of [ra] cannot be advertised on.", _ra_silent),
     Condition("ra_rival", False, "Another router announces another prefix on an interface of [ra].", _ra_rival),
+    Condition("vip_silent", False, "Addresses of services cannot be announced on an interface.", _vip_silent),
+    Condition("vip_taken", False, "Another host answers for an address of a service.", _vip_taken),
+    Condition(
+        "vip_off_link",
+        False,
+        'No address of a service is in the subnet of an interface, for [services] announce = "neighbours".',
+        _vip_off_link,
+    ),
     Condition("clat_ipv4_in_use", False, "Another interface has an address of 192.0.0.0/29.", _clat_twice),
     Condition(
         "pool4_filling",

@@ -5,23 +5,25 @@ backwards; the next start finds in it what a killed process left behind.
 """
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
-from ipaddress import IPv4Address, IPv4Network, ip_interface
+from ipaddress import ip_interface
 from pathlib import Path
-from socket import if_indextoname, if_nametoindex
+from socket import if_nametoindex
 from typing import TYPE_CHECKING, Any
 
 from pyroute2 import IPRoute
 
-from nat64d.host import nft, own4, rtnetlink, ruleset, steering, sysctl
+from nat64d.host import nft, routes, rtnetlink, ruleset, steering, sysctl, vips
 from nat64d.host.changes import LOWEST_IPV6, Difference
+from nat64d.host.clat4 import refuse_second_user
 from nat64d.host.errors import HostError, explaining
 from nat64d.host.firewall import accepts
 from nat64d.host.journal import Change
 from nat64d.host.standing import Standing
 from nat64d.host.undo import Undo
-from nat64d.host.wanted import CONTINUITY4, IPV6_IS_LONGER, Default, Wanted, is_host, masqueraded, networks
+from nat64d.host.vips import Vip
+from nat64d.host.wanted import IPV6_IS_LONGER, Default, Wanted, is_host, masqueraded, networks, served
 
 if TYPE_CHECKING:
     from nat64d.config.models import Config
@@ -62,13 +64,14 @@ class Host:
                 lines = [
                     f"Device {self.tun} is up, MTU {self.mtu}, addresses: {', '.join(map(str, addresses))}",
                     *self._set_up_neighbours(ip),
-                    *self._set_up_routes(ip, device),
+                    *self._set_up_routes(ip),
                     *self._set_up_default(ip, device),
                     *self._set_up_masquerade(ip),
                     *self._set_up_shares(ip),
                     *self._set_up_forwarding(),
                 ]
                 self._retract_left()
+                self.wanted = replace(self.wanted, answered=vips.answered(self._undo))
                 return lines
         except BaseException:
             self.undo()
@@ -84,7 +87,7 @@ class Host:
                 device = if_nametoindex(self.tun)
                 self._set_up_addresses(ip, device)
                 self._set_up_neighbours(ip)
-                self._set_up_routes(ip, device)
+                self._set_up_routes(ip)
                 self._set_up_masquerade(ip)
                 self._set_up_shares(ip)
         except BaseException:
@@ -106,8 +109,8 @@ class Host:
         if not masqueraded(self.config):
             gone += self._undo.noted("table")
             self.masquerade = []
-        if not own4.shares(self.config):
-            gone += self._undo.noted("steering")
+        if not steering.led(self.config):
+            gone += [*self._undo.noted("steering"), *self._undo.noted("steering6")]
         if self.config.host.firewall == "off":
             gone += self._undo.noted("accept")
         if not self.config.host.sysctls:
@@ -121,6 +124,17 @@ class Host:
         wanted |= {("route", str(network)) for network in self.wanted.networks}
         left = [*self._undo.noted("address"), *self._undo.noted("route")]
         self._undo.take_back(set(left) - wanted)
+
+    def answer(self, ours: Collection[Vip]) -> None:
+        """Answer for these addresses of services on their links, and for no others. Raises HostError."""
+        with IPRoute() as ip, explaining("answer for addresses of services"):
+            vips.answer(self._undo, ip, ours, self.config.host.sysctls)
+        self.wanted = replace(self.wanted, answered=frozenset(ours))
+
+    def withdraw(self) -> None:
+        """Take back what announces services, before a stop; packets still reach the device. Raises HostError."""
+        with IPRoute() as ip, explaining("withdraw services"):
+            vips.withdraw(self._undo, ip, self.tun, served(self.config))
 
     def leave(self) -> None:
         """Leave all that was set up to the next process, which adopts it."""
@@ -155,8 +169,8 @@ class Host:
         table = self._undo.table
         return tuple(self.masquerade) if table and table.stands() else ()
 
-    def standing_shares(self) -> tuple[own4.Share, ...]:
-        """The shared ports that are led to our device."""
+    def standing_shares(self) -> tuple[steering.Led, ...]:
+        """The ports that are led to our device."""
         return steering.standing(self._undo)
 
     def restore(self, found: Iterable[Difference]) -> dict[str, str]:
@@ -179,9 +193,10 @@ class Host:
             "device": self._restore_device,
             "ipv6": lambda _ip, _, __: self._admit_ipv6(again=True),
             "address": self._add_address,
-            "route": self._add_route,
+            "route": lambda ip, _, network: routes.add(self._undo, ip, self.tun, [network]),
             "default": self._add_default,
             "proxy": lambda ip, _, link: self._answer_neighbours(ip, link),
+            "answers": lambda ip, _, vip: vips.add(self._undo, ip, vip, self.config.host.sysctls),
             "masquerade": lambda _ip, _, interfaces: self._masquerade(list(interfaces)),
             "shares": lambda ip, _, shares: steering.lead(self._undo, ip, self.tun, shares),
             "firewall": lambda _ip, _, rule: self._accept(*rule),
@@ -245,7 +260,7 @@ class Host:
         given = [self.config.tun.ipv4, self.config.tun.ipv6]
         if clat:
             others = rtnetlink.local_addresses(ip, other_than=device)
-            _refuse_second_user(clat.ipv4, others)
+            refuse_second_user(clat.ipv4, others)
             if is_host(clat.ipv4) and clat.ipv4[0] not in others:
                 given.append(clat.ipv4[0])
         addresses = [ip_interface(address) for address in given if address]
@@ -310,27 +325,15 @@ class Host:
             )
         self._undo.note_once(Change("default", str(rtnetlink.METRIC)))
 
-    def _set_up_routes(self, ip: Any, device: int) -> list[str]:
+    def _set_up_routes(self, ip: Any) -> list[str]:
         """Route pool6, pool4 and the addresses of [[forward]] and [[eam]] to the device."""
         if not self.config.host.routes:
             return []
         ours = networks(self.config)
         there = {*self.wanted.networks}
-        for network in ours:
-            if network not in there:
-                self._add_route(ip, device, network)
+        routes.add(self._undo, ip, self.tun, [network for network in ours if network not in there])
         self.wanted = replace(self.wanted, networks=tuple(ours))
         return [f"Routes to {self.tun}: {', '.join(map(str, ours))}"]
-
-    def _add_route(self, ip: Any, device: int, network: rtnetlink.Network) -> None:
-        if rtnetlink.add_route(ip, device, network):
-            self._undo.note_once(Change("route", str(network)))
-        elif (other := rtnetlink.device_towards(ip, network)) != device:
-            where = f"leads to {if_indextoname(other)}" if other else "discards packets"
-            raise HostError(
-                f"There is already a route for {network}, which {where}: remove it, or set [host] routes = false "
-                f"and route {network} to {self.tun} yourself."
-            )
 
     def _set_up_masquerade(self, ip: Any) -> list[str]:
         """Masquerade pool4 and the translator's own IPv4 address, or [clat] ipv6, behind the address of the outgoing
@@ -361,14 +364,14 @@ class Host:
         self.masquerade = interfaces
 
     def _set_up_shares(self, ip: Any) -> list[str]:
-        """Lead the ports to the device that [[pool4]] shares with this host."""
-        shares = own4.shares(self.config)
+        """Lead the ports to the device that [[pool4]] shares with this host, and what endpoints of services send."""
+        shares = steering.led(self.config)
         self.wanted = replace(self.wanted, shares=shares)
         if not shares:
             return []
-        with explaining("share ports", "the kernel needs nf_tables and nft_ct; without them take other addresses"):
+        with explaining("lead ports", steering.remedy(shares)):
             steering.lead(self._undo, ip, self.tun, shares)
-        return [f"Ports led to {self.tun}: {', '.join(f'{one.address}:{one.first}-{one.last}' for one in shares)}"]
+        return [f"Ports led to {self.tun}: {steering.named(shares)}"]
 
     def _accept(self, chain: ruleset.Chain, match: tuple[str, str]) -> None:
         """Have a chain of somebody else accept packets of our device."""
@@ -383,15 +386,3 @@ class Host:
         if settings:
             return [f"This host does not forward all packets of {self.tun}: run '{sysctl.command(settings)}'"]
         return []
-
-
-def _refuse_second_user(ipv4: IPv4Network, others: Mapping[IPv4Address, int]) -> None:
-    """RFC 7335 section 4: a host has one user of 192.0.0.0/29. `others`: its addresses, and the links they are on."""
-    if not ipv4.overlaps(CONTINUITY4):
-        return
-    for address, link in others.items():
-        if address in CONTINUITY4:
-            raise HostError(
-                f"[clat] ipv4 = {ipv4[0]}: {if_indextoname(link)} has {address}, and only one program of a host may "
-                f"use {CONTINUITY4} (RFC 7335): stop that one, or choose a private address."
-            )

@@ -112,8 +112,12 @@ def _is_sound(change: Change) -> bool:
             return all(isinstance(value, int) for value in before.values())
         case Change("address" | "route" | "default" | "table", str(), None) | Change("proxy", str(), str()):
             return True
-        case Change("steering", str(), int()):
+        case Change("steering" | "steering6", str(), int()):
             return True
+        case Change("vip", str(key), None):
+            return key.count("\t") == 1
+        case Change("aside", str(key), None):
+            return key.isdecimal()
         case Change("accept", str(key), None):
             return key.count("\t") == 2
     return False

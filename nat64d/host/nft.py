@@ -70,7 +70,7 @@ class OwnTable:
 
     def use(self, rules: Rules) -> None:
         """Have these rules instead, from one packet to the next. Raises NetlinkError."""
-        self._thread.submit(_replace, self._nft, self.name, self._chain, rules).result()
+        self._thread.submit(replace_rules, self._nft, self.name, self._chain, rules).result()
 
     def stands(self) -> bool:
         """Whether the table is there; where the kernel knows no owners, others can remove it. Raises NetlinkError."""
@@ -108,16 +108,10 @@ def _set_up(version: int, table: str, chain: Chain, rules: Rules, lasts: bool) -
         if not lasts:
             nft.table("add", name=table)  # so that there is a table to delete
             nft.table("del", name=table)
-        try:
-            flags = NFT_TABLE_F_OWNER | (NFT_TABLE_F_PERSIST if lasts else 0)
-            nft.table("add", kwarg={"name": table, "flags": flags})
-        except NetlinkError as error:
-            if error.code not in {errno.EOPNOTSUPP, errno.EINVAL}:
-                raise
-            nft.table("add", name=table)
+        add_table(nft, table, lasts)
         nft.chain("add", table=table, **chain._asdict())
         if lasts:
-            _replace(nft, table, chain, rules)
+            replace_rules(nft, table, chain, rules)
         else:
             _add(nft, table, chain, rules)
     except BaseException:
@@ -126,18 +120,31 @@ def _set_up(version: int, table: str, chain: Chain, rules: Rules, lasts: bool) -
     return nft
 
 
+def add_table(nft: NFTables, table: str, lasts: bool) -> None:
+    """Make a table that belongs to this socket, where the kernel knows owners, or take over one that lasts."""
+    try:
+        flags = NFT_TABLE_F_OWNER | (NFT_TABLE_F_PERSIST if lasts else 0)
+        nft.table("add", kwarg={"name": table, "flags": flags})
+    except NetlinkError as error:
+        if error.code not in {errno.EOPNOTSUPP, errno.EINVAL}:
+            raise
+        nft.table("add", name=table)
+
+
 def _add(nft: NFTables, table: str, chain: Chain, rules: Rules) -> None:
     for rule in rules:
         nft.rule("add", table=table, chain=chain.name, expressions=(rule,))
 
 
-def _replace(nft: NFTables, table: str, chain: Chain, rules: Rules) -> None:
+def replace_rules(nft: NFTables, table: str, chain: Chain, rules: Rules) -> None:
     """These rules in place of all others of the chain, as one transaction. Raises NetlinkError."""
     nft.begin()
     nft.rule("del", table=table, chain=chain.name)  # without a handle: all of them
     _add(nft, table, chain, rules)
     nft.commit()
-    if sum(one.get_attr("NFTA_RULE_TABLE") == table for one in nft.get_rules()) != len(rules):
+    own = (table, chain.name)
+    there = ((one.get_attr("NFTA_RULE_TABLE"), one.get_attr("NFTA_RULE_CHAIN")) for one in nft.get_rules())
+    if sum(one == own for one in there) != len(rules):
         raise NetlinkError(errno.EINVAL, os.strerror(errno.EINVAL))  # a transaction has no answer
 
 

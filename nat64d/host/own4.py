@@ -2,7 +2,7 @@
 free for that. Pure, but for `read_sockets`."""
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -53,6 +53,9 @@ class Share:
     last: int
     protocols: tuple[str, ...]
 
+    def __str__(self) -> str:
+        return f"{self.address}:{self.first}-{self.last}"
+
 
 def own4(pools: Iterable["Pool4"], facts: "Facts") -> tuple["Pool4", ...]:
     """[[pool4]] with the addresses that its interfaces have now, a row for each of them; an interface that has none
@@ -60,6 +63,13 @@ def own4(pools: Iterable["Pool4"], facts: "Facts") -> tuple["Pool4", ...]:
     rows = dict.fromkeys(pool.at(None) if pool.interface else pool for pool in pools)
     links = {link.name: link for link in facts.links}
     return tuple(found for pool in rows for found in _settled(pool, links.get(pool.interface or "")))
+
+
+def with_own4(config: "Config", read: Callable[[], "Facts"]) -> "Config":
+    """The same, with the addresses that [[pool4]] has of interfaces now; the host is looked at only for that."""
+    if all(pool.interface is None for pool in config.pool4):
+        return config
+    return config.with_pools(own4(config.pool4, read()))
 
 
 def _settled(pool: "Pool4", link: "Link | None") -> list["Pool4"]:

@@ -7,7 +7,7 @@ already as requested.
 import asyncio
 import errno
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from ipaddress import (
@@ -36,12 +36,15 @@ RT_TABLE_MAIN, RT_TABLE_LOCAL = 254, 255
 RTN_UNICAST, RTN_LOCAL = 1, 2
 
 METRIC = 0x10000  # of our default route: higher (less preferred) than the metrics of network managers
+BEFORE_MAIN = 32765  # priority of a rule: that of the main table is 32766
 PROTOCOL = 64  # marks our routes, for `ip route show proto 64` and for routing daemons that redistribute them
 
 Interface = IPv4Interface | IPv6Interface
 Network = IPv4Network | IPv6Network
 
 EVERYTHING4 = IPv4Network("0.0.0.0/0")
+EVERYTHING: dict[int, Network] = {4: EVERYTHING4, 6: IPv6Network("::/0")}
+FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
 
 
 @dataclass(frozen=True)
@@ -189,16 +192,23 @@ def remove_default(ip: Any, index: int) -> None:
         ip.route("del", **_route(index, EVERYTHING4), priority=METRIC)
 
 
-def add_proxy(ip: Any, index: int, address: IPv6Address) -> bool:
-    """Answer neighbour solicitations for an address on a link (proxy entry); False if the entry already exists."""
+def is_proxied(ip: Any, index: int, address: IPv4Address | IPv6Address) -> bool:
+    """Whether there is a proxy entry for an address on a link."""
     with _tolerating(errno.ENOENT) as absent:
         ip.neigh("get", dst=str(address), ifindex=index, flags=NTF_PROXY)
-    if absent:
-        ip.neigh("add", dst=str(address), ifindex=index, flags=NTF_PROXY)
-    return bool(absent)
+    return not absent
 
 
-def remove_proxy(ip: Any, name: str, address: IPv6Address) -> None:
+def add_proxy(ip: Any, index: int, address: IPv4Address | IPv6Address) -> bool:
+    """Answer ARP, or neighbour solicitations, for an address on a link (proxy entry); False if the entry already
+    exists."""
+    if is_proxied(ip, index, address):
+        return False
+    ip.neigh("add", dst=str(address), ifindex=index, flags=NTF_PROXY)
+    return True
+
+
+def remove_proxy(ip: Any, name: str, address: IPv4Address | IPv6Address) -> None:
     """Remove the entry that `add_proxy` added on the interface of that name; nothing happens if it is gone."""
     with suppress(OSError), _tolerating(errno.ENOENT, errno.ENODEV):  # OSError: there is no such interface
         ip.neigh("del", dst=str(address), ifindex=socket.if_nametoindex(name), flags=NTF_PROXY)
@@ -242,51 +252,75 @@ def default_interfaces(ip: Any, version: int = 4) -> list[str]:
     return sorted({socket.if_indextoname(hop) for hop in hops})
 
 
-def lead_marked(ip: Any, index: int, mark: int) -> None:
-    """Lead IPv4 packets with a mark to the device, by a table of that number, even those to an address of this host.
+def lead_marked(ip: Any, index: int, mark: int, version: int = 4) -> None:
+    """Lead packets of a family with a mark to the device, by a table of that number, even those to an address of this
+    host.
 
     The kernel keeps rules of one priority in the order in which they came, and that of the local table has 0 from the
     start: so it is put behind ours, and at no moment there is none.
     """
+    family = FAMILIES[version]
     with _tolerating(errno.EEXIST):
-        ip.route("add", **_marked(index, mark))
+        ip.route("add", **_route(index, EVERYTHING[version]) | {"table": mark})
     with _tolerating(errno.EEXIST):
-        ip.rule("add", **_rule(mark))
-    local = [one.get_attr("FRA_PROTOCOL") for one in _first_rules(ip) if one.get_attr("FRA_TABLE") == RT_TABLE_LOCAL]
-    if local and not is_marked_led(ip, mark):
+        ip.rule("add", **_rule(mark, family))
+    rules = _first_rules(ip, family)
+    local = [one.get_attr("FRA_PROTOCOL") for one in rules if one.get_attr("FRA_TABLE") == RT_TABLE_LOCAL]
+    if local and not is_marked_led(ip, mark, version):
         for command, protocol in (("add", PROTOCOL), ("del", local[0]), ("add", local[0]), ("del", PROTOCOL)):
             with _tolerating(errno.EEXIST, errno.ENOENT):
-                ip.rule(command, priority=0, table=RT_TABLE_LOCAL, protocol=protocol)
+                ip.rule(command, family=family, priority=0, table=RT_TABLE_LOCAL, protocol=protocol)
 
 
-def is_marked_led(ip: Any, mark: int) -> bool:
+def is_marked_led(ip: Any, mark: int, version: int = 4) -> bool:
     """Whether `lead_marked` has done so, and nobody has undone it."""
-    first = [one.get_attr("FRA_TABLE") for one in _first_rules(ip)]
+    family = FAMILIES[version]
+    first = [one.get_attr("FRA_TABLE") for one in _first_rules(ip, family)]
     before_local = first[: first.index(RT_TABLE_LOCAL)] if RT_TABLE_LOCAL in first else first
     return mark in before_local and any(
-        one.get_attr("RTA_TABLE") == mark for one in ip.get_routes(family=socket.AF_INET, table=mark)
+        one.get_attr("RTA_TABLE") == mark for one in ip.get_routes(family=family, table=mark)
     )
 
 
-def _first_rules(ip: Any) -> list[Any]:
+def _first_rules(ip: Any, family: int) -> list[Any]:
     """The rules of priority 0, in their order."""
-    return [one for one in ip.get_rules(family=socket.AF_INET) if not one.get_attr("FRA_PRIORITY")]
+    return [one for one in ip.get_rules(family=family) if not one.get_attr("FRA_PRIORITY")]
 
 
-def stop_leading_marked(ip: Any, mark: int) -> None:
+def stop_leading_marked(ip: Any, mark: int, version: int = 4) -> None:
     """Undo `lead_marked`; nothing happens if it is undone. The route goes with the device, at the latest."""
     with _tolerating(errno.ENOENT):
-        ip.rule("del", **_rule(mark))
+        ip.rule("del", **_rule(mark, FAMILIES[version]))
     with _tolerating(errno.ESRCH):
-        ip.route("del", dst=str(EVERYTHING4), table=mark)
+        ip.route("del", dst=str(EVERYTHING[version]), table=mark)
 
 
-def _marked(index: int, mark: int) -> dict[str, Any]:
-    return _route(index, EVERYTHING4) | {"table": mark}
+def lead_aside(ip: Any, index: int, table: int, networks: Iterable[Network]) -> None:
+    """Lead packets to these networks to the device by a table of that number, in which the kernel looks before the main
+    one."""
+    for network in networks:
+        with _tolerating(errno.EEXIST):
+            ip.route("add", **(_route(index, network) | {"table": table}))
+        with _tolerating(errno.EEXIST):
+            ip.rule("add", **_before_main(table, network.version))
 
 
-def _rule(mark: int) -> dict[str, Any]:
-    return {"priority": 0, "fwmark": mark, "table": mark, "protocol": PROTOCOL}
+def stop_leading_aside(ip: Any, table: int) -> None:
+    """Undo `lead_aside`; nothing happens if it is undone. The routes go with the device, at the latest."""
+    for version in (4, 6):
+        with _tolerating(errno.ENOENT, errno.EAFNOSUPPORT):
+            ip.rule("del", **_before_main(table, version))
+    for family in (socket.AF_INET, socket.AF_INET6):
+        ip.flush_routes(family=family, table=table)
+
+
+def _before_main(table: int, version: int) -> dict[str, Any]:
+    family = socket.AF_INET if version == 4 else socket.AF_INET6
+    return {"priority": BEFORE_MAIN, "table": table, "protocol": PROTOCOL, "family": family}
+
+
+def _rule(mark: int, family: int) -> dict[str, Any]:
+    return {"family": family, "priority": 0, "fwmark": mark, "table": mark, "protocol": PROTOCOL}
 
 
 def _route(index: int, network: Network) -> dict[str, Any]:

@@ -15,8 +15,8 @@ from nat64d.host import facts as look
 from nat64d.host import rtnetlink, sysctl
 from nat64d.host import ruleset as nftables
 from nat64d.host.checks import looked_up, shares_ports
-from nat64d.host.own4 import Share
 from nat64d.host.rtnetlink import Device, Interface, Network
+from nat64d.host.steering import Led
 from nat64d.host.wanted import is_host
 
 if TYPE_CHECKING:
@@ -39,11 +39,11 @@ class Standing:
     proxied: bool = False  # whether neighbour discovery for it is answered there
     parameters: Probes = field(default_factory=dict)
     masquerade: tuple[str, ...] = ()  # the interfaces of our table, if it is there
-    shares: tuple[Share, ...] = ()  # of ports that are led to our device
+    shares: tuple[Led, ...] = ()  # of ports that are led to our device
     ruleset: nftables.Ruleset | None = None  # None: not known
 
 
-def read(config: "Config", tun: str, masquerade: tuple[str, ...], shares: tuple[Share, ...] = ()) -> Standing:
+def read(config: "Config", tun: str, masquerade: tuple[str, ...], shares: tuple[Led, ...] = ()) -> Standing:
     """How the host stands now; `masquerade`: the interfaces of our table, if it is there, and so `shares`.
 
     Call it from a thread without a running event loop (a rule of pyroute2). Raises OSError or pyroute2's NetlinkError.

@@ -22,13 +22,17 @@ from pyroute2 import IPRoute
 from pyroute2.netlink.nfnetlink.nftsocket import Meta, Regs
 from pyroute2.nftables.expressions import genex
 
-from nat64d.host import nft, rtnetlink
+from nat64d.host import nft, own4, rtnetlink, steering6
 from nat64d.host.journal import Change
 from nat64d.host.own4 import Share
+from nat64d.host.steering6 import End
 
 if TYPE_CHECKING:
+    from nat64d.config.models import Config
     from nat64d.host.undo import Undo
 
+Led = Share | End
+SHOWN = 8  # ports in a line
 MARKS = 0x64640000  # of packets, and the number of the routing table: above it the index of the device
 PREROUTING = nft.Chain("prerouting", "prerouting", "filter", -150)  # NF_IP_PRI_MANGLE
 NFT_CT_STATE = 0  # linux/netfilter/nf_tables.h
@@ -64,8 +68,51 @@ class Steering:
         self._table.let_go()
 
 
-def lead(undo: "Undo", ip: Any, tun: str, shares: tuple[Share, ...]) -> None:
+def led(config: "Config") -> tuple[Led, ...]:
+    """What has to be led to our device: shared ports, and what endpoints of services send."""
+    return (*own4.shares(config), *steering6.ends_of(config))
+
+
+def named(what: tuple[Led, ...]) -> str:
+    """Them, or the first of them, for a line of the log."""
+    return f"{', '.join(map(str, what[:SHOWN]))}{', …' if len(what) > SHOWN else ''}"
+
+
+def remedy(what: Iterable[Led]) -> str:
+    """What the kernel has to have for these, and what to do where it has not."""
+    if any(isinstance(one, End) for one in what):
+        modules = "CONFIG_NF_TABLES, CONFIG_NFT_CT and CONFIG_NFT_SOCKET, with IPv6"
+        return f'the kernel needs {modules}; without them set [services] ipv6_front = "fullnat"'
+    return "the kernel needs CONFIG_NF_TABLES and CONFIG_NFT_CT; without them give [[pool4]] other addresses"
+
+
+def lead(undo: "Undo", ip: Any, tun: str, all_: tuple[Led, ...]) -> None:
     """Lead these to the device of that name, and nothing else. Raises NetlinkError, HostError."""
+    shares = tuple(one for one in all_ if isinstance(one, Share))
+    ends = tuple(one for one in all_ if isinstance(one, End))
+    if shares:
+        _lead_shares(undo, ip, tun, shares)
+    if ends:
+        _lead_ends(undo, ip, tun, ends)
+    unwanted = [("steering", not shares), ("steering6", not ends)]
+    undo.take_back(one for kind, is_gone in unwanted if is_gone for one in undo.noted(kind))
+
+
+def _lead_ends(undo: "Undo", ip: Any, tun: str, ends: tuple[End, ...]) -> None:
+    device = if_nametoindex(tun)
+    mark, name = mark_of(device), steering6.table_of(tun)
+    undo.note_once(Change("steering6", name, mark))
+    rtnetlink.lead_marked(ip, device, mark, 6)
+    if undo.marking and undo.marking.stands():
+        undo.marking.follow(ends)
+        return
+    if undo.marking:
+        undo.marking.let_go()
+        undo.marking = None
+    undo.marking = steering6.Marking(name, tun, mark, ends)
+
+
+def _lead_shares(undo: "Undo", ip: Any, tun: str, shares: tuple[Share, ...]) -> None:
     if undo.steering and undo.steering.stands(ip):
         undo.steering.follow(shares)
         return
@@ -77,12 +124,16 @@ def lead(undo: "Undo", ip: Any, tun: str, shares: tuple[Share, ...]) -> None:
     undo.steering = Steering(ip, tun, device, shares)
 
 
-def standing(undo: "Undo") -> tuple[Share, ...]:
-    """What is led to the device; nothing unless all that leads it is there. Raises NetlinkError."""
-    if undo.steering is None:
+def standing(undo: "Undo") -> tuple[Led, ...]:
+    """What is led to the device, of either kind; nothing of it unless all that leads it is there. Raises
+    NetlinkError."""
+    if undo.steering is None and undo.marking is None:
         return ()
+    shares, ends = undo.steering, undo.marking
     with IPRoute() as ip:
-        return undo.steering.shares if undo.steering.stands(ip) else ()
+        of4 = shares.shares if shares and shares.stands(ip) else ()
+        of6 = ends.ends if ends and ends.stands() and rtnetlink.is_marked_led(ip, ends.mark, 6) else ()
+    return (*of4, *of6)
 
 
 def table_of(tun: str) -> str:
@@ -95,10 +146,10 @@ def mark_of(device: int) -> int:
     return MARKS | device & 0xFFFF
 
 
-def remove(ip: Any, table: str, mark: int) -> None:
-    """Lead nothing any more. Raises NetlinkError."""
+def remove(ip: Any, table: str, mark: int, version: int = 4) -> None:
+    """Lead nothing of that family any more. Raises NetlinkError."""
     nft.remove_table(table)
-    rtnetlink.stop_leading_marked(ip, mark)
+    rtnetlink.stop_leading_marked(ip, mark, version)
 
 
 def rules(shares: Iterable[Share], mark: int) -> Iterator[list[nft.Expression]]:

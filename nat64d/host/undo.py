@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from ipaddress import IPv6Address, ip_interface, ip_network
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
-from nat64d.host import nft, rtnetlink, ruleset, steering, sysctl
+from nat64d.host import nft, rtnetlink, ruleset, steering, steering6, sysctl, vips
 from nat64d.host.errors import HostError, reason
 from nat64d.host.journal import Change, Journal
 from nat64d.host.presence import Presence
@@ -17,11 +18,12 @@ from nat64d.host.presence import Presence
 
 class Undo:
     """What this process changed for the device `tun`; `table` is the masquerade, where there is one, and `steering`
-    what leads shared ports to it."""
+    and `marking` what leads shared ports, and packets of endpoints, to it."""
 
     def __init__(self, tun: str, journal: Path, log: logging.Logger) -> None:
         self.table: nft.Masquerade | None = None
         self.steering: steering.Steering | None = None
+        self.marking: steering6.Marking | None = None
         self._tun, self._log = tun, log
         self._journal = Journal(journal, log)
         self._noted: set[tuple[str, str]] = set()  # kind and key of every change in the journal
@@ -53,11 +55,11 @@ class Undo:
     def leave(self) -> None:
         """Leave all changes and their record to the next process, which adopts them; that is soon."""
         self._presence.end()
-        table, leads, self.table, self.steering = self.table, self.steering, None, None
+        table, self.table = self.table, None
         if table:
             table.close()
-        if leads:
-            leads.let_go()
+        self._let_go("steering")
+        self._let_go("steering6")
 
     def note(self, *changes: Change) -> None:
         """Write changes that are about to be made to the journal. Raises HostError."""
@@ -73,6 +75,15 @@ class Undo:
     def note_once(self, *changes: Change) -> None:
         """The same for what is set up again: of what was noted before, the first value is the one to go back to."""
         self.note(*(change for change in changes if (change.kind, change.key) not in self._noted))
+
+    def forget(self, keys: AbstractSet[tuple[str, str]]) -> None:
+        """What was noted and not made."""
+        self._noted -= keys
+        try:
+            if keys:
+                self._journal.forget(keys)
+        except OSError as error:
+            self._log.warning("Cannot write %s: %s", self._journal.path, error.strerror)
 
     def set_parameters(self, settings: Sequence[sysctl.Setting], again: bool = False) -> list[str]:
         """Set kernel parameters in this order; returns one log line, or none if there was nothing to set. `again`: they
@@ -108,11 +119,7 @@ class Undo:
         with IPRoute() as ip:
             for change in reversed(taken):
                 self._put_back(ip, change)
-        self._noted -= wanted
-        try:
-            self._journal.forget(wanted)
-        except OSError as error:
-            self._log.warning("Cannot write %s: %s", self._journal.path, error.strerror)
+        self.forget(wanted)
 
     def undo(self) -> None:
         """Undo every change, the last one first; a change that cannot be undone is logged. Forwarding stays on for
@@ -171,10 +178,14 @@ class Undo:
         try:
             if change.kind == "sysctl":
                 sysctl.restore(change.key, change.before)
-            elif change.kind in {"table", "steering", "accept"}:
+            elif change.kind in {"table", "steering", "steering6", "accept"}:
                 self._put_back_rules(ip, change)
             elif change.kind == "proxy":
                 rtnetlink.remove_proxy(ip, change.before, IPv6Address(change.key))
+            elif change.kind == vips.KIND:
+                vips.remove(ip, change.key)
+            elif change.kind == "aside":
+                rtnetlink.stop_leading_aside(ip, int(change.key))
             elif device := rtnetlink.find_device(ip, self._tun):
                 if change.kind == "device":
                     rtnetlink.change_device(ip, device.index, change.before)
@@ -191,14 +202,20 @@ class Undo:
         """Remove what is of nftables, and what belongs to it."""
         if change.kind == "table":
             self._remove_table(change.key)
-        elif change.kind == "steering":
-            if self.steering:
-                self.steering.let_go()
-                self.steering = None
-            steering.remove(ip, change.key, change.before)
+        elif change.kind in {"steering", "steering6"}:
+            self._let_go(change.kind)
+            steering.remove(ip, change.key, change.before, 6 if change.kind == "steering6" else 4)
         else:
             family, table, chain = change.key.split("\t")
             ruleset.remove((family, table, chain), nft.table_of(self._tun))
+
+    def _let_go(self, kind: str) -> None:
+        if kind == "steering" and self.steering:
+            self.steering.let_go()
+            self.steering = None
+        if kind == "steering6" and self.marking:
+            self.marking.let_go()
+            self.marking = None
 
     def _remove_table(self, name: str) -> None:
         if self.table:

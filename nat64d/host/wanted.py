@@ -1,12 +1,13 @@
 """What must stand on the host for the packets of a configuration: addresses, routes, masqueraded sources. Pure."""
 
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network, IPv6Network, collapse_addresses
+from ipaddress import IPv4Address, IPv4Network, IPv6Network, collapse_addresses, ip_network
 from typing import TYPE_CHECKING
 
-from nat64d.host.own4 import Share
 from nat64d.host.rtnetlink import Interface, Network
 from nat64d.host.ruleset import Chain
+from nat64d.host.steering import Led
+from nat64d.host.vips import Vip, addresses
 
 if TYPE_CHECKING:
     from nat64d.config.models import Config
@@ -35,7 +36,8 @@ class Wanted:
     link: str | None = None  # where neighbour discovery for [clat] ipv6 is answered
     sysctls: bool = True  # whether kernel parameters are ours to set
     masquerade: tuple[str, ...] = ()  # interfaces; empty where there is nothing to masquerade
-    shares: tuple[Share, ...] = ()  # of ports that are led to the device
+    shares: tuple[Led, ...] = ()  # of ports that are led to the device
+    answered: frozenset[Vip] = frozenset()  # addresses of services
     accepts: tuple[tuple[Chain, tuple[str, str]], ...] = ()  # rules that chains of others need: `firewall.accepts`
 
 
@@ -50,23 +52,40 @@ def pool4(config: "Config") -> list[IPv4Network]:
 
 
 def networks6(config: "Config") -> list[IPv6Network]:
-    """The IPv6 prefixes to route to the device: pool6 and, of [[eam]], those of 0.0.0.0/0; with [clat] its own prefix
-    in place of pool6, which is the provider's."""
+    """The IPv6 prefixes to route to the device: pool6, client prefixes and source6 of services and, of [[eam]], those
+    of 0.0.0.0/0;
+    with [clat] its own prefix in place of pool6, which is the provider's."""
     worlds = [row.ipv6 for row in config.eam if row.ipv4.prefixlen == 0]
+    if config.services.source6:
+        worlds.append(config.services.source6)
     if config.clat:
         return [config.clat.ipv6, *worlds]
-    return [config.pool6, *worlds] if config.pool6 else worlds
+    return [*filter(None, config.prefixes), *worlds]
 
 
 def networks(config: "Config") -> list[Network]:
-    """Everything to route to the device: `networks6`, pool4 and the addresses of [[forward]], [[service]] and [[eam]];
-    nothing if [host] routes is off."""
+    """Everything to route to the device: `networks6`, pool4 and the addresses of [[forward]] and [[eam]], those of
+    [[service]] one by one; nothing if [host] routes is off."""
+    return [*_unserved(config), *served(config)] if config.host.routes else []
+
+
+def served(config: "Config") -> list[Network]:
+    """The addresses of [[service]] that nothing else has, which are announced and withdrawn by their routes."""
     if not config.host.routes:
         return []
+    others = {*_unserved(config)}
+    lengths = {(network.version, network.prefixlen) for network in others}
+    return [
+        own
+        for own in (ip_network(address) for address in addresses(config))
+        if not any(v == own.version and own.supernet(new_prefix=length) in others for v, length in lengths)
+    ]
+
+
+def _unserved(config: "Config") -> list[Network]:
     forwarded = [IPv4Network(forward.end4.address) for forward in config.forward]
-    served = [IPv4Network(service.end4.address) for service in config.service]
     mapped = [row.ipv4 for row in config.eam if row.ipv4.prefixlen]
-    return [*networks6(config), *collapse_addresses([*pool4(config), *forwarded, *served, *mapped])]
+    return [*networks6(config), *collapse_addresses([*pool4(config), *forwarded, *mapped])]
 
 
 def masqueraded(config: "Config") -> list[Network]:

@@ -23,6 +23,7 @@ from nat64d.host.facts import Facts
 from nat64d.host.host import Host
 from nat64d.host.mark import Mark
 from nat64d.host.standing import Standing
+from nat64d.host.vips import Claiming
 from nat64d.host.wanted import Wanted
 
 # linux/rtnetlink.h, linux/netlink.h, linux/netfilter/nfnetlink.h: groups of messages, by number
@@ -66,7 +67,9 @@ class Watch:
         self._blind: str | None = None
         self._changed = asyncio.Event()
         self.looked: Callable[[Facts], None] = lambda _: None  # told of each look, in whatever thread it is taken
+        self.seen: Facts | None = None  # at the last look
         self.announcing: Callable[[], Announcing] = Announcing  # what stands in the way of [ra]
+        self.claiming: Callable[[], Claiming] = Claiming  # what stands in the way of [services] announce
 
     def close(self) -> None:
         """No further check; one that has begun is over when this returns."""
@@ -123,13 +126,21 @@ class Watch:
         while self._repairs and self._repairs[0][0] < now - RECENT:
             self._repairs.popleft()
         self._judge(standing, wanted, failures, now)
+        self.seen = standing.facts
         self.looked(standing.facts)
 
     def _judge(self, standing: Standing, wanted: Wanted, failures: dict[str, str], now: float) -> None:
         """Bring the board up to date, unless all is as it was: a configuration may have 100,000 rows to compare."""
         contested = tuple(sorted({name for _, name in self._repairs})) if self.contested else ()
         situation = Situation(
-            self._host.config, standing, wanted, failures, contested, self._marks(), self.announcing()
+            self._host.config,
+            standing,
+            wanted,
+            failures,
+            contested,
+            self._marks(),
+            self.announcing(),
+            self.claiming(),
         )
         if situation != self._judged:
             self._board.update(conditions(situation), now)
@@ -176,7 +187,8 @@ class Watch:
         try:
             while True:
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(changed.wait(), EVERY)
+                    async with asyncio.timeout(EVERY):  # wait_for may forget that it was cancelled
+                        await changed.wait()
                 await asyncio.sleep(SETTLE)
                 changed.clear()
                 spent = await asyncio.to_thread(self._spend)

@@ -16,7 +16,9 @@ from typing import NamedTuple
 import numpy as np
 
 from nat64d.config.words import PROTOCOLS
+from nat64d.control.output import endpoint
 from translator.session.log import Cause, Kind
+from translator.tables.handles import CLIENTS
 
 NAMES = {number: name for name, number in PROTOCOLS.items()}
 KINDS = {kind: kind.name.lower().replace("_", "-") for kind in Kind}
@@ -34,7 +36,7 @@ class Entry(NamedTuple):
     protocol: int
     host6: bytes  # 16 octets; of a block: the prefix of its subscriber
     host6_port: int
-    mapped4: bytes  # 4 octets
+    mapped4: bytes  # 4 octets; 16, as those of host4, of a session of an IPv6 client
     mapped4_port: int  # the first one of a block
     host4: bytes
     host4_port: int
@@ -47,9 +49,15 @@ def entries_of(rows: np.ndarray, epoch: int) -> Iterator[Entry]:
     host6 = np.stack((rows["host6_hi"], rows["host6_lo"]), axis=1).astype(">i8").tobytes()
     mapped4, host4 = rows["mapped4"].astype(">u4").tobytes(), rows["host4"].astype(">u4").tobytes()
     names = ("time", "kind", "cause", "protocol", "host6_port", "mapped4_port", "host4_port", "last_port", "length")
+    vips6, clients6 = (
+        np.stack((rows[f"{name}_hi"], rows[f"{name}_lo"]), axis=1).astype(">i8").tobytes()
+        for name in ("vip6", "client6")
+    )
     columns = zip(*(rows[name].tolist() for name in names), strict=True)
     for n, (at, kind, cause, protocol, port6, port4, peer, last, length) in enumerate(columns):
         address6, address4, remote = host6[16 * n : 16 * n + 16], mapped4[4 * n : 4 * n + 4], host4[4 * n : 4 * n + 4]
+        if kind in SESSIONS and int.from_bytes(remote, "big") >= CLIENTS:
+            address4, remote = vips6[16 * n : 16 * n + 16], clients6[16 * n : 16 * n + 16]
         yield Entry(
             epoch + at, Kind(kind), Cause(cause), protocol, address6, port6, address4, port4, remote, peer, last, length
         )
@@ -70,13 +78,23 @@ def protocol_of(entry: Entry) -> str:
     return NAMES.get(entry.protocol) or str(entry.protocol)
 
 
+def text(address: bytes) -> str:
+    """An address of either family."""
+    return inet_ntoa(address) if len(address) == 4 else inet_ntop(AF_INET6, address)
+
+
+def end(address: bytes, port: int) -> str:
+    """A transport address."""
+    return endpoint(text(address), port)
+
+
 def sentence(entry: Entry) -> str:
     """An entry as a line has it behind the time."""
-    head, mapped4 = f"{KINDS[entry.kind]} {protocol_of(entry)}", f"{inet_ntoa(entry.mapped4)}:{entry.mapped4_port}"
+    head, mapped4 = f"{KINDS[entry.kind]} {protocol_of(entry)}", f"{end(entry.mapped4, entry.mapped4_port)}"
     host6, cause = inet_ntop(AF_INET6, entry.host6), CAUSES[entry.cause]
     if entry.kind in BLOCKS:
         return f"{head} {host6}/{entry.length} {mapped4}-{entry.last_port} {cause}"
-    peer = f" {inet_ntoa(entry.host4)}:{entry.host4_port}" if entry.kind in SESSIONS else ""
+    peer = f" {end(entry.host4, entry.host4_port)}" if entry.kind in SESSIONS else ""
     return f"{head} [{host6}]:{entry.host6_port} {mapped4}{peer} {cause}"
 
 
@@ -87,7 +105,7 @@ def line(entry: Entry) -> str:
 
 def fields(entry: Entry) -> dict[str, object]:
     """An entry as fields of a record of the daemon's log."""
-    host6, mapped4 = inet_ntop(AF_INET6, entry.host6), inet_ntoa(entry.mapped4)
+    host6, mapped4 = inet_ntop(AF_INET6, entry.host6), text(entry.mapped4)
     common = {"event": KINDS[entry.kind], "at": stamp(entry.time), "protocol": protocol_of(entry)}
     common |= {"cause": CAUSES[entry.cause], "mapped4": mapped4}
     if entry.kind in BLOCKS:
@@ -95,5 +113,5 @@ def fields(entry: Entry) -> dict[str, object]:
         return {**common, "subscriber": f"{host6}/{entry.length}", **ports}
     found: dict[str, object] = {"host6": host6, "host6_port": entry.host6_port, "mapped4_port": entry.mapped4_port}
     if entry.kind in SESSIONS:
-        found |= {"host4": inet_ntoa(entry.host4), "host4_port": entry.host4_port}
+        found |= {"host4": text(entry.host4), "host4_port": entry.host4_port}
     return {**common, **found}

@@ -44,6 +44,8 @@ SOURCE_PORT = Element(7, "H")  # sourceTransportPort
 PROTOCOL = Element(4, "B")  # protocolIdentifier
 MAPPED4 = Element(225, "4s")  # postNATSourceIPv4Address
 MAPPED4_PORT = Element(227, "H")  # postNAPTSourceTransportPort
+MAPPED6 = Element(281, "16s")  # postNATSourceIPv6Address: of a service
+HOST6 = Element(282, "16s")  # postNATDestinationIPv6Address: of its client
 HOST4 = Element(226, "4s")  # postNATDestinationIPv4Address
 HOST4_PORT = Element(228, "H")  # postNAPTDestinationTransportPort
 FIRST_PORT, LAST_PORT = Element(361, "H"), Element(362, "H")  # portRangeStart, portRangeEnd
@@ -73,6 +75,7 @@ class Template(NamedTuple):
 
 MAPPING_ELEMENTS = (TIME, EVENT, SOURCE6, MAPPED4, PROTOCOL, SOURCE_PORT, MAPPED4_PORT)
 SESSION = Template(256, (*MAPPING_ELEMENTS, HOST4, HOST4_PORT))
+SESSION6 = Template(264, (TIME, EVENT, SOURCE6, MAPPED6, PROTOCOL, SOURCE_PORT, MAPPED4_PORT, HOST6, HOST4_PORT))
 MAPPING = Template(257, MAPPING_ELEMENTS)
 BLOCK = Template(258, (TIME, EVENT, SOURCE6, LENGTH6, MAPPED4, FIRST_PORT, LAST_PORT))
 ADDRESSES_EXHAUSTED = Template(259, (TIME, EVENT, POOL))
@@ -81,7 +84,7 @@ SESSIONS_EXCEEDED = Template(261, (TIME, EVENT, QUOTA, MOST_SESSIONS))
 HOST_EXCEEDED = Template(262, (TIME, EVENT, QUOTA, MOST_OF_HOST, SOURCE6))
 PORTS_THRESHOLD = Template(263, (TIME, EVENT, THRESHOLD, HIGH, POOL))
 SHORTAGES = (ADDRESSES_EXHAUSTED, PORTS_EXHAUSTED, SESSIONS_EXCEEDED, HOST_EXCEEDED, PORTS_THRESHOLD)
-TEMPLATES = (SESSION, MAPPING, BLOCK, *SHORTAGES)
+TEMPLATES = (SESSION, MAPPING, BLOCK, *SHORTAGES, SESSION6)
 PACKING = {template.number: template.packing for template in TEMPLATES}
 TEMPLATE_SETS = b"".join(template.octets for template in TEMPLATES)
 
@@ -102,7 +105,7 @@ def record_of(entry: Entry | Shortage) -> Record:
         return _record(BLOCK, e.time, event, e.host6, e.length, e.mapped4, e.mapped4_port, e.last_port)
     mapping = e.time, event, e.host6, e.mapped4, e.protocol, e.host6_port, e.mapped4_port
     if e.kind in (Kind.SESSION_CREATED, Kind.SESSION_ENDED):
-        return _record(SESSION, *mapping, e.host4, e.host4_port)
+        return _record(SESSION if len(e.host4) == 4 else SESSION6, *mapping, e.host4, e.host4_port)
     return _record(MAPPING, *mapping)
 
 

@@ -7,7 +7,8 @@ import numpy as np
 
 from nat64d.config.models import Config
 from nat64d.config.settings import settings_of, tables_of
-from translator import clock, pipeline
+from nat64d.offline import entry
+from translator import clock
 from translator.packet.virtio import clear
 from translator.tables.gateway import HEADROOM, SLOT, Gateway, Worker, new_worker
 from translator.tables.settings import Settings
@@ -42,7 +43,7 @@ def just_started(config: Config, secret: bytes) -> Settings:
 class Engine:
     """One worker with tables of its own. Deterministic: the same config, secret and history give the same octets."""
 
-    steps: Any = pipeline  # whose receive, first_output and next_output are called
+    steps: Any = entry  # whose receive, first_output and next_output are called
     clock: Any = clock  # whose tick is called
 
     def __init__(self, config: Config, secret: bytes = bytes(16)) -> None:

@@ -76,7 +76,7 @@ def by_configuration(config: Config, question: Question) -> Answer | None:
             host = f"[{end6.address}]:{end6.first + port - end4.first}"
             return Answer(host, "configuration", f"[[forward]] {forward.ipv4} to {forward.ipv6}")
     for service in config.service:
-        if protocol in service.protocols and (service.end4.address, service.end4.first) == (address, port):
+        if protocol in service.protocols and service.end4 and service.end4[:2] == (address, port):
             hosts = " ".join(one.address for one in service.ordered) or "nobody"
             return Answer(hosts, "configuration", f"an endpoint each connection of [[service]] {service.name}")
     rows = [row for row in config.eam if address in row.ipv4]

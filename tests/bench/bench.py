@@ -153,12 +153,36 @@ def require() -> None:
         raise typer.Exit(2)
 
 
-def measure_core() -> tuple[list[report.Figure], list[report.Figure], str]:
-    """The figures of core.py, and what mappings.py gives; their modules, which compile, are imported only now."""
-    from tests.bench import core, mappings
+class Core(NamedTuple):
+    """What is measured of the core in memory: of core.py, mappings.py and services.py."""
+
+    figures: list[report.Figure]
+    mapped: list[report.Figure]
+    loading: str
+    beside: list[report.Ratio]
+
+    @property
+    def all(self) -> list[report.Figure]:
+        """Every line."""
+        pairs = ((ratio.forward, ratio.service) for ratio in self.beside)
+        return [*self.figures, *self.mapped, *(figure for pair in pairs for figure in pair)]
+
+    @property
+    def tables(self) -> list[tuple[str, list[str], list[list[str]]]]:
+        """Title, head and body of each."""
+        return [
+            (report.CORE, *report.core_cells(self.figures)),
+            (f"{self.loading} {report.MAPPINGS}", *report.core_cells(self.mapped)),
+            (report.SERVICES, *report.ratio_cells(self.beside)),
+        ]
+
+
+def measure_core() -> Core:
+    """Their modules, which compile, are imported only now."""
+    from tests.bench import core, mappings, services
 
     with console.status("core") as status:
-        return core.run(status.update), *mappings.run(status.update)
+        return Core(core.run(status.update), *mappings.run(status.update), services.run(status.update))
 
 
 def measure_beside(rounds: int, seconds: float) -> tuple[str, list[str], list[list[str]]]:
@@ -198,16 +222,15 @@ def main(
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that a stop also cleans up
     facts = report.host()
     rows = compare(names, measures, rounds, seconds)
-    figures, mapped, loading = measure_core() if core else ([], [], "")
+    measured = measure_core() if core else Core([], [], "", [])
     served = measure_dns(rounds, seconds) if dns64 else []
     if json:
-        lines = [*report.json_lines(facts, rows, [*figures, *mapped]), *dns.json_lines(served)]
+        lines = [*report.json_lines(facts, rows, measured.all), *dns.json_lines(served)]
         json.write_text("".join(line + "\n" for line in lines))
     medians = f"Medians of {rounds} rounds of {seconds:g} s; CPU for each octet (TCP) or datagram (UDP)"
     tables = [(medians, *report.cells(rows))] if rows else []
     if core:
-        tables.append((report.CORE, *report.core_cells(figures)))
-        tables.append((f"{loading} {report.MAPPINGS}", *report.core_cells(mapped)))
+        tables += measured.tables
     if served:
         tables.append((dns.title(rounds, seconds), *dns.cells(served)))
         tables.append(measure_beside(rounds, seconds))

@@ -18,6 +18,7 @@ from tests.bench.traffic import Sample
 WIDTH = 112  # columns that the table of all three ways needs
 CORE = "The core in memory, a million sessions in the table; medians"
 FILLS = "A new host's first packet, whatever an attacker has taken; medians"
+SERVICES = "The core in memory, services beside a [[forward]]; medians, and of the ratios of neighbours in time"
 MAPPINGS = "The core in memory, explicit mappings without sessions; medians"
 
 
@@ -28,6 +29,17 @@ class Figure(NamedTuple):
     median: float
     low: float
     high: float
+
+
+class Ratio(NamedTuple):
+    """What something of a service costs, in times of the same of a [[forward]]: the median of the rounds' ratios, and
+    the `most` it may be, if that is said."""
+
+    name: str
+    forward: Figure
+    service: Figure
+    ratio: float
+    most: float | None
 
 
 class Row(NamedTuple):
@@ -156,6 +168,20 @@ def core_cells(figures: Iterable[Figure]) -> tuple[list[str], list[list[str]]]:
     """Head and body of the core's table."""
     body = [[f.name, f"{f.median:.0f}", f"{f.low:.0f}–{f.high:.0f}", f"{1e3 / f.median:.1f}"] for f in figures]
     return ["", "ns a packet", "lowest–highest", "million packets/s"], body
+
+
+def ratio_cells(ratios: Iterable[Ratio]) -> tuple[list[str], list[list[str]]]:
+    """Head and body of the table of services."""
+    body = [
+        [
+            one.name,
+            *(f"{each.median:.0f} ({each.low:.0f}–{each.high:.0f})" for each in (one.forward, one.service)),
+            f"{one.ratio:.2f}",
+            f"{one.most:.2f}{'' if one.ratio <= one.most else ' MISSED'}" if one.most else "",
+        ]
+        for one in ratios
+    ]
+    return ["", "[[forward]], ns", "[[service]], ns", "ratio", "at most"], body
 
 
 def fill_cells(figures: Sequence[Figure], at_rest: Sequence[float]) -> tuple[list[str], list[list[str]]]:

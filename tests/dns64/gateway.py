@@ -76,11 +76,12 @@ class Gateway:
             answer = await self.resolver.resolve(parsed, number, tell)
         return answer
 
-    def together(self, queries: list[dns.message.Message]) -> list[dns.message.Message]:
-        """The answers to queries that arrive at the same time."""
+    def together(self, queries: list[dns.message.Message], *clients: str) -> list[dns.message.Message]:
+        """The answers to queries that arrive at the same time, of each of these clients."""
 
         async def all_of() -> list[bytes]:
-            return await asyncio.gather(*(self._octets(query, CLIENT4) for query in queries))
+            asking = [self._octets(query, client) for client in clients or [CLIENT4] for query in queries]
+            return await asyncio.gather(*asking)
 
         return [dns.message.from_wire(octets) for octets in self._runner.run(all_of())]
 

@@ -51,6 +51,7 @@ def test_memory_is_bounded_and_what_was_wanted_longest_ago_goes_first(failed: bo
         assert cache.get(key(names[0]), 1.0)
         assert cache.size <= 4000
     left = [name for name in names if cache.get(key(name), 1.0)]
+    assert 1 < len(left) == len(cache) < 6  # of 800 octets and more each
     assert left[0] == names[0]
     assert left[1:] == names[-len(left) + 1 :]
     cache.clear()

@@ -1,4 +1,5 @@
-"""What holds for an answer whatever it says: the OPT record of the client, the data as it is for those who validate."""
+"""What holds for an answer whatever it says: the OPT record of the client, the data as it is for those who validate,
+how large it may be; and the answer to ANY."""
 
 import struct
 from collections.abc import Iterator
@@ -8,11 +9,17 @@ import dns.flags
 import dns.message
 import dns.opcode
 import dns.rcode
+import dns.rdataclass
 import dns.rdatatype
+import dns.reversename
 import pytest
 
 from nat64d.dns64.message import wire
-from tests.dns64.gateway import EVERYBODY, POLICY, WWW, Gateway, errors, gateway, query
+from nat64d.dns64.message.reply import FAILED_FOR
+from nat64d.dns64.upstreams.exchange import ServerAddress
+from nat64d.dns64.upstreams.race import Upstream
+from tests.dns64.asking import free_port
+from tests.dns64.gateway import ADDRESS, EVERYBODY, POLICY, WWW, Gateway, errors, gateway, query
 from tests.dns64.zone import SOA, reply
 
 A, AAAA, MX = (WWW, "A"), (WWW, "AAAA"), (WWW, "MX")
@@ -32,7 +39,7 @@ ASKED = {
     "refused": lambda one, options: one.ask(query("MX", **options), STRANGER),
     "not forwarded": lambda one, options: one.ask(query("AXFR", **options)),
     "another opcode": lambda one, options: one.ask(
-        query("MX", flags=dns.opcode.to_flags(dns.opcode.NOTIFY), **options)
+        query("MX", **{**options, "flags": options.get("flags", 0) | dns.opcode.to_flags(dns.opcode.NOTIFY)})
     ),
     "by TCP, please": lambda one, options: dns.message.from_wire(
         one.resolver.by_tcp(query("MX", **options).to_wire(), "127.0.0.1") or b""
@@ -69,6 +76,14 @@ def test_rfc6891_6_1_1_every_answer_has_an_opt_record_if_the_query_has_one(name:
         assert dns.rcode.to_text(answer.rcode()) == RCODES.get(name, "NOERROR")
     answer = ASKED[name](one, {})
     assert (answer.edns, dns.rcode.to_text(answer.rcode())) == (-1, RCODES.get(name, "NOERROR"))
+
+
+@pytest.mark.parametrize("name", ASKED)
+def test_rfc1035_4_1_1_and_rfc4035_3_2_2_every_answer_has_rd_and_cd_of_its_query(name: str, one: Gateway) -> None:
+    for cd in (0, dns.flags.CD):
+        answer = ASKED[name](one, {"flags": cd})
+        wanted = dns.flags.RD | (0 if name == "ours" else cd)  # RFC 4035 section 3.1.6
+        assert answer.flags & (dns.flags.RD | dns.flags.CD) == wanted
 
 
 SIGNATURES = {
@@ -155,6 +170,17 @@ def test_rfc1035_4_1_3_a_relayed_answer_whose_ttl_is_over_is_asked_for_again(typ
             assert one.asked().count((WWW, type_)) == asked
 
 
+def test_rfc6147_5_1_8_an_aaaa_answer_that_comes_after_that_for_a_is_the_one_that_counts() -> None:
+    heard: list[bytes] = []
+
+    def second(octets: bytes, _tcp: bool) -> list[bytes]:
+        heard.append(octets)
+        return [reply(dns.message.from_wire(octets), [f"{WWW} 60 IN AAAA 2001:db8::1"]).to_wire()][len(heard) < 2 :]
+
+    with gateway({A: [f"{WWW} 60 IN A 192.0.2.1"], AAAA: second}) as one:
+        assert (one.addresses(), len(heard)) == (["2001:db8::1"], 2)
+
+
 WEB, END = "web.example.", "end.example."
 HOPS = {
     (WWW, "AAAA"): [f"{WWW} 60 IN CNAME {WEB}"],
@@ -172,3 +198,69 @@ def test_rfc6147_5_1_5_a_chain_of_several_answers_stands_before_what_is_at_its_e
             answer = one.ask(query(type_))
             found = [(str(rrset.name), dns.rdatatype.to_text(rrset.rdtype)) for rrset in answer.answer]
             assert found == [(WWW, "CNAME"), (WEB, "CNAME"), (END, type_)]
+
+
+@pytest.mark.parametrize("bogus", ["AAAA", "A"])
+def test_rfc6147_5_5_nor_is_anything_made_behind_an_alias_if_validation_failed_there(bogus: str) -> None:
+    def failed(octets: bytes, _tcp: bool) -> list[bytes]:
+        made = reply(dns.message.from_wire(octets), "SERVFAIL").to_wire()
+        return [made[:-2] + struct.pack("!HHHH", 6, wire.EDE, 2, 6)]
+
+    with gateway({**HOPS, (END, bogus): failed}) as one:
+        for _ in range(2):
+            answer = one.ask(query(use_edns=0))
+            assert (answer.rcode(), errors(answer)) == (dns.rcode.SERVFAIL, [6])
+            assert not any(rrset.rdtype == wire.AAAA for rrset in answer.answer)
+
+
+@pytest.mark.parametrize("dnssec", [False, True], ids=["", "DO"])
+@pytest.mark.parametrize("name", [WWW, "nowhere.example."])
+def test_rfc8482_any_gets_a_short_answer(name: str, dnssec: bool) -> None:
+    with gateway({A: [f"{WWW} 60 IN A 192.0.2.1"]}) as one:
+        answer, asked = one.ask(query("ANY", name, want_dnssec=dnssec)), one.asked()
+    assert [rrset.to_text() for rrset in answer.answer] == [f'{name} 3600 IN HINFO "RFC8482" ""']
+    assert not answer.flags & dns.flags.TC
+    assert asked == []
+
+
+@pytest.mark.parametrize(("asked", "said"), [("IN", "IN"), ("CH", "CH"), ("ANY", "IN")])
+def test_rfc8482_the_record_has_the_class_of_the_question(asked: str, said: str) -> None:
+    with gateway({}) as one:
+        answer = one.ask(dns.message.make_query(WWW, "ANY", asked))
+    assert [dns.rdataclass.to_text(rrset.rdclass) for rrset in answer.answer] == [said]
+
+
+@pytest.mark.parametrize("type_", ["CNAME", "ANY"])
+def test_rfc1034_3_6_2_an_alias_is_the_answer_to_a_query_for_it_and_one_of_ours_to_any(type_: str) -> None:
+    reverse = dns.reversename.from_address("64:ff9b::c000:201").to_text()
+    with gateway({(WWW, "CNAME"): [f"{WWW} 60 IN CNAME web.example."]}) as one:
+        ours, theirs, asked = one.ask(query(type_, reverse)), one.ask(query(type_)), one.asked()
+    assert [rrset.to_text() for rrset in ours.answer] == [f"{reverse} 600 IN CNAME 1.2.0.192.in-addr.arpa."]
+    assert [rrset.rdtype for rrset in theirs.answer] == [dns.rdatatype.HINFO if type_ == "ANY" else wire.CNAME]
+    assert asked == [(WWW, "CNAME")] * (type_ == "CNAME")
+
+
+def test_rfc9520_3_2_that_a_server_cannot_be_reached_is_a_failure_that_is_kept() -> None:
+    with gateway({}) as one:
+        one.upstreams.all.pop().close()
+        dead = Upstream(ServerAddress(ADDRESS, free_port()), one.upstreams.counters)
+        one.upstreams.all.append(dead)
+        for later, asked in [(0, 1), (FAILED_FOR - 1, 1), (1, 2)]:
+            one.clock += later
+            assert (one.ask(query("MX")).rcode(), dead.asked) == (dns.rcode.SERVFAIL, asked)
+
+
+def test_rfc6891_6_2_3_an_answer_of_the_size_we_say_we_can_receive_is_taken_by_udp() -> None:
+    came: list[bool] = []
+
+    def largest(octets: bytes, tcp: bool) -> list[bytes]:
+        came.append(tcp)
+        asked = dns.message.from_wire(octets)
+        room = asked.payload - len(reply(asked, [f"{WWW} 60 IN TYPE65280 \\# 0"]).to_wire())
+        answer = reply(asked, [f"{WWW} 60 IN TYPE65280 \\# {room} {'61' * room}"]).to_wire()
+        assert len(answer) == 1232
+        return [answer]
+
+    with gateway({(WWW, "TYPE65280"): largest}) as one:
+        answer = one.ask(query("TYPE65280", use_edns=0))
+    assert (answer.rcode(), len(answer.answer), came) == (dns.rcode.NOERROR, 1, [False])

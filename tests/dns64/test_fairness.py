@@ -11,6 +11,8 @@ from nat64d.dns64.clients.shares import Shares
 from tests.dns64 import clock
 from tests.dns64.flood import LITTLE, TURN, Pipe, Server, query, served
 
+pytestmark = pytest.mark.no_cover  # much computing, of code that others measure
+
 NEIGHBOUR, FLOOD, OTHER = "2001:db8::fffe", "2001:db8::bad", "2001:db8:0:1::1"
 FLOODS = [f"2001:db8:bad:{number}::1" for number in range(10)]
 

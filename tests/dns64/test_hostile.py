@@ -139,6 +139,15 @@ def test_a_query_with_the_records_of_an_answer_is_a_format_error(counts: tuple[i
     assert (found.id, found.rcode()) == (dns.message.from_wire(QUERY).id, dns.rcode.FORMERR)
 
 
+@pytest.mark.parametrize(("before", "found"), [(0, True), (2, True), (15, True), (16, False)])
+def test_rfc6891_6_1_1_the_opt_record_of_a_broken_query_is_looked_for_behind_so_many(before: int, found: bool) -> None:
+    records = (b"\0" + struct.pack("!HHIH", 250, 255, 0, 0)) * before + QUERY[END:] + b"\0"  # a record that is cut off
+    (said,), _ = resolved(QUERY[:10] + struct.pack("!H", before + 2) + QUERY[12:END] + records)
+    assert said is not None
+    answer = dns.message.from_wire(said)
+    assert (answer.rcode(), answer.edns == 0) == (dns.rcode.FORMERR, found)
+
+
 @pytest.mark.parametrize("type_", ["AAAA", "A", "MX"])
 def test_rfc5452_6_what_stands_beside_an_alias_is_not_answered_with_what_it_leads_to(type_: str) -> None:
     beside = ["bank.example. 60 IN A 203.0.113.66", "bank.example. 60 IN CNAME evil.test.", "evil.test. 60 IN MX 1 x."]

@@ -7,7 +7,9 @@ from itertools import pairwise
 import dns.flags
 import dns.message
 import dns.rcode
+import dns.rdatatype
 import dns.reversename
+import dns.rrset
 import pytest
 
 from nat64d.dns64.message import wire
@@ -77,6 +79,9 @@ def test_simultaneous_queries_for_one_question_are_asked_once() -> None:
         answers = one.together([query(), query(), query("A"), query(want_dnssec=True)])
         assert [addresses(answer) for answer in answers] == [MADE, MADE, ["192.0.2.1"], MADE]
         assert one.asked() == [A, A, AAAA, AAAA]
+    with gateway(ONLY_A, OTHER, POLICY) as one:
+        one.together([query(), query(name="WWW.example."), query("A")], "10.0.0.1", "127.0.0.1", "2001:db8::1")
+        assert one.asked() == [A, AAAA]
 
 
 @pytest.mark.parametrize("options", [{}, {"use_edns": 0}, {"use_edns": 0, "payload": 4096}])
@@ -94,7 +99,9 @@ def test_a_relayed_answer_is_the_servers_to_the_octet_the_first_time_and_from_th
     came: list[bytes] = []
 
     def answer(octets: bytes, _tcp: bool) -> list[bytes]:
-        came.append(reply(dns.message.from_wire(octets), lines).to_wire())
+        made = reply(dns.message.from_wire(octets), lines)
+        made.additional.append(dns.rrset.from_text(f"mail.{WWW}", 60, "IN", "A", "192.0.2.9"))
+        came.append(made.to_wire())
         return [came[-1]]
 
     with gateway({(WWW, type_): answer}) as one:
@@ -107,9 +114,10 @@ def test_a_relayed_answer_is_the_servers_to_the_octet_the_first_time_and_from_th
     assert len(first) == len(came[0]) - (0 if options else 11)
 
 
-def test_rfc1035_4_1_1_what_an_authority_said_is_not_said_with_authority() -> None:
+@pytest.mark.parametrize("said", [[f"{WWW} 60 IN MX 10 mail.example."], "NODATA", "NXDOMAIN", "SERVFAIL"])
+def test_rfc1035_4_1_1_what_an_authority_said_is_not_said_with_authority(said: object) -> None:
     def answer(octets: bytes, _tcp: bool) -> list[bytes]:
-        made = reply(dns.message.from_wire(octets), [f"{WWW} 60 IN MX 10 mail.example."])
+        made = reply(dns.message.from_wire(octets), list(said) if isinstance(said, list) else said)
         made.flags |= dns.flags.AA
         return [made.to_wire()]
 
@@ -134,6 +142,33 @@ def test_rfc2308_5_a_negative_answer_is_kept_by_its_soa_record(type_: str, said:
             answer = one.ask(query(type_))
             assert (answer.rcode(), answer.answer) == (rcode, [])
             assert len(one.asked()) == asked
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "table"),
+    [
+        (
+            query("MX", "web.example."),
+            query("MX"),
+            {MX: [f"{WWW} 3600 IN CNAME web.example."], ("web.example.", "MX"): "NODATA"},
+        ),
+        (query("A"), query("AAAA"), {A: "NXDOMAIN", AAAA: "NODATA"}),
+        (query("A"), query("AAAA"), {A: "NODATA", AAAA: "SERVFAIL"}),
+    ],
+    ids=["behind an alias", "in place of no data", "in place of an error"],
+)
+def test_rfc2308_5_nor_is_it_longer_as_a_part_of_another_answer(
+    first: dns.message.Message, then: dns.message.Message, table: dict
+) -> None:
+    """SOA has TTL 300 and MINIMUM 120, which does not fall."""
+    with gateway(table) as one:
+        one.ask(first)
+        for later, asked_again in ((100, False), (19, False), (1, True)):
+            one.clock += later
+            one.asked()
+            one.ask(then)
+            (question,) = first.question
+            assert ((str(question.name), dns.rdatatype.to_text(question.rdtype)) in one.asked()) is asked_again
 
 
 def test_rfc2308_5_no_data_is_kept_for_name_type_and_class() -> None:
@@ -174,12 +209,18 @@ def test_rfc2308_6_a_negative_answer_from_the_cache_has_the_authority_section_of
 ERRORS = ["SERVFAIL", "REFUSED", "FORMERR", "NOTIMP", "NOTAUTH"]
 
 
-@pytest.mark.parametrize("said", [*ERRORS, silent])
-def test_rfc9520_3_2_a_failure_is_kept_for_a_few_seconds(said: object) -> None:
-    with gateway({MX: said}) as one:
+def unreadable(octets: bytes, _tcp: bool) -> list[bytes]:
+    made = reply(dns.message.from_wire(octets), [f"{WWW} 60 IN MX 10 mail.example."]).to_wire()
+    return [made[:-11] + made[-10:]]
+
+
+@pytest.mark.parametrize("type_", ["MX", "A", "AAAA"])
+@pytest.mark.parametrize("said", [*ERRORS, "BADVERS", silent, unreadable])
+def test_rfc9520_3_2_a_failure_is_kept_for_a_few_seconds(said: object, type_: str) -> None:
+    with gateway(dict.fromkeys((MX, A, AAAA), said)) as one:
         for later, asked in [(0, True), (FAILED_FOR - 1, False), (1, True), (FAILED_FOR - 1, False)]:
             one.clock += later
-            answer = one.ask(query("MX", use_edns=0))
+            answer = one.ask(query(type_, use_edns=0))
             assert dns.rcode.to_text(answer.rcode()) == (said if said in ERRORS else "SERVFAIL")
             assert bool(one.asked()) is asked
             assert 3 not in errors(answer)  # it is no answer that may be used after its time
@@ -278,6 +319,15 @@ def test_what_one_policy_answers_itself_is_no_answer_of_another() -> None:
         assert one.ask(query("PTR", name), "2001:db8::1").rcode() == wire.NXDOMAIN
 
 
+@pytest.mark.parametrize("type_", ["A", "AAAA"])
+def test_rfc7050_4_the_records_of_ipv4only_arpa_hold_an_hour_also_a_day_later(type_: str) -> None:
+    with gateway({}) as one:
+        for later in (0, 3599, 82800, 1, 82801):
+            one.clock += later
+            assert one.ask(query(type_, "ipv4only.arpa.")).answer[0].ttl >= 3600
+        assert one.asked() == []
+
+
 WEB = {("web.example.", "A"): ["web.example. 60 IN A 192.0.2.1"], ("web.example.", "AAAA"): ONLY_A[AAAA]}
 ALIAS = [f"{WWW} 60 IN CNAME web.example."]
 
@@ -329,3 +379,18 @@ def test_rfc4035_3_2_2_answers_with_checking_disabled_are_kept_apart(first: int,
         one.ask(query("MX", flags=first))
         one.ask(query("MX", flags=second))
         assert len(one.asked()) == (1 if first == second else 2)
+
+
+@pytest.mark.parametrize("type_", ["MX", "A"])
+def test_rfc4035_3_2_2_a_failure_is_kept_apart_too(type_: str) -> None:
+    """It may be one of validation (RFC 6840 section 5.9)."""
+    data = {"MX": "10 mail.example.", "A": "192.0.2.1"}[type_]
+
+    def unless_disabled(octets: bytes, _tcp: bool) -> list[bytes]:
+        asked = dns.message.from_wire(octets)
+        return [reply(asked, [f"{WWW} 60 IN {type_} {data}"] if asked.flags & dns.flags.CD else "SERVFAIL").to_wire()]
+
+    with gateway({(WWW, type_): unless_disabled}) as one:
+        for flags, rcode in ((0, wire.SERVFAIL), (dns.flags.CD, wire.NOERROR), (0, wire.SERVFAIL)):
+            answer = one.ask(query(type_, flags=flags))
+            assert (answer.rcode(), bool(answer.answer)) == (rcode, not rcode)

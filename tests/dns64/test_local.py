@@ -2,7 +2,7 @@
 section 5.3.1)."""
 
 from dataclasses import replace
-from ipaddress import IPv4Address, IPv4Network, IPv6Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 import dns.message
 import dns.rcode
@@ -15,6 +15,7 @@ from nat64d.dns64.rules import local
 from nat64d.dns64.rules.maps import Maps
 from nat64d.dns64.rules.policy import Policy, ranges_for
 from tests.reference.addresses import embed
+from translator.static.blocks import NON_GLOBAL4
 
 POOL6 = IPv6Network("2001:db8:64::/96")
 POLICY = Policy((IPv6Network("::/0"),), ranges_for(POOL6, [IPv4Network("10.0.0.0/8")], None))
@@ -42,12 +43,13 @@ def alias(name: str, policy: Policy = POLICY) -> str:
     return answer.answer[0][0].to_text()
 
 
-def texts(name: str, type_: str) -> set[str]:
-    answer = ask(name, type_)
+def texts(name: str, type_: str, ready: bool = True) -> set[str]:
+    answer = ask(name, type_, ready=ready)
     assert answer is not None
     return {item.to_text() for rrset in answer.answer for item in rrset}
 
 
+@pytest.mark.parametrize("ready", [True, False], ids=["ready", "not_ready"])
 @pytest.mark.parametrize(
     ("type_", "expected"),
     [
@@ -56,15 +58,10 @@ def texts(name: str, type_: str) -> set[str]:
         *((type_, set()) for type_ in WITHOUT_DATA),
     ],
 )
-def test_rfc8880_7_1_ipv4only_arpa_is_answered_here_whatever_the_type(type_: str, expected: set[str]) -> None:
-    assert texts("IPv4Only.ARPA", type_) == expected
-
-
-def test_rfc2308_an_answer_without_data_says_how_long() -> None:
-    answer = ask("ipv4only.arpa", "TXT")
-    assert answer is not None
-    (soa,) = answer.authority
-    assert soa.ttl == soa[0].minimum > 0
+def test_rfc8880_7_1_ipv4only_arpa_is_answered_here_whatever_the_type(
+    type_: str, expected: set[str], ready: bool
+) -> None:
+    assert texts("IPv4Only.ARPA", type_, ready) == (expected if ready or type_ != "AAAA" else set())
 
 
 REVERSE, OF_A_SERVER = (
@@ -72,11 +69,21 @@ REVERSE, OF_A_SERVER = (
 )
 
 
+@pytest.mark.parametrize("ready", [True, False], ids=["ready", "not_ready"])
+@pytest.mark.parametrize("name", ["ipv4only.arpa", "www.ipv4only.arpa", REVERSE])
+def test_rfc2308_an_answer_without_data_says_how_long(name: str, ready: bool) -> None:
+    answer = ask(name, "TXT", ready=ready)
+    assert answer is not None
+    (soa,) = answer.authority
+    assert soa.ttl == soa[0].minimum > 0
+
+
 @pytest.mark.parametrize("name", ["ipv4only.arpa.", REVERSE])
 def test_rfc2308_3_what_has_no_data_names_its_own_zone(name: str) -> None:
     answer = ask(name, "TXT")
     assert answer is not None
-    assert (answer.answer, answer.authority[0].name.to_text()) == ([], name)
+    assert answer.answer == answer.additional == []
+    assert [(rrset.name.to_text(), rrset.rdtype) for rrset in answer.authority] == [(name, dns.rdatatype.SOA)]
 
 
 @pytest.mark.parametrize("type_", ["A", "AAAA"])
@@ -86,16 +93,19 @@ def test_rfc7050_4_the_records_of_ipv4only_arpa_hold_an_hour_at_least(type_: str
     assert answer.answer[0].ttl >= 3600
 
 
+@pytest.mark.parametrize("ready", [True, False], ids=["ready", "not_ready"])
 @pytest.mark.parametrize("type_", WITHOUT_DATA)
-def test_rfc8880_7_1_a_negative_answer_is_no_error(type_: str) -> None:
-    answer = ask("ipv4only.arpa", type_)
+def test_rfc8880_7_1_a_negative_answer_is_no_error(type_: str, ready: bool) -> None:
+    answer = ask("ipv4only.arpa", type_, ready=ready)
     assert answer is not None
     assert (answer.rcode(), answer.answer) == (dns.rcode.NOERROR, [])
     assert [rrset.rdtype for rrset in answer.authority] == [dns.rdatatype.SOA]
 
 
-def test_rfc8880_7_1_ds_is_resolved_as_usual() -> None:
-    assert ask("ipv4only.arpa", "DS") is None
+@pytest.mark.parametrize("ready", [True, False], ids=["ready", "not_ready"])
+@pytest.mark.parametrize("name", ["ipv4only.arpa", "IPv4Only.ARPA"])
+def test_rfc8880_7_1_ds_is_resolved_as_usual(name: str, ready: bool) -> None:
+    assert ask(name, "DS", ready=ready) is None
 
 
 @pytest.mark.parametrize("name", ["ipv4only.arpa", "www.ipv4only.arpa"])
@@ -143,7 +153,8 @@ def test_rfc8880_7_2_1_the_reverse_names_of_the_synthetic_addresses_are_answered
 
 
 def test_rfc6147_5_3_1_a_reverse_name_under_the_prefix_is_an_alias_of_the_ipv4_one() -> None:
-    assert alias(OF_A_SERVER) == "1.2.0.192.in-addr.arpa."
+    for name in (OF_A_SERVER, OF_A_SERVER.upper(), OF_A_SERVER.replace("ip6", "iP6")):
+        assert alias(name) == "1.2.0.192.in-addr.arpa."
 
 
 PREFIXES = ["2001:db8::/32", "2001:db8:100::/40", "2001:db8:122::/48", "2001:db8:122:300::/56", "2001:db8:122:344::/64"]
@@ -159,6 +170,16 @@ def test_rfc6147_5_3_1_so_it_is_under_a_prefix_of_any_length(prefix: str, embedd
     for ranges in (whole, part):
         name = dns.reversename.from_address(str(address)).to_text()
         assert alias(name, replace(POLICY, ranges=ranges)) == dns.reversename.from_address(embedded).to_text()
+
+
+@pytest.mark.parametrize("prefix", [*PREFIXES, "2001:db8:122:344::/96", "64:ff9b::/96"])
+def test_rfc8880_7_1_the_addresses_of_ipv4only_arpa_are_under_a_prefix_of_any_length(prefix: str) -> None:
+    """Under the well-known one too, though their block is not global."""
+    pool6 = IPv6Network(prefix)
+    answer = ask("ipv4only.arpa", "AAAA", replace(POLICY, ranges=ranges_for(pool6, NON_GLOBAL4, None)))
+    assert answer is not None
+    found = {IPv6Address(item.address) for item in answer.answer[0]}
+    assert found == {embed(pool6, IPv4Address(text)) for text in ("192.0.0.170", "192.0.0.171")}
 
 
 def test_rfc6147_5_3_1_a_reverse_name_under_the_prefix_of_a_range_is_one_too() -> None:

@@ -11,6 +11,8 @@ import pytest
 from nat64d.dns64.clients.accounts import Account, account
 from nat64d.dns64.clients.rates import OCTETS, ROWS, WAYS, Rates, shared_memory
 
+pytestmark = pytest.mark.no_cover  # much computing, of code that others measure
+
 V4, NEIGHBOUR = account("192.0.2.1"), "2001:db8::2"
 
 

@@ -78,10 +78,19 @@ def test_rfc6840_5_7_and_5_8_ad_is_for_clients_that_asked_for_it(options: dict[s
 
 @pytest.mark.parametrize("flag", [dns.flags.RD, dns.flags.CD])
 @pytest.mark.parametrize("there", [True, False])
-def test_rfc1035_4_1_1_and_rfc4035_3_1_6_rd_and_cd_are_the_clients(flag: int, there: bool) -> None:
+def test_rfc1035_4_1_1_and_rfc4035_3_2_2_rd_and_cd_are_the_clients(flag: int, there: bool) -> None:
     query = ask()
     query.flags = dns.flags.Flag(flag if there else 0)
     assert bool(given_to(kept(came(A)), query).flags & flag) is there
+
+
+@pytest.mark.parametrize("flag", [dns.flags.RD, dns.flags.CD])
+def test_rfc4035_3_1_6_an_answer_with_authority_has_no_cd(flag: int) -> None:
+    octets = bytearray(came(A))
+    octets[2] |= wire.AA >> 8
+    query = ask()
+    query.flags = dns.flags.Flag(flag)
+    assert bool(given_to(kept(bytes(octets)), query).flags & flag) is (flag == dns.flags.RD)
 
 
 @pytest.mark.parametrize("flags", [0, wire.DO, 0xFFFF], ids=["", "DO", "all"])
@@ -118,11 +127,11 @@ def test_rfc6891_6_1_1_options_stay_with_us_but_what_the_server_says_of_errors()
 
 
 def test_rfc8914_3_all_errors_of_an_answer_are_taken_but_one_without_a_code() -> None:
-    octets = options(came(A), (15, b""), (15, b"\0"), (15, b"\0\6"), (15, b""), (15, b"\0\3x"))
+    octets = options(came(A), (15, b""), (15, b"\0"), (15, b"\0\6"), (15, b""), (15, b"\0\3x\xff"))
     assert error_codes(wire.read(octets)) == [6, 3]
     given = wire.read(kept(octets).answer(ask(use_edns=0).to_wire(), True, False, 0.0))
     assert given.edns
-    assert given.edns.options == bytes.fromhex("000f00020006 000f0003000378")
+    assert given.edns.options == bytes.fromhex("000f00020006 000f0004000378ff")
 
 
 def test_an_opt_record_before_another_one_goes_all_the_same() -> None:
@@ -150,8 +159,9 @@ def test_octets_behind_the_records_are_not_passed_on() -> None:
     assert kept(octets + b"more").octets == kept(octets).octets
 
 
-def test_an_error_that_only_edns_can_express_becomes_servfail() -> None:
-    octets = bytearray(came("REFUSED"))
+@pytest.mark.parametrize("said", ["REFUSED", "NOERROR", "NXDOMAIN"])
+def test_an_error_that_only_edns_can_express_becomes_servfail(said: str) -> None:
+    octets = bytearray(came(said))
     octets[-6] = 1  # of the OPT record's TTL: BADVERS and beyond
     one = kept(bytes(octets))
     assert one.failed
@@ -165,6 +175,14 @@ def test_rfc8767_4_and_rfc8914_4_4_a_stale_answer_says_so_once() -> None:
     assert found.answer[0].ttl == 20
     assert [option.code for option in found.options] == [3]  # type: ignore[attr-defined]
     assert given_to(one, ask(), 2010.0).edns == -1
+
+
+def test_rfc8767_4_each_record_of_a_stale_answer_has_thirty_seconds() -> None:
+    lines = [f"{WWW} {ttl} IN TYPE{1000 + ttl} \\# 0" for ttl in (1, 30, 90)]
+    message = wire.read(came(lines))
+    whole = wire.write(message._replace(sections=(message.sections[0],) * 3))
+    found = wire.read(kept(whole).stale(1000.0).answer(ask().to_wire(), False, False, 1000.0))
+    assert [[record.ttl for record in section] for section in found.sections] == [[30] * 3] * 3
 
 
 def test_rfc8914_4_20_a_stale_name_error_has_a_code_of_its_own() -> None:
@@ -189,6 +207,8 @@ def test_rfc8914_4_20_a_stale_name_error_has_a_code_of_its_own() -> None:
         ([], 0),
         (["NXDOMAIN"], 0),
         (["NXDOMAIN", "AUTHORITY", "example. 300 IN NS ns.example."], 0),
+        (["AUTHORITY", f"example. 300 IN SOA {SOA}", "example. 30 IN NS ns.example."], 30),
+        (["NXDOMAIN", "AUTHORITY", f"example. 300 IN SOA {SOA}", f"{WWW} 0 IN NSEC x.example. A"], 0),
         ("NXDOMAIN", 120),
         ("SERVFAIL", FAILED_FOR),
         ("REFUSED", FAILED_FOR),
@@ -198,6 +218,18 @@ def test_rfc2308_how_long_an_answer_may_be_kept(said: object, seconds: int) -> N
     octets = came(said)
     assert lifetime(wire.read(octets)) == seconds
     assert kept(octets, 7.0).expires == 7.0 + seconds
+
+
+@pytest.mark.parametrize("ttl", [0, 1, 30])
+@pytest.mark.parametrize("section", [wire.ANSWER, wire.AUTHORITY, wire.ADDITIONAL])
+@pytest.mark.parametrize("said", [A, "NODATA", "NXDOMAIN"], ids=["data", "no data", "no name"])
+def test_rfc1035_3_2_1_an_answer_is_kept_no_longer_than_a_record_of_any_section(
+    said: object, section: int, ttl: int
+) -> None:
+    message = wire.read(came(said))
+    message.sections[section].append(wire.Record(wire.name_of("ns.example"), wire.A, wire.IN, ttl, bytes(4)))
+    one = kept(wire.write(message), 7.0)
+    assert (one.expires, lifetime(message)) == (7.0 + ttl, ttl)
 
 
 def test_how_long_anything_may_be_kept_is_within_what_the_rfcs_allow() -> None:

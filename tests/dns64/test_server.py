@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from ipaddress import ip_address, ip_network
 
 import dns.asyncquery
+import dns.edns
 import dns.flags
 import dns.message
 import pytest
@@ -89,8 +90,19 @@ def test_rfc6891_6_2_3_the_size_that_a_client_takes_holds_for_one_query() -> Non
     run(ask)
 
 
-def test_rfc7766_by_tcp_it_is_whole() -> None:
-    answer = run(lambda port: dns.asyncquery.tcp(query("big.example.", "TXT"), "127.0.0.1", port=port, timeout=5))
+@pytest.mark.parametrize("octets", [440, 1000, 4000])
+@pytest.mark.parametrize("address", ["127.0.0.1", "0.0.0.0", "::1"])
+def test_rfc6891_6_2_6_a_query_by_udp_may_be_larger_than_512_octets(address: str, octets: int) -> None:
+    asked = query(payload=4096, options=[dns.edns.GenericOption(12, bytes(octets))])
+    where = "127.0.0.1" if address == "0.0.0.0" else address
+    answer = run(lambda port: dns.asyncquery.udp(asked, where, port=port, timeout=5), address=address)
+    assert (len(answer.answer), answer.edns) == (1, 0)
+
+
+@pytest.mark.parametrize("payload", [None, 512, 1232])
+def test_rfc7766_by_tcp_it_is_whole(payload: int | None) -> None:
+    asked = query("big.example.", "TXT", payload=payload, use_edns=-1 if payload is None else 0)
+    answer = run(lambda port: dns.asyncquery.tcp(asked, "127.0.0.1", port=port, timeout=5))
     assert (answer.flags & dns.flags.TC, len(answer.answer[0])) == (0, 10)
 
 

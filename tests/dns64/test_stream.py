@@ -200,6 +200,10 @@ def test_an_unreachable_server_is_not_tried_again_at_once(monkeypatch: pytest.Mo
             with pytest.raises(UnansweredError, match="no connection within 3 s"):
                 await asked(upstreams, NAME)
         assert len(opened) == 1
+        clock.skip(0.5)
+        with pytest.raises(UnansweredError, match="no connection within 3 s"):
+            await asked(upstreams, NAME)
+        assert len(opened) == 2
 
     run(polite, body)
 

@@ -165,6 +165,7 @@ ALIAS = f"{NAME} 60 IN CNAME b.example."
         ([ALIAS, "c.example. 60 IN AAAA 2001:db8::bad"], "b.example."),
         ([ALIAS, "b.example. 60 IN AAAA 2001:db8::1"], None),
         ([ALIAS, f"example. 120 IN SOA {SOA}"], None),
+        ([ALIAS, "AUTHORITY", "example. 120 IN NS ns.example."], "b.example."),
         ([ALIAS, f"b.example. 60 IN CNAME {NAME}"], None),
         ([f"{NAME} 60 IN CNAME {NAME}"], None),
         (["b.example. 60 IN CNAME c.example."], None),

@@ -19,6 +19,8 @@ from nat64d.dns64.message.layouts import CHOSEN, LAYOUTS
 from nat64d.dns64.message.reply import layout
 from tests.dns64.zone import SOA, reply
 
+pytestmark = pytest.mark.no_cover  # much computing, of code that others measure
+
 LINES = [
     "www.Example. 300 IN CNAME web.example.",
     "web.example. 60 IN A 192.0.2.1",

@@ -4,9 +4,11 @@ import asyncio
 import json
 import socket
 import sys
+import time
 from collections import Counter
 
 AT_ONCE = 64  # connections
+PAUSE = 0.005  # seconds between two attempts
 
 
 async def servers(port: str, *addresses: str) -> None:
@@ -41,13 +43,14 @@ class Datagrams(asyncio.DatagramProtocol):
         self.transport.sendto(told.ljust(len(data)), addr)  # type: ignore[attr-defined]
 
 
-async def connections(address: str, port: str, first: str, count: str) -> None:
-    """So many connections, each from the next port of our own: how many each server had, and whom they saw."""
+async def connections(address: str, port: str, first: str, count: str, own: str = "") -> None:
+    """So many connections, each from the next port of our own: how many each server had, and whom they saw. `own`: our
+    address, if not any."""
     found: Counter[str] = Counter()
     seen: Counter[str] = Counter()
     failed: Counter[str] = Counter()
     left = iter(range(int(first), int(first) + int(count)))
-    own = "::" if ":" in address else "0.0.0.0"
+    own = own or ("::" if ":" in address else "0.0.0.0")
 
     async def some() -> None:
         for number in left:
@@ -67,7 +70,7 @@ async def connections(address: str, port: str, first: str, count: str) -> None:
 
 async def datagram(address: str, port: str, own: str, size: str) -> None:
     """One datagram of so many octets from a port of our own: who answered, whom he saw, octets that came back."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
+    with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM) as one:
         one.bind(("", int(own)))
         one.settimeout(10)
         one.connect((address, int(port)))
@@ -81,7 +84,41 @@ async def datagram(address: str, port: str, own: str, size: str) -> None:
             print(json.dumps({"server": server, "client": client, "octets": len(octets)}))
 
 
-PROGRAMS = {program.__name__: program for program in (servers, connections, datagram)}
+async def held(address: str, port: str, own: str) -> None:
+    """A connection that is open until a line comes: then it asks, and says who has answered."""
+    reader, writer = await asyncio.open_connection(address, int(port), local_addr=("0.0.0.0", int(own)))
+    print("open", flush=True)
+    await asyncio.to_thread(sys.stdin.readline)
+    try:
+        writer.write(b"GET / HTTP/1.0\r\n\r\n")
+        answer = json.loads((await reader.read()).partition(b"\r\n\r\n")[2])
+        print(json.dumps({"server": answer[0]}), flush=True)
+    except OSError as error:
+        print(json.dumps({"failed": type(error).__name__}), flush=True)
+
+
+async def until_open(address: str, port: str) -> None:
+    """Connect and ask, again and again, until there is an answer: how often it was refused, the seconds the slowest
+    refusal took, and the moment, by the clock of this machine, at which there was one. The first refusal is told at
+    once."""
+    refused, slowest = 0, 0.0
+    while True:
+        began = time.monotonic()
+        with socket.socket() as one:
+            try:
+                one.connect((address, int(port)))
+                one.sendall(b"GET / HTTP/1.0\r\n\r\n")
+                assert one.recv(100)
+                break
+            except ConnectionRefusedError:
+                refused, slowest = refused + 1, max(slowest, time.monotonic() - began)
+        if refused == 1:
+            print("refused", flush=True)
+        await asyncio.sleep(PAUSE)
+    print(json.dumps({"refused": refused, "slowest": slowest, "open": time.monotonic()}), flush=True)
+
+
+PROGRAMS = {program.__name__: program for program in (servers, connections, datagram, held, until_open)}
 
 if __name__ == "__main__":
     asyncio.run(PROGRAMS[sys.argv[1]](*sys.argv[2:]))

@@ -12,7 +12,7 @@ import pytest
 from nat64d.cli.lab import NAT64D, Lab, obstacle
 from tests.e2e.topology import CLIENT6B, SERVER4, Daemon, Topology, random_file, serve
 
-TOOLS = ("curl", "ping", "traceroute", "ethtool", "nft", "unbound", "dig")
+TOOLS = ("curl", "ping", "traceroute", "mtr", "ethtool", "nft", "unbound", "dig")
 COMPILING = 600  # seconds that a busy machine may take; no time if everything is compiled
 MEGABYTES = int(os.environ.get("NAT64D_E2E_MEGABYTES", "200"))  # size of the large file
 

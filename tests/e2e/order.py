@@ -1,7 +1,8 @@
-"""In which order datagrams pass a device: `python order.py DEVICE`, standard library only.
+"""In which order packets of a flow pass a device: `python order.py DEVICE`, standard library only.
 
-Each line on standard input is answered with a JSON object: how many datagrams (of `programs.py udp_numbers`) the kernel
-has given to the device after a later one of their flow, and how many it has got from the device so.
+Each line on standard input is answered with a JSON object of each protocol: how many datagrams (of `programs.py
+udp_numbers`) or segments with data the kernel has `given` to the device after a later one of their flow, how many it
+has `got` from the device so, and how many it has `seen` there. A segment that is sent again is late on both sides.
 """
 
 import json
@@ -12,16 +13,22 @@ import sys
 from collections.abc import Iterator
 
 SO_RCVBUFFORCE, ETH_P_ALL, PACKET_OUTGOING = 33, 3, 4  # <asm/socket.h>, <linux/if_ether.h>, <linux/if_packet.h>
-UDP, UDP_HEADER = 17, 8
+TCP, UDP, UDP_HEADER = 6, 17, 8
+NAMES = {TCP: "tcp", UDP: "udp"}
 ENDS = {4: (9, 12, 20), 6: (6, 8, 40)}  # of a version: where its protocol is, where its addresses are, and their end
 NUMBER = struct.Struct("!IH")  # what a datagram begins with: its number and its length
 
 
-def flow_and_numbers(packet: bytes) -> tuple[bytes, Iterator[int]]:
-    """The addresses and ports of a packet, and the numbers of the datagrams that it is joined of."""
+def flow_and_numbers(packet: bytes) -> tuple[int, bytes, Iterator[int]]:
+    """The protocol, addresses and ports of a packet, and the numbers of the datagrams that it is joined of, or of the
+    first octet of a segment."""
     protocol, addresses, l4 = ENDS[packet[0] >> 4]
+    if packet[protocol] == TCP:
+        (sequence,) = struct.unpack_from("!I", packet, l4 + 4)
+        data = len(packet) > l4 + (packet[l4 + 12] >> 4) * 4
+        return TCP, packet[addresses : l4 + 4], iter([sequence] if data else ())
     if packet[protocol] != UDP:
-        return b"", iter(())
+        return UDP, b"", iter(())
 
     def numbers() -> Iterator[int]:
         at = l4 + UDP_HEADER
@@ -30,12 +37,17 @@ def flow_and_numbers(packet: bytes) -> tuple[bytes, Iterator[int]]:
             yield number
             at += max(size, NUMBER.size)
 
-    return packet[addresses : l4 + 4], numbers()
+    return UDP, packet[addresses : l4 + 4], numbers()
+
+
+def is_before(protocol: int, one: int, other: int) -> bool:
+    """Sequence numbers of TCP begin anew at 2^32 (RFC 9293 section 3.4)."""
+    return one < other if protocol == UDP else 0 < (other - one) % (1 << 32) < 1 << 31
 
 
 def main(device: str) -> None:
-    newest: dict[tuple[bool, bytes], int] = {}
-    late = {True: 0, False: 0}
+    newest: dict[tuple[int, bool, bytes], int] = {}
+    counts = {name: {"given": 0, "got": 0, "seen": 0} for name in NAMES.values()}
     with socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(ETH_P_ALL)) as tap:
         tap.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 1 << 28)
         tap.bind((device, ETH_P_ALL))
@@ -44,15 +56,17 @@ def main(device: str) -> None:
             readable, _, _ = select.select([tap, sys.stdin], [], [])
             if tap in readable:  # first: what has passed before the question belongs to the answer
                 packet, (_, _, kind, *_) = tap.recvfrom(65535)
-                flow, numbers = flow_and_numbers(packet)
-                way = kind == PACKET_OUTGOING, flow
+                protocol, flow, numbers = flow_and_numbers(packet)
+                way, count = (protocol, kind == PACKET_OUTGOING, flow), counts[NAMES[protocol]]
                 for number in numbers:
-                    late[way[0]] += number < newest.get(way, -1)
-                    newest[way] = max(number, newest.get(way, -1))
+                    late = is_before(protocol, number, newest.get(way, number))
+                    count["given" if way[1] else "got"] += late
+                    count["seen"] += not way[1]
+                    newest[way] = newest[way] if late else number
             elif not sys.stdin.readline():
                 return
             else:
-                print(json.dumps({"given": late[True], "got": late[False]}), flush=True)
+                print(json.dumps(counts), flush=True)
 
 
 if __name__ == "__main__":

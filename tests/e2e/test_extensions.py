@@ -17,6 +17,7 @@ SHOWN = "<MPLS:L=1234,E=5,S=1,T=1>"  # what traceroute makes of LABELS
 def label_routers(net: Topology) -> Iterator[None]:
     """Both routers answer for one destination beyond them, and let nothing through to it."""
     hidden = {net.router4: ("ip", LABELLED4), net.router6: ("ip6", CLIENT6B)}
+    answering = []
     for router, (family, address) in hidden.items():
         rules = f"""
             table {family} labels {{
@@ -26,8 +27,11 @@ def label_routers(net: Topology) -> Iterator[None]:
                 }}
             }}"""
         router.run("nft", "-f", "-", stdin=rules)
-        serve(router, "label_router", "gateway", address)
+        answering.append(serve(router, "label_router", "gateway", address))
     yield
+    for program in answering:
+        program.kill()
+        program.wait()
     for router, (family, _) in hidden.items():
         router.run("nft", "delete", "table", family, "labels")
 

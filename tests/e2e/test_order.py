@@ -14,7 +14,7 @@ import pytest
 from nat64d.cli.lab import Lab
 from tests.e2e.topology import CLIENT6B, CONFIG, FORWARD4, SERVER4, Daemon, Topology, embed, hear, run, serve, tell
 
-ORDER = Path(__file__).with_name("order.py")
+ORDER, LINES = (Path(__file__).with_name(name) for name in ("order.py", "lines.py"))
 
 pytestmark = pytest.mark.e2e
 
@@ -29,7 +29,9 @@ def net(
         directory = tmp_path_factory.mktemp("order")
         daemon = Daemon(net.gateway, directory, f"{CONFIG}\nqueues = {request.param}\n").start()
         serve(net.server4, "udp_echo", SERVER4, "7")
+        serve(net.server4, "tcp_echo", SERVER4, "7")
         serve(net.client6b, "udp_echo", CLIENT6B, "7007")
+        serve(net.client6b, "tcp_echo", CLIENT6B, "9009")
         yield net
         assert daemon.stop() == 0, daemon.said()
 
@@ -37,12 +39,37 @@ def net(
 @pytest.mark.parametrize("size", ["0", "100"])
 @pytest.mark.parametrize("to", ["an ipv4 host", "an ipv6 host"])
 def test_datagrams_of_a_flow_stay_in_order(net: Topology, to: str, size: str) -> None:
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "bufsize": 1}
-    device = net.gateway.popen(sys.executable, str(ORDER), "nat64", **pipes)
-    assert hear(device) == "listening"
+    device = listening_at_the_device(net)
     sender, address = (net.client6a, embed(SERVER4)) if to == "an ipv4 host" else (net.server4, FORWARD4)
     counted = run(sender, "udp_numbers", address, "7", "100", size)
     assert counted["received"] > counted["sent"] / 2
-    tell(device, "count")
-    late = json.loads(hear(device))
+    late = counted_by(device, "udp")
     assert late["got"] <= late["given"]
+
+
+@pytest.mark.parametrize("net", [1], ids=["one queue"], indirect=True)
+@pytest.mark.parametrize("to", ["an ipv4 host", "an ipv6 host"])
+def test_segments_of_a_connection_stay_in_order(net: Topology, to: str) -> None:
+    """Fifty connections at once, their data and its echo."""
+    device = listening_at_the_device(net)
+    sender, end = (net.client6a, (embed(SERVER4), "7")) if to == "an ipv4 host" else (net.server4, (FORWARD4, "9"))
+    done = sender.run(sys.executable, str(LINES), *end, "50", "100000", timeout=60)
+    assert json.loads(done.stdout) == {"sent": 50, "received": 50}
+    late = counted_by(device, "tcp")
+    assert late["seen"] >= 200
+    assert late["got"] <= late["given"]
+
+
+def listening_at_the_device(net: Topology) -> "subprocess.Popen[str]":
+    """order.py of the device."""
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "bufsize": 1}
+    device = net.gateway.popen(sys.executable, str(ORDER), "nat64", **pipes)
+    assert hear(device) == "listening"
+    return device
+
+
+def counted_by(device: "subprocess.Popen[str]", protocol: str) -> dict[str, int]:
+    """What it has counted, and no more."""
+    tell(device, "count")
+    counts: dict[str, dict[str, int]] = json.loads(hear(device))
+    return counts[protocol]

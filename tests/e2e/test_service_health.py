@@ -21,6 +21,9 @@ strict_well_known_prefix = false
 [[pool4]]
 addresses = "{POOL4[0]}-{POOL4[-1]}"
 
+[services]
+drain = 0
+
 [[service]]
 name = "web"
 protocol = ["tcp", "udp"]

@@ -7,10 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from selenium import webdriver
+from selenium.webdriver.common.by import By
 
 from nat64d.cli.lab import Lab, Namespace
+from tests.e2e.test_page import DESKTOP, PHONE, SCREENSHOTS, browser, cells, forwarded, until
 from tests.e2e.topology import CLIENT6A, POOL4, SERVER4, Daemon, Topology, embed, hear
 
+__all__ = ["browser"]
 pytestmark = pytest.mark.e2e
 
 PROGRAM = str(Path(__file__).with_name("balanced.py"))
@@ -32,6 +36,9 @@ strict_well_known_prefix = false
 
 [[pool4]]
 addresses = "{POOL4[0]}-{POOL4[-1]}"
+
+[services]
+drain = 0
 
 [[service]]
 name = "web"
@@ -150,6 +157,60 @@ def test_listings_and_explain_tell_of_it(served: tuple[Topology, Daemon]) -> Non
     assert f"service web, {VIP}:80: member [{row['host6']}]:8080, where its session is pinned" in said
     said = daemon.ask("explain", "--live", f"{SERVER4} > {VIP} tcp 52001 80 flags S").stdout
     assert "chosen by the hash of the flow among 5 members" in said
+
+
+def test_what_services_do_is_counted(served: tuple[Topology, Daemon]) -> None:
+    net, daemon = served
+
+    def counts(name: str) -> dict[str, Any]:
+        (row,) = (
+            row for row in daemon.rows("top", "--once", "--interval", "0.1")[0]["services"] if row["service"] == name
+        )
+        return dict(row)
+
+    before, nobody = counts("web"), counts("nobody")
+    assert ask(net.server4, "connections", VIP, "80", "24000", "50")["failed"] == {}
+    ask(net.server4, "connections", OTHER, "81", "24000", "20")
+    assert counts("web")["flows"] == before["flows"] + 50
+    assert counts("nobody")["refused"] == nobody["refused"] + 20
+    assert (nobody["ready"], nobody["endpoints"], before["ready"], before["endpoints"]) == (0, 0, 5, 5)
+    ports = {row["host4_port"] for row in daemon.rows("sessions", "--service", "web", "--proto", "tcp")}
+    assert set(range(24000, 24050)) <= ports
+    assert counts("web")["sessions"] == len(daemon.rows("sessions", "--service", "web"))
+    refused = daemon.ask("sessions", "--service", "wob")
+    told = "service=wob: no [[service]] has this name, expected web, weighted, nobody"
+    assert (refused.returncode, told in refused.stderr) == (2, True), refused.stderr
+    heads, *lines = daemon.ask("services").stdout.splitlines()
+    assert heads.split()[4:7] == ["READY", "ENDPOINTS", "SESSIONS"]
+    assert [line.split()[0] for line in lines] == ["web", "weighted", "nobody"]
+    assert lines[2].endswith("it has no endpoint")
+
+
+@pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
+def test_the_page_shows_services(
+    served: tuple[Topology, Daemon], browser: webdriver.Chrome, size: tuple[int, int]
+) -> None:
+    net, daemon = served
+    first = 25000 if size == DESKTOP else 28000
+    with forwarded(daemon.socket) as address:
+        browser.set_window_size(*size)
+        browser.get(address)
+        until(browser, lambda page: len(cells(page, "services")) == 3)
+        clients = start(net.server4, "connections", VIP, "80", str(first), "3000")
+        until(browser, lambda page: any(row[0] == "web" and row[3] != "0" for row in cells(page, "services")))
+        rows = cells(browser, "services")
+        assert rows[0][:2] == ["nobody", "0 of 0"]  # the one that is in trouble
+        assert rows[1][:2] == ["web", "5 of 5"]
+        assert rows[2][0] == "weighted"
+        assert browser.find_elements(By.CSS_SELECTOR, "#services tr.drop")
+        width, seen = browser.execute_script("return [document.documentElement.scrollWidth, innerWidth]")
+        assert width <= seen
+        if SCREENSHOTS:
+            browser.execute_script("document.querySelector('#services-section').scrollIntoView()")
+            browser.save_screenshot(f"{SCREENSHOTS}/services-{'phone' if size == PHONE else 'desktop'}.png")
+        clients.communicate()
+        kept = [line for line in browser.get_log("browser") if line["level"] != "INFO"]
+    assert not kept, kept
 
 
 def test_sessions_stay_over_a_reload(served: tuple[Topology, Daemon]) -> None:

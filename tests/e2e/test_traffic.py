@@ -140,8 +140,10 @@ def deaf(host: Namespace, port: str) -> Iterator[None]:
     rule = f"tcp dport {port} tcp flags & (syn | ack) == syn drop"
     chain = f"chain in {{\ntype filter hook input priority 0\n{rule}\n}}"
     host.run("nft", "-f", "-", stdin=f"table ip6 deaf {{\n{chain}\n}}\n")
-    yield
-    host.run("nft", "delete", "table", "ip6", "deaf")
+    try:
+        yield
+    finally:
+        host.run("nft", "delete", "table", "ip6", "deaf")
 
 
 def test_rfc5382_req_2_two_hosts_that_dial_each_other_meet(net: Topology, nat64d: Daemon) -> None:

@@ -7,8 +7,7 @@ What a packet looks like is worked out here anew, with none of the product's rea
 # Compiled code: a comparison is cheaper than a search in a tuple, and there are no generators.
 # ruff: noqa: PLR1714, SIM110
 
-from enum import IntEnum
-
+from tests.fuzz.faults import Fault
 from translator.clock import tick
 from translator.jit.compile import int64, jit, uint64
 from translator.packet.fragments import cut
@@ -22,23 +21,6 @@ LARGEST = SLOT - HEADROOM
 VNET = 10  # octets of a virtio_net_hdr
 SAMPLES, SAMPLE = 8, 2048  # translated packets kept for scapy; their largest size
 IPV4, IPV6, ICMP, TCP, UDP, ICMPV6 = 4, 6, 1, 6, 17, 58
-
-
-class Fault(IntEnum):
-    """What can be wrong; 0 is nothing."""
-
-    NONE = 0
-    COUNTERS = 1  # counted otherwise than once under its verdict
-    SLOT_CANARY = 2  # written outside the slot, or behind the packet
-    HEADROOM_CANARY = 3  # written before the new header and its virtio_net_hdr
-    ANSWER_CANARY = 4  # written outside the buffer of answers
-    OUTCOME = 5  # out or not out does not go with the verdict
-    ALTERED = 6  # dropped, but not as it came
-    HEADER = 7  # length fields or header checksum of what leaves
-    CHECKSUM = 8  # a right transport checksum became wrong, or a wrong one right
-    OFFLOAD = 9  # the virtio_net_hdr promises what is not there
-    FRAGMENTS = 10  # pieces too large, or not all of the packet
-    ANSWER = 11  # a broken ICMP error, or one that may not be sent
 
 
 # Words of `state`.
@@ -230,8 +212,7 @@ def mutate(rng, octets, starts, draft):
 @jit()
 def lay(rng, draft, size, header, slot):
     """Put the packet and a virtio_net_hdr into the slot; poison around both."""
-    for k in range(VNET):
-        header[k] = 0
+    header[:] = 0
     if draw(rng, 8) == 0:  # offloads, mostly plausible ones
         l4, _, protocol = transport_at(draft, 0, size)
         header[0] = draw(rng, 4)
@@ -239,14 +220,12 @@ def lay(rng, draft, size, header, slot):
         for at, value in ((2, l4 + 20), (4, 1 + draw(rng, 1500)), (6, l4), (8, checksum_at(0, protocol))):
             number = value if draw(rng, 8) else draw(rng, 65536)
             header[at], header[at + 1] = number % 256, number // 256 % 256
-    for k in range(HEADROOM - VNET):
-        slot[k] = POISON
+    slot[: HEADROOM - VNET] = POISON
     for k in range(VNET):
         slot[HEADROOM - VNET + k] = header[k]
     for k in range(size):
         slot[HEADROOM + k] = draft[k]
-    for k in range(HEADROOM + size, min(HEADROOM + size + GUARD, SLOT)):
-        slot[k] = POISON
+    slot[HEADROOM + size : min(HEADROOM + size + GUARD, SLOT)] = POISON
 
 
 @jit()
@@ -310,22 +289,30 @@ def judge_pieces(slot, at, end, piece, answer):
 
 
 @jit()
-def judge_drop(draft, size, header, slot, answer, length):
-    """A packet that does not leave, and its answer of `length` octets."""
-    for k in range(size):
+def is_as_it_came(draft, header, slot, end):
+    """Whether the packet, up to `end` of the slot, and its virtio_net_hdr are what came."""
+    for k in range(end - HEADROOM):
         if slot[HEADROOM + k] != draft[k]:
-            return Fault.ALTERED
+            return False
     for k in range(VNET):
         if slot[HEADROOM - VNET + k] != header[k]:
-            return Fault.ALTERED
+            return False
+    return True
+
+
+@jit()
+def judge_drop(draft, size, header, slot, answer, length, echoed):
+    """A packet that does not leave, and its answer of `length` octets."""
+    if not is_as_it_came(draft, header, slot, HEADROOM + size):
+        return Fault.ALTERED
     if not is_poison(slot, 0, HEADROOM - VNET):
         return Fault.HEADROOM_CANARY
     if length > 0:
-        right = (
-            is_sound(answer, HEADROOM, HEADROOM + length)
-            and checksum_state(answer, HEADROOM, HEADROOM + length) == RIGHT
-        )
-        largest = 576 if get8(draft, 0) // 16 == IPV4 else 1280
+        state = checksum_state(answer, HEADROOM, HEADROOM + length)
+        # That of an echo is carried on, right or wrong.
+        carried = echoed and (state == UNKNOWN or state == checksum_state(draft, 0, size))
+        right = is_sound(answer, HEADROOM, HEADROOM + length) and (state == RIGHT or carried)
+        largest = size if echoed else 576 if get8(draft, 0) // 16 == IPV4 else 1280
         if not right or length > largest or is_error(draft, size):
             return Fault.ANSWER
     return Fault.NONE
@@ -341,12 +328,17 @@ def judge(draft, size, header, around_slot, slot, around_answer, answer, outcome
     last = len(around_answer)
     if not (is_poison(around_answer, 0, GUARD) and is_poison(around_answer, last - GUARD, last)):
         return Fault.ANSWER_CANARY
-    leaves = outcome.end > outcome.at
-    if leaves != (outcome.verdict == Verdict.TRANSLATED or outcome.verdict == Verdict.HAIRPINNED):
+    leaves, verdict = outcome.end > outcome.at, outcome.verdict
+    may_leave = verdict == Verdict.TRANSLATED or verdict == Verdict.HAIRPINNED or verdict == Verdict.PASSED
+    if leaves != may_leave and verdict != Verdict.ECHOED:
         return Fault.OUTCOME
     state[LONGEST] = max(state[LONGEST], outcome.answer)
     if not leaves:
-        return Fault.NONE if kept else judge_drop(draft, size, header, slot, answer, outcome.answer)
+        echoed = verdict == Verdict.ECHOED
+        return Fault.NONE if kept else judge_drop(draft, size, header, slot, answer, outcome.answer, echoed)
+    if verdict == Verdict.PASSED and not kept:
+        is_same = outcome.at == HEADROOM and is_as_it_came(draft, header, slot, outcome.end)
+        return Fault.NONE if is_same else Fault.ALTERED
     if kept:
         fault = Fault.NONE if is_sound(slot, outcome.at, outcome.end) else Fault.HEADER
     else:

@@ -5,6 +5,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from ipaddress import IPv6Address
 from typing import Any
 
 import numpy as np
@@ -12,18 +13,25 @@ from scapy.layers.inet import UDP
 from scapy.packet import Raw
 
 from nat64d.config.settings import settings_of, tables_of
+from nat64d.config.words import words
 from tests import invariants
 from tests.case import config_of
 from tests.fuzz import loop
-from tests.fuzz.faults import FaultError
-from tests.fuzz.loop import DONE, GUARD, KEPT, LARGEST, LONGEST, NOW, POISON, SAMPLE, SAMPLES, SIZE, STATE, Fault
+from tests.fuzz.faults import Fault, FaultError
+from tests.fuzz.loop import DONE, GUARD, KEPT, LARGEST, LONGEST, NOW, POISON, SAMPLE, SAMPLES, SIZE, STATE
 from tests.fuzz.seeds import STATIC4, seeds
+from tests.fuzz.services import CLIENT6, DNAT, FULLNAT, change, packets
 from tests.packets import HOST6, NEIGHBOUR6, whole
 from translator.jit.compile import COMPILED
+from translator.packet.addresses import address6
+from translator.session.clients6 import free_suffix
 from translator.tables.gateway import HEADROOM, SLOT, Gateway, new_worker
+from translator.tables.handles import FULLNAT as FULLNAT6
 from translator.verdict import Verdict
 
 ROUND = 50_000 if COMPILED else 100
+CHANGES = 10  # of services, in a round
+BETWEEN = 3  # packets between two steps of a change
 
 TINY = {
     "pool4": [{"addresses": "192.0.2.0/30", "ports": "2000-2003"}],
@@ -63,6 +71,8 @@ WORLDS: dict[str, dict[str, Any]] = {
         "forward": [],
         "eam": [],
     },
+    "services": DNAT,
+    "services that hide IPv6 clients": FULLNAT,
 }
 
 
@@ -77,13 +87,13 @@ class World:
         config = config_of(**TINY | self.changes)
         assert config.pool6 is not None
         settings = settings_of(config, bytes(range(16)))
-        packets = seeds(config.pool6)
-        self.octets = np.frombuffer(b"".join(packets), np.uint8)
-        self.starts = np.cumsum([0, *map(len, packets)])
+        self.config = config
         self.around_slot, slot = guarded()
         self.around_answer, answer = guarded()
         worker = new_worker(0)
         self.gateway = Gateway(settings, tables_of(config, settings), replace(worker, answer=answer))
+        given = [*seeds(config.pool6), *(packets(config, seen_of_client6(self.gateway)) if config.service else ())]
+        self.octets, self.starts = np.frombuffer(b"".join(given), np.uint8), np.cumsum([0, *map(len, given)])
         self.draft, self.header = np.zeros(LARGEST, np.uint8), np.zeros(loop.VNET, np.uint8)
         self.samples = np.zeros((SAMPLES, SAMPLE + 2), np.uint8)
         self.buffers = self.draft, self.header, self.around_slot, slot, self.around_answer, self.samples
@@ -95,13 +105,28 @@ class World:
         self.around_slot.fill(POISON)
         self.around_answer.fill(POISON)
         self.state[[KEPT, LONGEST]] = 0
+        parts = min(CHANGES, count) if self.config.service else 1
         try:
-            everything = self.gateway, rng, self.octets, self.starts
-            fault = Fault(loop.rounds(*everything, self.buffers, self.ends, self.state, count))
-            assert fault == Fault.NONE, fault.name
-            self.look()
+            for _ in range(parts):
+                if self.config.service:
+                    self.change(rng)
+                self.send(rng, count // parts)
+                self.look()
         except Exception as error:
             raise FaultError(f"{type(error).__name__} {error}; {self.where()}") from error
+
+    def send(self, rng: np.ndarray, count: int) -> None:
+        everything = self.gateway, rng, self.octets, self.starts
+        fault = Fault(loop.rounds(*everything, self.buffers, self.ends, self.state, count))
+        assert fault == Fault.NONE, fault.name
+
+    def change(self, rng: np.ndarray) -> None:
+        """Other services, while some packets pass."""
+
+        def draw(below: int) -> int:
+            return int(loop.draw(rng, below))
+
+        change(self.gateway, self.config, int(self.state[NOW]), draw, lambda: self.send(rng, BETWEEN))
 
     def look(self) -> None:
         """Counters, buffers beyond what was written, tables, and some of the packets with scapy."""
@@ -122,6 +147,14 @@ class World:
         """The packet that was on its way."""
         packet = bytes(self.draft[: self.state[SIZE]]).hex()
         return f"{self.name}: packet {self.state[DONE]} at {self.state[NOW]} ms, {bytes(self.header).hex()} {packet}"
+
+
+def seen_of_client6(gateway: Gateway) -> IPv6Address:
+    """Whom endpoints see of CLIENT6."""
+    if gateway.settings.front6 != FULLNAT6:
+        return CLIENT6
+    suffix = int(free_suffix(gateway, address6(*words(CLIENT6), 0)))
+    return IPv6Address((int(gateway.settings.source6_hi) % (1 << 64)) << 64 | suffix)
 
 
 def by_scapy(octets: bytes) -> bytes:

@@ -19,7 +19,9 @@ from tests.fuzz.dns_queries import Queries
 from tests.fuzz.dns_seeds import answers, exchange_of, queries
 from tests.fuzz.faults import FaultError
 
-MOST = 60_000
+pytestmark = pytest.mark.no_cover  # much computing, of code that others measure
+
+MOST = 20_000
 SEED = 64
 
 # What the fuzzer or somebody found, by name: a query, and how it ends.
@@ -81,7 +83,7 @@ def test_fuzz_dns() -> None:
 
 
 def test_the_same_seed_is_the_same_fuzz_of_dns() -> None:
-    first, second, third = (asyncio.run(last(seed, 4000)) for seed in ("7", "7", "8"))
+    first, second, third = (asyncio.run(last(seed, 1500)) for seed in ("7", "7", "8"))
     assert first == second
     assert first != third
     assert queries() == queries()

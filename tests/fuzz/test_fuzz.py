@@ -10,8 +10,8 @@ from scapy.packet import Packet
 
 from tests.conftest import IN_PLAIN_PYTHON
 from tests.fuzz import loop
-from tests.fuzz.faults import FaultError
-from tests.fuzz.loop import GUARD, LARGEST, POISON, RIGHT, STATE, UNKNOWN, VNET, WRONG, Fault
+from tests.fuzz.faults import Fault, FaultError
+from tests.fuzz.loop import GUARD, LARGEST, POISON, RIGHT, STATE, UNKNOWN, VNET, WRONG
 from tests.fuzz.run import WORLDS, World, by_scapy, fuzz, guarded
 from tests.packets import (
     FROM_HOST6,
@@ -171,12 +171,29 @@ def dropped(sent: Packet = from4(ttl=1) / UDP(**TO_MAPPED)) -> Scene:  # noqa: B
     return scene
 
 
+def passed() -> Scene:
+    """Of an endpoint, sent on as it came."""
+    sent = bytes(from6() / UDP(**FROM_HOST6) / b"data")
+    scene = Scene(sent, Outcome(Verdict.PASSED, 0, HEADROOM, HEADROOM + len(sent), 0, 0, NONE))
+    scene.put(sent, HEADROOM)
+    return scene
+
+
+def echoed() -> Scene:
+    """A ping that is answered, longer than any ICMP error may be."""
+    sent, answer = bytes(from4() / ping4(True, payload(1000))), bytes(from4() / ping4(False, payload(1000)))
+    scene = Scene(sent, Outcome(Verdict.ECHOED, 1, 0, 0, 0, len(answer), NONE))
+    scene.put(sent, HEADROOM)
+    scene.answer[HEADROOM : HEADROOM + len(answer)] = np.frombuffer(answer, np.uint8)
+    return scene
+
+
 def about_an_error() -> Scene:
     """An answer to an ICMP error."""
     return dropped(from4(ttl=1) / Icmp(type=3) / IP() / UDP())
 
 
-@pytest.mark.parametrize("scene", [translated, cut_up, dropped])
+@pytest.mark.parametrize("scene", [translated, cut_up, dropped, passed, echoed])
 def test_nothing_is_wrong(scene):
     assert scene().fault() == Fault.NONE
 
@@ -222,6 +239,12 @@ SPOILT = [
     (dropped, flip("answer", HEADROOM + 30), Fault.ANSWER),
     (dropped, flip("answer", HEADROOM + 10), Fault.ANSWER),
     (dropped, lambda scene: scene.change(answer=scene.outcome.answer - 1), Fault.ANSWER),
+    (passed, flip("slot", HEADROOM + 45), Fault.ALTERED),
+    (passed, flip("slot", HEADROOM - VNET), Fault.ALTERED),
+    (passed, lambda scene: scene.change(at=HEADROOM - 1), Fault.ALTERED),
+    (passed, lambda scene: scene.change(end=scene.outcome.at), Fault.OUTCOME),
+    (echoed, flip("answer", HEADROOM + 30), Fault.ANSWER),
+    (echoed, lambda scene: scene.change(verdict=Verdict.NO_BIB_ENTRY), Fault.ANSWER),
     (about_an_error, lambda scene: None, Fault.ANSWER),
 ]
 

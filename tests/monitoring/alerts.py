@@ -215,6 +215,38 @@ ALERTS = (
         "What is more passes without a session of its own, as the mapping allows it; a flood, or a busy [[forward]].",
         ("nat64d status", "nat64d sessions --limit 20"),
     ),
+    # Services
+    Alert(
+        "Nat64dServiceDown",
+        'nat64d_service_members{state="ready"} == 0',
+        "1m",
+        "critical",
+        "no endpoint of the service {{ $labels.service }} is ready",
+        "All of its endpoints are down or have weight 0, or it has none: clients are refused, or go to endpoints that "
+        "fail.",
+        ("nat64d services --endpoints --service {{ $labels.service }}", "nat64d events"),
+    ),
+    Alert(
+        "Nat64dServiceClash",
+        'rate(nat64d_service_refused_total{verdict=~"service_clash|service_ambiguous"}[5m]) > 0',
+        "",
+        "warning",
+        "services share endpoints, and flows of {{ $labels.service }} fail ({{ $labels.verdict }})",
+        "service_clash: a client uses one port towards two services, and every endpoint of this one has the connection "
+        "to the other. service_ambiguous: an answer whose session another gateway has may be of several services. Give "
+        "each service its own client_prefix, or other ports at its endpoints.",
+        ("nat64d services --endpoints", "nat64d sessions --service {{ $labels.service }} --limit 20"),
+    ),
+    Alert(
+        "Nat64dServiceUnpinned",
+        "rate(nat64d_service_unpinned_total[5m]) > 0",
+        "",
+        "warning",
+        "flows of the service {{ $labels.service }} get no sessions",
+        "The session table is nearly full, or a quarter of it are flows that no endpoint has answered, perhaps a "
+        "flood: clients are served, but flows move when endpoints come or go.",
+        ("nat64d status", "nat64d services", "nat64d sessions --state V4_INIT --limit 20"),
+    ),
     # The way of packets
     Alert(
         "Nat64dTooSlow",

@@ -18,6 +18,9 @@ def busy() -> Daemon:
             daemon.drop(Verdict.POOL4_EXHAUSTED)
             daemon.count(Event.SUPERFRAMES)
             daemon.link_dropped += 100
+            daemon.clash()
+            daemon.crowd()
+            daemon.lose_endpoints()
             daemon.scrape()
     return daemon
 

@@ -5,6 +5,9 @@ import logging
 from collections import Counter
 from typing import Any
 
+from scapy.layers.inet import IP, TCP
+from scapy.packet import Packet
+
 from nat64d.control.metrics import Exposition
 from nat64d.dataplane.worker import Queue
 from nat64d.dns64.message.endings import EVENTS, Ending
@@ -13,13 +16,24 @@ from nat64d.gateway.state import Live
 from nat64d.host.board import Board
 from nat64d.host.conditions import CONDITIONS, Found
 from tests.monitoring.promql import Scrape, samples_of
+from tests.packets import HOST4, whole
 from tests.sessions import Sessions
 from translator.session.log import LOST
 from translator.verdict import Direction, Event, Verdict
 
 INTERVAL = 60.0  # seconds between two scrapes
 SERVER = "192.0.2.53:53"
+ENDPOINTS = ["[2001:db8:5::1]:8080"]
+WEB, CLASHING = (
+    {"name": name, "ipv4": f"203.0.113.80:{port}", "endpoints": ENDPOINTS}
+    for name, port in (("web", 80), ("again", 81))
+)
 TARGET = {"job": "nat64d", "instance": "gw1:6464"}
+
+
+def to_service(port: int = 80, src: str = HOST4) -> Packet:
+    """A SYN of a client."""
+    return whole(IP(src=src, dst="203.0.113.80", ttl=64) / TCP(sport=40000, dport=port, flags="S"))
 
 
 class Names:
@@ -64,7 +78,7 @@ class Daemon:
         """`clock[0]` is the time of the data plane, in milliseconds."""
         self.clock = clock
         pool = {"addresses": "192.0.2.1-192.0.2.2", "ports": "2000-2015"}
-        self.nat64 = Unwatched(pool4=[pool], forward=[], limits={"sessions": 64})
+        self.nat64 = Unwatched(pool4=[pool], forward=[], limits={"sessions": 64}, service=[WEB, CLASHING])
         self.live = live = Live(self.nat64.config)
         queue = Queue(0, -1, coalesces=False)
         queue.worker = self.nat64.worker
@@ -83,6 +97,7 @@ class Daemon:
         for protocol in ("tcp", "udp", "icmp"):
             self.nat64.from4(protocol, self.nat64.opened(protocol, 5000 if protocol != "icmp" else 77))
         self.nat64.from4("tcp", ("192.0.2.1", 2015), flags="ACK")
+        self.nat64.say(to_service())
         self.queue.batches[0] += 4
         self.queue.batches[1:65] += 1
         self.names.asked += 100
@@ -137,6 +152,20 @@ class Daemon:
         """More than four fifths of the ports for UDP are taken, by as many hosts."""
         for host in range(26):
             self.nat64.from6("udp", 5000, host=f"2001:db8:{host + 16:x}::1")
+
+    def lose_endpoints(self) -> None:
+        """No endpoint of a service serves."""
+        tables = self.nat64.tables
+        tables.members.weight[: tables.fronts[0].count] = -1
+
+    def clash(self) -> None:
+        """A client uses the port that it uses towards one service towards another one of the same endpoint, too."""
+        self.nat64.say(to_service(port=81))
+
+    def crowd(self) -> None:
+        """Clients come to a service, and nobody answers them."""
+        for client in range(20):
+            self.nat64.say(to_service(src=f"198.51.100.{client + 1}"))
 
     def fall_behind(self) -> None:
         """A quarter of a minute passes in which no session is ended."""

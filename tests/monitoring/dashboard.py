@@ -187,6 +187,52 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
         ),
     ),
     (
+        "Services",
+        (
+            Panel(
+                "Sessions of services, the twenty with most",
+                "short",
+                (("topk(20, nat64d_service_sessions{$i})", "{{service}}, {{instance}}"),),
+            ),
+            Panel(
+                "New flows, the twenty with most",
+                "cps",
+                (("topk(20, rate(nat64d_service_flows_total{$i}[r]))", "{{service}}, {{instance}}"),),
+                "Flows of clients that got a session.",
+            ),
+            Panel(
+                "Refused",
+                "pps",
+                (
+                    (
+                        "topk(20, rate(nat64d_service_refused_total{$i}[r]) > 0)",
+                        "{{service}} {{verdict}}, {{instance}}",
+                    ),
+                ),
+                "Packets of clients that were not let in; docs/verdicts.md says what each verdict means.",
+            ),
+            Panel(
+                "Endpoints that are not ready",
+                "none",
+                (
+                    (
+                        'topk(20, nat64d_service_members{$i, state!="ready"} > 0)',
+                        "{{service}} {{state}}, {{instance}}",
+                    ),
+                ),
+                "Draining ones get new flows only if none is ready, those that are down none.",
+                columns=12,
+            ),
+            Panel(
+                "Without a session",
+                "pps",
+                (("rate(nat64d_service_unpinned_total{$i}[r]) > 0", "{{service}}, {{instance}}"),),
+                "For want of room in the session table: clients are served, but flows move when endpoints change.",
+                columns=12,
+            ),
+        ),
+    ),
+    (
         "DNS64",
         (
             Panel(

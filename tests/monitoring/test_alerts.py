@@ -21,6 +21,8 @@ from tests.monitoring.promql import NAME, evaluate, parse, selectors
 from translator.tables.tables import BLOCKS, NEVER_USED
 from translator.verdict import Event, Verdict
 
+pytestmark = pytest.mark.no_cover  # much computing, of code that others measure
+
 FILE = ROOT / "config/grafana/alerts.yaml"
 TEMPLATE = re.compile(r"\{\{ *(\S+) *\}\}")
 OTHER_COMMANDS = {"journalctl", "ip"}
@@ -98,6 +100,9 @@ SITUATIONS: list[tuple[str, set[str], Callable[[Daemon], None]]] = [
     ("Nat64dSubscriberShare", set(), ends_in(Verdict.SUBSCRIBER_PORTS)),
     ("Nat64dUnansweredFlood", set(), counts(Event.PORT_DISPLACED)),
     ("Nat64dInboundFlood", set(), counts(Event.UNPINNED)),
+    ("Nat64dServiceDown", set(), Daemon.lose_endpoints),
+    ("Nat64dServiceClash", set(), Daemon.clash),
+    ("Nat64dServiceUnpinned", set(), Daemon.crowd),
     ("Nat64dTooSlow", set(), is_overrun),
     ("Nat64dExpiryLags", set(), Daemon.fall_behind),
     ("Nat64dDeviceRejects", set(), counts(Event.WRITE_FAILED)),

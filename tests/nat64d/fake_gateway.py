@@ -13,7 +13,7 @@ from nat64d.control.changes import Changed, Flushed, Level, LogLevelChanged, Rel
 from nat64d.control.events import Events
 from nat64d.control.filters import Filters
 from nat64d.control.listings import lines_of
-from nat64d.control.measured import AddressUse, Fill, Measured, QueueCounts, SessionCount
+from nat64d.control.measured import AddressUse, Fill, Measured, QueueCounts, ServiceUse, SessionCount
 from nat64d.control.rows import (
     Bib,
     Block,
@@ -32,6 +32,7 @@ from nat64d.control.rows import (
     Pool,
     Row,
     ServiceEndpoint,
+    ServiceSummary,
     Session,
     StandingCondition,
 )
@@ -113,6 +114,7 @@ class FakeGateway:
             "limits": {"sessions": 1048576},
             "offloads": ["csum", "tso4"],
             "masquerade": None,
+            "fastpath": None,
             "log": "info",
             "dns64": {"listening": ["[::]:53"], "upstream": ["192.0.2.53:53"], "synthesises": True},
             "warnings": self.warnings,
@@ -213,6 +215,7 @@ class FakeGateway:
             "protocol": "tcp",
             "ipv4": "203.0.113.80",
             "ipv4_ports": "80",
+            "source": "file",
             "ipv6": "2001:db8:2::1",
             "ipv6_ports": "8080",
             "weight": 2,
@@ -221,6 +224,26 @@ class FakeGateway:
             "sessions": 7,
         }
         return [head, {**head, "ipv6": "2001:db8:2::2", "weight": 1, "state": "up", "why": None}]
+
+    def service_summary(self, filters: Filters) -> list[ServiceSummary]:
+        self._tables()
+        return [
+            {
+                "service": "web",
+                "protocols": ["tcp", "udp"],
+                "ipv4": "203.0.113.80",
+                "ipv4_ports": "80",
+                "endpoints": 2,
+                "ready": 1,
+                "draining": 0,
+                "down": 1,
+                "sessions": 7,
+                "flows": 100,
+                "unpinned": 2,
+                "refused": 3,
+                "problem": "of its 2 endpoints [2001:db8:2::1]:8080 does not serve: HTTP 503",
+            }
+        ]
 
     def pools(self) -> list[Pool]:
         self._tables()
@@ -246,6 +269,7 @@ class FakeGateway:
             tables=[Fill("hosts", 1, 1048576)],
             addresses=[AddressUse("203.0.113.1", "1024-65535", "tcp", "", 0.25)],
             expiry_lag=1.0,
+            services=[ServiceUse("web", 7, 100, 2, {"no_endpoint": 3, "source_range": 0}, 1, 0, 1)],
             restored={"kept": 2, "damaged": 0},
         )
 
@@ -300,7 +324,7 @@ class FakeGateway:
         return {"before": before, "level": level}
 
     def said_by(self, source: str) -> Source:
-        assert source == "api"
+        assert source in {"api", "kubernetes"}
         return {"eam": [{"ipv4": "198.51.100.7/32", "ipv6": "2001:db8::7/128"}], "version": "0123456789abcdef"}
 
     def reload(self) -> Reloaded:

@@ -127,7 +127,7 @@ def test_rfc8781_4_1_scapy_reads_what_is_announced(lifetime: int, scaled: int, c
     prefix = IPv6Network((LONG, length), strict=False)
     servers = tuple(map(IPv6Address, ("2001:db8::53", "fe80::53")))
     read = ICMPv6ND_RA(built(Advertisement(30, (Pref64(prefix, lifetime),), servers, 90)))
-    assert (read.routerlifetime, read.chlim, read.M, read.O, read.reachabletime) == (30, 0, 0, 0, 0)
+    assert (read.routerlifetime, read.chlim, read.M, read.O, read.reachabletime, read.retranstimer) == (30, *[0] * 5)
     pref64, rdnss = read[ICMPv6NDOptPREF64], read[ICMPv6NDOptRDNSS]
     assert (pref64.type, pref64.len, len(built(Advertisement(0, (Pref64(prefix, 0),))))) == (38, 2, 16 + 16)
     assert (pref64.scaledlifetime, pref64.plc, IPv6Address(pref64.prefix)) == (scaled, code, prefix[0])
@@ -164,14 +164,21 @@ def test_rfc4861_6_1_1_a_solicitation_is_checked(message: bytes, source: IPv6Add
     assert is_solicitation(message, source) == valid
 
 
-@pytest.mark.parametrize("kind", [0, 5, 24, 31, 37, 39, 255])
+@pytest.mark.parametrize("kind", [0, 2, 3, 4, 5, 24, 31, 37, 39, 255])
 def test_rfc4861_6_1_an_option_that_is_not_known_changes_nothing(kind: int) -> None:
-    """Nor what is in it."""
+    """Nor what is in it; nor one that is for other messages."""
     other = bytes((kind, 2)) + ONE[2:]
     for message in (advertisement(other, ONE), advertisement(ONE, other)):
         assert parsed(message) == Advertisement(1800, (Pref64(POOL6, 600),))
     assert is_solicitation(solicitation() + other, ROUTER)
     assert is_solicitation(solicitation() + other, IPv6Address("::"))
+
+
+def test_rfc4861_6_1_reserved_fields_change_nothing() -> None:
+    assert is_solicitation(solicitation()[:4] + b"\xff" * 4, ROUTER)
+    said = bytearray(advertisement(ONE))
+    said[5] |= 0x3F  # beside M and O
+    assert parsed(bytes(said)) == Advertisement(1800, (Pref64(POOL6, 600),))
 
 
 # ---- what is announced
@@ -198,6 +205,10 @@ ANNOUNCED = {
     "with_name_servers": (
         'rdnss = ["2001:db8::53"]',
         Advertisement(0, (Pref64(POOL6, 1800),), (IPv6Address("2001:db8::53"),), 1800),
+    ),
+    "as_seldom_as_can_be": (
+        'interval = 1800\nrdnss = ["2001:db8::53"]\ndefault_router = true',
+        Advertisement(5400, (Pref64(POOL6, 5400),), (IPv6Address("2001:db8::53"),), 5400),
     ),
     "a_default_router": ("default_router = true", Advertisement(1800, (Pref64(POOL6, 1800),), (), 1800)),
 }
@@ -261,11 +272,15 @@ def test_rfc4861_6_2_1_never_more_often_than_every_three_seconds() -> None:
 
 
 def test_rfc4861_6_2_6_an_answer_comes_after_a_moment_for_all_who_ask() -> None:
-    one = Timing(600, 0.0, chances(1.0, 0.4, 0.9))
+    one = Timing(600, 0.0, chances(1.0, 0.4, 0.0, 0.6))
     one.sent(0.0)
     one.solicited(10.0)
-    one.solicited(10.1)
+    for moment in (10.01, 10.1):  # the first one who asks counts, whatever chance would have said of these
+        one.solicited(moment)
     assert one.due == 10.2
+    one.sent(10.2)
+    one.solicited(20.0)
+    assert one.due == 20.3
 
 
 def test_rfc4861_6_2_6_an_answer_comes_no_sooner_than_three_seconds_after_another() -> None:

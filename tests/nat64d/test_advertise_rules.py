@@ -6,12 +6,13 @@ import socket
 from collections.abc import Iterator
 from ipaddress import IPv6Address, IPv6Network
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
 from nat64d.advertise import timing, wire
 from nat64d.advertise.advertiser import Advertiser, Link
-from nat64d.advertise.listener import SOLICITATIONS, Listener
+from nat64d.advertise.listener import Listener
 from nat64d.advertise.message import (
     SOLICITATION,
     Advertisement,
@@ -21,11 +22,11 @@ from nat64d.advertise.message import (
     parsed,
     solicitation,
 )
-from nat64d.gateway import run as daemon
+from nat64d.gateway.neighbours import advertise
 from nat64d.gateway.state import Live
 from nat64d.host.board import Board
 from nat64d.host.watch import Watch
-from tests.nat64d.hosts import fixtures
+from tests.nat64d.hosts import fixtures, wait_until_up
 from tests.nat64d.netns import Namespace, ip, sysctl
 from tests.nat64d.test_advertise import OTHER6, POOL6, ROUTER, SENDER, config_of
 from tests.nat64d.test_advertise_links import LOG, PATIENCE, Neighbour, advertising, fast, neighbour, until
@@ -76,6 +77,34 @@ def test_rfc8781_5_2_what_is_compared_is_a_prefix_in_its_time_of_a_neighbour(
     asyncio.run(go())
 
 
+def test_rfc8781_5_2_each_link_is_compared_by_itself(neighbour: Neighbour) -> None:
+    """eth5 is announced on as well, eth6 is not."""
+    for name in ("5", "6"):
+        ip("link", "add", f"eth{name}", "type", "veth", "peer", "name", f"far{name}")
+        for end, address in ((f"eth{name}", ROUTER), (f"far{name}", SENDER)):
+            ip("link", "set", end, "addrgenmode", "none", "up")
+            ip("address", "add", f"{address}/64", "dev", end, "nodad")
+        wait_until_up(f"eth{name}")
+
+    def offer(link: str, prefix: IPv6Network) -> None:
+        message = built(Advertisement(0, (Pref64(prefix, 600),)))
+        wire.send(others, message, wire.ALL_NODES, socket.if_nametoindex(link), SENDER)
+
+    async def go() -> None:
+        async with advertising(config_of('interface = ["eth0", "eth5"]')) as (advertiser, changed):
+            await neighbour.hear()
+            offer("far6", THIRD6)
+            neighbour.say(malformed)
+            offer("far5", OTHER6)
+            neighbour.offer(OTHER6)
+            rivals = (await until(advertiser, changed, lambda now: len(now.rivals) > 1)).rivals
+            assert rivals == tuple((link, str(SENDER), str(OTHER6)) for link in ("eth0", "eth5"))
+
+    malformed = built(Advertisement(0, (Pref64(THIRD6, 600),))) + bytes([1, 0])  # an option without a length
+    with wire.open_socket([SOLICITATION]) as others:
+        asyncio.run(go())
+
+
 def test_rfc4861_6_1_1_who_asks_from_beyond_a_router_is_not_heard(
     neighbour: Neighbour, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -100,8 +129,8 @@ def test_rfc4861_6_1_1_who_asks_from_beyond_a_router_is_not_heard(
 def test_rfc4861_6_2_2_nothing_is_sent_on_an_interface_that_is_not_named(
     neighbour: Neighbour, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sent: list[int] = []
-    monkeypatch.setattr(wire, "send", lambda _, message, to, link, source: sent.append(link))
+    sent: list[tuple[int, IPv6Address]] = []
+    monkeypatch.setattr(wire, "send", lambda _, message, to, link, source: sent.append((link, to)))
     ip("link", "add", "eth5", "type", "veth", "peer", "name", "far5")
     for name in ("eth5", "far5"):
         ip("link", "set", name, "up")
@@ -114,7 +143,7 @@ def test_rfc4861_6_2_2_nothing_is_sent_on_an_interface_that_is_not_named(
                 async with asyncio.timeout(PATIENCE):
                     while links and not sent:  # noqa: ASYNC110
                         await asyncio.sleep(0.01)
-            assert {*sent} == {socket.if_nametoindex(name) for name in links}
+            assert {*sent} == {(socket.if_nametoindex(name), wire.ALL_NODES) for name in links}
             sent.clear()
 
     asyncio.run(go())
@@ -128,7 +157,7 @@ def test_rfc8781_5_2_what_others_announce_is_in_the_log_of_the_daemon(
     watch = Watch(host, board, LOG, lambda host: host.standing)  # type: ignore[arg-type]
 
     async def go() -> None:
-        task = asyncio.ensure_future(daemon._advertise(live, watch))
+        task = asyncio.ensure_future(advertise(live, watch))
         await neighbour.hear()
         for _ in range(2):
             neighbour.offer(OTHER6)
@@ -210,6 +239,41 @@ def test_rfc4861_6_2_6_the_advertiser_answers_many_who_ask_once_and_no_sooner_th
 
 
 @pytest.mark.usefixtures("fast")
+def test_rfc4861_6_2_6_what_is_due_does_not_wait_for_the_pause(
+    neighbour: Neighbour, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither longer than until it is due: within half a second of who asks."""
+    monkeypatch.setattr("nat64d.advertise.advertiser.PAUSE", 10 * PATIENCE)
+
+    async def go() -> None:
+        async with advertising(config_of('interface = ["eth0"]')):
+            for _ in range(3):
+                await neighbour.hear()
+
+    asyncio.run(go())
+
+
+@pytest.mark.parametrize("ends", [True, False], ids=["taken back", "gone by itself"])
+def test_rfc4861_6_2_6_an_interface_that_is_back_at_once_waits_three_seconds(
+    clocked: Clocked, monkeypatch: pytest.MonkeyPatch, ends: bool
+) -> None:
+    monkeypatch.setattr(socket, "if_nametoindex", lambda _: 8)
+    monkeypatch.setattr(wire, "join", lambda *_: None)
+    assert clocked.until(1) == [0]
+    if ends:
+        clocked.advertiser.use(config_of('interface = ["eth1"]'))
+        clocked.advertiser.use(config_of('interface = ["eth0"]'))
+    else:
+        monkeypatch.setattr(wire, "link_local", lambda _: None)
+        clocked.advertiser._look()
+        monkeypatch.setattr(wire, "link_local", lambda _: ROUTER)
+    clocked.advertiser._look()
+    clocked.ask()
+    last = 1 if ends else 0
+    assert clocked.until(30) == [last + 3, last + 19]
+
+
+@pytest.mark.usefixtures("fast")
 def test_rfc4861_6_2_5_whether_this_host_forwards_is_read_for_each_advertisement(neighbour: Neighbour) -> None:
     async def go() -> None:
         config = config_of('interface = ["eth0"]\ninterval = 4\ndefault_router = true')
@@ -239,7 +303,7 @@ def test_rfc4861_6_3_7_a_listener_that_knows_a_prefix_asks_nobody_until_its_time
         assert len(asked) == before
         now += 1
         assert listener.look() == []
-        assert len(asked) == before + 1 <= SOLICITATIONS
+        assert len(asked) == before + 1 <= 3
 
 
 def test_rfc4861_6_3_7_a_listener_asks_all_routers_of_its_links(neighbour: Neighbour, server: Namespace) -> None:
@@ -253,3 +317,58 @@ def test_rfc4861_6_3_7_a_listener_asks_all_routers_of_its_links(neighbour: Neigh
             pass  # the kernel asks as well, with its link-layer address
     assert heard.source == ROUTER
     assert is_solicitation(heard.message, heard.source)
+
+
+def groups(name: str) -> set[str]:
+    """The groups that an interface of this namespace is in."""
+    rows = (line.split() for line in Path("/proc/thread-self/net/igmp6").read_text("ascii").splitlines())
+    return {row[2] for row in rows if row[1] == name}
+
+
+def test_rfc4861_6_2_5_the_group_of_all_routers_is_left_with_the_last_advertisement(neighbour: Neighbour) -> None:
+    """By the advertiser; the kernel is in it as well as long as it forwards."""
+    all_routers = wire.ALL_ROUTERS.packed.hex()
+
+    async def go() -> None:
+        async with advertising(config_of('interface = ["eth0", "eth7"]')) as (advertiser, changed):
+            await neighbour.hear()
+            assert all_routers in groups("eth0")
+            advertiser.use(config_of('interface = ["eth7"]'))
+            await until(advertiser, changed, lambda now: len(now.silent) == 1)
+            await neighbour.hear(lambda said: said.pref64[0].lifetime == 0)
+            assert all_routers not in groups("eth0")
+
+    asyncio.run(go())
+
+
+def test_rfc4861_6_2_5_so_it_is_on_an_interface_that_is_down_by_then(neighbour: Neighbour) -> None:
+    async def go() -> None:
+        async with advertising(config_of('interface = ["eth0", "eth7"]')) as (advertiser, changed):
+            await neighbour.hear()
+            ip("link", "set", "eth0", "down")
+            await until(advertiser, changed, lambda now: len(now.silent) == 2)
+            advertiser.use(config_of('interface = ["eth7"]'))
+            await until(advertiser, changed, lambda now: len(now.silent) == 1)
+            ip("link", "set", "eth0", "up")
+            assert wire.ALL_ROUTERS.packed.hex() not in groups("eth0")
+
+    asyncio.run(go())
+
+
+def test_rfc8781_5_2_thirty_two_prefixes_of_others_are_remembered(clocked: Clocked) -> None:
+    prefixes = [IPv6Network((f"2001:db8:{number:x}::", 96)) for number in range(33)]
+    for prefix in prefixes:
+        said = built(Advertisement(0, (Pref64(prefix, 600),)))
+        clocked.advertiser._hear(wire.Heard(said, SENDER, 7))
+    found = {prefix for _, _, prefix in clocked.advertiser.announcing().rivals}
+    assert found == {*map(str, prefixes[:32])}
+
+
+def test_rfc4861_6_3_7_a_listener_asks_on_sixteen_links(monkeypatch: pytest.MonkeyPatch, neighbour: Neighbour) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr("nat64d.advertise.listener.PATIENCE", 0.0)
+    monkeypatch.setattr(wire, "links", lambda: [f"eth{number}" for number in range(20)])
+    monkeypatch.setattr(Listener, "solicit", lambda _, links: asked.extend(links))
+    with Listener() as listener:
+        listener.look()
+    assert asked == [f"eth{number}" for number in range(16)]

@@ -102,9 +102,11 @@ DEEP = b"[" * 100_000
         ("POST", "/v1/changes", b'{"set": {}, "set": {}}', 400, "request body: expected JSON: set is there twice"),
         ("POST", "/v1/changes?dry_run=yes", b"{}", 400, "dry_run=yes: expected true or false"),
         ("POST", "/v1/changes?force=true", b"{}", 400, "force=true: unknown filter, expected dry_run"),
-        ("POST", "/v1/changes", b"x" * (1 << 21), 413, "POST /v1/changes: Request Entity Too Large"),
+        ("POST", "/v1/changes", b"x" * (1 + (1 << 24)), 413, "POST /v1/changes: Request Entity Too Large"),
         ("PUT", "/v1/sources/api", b"7", 400, "request body: expected an object"),
-        ("PUT", "/v1/sources/kubernetes", b"{}", 404, "PUT /v1/sources/kubernetes: Not Found"),
+        ("PUT", "/v1/sources/nobody", b"{}", 404, "PUT /v1/sources/nobody: Not Found"),
+        ("PATCH", "/v1/sources/api", b'{"sets": {}}', 400, "request body: sets: unknown key, expected set, unset or"),
+        ("PATCH", "/v1/sources/api", b'{"generation": 7}', 400, "request body: generation: expected a version, as an"),
         ("DELETE", "/v1/sources/api", b"", 405, "DELETE /v1/sources/api: Method Not Allowed"),
         ("GET", "/v1/changes", b"", 405, "GET /v1/changes: Method Not Allowed"),
     ],
@@ -187,7 +189,10 @@ def test_a_flush_is_handed_on_and_says_how_many_have_ended(path, gateway):
 @pytest.mark.parametrize(
     ("query", "sentence"),
     [
-        ("", "expected which sessions are to end: host, port, proto, state, host6, host4, mapped4; or all=true"),
+        (
+            "",
+            "expected which sessions are to end: host, port, proto, state, host6, host4, mapped4, service; or all=true",
+        ),
         ("?all=false", "expected which sessions are to end: "),
         ("?all=yes", "all=yes: expected true or false"),
         ("?proto=tpc", "proto=tpc: expected tcp, udp, icmp or a number below 256"),

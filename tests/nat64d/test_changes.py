@@ -20,6 +20,8 @@ WEB = {"protocol": "tcp", "ipv4": "192.0.2.1:80", "ipv6": "[2001:db8::2]:8080"}
 
 
 class Changing(Scene):
+    masquerade = ()
+
     def retract(self, _: object) -> None:
         self.done.append("retract")
 
@@ -111,15 +113,22 @@ def test_what_the_host_refuses_is_not_kept(scene, monkeypatch):
     assert not scene.live.config.eam
 
 
-def test_what_cannot_be_kept_in_the_end_is_in_use_all_the_same(scene, monkeypatch):
-    def fail(_: object) -> None:
-        raise OSError(5, "Input/output error")
-
-    monkeypatch.setattr(KeptSources, "commit", fail)
-    with pytest.raises(OSError, match="Input/output error"):
-        scene.change(EAMS)
+def test_what_cannot_be_kept_in_the_end_is_in_use_all_the_same(scene):
+    """A directory is in the way, as a full or read-only disk would be; the answer says so, and so does the status until
+    something is kept again."""
+    path = KeptSources(scene.live.config.state_path).path
+    (path / "in the way").mkdir(parents=True)
+    (said,) = scene.change(EAMS)["warnings"]
+    assert said.startswith(f"{path}: what was set last is in use, but not kept (")
+    assert "a restart goes back to what was set before" in said
     assert scene.live.config.eam
     assert scene.live.said_by("api")["eam"] == [EAM]
+    assert said in scene.live.status()["warnings"]
+    (path / "in the way").rmdir()
+    path.rmdir()
+    assert scene.change({}, {"eam": [{"ipv4": EAM["ipv4"]}]})["warnings"] == []
+    assert said not in scene.live.status()["warnings"]
+    assert not scene.kept()["api"].eam
 
 
 def test_the_first_forward_needs_a_prefix_and_no_restart(tmp_path):
@@ -210,3 +219,27 @@ def test_one_at_a_time_and_only_while_packets_pass(scene):
     with pytest.raises(NotReadyError, match=r"^the gateway is ready$"):
         scene.live.change(Wish("api", EAMS, {}))
     assert scene.kept() == {}
+
+
+SERVICE = {"name": "web", "ipv4": "192.0.2.2:80", "endpoints": ["[2001:db8::2]:80", "[2001:db8::3]:80"]}
+
+
+def test_endpoints_change_without_a_look_at_the_host(scene, monkeypatch):
+    scene.change({"service": [SERVICE, {**SERVICE, "name": "other", "ipv4": "192.0.2.2:81"}]})
+    monkeypatch.setattr(module, "check_host", lambda *_: pytest.fail("nothing is to be asked"))
+    scene.done.clear()
+
+    async def twice(reload: module.Reload) -> list[Row]:
+        answers = []
+        for count in (1, 0):
+            row = {**SERVICE, "endpoints": SERVICE["endpoints"][:count]}
+            answers.append(await asyncio.to_thread(reload.change, Wish("api", {"service": [row]}, {})))
+            assert scene.kept() == scene.live.sources.rows
+        return answers
+
+    for answer in scene.run(twice):
+        assert [change["place"] for change in answer["changes"]] == ["[[service]]"] * 2
+        assert answer["pause"] == 0.0
+    assert scene.done == []
+    assert [len(service.endpoints) for service in scene.live.config.service] == [2, 0]
+    assert scene.live.config == scene.live.sources.combined()

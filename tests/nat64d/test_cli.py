@@ -75,7 +75,7 @@ def test_status(path):
         "bib         1\n"
         "limits      sessions=1048576\n"
         "offloads    csum tso4\n"
-        "masquerade  -\n"
+        "masquerade  -\nfastpath    -\n"
         "log         info\n"
         "dns64       listening=[::]:53 upstream=192.0.2.53:53 synthesises=yes\n"
         "http        -\n"

@@ -24,8 +24,22 @@ def test_mappings(path):
     )
 
 
-def test_services(path):
+def test_services_at_a_glance(path):
     assert run("services", "--socket", path).stdout == (
+        "SERVICE  PROTOCOLS  IPV4          PORT  READY  ENDPOINTS  SESSIONS  FLOWS  REFUSED  UNPINNED  PROBLEM\n"
+        "web      tcp,udp    203.0.113.80  80        1          2         7    100        3         2  "
+        "of its 2 endpoints [2001:db8:2::1]:8080 does not serve: HTTP 503\n"
+    )
+
+
+def test_services_as_json_are_endpoints_with_and_without_the_option(path):
+    with_option, without = (run("services", "--socket", path, "--json", *more).stdout for more in (["--endpoints"], []))
+    assert with_option == without
+    assert [json.loads(line)["ipv6"] for line in without.splitlines()] == ["2001:db8:2::1", "2001:db8:2::2"]
+
+
+def test_endpoints_of_services(path):
+    assert run("services", "--endpoints", "--socket", path).stdout == (
         "SERVICE  PROTOCOL  IPV4          PORT  ENDPOINT       PORT  WEIGHT  SESSIONS  STATE  WHY\n"
         "web      tcp       203.0.113.80  80    2001:db8:2::1  8080       2         7  down   HTTP 503\n"
         "web      tcp       203.0.113.80  80    2001:db8:2::2  8080       1         7  up     -\n"
@@ -63,6 +77,15 @@ def test_a_shell_completes_options_and_their_words(words, offered):
     command = typer.main.get_command(app)
     completed = BashComplete(command, {}, "nat64d", "_NAT64D_COMPLETE").get_completions(list(words[:-1]), words[-1])
     assert {item.value for item in completed} == offered
+
+
+def test_a_shell_completes_services_that_the_daemon_has(path):
+    def completed(*words):
+        shell = BashComplete(typer.main.get_command(app), {}, "nat64d", "_NAT64D_COMPLETE")
+        return [item.value for item in shell.get_completions(["sessions", *words, "--service"], "w")]
+
+    assert completed("--socket", str(path)) == ["web"]
+    assert completed("--socket", f"{path}.none") == []
 
 
 def test_counters_follow_prints_what_is_counted_from_now_on(path, gateway, monkeypatch):

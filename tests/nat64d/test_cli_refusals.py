@@ -155,7 +155,7 @@ def test_a_fault_in_the_daemon_is_1(path, gateway):
     [
         (("sessions", "--proto", "foo"), "--proto=foo: expected tcp, udp, icmp or a number below 256"),
         (("sessions", "--host6", "192.0.2.1"), "--host6=192.0.2.1: expected an IPv6 address or prefix"),
-        (("bib", "--mapped4", "x"), "--mapped4=x: expected an IPv4 address or prefix"),
+        (("bib", "--mapped4", "x"), "--mapped4=x: expected an IPv4 or IPv6 address or prefix"),
         (("bib", "--host4", "192.0.2.1"), "No such option"),
         (("sessions", "--limit", "0"), "--limit"),
         (("status", "--wait", "-1"), "--wait"),

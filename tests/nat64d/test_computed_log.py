@@ -7,7 +7,7 @@ import pytest
 
 from nat64d.config.load import loads
 from nat64d.gateway import computed_log
-from nat64d.gateway import run as daemon
+from nat64d.gateway import stop as stopping
 from nat64d.gateway.computed_log import DAY, ComputedLog
 from nat64d.gateway.first_start import FirstStart
 from nat64d.gateway.reload import Reload
@@ -111,8 +111,8 @@ def test_rfc7422_3_every_variable_is_told_when_it_changes(said, old, new, told):
 def test_rfc7422_3_the_daemon_looks_while_it_runs(monkeypatch, caplog):
     """At the start, after a reload, and after a day."""
     caplog.set_level(logging.INFO)
-    monkeypatch.setattr(daemon, "WATCH", 0.001)
-    live, stop = Live(loads(CONFIG)), asyncio.Event()
+    monkeypatch.setattr(stopping, "EVERY", 0.001)
+    live, stops = Live(loads(CONFIG)), stopping.Stops()
 
     def times(sentence: str) -> int:
         found = [record for record in caplog.records if getattr(record, "event", "") == "computed_ports"]
@@ -120,11 +120,11 @@ def test_rfc7422_3_the_daemon_looks_while_it_runs(monkeypatch, caplog):
 
     async def go() -> None:
         reload = Reload(live, None, lambda _: None, asyncio.Event())
-        watching = asyncio.ensure_future(daemon._watch(FirstStart(live), reload, stop))
+        watching = asyncio.ensure_future(stopping.Course(FirstStart(live), reload, None, stops).run())
         for sentence, number, change in (
             (SENTENCE, 1, lambda: setattr(live, "config", loads(CONFIG.replace("blocks = 3", "blocks = 1")))),
             (SENTENCE.replace("at most 3", "at most 1"), 1, lambda: monkeypatch.setattr(computed_log, "DAY", 0.01)),
-            (SENTENCE.replace("at most 3", "at most 1"), 3, stop.set),
+            (SENTENCE.replace("at most 3", "at most 1"), 3, stops.set),
         ):
             while times(sentence) < number:  # noqa: ASYNC110
                 await asyncio.sleep(0.001)

@@ -52,6 +52,9 @@ ELSEWHERE = {
     "shared_ports_in_use": "e2e/test_shared_address.py::test_a_port_that_a_program_receives_at_is_a_condition",
     "ra_silent": "nat64d/test_advertise_links.py::test_interfaces_come_and_go",
     "ra_rival": "nat64d/test_advertise_links.py::test_rfc8781_5_2_other_routers_with_other_prefixes_are_noted",
+    "vip_taken": "nat64d/test_announce.py::test_an_address_that_another_host_has_is_left_to_it",
+    "vip_silent": "nat64d/test_announce.py::test_a_link_that_is_down_is_told",
+    "vip_off_link": "nat64d/test_announce_host.py::test_that_no_address_is_in_a_subnet_is_told",
     "pool4_filling": "nat64d/test_watermarks.py::test_it_is_left_ten_percent_lower",
     "tables_filling": "nat64d/test_watermarks.py::test_memory_for_fragments",
 }

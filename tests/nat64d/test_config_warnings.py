@@ -79,6 +79,34 @@ def test_rfc6791_3_1_private_sources_of_errors_raise_a_warning(prefix, private):
     assert told == ([expected] if private else [])
 
 
+COMPUTED = """\
+pool6 = "64:ff9b::/96"
+[[pool4]]
+addresses = "192.0.2.1"
+source = "2001:db8:0:10::/60"
+deterministic = true
+ports = "2000-65535"
+[limits]
+port_block = {}
+blocks = {}
+[log]
+sessions = "{}"
+"""
+
+
+@pytest.mark.parametrize(
+    ("size", "blocks", "sessions", "told"),
+    [(3000, 2, "off", 1), (3000, 8, "off", 1), (3000, 1, "off", 0), (3000, 2, "blocks", 0), (3971, 2, "off", 0)],
+)
+def test_rfc7422_2_step_4_blocks_that_are_neither_computed_nor_logged_raise_a_warning(size, blocks, sessions, told):
+    """Of 3971 ports there is one block for each of 16 subscribers, and none is left."""
+    expected = (
+        '[[pool4]] addresses = "192.0.2.1" hands out blocks that are not computed, and nobody will know who had one'
+    )
+    found = warnings(loads(COMPUTED.format(size, blocks, sessions)))
+    assert [warning.partition(":")[0] for warning in found] == [expected] * told
+
+
 FORWARD = '[[forward]]\nprotocol = "tcp"\nipv4 = "192.0.2.9:80"\nipv6 = "[2001:db8::9]:80"\n'
 CLAT = '[clat]\nipv6 = "2001:db8:1::464"\nplat'
 STATELESS = 'pool6 = "64:ff9b::/96"\n[[eam]]\nipv4 = "198.51.100.1"\nipv6 = "2001:db8::1"\n[tun]\nipv4 = "{}"\n'
@@ -140,3 +168,34 @@ def test_a_socket_for_everybody_is_warned_about(mode, warned):
 def test_a_place_for_sessions_that_are_not_logged_is_warned_about(keys, named):
     found = warnings(loads(f"{MINIMAL}[log]\n{keys}\n"))
     assert [sentence.partition(" = ")[0] for sentence in found] == [f"[log] {name}" for name in named]
+
+
+SERVICE = '[[service]]\nname = "web"\nipv4 = "198.51.100.1:80"\nsources = [{}]\n'
+NO_POOL4 = (
+    "[[service]] without [[pool4]]: hosts behind this gateway, its endpoints among them, do not reach its addresses, "
+    "which they are told of under pool6: they have none of pool4 to come from."
+)
+DENIED = "[[service]] #1 web serves nobody: all of its sources are in [translation] denylist4."
+
+
+@pytest.mark.parametrize(
+    ("sources", "more", "told"),
+    [
+        ("", "", []),
+        ("", "[dns64]\n", [NO_POOL4]),
+        ("", '[ra]\ninterface = ["eth0"]\n', [NO_POOL4]),
+        ("", "[dns64]\n[[pool4]]\naddresses = '192.0.2.1'\n", []),
+        ("'192.0.2.0/25', '10.0.0.0/8'", "", []),
+        ("'192.0.2.0/25', '192.0.2.192/26'", "", [DENIED]),
+    ],
+)
+def test_services_that_some_clients_cannot_reach_are_warned_of(sources, more, told):
+    text = 'pool6 = "2001:db8:64::/96"\n' + SERVICE.format(sources) + more + "[translation]\ndenylist4 = [{}]\n"
+    denied = "'192.0.2.0/24', '172.16.0.0/12', '192.168.0.0/16', '100.64.0.0/10'"
+    found = [sentence for sentence in warnings(loads(text.format(denied))) if "[[service]]" in sentence]
+    assert found == told
+
+
+def test_clients_with_private_addresses_are_refused_under_the_well_known_prefix():
+    (sentence,) = (one for one in warnings(loads(MINIMAL + SERVICE.format(""))) if "[[service]]" in one)
+    assert sentence.startswith("[[service]] writes its clients under pool6, and 64:ff9b::/96 must not carry private")

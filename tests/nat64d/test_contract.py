@@ -143,6 +143,7 @@ def test_answers_are_as_the_document_says(document, path, mode, caplog):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3000)  # minutes on a machine that is busy
 @pytest.mark.parametrize("mode", list(GenerationMode), ids=lambda mode: mode.value)
 def test_answers_are_as_the_document_says_at_length(document, path, mode, caplog):
     examine(document, path, mode, MANY)

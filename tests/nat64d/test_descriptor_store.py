@@ -40,17 +40,17 @@ def manager(tmp_path, monkeypatch) -> Iterator[socket.socket]:
 
 def test_the_queues_are_taken_once_and_what_is_not_ours_is_closed(four):
     environment = {"LISTEN_PID": "7", "LISTEN_FDS": "4", "LISTEN_FDNAMES": "tun:dns:tun:stored", "OTHER": ""}
-    assert passed(environment, 7) == [four[0], four[2]]
+    assert passed(environment, 7) == {"tun": [four[0], four[2]], "dns": [four[1]]}
     assert environment == {"OTHER": ""}
-    for fd in (four[1], four[3]):
-        with pytest.raises(OSError, match="Bad file descriptor"):
-            os.fstat(fd)
-    assert passed(environment, 7) == []
+    assert not any(map(os.get_inheritable, four[:3]))
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(four[3])
+    assert passed(environment, 7) == {"tun": [], "dns": []}
 
 
 @pytest.mark.parametrize("environment", [{}, {"LISTEN_PID": "8", "LISTEN_FDS": "4"}, {"LISTEN_PID": "7"}])
 def test_what_is_for_nobody_or_somebody_else_is_left_alone(four, environment):
-    assert passed(environment, 7) == []
+    assert passed(environment, 7) == {"tun": [], "dns": []}
     assert [os.fstat(fd).st_mode for fd in four]
 
 

@@ -132,7 +132,7 @@ CASES = {
         unit(User="", DynamicUser="no", AmbientCapabilities="", CapabilityBoundingSet="cap_net_admin"),
         "unit",
         "error",
-        AMBIENT.replace("AmbientCapabilities", "CapabilityBoundingSet").replace("NET_ADMIN", "NET_BIND_SERVICE"),
+        "systemctl enable nat64d.socket && systemctl restart nat64d.service",
     ),
     "the_daemon_lacks_a_capability": (
         GATEWAY,

@@ -25,6 +25,7 @@ from nat64d.doctor.look import Look, UnseenError
 from nat64d.doctor.names import Made
 from nat64d.doctor.readers import READERS
 from nat64d.host.presence import Presence
+from nat64d.services.announcer import DROP_IN
 from tests import pages
 from tests.architecture import ROOT
 from tests.nat64d.fake_gateway import FakeGateway, serving, standing
@@ -51,10 +52,18 @@ def look(config):
 def test_the_drop_in_for_router_advertisements_grants_what_they_need():
     name = "test_the_drop_in_for_router_advertisements_grants_what_they_need"
     (block,) = (each for each in pages.blocks(ROOT / "docs/install.md") if f"::{name}:" in each.how)
-    wanted = privileges.needed(loads('pool6 = "64:ff9b::/96"\n[ra]\ninterface = ["eth0"]\n'))
+    wanted = privileges.needed_for(loads('pool6 = "64:ff9b::/96"\n[ra]\ninterface = ["eth0"]\n'))
     more = {privileges.CAPABILITIES[number] for number in wanted} - {"CAP_NET_ADMIN"}
     granted = [line.partition("=")[::2] for line in block.text.splitlines()[1:]]
     assert granted == [(kind, " ".join(more)) for kind in ("CapabilityBoundingSet", "AmbientCapabilities")]
+
+
+def test_the_drop_in_for_services_grants_what_announcing_them_needs():
+    name = "test_the_drop_in_for_services_grants_what_announcing_them_needs"
+    (block,) = (each for each in pages.blocks(ROOT / "docs/install.md") if f"::{name}:" in each.how)
+    granted = dict(line.partition("=")[::2] for line in block.text.splitlines()[1:])
+    assert granted == {"RestrictAddressFamilies": privileges.PACKET} | dict.fromkeys(privileges.SETS, "CAP_NET_RAW")
+    assert all(f"{kind}={value}" in DROP_IN for kind, value in granted.items())
 
 
 def test_the_command_is_light():
@@ -199,10 +208,10 @@ def test_the_privileges_of_a_process(look):
 
 
 def test_what_a_configuration_needs(namespace):
-    assert privileges.needed(loads(NO_SYSCTLS)) == [privileges.NET_ADMIN]
-    assert privileges.needed(loads(NO_SYSCTLS + "[dns64]")) == [privileges.NET_ADMIN, privileges.NET_BIND_SERVICE]
+    assert privileges.needed_for(loads(NO_SYSCTLS)) == [privileges.NET_ADMIN]
+    assert privileges.needed_for(loads(NO_SYSCTLS + "[dns64]")) == [privileges.NET_ADMIN, privileges.NET_BIND_SERVICE]
     parameter("net/ipv4/ip_unprivileged_port_start", 53)
-    assert privileges.needed(loads(NO_SYSCTLS + "[dns64]")) == [privileges.NET_ADMIN]
+    assert privileges.needed_for(loads(NO_SYSCTLS + "[dns64]")) == [privileges.NET_ADMIN]
 
 
 def test_the_unit_of_systemd(look, monkeypatch, tmp_path):

@@ -36,7 +36,7 @@ def test_a_step_that_is_new_in_the_pipeline_is_shown_by_itself(monkeypatch):
         """RFC 9999 section 1.2: something that translate does from today on."""
         return view.l4
 
-    code = pipeline.translate.py_func if hasattr(pipeline.translate, "py_func") else pipeline.translate
+    code = getattr(pipeline.translate_family, "py_func", pipeline.translate_family)
     text = (
         inspect.getsource(code)
         .partition("\n")[2]
@@ -45,7 +45,7 @@ def test_a_step_that_is_new_in_the_pipeline_is_shown_by_itself(monkeypatch):
     look_twice.__module__ = "translator.pipeline"
     monkeypatch.setattr(pipeline, "look_twice", look_twice, raising=False)
     exec(text, vars(pipeline), made := {})
-    monkeypatch.setattr(pipeline, "translate", made["translate"])
+    monkeypatch.setattr(pipeline, "translate_family", made["translate_family"])
     assert Step("look twice", "9999 1.2", ["104"]) in steps_for(TEXT)
 
 

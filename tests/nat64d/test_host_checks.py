@@ -48,6 +48,8 @@ def masquerade(interface):
 
 EAM = '[[eam]]\nipv4 = "{}"\nipv6 = "2001:db8:9::/{}"\n'
 FORWARD = '[[forward]]\nprotocol = "tcp"\nipv4 = "{}:80"\nipv6 = "[2001:db8:9::1]:80"\n'
+CLIENTS = '[services]\nclient_prefix = "{}"\n'
+SERVED = '[[service]]\nname = "web"\nipv4 = "203.0.113.1:80"\nclient_prefix = "{}"\n'
 CLAT = '[clat]\nipv6 = "{}"\nplat = "64:ff9b::/96"\n'
 NO_ROUTES = "[host]\nroutes = false\n"
 KEEPS = "expected addresses that this host does not have: it keeps packets to"
@@ -102,6 +104,12 @@ ERRORS = [
         EAM.format("0.0.0.0/0", 64).replace("2001:db8:9::/64", "2001:db8:1::/64"),
         host(),
         "[[eam]] #1 ipv6",
+        f"{CUT_OFF} Take one that no link has",
+    ),
+    (
+        POOL + CLIENTS.format("2001:db8:1::/96"),
+        host(),
+        '[services] client_prefix = "2001:db8:1::/96"',
         f"{CUT_OFF} Take one that no link has",
     ),
     # router_inside
@@ -190,6 +198,12 @@ WARNINGS = [
             "lan0, whose hosts do not find its addresses there. Run 'ip -6 route add 2001:db8:1::64:0:0/96 via "
             f"2001:db8:1::1' on each of them, or {TAKE.replace('T', 't', 1)}"
         ),
+    ),
+    (
+        POOL + SERVED.format("2001:db8:1:0:0:64::/96"),
+        host(),
+        "[[service]] #1 client_prefix",
+        "2001:db8:1::1' on each of them, or take one that no link has",
     ),
     # partly_routed_elsewhere
     (
@@ -363,4 +377,6 @@ def test_what_is_asked_about_routes():
     asked = looked_up(loads(WELL_KNOWN + EAM.format("0.0.0.0/0", 64)))
     assert [str(network) for network in asked] == ["64:ff9b::/96", "2001:db8:9::/64"]
     assert [str(network) for network in looked_up(loads(CLAT.format("2001:db8:1::464")))] == ["2001:db8:1::464/128"]
+    asked = looked_up(loads(POOL + CLIENTS.format("64:ff9b:1::/96") + SERVED.format("2001:db8:c::/96")))
+    assert [str(network) for network in asked[:3]] == ["64:ff9b::/96", "64:ff9b:1::/96", "2001:db8:c::/96"]
     assert looked_up(loads(POOL + NO_ROUTES)) == []

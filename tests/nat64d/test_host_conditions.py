@@ -270,6 +270,7 @@ def test_other_routers_with_another_prefix_are_one_condition_for_each_link():
 
 def test_every_condition_is_provoked_here():
     elsewhere = {"not_set_up", "contested", "ra_silent", "ra_rival"}
+    elsewhere |= {"vip_silent", "vip_taken", "vip_off_link"}  # in test_announce*.py
     elsewhere |= {"pool4_filling", "tables_filling"}  # in test_watermarks.py
     assert {case[4] for case in CASES} | elsewhere == {row.name for row in CONDITIONS}
 

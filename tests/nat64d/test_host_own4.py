@@ -6,11 +6,13 @@ from ipaddress import IPv4Address, ip_interface
 
 import pytest
 
+from nat64d.cli import app
 from nat64d.config.load import loads
 from nat64d.config.pool4 import Pool4
 from nat64d.config.settings import pool_rows, settings_of, tables_of
 from nat64d.config.sources import PoolName
 from nat64d.gateway.pool_use import PoolUse
+from nat64d.host import facts as looking
 from nat64d.host import own4
 from nat64d.host.checks import checks, shares_ports
 from nat64d.host.facts import Facts, Link, read
@@ -232,3 +234,29 @@ def test_only_who_shares_looks_at_sockets():
     assert not shares_ports(loads(SHARED.replace("interface:eth0", "192.0.2.1")))
     assert read().sockets == Sockets()
     assert replace(read(sockets=True).sockets, bound=frozenset()).first > 0
+
+
+def test_the_host_is_looked_at_only_for_pools_that_share_its_addresses(text):
+    def unseen() -> Facts:
+        pytest.fail("there is nothing to look for")
+
+    config = loads(text)
+    assert own4.with_own4(config, unseen) is config
+    sharing = loads(text.replace("169.254.64.0/28", "interface:eth0").replace('"auto"', '"off"'))
+    links = (Link("eth0", (ip_interface("198.51.100.9/24"),)),)
+    (pool,) = own4.with_own4(sharing, lambda: Facts(links=links)).pool4
+    assert (pool.range.first, pool.known) == (int(IPv4Address("198.51.100.9")), True)
+
+
+def test_explain_knows_the_address_without_a_daemon(monkeypatch):
+    config = loads(SHARED)
+    monkeypatch.setattr(looking, "read", lambda: facts("198.51.100.9/24"))
+    assert given(app._of_this_host(config)) == ["interface:eth0/198.51.100.9"]
+
+    def unseen():
+        raise PermissionError
+
+    monkeypatch.setattr(looking, "read", unseen)
+    assert app._of_this_host(config) is config
+    alone = loads('pool6 = "64:ff9b::/96"\n')
+    assert app._of_this_host(alone) is alone

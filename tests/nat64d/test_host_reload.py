@@ -4,8 +4,9 @@ then; and a host that refuses a part of it has none of it."""
 import pytest
 
 from nat64d.config.load import loads
-from nat64d.host import nft
+from nat64d.host import nft, rtnetlink
 from nat64d.host.errors import HostError
+from nat64d.host.journal import Journal
 from tests.nat64d.hosts import addresses, fixtures, gateway, journal, rules
 from tests.nat64d.netns import ip, snapshot
 
@@ -54,10 +55,30 @@ def test_what_is_the_same_stays(server, config, text, monkeypatch):
     with gateway(config) as (_, host, _):
         ip("route", "change", "169.254.64.0/28", "dev", "nat64", "proto", "64", "mtu", "1234")
         before = host.wanted
-        monkeypatch.setattr(host, "_add_route", lambda *_: pytest.fail("there is no new one"))
+        monkeypatch.setattr(rtnetlink, "add_route", lambda *_: pytest.fail("there is no new one"))
         host.extend(other)
         host.retract(before)
         assert "mtu 1234" in ip("route", "show", "169.254.64.0/28")
+
+
+def test_many_routes_are_noted_at_once_and_one_that_stood_is_not_taken_back(server, config, text, monkeypatch):
+    other = loads(
+        text + "".join(f'[[eam]]\nipv4 = "198.51.100.{n}"\nipv6 = "2001:db8::{n}"\n' for n in range(0, 40, 2))
+    )
+    with gateway(config) as (_, host, _):
+        ip("route", "add", "198.51.100.8/32", "dev", "nat64")
+        written, write = [], Journal._write
+        monkeypatch.setattr(Journal, "_write", lambda journal: written.append(len(journal.changes)) or write(journal))
+        before = host.wanted
+        host.extend(other)
+        assert len(written) == 2  # before, and without the one that stood
+        assert written[0] == written[1] + 1
+        after = host.wanted
+        host.extend(config)
+        host.retract(after)
+        assert ip("route", "show", "198.51.100.8/32").split()[0] == "198.51.100.8"
+        assert "198.51.100.10" not in ip("route", "show")
+        assert host.wanted.networks == before.networks
 
 
 def test_masquerade_comes_and_goes(server, config, text):

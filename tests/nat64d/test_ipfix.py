@@ -33,6 +33,8 @@ ELEMENTS = {
     4: ("protocolIdentifier", 8),
     7: ("sourceTransportPort", 16),
     227: ("postNAPTSourceTransportPort", 16),
+    281: ("postNATSourceIPv6Address", 128),
+    282: ("postNATDestinationIPv6Address", 128),
     226: ("postNATDestinationIPv4Address", 32),
     228: ("postNAPTDestinationTransportPort", 16),
     361: ("portRangeStart", 16),

@@ -149,8 +149,8 @@ def test_hosts_and_their_subscribers_are_counted():
     nat64 = Sessions(limits={"sessions": 16}, forward=[])
     for host in (HOST6, NEIGHBOUR6, "2001:db8:2::1"):
         nat64.opened("udp", 5000, host=host)
-    assert fill(nat64, "hosts") == (3, 16)
-    assert fill(nat64, "subscribers") == (2, 16)
+    assert fill(nat64, "hosts") == (3, 16 + 2 * 64)
+    assert fill(nat64, "subscribers") == (2, 16 + 2 * 64)
 
 
 def test_ports_in_quarantine_are_counted_as_long_as_they_wait():

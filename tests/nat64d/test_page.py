@@ -76,6 +76,9 @@ def test_the_summary_counts_what_passed_and_what_was_dropped(address):
     assert [row["event"] for row in summary["events"]] == ["bib_created"]
     assert [row["outcome"] for row in summary["queries"]] == ["cached", "synthesised"]
     assert [row["used"] for row in summary["pools"]] == [1, 0]
+    assert summary["services"] == [
+        {"service": "web", "ready": 1, "endpoints": 2, "sessions": 7, "flows": 100, "refused": 3}
+    ]
 
 
 def test_it_is_there_before_the_gateway_translates(address, gateway):
@@ -83,6 +86,7 @@ def test_it_is_there_before_the_gateway_translates(address, gateway):
     status, _, body = got(address, "/page/summary.json")
     summary = json.loads(body)
     assert (status, summary["state"], summary["counters"], summary["pools"]) == (200, "compiling", [], [])
+    assert (summary["services"], summary["protocols"]) == ([], {})
 
 
 def test_the_monitoring_listener_names_conditions_but_not_what_is_in_their_sentences(address, gateway):

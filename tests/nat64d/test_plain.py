@@ -3,7 +3,9 @@
 import select
 import socket
 import threading
+import time
 from collections.abc import Iterator
+from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address
 
 import numpy as np
@@ -23,6 +25,7 @@ from translator.packet.fields import UDP
 from translator.packet.virtio import VNET_HEADER
 from translator.tables.layout import SESSION, records
 from translator.tables.tables import SESSIONS
+from translator.verdict import Verdict
 
 PATIENCE = 60  # seconds that a packet may take on a busy machine
 CODE = plain_code()
@@ -104,3 +107,38 @@ def test_a_queue_goes_on_after_a_stop(device):
         queue.stop()
     device.start()
     assert IP(device.pass_on(0, datagram(5000))).payload.sport == mapped
+
+
+def test_settings_are_exchanged_by_one_queue_after_the_other_and_no_thread_ends(device):
+    mapped = IP(device.pass_on(0, datagram(5000))).payload.sport
+    threads = {thread for thread in threading.enumerate() if thread.name.startswith("queue-")}
+    denied = replace(device.settings, denylist4=np.array([[int(IPv4Address(HOST4))] * 2]))
+    first, second = device.queues
+    first.exchange(denied)
+    device.ends[0].send(bytes(VNET_HEADER) + datagram(5001))
+    assert IP(device.pass_on(1, datagram(5000))).payload.sport == mapped  # by the settings of before
+    deadline = time.monotonic() + PATIENCE
+    while not first.worker.counters[:, Verdict.DENIED_ADDRESS].sum() and time.monotonic() < deadline:
+        time.sleep(0.001)
+    for queue in (first, second):
+        queue.exchange(device.settings)
+    assert {thread for thread in threading.enumerate() if thread.name.startswith("queue-")} == threads
+    counted = [queue.worker.counters.sum(axis=0) for queue in device.queues]
+    assert [int(row[Verdict.DENIED_ADDRESS]) for row in counted] == [1, 0]
+    while select.select([device.ends[0]], [], [], 0)[0]:
+        device.ends[0].recv(65535)  # who is denied is told
+    assert IP(device.pass_on(0, datagram(5000))).payload.sport == mapped
+
+
+def test_nobody_waits_for_a_queue_whose_thread_has_ended(device):
+    for queue in device.queues:
+        queue.stop()
+        queue.exchange(device.settings)
+    device.start()
+    device.ends[0].close()  # poll says that the device is gone
+    deadline = time.monotonic() + PATIENCE
+    while device.queues[0].failure is None and time.monotonic() < deadline:
+        time.sleep(0.001)
+    for _ in range(2):
+        device.queues[0].exchange(device.settings)
+    assert "is gone" in device.queues[0].failure

@@ -118,7 +118,7 @@ def test_what_can_be_refused_comes_first_and_what_goes_goes_last(scene, caplog):
 
 def test_a_name_server_comes_and_goes_with_its_section(scene, monkeypatch):
     class NameServer:
-        def __init__(self, config: Config) -> None:
+        def __init__(self, config: Config, _: object) -> None:
             assert config.dns64
 
         async def start(self) -> None:

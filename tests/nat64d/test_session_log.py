@@ -13,7 +13,7 @@ import pytest
 
 from nat64d.config.models import Log
 from nat64d.natlog import lines, reader
-from nat64d.natlog.entries import entries_of, line
+from nat64d.natlog.entries import entries_of, fields, line
 from nat64d.natlog.place import Moment
 from nat64d.natlog.reader import Reader
 from tests.packets import HOST4, HOST4_PORT, HOST6
@@ -237,6 +237,14 @@ def test_without_a_file_the_daemons_log_has_the_entries_with_fields(caplog):
     (record,) = [each for each in caplog.records if each.name == "nat64d.sessions"]
     assert record.getMessage().startswith(f"session-created udp [{HOST6}]:5000 ")
     assert (record.event, record.host6, record.host6_port, record.host4) == ("session-created", HOST6, 5000, HOST4)
+
+
+@pytest.mark.parametrize("kind", Kind)
+def test_rfc6888_req_12_a_destination_is_that_of_a_session_and_of_nothing_else(kind):
+    (one,) = entries_of(entry(kind), EPOCH)
+    about = kind in (Kind.SESSION_CREATED, Kind.SESSION_ENDED)
+    assert [name for name in fields(one) if name.startswith("host4")] == ["host4", "host4_port"] * about
+    assert ("203.0.113.5" in str(fields(one))) == ("203.0.113.5" in line(one)) == about
 
 
 def test_what_a_reload_turns_on_begins_with_it_and_what_it_turns_off_is_written_to_the_end(there):

@@ -23,10 +23,24 @@ def handlers() -> Iterator[None]:
         signal.signal(number, handler)
 
 
+def test_another_one_hurries_it():
+    async def go() -> list[bool]:
+        stop, again, at_once = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        handle_signals(stop, again, at_once)
+        seen = []
+        for number in (signal.SIGTERM, signal.SIGTERM):
+            os.kill(os.getpid(), number)
+            await asyncio.sleep(0.01)
+            seen.append(at_once.is_set())
+        return seen
+
+    assert asyncio.run(go()) == [False, True]
+
+
 async def sent(*numbers: signal.Signals) -> tuple[bool, bool]:
     """Whether the daemon is to stop after these signals, and whether it is to read its configuration again."""
     stop, again = asyncio.Event(), asyncio.Event()
-    handle_signals(stop, again)
+    handle_signals(stop, again, asyncio.Event())
     for number in numbers:
         os.kill(os.getpid(), number)
         await asyncio.sleep(0.01)
@@ -66,7 +80,7 @@ def test_sighup_reloads_unless_the_terminal_is_gone(monkeypatch, terminal, then)
 def test_after_the_undo_one_changes_nothing(number, caplog):
     async def run() -> bool:
         stop = asyncio.Event()
-        handle_signals(stop, asyncio.Event())
+        handle_signals(stop, asyncio.Event(), asyncio.Event())
         ignore_signals()
         os.kill(os.getpid(), number)
         return stop.is_set()

@@ -54,8 +54,8 @@ def test_a_row_that_the_file_has_as_well_is_there_once():
 @pytest.mark.parametrize(
     ("raw", "sentences"),
     [
-        ([], ["set: expected an object with pool4, eam or forward"]),
-        ({"tun": {}, "eam": 3}, ["set: tun: expected an object with pool4, eam or forward"]),
+        ([], ["set: expected an object with pool4, eam, forward or service"]),
+        ({"tun": {}, "eam": 3}, ["set: tun: expected an object with pool4, eam, forward or service"]),
         ({"eam": {}}, ["set: [eam]: expected a list of tables, [[eam]]"]),
         (
             {"eam": [EAM7, {"ipv4": "198.51.100.0/33"}], "pool4": [{"adresses": "192.0.2.77"}]},
@@ -103,7 +103,7 @@ def test_a_row_takes_the_place_of_the_one_it_is_identified_with():
         "pool4": [{"addresses": "192.0.2.32", "ports": "2000-3000"}],
     }
     after = changed(rows, {}, new)
-    assert [len(getattr(after, section)) for section in SECTIONS] == [2, 1, 1]
+    assert [len(getattr(after, section)) for section in SECTIONS] == [2, 1, 1, 0]
     assert after.forward[0].ipv6 == "[2001:db8::3]:80"
     old = {"eam": [EAM7], "forward": [WEB]}
     assert after.version != rows.version == changed(after, {"pool4": new["pool4"]}, old).version
@@ -168,6 +168,14 @@ def test_sets_of_rows(before, unset, new):
     assert set(unset) <= set(before)
     assert {int(row.ipv4[0]) & 0xFF for row in after.eam} == (set(before) - set(unset)) | set(new)
     assert {int(row.ipv4[0]) & 0xFF for row in after.eam if ":2::" in str(row.ipv6)} == set(new)
+
+
+def test_rows_said_again_are_the_very_ones_of_before():
+    said = {"service": [{"name": f"s{n}", "ipv4": f"192.0.2.9:{n}", "endpoints": ["[2001:db8::9]:1"]} for n in (1, 2)]}
+    before = FILE._replace(rows={"api": rows_in(said, "set")})
+    said["service"][1]["endpoints"] = ["[2001:db8::a]:1"]
+    after = with_changes(Rows(), names_in({}, "unset"), rows_in(said, "set"), "api", before)
+    assert [new is old for new, old in zip(after.service, before.rows["api"].service, strict=True)] == [True, False]
 
 
 def test_the_api_describes_the_keys_that_there_are():

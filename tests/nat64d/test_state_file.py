@@ -87,8 +87,8 @@ def test_the_first_start_makes_a_file_that_is_all_there(path, caplog):
     run = Run(path)
     about = path.stat()
     assert about.st_mode & 0o777 == 0o600
-    # 65 waiting ports take less than a page, and so do 16 blocks
-    assert about.st_size == PAGE + 64 * SESSION.itemsize + PAGE + PAGE
+    # 65 waiting ports take less than a page, and so do 16 blocks, and 16 clients
+    assert about.st_size == PAGE + 64 * SESSION.itemsize + 3 * PAGE
     assert about.st_blocks * 512 >= about.st_size
     assert run.file.before is None
     assert not any(run.file.fates.values())
@@ -117,6 +117,19 @@ def test_blocks_of_ports_are_kept_over_a_kill_whether_in_use_or_not(path, sessio
     assert sorted(used for _, used in blocks.values()) == [0, 1]
     run.kill()
     assert owners(Run(path, sessions, port_block=8)) == blocks
+
+
+def test_where_clients_of_services_stay_is_kept_over_a_kill(path):
+    run = Run(path)
+    rows = run.nat64.tables.affinities
+    rows.service[:3], rows.client[:3], rows.key[:3], rows.live[:3] = 7, (1, 2, 3), (4, 5, 6), (1, 2, 0)
+    rows.expires[:3] = 1 << 40
+    for sessions in (64, 640):
+        run.kill()
+        run = Run(path, sessions=sessions)
+        rows = run.nat64.tables.affinities
+        found = rows[rows.live != 0]
+        assert sorted((int(row.client), int(row.key), int(row.live)) for row in found) == [(1, 4, 1), (2, 5, 2)]
 
 
 def owners(run: Run) -> dict[tuple[int, int], tuple[int, int]]:

@@ -41,7 +41,7 @@ def drawn(shown, width, height, **more):
     return text.getvalue().splitlines()
 
 
-def busy():
+def busy(services=0):
     """A gateway with more of everything than a small terminal has room for."""
     counters = [("6to4", "translated", 10**9), ("4to6", "translated", 5 * 10**8), ("4to6", "no_session", 10**6)]
     counters += [("6to4", f"verdict_{n}", n + 1) for n in range(40)]
@@ -62,6 +62,10 @@ def busy():
                 {"addresses": f"203.0.113.{n}", "protocol": "tcp", "used": n, "fullest": n / 99, "full": 0}
                 for n in range(99)
             ],
+            "services": [
+                {"service": name, "ready": ready, "endpoints": 3, "sessions": 7, "flows": n * growth, "refused": growth}
+                for n, (name, ready) in enumerate([("web", 3), ("dns", 2), ("lost", 0)] * services)
+            ],
             "sentences": [standing("firewall")] * 5,
             "warnings": ["w" * 300],
         }
@@ -75,8 +79,9 @@ def busy():
 
 @pytest.mark.parametrize("size", [(80, 24), (40, 12), (119, 30), (200, 50), (140, 24), (300, 100)])
 @pytest.mark.parametrize("notice", ["", "No answer for 7 s, asking again: " + "x" * 200])
-def test_a_screen_fits_its_terminal(size, notice):
-    lines = drawn(view.rates(*busy()), *size, notice=notice)
+@pytest.mark.parametrize("services", [0, 1, 20])
+def test_a_screen_fits_its_terminal(size, notice, services):
+    lines = drawn(view.rates(*busy(services)), *size, notice=notice)
     assert len(lines) <= size[1]
     assert max(map(len, lines)) <= size[0]
 
@@ -115,6 +120,20 @@ def test_a_wide_terminal_has_its_tables_side_by_side():
     (heads,) = (line for line in drawn(view.rates(*busy()), 200, 50) if "VERDICT" in line)
     assert "HOST" in heads
     assert "POOL" in heads
+
+
+def test_services_stand_where_there_are_some_with_those_that_nobody_serves_first():
+    for width, height, rows in ((80, 40, 1), (200, 50, 1)):
+        lines = drawn(view.rates(*busy(rows)), width, height)
+        at = next(number for number, line in enumerate(lines) if "NEW PER S" in line)
+        shown = [line[lines[at].index("SERVICE") :].split() for line in lines[at + 1 : at + 4]]
+        assert shown == [
+            ["lost", "0/3", "7", "2.0k", "1.0k"],
+            ["dns", "2/3", "7", "1.0k", "1.0k"],
+            ["web", "3/3", "7", "0", "1.0k"],
+        ]
+        assert "POOL" in "\n".join(lines)
+    assert "NEW PER S" not in "\n".join(drawn(view.rates(*busy()), 80, 40))
 
 
 def test_verdicts_by_rate_or_by_total():
@@ -162,6 +181,7 @@ def test_once_and_json_are_for_scripts(gateway, path):
     shown = json.loads(line)
     assert (shown["state"], shown["sessions"], shown["protocols"]) == ("ready", 2, {"tcp": 1, "udp": 1})
     assert [row["condition"] for row in shown["conditions"]] == ["firewall"]
+    assert [(row["service"], row["ready"], row["flows_per_second"]) for row in shown["services"]] == [("web", 1, 0.0)]
     assert "\x1b" not in text.stdout
 
 
@@ -236,7 +256,7 @@ def test_it_follows_keys_sizes_and_a_daemon_that_goes_and_comes_back(gateway, pa
             terminal.until("Paused: p goes on")
             terminal.type("p")
             terminal.resize(200, 50)
-            while not any("VERDICT" in line and "POOL" in line for line in terminal.until("POOL").splitlines()):
+            while not any("VERDICT" in line and "SERVICE" in line for line in terminal.until("POOL").splitlines()):
                 pass
         except BaseException:
             terminal.close()

@@ -65,6 +65,7 @@ class Entry:
     over: float = 0  # when its last session ended
     is_answered: bool = False  # something has come to it from outside
     of_service: bool = False  # nothing is looked up by its ends
+    prefix: IPv6Network | None = None  # that its clients are written under, None: pool6
     sessions: dict[Host4, Session] = field(default_factory=dict)
 
     @property

@@ -4,7 +4,7 @@ RFC 1812 5.3.7.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network, IPv6Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 from tests.reference.addresses import WELL_KNOWN_PREFIX, is_forwardable, is_illegal_source6, is_non_global
 from tests.reference.icmp import is_error
@@ -35,6 +35,7 @@ class Rules:
     """The part of the configuration that judges single packets."""
 
     pool6: IPv6Network | None
+    clients: tuple[IPv6Network, ...] = ()  # other prefixes, of clients of services
     strict_well_known_prefix: bool = True
     denylist4: tuple[IPv4Network, ...] = ()
     zero_checksums: ZeroChecksums = CALCULATED
@@ -44,9 +45,15 @@ class Rules:
     reassembles: bool = False  # RFC 6146 3.4: a fragment waits until its datagram is whole
     gathers_icmp: bool = False  # a CLAT, which has all fragments of its hosts: ICMP waits, and nothing else does
 
-    def forbids(self, address: IPv4Address) -> bool:
-        """RFC 6052 3.1: the address is not to stand under this prefix."""
-        return self.strict_well_known_prefix and self.pool6 == WELL_KNOWN_PREFIX and is_non_global(address)
+    def forbids(self, address: IPv4Address, prefix: IPv6Network | None) -> bool:
+        """RFC 6052 3.1: the address is not to stand under this prefix, None: pool6."""
+        is_well_known = (prefix or self.pool6) == WELL_KNOWN_PREFIX
+        return self.strict_well_known_prefix and is_well_known and is_non_global(address)
+
+    def prefix_of(self, address: IPv6Address) -> IPv6Network | None:
+        """Which of its prefixes an address is in."""
+        known = (*self.clients, *((self.pool6,) if self.pool6 else ()))
+        return next((prefix for prefix in known if address in prefix), None)
 
 
 @dataclass(frozen=True)
@@ -54,10 +61,11 @@ class End:
     """The IPv4 address that one end of a packet has, or is given."""
 
     address: IPv4Address
-    embedded: bool  # it stands, or would stand, under pool6
+    embedded: bool  # it stands, or would stand, under a prefix
     is_ours: bool  # it is of pool4 or [[forward]]
     is_source: bool = False
     is_quoted: bool = False  # it is one of the packet in an ICMP error
+    prefix: IPv6Network | None = None  # that it would stand under, None: pool6
 
 
 # Protocol numbers that mean something else in the other family: RFC 7915 copies them by the letter, which would make a
@@ -151,17 +159,16 @@ def check_icmp(packet: Packet, rules: Rules) -> list[Refusal]:
 
 
 def check_ipv6(packet: Packet, rules: Rules) -> list[Refusal]:
-    """RFC 6146 3.5: source outside and destination inside pool6; RFC 7915 5.1: illegal sources."""
+    """RFC 6146 3.5: source outside and destination inside a prefix; RFC 7915 5.1: illegal sources."""
     found = []
     source, destination = packet.source, packet.destination
     if is_illegal_source6(source):  # type: ignore[arg-type]
         found.append(Refusal("7915 5.1", ("NOT_UNICAST",)))
-    pool6 = rules.pool6
-    if rules.stateful and pool6 is not None and source in pool6:
-        found.append(Refusal("6146 3.5", ("SOURCE_IN_POOL6",)))
+    if rules.stateful and rules.prefix_of(source) is not None:  # type: ignore[arg-type]
+        found.append(Refusal("6146 3.5", ("SOURCE_IN_POOL6",), silences=True))
     if is_illegal_source6(destination):  # type: ignore[arg-type]
         found.append(Refusal("4291 2.5.6", ("NOT_UNICAST",)))
-    elif rules.stateful and (pool6 is None or destination not in pool6):  # stateless: RFC 7757 may know it
+    elif rules.stateful and rules.prefix_of(destination) is None:  # type: ignore[arg-type]  # else RFC 7757 may know it
         found.append(Refusal("6146 3.5", ("NOT_OUR_PREFIX",)))
     return found
 
@@ -173,7 +180,7 @@ def check_end(end: End, family: int, rules: Rules) -> list[Refusal]:
         # RFC 7915 5.4: an IPv6 packet is answered; 5.1 does not ask for that where the source is the illegal one.
         due = family == 6 and not end.is_source
         found.append(Refusal("3927 2.7", ("NOT_UNICAST",), "PROHIBITED", must_answer=due))
-    elif end.embedded and rules.forbids(end.address) and not end.is_ours:
+    elif end.embedded and rules.forbids(end.address, end.prefix) and not end.is_ours:
         found.append(Refusal("6052 3.1", ("NON_GLOBAL_ADDRESS",), "PROHIBITED", must_answer=True))
     if any(end.address in network for network in rules.denylist4) and not end.is_ours:
         found.append(Refusal("LIMITS", ("DENIED_ADDRESS",), "PROHIBITED"))

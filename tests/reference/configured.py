@@ -99,6 +99,7 @@ def stateless_of(config: Any, path: headers.Path, scope: Scope, bibs: Bibs) -> S
         own4=config.tun.ipv4 or errors.DUMMY_IPV4,
         strict=config.strict_well_known_prefix,
         is_customer=config.clat is not None,
+        own_hosts=config.clat.ipv4 if config.clat else None,
         extensions=scope.extensions,
         quotes_later_fragments=scope.quotes_later_fragments,
         has_state=bool(config.pool4 or config.forward or config.service),

@@ -71,7 +71,7 @@ def foreign_error(rng: Random, world: World) -> bytes:
     about = quoted_in_ipv6(rng, world, entry, there if coin(rng) else None)
     body = make.error(*rng.choice(((1, 0), (1, 4), (2, 0), (3, 0))), about, rng.choice(MTUS).to_bytes(4))
     to = rng.choice((here[0], *world.hosts4))
-    return make.ipv6(rng.choice((*world.routers6, entry.host6[0])), world.seen_from_ipv6(to), ICMPV6, body)
+    return make.ipv6(rng.choice((*world.routers6, entry.host6[0])), world.seen_from_ipv6(to, rng), ICMPV6, body)
 
 
 def target_of(rng: Random, world: World) -> Host4:
@@ -170,7 +170,7 @@ def quoted_in_ipv6(rng: Random, world: World, entry: Entry, known: Host4 | None 
     chain = rng.choice(((), (), (), (make.fragment_header(offset, more, 0x10007),), (make.options_header(60),)))
     payload = quoted_segment(rng, entry, port, port6, (128, 129))
     packet = make.ipv6(
-        world.seen_from_ipv6(peer),
+        world.seen_from_ipv6(peer, rng),
         host6,
         number_of(entry.protocol, ICMPV6),
         payload,

@@ -162,6 +162,8 @@ def pong(packet: Packet) -> bytes:
     total = (~int.from_bytes(packet.payload[2:4]) & 0xFFFF) + (~before & 0xFFFF) + after
     while total >> 16:
         total = (total & 0xFFFF) + (total >> 16)
+    if packet.family == 4 and total == 0xFFFF and not any(body[:2] + body[4:]):
+        total = 0  # RFC 1071: zeros sum to zero
     body = body[:2] + (~total & 0xFFFF).to_bytes(2) + body[4:]
     back = packet.destination, packet.source
     if packet.family == 6:

@@ -6,7 +6,7 @@ Identification); it checks that they were legal, adopts them, and demands every 
 
 from collections.abc import Callable
 from dataclasses import replace
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address, IPv6Network
 from typing import Any
 
 from tests.reference import errors, headers
@@ -34,8 +34,7 @@ class Oracle:
         scope: Scope | None = None,
         bound: Callable[[str, Host6], Host4 | None] = lambda protocol, host6: None,
     ) -> None:
-        self.bound = bound
-        self.scope = scope or Scope()
+        self.bound, self.scope = bound, scope or Scope()
         self.pool6 = config.pool6
         self.own, self.sends_errors = (config.tun.ipv4, config.tun.ipv6), config.limits.icmp_errors_per_second > 0
         self.bibs, self.services = bibs_of(config), Services(config)
@@ -43,6 +42,7 @@ class Oracle:
         self.policy = replace(policy_of(config), resets_until=self.scope.resets_until)
         self.rules = Rules(
             pool6=config.pool6,
+            clients=self.services.prefixes,
             strict_well_known_prefix=config.strict_well_known_prefix,
             denylist4=tuple(config.translation.denylist4),
             zero_checksums=zero_checksums_of(config),
@@ -58,7 +58,7 @@ class Oracle:
         self.is_stateful = self.stateless.has_state
         self.errors = ErrorTranslator(
             self.bibs,
-            self.pool6,
+            self.rules,
             self.path,
             list(config.translation.mtu_plateaus),
             self.scope.extensions,
@@ -73,23 +73,36 @@ class Oracle:
         """RFC 6146 3.8, RFC 7757 4.2.2: it is an IPv6 host's behind us."""
         return self.bibs.is_ours(address) or (self.stateless.hairpin == "intrinsic" and self.has_row(address))
 
+    def under(self, prefix: IPv6Network | None, address: IPv4Address) -> IPv6Address:
+        """How an IPv4 host is written under a prefix, None: pool6."""
+        return embed(prefix or self.pool6, address)
+
+    def taken_out(self, address: IPv6Address) -> tuple[IPv6Network | None, IPv4Address] | None:
+        """The prefix that an address stands under (None: pool6), and the IPv4 address; None if it does not."""
+        prefix = self.rules.prefix_of(address)
+        if prefix is None:
+            return None
+        return None if prefix == self.pool6 else prefix, extract(prefix, address)
+
     def has_row(self, address: IPv4Address) -> bool:
         return self.stateless.has_row(address)
 
-    def ends(self, packet: Packet, static: bool) -> list[End]:
-        """The IPv4 addresses that a packet has, or that RFC 7757 or RFC 6052 give it."""
+    def ends(self, packet: Packet, static: bool, is_turned: bool = False) -> list[End]:
+        """The IPv4 addresses that a packet has, or that RFC 7757 or RFC 6052 give it; `is_turned`: one that an ICMP
+        error quotes, with its addresses turned round.
+        """
         if isinstance(packet.source, IPv4Address) and isinstance(packet.destination, IPv4Address):
             source, destination = packet.source, packet.destination
             by_row = static and self.has_row(source)
+            embedded, prefix = self.services.written(packet, self.bibs, is_turned) or (not by_row, None)
             return [
-                End(source, not by_row, self.bibs.is_ours(source), is_source=True),
+                End(source, embedded, self.bibs.is_ours(source), is_source=True, prefix=prefix),
                 End(destination, static and not self.has_row(destination), self.bibs.is_ours(destination)),
             ]
         there, here = self.stateless.to_ipv4(packet.destination), self.stateless.to_ipv4(packet.source)
         if not static:
-            inside = there is not None and packet.destination in self.pool6
-            address = extract(self.pool6, packet.destination) if inside else None
-            return [] if address is None else [End(address, True, self.bibs.is_ours(address))]
+            stands = self.taken_out(packet.destination)  # type: ignore[arg-type]
+            return [End(stands[1], True, self.bibs.is_ours(stands[1]), prefix=stands[0])] if stands else []
         found = [] if there is None else [End(there.address, there.embedded, self.bibs.is_ours(there.address))]
         if here is not None:
             found.append(End(here.address, here.embedded, self.bibs.is_ours(here.address), is_source=True))
@@ -103,7 +116,7 @@ class Oracle:
         refused = [self._refusal(one) for one in self.syns.expire(at)]
         probed = self.bibs.expire(at, self.policy.lifetimes["TCP_TRANS"])
         return refused + [
-            headers.probe(embed(self.pool6, host4), port, *entry.host6) for entry, (host4, port) in probed
+            headers.probe(self.under(entry.prefix, host4), port, *entry.host6) for entry, (host4, port) in probed
         ]
 
     def _refusal(self, waiting: Waiting) -> bytes:
@@ -112,7 +125,8 @@ class Oracle:
         """
         syn = read(waiting.packet, quoted=True)
         if syn.family == 6:
-            return errors.build_icmpv6(syn, embed(self.pool6, waiting.mapped4[0]), (1, 4), 0)
+            prefix = self.rules.prefix_of(syn.destination)  # type: ignore[arg-type]
+            return errors.build_icmpv6(syn, self.under(prefix, waiting.mapped4[0]), (1, 4), 0)
         return errors.build_icmpv4(syn, waiting.mapped4[0], (3, 3), 0)
 
     def is_doubtful(self, at: float) -> bool:
@@ -141,6 +155,8 @@ class Oracle:
         errors.fill_echo(expected, packet)
         if self.sends_errors:
             errors.fill_answers(expected, packet, self.own_for(packet), self.own[1])
+        if any(refusal.silences for refusal in expected.refusals):
+            expected.answers.clear()
         expected.due = due
         return expected
 

@@ -26,6 +26,7 @@ class Refusal:
     permitted: bool = False
     must_answer: bool = False  # the RFC says SHOULD or MUST about the answer, not MAY
     detail: int = 0  # the pointer of a parameter problem, the MTU of "too big"
+    silences: bool = False  # its sender is told nothing, whatever else there is against the packet
 
 
 @dataclass

@@ -32,8 +32,8 @@ def tcp(
     return struct.pack("!HHIIBBHHH", source, destination, *numbers, offset << 4, flags, 64, 0, 0) + options + data
 
 
-def echo(kind: int, identifier: int, data: bytes = b"", code: int = 0) -> bytes:
-    return struct.pack("!BBHHH", kind, code, 0, identifier, 1) + data
+def echo(kind: int, identifier: int, data: bytes = b"", code: int = 0, sequence: int = 1) -> bytes:
+    return struct.pack("!BBHHH", kind, code, 0, identifier, sequence) + data
 
 
 def error(kind: int, code: int, quoted: bytes, word: bytes = bytes(4)) -> bytes:

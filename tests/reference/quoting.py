@@ -7,10 +7,11 @@ an IPv6 router has no IPv4 address, there the mapped address stands in, by that 
 
 from collections.abc import Callable
 from dataclasses import replace
-from ipaddress import IPv4Address, IPv6Address, IPv6Network
+from ipaddress import IPv4Address, IPv6Address
 
 from tests.reference.addresses import embed, extract
 from tests.reference.bib import Bibs, Entry, Host4, Host6
+from tests.reference.checks import Rules
 from tests.reference.headers import Path, quote_ipv4, quote_ipv6, write_ipv4, write_ipv6
 from tests.reference.icmp import SIZE_LIMIT, UNLIMITED, Message, assemble, is_error, map_4to6, map_6to4, read_message
 from tests.reference.outcome import Refusal
@@ -41,7 +42,7 @@ class ErrorTranslator:
     def __init__(
         self,
         bibs: Bibs,
-        pool6: IPv6Network,
+        rules: Rules,
         path: Path,
         plateaus: list[int],
         extensions: bool,
@@ -53,7 +54,7 @@ class ErrorTranslator:
     ) -> None:
         self.services = services
         self.bibs = bibs
-        self.pool6 = pool6
+        self.rules = rules
         self.path = path
         self.plateaus = plateaus
         self.extensions = extensions
@@ -71,15 +72,17 @@ class ErrorTranslator:
             refusals.append(UNMAPPED)
         if quoted is None:
             return Half(refusals)
-        if quoted.source not in self.pool6:
+        prefix = self.rules.prefix_of(quoted.source)  # type: ignore[arg-type]
+        if prefix is None:
             return Half([*refusals, ELSEWHERE])
-        pair = transport_ports(quoted)
-        entry = self._entry6(
-            name_of(quoted), (quoted.destination, pair[1]), (extract(self.pool6, quoted.source), pair[0])
-        )  # type: ignore[arg-type]
+        host4, pair = extract(prefix, quoted.source), transport_ports(quoted)  # type: ignore[arg-type]
+        own = None if prefix == self.rules.pool6 else prefix
+        about = Tuple(name_of(quoted), (quoted.destination, pair[1]), (host4, pair[0]), is_error=True, prefix=own)
+        entry = self._entry6(about)
+        if isinstance(entry, Refusal):
+            return Half([*refusals, entry])
         if entry is None or entry.mapped4 is None:
             return Half([*refusals, NOT_FOUND])
-        host4 = extract(self.pool6, quoted.source)  # type: ignore[arg-type]
         returns = self.returns(host4)
         refusals += self._without_session(entry, host4, pair[0])
         if new is None:
@@ -91,11 +94,13 @@ class ErrorTranslator:
             source = self.stateless.source4(packet, observed, source)
         extension = b"" if returns else message.extension
         return Half(
-            refusals, self._write_ipv4(packet, replace(new, extension=extension), quoted, entry, source), returns
+            refusals, self._write_ipv4(packet, replace(new, extension=extension), quoted, entry, source, host4), returns
         )
 
-    def _write_ipv4(self, packet: Packet, new: Message, quoted: Packet, entry: Entry, source: IPv4Address) -> bytes:
-        host4, pair = extract(self.pool6, quoted.source), transport_ports(quoted)  # type: ignore[arg-type]
+    def _write_ipv4(
+        self, packet: Packet, new: Message, quoted: Packet, entry: Entry, source: IPv4Address, host4: IPv4Address
+    ) -> bytes:
+        pair = transport_ports(quoted)
         assert entry.mapped4 is not None
         mapped4, port4 = entry.mapped4
         protocol, payload = rewrite(quoted, host4, mapped4, (port4 if entry.protocol == "icmp" else pair[0], port4))
@@ -126,23 +131,27 @@ class ErrorTranslator:
         if packet.destination != quoted.source:
             refusals.append(FOREIGN)
         host6, port6 = entry.host6
-        peer = embed(self.pool6, quoted.destination)  # type: ignore[arg-type]
+        peer = embed(entry.prefix or self.rules.pool6, quoted.destination)  # type: ignore[arg-type]
         if back is not None and back.identification is not None:
             quoted.identification = back.identification
         protocol, payload = rewrite(quoted, host6, peer, (port6, port6 if entry.protocol == "icmp" else pair[1]))
         quote = quote_ipv6(quoted, host6, peer, protocol, payload, self.path)
-        source = self.stateless.source6(packet.source, by_eam=packet.source != quoted.destination)  # type: ignore[arg-type]
+        by_eam = packet.source != quoted.destination
+        source = self.stateless.source6(packet.source, by_eam=by_eam, prefix=entry.prefix)  # type: ignore[arg-type]
         body = assemble(6, new, quote, back.extension if back else message.extension, SIZE_LIMIT[6])
         body = with_checksum(body, ICMPV6, checksum(source, host6, ICMPV6, body))
         written = write_ipv6(packet, source, host6, ICMPV6, body, max(0, hop_limit), self.path)
         return refusals, written
 
-    def _entry6(self, protocol: str, host6: Host6, host4: Host4) -> Entry | None:
-        """Whose packet it is that was sent to this endpoint or host."""
-        known = self.bibs.by_host6.get((protocol, host6))
-        served = self.services.session_of(protocol, host6, host4)
-        if served is None and (known is None or host4 not in known.sessions):
-            served = self.services.answering(self.bibs, Tuple(protocol, host6, host4, is_error=True))
+    def _entry6(self, about: Tuple) -> Entry | Refusal | None:
+        """Whose packet it is that was sent to this endpoint or host, of which it would be the answer."""
+        host6: Host6 = about.source  # type: ignore[assignment]
+        known = self.bibs.by_host6.get((about.protocol, host6))
+        served = self.services.session_of(about.protocol, host6, about.destination, about.prefix)
+        if served is None and about.prefix is not None:
+            return self.services.judge(about)
+        if served is None and (known is None or about.destination not in known.sessions):
+            served = self.services.answering(self.bibs, about)
         return served or known
 
     def _entry4(self, protocol: str, mapped4: Host4, host4: Host4) -> tuple[Entry | None, Refusal | None]:
@@ -151,7 +160,7 @@ class ErrorTranslator:
         if known is not None or front is None:
             return known, None
         incoming = Tuple(protocol, host4, mapped4, is_error=True)
-        passage = to_service(self.bibs, self.services, NO_POLICY, 0.0, incoming)
+        passage = to_service(self.bibs, self.services, NO_POLICY, self.bibs.now, incoming)
         return passage.entry, next(iter(passage.refusals), None)
 
     def _without_session(self, entry: Entry, host4: IPv4Address, port: int) -> list[Refusal]:

@@ -10,7 +10,6 @@ from ipaddress import IPv4Address
 from itertools import combinations
 from typing import TYPE_CHECKING
 
-from tests.reference.addresses import extract
 from tests.reference.fragments import Key, key_of
 from tests.reference.outcome import Expected, Refusal
 from tests.reference.reading import TCP, UDP, Packet, ones_complement_sum, read
@@ -142,9 +141,12 @@ class Reassembly:
         if isinstance(packet.destination, IPv4Address):
             return not oracle.has_row(packet.destination) and oracle.bibs.is_ours(packet.destination)
         static = oracle.stateless.eamt.to_ipv4(packet.source) is not None  # type: ignore[arg-type]
-        if packet.destination not in oracle.pool6 or packet.source in oracle.pool6:
+        stands = oracle.taken_out(packet.destination)
+        if stands is None or oracle.taken_out(packet.source) is not None:  # type: ignore[arg-type]
             return False
-        host4 = extract(oracle.pool6, packet.destination)
+        prefix, host4 = stands
+        if prefix is not None:
+            return True
         return not static or (oracle.bibs.is_ours(host4) and not oracle.has_row(host4))
 
     def has_to_be_whole(self, packet: Packet) -> bool:

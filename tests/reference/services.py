@@ -9,16 +9,18 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from hashlib import sha256
-from ipaddress import IPv4Network, IPv6Address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from math import log2
 from typing import TYPE_CHECKING, Any
 
 from tests.reference.bib import Entry, Host4, Host6
 from tests.reference.outcome import Refusal
 from tests.reference.tcp import ACK, RST, SYN, State
+from tests.reference.transport import name_of, ports
 
 if TYPE_CHECKING:
     from tests.reference.bib import Bibs
+    from tests.reference.reading import Packet
     from tests.reference.sessions import Tuple
 
 NUMBERS = {"tcp": 6, "udp": 17}
@@ -27,6 +29,8 @@ SOURCE = Refusal("services", ("SOURCE_RANGE",))
 NO_ENDPOINT = Refusal("services", ("NO_ENDPOINT",), "PORT_UNREACHABLE", must_answer=True)
 CLASH = Refusal("services", ("SERVICE_CLASH",), "PORT_UNREACHABLE", must_answer=True)
 CLOSED = Refusal("services", ("CLOSED_PORT",), "PORT_UNREACHABLE", must_answer=True)
+AMBIGUOUS = Refusal("services", ("SERVICE_AMBIGUOUS",))
+NO_FLOW = Refusal("services", ("NO_SERVICE_FLOW",))
 ECHOED = Refusal("services", ("ECHOED",), "ECHO", must_answer=True)
 
 
@@ -39,23 +43,41 @@ class Front:
     members: tuple[tuple[Entry, int], ...]
     sources: tuple[IPv4Network, ...]
     affinity: int  # 0: none
+    affinity_time: int
+    prefix: IPv6Network | None  # None: pool6
 
 
 class Services:
     """All there are."""
 
     def __init__(self, config: Any) -> None:
-        given = config.services.seed or str(config.pool6)
+        given = config.services.seed or str(config.services.client_prefix or config.pool6)
         octets = sha256(given.encode()).digest()
         self.key = int.from_bytes(octets[:8], "little"), int.from_bytes(octets[8:16], "little")
         self.size = config.limits.sessions
         self.fronts = {
-            (protocol, (row.end4.address, row.end4.first)): front_of(row, protocol)
+            (protocol, (row.end4.address, row.end4.first)): front_of(row, protocol, prefix_of(config, row))
             for row in config.service
+            if row.end4
             for protocol in row.protocols
         }
         self.members = [entry for front in self.fronts.values() for entry, _ in front.members]
+        own = (config.services.client_prefix, *(row.client_prefix for row in config.service))
+        self.prefixes = tuple({one for one in own if one and one != config.pool6})  # other than pool6
         self.addresses = {vip for _, (vip, _) in self.fronts}
+        self.homes: dict[tuple[int, IPv4Address], tuple[Host6, float]] = {}  # where a client is, and until when
+
+    def written(self, packet: Packet, bibs: Bibs, is_turned: bool) -> tuple[bool, IPv6Network | None] | None:
+        """Whether the source of a packet to the address of a service is going to be written under a prefix, and which;
+        None: as that of any other. `is_turned`: one in an ICMP error, turned round but for its ports.
+        """
+        pair, name = ports(packet) if packet.is_first else None, name_of(packet)
+        if packet.destination not in self.addresses or pair is None:
+            return None
+        place: tuple[str, Host4] = name, (packet.destination, pair[0 if is_turned else 1])  # type: ignore[assignment]
+        if place in self.fronts:
+            return True, self.fronts[place].prefix
+        return None if place in bibs.by_mapped4 else (False, None)
 
     @property
     def targets(self) -> list[Entry]:
@@ -63,15 +85,35 @@ class Services:
         empty = [place for place, one in self.fronts.items() if not one.members]
         return self.members + [Entry(protocol, NOBODY, vip, static=True) for protocol, vip in empty]
 
-    def session_of(self, protocol: str, host6: Host6, host4: Host4) -> Entry | None:
+    def of_endpoint(self, protocol: str, host6: Host6, prefix: IPv6Network | None) -> list[Entry]:
+        """The members that an endpoint is, of services with this prefix."""
+        known = (one for one in self.members if one.protocol == protocol and one.host6 == host6)
+        return [one for one in known if one.prefix == prefix]
+
+    def session_of(self, protocol: str, host6: Host6, host4: Host4, prefix: IPv6Network | None = None) -> Entry | None:
         """The member whose endpoint has a session with this client."""
-        own = (one for one in self.members if one.protocol == protocol and one.host6 == host6)
+        own = self.of_endpoint(protocol, host6, prefix)
         return next((one for one in own if host4 in one.sessions), None)
+
+    def judge(self, incoming: Tuple) -> Entry | Refusal:
+        """Whose answer a packet without session to a prefix other than pool6 is, or why it is none."""
+        own = self.of_endpoint(incoming.protocol, incoming.source, incoming.prefix)  # type: ignore[arg-type]
+        segment = incoming.segment
+        if segment is not None and segment.sign == SYN and not segment.flags & ACK:
+            return NO_FLOW
+        return AMBIGUOUS if len(own) > 1 else own[0] if own else NO_FLOW
+
+    def accepts_for_several(self, bibs: Bibs, incoming: Tuple) -> bool:
+        """It answers a SYN that some other gateway has seen, and no [[forward]] says which: of one of several."""
+        segment, mapping = incoming.segment, bibs.by_host6.get((incoming.protocol, incoming.source))  # type: ignore[arg-type]
+        if segment is None or segment.sign != SYN or not segment.flags & ACK or (mapping and mapping.static):
+            return False
+        return not incoming.is_error and len(self.of_endpoint(incoming.protocol, incoming.source, None)) > 1  # type: ignore[arg-type]
 
     def answering(self, bibs: Bibs, incoming: Tuple) -> Entry | None:
         """The member whose answer this is, though no session says so: the only one of its endpoint."""
         protocol, segment = incoming.protocol, incoming.segment
-        own = [one for one in self.members if one.protocol == protocol and one.host6 == incoming.source]
+        own = self.of_endpoint(protocol, incoming.source, None)  # type: ignore[arg-type]
         mapping = bibs.by_host6.get((protocol, incoming.source))  # type: ignore[arg-type]
         if len(own) != 1 or (mapping is not None and mapping.static):
             return None
@@ -96,6 +138,17 @@ class Services:
             return min(rows, key=lambda row: -log2((self.score(flow, row[0]) + 1) / 2**31) / row[1], default=NONE)[0]
         return max(rows, key=lambda row: self.score(flow, row[0]), default=NONE)[0]
 
+    def home(self, front: Front, client: Host4, opens: bool, now: float) -> Entry | None:
+        """With affinity: the member that a client stays at, if it still gets such packets."""
+        host6, until = self.homes.get((front.affinity, client[0]), (NOBODY, now))
+        rows = (entry for entry, weight in front.members if entry.host6 == host6 and (weight or not opens))
+        return next(rows, None) if now < until else None
+
+    def settle(self, front: Front, client: Host4, home: Entry, now: float) -> None:
+        """A client with a session stays there."""
+        if front.affinity:
+            self.homes[front.affinity, client[0]] = home.host6, round(now + front.affinity_time, 3)  # type: ignore[assignment]
+
     def flow(self, front: Front, client: Host4) -> int:
         address, port = int(client[0]), client[1]
         if front.affinity:
@@ -115,15 +168,21 @@ NOBODY = IPv6Address("2001:db8:dead::1"), 9
 NONE = None, 0
 
 
-def front_of(row: Any, protocol: str) -> Front:
+def prefix_of(config: Any, row: Any) -> IPv6Network | None:
+    prefix: IPv6Network = row.client_prefix or config.services.client_prefix or config.pool6
+    return None if prefix == config.pool6 else prefix
+
+
+def front_of(row: Any, protocol: str, prefix: IPv6Network | None) -> Front:
     mapped4 = row.end4.address, row.end4.first
     ends = sorted((end.end6.address, end.end6.first, end.weight) for end in row.endpoints)
     members = tuple(
-        (Entry(protocol, (address, port), mapped4, static=True, of_service=True), weight)
+        (Entry(protocol, (address, port), mapped4, static=True, of_service=True, prefix=prefix), weight)
         for address, port, weight in ends
     )
     affinity = int.from_bytes(sha256(row.name.encode()).digest()[:7], "big") | 1
-    return Front(protocol, mapped4, members, tuple(row.sources), affinity if row.affinity == "client" else 0)
+    sources, is_sticky = tuple(row.sources), row.affinity == "client"
+    return Front(protocol, mapped4, members, sources, affinity if is_sticky else 0, row.affinity_timeout, prefix)
 
 
 def is_open(protocol: str, session: Any) -> bool:

@@ -8,15 +8,15 @@ touched the tables, the RFCs do not say.
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv4Address, IPv6Address, IPv6Network
 
 from tests.reference.bib import CARRIED, Bibs, Entry, Host4, Host6, Session
 from tests.reference.blocks import refusal_of
 from tests.reference.displacement import has_to_give_way
 from tests.reference.outcome import Refusal
-from tests.reference.services import CLASH, CLOSED, NO_ENDPOINT, SOURCE, Services, tells
+from tests.reference.services import AMBIGUOUS, CLASH, CLOSED, NO_ENDPOINT, NO_FLOW, SOURCE, Services, tells
 from tests.reference.shares import may_be_opened, may_open, shortened
-from tests.reference.tcp import RST, SYN, Segment, State, Timer, step
+from tests.reference.tcp import ACK, RST, SYN, Segment, State, Timer, step
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,7 @@ class Tuple:
     destination: tuple[IPv4Address, int]  # from IPv6: already extracted (3.5.4)
     is_error: bool = False
     segment: Segment | None = None
+    prefix: IPv6Network | None = None  # from IPv6: that the destination stood under, None: pool6
 
 
 @dataclass
@@ -64,15 +65,31 @@ class Passage:
 
 def answered_by_service(bibs: Bibs, services: Services, policy: Policy, now: float, incoming: Tuple) -> Passage | None:
     """A packet from IPv6 that is of a flow of a service, with its session or without; None: it is not."""
-    entry = services.session_of(incoming.protocol, incoming.source, incoming.destination)  # type: ignore[arg-type]
+    entry = services.session_of(incoming.protocol, incoming.source, incoming.destination, incoming.prefix)  # type: ignore[arg-type]
     if entry is not None:
         session = entry.sessions[incoming.destination]
         return Passage([], entry, [refresh(bibs, policy, now, session, incoming, True)], session=session)
+    if incoming.prefix is not None:
+        return to_client(services, policy, now, incoming)
     own = bibs.by_host6.get((incoming.protocol, incoming.source))  # type: ignore[arg-type]
     if own is not None and incoming.destination in own.sessions:
         return None
+    if services.accepts_for_several(bibs, incoming):
+        return Passage([AMBIGUOUS])
     entry = services.answering(bibs, incoming)
     return None if entry is None else Passage([], entry)
+
+
+def to_client(services: Services, policy: Policy, now: float, incoming: Tuple) -> Passage:
+    """A packet without session to a prefix of clients, where nothing is opened."""
+    found = services.judge(incoming)
+    if isinstance(found, Entry):
+        return Passage([], found)
+    segment = incoming.segment
+    if found is NO_FLOW and segment is not None and (segment.sign != SYN or segment.flags & ACK):
+        lost = without_session(policy, now, incoming)
+        found = lost if lost.answer else found
+    return Passage([found])
 
 
 def to_service(bibs: Bibs, services: Services, policy: Policy, now: float, incoming: Tuple) -> Passage:
@@ -89,13 +106,15 @@ def to_service(bibs: Bibs, services: Services, policy: Policy, now: float, incom
         return Passage([SOURCE])
     segment = incoming.segment
     opens = not tells(incoming) and (segment is None or segment.sign == SYN)
-    entry = services.choose(front, peer, opens)
-    if entry is None:
+    entry = home = services.home(front, peer, opens, now) or services.choose(front, peer, opens)
+    if home is None:
         return Passage([NO_ENDPOINT])
     if tells(incoming):
         return Passage([], entry)
-    own = [one for one in bibs.entries() if one.protocol == incoming.protocol and peer in one.sessions]
-    entry = services.choose(front, peer, opens, [one.host6 for one in own])
+    near = (one for one in bibs.entries() if (one.protocol, one.prefix) == (incoming.protocol, front.prefix))
+    own = [one for one in near if peer in one.sessions]
+    if home.host6 in [one.host6 for one in own]:
+        entry = services.choose(front, peer, opens, [one.host6 for one in own])
     if entry is None:
         return Passage([CLASH])
     if services.is_crowded(bibs):
@@ -106,7 +125,8 @@ def to_service(bibs: Bibs, services: Services, policy: Policy, now: float, incom
         lifetime = shortened(lifetime, policy.sessions, bibs.count() + 1)
     state = State.V4_INIT if opens else State.TRANS
     session = Session(peer, round(now + lifetime, 3), state, from_outside=True)
-    return Passage([], entry, [lambda: entry.sessions.__setitem__(peer, session)], session=session)
+    settles = partial(services.settle, front, peer, home, now)
+    return Passage([], entry, [lambda: entry.sessions.__setitem__(peer, session), settles], session=session)
 
 
 def from_ipv6(bibs: Bibs, policy: Policy, now: float, incoming: Tuple, chosen: Host4 | None) -> Passage:

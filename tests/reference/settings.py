@@ -86,11 +86,13 @@ CONFIGS = {
         forward = [{ protocol = "udp", ipv4 = "192.0.2.80:5001", ipv6 = "[2001:db8:6::2]:5001" }]
         service = [
             { name = "web", ipv4 = "192.0.2.1:80", endpoints = ["[2001:db8:6::1]:5000", "[2001:db8:6::2]:80"] },
-            { name = "again", ipv4 = "192.0.2.80:80", endpoints = ["[2001:db8:6::1]:5000", "[2001:db8:6::2]:5000"] },
-            { name = "dns", protocol = "udp", ipv4 = "192.0.2.80:53", affinity = "client", endpoints = [
+            { name = "again", ipv4 = "192.0.2.80:80", affinity = "client", affinity_timeout = 90, endpoints = [
+                "[2001:db8:6::1]:5000", { address = "[2001:db8:6::2]:5000", weight = 0 },
+            ] },
+            { name = "dns", protocol = "udp", ipv4 = "192.0.2.80:53", endpoints = [
                 { address = "[2001:db8:6::1]:53", weight = 3 }, { address = "[2001:db8:6::2]:53", weight = 0 },
                 { address = "[2001:db8:6::2]:1024", weight = 2 },
-            ] },
+            ], affinity = "client", affinity_timeout = 150 },
             { name = "some", ipv4 = "192.0.2.80:5000", sources = ["8.8.0.0/16"], endpoints = [
                 { address = "[2001:db8:6::1]:80", weight = 3 }, "[2001:db8:6::2]:53",
             ] },
@@ -108,6 +110,26 @@ CONFIGS = {
         ]
         filtering = { address_dependent = true, drop_inbound_tcp = true, check_rst = true }
         limits = { sessions = 16, icmp_errors_per_second = 1000000 }
+    """,
+    "services with prefixes of their own, two of one endpoint under each, beside the well-known one": """
+        pool6 = "64:ff9b::/96"
+        pool4 = [{ addresses = "192.0.2.1", ports = "1024-65535" }]
+        services = { client_prefix = "64:ff9b:1::/96" }
+        service = [
+            { name = "web", protocol = ["tcp", "udp"], ipv4 = "192.0.2.1:80", endpoints = ["[2001:db8:6::1]:5000"] },
+            { name = "again", ipv4 = "192.0.2.80:80", endpoints = ["[2001:db8:6::1]:5000", "[2001:db8:6::2]:80"] },
+            { name = "apart", protocol = ["udp", "tcp"], ipv4 = "192.0.2.80:53", endpoints = [
+                "[2001:db8:6::1]:5000", "[2001:db8:6::2]:53",
+            ], client_prefix = "3fff:c:d00::/40" },
+            { name = "alike", protocol = "udp", ipv4 = "192.0.2.80:5000", client_prefix = "64:ff9b::/96", endpoints = [
+                "[2001:db8:6::1]:5000",
+            ] },
+            { name = "other", ipv4 = "192.0.2.80:1023", client_prefix = "3fff:c:d00::/40", endpoints = [
+                { address = "[2001:db8:6::1]:5001", weight = 2 }, "[2001:db8:6::2]:53",
+            ] },
+        ]
+        filtering = { check_rst = true }
+        limits = { sessions = 64, icmp_errors_per_second = 1000000 }
     """,
     "no state: the prefix alone, zero checksums calculated": """
         pool6 = "2001:db8:64::/96"

@@ -83,6 +83,7 @@ class Stateless:
     own4: IPv4Address = DUMMY_IPV4
     strict: bool = True  # RFC 6052 3.1
     is_customer: bool = False  # RFC 6877: a CLAT; IPv4 hosts without a row are none of its own
+    own_hosts: IPv4Network | None = None  # … and these are
     extensions: bool = True  # RFC 4884
     quotes_later_fragments: bool = True
     has_state: bool = False  # a translator with state beside it
@@ -104,15 +105,16 @@ class Stateless:
             return Mapped6(extract(self.pool6, address), embedded=True)
         return None
 
-    def source6(self, router: IPv4Address, by_eam: bool = True) -> IPv6Address:
+    def source6(self, router: IPv4Address, by_eam: bool = True, prefix: IPv6Network | None = None) -> IPv6Address:
         """The source of an ICMPv4 error in IPv6 (RFC 7915 4.1: be it illegal), RFC 6791 where it has none of its own or
-        one that RFC 6052 3.1 forbids.
+        one that RFC 6052 3.1 forbids. `prefix`: another one than pool6.
         """
+        under = prefix or self.pool6
         row = self.eamt.to_ipv6(router) if by_eam else None
         strange = self.is_customer and not self.has_row(router)
-        forbidden = self.strict and self.pool6 == WELL_KNOWN_PREFIX and is_non_global(router)
-        if row is None and not strange and self.pool6 and (not forbidden or self.is_ours(router)):
-            return embed(self.pool6, router)
+        forbidden = self.strict and under == WELL_KNOWN_PREFIX and is_non_global(router)
+        if row is None and not strange and under and (not forbidden or self.is_ours(router)):
+            return embed(under, router)
         return row or self.rfc6791_ipv6[int(router) % min(self.rfc6791_ipv6.num_addresses, 1 << 32)]
 
     def serves(self, packet: Packet) -> bool:
@@ -149,6 +151,11 @@ class Stateless:
         if isinstance(address, IPv4Address):
             return self.eamt.to_ipv6(address) is not None
         return self.eamt.to_ipv4(address) is not None
+
+    def is_own_host(self, address: IPv6Address) -> bool:
+        """RFC 7756 6: an address that is, or stands for, one of a CLAT's own hosts."""
+        mapped = self.to_ipv4(address)
+        return self.own_hosts is not None and mapped is not None and mapped.address in self.own_hosts
 
     def from_ipv4(self, packet: Packet, hairpinned: bool = False) -> tuple[list[Refusal], list[bytes]]:
         """RFC 7915 section 4. A hairpinned packet has its hop limit counted down already (RFC 7757 4.2.2)."""

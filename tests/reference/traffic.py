@@ -6,6 +6,8 @@ from ipaddress import IPv4Address, IPv6Address
 from random import Random
 
 from tests.reference import packets as make
+from tests.reference.addresses import embed
+from tests.reference.bib import Entry
 from tests.reference.error_traffic import foreign_error, hairpinned_error, icmp_error, illegal_error, too_big
 from tests.reference.reading import DESTINATION_OPTIONS, FRAGMENT, HOP_BY_HOP, ICMP, ICMPV6, ROUTING, TCP, UDP
 from tests.reference.segments import data, numbers, segment
@@ -31,6 +33,15 @@ IPV4_OPTIONS = (b"",) * 40 + (
 
 def zero_checksum(rng: Random, protocol: str) -> bool:
     return protocol == "udp" and one_in(rng, 10)
+
+
+def echo(rng: Random, kind: int, identifier: int) -> bytes:
+    """At times one that is all zero but for its type, which the answer to it has not in IPv4."""
+    return (
+        make.echo(kind, 0, bytes(rng.choice((0, 9))), sequence=0)
+        if one_in(rng, 8)
+        else make.echo(kind, identifier, data(rng))
+    )
 
 
 def extension_headers(rng: Random) -> tuple[tuple[int, bytes], ...]:
@@ -88,11 +99,22 @@ def destination6(rng: Random, world: World) -> tuple[IPv6Address, int]:
             peer = IPv4Address((int(peer) + rng.choice((-1, 1))) % (1 << 32))
     if world.rows and one_in(rng, 30):
         return ELSEWHERE, port
-    return world.seen_from_ipv6(peer), port
+    return world.seen_from_ipv6(peer, rng), port
+
+
+def of_endpoint(rng: Random, world: World, entry: Entry) -> bytes:
+    """What an endpoint of a service sends from its port to one who may be a client, with a session or without."""
+    there, port = peer_of(rng, world, entry)
+    destination = embed(entry.prefix or world.pool6, there) if rng.randrange(4) else world.seen_from_ipv6(there, rng)  # type: ignore[arg-type]
+    payload = segment(rng, entry.protocol, entry.host6[1], port)
+    return make.ipv6(entry.host6[0], destination, PROTOCOLS[entry.protocol], payload, **fields6(rng))  # type: ignore[arg-type]
 
 
 def from_ipv6(rng: Random, world: World) -> bytes:
     """A packet of an IPv6 host."""
+    members = [entry for entry in world.mapped if entry.of_service]
+    if members and one_in(rng, 3):
+        return of_endpoint(rng, world, rng.choice(members))
     host6 = rng.choice(world.hosts6)
     destination, peer_port = destination6(rng, world)
     fields = fields6(rng)
@@ -100,7 +122,7 @@ def from_ipv6(rng: Random, world: World) -> bytes:
     port = rng.choice(PORTS)
     if protocol == "icmp":
         kind = rng.choice((128, 128, 128, 129, 129, 130, 135))
-        return make.ipv6(host6, destination, ICMPV6, make.echo(kind, port, data(rng)), **fields)  # type: ignore[arg-type]
+        return make.ipv6(host6, destination, ICMPV6, echo(rng, kind, port), **fields)  # type: ignore[arg-type]
     payload = segment(rng, protocol, port, peer_port)
     covered = not zero_checksum(rng, protocol)
     return make.ipv6(host6, destination, PROTOCOLS[protocol], payload, covered=covered, **fields)  # type: ignore[arg-type]
@@ -123,7 +145,7 @@ def from_ipv4(rng: Random, world: World) -> bytes:
     fields = fields4(rng)
     if protocol == "icmp":
         kind = rng.choice((0, 0, 0, 0, 8, 8, 13, 9))
-        return make.ipv4(source, mapped4, ICMP, make.echo(kind, port, data(rng)), **fields)  # type: ignore[arg-type]
+        return make.ipv4(source, mapped4, ICMP, echo(rng, kind, port), **fields)  # type: ignore[arg-type]
     payload = segment(rng, protocol, source_port, port)
     covered = not zero_checksum(rng, protocol)
     return make.ipv4(source, mapped4, number, payload, covered=covered, **fields)  # type: ignore[arg-type]
@@ -159,11 +181,28 @@ def odd_address(rng: Random, world: World) -> bytes:
         source, destination = rng.choice(ends)
         return make.ipv4(source, destination, UDP, make.udp(rng.choice((53, port)), port, b"x"))
     outside = *(IPv6Address(text) for text in ("::1", "::", "ff02::1", "fe80::1")), ELSEWHERE, ELSEWHERE
-    embedded = world.seen_from_ipv6(odd)
+    embedded = world.seen_from_ipv6(odd, rng)
     if coin(rng):
         return make.ipv6(rng.choice(world.hosts6), rng.choice((embedded, rng.choice(outside))), UDP, payload)
     there, _ = destination6(rng, world)
     return make.ipv6(there if one_in(rng, 6) else rng.choice((embedded, *outside)), there, UDP, payload)
+
+
+def forged(rng: Random, world: World) -> bytes:
+    """From where no host with sessions can be, and refused for something that its sender is told of: a hop limit, a
+    source route, a protocol.
+    """
+    protocol, payload = rng.choice(((UDP, make.udp(5000, 53, b"x")), (TCP, make.tcp(5000, 80, 0x02)), (47, b"xxxx")))
+    hop_limit, is_routed = rng.choice((64, 1, 0)), one_in(rng, 3)
+    if coin(rng):
+        source = destination6(rng, world)[0] if coin(rng) else world.seen_from_ipv6(rng.choice(world.hosts4), rng)
+        extensions = (make.routing_header(1),) if is_routed else ()
+        there = destination6(rng, world)[0]
+        return make.ipv6(source, there, protocol, payload, hop_limit=hop_limit, extensions=extensions)
+    ends = [entry.mapped4[0] for entry in world.targets if entry.mapped4] or [IPv4Address("192.0.2.1")]
+    options = IPV4_OPTIONS[-4] if is_routed else b""
+    source4, there4 = rng.choice(ends), rng.choice((*ends, IPv4Address("192.0.2.1"), world.hosts4[0]))
+    return make.ipv4(source4, there4, protocol, payload, ttl=hop_limit, options=options, more=one_in(rng, 9))
 
 
 def damaged(rng: Random, packet: bytes) -> bytes:
@@ -178,7 +217,7 @@ def damaged(rng: Random, packet: bytes) -> bytes:
 
 
 Kind = Callable[[Random, World], bytes]
-PLAIN: tuple[Kind, ...] = (from_ipv6,) * 8 + (from_ipv4,) * 8 + (other_protocol,) * 2 + (odd_address,) * 3
+PLAIN: tuple[Kind, ...] = (from_ipv6,) * 8 + (from_ipv4,) * 8 + (other_protocol,) * 2 + (odd_address,) * 3 + (forged,)
 WITH_ERRORS: tuple[Kind, ...] = (
     PLAIN + (icmp_error,) * 5 + (too_big, foreign_error, hairpinned_error) * 2 + (illegal_error,)
 )

@@ -95,6 +95,8 @@ def update_checksum(protocol: int, octets: bytes, before: bytes, after: bytes, c
     value = (ones_complement_sum(before) - ones_complement_sum(after + without)) % 0xFFFF
     if protocol == UDP and value == 0:
         value = 0xFFFF  # RFC 7915 4.5, RFC 768
+    if value == 0 and not any(after + without):
+        value = 0xFFFF  # RFC 1071: zeros sum to zero
     return changed[:at] + value.to_bytes(2) + changed[at + 2 :]
 
 

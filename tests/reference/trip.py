@@ -8,7 +8,6 @@ from ipaddress import IPv4Address
 from typing import TYPE_CHECKING
 
 from tests.reference import headers
-from tests.reference.addresses import embed, extract
 from tests.reference.bib import CARRIED, Host4, Host6, Session
 from tests.reference.checks import End, check, check_end
 from tests.reference.fragments import Ports
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
 
 NOT_KNOWN = IPv4Address(0), 0
 PROTOCOLS = (TCP, UDP, ICMP)
-FORGED = Refusal("2827 3", ("FORGED_SOURCE",))
+FORGED = Refusal("2827 3", ("FORGED_SOURCE",), silences=True)
 
 
 class Trip:
@@ -57,16 +56,18 @@ class Trip:
     def _is_forged(self, waits: bool) -> bool:
         """RFC 2827 3: it is not from where it says. What IPv6 hosts of ours send one another never is IPv4 (RFC 6146
         3.8, RFC 7757 4.2.2), unless the network has to bring back what goes to a host with a mapping (RFC 7757 4.2.1).
+        A fragment that waits, or comes later, is judged by its datagram, if nothing else is against it.
         """
         source, destination, oracle = self.packet.source, self.packet.destination, self.oracle
         mode = oracle.stateless.hairpin
         if source == destination:
             return self.packet.family == 6 or mode != "simple" or not oracle.has_row(destination)  # type: ignore[arg-type]
         if not isinstance(source, IPv4Address):
-            return False
+            return oracle.stateless.is_own_host(source)
         if oracle.bibs.is_ours(source):
             return mode == "intrinsic" or not oracle.has_row(destination)  # type: ignore[arg-type]
-        if self.static or mode != "intrinsic" or waits or not self.packet.is_first:
+        is_left = (waits or not self.packet.is_first) and not self.expected.must_drop
+        if self.static or mode != "intrinsic" or is_left:
             return False
         if not self.is_error:
             return oracle.has_row(source)
@@ -87,7 +88,7 @@ class Trip:
         if quoted.family != self.packet.family:
             return []
         reply = replace(quoted, source=quoted.destination, destination=quoted.source)
-        return [replace(one, is_quoted=True) for one in self.oracle.ends(reply, self.static)]
+        return [replace(one, is_quoted=True) for one in self.oracle.ends(reply, self.static, True)]
 
     def from_ipv6(self) -> Expected:
         """RFC 6146 3.4 to 3.8 for an IPv6 packet; without state for a host that has a mapping (RFC 7757)."""
@@ -134,12 +135,12 @@ class Trip:
 
     def _from_ipv6_with_state(self) -> None:
         oracle, packet = self.oracle, self.packet
-        if packet.destination not in oracle.pool6:
+        if (stands := oracle.taken_out(packet.destination)) is None:  # type: ignore[arg-type]
             return
-        host4 = extract(oracle.pool6, packet.destination)  # type: ignore[arg-type]
+        prefix, host4 = stands
         if (pair := self._ports()) is None:
             return
-        incoming = tuple_of(packet, pair, host4)
+        incoming = replace(tuple_of(packet, pair, host4), prefix=prefix)
         chosen = self._chosen(incoming.protocol, incoming.source)  # type: ignore[arg-type]
         served = answered_by_service(oracle.bibs, oracle.services, oracle.policy, self.at, incoming)
         passage = served or from_ipv6(oracle.bibs, oracle.policy, self.at, incoming, chosen)
@@ -229,7 +230,7 @@ class Trip:
         passage = self._served(incoming, packet) or from_ipv4(oracle.bibs, oracle.policy, self.at, incoming, keep)
         if not self._settle(passage) or passage.entry is None:
             return
-        source = embed(oracle.pool6, packet.source)  # type: ignore[arg-type]
+        source = oracle.under(passage.entry.prefix, packet.source)  # type: ignore[arg-type]
         host6, port6 = passage.entry.host6
         self.expected.refusals += self._too_big(packet)
         new = (port6, port6) if incoming.protocol == "icmp" else (pair[0], port6)
@@ -303,8 +304,10 @@ class Trip:
         pair = ports(sent) if sent is not None and sent.is_first else None
         if sent is None or pair is None or (sent.family == 6 and protocol == "icmp"):  # one identifier: its reader's
             return self.oracle.bound(protocol, host6)
-        source = sent.source if sent.family == 4 else extract(self.oracle.pool6, sent.source)  # type: ignore[arg-type]
-        return source, pair[0]  # type: ignore[return-value]
+        if sent.family == 4:
+            return sent.source, pair[0]  # type: ignore[return-value]
+        stands = self.oracle.taken_out(sent.source)  # type: ignore[arg-type]
+        return (stands[1], pair[0]) if stands else None
 
     def _settle(self, passage: Passage) -> bool:
         """Take over what 3.5 says; whether there is anything to build."""

@@ -46,14 +46,18 @@ class World:
     rows: tuple[Entry, ...] = ()
     mapped: list[Entry] = field(default_factory=list)
     extensions: bool = False  # RFC 4884 in ICMP errors
+    clients: tuple[IPv6Network, ...] = ()  # other prefixes that services write their clients under
     is_customer: bool = False  # RFC 6877: its IPv4 hosts are those with a row
 
     @property
     def targets(self) -> list[Entry]:
         return [*self.mapped, *self.rows]
 
-    def seen_from_ipv6(self, host4: IPv4Address) -> IPv6Address:
-        """Under pool6, as every host writes it; without pool6 a row has to know it."""
+    def seen_from_ipv6(self, host4: IPv4Address, rng: Random | None = None) -> IPv6Address:
+        """Under pool6, as every host writes it, or by chance under another prefix; without pool6 a row has to
+        know it."""
+        if self.clients and rng is not None and coin(rng):
+            return embed(rng.choice(self.clients), host4)
         if self.pool6 is not None:
             return embed(self.pool6, host4)
         return self.eamt.to_ipv6(host4) or ELSEWHERE
@@ -63,7 +67,8 @@ def world_of(config: Any, extensions: bool) -> World:
     """The world of a `nat64d.config.Config`, of which only attributes are read."""
     stateful = bool(config.pool4 or config.forward or config.service)
     if not config.mappings and stateful:
-        return World(config.pool6, extensions=extensions)
+        given = (config.services.client_prefix, *(service.client_prefix for service in config.service))
+        return World(config.pool6, extensions=extensions, clients=tuple({one for one in given if one}))
     eamt = Eamt([Mapping(row.ipv4, row.ipv6) for row in config.mappings])
     embedded = () if stateful or config.pool6 is None else tuple(embed(config.pool6, host4) for host4 in HOSTS4)
     pairs = [pair for row in config.mappings for pair in pairs_of(eamt, row)]

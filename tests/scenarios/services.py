@@ -6,7 +6,7 @@ SERVER4 is the client here; VIP:80 is served by the endpoints ENDPOINT(1) to END
 from typing import Any
 
 from scapy.layers.inet import ICMP, IP, TCP, UDP
-from scapy.layers.inet6 import IPv6
+from scapy.layers.inet6 import ICMPv6EchoRequest, IPv6
 
 from tests.scenarios import OTHER4, POOL6, SERVER4, STANDARD, Scenario, Step, drops, passes, tell4
 
@@ -66,6 +66,49 @@ def unreachable(verdict: str, dport: int) -> Step:
     return drops(verdict, sent, tell4(sent, 3, 3, src=VIP))
 
 
+CLIENTS6, PRIVATE4 = "2001:db8:c::", "10.1.2.3"
+OWN = f'client_prefix = "{CLIENTS6}/96"\n'
+APART = (
+    STANDARD
+    + service("web", 80, 1)
+    + service("apart", 81, 1, more=OWN + 'protocol = ["tcp", "udp"]\n')
+    + service("one", 82, 2, more=OWN)
+    + service("two", 83, 2, more=OWN)
+)
+
+
+def under(prefix: str, number: int, transport: Any, to: str = SERVER4) -> Any:
+    """As an endpoint sends it."""
+    return IPv6(src=E(number), dst=prefix + to) / transport
+
+
+def as_service(transport: Any, to: str = SERVER4) -> Any:
+    """As a client gets it."""
+    return IP(src=VIP, dst=to, ttl=63) / transport
+
+
+def apart() -> list[Step]:
+    """A port of a client at two services of one endpoint, and what follows."""
+    syn, back = {"sport": 5000, "flags": "S", "seq": 7}, {"dport": 5000, "flags": "SA", "seq": 9, "ack": 8}
+    data = UDP(sport=8080, dport=5000) / b"answer"
+    opened = [
+        step
+        for port, prefix in ((80, POOL6), (81, CLIENTS6))
+        for step in (
+            passes(in4(TCP(dport=port, **syn)), IPv6(src=prefix + SERVER4, dst=E(1), hlim=63) / TCP(dport=8080, **syn)),
+            passes(under(prefix, 1, TCP(sport=8080, **back)), as_service(TCP(sport=port, **back))),
+        )
+    ]
+    return [
+        *opened,
+        passes(under(CLIENTS6, 1, data, OTHER4), as_service(UDP(sport=81, dport=5000) / b"answer", OTHER4)),
+        passes(
+            in4(TCP(dport=81, **syn), src=PRIVATE4),
+            IPv6(src=CLIENTS6 + PRIVATE4, dst=E(1), hlim=63) / TCP(dport=8080, **syn),
+        ),
+    ]
+
+
 PING = {"id": 4242, "seq": 1}
 
 SCENARIOS = [
@@ -117,5 +160,23 @@ SCENARIOS = [
         "It could not tell two flows from one port of a client apart: the second one is refused.",
         [reaches(4, 5000, 443), reset("service_clash", 444, 5000), reaches(4, 5001, 444)],
         CONFIG,
+    ),
+    Scenario(
+        "two_services_with_prefixes_of_clients_of_their_own",
+        "One port of a client has a flow in each; an answer without session is of the one service with its prefix.",
+        apart(),
+        APART,
+    ),
+    Scenario(
+        "what_no_service_with_a_prefix_of_clients_has_sent",
+        "Nothing but answers goes to such a prefix, and nobody has an address in it.",
+        [
+            drops("service_ambiguous", under(CLIENTS6, 2, TCP(sport=8080, dport=5000, flags="A"))),
+            drops("no_service_flow", under(CLIENTS6, 1, TCP(sport=8080, dport=5000, flags="S"))),
+            drops("no_service_flow", under(CLIENTS6, 3, TCP(sport=8080, dport=5000, flags="A"))),
+            drops("no_service_flow", under(CLIENTS6, 1, ICMPv6EchoRequest(**PING))),
+            drops("source_in_pool6", IPv6(src=CLIENTS6 + OTHER4, dst=CLIENTS6 + SERVER4) / UDP(sport=7, dport=7)),
+        ],
+        APART + "\n[filtering]\nreset_unknown = 0\n",
     ),
 ]

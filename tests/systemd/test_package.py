@@ -15,7 +15,8 @@ from tests.systemd.tree import PATIENCE, WHEELS
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(LIMIT)]
 
-AS_IT_WAS = "rm -f /etc/systemd/system/nat64d*.service /usr/local/bin/nat64d && systemctl daemon-reload"
+UNITS = "/etc/systemd/system/nat64d*.service /etc/systemd/system/nat64d.socket"
+AS_IT_WAS = f"rm -f {UNITS} /usr/local/bin/nat64d && systemctl daemon-reload"
 
 
 @pytest.fixture(scope="module")
@@ -71,12 +72,14 @@ def test_an_upgrade_restarts_what_runs_and_leaves_the_configuration(bare: Machin
     bare.write("/etc/nat64d/nat64d.toml", CONFIG)
     bare.systemctl("enable", "--now")
     assert reaches(net.client6a)
+    bare.run("systemctl", "disable", "nat64d.socket")  # as an earlier version was enabled
     before = bare.show("MainPID")
     install(bare)
     assert bare.show("ActiveState") == "active"
     assert bare.show("MainPID") != before
     assert bare.run("cat", "/etc/nat64d/nat64d.toml").stdout == CONFIG
     assert "waiting ports over a stop" in bare.journal()
+    assert bare.run("systemctl", "is-enabled", "nat64d.socket").stdout == "enabled\n"
     assert reaches(net.client6a)
 
 

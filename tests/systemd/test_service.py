@@ -18,7 +18,7 @@ import pytest
 from nat64d.cli.lab import Namespace
 from tests import pages
 from tests.architecture import ROOT
-from tests.e2e.topology import CONFIG, GATEWAY6, SERVER4, Topology, embed, traces
+from tests.e2e.topology import CONFIG, SERVER4, Topology, embed, traces
 from tests.systemd.conftest import CONFIG_FILE
 from tests.systemd.machine import COMPILING, LIMIT, Machine, hear, wait
 
@@ -28,13 +28,6 @@ PROGRAMS = Path(__file__).with_name("programs.py")
 FULL_SPEED = "Packets pass at full speed"
 QUICK_WATCHDOG = "[Service]\nWatchdogSec=6\n"
 EXPOSURE = 1.4  # of 10; 2.4 in the first release
-OPEN = 1.6  # with sockets.conf
-ASKING = """
-import sys
-import dns.message, dns.query
-answer = dns.query.udp(dns.message.make_query("ipv4only.arpa", "AAAA"), sys.argv[1], timeout=30)
-print(*sorted(str(row) for rows in answer.answer for row in rows))
-"""
 NOTHING_COMPILED = "rm -rf /var/cache/private/nat64d/*"
 
 
@@ -298,28 +291,6 @@ def test_limits_that_an_operator_sets_hold(machine: Machine, net: Topology) -> N
     limits = machine.run("cat", f"/proc/{machine.show('MainPID')}/limits").stdout
     assert re.search(r"^Max open files +4096 +4096", limits, re.MULTILINE)
     assert machine.show("MemoryMax") == str(2 << 30)
-    assert reaches(net.client6a)
-
-
-def test_a_name_server_takes_the_file_that_opens_sockets(machine: Machine, net: Topology) -> None:
-    machine.write(CONFIG_FILE, f'{CONFIG}\n[dns64]\nclients = ["::/0"]\nupstream = ["{SERVER4}"]\n')
-    machine.systemctl("start")
-    assert "port 53 too" in str(status(machine)["warnings"])
-    missing = [row["sentence"] for row in found(machine) if "unit" in row["check"]]
-    assert [sentence.removeprefix("nat64d.service ").split(".")[0] for sentence in missing] == [
-        "lets sockets reach this host alone, which is not enough for [dns64]",
-        "has AmbientCapabilities without CAP_NET_BIND_SERVICE",
-        "has CapabilityBoundingSet without CAP_NET_BIND_SERVICE",
-    ]
-    machine.drop_in((ROOT / "config/systemd/sockets.conf").read_text("utf-8"))
-    assert exposure(machine) <= OPEN
-    machine.systemctl("restart")
-    assert status(machine)["dns64"]["listening"] == ["[::]:53"]
-    assert net.client6a.run(sys.executable, "-c", ASKING, GATEWAY6).stdout.split() == [
-        "64:ff9b::c000:aa",
-        "64:ff9b::c000:ab",
-    ]
-    assert [row for row in found(machine) if "unit" in row["check"]] == []
     assert reaches(net.client6a)
 
 

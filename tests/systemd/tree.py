@@ -103,7 +103,7 @@ def _units() -> None:
     command = TREE / "usr/local/bin/nat64d"
     command.unlink(missing_ok=True)
     command.symlink_to("/opt/nat64d/bin/nat64d")
-    for unit in (ROOT / "config/systemd").glob("*.service"):
+    for unit in (ROOT / "config/systemd").glob("nat64d*"):
         shutil.copy(unit, TREE / "etc/systemd/system")
         shutil.rmtree(TREE / f"etc/systemd/system/{unit.name}.d", ignore_errors=True)
 

@@ -8,15 +8,20 @@ nat64.answer(there, dport=7)                   its SYN-ACK; what HOST4 gets
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any
 
+import numpy as np
 from scapy.layers.inet import IP, TCP, UDP
 from scapy.layers.inet6 import IPv6
 from scapy.packet import Packet
 
+from nat64d.config.fronts import change_fronts, fronts_of, given_weight
 from nat64d.offline.engine import Ended
 from tests import invariants
-from tests.case import Nat64, Sent
+from tests.case import BEGIN, Nat64, Sent, engines_of
+from tests.conftest import LOOKS
 from tests.packets import HOST4, in6, whole
+from translator.session import members
 from translator.session.tcp_state import State
+from translator.tables.gateway import Gateway
 from translator.tables.layout import OF_SERVICE
 from translator.verdict import Verdict
 
@@ -35,8 +40,8 @@ def endpoints(port: int, *numbers: int, **weights: int) -> list[Any]:
     ]
 
 
-def service(name: str, ipv4: str, members: list[Any], protocol: Any = "tcp", **keys: Any) -> dict[str, Any]:
-    return {"name": name, "protocol": protocol, "ipv4": ipv4, "endpoints": members, **keys}
+def service(name: str, ipv4: str, ends: list[Any], protocol: Any = "tcp", **keys: Any) -> dict[str, Any]:
+    return {"name": name, "protocol": protocol, "ipv4": ipv4, "endpoints": ends, **keys}
 
 
 WEB = service("web", f"{VIP}:80", endpoints(8080, 1, 2, 3))
@@ -46,19 +51,33 @@ IN_POOL = service("in pool4".replace(" ", "-"), f"{SHARED}:80", endpoints(8081, 
 
 
 class Serving(Nat64):
-    """A gateway with services, whose tables are checked after every packet."""
+    """A gateway with services, whose tables are checked after every packet, as those of sessions.py."""
 
     def __init__(self, *services: dict[str, Any], **changes: Any) -> None:
         super().__init__(**{"service": list(services or (WEB, DNS, NOBODY, IN_POOL)), "forward": [], **changes})
 
     def send(self, packet: Sent, at: float = 0.0, damaged: bool = False) -> Ended:
         outcome = super().send(packet, at, damaged)
-        invariants.check(self.tables, self.settings)
+        if LOOKS:
+            invariants.check(self.tables, self.settings)
         return outcome
 
-    def rows(self) -> list[tuple[str, str, int, str]]:
-        """The sessions of services: endpoint, client, its port, state."""
-        found = self.tables.sessions[(self.tables.sessions.live != 0) & (self.tables.sessions.inbound == OF_SERVICE)]
+    def change(self, *services: dict[str, Any], at: float = 0.0, **changes: Any) -> None:
+        """Let these be the services from now on, as a change does while packets pass; `changes`: of [services] or other
+        sections, where a reload would only swap the settings."""
+        engines = engines_of(service=list(services), forward=[], **changes)
+        before, after = (fronts_of(config, given_weight) for config in (self.config, engines.config))
+        wanted = {key: after.get(key) for key in {**before, **after}}
+        self.gateway = Gateway(engines.predictable, self.tables, self.worker)
+        gone = engines.settings.endpoint_gone
+        change_fronts(members, self.gateway, round((BEGIN + at) * 1000), wanted, gone)
+        self.config = engines.config
+        invariants.check(self.tables, self.settings)
+
+    def rows(self, *protocols: int) -> list[tuple[str, str, int, str]]:
+        """The sessions of services, of TCP and UDP or only one of them: endpoint, client, its port, state."""
+        rows = self.tables.sessions
+        found = rows[(rows.live != 0) & (rows.inbound >= OF_SERVICE) & np.isin(rows.protocol, protocols or (6, 17))]
         return [
             (end6(row), str(IPv4Address(int(row.host4))), int(row.host4_port), State(row.state).name) for row in found
         ]

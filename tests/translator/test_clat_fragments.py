@@ -44,9 +44,10 @@ def test_rfc6877_2_a_large_ping_is_put_together(way, order):
     ("sent", "verdict"),
     [
         (IP(src="192.168.9.9", dst=HOST4) / ping4(True, payload(100)), Verdict.CLAT_SOURCE),
+        (IP(src="192.168.9.9", dst=HOST4) / UDP(sport=1, dport=2) / payload(100), Verdict.CLAT_SOURCE),
         (from6(src=HOST4_IN6, dst="2001:db8:1::465") / ping6(False, payload(100)), Verdict.NO_MAPPING),
     ],
-    ids=["from a foreign host", "to a foreign host"],
+    ids=["from a foreign host", "UDP from a foreign host", "to a foreign host"],
 )
 def test_rfc6877_2_what_is_refused_does_not_wait(sent, verdict):
     nat64 = Sessions(**CLAT)

@@ -5,6 +5,7 @@ Afterwards no invariant is broken; under the same configuration nothing is lost,
 from dataclasses import replace
 from typing import Any
 
+import pytest
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, precondition, rule
@@ -113,4 +114,4 @@ def living_of(tables) -> list[int]:
 
 
 Drafts.TestCase.settings = hypothesis_settings(max_examples=EXAMPLES, stateful_step_count=40, deadline=None)
-TestDrafts = Drafts.TestCase
+TestDrafts = pytest.mark.no_cover(Drafts.TestCase)

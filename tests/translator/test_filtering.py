@@ -1,7 +1,7 @@
 """[filtering], strict_well_known_prefix and denylist4: who is not let through, and who is told."""
 
 import pytest
-from scapy.layers.inet import IP, UDP
+from scapy.layers.inet import ICMP, IP, UDP
 
 from tests.packets import (
     HOST4,
@@ -36,6 +36,9 @@ def test_rfc6146_3_5_adf_lets_in_peers_the_host6_has_spoken_to(protocol):
     mapped = nat64.opened(protocol, 6000)
     assert nat64.from4(protocol, mapped, (OTHER4, 53)).verdict == Verdict.FILTERED_ADF
     assert nat64.from4(protocol, mapped, (HOST4, 53)).verdict == Verdict.TRANSLATED
+    if protocol == "icmp":
+        reply = from4(src=OTHER4, dst=mapped[0]) / ping4(False, id=mapped[1])
+        assert nat64.say(bytes(reply)).verdict == Verdict.FILTERED_ADF
     nat64.opened(protocol, 6000, to=(OTHER4, 53))
     for peer in ((OTHER4, 53), (OTHER4, 99), (HOST4, 99)):
         assert nat64.from4(protocol, mapped, peer).verdict == Verdict.TRANSLATED
@@ -83,12 +86,18 @@ def test_rfc5382_req_4_adf_discards_in_silence(protocol):
 def test_rfc6146_3_5_adf_is_off_unless_asked_for():
     nat64 = Sessions()
     for protocol in ("udp", "tcp", "icmp"):
-        assert nat64.from4(protocol, MAPPED, flags="SYN").verdict == Verdict.TRANSLATED
+        for mapped in (MAPPED, nat64.opened(protocol, 6000)):
+            assert nat64.from4(protocol, mapped, (OTHER4, 4000), "SYN").verdict == Verdict.TRANSLATED
 
 
-def test_adf_searches_the_newest_sessions_of_a_binding_only():
+@pytest.mark.parametrize(
+    ("protocol", "last"),
+    [("udp", Verdict.FILTERED_ADF), ("tcp", Verdict.SYN_HELD), ("icmp", Verdict.TRANSLATED)],
+)
+def test_adf_searches_the_newest_sessions_of_a_binding_only(protocol, last):
+    """But for pings, of which a peer has one session, whatever else there is."""
     nat64 = Sessions(**ADF, limits={"sessions": 2 * 1024 + 1})
-    mapped = nat64.opened("udp", 6000, to=(OTHER4, 1))
+    mapped = nat64.opened(protocol, 6000, to=(OTHER4, 1))
     bib = nat64.tables.sessions[0].bib
 
     def open_sessions(count: int, first_port: int) -> None:
@@ -97,11 +106,11 @@ def test_adf_searches_the_newest_sessions_of_a_binding_only():
 
     nat64.check_invariants = nat64.expire = lambda *_: []  # these sessions are only there to be passed by
     open_sessions(1023, 1)
-    assert nat64.from4("udp", mapped, (OTHER4, 2)).verdict == Verdict.TRANSLATED
+    assert nat64.from4(protocol, mapped, (OTHER4, 2), "SYN").verdict == Verdict.TRANSLATED
     open_sessions(1023, 2000)
-    assert nat64.from4("udp", mapped, (OTHER4, 1)).verdict == Verdict.TRANSLATED  # its own session needs no search
+    assert nat64.from4(protocol, mapped, (OTHER4, 1)).verdict == Verdict.TRANSLATED  # its own session needs no search
     open_sessions(1, 4000)
-    assert nat64.from4("udp", mapped, (OTHER4, 3)).verdict == Verdict.FILTERED_ADF
+    assert nat64.from4(protocol, mapped, (OTHER4, 3), "SYN").verdict == last
 
 
 # ---- drop_inbound_tcp, drop_icmp_info
@@ -169,7 +178,11 @@ def test_rfc6052_3_1_non_global_address_is_refused_under_the_well_known_prefix(a
     sent = whole(from6(dst=in6(address)) / UDP(sport=6000, dport=53))
     outcome = nat64.say(bytes(sent))
     assert (outcome.verdict, outcome.answer) == (Verdict.NON_GLOBAL_ADDRESS, bytes(answer6(sent, 1, 1)))
-    assert nat64.from4("udp", MAPPED, (address, 53)).verdict == Verdict.NON_GLOBAL_ADDRESS
+    for protocol in ("udp", "icmp", "tcp"):
+        outcome = nat64.from4(protocol, MAPPED, (address, 53), flags="SYN")
+        assert outcome.verdict == Verdict.NON_GLOBAL_ADDRESS
+        answer = whole(outcome.answer)[ICMP]
+        assert (answer.type, answer.code) == (3, 13)
     assert nat64.sessions() == []
 
 
@@ -225,6 +238,10 @@ def test_by_default_nobody_asks_a_cloud_for_the_credentials_of_this_host(address
     nat64 = Sessions(strict_well_known_prefix=False)
     assert nat64.from6("tcp", HOST6_PORT, (address, 80)).verdict == Verdict.DENIED_ADDRESS
     assert nat64.from4("udp", MAPPED, (address, 53)).verdict == Verdict.DENIED_ADDRESS
+    assert nat64.from4("icmp", MAPPED, (address, 0)).verdict == Verdict.DENIED_ADDRESS
+    quoted = IP(src=MAPPED4, dst=HOST4) / UDP(sport=MAPPED4_PORT, dport=53)
+    error = bytes(from4(src=address) / Icmp(type=3, code=3) / quoted)  # of a router on the way to somebody else
+    assert nat64.say(error).verdict == Verdict.TRANSLATED
     assert nat64.sessions() == []
     opened = Sessions(strict_well_known_prefix=False, translation={"denylist4": []})
     opened.opened("tcp", HOST6_PORT, to=(address, 80))

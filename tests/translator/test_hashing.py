@@ -108,7 +108,7 @@ def test_hash3_is_the_same_where_the_compiler_knows_what_is_added(word):
 
 @needs_compiler
 def test_the_compiler_is_not_told_that_the_sums_of_a_hash_do_not_overflow():
-    addition = jit()(_add_compiled.py_func)
+    addition = jit()(_add_compiled.py_func).dispatcher
     addition._cache.load_overload = lambda *_: None  # what comes from the cache has no text any more
     addition(np.int64(1), np.int64(2))
     sums = [line for line in "".join(addition.inspect_llvm().values()).splitlines() if " add " in line]

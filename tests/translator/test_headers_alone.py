@@ -4,7 +4,7 @@ follows (RFC 8200 section 4.7)."""
 from typing import Any
 
 import pytest
-from scapy.layers.inet6 import IPv6ExtHdrDestOpt, IPv6ExtHdrHopByHop
+from scapy.layers.inet6 import IPv6ExtHdrDestOpt, IPv6ExtHdrFragment, IPv6ExtHdrHopByHop
 from scapy.packet import Raw
 
 from tests.case import Nat64, Step
@@ -52,6 +52,36 @@ def test_rfc7915_5_1_every_next_header_is_copied_but_for_those_of_one_family(con
     for protocol in (1, 2):
         sent = of_eam6(nh=protocol) / data
         nat64.check(Step(sent, verdict=Verdict.PROTOCOL, answer=answer6(sent, 1, 4)))
+
+
+PLACES = {"first": (0, 1), "midst": (100, 1), "last": (100, 0)}
+NO_FRAGMENTS = {51, 135, 139, 140}  # extension headers, which RFC 7915 section 5.1.1 drops behind a Fragment header
+
+
+@pytest.mark.no_cover
+@pytest.mark.parametrize(("offset", "more"), PLACES.values(), ids=PLACES)
+def test_rfc7915_4_1_every_protocol_of_fragments_is_copied_but_for_those_of_one_family(offset: int, more: int) -> None:
+    nat64, data, part = Nat64(**ALONE), Raw(b"\1\2\3\4\5\6\7\x08"), {"id": 7, "frag": offset, "flags": more}
+    for protocol in set(range(256)) - {1, 2, 6, 17, *ONLY_IPV6}:
+        seen = at_eam6(nh=44) / IPv6ExtHdrFragment(nh=protocol, offset=offset, m=more, id=7) / data
+        nat64.check(Step(to_eam4(proto=protocol, **part) / data, seen))
+    for protocol in ONLY_IPV6:
+        sent = to_eam4(proto=protocol, **part) / data
+        nat64.check(Step(sent, verdict=Verdict.PROTOCOL, answer=None if offset else answer4(sent, 3, 2)))
+
+
+@pytest.mark.no_cover
+@pytest.mark.parametrize(("offset", "more"), PLACES.values(), ids=PLACES)
+def test_rfc7915_5_1_1_every_protocol_of_fragments_is_copied_but_for_those_of_one_family(
+    offset: int, more: int
+) -> None:
+    nat64, data = Nat64(**ALONE), Raw(b"\1\2\3\4\5\6\7\x08")
+    for protocol in set(range(256)) - {6, 17, *ONLY_IPV6, *NO_FRAGMENTS}:
+        sent = of_eam6(nh=44) / IPv6ExtHdrFragment(nh=protocol, offset=offset, m=more, id=7) / data
+        if protocol in {1, 2}:
+            nat64.check(Step(sent, verdict=Verdict.PROTOCOL, answer=None if offset else answer6(sent, 1, 4)))
+        else:
+            nat64.check(Step(sent, as_eam4(proto=protocol, id=7, frag=offset, flags=more) / data))
 
 
 @WITHOUT_STATE

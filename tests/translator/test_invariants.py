@@ -115,7 +115,7 @@ class History(RuleBasedStateMachine):
 History.TestCase.settings = hypothesis_settings(
     max_examples=10 if IN_PLAIN_PYTHON else 20, stateful_step_count=40, deadline=None
 )
-TestHistory = History.TestCase
+TestHistory = pytest.mark.no_cover(History.TestCase)
 
 
 # ---- planted inconsistencies: each must be seen
@@ -308,6 +308,7 @@ CORRUPTIONS: dict[str, Callable] = {
 }
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("sentence", CORRUPTIONS)
 def test_invariants_notice(sentence):
     nat64 = busy()

@@ -2,6 +2,7 @@
 
 import gc
 import inspect
+import re
 from types import SimpleNamespace
 
 import llvmlite.binding as ll
@@ -38,7 +39,7 @@ def fresh(function: Function) -> Function:
     """The same function, not compiled yet and never cached."""
     kind = {"inline": True} if function is _sum else {"rare": True} if function is _cube else {}
     made = Function(function.py_func, **kind)
-    made._cache.disable()
+    made.dispatcher._cache.disable()
     return made
 
 
@@ -94,10 +95,20 @@ def test_all_numbers_and_all_sizes_of_signed_integers_are_of_one_type():
 def test_what_is_rare_stays_out_of_line_and_what_is_hot_does_not():
     function = fresh(_sum)
     function(3)
-    (entry,) = function.entries.values()
+    (entry,) = function.dispatcher.entries.values()
     left = {each.name.split("B")[0] for each in entry.library.get_defined_functions()}
     assert any(name.endswith("_cube") for name in left)
     assert not any(name.endswith("_square") for name in left)
+
+
+def test_a_variable_of_what_is_rare_costs_nobody_else_a_store():
+    """numba has each variable be zero from the start."""
+    function = fresh(_sum)
+    function(3)
+    (lowered,) = function.dispatcher.overloads.values()
+    code = str(lowered.library._final_module).replace("null", "zeroinitializer")
+    assert code.count(" = alloca ") > 1
+    assert re.search(r"(%\S+) = alloca [^\n]*\n +store [^\n]* (0|zeroinitializer), ptr \1", code) is None
 
 
 def test_what_one_caller_no_longer_calls_another_still_gets():
@@ -125,11 +136,25 @@ def test_what_one_caller_no_longer_calls_another_still_gets():
 def test_code_that_calls_what_is_not_there_is_an_error():
     function = fresh(_square)
     function(3)
-    (entry,) = function.entries.values()
+    (entry,) = function.dispatcher.entries.values()
     _all_there(entry.library)
     lost = ll.parse_assembly("declare i64 @_ZN4lostEv()")
     with pytest.raises(RuntimeError, match="_ZN4lostEv is called by it, and not linked"):
         _all_there(SimpleNamespace(_final_module=lost, name="it"))
+
+
+def test_the_cache_gets_the_names_that_machine_code_defines_and_nothing_else_in_llvms_language():
+    function = fresh(_sum)
+    function(3)
+    (entry,) = function.dispatcher.entries.values()
+    _, _, (_, names) = entry.library.serialize_using_object_code()
+    kept = ll.parse_bitcode(names)
+    defined = {each.name for each in entry.library.get_defined_functions()}
+    assert {each.name for each in kept.functions} == defined
+    assert defined >= {entry.fndesc.llvm_func_name, entry.fndesc.llvm_cpython_wrapper_name}
+    assert [str(each) for one in kept.functions for block in one.blocks for each in block.instructions] == [
+        "  ret void"
+    ] * len(defined)
 
 
 def test_a_callers_flags_are_not_inherited():
@@ -144,7 +169,7 @@ def test_a_callers_flags_are_not_inherited():
         return inner(n)
 
     outer(1)
-    (lowered,) = inner.overloads.values()
+    (lowered,) = inner.dispatcher.overloads.values()
     assert "alwaysinline" not in str(lowered.library._final_module)
 
 

@@ -6,6 +6,7 @@ import os
 import resource
 import shutil
 import signal
+import subprocess
 import sys
 import traceback
 from pathlib import Path
@@ -238,3 +239,14 @@ def test_a_failure_of_the_other_process_is_told(place, monkeypatch, caplog):
     (message,) = caplog.messages
     assert message == beside.INCOMPLETE
     assert not beside.is_complete()
+
+
+def test_a_start_that_finds_its_code_prepares_no_compiler(place):
+    """What calls compiled code alone is unknown to numba then, and what only a compiler needs is not imported."""
+    script = (
+        "import sys\nfrom tests.translator.test_jit import _square, _sum\nassert _sum(3) == 36\n"
+        "print('dispatcher' in vars(_sum), 'dispatcher' in vars(_square), 'numba.np.linalg' in sys.modules)"
+    )
+    command = [sys.executable, "-c", script]
+    said = [subprocess.run(command, capture_output=True, text=True, check=True).stdout.split() for _ in range(2)]
+    assert said == [["True", "True", "True"], ["True", "False", "False"]]

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import pytest
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant
@@ -61,4 +62,4 @@ class Told(Restarts):
 
 
 Told.TestCase.settings = hypothesis_settings(max_examples=EXAMPLES * 3 // 8, stateful_step_count=40, deadline=None)
-TestTold = Told.TestCase
+TestTold = pytest.mark.no_cover(Told.TestCase)

@@ -4,12 +4,14 @@ from ipaddress import IPv4Address
 
 from tests.sessions import Sessions
 from tests.translator.services import Serving
-from translator.packet.addresses import address4, address6
-from translator.session.bib import bib_hash4, bib_hash6
+from translator.packet.addresses import address4, address6, under
+from translator.packet.tuples import tuple_of
+from translator.session.bib import bib_hash4, host6_of
 from translator.session.hosts import host_hash
 from translator.session.pool4 import end_quarantine
 from translator.session.port_shares import find_use, use_hash
-from translator.session.services import find_front, find_members, is_endpoint
+from translator.session.services import find_front, find_member, find_serving, is_endpoint, member_hash
+from translator.session.sessions import host4_of, look_up6, session_hash6
 from translator.session.simultaneous_open import find_held
 from translator.session.subscribers import find_subscriber, subscriber_hash
 from translator.tables.hashing import insert
@@ -43,11 +45,27 @@ def test_front_and_members_of_another_transport_address():
     nat64 = Serving()
     tables, gateway, other4, other6 = nat64.tables, nat64.gateway, address4(1, 2), address6(1, 2, 3)
     insert(tables.fronts4, bib_hash4(gateway, 6, other4), 0)
-    insert(tables.members6, bib_hash6(gateway, 6, other6), 0)
+    for prefix in (0, 1):
+        insert(tables.members6, member_hash(gateway, 6, other6, prefix), 0)
     insert(tables.endpoints6, host_hash(gateway, 1, 2), 0)
     assert find_front(gateway, 6, other4) == NONE
-    assert find_members(gateway, 6, other6, other4) == (NONE, NONE, 0)
+    assert find_member(gateway, 6, other6, other4, 0) == NONE
+    assert find_serving(gateway, 6, other6, 0) == find_serving(gateway, 6, other6, 1) == (NONE, False)
+    own6 = host6_of(tables.bibs[tables.members[0].bib])
+    insert(tables.members6, member_hash(gateway, 6, own6, 1), 0)
+    assert find_serving(gateway, 6, own6, 1) == (NONE, False)
+    assert find_serving(gateway, 6, own6, 0) == (tables.members[0].bib, False)
     assert not is_endpoint(gateway, other6)
+
+
+def test_session_under_another_prefix():
+    nat64 = Serving()
+    nat64.client()
+    row = nat64.tables.sessions[0]
+    other = under(host4_of(row), 1)
+    insert(nat64.tables.sessions6, session_hash6(nat64.gateway, row.protocol, host6_of(row), other), 0)
+    assert look_up6(nat64.gateway, tuple_of(6, row.protocol, host6_of(row), other), other) == NONE
+    assert look_up6(nat64.gateway, tuple_of(6, row.protocol, host6_of(row), other), host4_of(row)) == 0
 
 
 def test_slot_in_which_no_port_waits():

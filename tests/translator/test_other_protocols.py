@@ -163,6 +163,7 @@ def test_address_whose_holder_is_over_is_free_though_the_wheel_has_not_come_by()
     assert nat64.say(up(src=NEIGHBOUR6)).verdict == Verdict.TRANSLATED
 
 
+@pytest.mark.no_cover
 def test_search_for_an_address_is_bounded(monkeypatch):
     monkeypatch.setattr(others, "OTHER_WALK", 4)
     nat64 = gateway("192.0.2.0/28")
@@ -214,6 +215,33 @@ def test_error_about_such_a_packet_finds_its_host():
     assert bytes(IPv6(got))[48:] == bytes(from6(nh=GRE, hlim=63) / DATA)
     stranger = from4(src="203.0.113.9") / Icmp(type=3, code=1) / IP(src=MAPPED4, dst=HOST4, proto=ESP) / DATA
     assert nat64.say(bytes(stranger)).verdict == Verdict.NO_SESSION
+
+
+@pytest.mark.parametrize("open_", [True, False])
+def test_rfc7857_7_address_dependent_filtering_refreshes_nothing(open_):
+    nat64 = gateway(filtering={"address_dependent": True})
+    nat64.say(up())
+    if open_:
+        nat64.say(down())
+    nat64.wait(31)
+    before = nat64.tables.sessions.tobytes()
+    assert nat64.say(down(src=OTHER4)).verdict == Verdict.FILTERED_ADF
+    assert nat64.tables.sessions.tobytes() == before
+
+
+@pytest.mark.parametrize("open_", [True, False])
+def test_rfc7857_7_1_errors_of_either_side_refresh_no_mapping(open_):
+    nat64 = gateway()
+    sent = IP(nat64.say(up()).packets[0])
+    if open_:
+        nat64.say(down())
+    nat64.wait(31)
+    before = nat64.tables.sessions.tobytes(), nat64.tables.bibs.tobytes()
+    from_outside = from4() / Icmp(type=3, code=1) / sent
+    from_inside = from6() / Icmp(type=1, code=3) / IPv6(seen_down())
+    for error in (from_outside, from_inside):
+        assert nat64.say(bytes(error)).verdict == Verdict.TRANSLATED
+    assert (nat64.tables.sessions.tobytes(), nat64.tables.bibs.tobytes()) == before
 
 
 def test_rfc6146_3_8_two_hosts_behind_us():

@@ -63,6 +63,7 @@ def identifications(number: int, secret: int, count: int = 1000) -> list[int]:
     return [whole(engine.send(ping, BEGIN).packets[0]).id for _ in range(count)]
 
 
+@pytest.mark.no_cover
 def test_ipv4_identifications_of_two_workers_never_meet_and_cannot_be_foretold():
     first, second = identifications(0, 1), identifications(1, 1)
     assert len(set(first) | set(second)) == len(first) + len(second)
@@ -195,6 +196,7 @@ def test_an_established_connection_may_be_silent_for_2_hours_and_4_minutes():
 MTUS = (68, 576, 1000, 1259, 1260, 1261, 1280, 1400, 1492, 1500)
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("mtu4", MTUS)
 @pytest.mark.parametrize("extra", [None, IPv6ExtHdrDestOpt(), IPv6ExtHdrFragment(id=1)], ids=str)
 def test_no_packet_too_big_asks_for_what_an_ipv6_sender_already_does(mtu4, extra):

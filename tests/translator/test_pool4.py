@@ -143,11 +143,14 @@ def test_port_is_free_again_when_its_binding_ends():
 # ---- RFC 6146 section 3.5.1.1: parity and the well-known ports
 
 
+@pytest.mark.parametrize("ports", ["1024-65535", "1-65535", "1-1023"])
 @pytest.mark.parametrize("port", [6000, 6001, 65535, 1024, 1023, 80])
-def test_rfc6146_3_5_1_1_udp_keeps_the_parity(port):
-    nat64 = one_address("1024-65535")
+def test_rfc6146_3_5_1_1_udp_keeps_the_parity(port, ports):
+    nat64 = one_address(ports)
     for _ in range(8):
-        assert nat64.opened("udp", port)[1] % 2 == port % 2
+        mapped = nat64.opened("udp", port)[1]
+        assert mapped % 2 == port % 2
+        assert ports != "1-65535" or (mapped < 1024) == (port < 1024)
         nat64.wait(301)
 
 

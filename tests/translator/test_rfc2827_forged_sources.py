@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from scapy.layers.inet import TCP, UDP
-from scapy.packet import Packet
+from scapy.packet import Packet, Raw
 
 from tests.case import Nat64, Step
 from tests.mapped import ALONE, ASK, BESIDE, EAM4, EAM6, EAM_IN6, OTHER_EAM4, OTHER_EAM6, SIIT, TRANSLATABLE6, to_eam4
@@ -65,9 +65,11 @@ def test_rfc2827_3_no_ipv4_packet_comes_from_an_address_of_ours(source: str) -> 
     for body in (UDP(**TO_MAPPED), TCP(**TO_MAPPED, flags="S"), ping4(True), about):
         nat64.check(Step(from4(src=source) / body, verdict=FORGED))
     nat64.check(Step(from4(src=source, proto=47) / b"x", verdict=FORGED))
-    whole = from4(src=source) / UDP(**TO_MAPPED) / payload(1400)
-    for at in (0, 800):
-        nat64.check(Step(fragment_of(whole, at, 608 if at else 800), verdict=FORGED))
+    for body in (UDP(**TO_MAPPED), TCP(**TO_MAPPED), ping4(True), about, Raw(b"x")):
+        number = {"proto": 47} if isinstance(body, Raw) else {}
+        whole = from4(src=source, **number) / body / payload(1400)
+        for at in (0, 800):
+            nat64.check(Step(fragment_of(whole, at, 600), verdict=FORGED))
     assert nat64.events() == {"BIB_CREATED": 4}
 
 
@@ -158,11 +160,34 @@ def test_rfc7757_4_2_2_intrinsic_hairpins_bring_nothing_back() -> None:
     about = Icmp(type=3, code=3) / seen4(dst=EAM4) / UDP(**FROM_MAPPED)
     nat64.check(Step(from4(src=ROUTER4) / about, verdict=FORGED))
     assert nat64.events() == {"BIB_CREATED": 3}
+    for sent in refused_and_told(src=EAM4):
+        nat64.check(Step(sent, verdict=FORGED))
+    late = from4(src=EAM4, ttl=1)
+    error = late / Icmp(type=11) / seen4() / UDP(**FROM_MAPPED)
+    for sent in (error, fragment_of(error, 0, 8), fragment_of(late / UDP(**TO_MAPPED) / bytes(24), 8, 16)):
+        outcome = nat64.send(sent)
+        assert (outcome.verdict, outcome.answer) == (Verdict.HOP_LIMIT_EXPIRED, None)
+    every = [{"addresses": "192.0.2.0/30", "protocols": ["tcp", "udp", "icmp", "other"]}]
+    Nat64(**BESIDE, pool4=every).check(Step(from4(src=EAM4, proto=47) / b"x", verdict=FORGED))
+
+
+def refused_and_told(**fields: Any) -> list[Packet]:
+    """Packets to a host with sessions that go nowhere, of which their senders are told; the last is to nobody."""
+    late = from4(**fields, ttl=1)
+    return [
+        *(late / UDP(**TO_MAPPED), late / ping4(True), fragment_of(late / ping4(True) / bytes(24), 0, 8)),
+        fragment_of(late / UDP(**TO_MAPPED, chksum=0) / bytes(24), 0, 16),
+        with_options(from4(**fields, proto=47) / bytes(16), b"\x83\x07\x04\xcb\x00\x71\x01"),
+        *(from4(**fields, proto=number) / bytes(16) for number in (47, 58)),
+        from4(**fields, dst="169.254.1.1") / UDP(**TO_MAPPED),
+    ]
 
 
 @pytest.mark.parametrize("mode", ELSEWHERE)
 def test_rfc7757_4_2_1_a_mapped_source_may_come_in(mode: str) -> None:
     nat64 = Nat64(**BESIDE, **MODES[mode])
+    for sent in refused_and_told(src=EAM4):
+        assert nat64.send(sent).answer is not None
     for body4, body6 in (
         (UDP(**TO_MAPPED), UDP(**TO_HOST6)),
         (TCP(**TO_MAPPED, flags="S"), TCP(**TO_HOST6, flags="S")),

@@ -94,6 +94,8 @@ HEADERS = seen6() / IPv6ExtHdrHopByHop() / IPv6ExtHdrDestOpt() / UDP(**TO_HOST6)
 HEADERS_ALONE = seen6(nh=60) / Raw(b"\x11\x0b" + bytes(94)) / UDP(**TO_HOST6)
 FRAGMENT4 = fragment_of(seen4() / UDP(**FROM_MAPPED) / payload(800), 0, 400, 0x1234)
 FRAGMENT6 = fragment_of(sent6() / UDP(**FROM_HOST6) / payload(800), 0, 400, 0x1234)
+# The messages of both families that have a length attribute: types in ICMP and ICMPv6, and what is added to a name.
+EITHER = ((3, 1, ""), (11, 3, "_in_time_exceeded"))
 
 CASES = [
     # Section 4: at least 128 octets, zeros up to them; in words of 4 octets in ICMP, of 8 in ICMPv6.
@@ -219,19 +221,43 @@ CASES = [
     # Sections 5.4 and 9: no attribute, or one that cannot be.
     *(
         case(
-            f"rfc4884_9_a_length_of_{size}_octets_is_none_in_ipv6",
-            error4(cut(LONG4, 140) + MPLS, rest=words4(size)),
-            error6_seen(cut(LONG6, 160) + MPLS),
+            f"rfc4884_9_a_length_of_{size}_octets{where}_is_none_in_ipv6",
+            error4(cut(LONG4, 140) + MPLS, type_=type4, rest=words4(size)),
+            error6_seen(cut(LONG6, 160) + MPLS, type_=type6),
         )
+        for type4, type6, where in EITHER
         for size in (0, 4, 124, 152, 156, 1020)
     ),
     *(
         case(
-            f"rfc4884_9_a_length_of_{size}_octets_is_none_in_ipv4",
-            error6(cut(LONG6_IN, 140) + MPLS, rest=words6(size)),
-            error4_seen(cut(LONG4_IN, 120) + MPLS),
+            f"rfc4884_9_a_length_of_{size}_octets{where}_is_none_in_ipv4",
+            error6(cut(LONG6_IN, 140) + MPLS, type_=type6, rest=words6(size)),
+            error4_seen(cut(LONG4_IN, 120) + MPLS, type_=type4),
         )
+        for type4, type6, where in EITHER
         for size in (0, 8, 120, 152, 160, 2040)
+    ),
+    case(
+        "rfc4884_5_4_a_length_of_0_octets_in_parameter_problem_is_none_in_ipv6",
+        from4() / Icmp(type=12, rest=8 << 24) / (cut(LONG4, 128) + MPLS),
+        seen6() / Icmp(type=4, rest=7) / (cut(LONG6, 148) + MPLS),
+    ),
+    # Section 5.5: what lies behind a short quote without the attribute, where it began before RFC 4884.
+    *(
+        case(
+            f"rfc4884_5_5_what_follows_a_short_quote_without_length{where}_is_left_out_in_ipv6",
+            error4(extended(UDP4, 128), type_=type4),
+            error6_seen(UDP6, type_=type6),
+        )
+        for type4, type6, where in EITHER
+    ),
+    *(
+        case(
+            f"rfc4884_5_5_what_follows_a_short_quote_without_length{where}_is_left_out_in_ipv4",
+            error6(extended(UDP6_IN, 128), type_=type6),
+            error4_seen(UDP4_IN, type_=type4),
+        )
+        for type4, type6, where in EITHER
     ),
     # Section 7, RFC 7915 section 4.2: whatever the extension is, and as long as it fits.
     *(
@@ -269,6 +295,27 @@ CASES = [
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_rfc4884(case):
     case.check()
+
+
+def test_rfc4884_4_an_extension_goes_along_whatever_the_code(nat64):
+    """Where the message that it becomes has a length attribute (section 4.6)."""
+    for step in OPENING:
+        nat64.check(step)
+    unreachable4 = {0: 0, 1: 0, 3: 4, **dict.fromkeys((5, 6, 7, 8, 11, 12), 0), **dict.fromkeys((9, 10, 13, 15), 1)}
+    unreachable6, exceeded = {0: 1, 1: 10, 2: 1, 3: 1, 4: 3}, {code: code for code in (0, 1, 255)}
+    for type4, type6, codes in ((3, 1, unreachable4), (11, 3, exceeded)):
+        for code, becomes in codes.items():
+            sent = from4() / Icmp(type=type4, code=code, rest=words4(128)) / extended(UDP4, 128)
+            seen = Icmp(type=type6, code=becomes, rest=words6(128)) / extended(UDP6, 128)
+            nat64.check(Step(sent, seen6() / seen))
+    for type6, type4, codes in ((1, 3, unreachable6), (3, 11, exceeded)):
+        for code, becomes in codes.items():
+            sent = from6() / Icmp(type=type6, code=code, rest=words6(128)) / extended(UDP6_IN, 128)
+            seen = Icmp(type=type4, code=becomes, rest=words4(128)) / extended(UDP4_IN, 128)
+            nat64.check(Step(sent, seen4() / seen))
+    for code in (0, 2):
+        sent = from4() / Icmp(type=12, code=code, rest=words4(128) | 8 << 24) / extended(UDP4, 128)
+        nat64.check(Step(sent, seen6() / Icmp(type=4, rest=7) / UDP6))
 
 
 @pytest.mark.parametrize("size", [128, 200, 1000])

@@ -26,6 +26,7 @@ from tests.packets import (
     ping6,
     seen4,
     seen6,
+    sent4,
 )
 from translator.static.rfc6052 import embed, extract, matches
 from translator.verdict import Verdict
@@ -118,6 +119,25 @@ def test_rfc6052_2_2_packets_of_every_prefix_length(name):
     ):
         nat64.check(Step(from6(dst=server6) / out6, seen4(dst=SERVER4) / out4))
         nat64.check(Step(from4(src=SERVER4) / back4, seen6(src=server6) / back6))
+
+
+@pytest.mark.parametrize("name", PREFIXES6)
+def test_rfc6052_3_3_without_sessions_both_addresses_are_under_a_prefix_of_any_length(name):
+    """Section 2.2: with a suffix of zeros on the way out, with any on the way in, also in what an error quotes."""
+    pool6, server6 = (text.replace("2001:db8:", "3fff:db8:") for text in (name, PREFIXES6[name]))
+    hi, lo, length = pool6_of(IPv6Network(pool6))
+    host6 = address6(*embed(hi, lo, length, int(IPv4Address(TRANSLATABLE4))))
+    suffix = (1 << max(128 - 40 - length, 0)) - 1  # all that is neither prefix, IPv4 address nor octet "u"
+    nat64 = Nat64(pool6=pool6, **SIIT)
+    for host, server in ((host6, server6), (host6 + suffix, IPv6Address(server6) + suffix)):
+        there, here = {"src": str(host), "dst": str(server)}, {"src": str(server), "dst": str(host)}
+        for six, four in ((UDP6, UDP6), (TCP(**FROM_HOST6), TCP(**FROM_HOST6)), (ping6(True, id=7), ping4(True, id=7))):
+            nat64.check(Step(from6(**there) / six, seen4(src=TRANSLATABLE4, dst=SERVER4) / four))
+            error6 = Icmp(type=1, code=3) / seen6(**here) / six
+            error4 = Icmp(type=3, code=1) / sent4(src=SERVER4, dst=TRANSLATABLE4) / four
+            nat64.check(Step(from6(**there) / error6, seen4(src=TRANSLATABLE4, dst=SERVER4) / error4))
+            back = seen6(src=server6, dst=str(host6)) / six
+            nat64.check(Step(from4(src=SERVER4, dst=TRANSLATABLE4) / four, back))
 
 
 CASES = [
@@ -275,3 +295,17 @@ def test_rfc6052(case):
 @pytest.mark.parametrize("address", ["2001:db8:1::1", "64:ff9b:0:0:0:1::", "64:ff9a:ffff:ffff::", "64:ff9b:1::"])
 def test_rfc6146_3_5_a_destination_beside_the_prefix_is_not_ours(nat64, address):
     nat64.check(Step(from6(dst=address) / UDP6, verdict=Verdict.NOT_OUR_PREFIX))
+
+
+@pytest.mark.parametrize("name", [*FILLED, OWN_PREFIX["pool6"]])
+def test_rfc6146_3_5_a_prefix_of_any_length_tells_whose_packets_are_processed(name):
+    """Its first and last addresses are in it, the ones before and behind are not."""
+    nat64, prefix = Nat64(pool6=name), IPv6Network(name)
+    inside, outside = (prefix[0], prefix[-1]), (prefix[0] - 1, prefix[-1] + 1)
+    server6 = str(address6(*embed(*pool6_of(prefix), int(IPv4Address(SERVER4)))))
+    for body in (UDP6, TCP(**FROM_HOST6, flags="S"), ping6(True, b"x")):
+        for address in inside:
+            nat64.check(Step(from6(src=str(address), dst=server6) / body, verdict=Verdict.SOURCE_IN_POOL6))
+        for address in outside:
+            assert nat64.send(from6(src=str(address), dst=server6) / body).verdict == Verdict.TRANSLATED
+            nat64.check(Step(from6(dst=str(address)) / body, verdict=Verdict.NOT_OUR_PREFIX))

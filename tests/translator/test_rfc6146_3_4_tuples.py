@@ -5,7 +5,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 import numpy as np
 import pytest
 from scapy.layers.inet import ICMP, IP, TCP, UDP
-from scapy.layers.inet6 import ICMPv6EchoReply, ICMPv6EchoRequest, IPv6, IPv6ExtHdrDestOpt
+from scapy.layers.inet6 import ICMPv6EchoReply, ICMPv6EchoRequest, IPv6, IPv6ExtHdrDestOpt, IPv6ExtHdrRouting
 from scapy.packet import Packet
 
 from nat64d.config.words import address6
@@ -42,10 +42,16 @@ UP, DOWN = from6(), from4()
 QUOTED_UP = IPv6(src=HOST4_IN6, dst=HOST6)  # what HOST6 or its router quotes: a packet that was on its way to it
 QUOTED_DOWN = IP(src=MAPPED4, dst=HOST4)  # what HOST4 or its router quotes
 
+SERVICE = {"name": "web", "protocol": "tcp", "ipv4": "203.0.113.80:80", "endpoints": ["[2001:db8:5::1]:8080"]}
 # Where an address may pass for one of ours all the same.
 NOT_OURS = {
     "sessions alone": {},
     "beside a mapped host": {"eam": [{"ipv4": "203.0.113.77", "ipv6": "2001:db8:e::77"}]},
+    "beside a service": {"service": [SERVICE]},
+    "beside a service of IPv6 clients": {
+        "service": [SERVICE | {"ipv6": "[2001:db8:ff::1]:80"}],
+        "services": {"ipv6_front": "dnat"},
+    },
     "with other protocols": {"pool4": [{"addresses": POOL4, "protocols": ["tcp", "udp", "icmp", "other"]}]},
 }
 
@@ -210,6 +216,12 @@ def test_rfc6146_3_5_packet_whose_source_is_in_pool6_is_silently_discarded():
     for at in (0, 24):
         outcome = nat64.say(fragment_of(from6(src=OTHER4_IN6) / UDP() / bytes(48), at, 24))
         assert (outcome.verdict, outcome.answer) == (Verdict.SOURCE_IN_POOL6, None)
+    routed = from6(src=OTHER4_IN6) / IPv6ExtHdrRouting(segleft=1, addresses=[HOST4_IN6]) / UDP()
+    for told_of in (from6(src=OTHER4_IN6, hlim=1) / UDP(), routed, from6(src=OTHER4_IN6, nh=2) / bytes(16)):
+        outcome = nat64.say(bytes(told_of))
+        assert (outcome.verdict, outcome.answer) == (Verdict.SOURCE_IN_POOL6, None)
+    late_error = nat64.say(bytes(from6(src=OTHER4_IN6, hlim=1) / error))
+    assert (late_error.verdict, late_error.answer) == (Verdict.HOP_LIMIT_EXPIRED, None)
     about = IPv6(src=HOST4_IN6, dst=OTHER4_IN6) / UDP(sport=HOST4_PORT, dport=1)  # nobody there has got this
     outcome = nat64.say(bytes(from6() / Icmp(type=1) / about))
     assert (outcome.verdict, outcome.answer) == (Verdict.SOURCE_IN_POOL6, None)

@@ -243,8 +243,8 @@ def test_rfc6146_3_5_2_2_drop_inbound_tcp_knows_no_waiting(forward):
         assert nat64.wait(6) == [refusal(sent)]
         return
     mapped = nat64.opened("tcp", 6000)
-    for to in (FREE, mapped):
-        assert end(nat64.say(syn(to, OTHER_PEER))) == (Verdict.FILTERED_INBOUND_TCP, [], None)
+    for sent in (syn(FREE, OTHER_PEER), syn(mapped, OTHER_PEER), bytes(HAIRPIN)):
+        assert end(nat64.say(sent)) == (Verdict.FILTERED_INBOUND_TCP, [], None)
     assert nat64.from4("tcp", FREE, PEER, "ACK").verdict == Verdict.NO_SESSION
     assert nat64.wait(6) == []
 
@@ -330,7 +330,7 @@ def test_rfc6146_5_3_memory_of_syns_is_bounded_and_what_waits_stays():
     with checked_once(nat64):
         sent = [waits(nat64, peer=peer) for peer in peers()]
     last = next(peers(1, PREFIXES))
-    assert nat64.say(syn(peer=last)).verdict == Verdict.NO_SESSION
+    assert end(nat64.say(syn(peer=last))) == (Verdict.NO_SESSION, [], None)
     waits(nat64, peer=list(peers(5))[4])  # is known
     found = nat64.wait(6)
     assert found == [refusal(octets) for octets in sent[: len(found)]]
@@ -351,7 +351,7 @@ def test_one_network_leaves_room_for_the_syns_of_others():
     with checked_once(nat64):
         for number in range(MOST_OF_PREFIX):
             waits(nat64, peer=(f"198.51.100.{number + 1}", 1000 + number), to=(FREE[0], 40000 + number))
-    assert nat64.say(syn(peer=("198.51.100.200", 1))).verdict == Verdict.NO_SESSION
+    assert end(nat64.say(syn(peer=("198.51.100.200", 1)))) == (Verdict.NO_SESSION, [], None)
     waits(nat64, peer=next(peer for peer in peers() if counted(nat64, peer[0]) != counted(nat64, "198.51.100.1")))
     nat64.wait(6)
     waits(nat64, peer=("198.51.100.200", 1))

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.packets import HOST4, HOST6, HOST6_PORT, MAPPED4, MAPPED4_PORT, NEIGHBOUR6, OTHER4
-from tests.sessions import FLAGS, Sessions
+from tests.sessions import FLAGS, Session, Sessions
 from translator.session.tcp_state import NEXT_STATE, RULES, TIMER, State, TcpEvent, event_of
 from translator.verdict import Verdict
 
@@ -53,24 +53,43 @@ def segment(nat64: Sessions, event: str, mapped: tuple[str, int] = MAPPED) -> Ve
     return nat64.from4("tcp", mapped, flags=flags).verdict
 
 
-def in_state(state: str) -> Sessions:
-    """A gateway with one session, in this state."""
-    nat64 = Sessions(timeouts=TIMEOUTS)
+def bound(binding: str) -> tuple[Sessions, tuple[str, int]]:
+    """A gateway that has a binding of this kind for HOST6:HOST6_PORT, and its mapped4; a dynamic one is there for
+    OTHER4."""
+    if binding == "static":
+        return Sessions(timeouts=TIMEOUTS), MAPPED
+    nat64 = Sessions(timeouts=TIMEOUTS, forward=[])
+    return nat64, nat64.opened("tcp", HOST6_PORT, to=(OTHER4, 80))
+
+
+def moved(nat64: Sessions) -> Session:
+    """The session with HOST4."""
+    (session,) = nat64.sessions(lambda session: session.host4 == (HOST4, 53))
+    return session
+
+
+def in_state(state: str, binding: str = "static") -> tuple[Sessions, tuple[str, int]]:
+    """As bound(), with a session of HOST4 in this state."""
+    nat64, mapped = bound(binding)
     for event in WAYS[state]:
-        assert segment(nat64, event) == Verdict.TRANSLATED
-    assert nat64.session().state == state
-    return nat64
+        assert segment(nat64, event, mapped) == Verdict.TRANSLATED
+    assert moved(nat64).state == state
+    return nat64, mapped
 
 
+BINDINGS = pytest.mark.parametrize("binding", ["static", "dynamic"])
+
+
+@BINDINGS
 @pytest.mark.parametrize(("state", "event"), cells(), ids=lambda name: name.replace(" ", "_"))
-def test_rfc6146_3_5_2_2_state_and_event(state, event):
-    nat64 = in_state(state)
+def test_rfc6146_3_5_2_2_state_and_event(state, event, binding):
+    nat64, mapped = in_state(state, binding)
     nat64.wait(7)
-    before = nat64.session()
-    assert segment(nat64, event) == Verdict.TRANSLATED
+    before = moved(nat64)
+    assert segment(nat64, event, mapped) == Verdict.TRANSLATED
     next_state, *timer = cells()[state, event].replace("=", state).split()
     left = {"": before.left, "EST": EST, "TRANS": TRANS, "OPENING": OPENING, "CLOSING": CLOSING}["".join(timer)]
-    assert nat64.session() == before._replace(state=next_state, left=left)
+    assert moved(nat64) == before._replace(state=next_state, left=left)
 
 
 def test_rfc6146_3_5_2_2_the_table_has_every_state_and_event():
@@ -79,11 +98,12 @@ def test_rfc6146_3_5_2_2_the_table_has_every_state_and_event():
     assert {rule[0] for rule in RULES} < set(State)
 
 
+@BINDINGS
 @pytest.mark.parametrize(("state", "opening"), [("V6_INIT", "V6 SYN"), ("V4_INIT", "V4 SYN")])
-def test_rfc6146_3_5_2_2_closed_syn_opens_for_tcp_opening(state, opening):
-    nat64 = Sessions(timeouts=TIMEOUTS)
-    segment(nat64, opening)
-    assert nat64.session() == ("tcp", (HOST6, HOST6_PORT), MAPPED, (HOST4, 53), state, OPENING)
+def test_rfc6146_3_5_2_2_closed_syn_opens_for_tcp_opening(state, opening, binding):
+    nat64, mapped = bound(binding)
+    segment(nat64, opening, mapped)
+    assert moved(nat64) == ("tcp", (HOST6, HOST6_PORT), mapped, (HOST4, 53), state, OPENING)
 
 
 @pytest.mark.parametrize("event", ["V6 ACK", "V6 FIN", "V6 RST", "V4 ACK", "V4 FIN", "V4 RST"])
@@ -126,9 +146,9 @@ def test_rfc6146_3_5_2_2_simultaneous_open_from_the_outside_is_let_in_by_the_bin
 @pytest.mark.parametrize("flags", ["SYN", "SYN-ACK"])
 @pytest.mark.parametrize(("state", "side"), [("V6_INIT", "V4"), ("V4_INIT", "V6")])
 def test_rfc6146_3_5_2_2_the_syn_from_the_other_side_establishes_with_or_without_ack(state, side, flags):
-    nat64 = in_state(state)
-    assert segment(nat64, f"{side} {flags}") == Verdict.TRANSLATED
-    assert nat64.session().state == "ESTABLISHED"
+    nat64, mapped = in_state(state)
+    assert segment(nat64, f"{side} {flags}", mapped) == Verdict.TRANSLATED
+    assert moved(nat64).state == "ESTABLISHED"
 
 
 @pytest.mark.parametrize("family", [4, 6])

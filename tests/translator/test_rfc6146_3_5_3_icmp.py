@@ -70,11 +70,14 @@ def test_rfc6146_3_5_3_identifier_0_and_65535_are_identifiers_like_others():
         assert IPv6(packet)[ICMPv6EchoRequest].id == identifier
 
 
-def test_rfc6146_3_5_3_host4_may_ping_a_bound_identifier():
+@pytest.mark.parametrize("request_", [True, False], ids=["request", "reply"])
+@pytest.mark.parametrize("binding", ["static", "dynamic"])
+def test_rfc6146_3_5_3_host4_may_ping_a_bound_identifier(binding, request_):
     nat64 = Sessions()
-    (packet,) = nat64.from4("icmp", MAPPED, (OTHER4, 0)).packets
-    assert flow(packet) == Flow(in6(OTHER4), HOST6_PORT, HOST6, HOST6_PORT)
-    assert nat64.session() == ("icmp", (HOST6, HOST6_PORT), MAPPED, (OTHER4, 0), "V4_INIT", 60)
+    mapped, port = (MAPPED, HOST6_PORT) if binding == "static" else (nat64.opened("icmp", 77), 77)
+    (packet,) = nat64.say(bytes(from4(src=OTHER4, dst=mapped[0]) / ping4(request_, id=mapped[1]))).packets
+    assert flow(packet) == Flow(in6(OTHER4), port, HOST6, port)
+    assert nat64.sessions()[-1] == ("icmp", (HOST6, port), mapped, (OTHER4, 0), "V4_INIT", 60)
 
 
 def test_rfc6146_3_5_3_echo_reply_of_a_host6_makes_entries_like_a_request():
@@ -85,9 +88,10 @@ def test_rfc6146_3_5_3_echo_reply_of_a_host6_makes_entries_like_a_request():
     assert len(nat64.sessions()) == 1
 
 
-def test_rfc6146_3_5_3_query_from_outside_without_binding_is_answered_with_host_unreachable():
+@pytest.mark.parametrize("request_", [True, False], ids=["request", "reply"])
+def test_rfc6146_3_5_3_query_from_outside_without_binding_is_answered_with_host_unreachable(request_):
     nat64 = Sessions()
-    sent = whole(from4() / ping4(True, id=MAPPED4_PORT + 1))
+    sent = whole(from4() / ping4(request_, id=MAPPED4_PORT + 1))
     outcome = nat64.say(bytes(sent))
     assert (outcome.verdict, outcome.answer) == (Verdict.NO_BIB_ENTRY, bytes(answer4(sent, 3, 1)))
 
@@ -190,6 +194,7 @@ ERRORS4 = [*UNREACHABLE4, (4, 0), (5, 1), (11, 0), (11, 1), (12, 0), (12, 2)]
 ERRORS6 = [*UNREACHABLE6, (2, 0), (3, 0), (3, 1), (4, 0), (4, 1), (4, 2)]
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("answer", [None, "SYN-ACK", "RST"])
 @pytest.mark.parametrize("protocol", ABOUT)
 def test_rfc5382_req_10_no_icmp_message_ends_a_mapping_or_connection(protocol, answer):
@@ -213,7 +218,11 @@ def test_rfc5382_req_10_no_icmp_message_ends_a_mapping_or_connection(protocol, a
     assert (nat64.sessions(), nat64.bib()) == before
 
 
-def test_rfc6146_3_5_error_passes_address_dependent_filtering():
-    nat64 = Sessions(filtering={"address_dependent": True})
-    nat64.opened("udp", HOST6_PORT)
-    assert nat64.say(error4(ABOUT["udp"][1], ROUTER4)).verdict == Verdict.TRANSLATED
+@pytest.mark.parametrize("protocol", ABOUT)
+@pytest.mark.parametrize("filtering", ["address_dependent", "drop_inbound_tcp", "drop_icmp_info"])
+def test_rfc6146_3_5_error_passes_every_filter(filtering, protocol):
+    """HOST6 has bindings, and has spoken to nobody."""
+    nat64 = Sessions(filtering={filtering: True})
+    for source in (HOST4, ROUTER4):
+        assert nat64.say(error4(ABOUT[protocol][1], source)).verdict == Verdict.TRANSLATED
+    assert nat64.say(error6(answered(protocol, 6))).verdict == Verdict.TRANSLATED

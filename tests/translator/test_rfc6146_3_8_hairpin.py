@@ -126,13 +126,19 @@ def test_rfc6146_3_8_two_dynamic_mappings_meet():
 
 @pytest.mark.parametrize(
     ("protocol", "verdict", "answered"),
-    [("udp", Verdict.NO_BIB_ENTRY, True), ("icmp", Verdict.NO_BIB_ENTRY, True), ("tcp", Verdict.SYN_HELD, False)],
+    [
+        ("udp", Verdict.NO_BIB_ENTRY, True),
+        ("icmp", Verdict.NO_BIB_ENTRY, True),
+        ("syn", Verdict.SYN_HELD, False),
+        ("ack", Verdict.NO_SESSION, False),
+    ],
 )
 def test_rfc6146_3_8_nobody_behind_the_address_is_told_to_the_host6(protocol, verdict, answered):
     nat64 = Sessions(forward=[])
     own, _ = nat64.opened("udp", 7000)
     nobodys = "192.0.2.2" if own == MAPPED4 else MAPPED4  # a ping to its own address would come back to it
-    message = {"udp": UDP(sport=PORT, dport=9), "tcp": TCP(sport=PORT, dport=9), "icmp": ping6(True)}[protocol]
+    syn, ack = TCP(sport=PORT, dport=9), TCP(sport=PORT, dport=9, flags="A")
+    message = {"udp": UDP(sport=PORT, dport=9), "syn": syn, "ack": ack, "icmp": ping6(True)}[protocol]
     sent = whole(from6(dst=in6(nobodys)) / message)
     outcome = nat64.say(bytes(sent))
     assert outcome.verdict == verdict
@@ -159,7 +165,8 @@ def test_rfc6146_3_8_private_pool_is_reached_under_the_well_known_prefix():
 
 def test_rfc6146_3_8_address_dependent_filtering_knows_the_caller_by_its_mapped4():
     nat64 = Sessions(forward=FORWARD, filtering={"address_dependent": True})
-    assert nat64.from6("udp", PORT, DOOR).verdict == Verdict.FILTERED_ADF
+    outcome = nat64.from6("udp", PORT, DOOR)
+    assert (outcome.verdict, outcome.answer) == (Verdict.FILTERED_ADF, None)
     caller = nat64.mapped("udp", PORT)
     assert nat64.from6("udp", SERVER_PORT, caller, host=NEIGHBOUR6).verdict == Verdict.HAIRPINNED
     assert nat64.from6("udp", PORT, DOOR).verdict == Verdict.HAIRPINNED

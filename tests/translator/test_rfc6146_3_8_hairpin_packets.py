@@ -2,9 +2,11 @@
 
 import pytest
 from scapy.layers.inet import UDP
+from scapy.layers.inet6 import IPv6ExtHdrFragment
 from scapy.packet import Packet
 
 from tests.case import Nat64, Step
+from tests.datagrams import joined
 from tests.packets import (
     HOST6,
     HOST6_PORT,
@@ -106,6 +108,19 @@ def test_rfc6146_3_8_an_error_that_ipv4_cannot_say_is_dropped(met, type_, code, 
     nat64, got = met
     error = from6(src=HOST6, dst=got.src) / Icmp(type=type_, code=code, rest=rest) / got
     nat64.check(Step(error, verdict=Verdict.ICMP_TYPE))
+
+
+@pytest.mark.parametrize(("size", "atomic"), [(1240, True), (1241, True), (1500, True), (1500, False)])
+def test_rfc7915_5_1_1_a_hairpinned_packet_that_may_be_cut_fits_lowest_ipv6_mtu(nat64, size, atomic):
+    """As it came with a Fragment header, which in IPv4 would be a packet without DF; one without passes whole."""
+    to = from6(src=NEIGHBOUR6, dst=MAPPED4_IN6)
+    to = to / IPv6ExtHdrFragment(id=7) if atomic else to
+    sent = whole(to / UDP(sport=PORT, dport=MAPPED4_PORT) / payload(size - 8))
+    outcome = nat64.send(bytes(sent))
+    assert outcome.verdict == HAIRPINNED
+    assert [len(packet) <= 1280 for packet in outcome.packets] == ([True] * (1 + (size > 1240)) if atomic else [False])
+    datagram = joined(outcome.packets)
+    assert (datagram.dst, datagram.data[8:]) == (HOST6, payload(size - 8))
 
 
 def test_rfc6146_3_8_mtu6_holds_for_both_hosts():

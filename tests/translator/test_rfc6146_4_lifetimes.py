@@ -97,52 +97,25 @@ def test_rfc4787_req_5_a_mapping_of_udp_stays_two_minutes_whatever_is_configured
     assert nat64.mapped("udp", 6000) is None
 
 
-def pinged(nat64: Sessions) -> None:
-    """HOST6 has asked, and is about to lose its session."""
-    nat64.opened("icmp", HOST6_PORT, to=(HOST4, 0))
-    nat64.wait(59.999)
-
-
-def replied(nat64: Sessions) -> None:
-    """… when the reply comes."""
-    pinged(nat64)
-    nat64.say(bytes(IP(src=HOST4, dst=MAPPED4) / ICMP(type=0, id=MAPPED4_PORT)))
-
-
-def asked_again(nat64: Sessions) -> None:
-    """… when it asks again."""
-    pinged(nat64)
-    nat64.opened("icmp", HOST6_PORT, to=(HOST4, 0))
-
-
-def asked_back(nat64: Sessions) -> None:
-    """… when HOST4 asks it."""
-    pinged(nat64)
-    nat64.from4("icmp", MAPPED, (HOST4, 0))
-
-
-def asked_and_replying(nat64: Sessions) -> None:
-    """HOST4 has asked by the static mapping, and HOST6 replies late."""
-    nat64.from4("icmp", MAPPED, (HOST4, 0))
-    nat64.wait(59.999)
-    nat64.say(bytes(from6() / ICMPv6EchoReply(id=HOST6_PORT)))
-
-
 QUERIES = {
     "request": lambda nat64: nat64.opened("icmp", HOST6_PORT, to=(HOST4, 0)),
-    "reply": replied,
-    "further_request": asked_again,
-    "request_from_both": asked_back,
+    "reply": lambda nat64: nat64.say(bytes(IP(src=HOST4, dst=MAPPED4) / ICMP(type=0, id=MAPPED4_PORT))),
     "request_from_ipv4": lambda nat64: nat64.from4("icmp", MAPPED, (HOST4, 0)),
-    "reply_from_ipv6": asked_and_replying,
+    "reply_from_ipv6": lambda nat64: nat64.say(bytes(from6() / ICMPv6EchoReply(id=HOST6_PORT))),
 }
+# Who speaks before: nobody, one side, both sides.
+BEFORE = [(), ("request",), ("request_from_ipv4",), ("request", "reply"), ("request_from_ipv4", "reply_from_ipv6")]
 
 
 @pytest.mark.parametrize(("timeouts", "seconds"), [({}, 60), ({"icmp": 90}, 90)], ids=["default", "configured"])
-@pytest.mark.parametrize("name", QUERIES)
-def test_rfc5508_req_2_a_query_has_all_its_time_after_each_packet(name, timeouts, seconds):
+@pytest.mark.parametrize("last", QUERIES)
+@pytest.mark.parametrize("before", BEFORE, ids="_then_".join)
+def test_rfc5508_req_2_a_query_has_all_its_time_after_each_packet(before, last, timeouts, seconds):
     nat64 = Sessions(timeouts=timeouts)
-    QUERIES[name](nat64)
+    for name in before:
+        QUERIES[name](nat64)
+        nat64.wait(seconds - 0.001)
+    QUERIES[last](nat64)
     assert nat64.session().left == seconds
     nat64.wait(seconds - 0.001)
     assert nat64.session().left == 0.001

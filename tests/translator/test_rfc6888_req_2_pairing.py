@@ -102,11 +102,25 @@ def test_rfc4787_req_2_pairing_ends_with_the_last_binding():
     nat64.opened("udp", 6000)
 
 
-def test_paired_address_without_a_row_for_the_protocol_leaves_the_choice_to_the_others():
+@pytest.mark.parametrize(("first", "other"), [("tcp", "udp"), ("udp", "tcp"), ("tcp", "icmp"), ("icmp", "tcp")])
+def test_paired_address_without_a_row_for_the_protocol_leaves_the_choice_to_the_others(first, other):
     nat64 = pools(
-        {"addresses": "192.0.2.1", "protocols": ["tcp"]},
-        {"addresses": "192.0.2.2", "protocols": ["udp"]},
+        {"addresses": "192.0.2.1", "protocols": [first]},
+        {"addresses": "192.0.2.2", "protocols": [other]},
     )
-    nat64.opened("tcp", 6000)
-    assert nat64.opened("udp", 6000)[0] == "192.0.2.2"
-    assert nat64.opened("tcp", 6001)[0] == "192.0.2.1"
+    nat64.opened(first, 6000)
+    assert nat64.opened(other, 6000)[0] == "192.0.2.2"
+    assert nat64.opened(first, 6001)[0] == "192.0.2.1"
+
+
+def test_rfc6888_req_2_what_its_address_does_not_serve_moves_nothing_else():
+    """A host at the first address has UDP from the second one, which would have TCP too."""
+    moved = 0
+    for number in range(1, 9):
+        nat64 = pools({"addresses": "192.0.2.1", "protocols": ["tcp"]}, {"addresses": "192.0.2.2"})
+        host = f"2001:db8::{number:x}"
+        first = nat64.opened("tcp", 6000, host=host)[0]
+        assert nat64.opened("udp", 6000, host=host)[0] == "192.0.2.2"
+        assert {nat64.opened("tcp", 6001 + k, host=host)[0] for k in range(4)} == {first}
+        moved += first != "192.0.2.2"
+    assert moved > 0

@@ -1,5 +1,6 @@
 """RFC 7422: the block of ports of a subscriber follows from its prefix ([[pool4]] deterministic)."""
 
+from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address, IPv6Network
 
 import pytest
@@ -77,6 +78,20 @@ def test_rfc7422_2_step_4_so_are_those_of_a_host_that_finds_the_computed_block_f
         addresses = {nat64.opened(protocol, 5000 + k, host=host)[0] for k in range(10)}
         assert {nat64.opened(protocol, 5000, host=host.replace("::5", "::9"))[0]} == addresses
     assert events(nat64) == (4, 0)
+    open_ports(nat64, 9, HOSTS[0], protocol, first=7000)  # its dynamic block has one port in use
+    assert nat64.from6(protocol, 9000, host=HOSTS[0]).verdict == Verdict.PAIRED_FULL  # no third block
+
+
+@EACH
+def test_rfc7422_2_step_4_one_subscriber_gets_four_fifths_of_the_dynamic_blocks_of_an_address(protocol):
+    """Eight of ten, and others one each."""
+    nat64 = gateway(SMALL | {"addresses": "192.0.2.1", "ports": "2000-2139"}, blocks=64)
+    open_ports(nat64, 90, HOSTS[0], protocol)
+    assert events(nat64) == (8, 0)
+    assert nat64.from6(protocol, 9000, host=HOSTS[0]).verdict == Verdict.SUBSCRIBER_PORTS
+    for host in HOSTS[1:3]:
+        open_ports(nat64, 11, host, protocol)
+    assert events(nat64) == (10, 0)
 
 
 @EACH
@@ -89,8 +104,25 @@ def test_rfc7422_2_with_one_block_nothing_is_dynamic(protocol):
 
 @EACH
 def test_rfc7422_2_step_3_ports_within_the_range_are_random(protocol):
-    first = {gateway(POOL, 4032).opened(protocol, port, host=HOSTS[0])[1] for port in range(5000, 5020)}
-    assert len(first) > 15
+    """Of one flow at gateways with other secrets; of UDP with its parity."""
+    for source in (5000, 5001):
+        found = set()
+        for secret in range(20):
+            nat64 = gateway(POOL, 4032)
+            changed = replace(nat64.settings, secret=nat64.settings.secret ^ secret)
+            nat64.gateway = replace(nat64.gateway, settings=changed)
+            found.add(nat64.opened(protocol, source, host=HOSTS[0])[1])
+        assert len(found) > 15
+        assert {(port - 1024) // 4032 for port in found} == {0}
+        assert {port % 2 for port in found} == ({source % 2} if protocol == "udp" else {0, 1})
+
+
+@EACH
+def test_rfc7422_2_step_3_those_of_the_other_parity_go_before_dynamic_ones(protocol):
+    nat64 = gateway()
+    found = {nat64.opened(protocol, 5000 + 2 * k, host=HOSTS[0])[1] for k in range(10)}
+    assert found == {*range(2000, 2010)}
+    assert events(nat64) == (0, 0)
 
 
 @EACH
@@ -127,10 +159,11 @@ def test_rfc7422_2_step_4_after_a_restart_with_fewer_blocks_the_computed_one_is_
     assert len(nat64.tables.blocks[nat64.tables.blocks.live != 0]) == 1
 
 
-def test_rfc7422_2_2_no_secret_is_in_it():
+@EACH
+def test_rfc7422_2_2_no_secret_is_in_it(protocol):
     first, found = gateway(), []
     for secret in range(1, 5):
-        mapped = [first.opened("udp", 5000, host=host) for host in HOSTS]
+        mapped = [first.opened(protocol, 5000, host=host) for host in HOSTS]
         found.append([(address, port // 10) for address, port in mapped])
         restart(first, kept=NOTHING, changes=changes(first), secret=bytes([secret] * 16))
     assert found == [found[0]] * 4

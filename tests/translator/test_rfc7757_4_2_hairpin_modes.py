@@ -110,6 +110,16 @@ FROM_IPV4 = [
         expect=at_other() / ping6(True, b"x", id=7),
     ),
     Case(
+        "no_row_for_the_source_of_an_echo_reply",
+        sent=to_other() / ping4(False, id=7),
+        expect=at_other() / ping6(False, id=7),
+    ),
+    Case(
+        "no_row_for_the_source_of_a_first_fragment",
+        sent=fragment_of(to_other() / UDP(**ASK) / BIG, 0, 400, FRAGMENT),
+        expect=fragment_of(at_other() / UDP(**ASK) / BIG, 0, 400, FRAGMENT),
+    ),
+    Case(
         "no_row_for_the_source_of_a_later_fragment",
         sent=fragment_of(to_other() / UDP(**ASK) / BIG, 1200, 400, FRAGMENT),
         expect=fragment_of(at_other() / UDP(**ASK) / BIG, 1200, 400, FRAGMENT),
@@ -135,6 +145,18 @@ FROM_IPV4 = [
             ("an_echo", {}, ping4(True, b"x", id=7), {}, ping6(True, b"x", id=7)),
             ("another_protocol", {"proto": 50}, Raw(BIG[:16]), {"nh": 50}, Raw(BIG[:16])),
         )
+    ),
+    *(
+        Case(
+            f"no_row_for_the_destination_of_a_quoted_fragment_at_{at}",
+            sent=from4(src=OTHER_EAM4, dst=EAM4)
+            / Icmp(type=3, code=1)
+            / fragment_of(as_eam4(dst=OTHER_EAM4) / UDP(**ASK) / BIG, at, 400, FRAGMENT),
+            expect=at_eam6(src=OTHER_EAM_IN6)
+            / Icmp(type=1)
+            / fragment_of(sent6(src=EAM6, dst=OTHER_EAM_IN6) / UDP(**ASK) / BIG, at, 400, FRAGMENT),
+        )
+        for at in (0, 400)
     ),
     Case(
         "an_unmapped_router_is_under_the_prefix_as_ever",

@@ -70,6 +70,43 @@ INTRINSIC = [
         verdict=HAIRPINNED,
     ),
     Case(
+        "tcp",
+        sent=of_eam6(dst=OTHER_EAM_IN6) / TCP(**ASK, flags="A"),
+        expect=seen6(src=EAM_IN6, dst=OTHER_EAM6) / TCP(**ASK, flags="A"),
+        verdict=HAIRPINNED,
+    ),
+    Case(
+        "pong",
+        sent=of_eam6(dst=OTHER_EAM_IN6) / ping6(False, id=7),
+        expect=seen6(src=EAM_IN6, dst=OTHER_EAM6) / ping6(False, id=7),
+        verdict=HAIRPINNED,
+    ),
+    Case(
+        "a_first_fragment",
+        sent=fragment_of(of_eam6(dst=OTHER_EAM_IN6) / UDP(**ASK) / BIG, 0, 1200, FRAGMENT),
+        expect=fragment_of(seen6(src=EAM_IN6, dst=OTHER_EAM6) / UDP(**ASK) / BIG, 0, 1200, FRAGMENT),
+        verdict=HAIRPINNED,
+    ),
+    *(
+        Case(
+            f"an_error_about_{name}",
+            sent=from6(src=OTHER_EAM6, dst=EAM_IN6)
+            / Icmp(type=1, code=4)
+            / seen6(src=EAM_IN6, dst=OTHER_EAM6, **header)
+            / message,
+            expect=at_eam6(src=OTHER_EAM_IN6)
+            / Icmp(type=1, code=4)
+            / sent6(src=EAM6, dst=OTHER_EAM_IN6, **header)
+            / message,
+            verdict=HAIRPINNED,
+        )
+        for name, header, message in (
+            ("tcp", {}, TCP(**ASK, flags="S")),
+            ("an_echo", {}, ping6(True, b"x", id=7)),
+            ("another_protocol", {"nh": 50}, Raw(BIG[:16])),
+        )
+    ),
+    Case(
         "ping",
         sent=of_eam6(dst=OTHER_EAM_IN6) / ping6(True, b"x", id=7),
         expect=seen6(src=EAM_IN6, dst=OTHER_EAM6) / ping6(True, b"x", id=7),

@@ -37,6 +37,7 @@ from tests.packets import (
     Icmp,
     answer4,
     answer6,
+    flip_checksum,
     fragment_of,
     from4,
     from6,
@@ -150,6 +151,16 @@ BOTH_WAYS = [
         "an_error_about_another_protocol_out",
         sent=of_eam6() / Icmp(type=1) / at_eam6(nh=47) / Raw(BIG[:24]),
         expect=as_eam4() / Icmp(type=3, code=1) / sent4(dst=EAM4, proto=47) / Raw(BIG[:24]),
+    ),
+    Case(
+        "a_broken_checksum_of_an_error_is_not_healed_in",
+        sent=flip_checksum(to_eam4(src=ROUTER4) / Icmp(type=11) / as_eam4() / UDP(**REPLY) / b"x"),
+        verdict=Verdict.ICMP_CHECKSUM,
+    ),
+    Case(
+        "a_broken_checksum_of_an_error_is_not_healed_out",
+        sent=flip_checksum(of_eam6() / Icmp(type=1, code=4) / at_eam6() / UDP(**ASK) / b"x"),
+        verdict=Verdict.ICMP_CHECKSUM,
     ),
     Case(
         "time_is_up_in",

@@ -2,10 +2,11 @@
 
 import pytest
 from scapy.layers.inet import UDP
-from scapy.layers.inet6 import IPv6ExtHdrDestOpt, IPv6ExtHdrFragment, IPv6ExtHdrHopByHop
+from scapy.layers.inet6 import IPv6ExtHdrDestOpt, IPv6ExtHdrFragment, IPv6ExtHdrHopByHop, IPv6ExtHdrRouting
 from scapy.packet import Raw
 
 from tests.case import Case, Nat64, Step
+from tests.mapped import ALONE, as_eam4, at_eam6, of_eam6, to_eam4
 from tests.packets import (
     FROM_HOST6,
     FROM_MAPPED,
@@ -179,6 +180,11 @@ CASES = [
         error4_seen(UDP4_IN),
     ),
     outward6(
+        "source_route_of_the_quoted_packet_vanishes",
+        error6(seen6() / IPv6ExtHdrRouting(addresses=["2001:db8:9::9"], segleft=0) / UDP(**TO_HOST6) / payload(21)),
+        error4_seen(UDP4_IN),
+    ),
+    outward6(
         "quoted_packet_cut_in_its_extension_headers",
         error6(cut(seen6() / IPv6ExtHdrHopByHop() / UDP(**TO_HOST6), 47)),
         verdict=Verdict.QUOTED_PACKET,
@@ -328,13 +334,19 @@ def test_rfc7915_4_3(case):
 
 
 def test_rfc7915_4_3_a_second_embedded_header_of_any_type(nat64):
+    alone = Nat64(**ALONE)
     for type_ in set(range(256)) - {0, 8}:
         nat64.check(Step(error4(seen4() / Icmp(type=type_) / UDP4), verdict=Verdict.ERROR_IN_ERROR))
+        sent = to_eam4() / Icmp(type=3) / as_eam4() / Icmp(type=type_) / UDP4
+        alone.check(Step(sent, verdict=Verdict.ERROR_IN_ERROR))
 
 
 def test_rfc7915_5_3_a_second_embedded_header_of_any_type(nat64):
+    alone = Nat64(**ALONE)
     for type_ in set(range(256)) - {128, 129}:
         nat64.check(Step(error6(seen6() / Icmp(type=type_) / UDP6_IN), verdict=Verdict.ERROR_IN_ERROR))
+        sent = of_eam6() / Icmp(type=1) / at_eam6() / Icmp(type=type_) / UDP6_IN
+        alone.check(Step(sent, verdict=Verdict.ERROR_IN_ERROR))
 
 
 def test_rfc6791_3_the_routers_of_a_path_get_addresses_of_the_whole_pool():

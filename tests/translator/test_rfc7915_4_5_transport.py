@@ -7,6 +7,7 @@ from scapy.layers.inet import TCP, UDP
 from scapy.packet import Packet
 
 from tests.case import Case, Nat64, check_checksums, compare
+from tests.mapped import ALONE, ASK, at_eam6, to_eam4
 from tests.packets import (
     DATA,
     FROM_HOST6,
@@ -124,6 +125,20 @@ CASES = [
         config={"limits": {"fragments_memory": 0}},
     ),
     zero_checksum("calculate", "rfc7915_5_5_none_for_a_first_fragment", fragment_of(LONG_BARE6, 0, 800)),
+    *(
+        Case(
+            f"rfc7915_4_5_{how}_a_missing_checksum_without_sessions",
+            config=ALONE | {"translation": {"udp_zero_checksum": how}},
+            sent=to_eam4() / UDP(**ASK, chksum=0) / b"abc",
+            expect=expect,
+            verdict=Verdict.TRANSLATED if expect else ZERO,
+        )
+        for how, expect in (
+            ("drop", None),
+            ("calculate", at_eam6() / UDP(**ASK) / b"abc"),
+            ("forward", at_eam6() / UDP(**ASK, chksum=0) / b"abc"),
+        )
+    ),
     zero_checksum("drop", "rfc7915_4_5_drop_a_missing_checksum", BARE4),
     zero_checksum("drop", "rfc7915_5_5_drop_a_missing_checksum", BARE6),
     zero_checksum("drop", "rfc7915_4_5_drop_spares_checksums", SHORT4, SHORT6),

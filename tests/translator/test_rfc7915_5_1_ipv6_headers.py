@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 from scapy.layers.inet import TCP, UDP
 from scapy.layers.inet6 import (
+    HBHOptUnknown,
     IPv6ExtHdrDestOpt,
     IPv6ExtHdrHopByHop,
     IPv6ExtHdrRouting,
@@ -12,7 +13,7 @@ from scapy.layers.inet6 import (
 )
 from scapy.packet import Packet, Raw
 
-from tests.case import Case, Nat64
+from tests.case import Case, Nat64, Step
 from tests.mapped import ALONE, EAM4, of_eam6
 from tests.packets import (
     FROM_HOST6,
@@ -43,6 +44,11 @@ OPTIONS, LONG_OPTIONS = IPv6ExtHdrDestOpt(), IPv6ExtHdrDestOpt(options=[PadN(opt
 SKIPPED = {
     "hop_by_hop_options": IPv6ExtHdrHopByHop(),
     "destination_options": OPTIONS,
+    **{
+        f"{name}_of_type_{kind:#x}": header(options=[HBHOptUnknown(otype=kind, optdata=b"abcd")])
+        for name, header in (("hop_by_hop", IPv6ExtHdrHopByHop), ("destination", IPv6ExtHdrDestOpt))
+        for kind in (0x05, 0x1E, 0x5E, 0x9E, 0xDE)  # router alert; unknown: skip, discard, and tell the sender
+    },
     "destination_options_of_256_octets": LONG_OPTIONS,
     "routing_with_no_segments_left": routing(0),
     "one_after_another": IPv6ExtHdrHopByHop() / OPTIONS / routing(0) / OPTIONS,
@@ -150,6 +156,11 @@ CASES = [
         for name, chain in SKIPPED.items()
     ),
     Case(
+        "rfc7915_5_1_nine_extension_headers_are_too_many",
+        sent=from6() / SKIPPED["eight_of_them"] / OPTIONS / DATA,
+        verdict=Verdict.EXTENSION_HEADERS,
+    ),
+    Case(
         "rfc7915_5_1_df_looks_at_the_size_without_extension_headers",
         sent=from6() / LONG_OPTIONS / UDP(**FROM_HOST6) / payload(1232),
         expect=seen4(flags=0) / UDP(**FROM_MAPPED) / payload(1232),
@@ -213,6 +224,17 @@ CASES = [
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_rfc7915_5_1(case):
     case.check()
+
+
+@pytest.mark.no_cover
+def test_rfc7915_5_1_a_routing_header_of_any_type_has_the_fate_that_its_segments_left_say(nat64):
+    for type_ in range(256):
+        for left in (0, 1, 255):
+            header = IPv6ExtHdrRouting(addresses=["2001:db8:9::9"], type=type_, segleft=left)
+            sent = from6() / header / DATA
+            answer = answer6(sent, 4, 0, 40 + 3) if left else None
+            verdict = Verdict.ROUTING_HEADER if left else Verdict.TRANSLATED
+            nat64.check(Step(sent, None if left else SEEN, verdict, answer, at=type_))
 
 
 def test_rfc7915_5_1_two_workers_never_give_the_same_identification():

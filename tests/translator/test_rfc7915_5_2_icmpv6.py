@@ -8,6 +8,7 @@ from scapy.layers.inet6 import IPv6ExtHdrFragment
 from scapy.packet import Raw
 
 from tests.case import Case, Nat64, Step
+from tests.mapped import ALONE, ASK, SIIT, TRANSLATABLE4, TRANSLATABLE6, as_eam4, at_eam6, of_eam6, to_eam4
 from tests.packets import (
     FROM_HOST6,
     ROUTER6,
@@ -107,6 +108,21 @@ CASES = [
     ),
     *(
         Case(
+            f"rfc7915_5_2_echo_reply_of_{octets}_zeros_has_a_checksum",
+            config=SIIT,
+            sent=from6(src=TRANSLATABLE6) / ping6(False, bytes(octets), id=0, seq=0),
+            expect=seen4(src=TRANSLATABLE4) / ping4(False, bytes(octets), id=0, seq=0),
+        )
+        for octets in (0, 1, 56)
+    ),
+    Case(
+        "rfc7915_5_2_echo_reply_with_a_checksum_of_zero_keeps_it",
+        config=SIIT,
+        sent=from6(src=TRANSLATABLE6) / ping6(False, b"", id=0xFFFF, seq=0),
+        expect=seen4(src=TRANSLATABLE4) / ping4(False, b"", id=0xFFFF, seq=0),
+    ),
+    *(
+        Case(
             f"rfc7915_5_2_informational_type_{type_}_is_silently_dropped",
             sent=from6() / Icmp(type=type_) / Raw(bytes(48)),
             verdict=Verdict.ICMP_TYPE,
@@ -139,6 +155,15 @@ CASES = [
     ),
     *(
         Case(
+            f"rfc7915_5_2_unrecognized_next_header_at_{pointer}_is_protocol_unreachable",
+            steps=[OPENING],
+            sent=error6(4, 1, pointer),
+            expect=error4(3, 2, 0),
+        )
+        for pointer in (6, 40, 1000, 0xFFFFFFFF)
+    ),
+    *(
+        Case(
             f"rfc7915_5_2_pointer_{pointer}_becomes_{translated}",
             steps=[OPENING],
             sent=error6(4, 0, pointer),
@@ -167,6 +192,7 @@ CASES = [
             fragment_of(sent4(ttl=63) / UDP(**TO_MAPPED) / payload(800), 0, 400),
         ),
     ),
+    too_big("is_that_of_the_message_where_routes_have_theirs", 9000, 8980),
     too_big("is_no_larger_than_mtu4", 9000, 1400, mtu4=1400),
     too_big("is_no_larger_than_mtu6_less_20", 9000, 1480, mtu6=1500),
     too_big("is_the_smallest_of_all_three", 1300, 1280, mtu4=1400, mtu6=1500),
@@ -192,6 +218,7 @@ def test_rfc7915_5_2(case):
     case.check()
 
 
+@pytest.mark.no_cover
 def test_rfc7915_5_2_every_other_type_and_code_is_silently_dropped():
     nat64 = Nat64()
     nat64.check(OPENING)
@@ -201,6 +228,21 @@ def test_rfc7915_5_2_every_other_type_and_code_is_silently_dropped():
     expected = {key for key in verdicts if key in ERRORS or key[0] in {2, 3}}
     assert {key for key, verdict in verdicts.items() if verdict == Verdict.TRANSLATED} == expected
     assert set(verdicts.values()) == {Verdict.TRANSLATED, Verdict.ICMP_TYPE}
+
+
+@pytest.mark.no_cover
+def test_rfc7915_5_2_type_code_pointer_and_mtu_without_state():
+    nat64 = Nat64(**ALONE)
+    told = {(*key, 0): (*to, 0) for key, to in ERRORS.items() if key != (2, 0)}
+    told |= {(4, 0, at): (12, 0, to << 24) for at, to in POINTERS.items()}
+    told |= {(2, 0, mtu): (3, 4, min(max(68, mtu - 20), 65535)) for mtu in (1, 88, 89, 1280, 1400, 0xFFFFFFFF)}
+    told |= dict.fromkeys([(type_, code, 0) for type_, code in UNTRANSLATED])
+    told |= dict.fromkeys([(4, 0, at) for at in NO_POINTERS])
+    told |= dict.fromkeys([(type_, 0, 0) for type_ in NOT_ECHO])
+    for (type_, code, rest), to in told.items():
+        sent = of_eam6() / Icmp(type=type_, code=code, rest=rest) / at_eam6() / UDP(**ASK)
+        seen = to and as_eam4() / Icmp(type=to[0], code=to[1], rest=to[2]) / to_eam4(ttl=63, id=0) / UDP(**ASK)
+        nat64.check(Step(sent, seen, Verdict.TRANSLATED if to else Verdict.ICMP_TYPE))
 
 
 def test_rfc7915_5_2_any_code_of_time_exceeded_is_unchanged():

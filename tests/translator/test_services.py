@@ -168,6 +168,12 @@ def test_pings_of_hosts_behind_us_are_answered_in_their_family():
     Serving().check(Step(sent, verdict=Verdict.ECHOED, answer=back))
 
 
+@pytest.mark.parametrize("octets", [0, 1, 56])
+def test_rfc1071_the_answer_to_a_ping_of_zeros_has_a_checksum(octets):
+    nat64, back = Serving(), IP(src=VIP, dst=HOST4, ttl=64) / ICMP(type=0, id=0, seq=0) / bytes(octets)
+    nat64.check(Step(HERE / ICMP(id=0, seq=0) / bytes(octets), verdict=Verdict.ECHOED, answer=back))
+
+
 def test_a_pong_is_nobodys():
     pong = HERE / ICMP(type=0, id=5)
     assert of(Serving().send(pong)) == (Verdict.NO_BIB_ENTRY, True)
@@ -193,6 +199,7 @@ def test_some_clients_are_served_nowhere(source, verdict):
     denied = Serving(translation={"denylist4": [f"{HOST4}/32"]})
     assert denied.send(tcp4(7, 80)).verdict == Verdict.DENIED_ADDRESS
     assert denied.send(tcp4(7, 80)).answer is not None
+    assert denied.send(tcp4(7, 10)).verdict == Verdict.DENIED_ADDRESS  # a port that no service has
     assert nat64.rows() == []
 
 

@@ -7,7 +7,7 @@ import pytest
 from scapy.layers.inet import ICMP, IP, TCP, UDP
 from scapy.layers.inet6 import ICMPv6EchoRequest, ICMPv6PacketTooBig, IPv6
 
-from tests.case import BEGIN
+from tests.case import BEGIN, Nat64
 from tests.packets import (
     HOST4,
     HOST6,
@@ -64,12 +64,30 @@ def test_but_a_syn_or_a_datagram_is_the_endpoints_own():
 
 
 def test_nor_are_those_of_two_fronts_anybodys():
-    assert of(Serving(*TWO).send(tcp6(E(1), 8080, 7, "SA")))[0] == Verdict.TRANSLATED  # opens a session, as any SYN
-    assert of(Serving(*TWO).send(tcp6(E(1), 8080, 7, "A"))) == (Verdict.NO_SESSION, False)
     nat64 = Serving(*TWO)
+    assert of(nat64.send(tcp6(E(1), 8080, 7, "A"))) == (Verdict.NO_SESSION, False)
+    assert nat64.tables.refused.sum() == 0
+    assert of(nat64.send(tcp6(E(1), 8080, 7, "SA"))) == (Verdict.SERVICE_AMBIGUOUS, False)
+    assert nat64.tables.refused[:2, Verdict.SERVICE_AMBIGUOUS].sum() == nat64.tables.refused.sum() == 1
+    assert nat64.rows() == []
     for vip in (VIP, OTHER_VIP):
         port = 7 if vip == VIP else 8
         assert ends4(nat64.answer(nat64.client(port, vip=vip), port)) == (vip, 80, HOST4, port)
+
+
+def test_a_connection_of_the_endpoint_s_own_is_not_one_of_two_fronts():
+    nat64 = Serving(*TWO)
+    for packet in (tcp6(E(1), 8080, 7, "S"), tcp6(E(1), 8080, 7, "SA"), tcp6(HOST6, 8080, 7, "SA")):
+        (out,) = map(whole, nat64.send(packet).packets)
+        assert out[IP].src.startswith("192.0.2.")
+    mapped = [{"protocol": "tcp", "ipv4": "203.0.113.77:80", "ipv6": f"[{E(1)}]:8080"}]
+    assert ends4(Serving(*TWO, forward=mapped).answer(E(1)))[0] == "203.0.113.77"
+    assert ends4(Serving(*TWO, eam=[{"ipv4": "203.0.113.99", "ipv6": E(1)}]).answer(E(1)))[0] == "203.0.113.99"
+
+
+def test_where_there_are_no_services_it_opens_a_session():
+    (out,) = map(whole, Nat64().send(tcp6(HOST6, 8080, 7, "SA")).packets)
+    assert (out[TCP].dport, out[TCP].flags) == (7, "SA")
 
 
 def test_nor_those_of_a_forward():
@@ -175,17 +193,20 @@ def test_errors_about_packets_of_a_service_reach_both_ends(pinned):
     there = Serving().client()
     if pinned:
         nat64.client()
+        nat64.answer(there)
+    before = nat64.tables.sessions.tobytes()
     quoted = IPv6(src=in6(HOST4), dst=there, hlim=60) / TCP(sport=7, dport=8080, flags="A")
     sent = IPv6(src=ROUTER6, dst=in6(HOST4)) / ICMPv6PacketTooBig(mtu=1400) / bytes(quoted)
-    (out,) = map(whole, nat64.send(sent).packets)
+    (out,) = map(whole, nat64.send(sent, at=1.0).packets)
     assert (out.src, out.dst, out[ICMP].type, out[ICMP].code) == (VIP, HOST4, 3, 4)
     assert (out["IPerror"].dst, out["TCPerror"].dport) == (VIP, 80)
     quoted = IP(src=VIP, dst=HOST4, ttl=60) / TCP(sport=80, dport=7, flags="A")
     sent = IP(src=ROUTER4, dst=VIP) / ICMP(type=3, code=4, nexthopmtu=1300) / bytes(quoted)
-    (out,) = map(whole, nat64.send(sent).packets)
+    (out,) = map(whole, nat64.send(sent, at=1.0).packets)
     assert (out.src, out.dst, out[ICMPv6PacketTooBig].mtu) == (in6_(ROUTER4), there, 1320)
     assert (out["IPerror6"].src, out["TCPerror"].sport) == (there, 8080)
     assert len(nat64.rows()) == pinned
+    assert nat64.tables.sessions.tobytes() == before, "none has another lifetime than it had"
 
 
 def test_also_about_datagrams_whose_session_another_gateway_has():
@@ -200,6 +221,13 @@ def test_an_error_about_a_packet_of_nobody_is_dropped():
         quoted = IP(src=vip, dst=HOST4, ttl=60) / TCP(sport=sport, dport=7, flags="A")
         sent = IP(src=ROUTER4, dst=vip) / ICMP(type=3, code=4, nexthopmtu=1300) / bytes(quoted)
         assert of(Serving().send(sent)) == (Verdict.NO_ENDPOINT if sport == 9 else Verdict.NO_SESSION, False)
+
+
+def test_an_error_about_a_packet_to_no_host_is_no_client_that_was_refused():
+    nat64 = Serving()
+    quoted = IP(src=VIP, dst="224.0.0.9") / TCP(sport=80, dport=7)
+    outcome = nat64.send(IP(src=ROUTER4, dst=VIP) / ICMP(type=3, code=1) / bytes(quoted))
+    assert (outcome.verdict, nat64.tables.refused.sum()) == (Verdict.NOT_UNICAST, 0)
 
 
 @pytest.mark.parametrize("there", [E(1), HOST6])

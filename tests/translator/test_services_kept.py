@@ -5,13 +5,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scapy.layers import inet as scapy
 from scapy.layers.inet import IP
 
 from nat64d.gateway.takeover import STAYS, carry_counts, statics_of
 from tests.case import BEGIN, engines_of
 from tests.engines import Engines
 from tests.packets import HOST4, whole
-from tests.translator.services import DNS, VIP, WEB, E, Serving, endpoints, service, udp6
+from tests.translator.services import DNS, OTHER_VIP, VIP, WEB, E, Serving, endpoints, service, tcp4, udp6
+from translator.packet.fields import TCP, UDP
 from translator.session import draft
 from translator.session.fates import Fate
 from translator.session.restore import Kept, restore
@@ -19,6 +21,7 @@ from translator.session.tcp_state import State
 from translator.tables.gateway import Gateway, new_worker
 from translator.tables.layout import OF_SERVICE
 from translator.tables.listing import usage
+from translator.verdict import Verdict
 
 NOW = round(BEGIN * 1000)
 BOTH: dict[str, Any] = {"service": [WEB, DNS], "forward": []}
@@ -38,8 +41,9 @@ def scene() -> Serving:
 def restart(nat64: Serving, **changes: Any) -> dict[Fate, int]:
     """The gateway after a restart with another secret; how many sessions had which fate."""
     engines = Engines(engines_of(**BOTH | changes).config, bytes(range(16)))
-    kept = Kept(nat64.tables.sessions, nat64.tables.quarantine, statics_of(nat64.tables), nat64.tables.blocks)
-    tables = replace(engines.tables(), sessions=kept.sessions, quarantine=kept.quarantine, blocks=kept.blocks)
+    names = ("sessions", "quarantine", "blocks", "affinities")
+    kept = Kept(statics=statics_of(nat64.tables), **{name: getattr(nat64.tables, name) for name in names})
+    tables = replace(engines.tables(), **{name: getattr(kept, name) for name in names})
     nat64.gateway = Gateway(engines.predictable, tables, nat64.worker)
     return fates_of(restore(nat64.gateway, NOW, kept).fates)
 
@@ -84,16 +88,53 @@ def test_all_are_there_after_a_reload_and_more_members_move_none():
     assert len({nat64.client(port) for port in range(20, 28)}) > 3
 
 
+LEFT = [service("web", f"{VIP}:80", endpoints(8080, 2, 3)), service("dns", f"{VIP}:53", endpoints(53, 2, 3), "udp")]
+
+
 @pytest.mark.parametrize("over", [restart, reload])
-def test_those_of_a_member_that_is_gone_end(over):
+def test_of_a_member_that_is_gone_connections_go_on_and_datagrams_go_elsewhere(over):
     nat64 = scene()
-    gone = [row for row in nat64.rows() if row[0] == E(1)]
-    left = [service("web", f"{VIP}:80", endpoints(8080, 2, 3)), service("dns", f"{VIP}:53", endpoints(53, 2, 3), "udp")]
-    fates = over(nat64, service=left)
-    assert fates[Fate.UNMAPPED] >= len(gone) > 0
-    assert all(row[0] != E(1) for row in nat64.rows())
-    assert nat64.client() in {E(2), E(3)}
-    assert nat64.rows()
+    for port in range(7, 16):
+        nat64.client(port)
+        nat64.datagram(port)
+    connections, flows = nat64.rows(TCP), nat64.rows(UDP)
+    gone = [row for row in flows if row[0] == E(1)]
+    assert over(nat64, service=LEFT)[Fate.UNMAPPED] == len(gone) > 0
+    assert sorted(nat64.rows(TCP)) == sorted(connections)
+    assert sorted(nat64.rows(UDP)) == sorted(row for row in flows if row not in gone)
+    for endpoint, _, port, _ in connections:
+        assert nat64.client(port, "A") == endpoint
+    assert {nat64.client(port) for port in range(20, 40)} == {E(2), E(3)}
+
+
+@pytest.mark.parametrize("over", [restart, reload])
+def test_connections_of_a_member_that_is_gone_are_reset_where_that_is_wanted(over):
+    nat64 = scene()
+    nat64.client(7)
+    ports = [row[2] for row in nat64.rows(TCP) if row[0] == E(1)]
+    assert ports
+    over(nat64, service=LEFT, services={"endpoint_gone": "reset"})
+    for port in ports:
+        outcome = nat64.send(tcp4(port, 80, "A"))
+        assert (outcome.verdict, whole(outcome.answer)[scapy.TCP].flags) == (Verdict.LOST_SESSION, "R")
+    assert E(1) not in {row[0] for row in nat64.rows()}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"service": [service("web", f"{OTHER_VIP}:80", endpoints(8080, 1, 2, 3))]},
+        {"service": [DNS], "forward": [{"protocol": "tcp", "ipv4": f"{VIP}:80", "ipv6": "[2001:db8::1]:80"}]},
+        {"service": [DNS], "pool4": [{"addresses": VIP, "ports": "54-100"}]},
+    ],
+    ids=["address", "forward", "pool4"],
+)
+@pytest.mark.parametrize("over", [restart, reload])
+def test_connections_end_whose_address_or_port_is_anothers(over, changes):
+    nat64 = scene()
+    count = len(nat64.rows(TCP))
+    assert over(nat64, **changes)[Fate.UNMAPPED] >= count > 0
+    assert not nat64.rows(TCP)
 
 
 @pytest.mark.parametrize("over", [restart, reload])
@@ -104,12 +145,13 @@ def test_those_that_new_sources_exclude_end(over):
 
 
 @pytest.mark.parametrize("over", [restart, reload])
-def test_those_of_a_service_that_is_gone_end(over):
+def test_of_a_service_that_is_gone_connections_go_on(over):
     nat64 = scene()
-    assert over(nat64, service=[DNS])[Fate.UNMAPPED] >= 6
-    assert len(nat64.rows()) == 2
-    with pytest.raises(AssertionError):
-        nat64.client()
+    nat64.client(7)
+    rows = nat64.rows(TCP)
+    assert over(nat64, service=[service("web", f"{VIP}:81", endpoints(8080, 1))])[Fate.UNMAPPED] == 2
+    assert sorted(nat64.rows()) == sorted(rows)
+    assert nat64.send(tcp4(20, 80)).verdict == Verdict.CLOSED_PORT
 
 
 def test_an_endpoint_that_gets_an_eam_keeps_them():

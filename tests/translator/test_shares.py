@@ -240,6 +240,7 @@ UDP_LEFT = {0: 300, 49: 300, 50: 294.6, 74: 165, 99: 30}
 ICMP_LEFT = {49: 60, 50: 59.4, 74: 45, 99: 30}
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize(
     ("protocol", "others", "left"),
     [(protocol, *case) for protocol, of in (("udp", UDP_LEFT), ("icmp", ICMP_LEFT)) for case in of.items()],

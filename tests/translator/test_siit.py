@@ -212,8 +212,7 @@ CASES += [
     ),
     Case(
         "rfc7915_4_2_igmp_is_silently_dropped_with_sessions",
-        sent=from4(proto=2) / Raw(b"\x16" + bytes(7)),
-        verdict=Verdict.ICMP_TYPE,
+        steps=[Step(from4(proto=2, ttl=ttl) / Raw(b"\x16" + bytes(7)), verdict=Verdict.ICMP_TYPE) for ttl in (1, 64)],
     ),
     Case(
         "rfc6791_an_error_of_a_router_without_a_mapping_comes_from_us",

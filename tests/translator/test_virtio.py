@@ -122,6 +122,20 @@ FRAMES = [
         Header(NEEDS_CSUM, TCPV4, 40, 1220, 20, 16),
         seen4() / TCP(**FROM_MAPPED, **SYN) / BLOCK,
     ),
+    *(
+        Frame(
+            f"segments_of_{name}_that_are_{total}_octets_in_ipv4_have_{'a' if df else 'no'}_df",
+            Header(NEEDS_CSUM, kind6, 40 + layer, total - 20 - layer, 40, at),
+            sent,
+            Header(NEEDS_CSUM, kind4, 20 + layer, total - 20 - layer, 20, at),
+            seen4(flags=df) / body,
+        )
+        for name, kind6, kind4, layer, at, sent, body in (
+            ("tcp", TCPV6, TCPV4, 20, 16, TCP6, TCP(**FROM_MAPPED, **SYN) / BLOCK),
+            ("udp", UDP_SEGMENTS, UDP_SEGMENTS, 8, 6, UDP6, UDP(**FROM_MAPPED) / BLOCK),
+        )
+        for total, df in ((1260, 0), (1261, "DF"))
+    ),
     Frame(
         "tcpv4_super_frame_with_df_becomes_tcpv6",
         Header(NEEDS_CSUM, TCPV4, 40, 1440, 20, 16),

@@ -21,7 +21,9 @@ from pathlib import Path
 from typing import Any
 
 import numba
+from llvmlite.binding import add_symbol
 from numba.core.caching import Cache, CompileResultCacheImpl, _CacheLocator  # numba's way to have a place of one's own
+from numba.core.runtime._nrt_python import c_helpers
 
 PACKAGE = Path(__file__).parent.parent
 # The first line is that of the Cache Directory Tagging Specification: back-up programs leave such a directory out.
@@ -90,6 +92,13 @@ def is_writable() -> bool:
     return True
 
 
+@functools.cache
+def _name_runtime() -> None:
+    """Let machine code find the parts of numba's runtime: what unpacks its arguments calls them."""
+    for name, address in c_helpers.items():
+        add_symbol(name if name.startswith("_") else f"NRT_{name}", address)
+
+
 class _Place(_CacheLocator):  # type: ignore[misc]  # numba has no types
     """Where the code of one function is."""
 
@@ -137,8 +146,9 @@ class CodeCache(Cache):  # type: ignore[misc]
         """The code for argument types, or None."""
         if not cache_directory().is_dir() or distrust(cache_directory()):
             return None
-        try:
-            return super().load_overload(sig, target_context)
+        try:  # numba's load_overload() would prepare the context for a compiler first, which takes a tenth of a second
+            _name_runtime()
+            return self._load_overload(sig, target_context)
         except Exception as error:  # noqa: BLE001  a damaged file can raise anything
             _fail("cannot read", error)
             with contextlib.suppress(OSError):
@@ -178,7 +188,7 @@ def _is_ours(path: Path) -> bool:
 def _remove(path: Path) -> None:
     """Remove a directory of ours: files of a cache, and nothing else."""
     for file in path.iterdir():
-        if file.suffix in {".nbi", ".nbc"} or ".tmp." in file.name or file.name in MARKS:
+        if file.suffix in {".nbi", ".nbc", ".bpf"} or ".tmp." in file.name or file.name in MARKS:
             file.unlink(missing_ok=True)
     if [file.name for file in path.iterdir()] == [TAG]:
         (path / TAG).unlink()

@@ -8,7 +8,8 @@ from translator.jit.compile import hot, int64, jit
 class TransportAddress(NamedTuple):
     """An address and a port (RFC 6146 section 2). An IPv4 address lies in `lo`; without a port `port` is 0.
 
-    `hi` and `lo` are the two 64-bit words of an IPv6 address as int64.
+    `hi` and `lo` are the two 64-bit words of an IPv6 address as int64. Of an IPv4 host `hi` is the number of the prefix
+    that it is written under.
     """
 
     hi: int
@@ -26,6 +27,12 @@ def address6(hi, lo, port):
 def address4(addr4, port):
     """The same for an IPv4 address."""
     return TransportAddress(int64(0), int64(addr4), int64(port))
+
+
+@hot()
+def under(host4, prefix):
+    """An IPv4 host as it is written under the prefix with this number: `hi` says so, 0 is pool6."""
+    return address6(prefix, host4.lo, host4.port)
 
 
 @hot()

@@ -2,7 +2,7 @@
 the answer to its ping."""
 
 from translator.jit.compile import int64, jit, rare
-from translator.packet.checksum import replace
+from translator.packet.checksum import replace, settle_zero
 from translator.packet.error_limits import ECHOES, REFUSALS, RESETS, take_token
 from translator.packet.fields import (
     ICMP_CHECKSUM_AT,
@@ -20,6 +20,8 @@ from translator.packet.icmp import ECHO_REPLY4, ECHO_REPLY6, ECHO_REQUEST4, ECHO
 from translator.packet.icmp_error import ANSWERS, HOP_LIMIT, answer_sender, wants_answer
 from translator.packet.segments import reset_sender
 from translator.tables.gateway import HEADROOM
+from translator.tables.handles import find_vip6
+from translator.tables.layout import NONE
 from translator.verdict import Answer, Event, Verdict
 
 
@@ -28,6 +30,8 @@ def answer_packet(gateway, now, p, view, verdict, mtu_or_pointer):
     """Write what a packet with this verdict is answered with into the worker's answer, at HEADROOM; its length, 0 for
     nothing."""
     if verdict == Verdict.ECHOED:
+        if view.family == 6 and find_vip6(gateway, view.dst.hi, view.dst.lo) != NONE:
+            return 0  # it was made its answer itself, if the limit allowed
         return answer_echo(gateway, now, p, view)
     meaning = ANSWERS[int64(verdict)]
     if gateway.settings.silent[int64(verdict)] != 0:
@@ -56,8 +60,11 @@ def answer_echo(gateway, now, p, view):
     l4 = HEADROOM + header
     copy(out, l4, p, view.l4, size)
     reply = ECHO_REPLY4 if view.family == 4 else ECHO_REPLY6
-    put_u16(out, l4 + ICMP_CHECKSUM_AT, replace(u16(p, view.l4 + ICMP_CHECKSUM_AT), u8(p, view.l4) << 8, reply << 8))
+    field = replace(u16(p, view.l4 + ICMP_CHECKSUM_AT), u8(p, view.l4) << 8, reply << 8)
+    put_u16(out, l4 + ICMP_CHECKSUM_AT, field)
     put_u8(out, l4, reply)
+    if field == 0:
+        settle_zero(out, l4, l4 + size, l4 + ICMP_CHECKSUM_AT)
     # What the sender has cut may be cut again on the way back, under the number that the sender gave it.
     ip = Header(
         view.family,

@@ -4,7 +4,8 @@
 here checks a length: `parse.py` has done so before.
 """
 
-from translator.jit.compile import int64, jit, uint64
+from translator.jit.compile import either, int64, jit, uint64
+from translator.jit.words import load32, load64, store32, store64
 
 
 @jit()
@@ -20,15 +21,34 @@ def u16(p, at):
 
 
 @jit()
-def u32(p, at):
-    """Big-endian 32 bits."""
-    return u16(p, at) << 16 | u16(p, at + 2)
+def _touch_compiled(p, at, last):
+    """Read both ends of a word, for the bounds checks of a test; without these the compiler leaves nothing of it."""
+    return u8(p, at) + u8(p, last)
 
 
 @jit()
-def u64(p, at):
+def _u32_compiled(p, at):
+    """Big-endian 32 bits."""
+    _touch_compiled(p, at, at + 3)
+    return load32(p, int64(at))
+
+
+@jit()
+def _u64_compiled(p, at):
     """Big-endian 64 bits, as they lie: the result may be negative."""
+    _touch_compiled(p, at, at + 7)
+    return load64(p, int64(at))
+
+
+def _u32_plain(p, at):
+    return u16(p, at) << 16 | u16(p, at + 2)
+
+
+def _u64_plain(p, at):
     return u32(p, at) << 32 | u32(p, at + 4)
+
+
+u32, u64 = either(_u32_compiled, _u32_plain), either(_u64_compiled, _u64_plain)
 
 
 @jit()
@@ -45,17 +65,30 @@ def put_u16(p, at, value):
 
 
 @jit()
-def put_u32(p, at, value):
+def _put_u32_compiled(p, at, value):
     """Write the low 32 bits of `value`, big-endian."""
+    _touch_compiled(p, at, at + 3)
+    store32(p, int64(at), int64(value))
+
+
+@jit()
+def _put_u64_compiled(p, at, value):
+    """Write 64 bits, big-endian."""
+    _touch_compiled(p, at, at + 7)
+    store64(p, int64(at), int64(value))
+
+
+def _put_u32_plain(p, at, value):
     put_u16(p, at, value >> 16)
     put_u16(p, at + 2, value)
 
 
-@jit()
-def put_u64(p, at, value):
-    """Write 64 bits, big-endian."""
+def _put_u64_plain(p, at, value):
     put_u32(p, at, value >> 32)
     put_u32(p, at + 4, value)
+
+
+put_u32, put_u64 = either(_put_u32_compiled, _put_u32_plain), either(_put_u64_compiled, _put_u64_plain)
 
 
 @jit()

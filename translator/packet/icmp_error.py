@@ -27,6 +27,8 @@ from translator.packet.icmp import REDIRECT6, is_error
 from translator.packet.transport import pseudo_header
 from translator.packet.tuples import tuple_of
 from translator.tables.gateway import HEADROOM
+from translator.tables.handles import find_vip6
+from translator.tables.layout import NONE
 from translator.tables.ranges import within
 from translator.verdict import Answer, Event, Verdict
 
@@ -88,18 +90,26 @@ def build(gateway, p, view, verdict, mtu_or_pointer):
     """
     family, meaning = view.family, ANSWERS[int64(verdict)]
     type_, code = TYPES[meaning, 0 if family == 4 else 1]
-    back = tuple_of(family, ICMP, complains(gateway.settings, view, meaning), view.src)
+    back = tuple_of(family, ICMP, complains(gateway, view, meaning), view.src)
     return describe(gateway, back, Complaint(int64(type_ << 8 | code), int64(mtu_or_pointer)), p, view.l3, view.end)
 
 
 @jit()
-def complains(settings, view, meaning):
+def complains(gateway, view, meaning):
     """Who sends an ICMP error with this Answer: the translator; where a service has no such port or protocol, its
     address, so that a traceroute ends there."""
-    of_service = meaning == Answer.PROTOCOL_UNREACHABLE and view.family == 4 and within(settings.vips4, view.dst.lo)
-    if meaning == Answer.PORT_UNREACHABLE or of_service:
+    if meaning == Answer.PORT_UNREACHABLE or (meaning == Answer.PROTOCOL_UNREACHABLE and is_vip(gateway, view)):
         return view.dst
+    settings = gateway.settings
     return address4(settings.own4, 0) if view.family == 4 else address6(settings.own6_hi, settings.own6_lo, 0)
+
+
+@jit()
+def is_vip(gateway, view):
+    """Whether a packet is to an address of a service."""
+    if view.family == 4:
+        return within(gateway.settings.vips4, view.dst.lo)
+    return find_vip6(gateway, view.dst.hi, view.dst.lo) != NONE
 
 
 @rare()

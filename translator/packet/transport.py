@@ -6,7 +6,7 @@ recomputed where it can be updated, so a packet that arrived damaged leaves dama
 """
 
 from translator.jit.compile import hot, jit, rare
-from translator.packet.checksum import checksum, replace, replace_partial, sum_octets, sum_word
+from translator.packet.checksum import checksum, replace, replace_partial, settle_zero, sum_octets, sum_word
 from translator.packet.fields import (
     ICMP,
     ICMP_CHECKSUM_AT,
@@ -75,7 +75,10 @@ def rewrite(p, view, end, incoming, outgoing, partial):
             new = replace(field, uncovered, covered)
             put_u16(p, checksum_at, new if new != 0 else 0xFFFF)
     else:
-        put_u16(p, checksum_at, replace(field, uncovered, covered))
+        new = replace(field, uncovered, covered)
+        put_u16(p, checksum_at, new)
+        if new == 0 and incoming.protocol == ICMP:
+            settle_zero(p, at, end, checksum_at)
 
 
 @jit()

@@ -6,7 +6,8 @@ have of what all share. `pool4` allocates addresses and ports, `other_protocols`
 where there is no port, `displacement` takes one of those that are `unanswered`. `port_blocks` says who has which block
 of ports, `block_ports` allocates ports of them, and `computed_blocks` are those of RFC 7422. `tcp_state` is the state
 machine, `windows` checks TCP resets, `simultaneous_open` keeps SYNs. `services` has the addresses that many hosts
-serve, `rendezvous` which of them a flow goes to. `restore`, `kept_blocks` and `kept_members` take over what other
-tables had, `draft` does so while packets still use those, `fates` are what becomes of it. `log` has what begins and
-ends. `flush` ends sessions on request.
+serve, `members` changes them, `rendezvous` says which one a flow goes to, `affinity` which one a client stays at,
+`clients6` has IPv6 clients. `restore`, `kept_blocks`, `kept_members`, `kept_ports` and `kept_prefixes` take over what
+other tables had, `draft` does so while packets still use those, `fates` are what becomes of it, `ahead` makes it quick.
+`log` has what begins and ends. `flush` ends sessions on request.
 """

@@ -1,21 +1,22 @@
 """The Binding Information Bases (RFC 6146 section 3.1): host6 transport address <-> mapped4 transport address, per
 protocol.
 
-A BIB entry lives as long as it has sessions, a static one (`[[forward]]`) until the daemon stops.
+A BIB entry lives as long as it has sessions, a static one (`[[forward]]`) until the daemon stops, and a member of a
+service until neither its front nor a session has it (members.py).
 """
 
 from translator.jit.compile import int64, jit, rare
 from translator.packet.addresses import address4, address6
-from translator.session.hosts import count_bib, find_or_create_host, release_host
+from translator.session.hosts import count_bib, find_or_create_host, host_hash, release_host
 from translator.session.log import Kind, is_logged, log_mapping
 from translator.session.pool4 import SLOTS, mark, release_port, slot_of
 from translator.session.port_blocks import join_block, leave_block, reserve_block
 from translator.session.port_shares import return_port, take_port
 from translator.session.unanswered import review
 from translator.tables.hashing import find_candidate, hash2, hash3, insert, record_at, remove
-from translator.tables.layout import NONE, OF_SERVICE
+from translator.tables.layout import LEAVING, NONE, OF_SERVICE
 from translator.tables.slots import give_back, take
-from translator.tables.tables import BIBS
+from translator.tables.tables import BIBS, MEMBERS
 from translator.verdict import Event
 
 
@@ -29,6 +30,13 @@ def bib_hash6(gateway, protocol, host6):
 def bib_hash4(gateway, protocol, mapped4):
     """Keyed hash of a mapped4 transport address."""
     return hash2(gateway.settings.secret, mapped4.lo, int64(protocol) << 16 | mapped4.port)
+
+
+@jit()
+def member_hash(gateway, protocol, host6, prefix):
+    """The hash that the members of an endpoint stand under in members6, those of fronts with this client prefix."""
+    kind = int64(prefix) << 32 | int64(protocol) << 16 | host6.port
+    return hash3(gateway.settings.secret, host6.hi, host6.lo, kind)
 
 
 @jit()
@@ -75,9 +83,11 @@ def find_bib4(gateway, protocol, mapped4):
 @rare()
 def create_bib(gateway, protocol, host6, mapped4, slot, static):
     """A new BIB entry, or NONE when the table is full. `slot` is the pool bitmap of the port, NONE outside pool4
-    and where there are no ports. A member of a service (`static` OF_SERVICE) is in no index: services.py finds it."""
+    and where there are no ports. A member of a service (`static` OF_SERVICE) is in none of these indexes: members.py
+    has its own."""
     tables = gateway.tables
-    bib = take(tables, BIBS, len(tables.bibs))
+    kind, last = (MEMBERS, len(tables.members)) if static == OF_SERVICE else (BIBS, len(tables.bibs))
+    bib = take(tables, kind, last)
     if bib == NONE:
         return bib
     host = find_or_create_host(gateway, host6)
@@ -88,7 +98,7 @@ def create_bib(gateway, protocol, host6, mapped4, slot, static):
     row.host6_hi, row.host6_lo, row.host6_port = host6.hi, host6.lo, host6.port
     row.mapped4, row.mapped4_port, row.slot, row.use = mapped4.lo, mapped4.port, slot, NONE
     row.host, row.sessions, row.inbound, row.first_session = host, 0, 0, NONE
-    row.protocol, row.static, row.answered, row.live = protocol, static, 0, 1
+    row.protocol, row.static, row.answered, row.live, row.prefix = protocol, static, 0, 1, 0
     if static != OF_SERVICE:
         insert(tables.bibs6, bib_hash6(gateway, protocol, host6), bib)
         insert(tables.bibs4, bib_hash4(gateway, protocol, mapped4), bib)
@@ -120,6 +130,8 @@ def create_static_bibs(gateway, rows):
 def release_bib(gateway, now, bib, ended, cause):
     """End a dynamic BIB entry once its last session is gone, which was over at `ended`; `cause`: why it has ended."""
     tables, row = gateway.tables, gateway.tables.bibs[bib]
+    if row.live == LEAVING:
+        release_member(gateway, bib)
     if row.sessions > 0 or row.static != 0:
         return
     if is_logged(gateway, Kind.MAPPING_ENDED):
@@ -135,10 +147,31 @@ def release_bib(gateway, now, bib, ended, cause):
             release_block_port(gateway, row, ended)
         return_port(gateway, row.use)
     give_back(tables, BIBS, bib)
-    tables.hosts[row.host].bibs -= 1
     count_bib(tables.hosts[row.host], row.protocol, -1)
-    release_host(gateway, row.host)
-    tables.events[Event.BIB_ENDED] += 1
+    leave_host(gateway, row.host)
+
+
+@rare()
+def release_member(gateway, bib):
+    """End a member that is leaving, if no session has it any more."""
+    tables, row = gateway.tables, gateway.tables.bibs[bib]
+    if row.sessions > 0:
+        return
+    remove(tables.members6, member_hash(gateway, row.protocol, host6_of(row), row.prefix), bib)
+    tables.members_of[row.host] -= 1
+    if tables.members_of[row.host] == 0:
+        remove(tables.endpoints6, host_hash(gateway, row.host6_hi, row.host6_lo), row.host)
+    row.live = 0
+    give_back(tables, MEMBERS, bib)
+    leave_host(gateway, row.host)
+
+
+@jit()
+def leave_host(gateway, host):
+    """A BIB entry of a host has ended."""
+    gateway.tables.hosts[host].bibs -= 1
+    release_host(gateway, host)
+    gateway.tables.events[Event.BIB_ENDED] += 1
 
 
 @jit()

@@ -19,10 +19,14 @@ import numpy as np
 
 from translator.jit.compile import int64, jit
 from translator.jit.reference import by_reference
+from translator.session.ahead import AHEAD, look_ahead
+from translator.session.clients6 import bring_client, settle_clients
 from translator.session.fates import Fate, entries_of, is_told, judge_end, note_end
+from translator.session.kept_ports import restore_port
+from translator.session.kept_prefixes import renumber
 from translator.session.log import LOST, Cause
 from translator.session.pool4 import NEXT, OLDEST
-from translator.session.restore import AHEAD, Place, Restored, look_ahead, restore_port, restore_session
+from translator.session.restore import Place, Restored, restore_session
 from translator.session.sessions import change_state, end_session
 from translator.session.tcp_state import State
 from translator.session.unanswered import answer
@@ -31,13 +35,13 @@ from translator.tables.gateway import Gateway, new_worker
 from translator.tables.layout import LOGGED, SESSION, records
 from translator.tables.settings import Settings
 from translator.tables.slots import give_back
-from translator.tables.tables import BIBS, HEIGHT, NEVER_USED, SESSIONS, Tables, create
+from translator.tables.tables import BIBS, CLIENTS6, HEIGHT, NEVER_USED, SESSIONS, Tables, create
 from translator.tables.wheel import schedule, unschedule
 from translator.verdict import Event
 
 # LIMITS
 SLICE = 1024  # records copied each time the lock is held
-MOVED = len(Fate)  # a mark besides the Fates: it goes on, by another BIB entry or counted otherwise
+MOVED = len(Fate)  # a mark besides the Fates: it goes on, by another BIB entry or prefix, or counted otherwise
 FREED = 2  # `live` of a BIB entry that is given back already
 
 
@@ -45,32 +49,39 @@ FREED = 2  # `live` of a BIB entry that is given back already
 class Notes:
     """What a draft is made with."""
 
-    statics: int  # BIB entries of [[forward]] before: the first ones
+    statics: int  # BIB entries of services and [[forward]] before: the first ones
     shift: int  # how many more there are now: what is added to the numbers of all others
     marks: np.ndarray  # int8[8 * n], by session: a Fate, or MOVED
     ahead: np.ndarray  # int64[AHEAD, 5] of scratch
+    renumbered: int  # prefixes have other numbers now
+    clients: np.ndarray  # CLIENT of the tables before
 
 
 class Draft(NamedTuple):
-    """`gateway`: the new settings, but without a quarantine, and the draft; `before`: the tables that packets use."""
+    """`gateway`: the new settings, but without a quarantine, and the draft; `before`: the tables that packets use;
+    `prefixes`: as kept_prefixes.renumbered."""
 
     gateway: Gateway
     before: Tables
     notes: Notes
+    prefixes: np.ndarray | None
 
 
-def begin(gateway: Gateway, before: Tables, now: int) -> Draft:
+def begin(gateway: Gateway, before: Tables, now: int, prefixes: np.ndarray | None = None) -> Draft:
     """Judge all sessions. The gateway's tables are empty but for static BIB entries, and used by nobody else; by its
     settings nothing may be in quarantine, nor logged. They keep what is allowed of `before`, tables of as many
-    sessions. `now`: read before."""
+    sessions. `now`: read before; `prefixes`: the numbers that those of `before` have now."""
     tables = gateway.tables
     statics, statics_now = (len(each.bibs) - len(each.sessions) for each in (before, tables))
     marks = np.zeros(-(-len(tables.sessions) // 8) * 8, np.int8)
-    draft = Draft(gateway, before, Notes(statics, statics_now - statics, marks, np.zeros((AHEAD, 5), np.int64)))
+    ahead, moved = np.zeros((AHEAD, 5), np.int64), int(prefixes is not None)
+    notes = Notes(statics, statics_now - statics, marks, ahead, moved, before.clients6)
+    draft = Draft(gateway, before, notes, prefixes)
     take_changes(before, tables.changed)
     every = np.arange(int(before.free[SESSIONS, NEVER_USED]))
     rows = tables.sessions[: len(every)]
     _copy(before, every, rows)
+    renumber(rows, prefixes)
     _leave_out(before, every, rows)
     enter(gateway, now, every, rows, draft.notes)
     return draft
@@ -84,6 +95,7 @@ def catch_up(draft: Draft, now: int) -> int:
     numbers = numbers[: list_numbers(tables.changed, numbers)]
     rows = records(len(numbers), SESSION)
     _copy(before, numbers, rows)
+    renumber(rows, draft.prefixes)
     _leave_out(before, numbers, rows)
     leave(draft.gateway, now, numbers, rows, draft.notes)
     enter(draft.gateway, now, numbers, rows, draft.notes)
@@ -96,6 +108,7 @@ def finish(draft: Draft, gateway: Gateway, now: int) -> Restored:
     them, without how many were KEPT."""
     fates, tables, logged = np.zeros(MOVED + 1, np.int64), gateway.tables, gateway.settings.logged
     hand_over(draft.before, draft.gateway.tables, draft.notes, fates)
+    settle_clients(draft.gateway.tables)
     oldest, end = map(int, draft.before.quarantine_at[[OLDEST, NEXT]])
     ring = draft.before.quarantine
     waiting = ring[np.arange(oldest, end) % len(ring)]
@@ -155,7 +168,7 @@ def leave(gateway, now, numbers, rows, notes):
         notes.marks[session] = Fate.KEPT
         if live:
             end_session(gateway, now, session, int64(Cause.INSIDE))
-    for kind in (SESSIONS, BIBS):  # numbers are given by `before`, there are none that are free here
+    for kind in (SESSIONS, BIBS, CLIENTS6):  # numbers are given by `before`, there are none that are free here
         tables.free[kind, NEVER_USED] -= tables.free[kind, HEIGHT]
         tables.free[kind, HEIGHT] = 0
 
@@ -170,6 +183,7 @@ def is_the_same(tables, session, row, shift):
         (mine.host6_lo == row.host6_lo and mine.host6_hi == row.host6_hi and mine.host6_port == row.host6_port)
         and (mine.mapped4 == row.mapped4 and mine.mapped4_port == row.mapped4_port)
         and (mine.host4 == row.host4 and mine.host4_port == row.host4_port and mine.protocol == row.protocol)
+        and mine.prefix == row.prefix
     )
 
 
@@ -195,13 +209,14 @@ def enter(gateway, now, numbers, rows, notes):
             look_ahead(gateway, rows[k : k + AHEAD], notes.ahead)
         row, session = rows[k], int64(numbers[k])
         if row.live != 0:
+            bring_client(gateway, notes.clients, row)
             bib, inbound = int64(row.bib), int64(row.inbound)
             place = Place(session, bib + notes.shift)
             fate, _ = restore_session(gateway, now, row, bib < notes.statics, place)
             if fate != Fate.KEPT:
                 sessions[session].live = 0
                 notes.marks[session] = fate
-            elif sessions[session].bib != bib or sessions[session].inbound != inbound:
+            elif sessions[session].bib != bib or sessions[session].inbound != inbound or notes.renumbered != 0:
                 notes.marks[session] = MOVED
 
 
@@ -234,7 +249,7 @@ def hand_over_one(before, tables, notes, session, mark):
         tables.bibs[bib].live = FREED
         give_back(tables, BIBS, bib)
     if mark == MOVED:
-        row.bib, row.inbound = mine.bib, mine.inbound
+        row.bib, row.inbound, row.prefix = mine.bib, mine.inbound, mine.prefix
     else:
         row.live = 0
         give_back(tables, SESSIONS, session)
@@ -254,7 +269,7 @@ def tell(gateway, now, notes, ended):
     while count < len(ended):
         mark, row = int64(notes.marks[session]), sessions[session]
         if mark != Fate.KEPT and mark < Fate.DAMAGED:
-            note_end(now, row, mark, row.bib < notes.statics, ended[count])
+            note_end(gateway.tables, now, row, mark, row.bib < notes.statics, ended[count])
             count += 1
         session += 1
     for at in range(count):

@@ -5,7 +5,7 @@ open a session (3.5.2.2), and whether an identifier has a peer's port (3.5.3: it
 """
 
 from translator.jit.compile import hot, int64, jit, rare
-from translator.packet.addresses import address4
+from translator.packet.addresses import address4, under
 from translator.packet.fields import ICMP, TCP
 from translator.packet.tuples import is_other, tuple_of
 from translator.session.bib import create_bib, find_bib4, find_bib6, host6_of, mapped4_of
@@ -15,15 +15,30 @@ from translator.session.hosts import find_host, may_open, opened, paired_with, p
 from translator.session.log import Cause, Kind, is_logged, log_mapping
 from translator.session.other_protocols import allocate_address
 from translator.session.pool4 import AT_SHARE, allocate, is_paired_full, slot_of
-from translator.session.services import enter_service, find_answering, find_front, part_of
-from translator.session.sessions import create_session, find_session4, find_session6, living_bib, touch
+from translator.session.services import (
+    accepts_for_one_of_several,
+    enter_service,
+    find_answering,
+    find_front,
+    judge_answer,
+    part_of,
+)
+from translator.session.sessions import (
+    create_session,
+    end_session,
+    find_session4,
+    find_session6,
+    living_bib,
+    touch,
+)
 from translator.session.simultaneous_open import drop_held
 from translator.session.subscribers import free_sessions, may_open_inbound, may_open_session
 from translator.session.tcp_state import State, TcpEvent
 from translator.session.unanswered import answer
 from translator.static.addresses import may_reach
-from translator.static.rfc6052 import from_pool6, to_pool6
-from translator.tables.layout import NONE
+from translator.static.rfc6052 import from_prefix, to_prefix
+from translator.tables.handles import is_handle
+from translator.tables.layout import NONE, OF_GONE
 from translator.tables.ranges import within
 from translator.verdict import Ask, Event, Verdict
 
@@ -46,18 +61,22 @@ def filter_and_update(gateway, now, t, event, is_error, answers):
 @hot()
 def from_ipv6(gateway, now, t, event, is_error, answers):
     """Sections 3.5.1, 3.5.2, 3.5.3 for a packet from a host6; the outgoing tuple is mapped4 -> host4."""
-    tables, host4 = gateway.tables, from_pool6(gateway, t.dst)
+    tables, host4 = gateway.tables, from_prefix(gateway, t.dst)
     session = find_session6(gateway, now, t, host4)
     if session != NONE:
         if not is_error:
             touch(gateway, now, session, event)
         return Verdict.CONTINUE, towards_host4(t, tables.sessions[session], host4)
+    if host4.hi != 0:
+        return to_client(gateway, now, t, event, is_error, answers, host4)
     bib = living_bib(gateway, now, find_bib6(gateway, t.protocol, t.src))
     member = find_answering(gateway, t, event, is_error, answers)
-    if member != NONE and (bib == NONE or tables.bibs[bib].static == 0):
+    if member != NONE and not is_static(tables, bib):
         return may_reach(gateway, host4, True), towards_host4(t, tables.bibs[member], host4)
     if is_error or (t.protocol == TCP and event != TcpEvent.V6_SYN):
         verdict = may_reach(gateway, host4, True) if bib != NONE else no_session(gateway, now, t, event, is_error)
+    elif answers and not is_static(tables, bib) and event == TcpEvent.V6_SYN and accepts_for_one_of_several(gateway, t):
+        verdict = Verdict.SERVICE_AMBIGUOUS
     else:
         verdict, bib = open_from_ipv6(gateway, now, t, host4, bib)
         if verdict == Verdict.CONTINUE and event == TcpEvent.V6_SYN:
@@ -73,7 +92,19 @@ def towards_host4(t, row, host4):
 
     An ICMP identifier has no peer's port: it stands in the source.
     """
-    return tuple_of(4, t.protocol, mapped4_of(row), host4)
+    return tuple_of(4, t.protocol, mapped4_of(row), address4(host4.lo, host4.port))
+
+
+@rare()
+def to_client(gateway, now, t, event, is_error, answers, host4):
+    """(verdict, outgoing tuple) of a packet from IPv6 to a client prefix that is not pool6, which has no session and
+    opens none: another gateway may have that of an answer."""
+    verdict, bib = judge_answer(gateway, t, event, is_error, answers, host4.hi)
+    if verdict == Verdict.CONTINUE:
+        return may_reach(gateway, host4, True), towards_host4(t, gateway.tables.bibs[bib], host4)
+    if verdict == Verdict.NO_SESSION:
+        verdict = no_session(gateway, now, t, event, is_error)
+    return Verdict.NO_SERVICE_FLOW if verdict == Verdict.NO_SESSION else verdict, t
 
 
 @rare()
@@ -84,7 +115,7 @@ def open_from_ipv6(gateway, now, t, host4, bib):
     static mapping needs none: where none may be opened, the packet passes without.
     """
     tables, host = gateway.tables, find_host(gateway, t.src)
-    verdict, static = may_reach(gateway, host4, True), bib != NONE and tables.bibs[bib].static != 0
+    verdict, static = may_reach(gateway, host4, True), is_static(tables, bib)
     if verdict == Verdict.CONTINUE and static and not may_open_inbound(tables, bib):
         return pass_unpinned(tables), bib
     if verdict == Verdict.CONTINUE and not static:
@@ -96,6 +127,12 @@ def open_from_ipv6(gateway, now, t, host4, bib):
         if not static:
             opened(gateway, tables.bibs[bib].host, now)
     return verdict, bib
+
+
+@jit()
+def is_static(tables, bib):
+    """Whether there is a BIB entry, and a [[forward]] has made it."""
+    return bib != NONE and tables.bibs[bib].static != 0
 
 
 @jit()
@@ -154,8 +191,14 @@ def open_bib(gateway, now, t, host4, host):
 
 @hot()
 def from_ipv4(gateway, now, t, event, is_error, answers):
-    """Sections 3.5.1, 3.5.2, 3.5.3 for a packet from a host4; the outgoing tuple is pool6 + host4 -> host6."""
+    """Sections 3.5.1, 3.5.2, 3.5.3 for a packet from a host4; the outgoing tuple is prefix + host4 -> host6."""
     tables, session = gateway.tables, find_session4(gateway, now, t)
+    if session != NONE:
+        if tables.sessions[session].inbound == OF_GONE and not is_error and event != TcpEvent.V4_RST:
+            end_session(gateway, now, session, int64(Cause.UNMAPPED))
+            if event != TcpEvent.V4_SYN:
+                return Verdict.LOST_SESSION, Ask.NOBODY, t
+            session = int64(NONE)  # the client begins anew
     if session != NONE:
         if not is_error:
             touch(gateway, now, session, event)
@@ -181,15 +224,22 @@ def from_ipv4(gateway, now, t, event, is_error, answers):
 def to_service(gateway, now, t, event, is_error, answers):
     """As from_ipv4, for a packet to the address of a service that no session and no BIB entry knows.
 
-    An address that is in pool4 too is like any other of pool4 where no service has the port.
+    An address that is in pool4 too is like any other of pool4 where no service has the port. Where nobody is reached,
+    the client is written under no prefix.
     """
     settings, tables, front = gateway.settings, gateway.tables, find_front(gateway, t.protocol, t.dst)
-    verdict, bib = may_reach(gateway, t.src, True), int64(NONE)
+    prefix, bib = tables.fronts[front].prefix if front != NONE else 0, int64(NONE)
+    verdict = Verdict.CONTINUE
+    if not is_handle(t.src.lo):
+        verdict = may_reach(gateway, under(t.src, prefix), front != NONE)
+    if front != NONE:
+        if verdict == Verdict.CONTINUE:
+            verdict, bib = enter_service(gateway, now, t, front, part_of(t, event, is_error, answers))
+        if verdict != Verdict.CONTINUE and not is_error:
+            tables.refused[tables.fronts[front].service, int64(verdict)] += 1
+        return verdict, Ask.NOBODY, towards_host6(gateway, t, tables.bibs[bib]) if bib != NONE else t
     if verdict != Verdict.CONTINUE:
         return verdict, Ask.NOBODY, t
-    if front != NONE:
-        verdict, bib = enter_service(gateway, now, t, front, part_of(t, event, is_error, answers))
-        return verdict, Ask.NOBODY, towards_host6(gateway, t, tables.bibs[bib]) if bib != NONE else t
     if t.protocol == ICMP and not is_error:
         return Verdict.NO_BIB_ENTRY, Ask.ECHO, t
     if is_error or is_other(t) or not within(settings.closed4, t.dst.lo):
@@ -211,7 +261,7 @@ def no_session(gateway, now, t, event, is_error):
         return Verdict.NO_SESSION
     if t.family == 4 and not within(gateway.settings.ranges4, t.dst.lo):
         return Verdict.NO_SESSION
-    verdict = may_reach(gateway, from_pool6(gateway, t.dst) if t.family == 6 else t.src, True)
+    verdict = may_reach(gateway, from_prefix(gateway, t.dst) if t.family == 6 else t.src, True)
     return verdict if verdict != Verdict.CONTINUE else Verdict.LOST_SESSION
 
 
@@ -268,4 +318,4 @@ def knows_peer(tables, bib, host4):
 @hot()
 def towards_host6(gateway, t, row):
     """Section 3.6.2: the outgoing tuple of a packet from IPv4, to the host6 of a session or BIB entry."""
-    return tuple_of(6, t.protocol, to_pool6(gateway, t.src), host6_of(row))
+    return tuple_of(6, t.protocol, to_prefix(gateway, under(t.src, row.prefix)), host6_of(row))

@@ -12,6 +12,7 @@ from translator.jit.compile import int64, jit, rare
 from translator.jit.lock import acquire, release
 from translator.packet.fields import TCP
 from translator.session.tcp_state import State
+from translator.tables.handles import is_handle, words_of
 from translator.tables.layout import NONE
 
 OLDEST, NEXT, LOST = 0, 1, 2  # words of Tables.log_at; entry number n lies in record n % size
@@ -74,7 +75,7 @@ def log_session(gateway, now, kind, cause, session):
     """A session has begun, or ends."""
     tables, at = gateway.tables, next_entry(gateway, now, kind, cause)
     if at != NONE:
-        describe_session(tables.log[at], tables.sessions[session])
+        describe_session(tables, tables.log[at], tables.sessions[session])
 
 
 @rare()
@@ -86,10 +87,13 @@ def log_mapping(gateway, now, kind, cause, bib):
 
 
 @jit()
-def describe_session(entry, row):
+def describe_session(tables, entry, row):
     """The ends of a session."""
     describe_mapping(entry, row)
     entry.host4, entry.host4_port = row.host4, row.host4_port
+    if is_handle(row.host4):
+        entry.vip6_hi, entry.vip6_lo = words_of(tables, row.mapped4)
+        entry.client6_hi, entry.client6_lo = words_of(tables, row.host4)
 
 
 @jit()

@@ -30,10 +30,10 @@ LOG2 = np.array([*map(_log2, range(ROWS)), 1 << UNIT_BITS], np.int64)
 
 @jit()
 def flow_hash(seed, front, client):
-    """What a flow from an IPv4 transport address is to all members of a front; with affinity, what its address is."""
+    """What a flow from a transport address is to all members of a front; with affinity, what its address is."""
     if front.affinity != 0:
         return hash3(seed, client.lo, front.affinity, 0)
-    return hash3(seed, client.lo, client.port << 32 | front.address4, int64(front.port) << 16 | front.protocol)
+    return hash3(seed, client.lo, client.port << 32 | front.hashed, int64(front.port) << 16 | front.protocol)
 
 
 @jit()

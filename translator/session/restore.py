@@ -16,46 +16,51 @@ from typing import NamedTuple
 import numpy as np
 
 from translator.jit.compile import int64, jit, rare
-from translator.packet.addresses import address4, is_unicast
-from translator.packet.fields import AUTHENTICATION, ICMP, TCP, UDP
-from translator.session.bib import bib_hash4, bib_hash6, create_bib, find_bib4, find_bib6, host6_of, mapped4_of
+from translator.packet.addresses import is_unicast
+from translator.packet.fields import AUTHENTICATION, ICMP, TCP
+from translator.session.affinity import restore_affinities, take_affinities
+from translator.session.ahead import AHEAD, look_ahead
+from translator.session.bib import create_bib, find_bib4, find_bib6, host6_of, mapped4_of
+from translator.session.clients6 import bring_client, may_have_client, settle_clients
 from translator.session.fates import Fate, entries_of, is_told, judge_end, note_end
-from translator.session.hosts import find_host, host_hash, ports_of
+from translator.session.hosts import find_host, ports_of
 from translator.session.kept_blocks import have_block, may_have_block, restore_blocks, take_blocks
-from translator.session.kept_members import is_there, judge_member
+from translator.session.kept_members import inbound_of, is_there, judge_member
+from translator.session.kept_ports import pool_row_of, restore_port
 from translator.session.log import LOST
-from translator.session.pool4 import (
-    NEXT,
-    OTHER,
-    SERVICE,
-    SLOTS,
-    first_serving,
-    group_of,
-    mark,
-    number_of,
-    place_of,
-    release_port,
-    rows_of,
-    slot_of,
-)
-from translator.session.sessions import end_of, enter_session, first_timeout, host4_of, row_hash4, row_hash6
+from translator.session.pool4 import NEXT, OTHER, first_serving, group_of, number_of, rows_of, slot_of
+from translator.session.sessions import end_of, enter_session, first_timeout, host4_of
 from translator.session.subscribers import INBOUND_PART, free_sessions
 from translator.session.tcp_state import State
 from translator.session.unanswered import answer
 from translator.static.addresses import may_reach
 from translator.static.eam import find_eam6
-from translator.static.rfc6052 import in_pool6
-from translator.tables.bitmaps import is_inside
+from translator.static.rfc6052 import LENGTH, in_prefix
 from translator.tables.gateway import Gateway
-from translator.tables.layout import BLOCK, LOGGED, NONE, OF_SERVICE, PORTS, SESSION, WAITING_PORT, records
-from translator.tables.slots import reserve, take
+from translator.tables.handles import FRONT6, is_handle
+from translator.tables.layout import (
+    AFFINITY,
+    BLOCK,
+    CLIENT,
+    LOGGED,
+    NONE,
+    OF_GONE,
+    OF_SERVICE,
+    PORTS,
+    SESSION,
+    WAITING_PORT,
+    records,
+)
+from translator.tables.slots import had_members, reserve, take
 from translator.tables.tables import BIBS, SESSIONS
 from translator.tables.wheel import Timeout
 from translator.verdict import Event, Verdict
 
-AHEAD = 64  # records
 LAST_ADDRESS4, LAST_PROTOCOL = 0xFFFFFFFF, 255
 TCP_TIMEOUTS = np.array([Timeout.TCP_EST, Timeout.TCP_TRANS, Timeout.TCP_OPENING, Timeout.TCP_CLOSING])
+
+
+NO_CLIENTS = records(0, CLIENT)
 
 
 class Kept(NamedTuple):
@@ -63,8 +68,10 @@ class Kept(NamedTuple):
 
     sessions: np.ndarray  # SESSION
     quarantine: np.ndarray  # WAITING_PORT
-    statics: int  # BIB entries numbered below are of [[forward]]
+    statics: int  # BIB entries numbered below are of services and [[forward]]
     blocks: np.ndarray  # BLOCK
+    affinities: np.ndarray = records(0, AFFINITY)
+    clients6: np.ndarray = NO_CLIENTS  # CLIENT, by their numbers
 
 
 class Place(NamedTuple):
@@ -97,7 +104,8 @@ def restore(gateway: Gateway, now: int, kept: Kept) -> Restored:
     before = int(tables.events[Event.BIB_CREATED])
     room = min(len(tables.log), len(kept.sessions)) if is_told(gateway.settings.logged) else 0
     ended = records(room, LOGGED)
-    taken = kept._replace(quarantine=waiting, blocks=take_blocks(gateway.settings, now, kept.blocks))
+    blocks, affinities = take_blocks(gateway.settings, now, kept.blocks), take_affinities(kept.affinities)
+    taken = kept._replace(quarantine=waiting, blocks=blocks, affinities=affinities)
     restore_records(gateway, now, taken, fates, ended, np.zeros((AHEAD, 5), np.int64))
     kept.quarantine["live"][tables.quarantine_at[NEXT] :] = 0
     tables.events[Event.BIB_RESTORED] += int(tables.events[Event.BIB_CREATED]) - before
@@ -120,45 +128,26 @@ def restore_records(gateway, now, kept, fates, ended, ahead):
     as there is room; `ahead`: int64[AHEAD, 5] of scratch."""
     count = 0
     restore_blocks(gateway, now, kept.blocks)
+    restore_affinities(gateway, now, kept.affinities)
     for at in range(len(kept.sessions)):
         if at % AHEAD == 0:
             look_ahead(gateway, kept.sessions[at : at + AHEAD], ahead)
         row = kept.sessions[at]
         if row.live != 0:
+            bring_client(gateway, kept.clients6, row)
             was_static, anywhere = 0 <= row.bib < kept.statics, Place(int64(NONE), int64(NONE))
             fate, session = restore_session(gateway, now, row, was_static, anywhere)
             fates[int64(fate)] += 1
             if count < len(ended) and fate != Fate.KEPT and fate != Fate.DAMAGED:
-                note_end(now, row, fate, was_static, ended[count])
+                note_end(gateway.tables, now, row, fate, was_static, ended[count])
                 count += 1
             if session != at:
                 row.live = 0
     for at in range(count):
         judge_end(gateway, ended[at])
+    settle_clients(gateway.tables)
     for at in range(len(kept.quarantine)):
         restore_port(gateway, now, kept.quarantine[at])
-
-
-@rare()
-def look_ahead(gateway, sessions, ahead):
-    """Touch the places in the indexes where some sessions will be looked for. That a place is not in the processor's
-    cache is most of what one costs; here the next ones are asked for while the first are on their way."""
-    tables, count, seen = gateway.tables, 0, int64(0)
-    for at in range(len(sessions)):
-        row = sessions[at]
-        if row.live != 0:
-            host6, mapped4 = host6_of(row), mapped4_of(row)
-            ahead[count, 0], ahead[count, 1] = row_hash6(gateway, row), row_hash4(gateway, row)
-            ahead[count, 2] = bib_hash6(gateway, row.protocol, host6)
-            ahead[count, 3] = bib_hash4(gateway, row.protocol, mapped4)
-            ahead[count, 4] = host_hash(gateway, host6.hi, host6.lo)
-            count += 1
-    sessions_mask, bibs_mask = len(tables.sessions6) - 1, len(tables.bibs6) - 1
-    for k in range(count):
-        seen ^= tables.sessions6[ahead[k, 0] & sessions_mask] ^ tables.sessions4[ahead[k, 1] & sessions_mask]
-        seen ^= tables.bibs6[ahead[k, 2] & bibs_mask] ^ tables.bibs4[ahead[k, 3] & bibs_mask]
-        seen ^= tables.hosts6[ahead[k, 4] & bibs_mask]
-    ahead[0, 0] = seen  # the compiler leaves out what nobody wants to know
 
 
 @rare()
@@ -166,13 +155,13 @@ def restore_session(gateway, now, row, was_static, place):
     """(Fate of a session, its record or NONE). Taken in order, and to any place, no record is behind the old one."""
     tables = gateway.tables
     fate, bib, pool_row = judge(gateway, now, row), int64(NONE), int64(NONE)
-    if fate == Fate.KEPT and row.inbound == OF_SERVICE:
+    if fate == Fate.KEPT and row.inbound >= OF_SERVICE:
         fate, bib = judge_member(gateway, row)
     elif fate == Fate.KEPT:
         bib = int64(find_bib6(gateway, row.protocol, host6_of(row)))
         pool_row = pool_row_of(gateway, row) if bib == NONE else int64(NONE)
         fate = judge_mapping(gateway, row, bib, pool_row, was_static)
-        if fate == Fate.KEPT and (bib != NONE or len(tables.fronts) > 0) and is_there(gateway, row):
+        if fate == Fate.KEPT and (bib != NONE or had_members(tables)) and is_there(gateway, row):
             fate = Fate.DAMAGED
         if fate == Fate.KEPT:
             fate = judge_room(gateway, row, bib)
@@ -210,9 +199,10 @@ def copy_session(gateway, now, row, new, bib):
     new.host6_hi, new.host6_lo, new.host6_port = row.host6_hi, row.host6_lo, row.host6_port
     new.mapped4, new.mapped4_port, new.bib = row.mapped4, row.mapped4_port, bib
     new.host4, new.host4_port, new.protocol, new.state = row.host4, row.host4_port, row.protocol, row.state
+    new.prefix = row.prefix
     new.expires = min(row.expires, now + longest(gateway.settings, row))
     static = gateway.tables.bibs[bib].static
-    new.inbound = static if static != 0 else row.inbound
+    new.inbound = row.inbound if static == 0 else inbound_of(gateway, row, bib)
 
 
 # ---- what a record says
@@ -221,7 +211,8 @@ def copy_session(gateway, now, row, new, bib):
 @jit()
 def judge(gateway, now, row):
     """What becomes of a session, as far as it itself and the configuration tell."""
-    if not is_sound(row):
+    known = row.prefix == FRONT6 if is_handle(row.host4) else NONE <= row.prefix < len(gateway.settings.prefixes)
+    if not is_sound(row) or not known:
         return Fate.DAMAGED
     if row.expires <= now and end_of(gateway.settings, row) <= now:
         return Fate.EXPIRED
@@ -231,7 +222,9 @@ def judge(gateway, now, row):
 @jit()
 def is_sound(row):
     """Whether a record can be that of a session."""
-    if row.live != 1 or not (0 <= row.inbound <= OF_SERVICE and 0 < row.protocol <= LAST_PROTOCOL):
+    if row.live != 1 or not (0 <= row.inbound <= OF_GONE and 0 < row.protocol <= LAST_PROTOCOL):
+        return False
+    if row.inbound < OF_SERVICE and row.prefix != 0:
         return False
     if not (0 <= row.mapped4 <= LAST_ADDRESS4 and 0 <= row.host4 <= LAST_ADDRESS4):
         return False
@@ -259,12 +252,16 @@ def longest(settings, row):
 @jit()
 def may_pass(gateway, row):
     """Whether the configuration has sessions for this host6, host4 and protocol."""
-    settings, host6 = gateway.settings, host6_of(row)
-    if settings.stateful == 0 or settings.pool6_length == NONE or in_pool6(gateway, host6):
+    settings, host6, of_ipv6 = gateway.settings, host6_of(row), row.prefix == FRONT6
+    if settings.stateful == 0 or in_prefix(gateway, host6):
         return False
-    mapped = row.inbound != OF_SERVICE and len(settings.eam) > 0 and find_eam6(gateway, host6) != NONE
+    if not of_ipv6 and (row.prefix == NONE or settings.prefixes[row.prefix, LENGTH] == NONE):
+        return False
+    mapped = row.inbound < OF_SERVICE and len(settings.eam) > 0 and find_eam6(gateway, host6) != NONE
     if mapped or not is_unicast(6, host6):
         return False
+    if of_ipv6:
+        return row.inbound >= OF_SERVICE and may_have_client(gateway, row)
     if number_of(row.protocol) == OTHER and (settings.other_protocols == 0 or row.protocol == AUTHENTICATION):
         return False
     return may_reach(gateway, host4_of(row), True) == Verdict.CONTINUE
@@ -329,63 +326,3 @@ def judge_room(gateway, row, bib):
     if ports > 0 and bib == NONE and ports_of(tables.hosts[host], row.protocol) >= ports:
         return Fate.LIMITED
     return Fate.KEPT
-
-
-# ---- pool4
-
-
-@jit()
-def pool_row_of(gateway, row):
-    """The row of Settings.pool that has the mapped4 of a session for its host6, or NONE."""
-    g = group_of(gateway.settings, host6_of(row))
-    if g == NONE:
-        return int64(NONE)
-    return pool_row_in(gateway, g, number_of(row.protocol), mapped4_of(row))
-
-
-@jit()
-def pool_row_in(gateway, g, number, mapped4):
-    """The row of a group that has a transport address for the protocol with this number, or NONE."""
-    rows = rows_of(gateway.settings, g, mapped4.lo)
-    for at in range(rows.first, rows.last + 1):
-        if serves(gateway, at, number, mapped4.port):
-            return at
-    return int64(NONE)
-
-
-@jit()
-def serves(gateway, at, number, port):
-    """Whether a row of the pool has a port of the protocol with this number."""
-    row = gateway.settings.pool[at]
-    if is_inside(gateway.tables.rows_lacking[number, SERVICE], at):
-        return False
-    return number == OTHER or row.port_first <= port <= row.port_last
-
-
-@jit()
-def restore_port(gateway, now, row):
-    """A port waits on, unless it has been given out, or is no longer there; not longer than it may."""
-    settings, tables, slot = gateway.settings, gateway.tables, waiting_slot(gateway, row)
-    if slot == NONE or row.until <= now or is_inside(tables.ports_used[slot], place_of(row.port)):
-        return
-    if settings.port_quarantine > 0 and settings.port_block == 0:
-        mark(tables, slot, row.port, True)
-        ended = min(row.until - settings.port_quarantine, now)
-        release_port(gateway, int64(UDP), slot, row.port, ended)
-
-
-@jit()
-def waiting_slot(gateway, row):
-    """The slot of a port that waits, which is never one of TCP, or NONE. Most are where they were."""
-    settings, number = gateway.settings, row.slot % SLOTS
-    if row.live != 1 or number == 0 or not (0 < row.mapped4 <= LAST_ADDRESS4 and 0 <= row.port < PORTS):
-        return int64(NONE)
-    mapped4, at = address4(row.mapped4, row.port), row.slot // SLOTS
-    if 0 <= at < len(settings.pool) and settings.pool[at].address == row.mapped4:
-        if serves(gateway, at, number, mapped4.port):
-            return int64(row.slot)
-    for g in range(len(settings.groups)):
-        at = pool_row_in(gateway, g, number, mapped4)
-        if at != NONE:
-            return at * SLOTS + number
-    return int64(NONE)

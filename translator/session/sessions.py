@@ -1,9 +1,10 @@
 """The session tables (RFC 6146 section 3.1), and the one place that opens, touches and ends a session."""
 
 from translator.jit.compile import hot, int64, jit, rare
-from translator.packet.addresses import address4
+from translator.packet.addresses import address6
 from translator.packet.fields import ICMP, TCP
 from translator.session.bib import host6_of, mapped4_of, release_bib
+from translator.session.clients6 import count_client
 from translator.session.log import Cause, Kind, cause_of_end, is_logged, log_session
 from translator.session.pool4 import number_of
 from translator.session.port_blocks import free_blocks
@@ -26,8 +27,9 @@ BIB_WALK = 64  # sessions over but not collected; a BIB entry with more of them 
 
 @hot()
 def session_hash6(gateway, protocol, host6, host4):
-    """Keyed hash of (host6, host4)."""
-    return hash3(gateway.settings.secret, host6.hi ^ protocol, host6.lo, host4.lo << 32 | both_ports(host6, host4))
+    """Keyed hash of (host6, host4 under its prefix)."""
+    upper, peer = host6.hi ^ protocol ^ host4.hi << 8, host4.lo << 32 | both_ports(host6, host4)
+    return hash3(gateway.settings.secret, upper, host6.lo, peer)
 
 
 @hot()
@@ -45,10 +47,10 @@ def both_ports(inside, host4):
 
 @hot()
 def find_session6(gateway, now, t, host4):
-    """The living session of a tuple from IPv6, or NONE."""
+    """The living session of a tuple from IPv6, or NONE; `host4` says under which prefix it stands."""
     tables = gateway.tables
-    peer = host4.lo << 32 | both_ports(t.src, host4)
-    words = spread(gateway.settings.secret, t.src.hi ^ t.protocol, t.src.lo, peer)
+    upper, peer = t.src.hi ^ t.protocol ^ host4.hi << 8, host4.lo << 32 | both_ports(t.src, host4)
+    words = spread(gateway.settings.secret, upper, t.src.lo, peer)
     session = recall(tables.recent6, words)
     if session == NONE or not is_session6(tables.sessions[session], t, host4):
         session = look_up6(gateway, t, host4)
@@ -79,7 +81,8 @@ def is_session6(row, t, host4):
     return (
         (row.host6_lo == t.src.lo and row.host6_hi == t.src.hi)
         and (row.host6_port == t.src.port and row.host4 == host4.lo)
-        and (row.host4_port == host4.port and row.protocol == t.protocol and row.live != 0)
+        and (row.host4_port == host4.port and row.protocol == t.protocol)
+        and (row.prefix == host4.hi and row.live != 0)
     )
 
 
@@ -155,7 +158,7 @@ def change_state(tables, session, state):
 def count_state(tables, row, change):
     """There is one session more (`change` 1) or less (-1) of this protocol in this state."""
     tables.sessions_in[number_of(row.protocol), row.state] += change
-    if row.inbound == OF_SERVICE and is_unanswered(row.state):
+    if row.inbound >= OF_SERVICE and is_unanswered(row.state):
         tables.inbound[1] += change
 
 
@@ -191,12 +194,12 @@ def create_session(gateway, now, bib, host4, state, inbound):
     row.host6_hi, row.host6_lo, row.host6_port = entry.host6_hi, entry.host6_lo, entry.host6_port
     row.mapped4, row.mapped4_port, row.bib = entry.mapped4, entry.mapped4_port, bib
     row.host4, row.host4_port, row.protocol, row.state = host4.lo, host4.port, entry.protocol, state
-    row.inbound = inbound
+    row.inbound, row.prefix = inbound, entry.prefix
     row.expires = now + lifetime(gateway, first_timeout(row), state)
     enter_session(gateway, now, session)
     tables.events[Event.SESSION_CREATED] += 1
     if is_logged(gateway, Kind.SESSION_CREATED):
-        cause = Cause.OUTSIDE if state == State.V4_INIT or inbound == OF_SERVICE else Cause.INSIDE
+        cause = Cause.OUTSIDE if state == State.V4_INIT or inbound >= OF_SERVICE else Cause.INSIDE
         log_session(gateway, now, Kind.SESSION_CREATED, int64(cause), session)
     return session
 
@@ -216,6 +219,7 @@ def enter_session(gateway, now, session):
     entry.first_session = session
     count_session(tables, entry, row.inbound, 1)
     count_state(tables, row, 1)
+    count_client(gateway, row.host4, 1)
     if entry.sessions == FEW + 1:
         review(tables, row.bib)
     schedule(tables, session, now)
@@ -237,8 +241,8 @@ def row_hash4(gateway, row):
 
 @jit()
 def host4_of(row):
-    """The host4 transport address of a session."""
-    return address4(row.host4, row.host4_port)
+    """The host4 transport address of a session, with its prefix."""
+    return address6(row.prefix, row.host4, row.host4_port)
 
 
 @jit()
@@ -246,7 +250,7 @@ def first_timeout(row):
     """How long a session lives without another packet when it is opened, or at any time if it is not TCP's."""
     if row.protocol == TCP:
         return first_timeout_of_tcp(row)
-    if row.inbound == OF_SERVICE:
+    if row.inbound >= OF_SERVICE:
         return Timeout.SERVICE_UDP
     return Timeout.ICMP_DEFAULT if row.protocol == ICMP else Timeout.UDP_DEFAULT
 
@@ -254,7 +258,7 @@ def first_timeout(row):
 @jit()
 def first_timeout_of_tcp(row):
     """How long a connection lives without another packet when its session is opened."""
-    if row.inbound != OF_SERVICE:
+    if row.inbound < OF_SERVICE:
         return Timeout.TCP_OPENING
     return Timeout.SERVICE_SYN if row.state == State.V4_INIT else Timeout.TCP_TRANS
 
@@ -294,7 +298,7 @@ def touch_unanswered(gateway, now, session, timer, event):
         change_state(gateway.tables, session, int64(State.NONE))
         answer(gateway.tables, row.bib)
     if row.protocol == TCP and row.state == State.V4_INIT:
-        if row.inbound != OF_SERVICE:
+        if row.inbound < OF_SERVICE:
             return int64(Timeout.KEEP)
         timer = int64(Timeout.TCP_TRANS)
     row.expires = max(row.expires, now + lifetime(gateway, timer, row.state))
@@ -352,6 +356,7 @@ def end_session(gateway, now, session, cause):
         entry.first_session = links.next
     count_session(tables, entry, row.inbound, -1)
     count_state(tables, row, -1)
+    count_client(gateway, row.host4, -1)
     if entry.sessions == FEW:
         review(tables, row.bib)
     row.live = 0
@@ -381,8 +386,7 @@ def expire(gateway, now, quota):
         if session == NONE:
             tables.wheel_at[0] += 1
             continue
-        seen += 1
-        row = tables.sessions[session]
+        seen, row = seen + 1, tables.sessions[session]
         if row.expires <= now and row.state != State.ESTABLISHED:
             end_session(gateway, now, session, cause_of_end(tables, session))
             continue

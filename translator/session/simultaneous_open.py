@@ -11,9 +11,10 @@ by all of (mapped4, host4) tells whether one waits already, and a count by sourc
 """
 
 from translator.jit.compile import int64, jit, rare
+from translator.packet.addresses import address4
 from translator.packet.fields import TCP, copy
 from translator.session.bib import mapped4_of
-from translator.session.sessions import host4_of, session_hash4
+from translator.session.sessions import session_hash4
 from translator.tables.hashing import find_candidate, hash3, insert, record_at, remove
 from translator.tables.layout import NONE, SYN_OCTETS, SYN_PREFIXES, SYNS
 from translator.tables.wheel import Timeout
@@ -80,7 +81,7 @@ def drop_held(gateway, mapped4, host4):
 def forget(gateway, syn):
     """A SYN waits no longer; it keeps its place in the ring until its time is over."""
     tables, row = gateway.tables, gateway.tables.syns[syn]
-    mapped4, host4 = mapped4_of(row), host4_of(row)
+    mapped4, host4 = mapped4_of(row), address4(row.host4, row.host4_port)
     remove(tables.syns4, session_hash4(gateway, TCP, mapped4, host4), syn)
     tables.syns_of[count_of(gateway.settings, host4)] -= 1
     row.live = 0

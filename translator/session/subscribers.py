@@ -119,7 +119,7 @@ def count_session(tables, entry, inbound, change):
     """A BIB entry has got a session (`change` 1) or lost one (-1). Nobody is charged for those of services: they have
     limits of their own (services.is_crowded)."""
     entry.sessions += change
-    if inbound == OF_SERVICE:
+    if inbound >= OF_SERVICE:
         entry.inbound += change
         return
     host = tables.hosts[entry.host]

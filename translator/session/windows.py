@@ -17,9 +17,11 @@ from translator.packet.fields import (
     tcp_header_length,
     u32,
 )
+from translator.session.clients6 import as_flow4, find_client, peer_of, vip_of
 from translator.session.sessions import find_session4, find_session6
 from translator.session.tcp_state import NOT_BELIEVED, State
-from translator.static.rfc6052 import from_pool6, in_pool6
+from translator.static.rfc6052 import from_prefix, in_prefix
+from translator.tables.handles import CLIENTS, is_handle
 from translator.tables.layout import NONE
 from translator.verdict import Event
 
@@ -33,7 +35,7 @@ def judge_rst(gateway, now, p, view, t, flags):
     acknowledged and what its own has sent."""
     tables = gateway.tables
     acquire(tables.lock)
-    session, side = find_session(gateway, now, t), side_of(t)
+    session, side = find_session(gateway, now, t), side_of(gateway, t)
     if session != NONE:
         number = u32(p, view.l4 + TCP_SEQUENCE_AT)
         sent, acknowledged = tables.windows[session, SENT + side], tables.windows[session, ACKNOWLEDGED + side]
@@ -57,7 +59,7 @@ def note_segment(gateway, now, p, packet, t):
         if state == State.TRANS or state == State.V4_FIN_V6_FIN_RCV:
             tables.windows[session] = 0  # what comes after is another connection
         elif packet.flags & TCP_RST == 0:
-            raise_numbers(tables, session, side_of(t), p, packet)
+            raise_numbers(tables, session, side_of(gateway, t), p, packet)
     release(tables.lock)
 
 
@@ -91,9 +93,9 @@ def reaches(a, b):
 
 
 @jit()
-def side_of(t):
-    """0 from IPv4, 1 from IPv6."""
-    return 1 if t.family == 6 else 0
+def side_of(gateway, t):
+    """0 from IPv4 and from an IPv6 client of a service, 1 from a host behind us."""
+    return 1 if t.family == 6 and vip_of(gateway, t.dst) == NONE else 0
 
 
 @jit()
@@ -101,6 +103,17 @@ def find_session(gateway, now, t):
     """The living session of a tuple of either family, or NONE."""
     if t.family == 4:
         return find_session4(gateway, now, t)
-    if not in_pool6(gateway, t.dst):
-        return NONE
-    return find_session6(gateway, now, t, from_pool6(gateway, t.dst))
+    if not in_prefix(gateway, t.dst):
+        return find_session_front6(gateway, now, t)
+    return find_session6(gateway, now, t, from_prefix(gateway, t.dst))
+
+
+@jit()
+def find_session_front6(gateway, now, t):
+    """The same for a tuple of an IPv6 client of a service, or of its endpoint."""
+    vip = vip_of(gateway, t.dst)
+    if vip != NONE:
+        client = find_client(gateway, t.src)
+        return find_session4(gateway, now, as_flow4(t, CLIENTS + client, vip)) if client != NONE else NONE
+    peer = peer_of(gateway, t)
+    return find_session6(gateway, now, t, peer) if is_handle(peer.lo) else NONE

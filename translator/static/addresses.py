@@ -5,6 +5,7 @@ import numpy as np
 from translator.jit.compile import hot, jit
 from translator.packet.addresses import is_link_local4, is_unicast
 from translator.static.blocks import NON_GLOBAL4, WELL_KNOWN
+from translator.static.rfc6052 import HI, LO
 from translator.tables.ranges import within
 from translator.verdict import Verdict
 
@@ -23,7 +24,8 @@ def is_forwardable(gateway, family, address):
 
 @jit()
 def may_reach(gateway, host4, embedded):
-    """CONTINUE, or why no packet goes to or comes from this IPv4 host; `embedded`: it is written under pool6."""
+    """CONTINUE, or why no packet goes to or comes from this IPv4 host; `embedded`: it is written under its
+    prefix."""
     if not is_forwardable(gateway, 4, host4):
         return Verdict.NOT_UNICAST
     if embedded and not is_allowed4(gateway, host4):
@@ -35,8 +37,9 @@ def may_reach(gateway, host4, embedded):
 
 @jit()
 def is_allowed4(gateway, host4):
-    """Whether an IPv4 host may be written under pool6; our own addresses always may."""
-    settings = gateway.settings
-    if not settings.strict_well_known_prefix or settings.pool6_hi != WELL_KNOWN_HI or settings.pool6_lo != 0:
+    """Whether an IPv4 host may be written under its prefix; our own addresses always may."""
+    settings, prefixes = gateway.settings, gateway.settings.prefixes
+    is_well_known = prefixes[host4.hi, HI] == WELL_KNOWN_HI and prefixes[host4.hi, LO] == 0
+    if not settings.strict_well_known_prefix or not is_well_known:
         return True
     return not within(NON_GLOBAL, host4.lo) or within(settings.ranges4, host4.lo)

@@ -4,11 +4,11 @@ A router on the way may have an address that stands for nothing in the other fam
 """
 
 from translator.jit.compile import jit, rare
-from translator.packet.addresses import address4, address6, is_same
+from translator.packet.addresses import address4, address6, is_same, under
 from translator.static.addresses import is_allowed4, may_reach
 from translator.static.eam import find_eam6
 from translator.static.mapping import BY_EAM, BY_NOTHING, BY_PREFIX, map_to_ipv4, map_to_ipv6
-from translator.static.rfc6052 import from_pool6
+from translator.static.rfc6052 import client_prefix_of, from_prefix
 from translator.tables.hashing import hash3
 from translator.tables.layout import NONE
 from translator.verdict import Verdict
@@ -28,21 +28,22 @@ def error_addresses(gateway, view, incoming, bound):
 def error_source(gateway, view, incoming, outgoing):
     """(verdict, source address) of a translated ICMP error.
 
-    From the end host itself: as in the tuple. From an IPv4 router: its own address under pool6, so that traceroute
-    shows it (RFC 7915 section 6 where RFC 6146 section 3.7 says the end host's), or one of rfc6791_ipv6 if it may not
-    be embedded.
+    From the end host itself: as in the tuple. From an IPv4 router: its own address under the prefix of the session, so
+    that traceroute shows it (RFC 7915 section 6 where RFC 6146 section 3.7 says the end host's), or one of rfc6791_ipv6
+    if it may not be embedded.
     From an IPv6 router: an address of rfc6791_ipv4 (RFC 6791), else the mapped4 address (RFC 6146 section 3.7);
-    hairpinned, the same under pool6.
+    hairpinned, the same under the prefix.
     """
     verdict = may_send_error(gateway, view.src, incoming.src) if view.family == 6 else Verdict.CONTINUE
     if is_same(view.src, incoming.src):
         return verdict, outgoing.src
     if outgoing.family == 4:
         return verdict, source4(gateway, view.src, outgoing.src)
+    prefix = max(client_prefix_of(gateway, outgoing.src), 0)
     if view.family == 4:
-        return verdict, source6(gateway, view.src)
-    host4 = from_pool6(gateway, outgoing.src)
-    router4 = source4(gateway, view.src, host4)
+        return verdict, source6(gateway, under(view.src, prefix))
+    host4 = from_prefix(gateway, outgoing.src)
+    router4 = under(source4(gateway, view.src, host4), prefix)
     return verdict, outgoing.src if is_same(router4, host4) else source6(gateway, router4)
 
 
@@ -76,8 +77,10 @@ def may_send_error(gateway, router, host6):
     """CONTINUE, or why no ICMPv6 error about a packet to a host behind us comes from this address: it stands for an
     IPv4 one that is not the sender's.
 
-    RFC 6146 section 3.5: where there are sessions no host has an address inside pool6.
+    RFC 6146 section 3.5: where there are sessions no host has an address inside pool6, nor in a client prefix.
     """
+    if client_prefix_of(gateway, router) != NONE:
+        return Verdict.SOURCE_IN_POOL6
     mapped_by, router4 = map_to_ipv4(gateway, router)
     if mapped_by == BY_NOTHING:
         return Verdict.CONTINUE

@@ -8,7 +8,7 @@ from translator.packet.addresses import address4, is_same
 from translator.packet.tuples import tuple_of
 from translator.static.addresses import may_reach
 from translator.static.eam import eam_to_ipv4, eam_to_ipv6, find_eam4, find_eam6
-from translator.static.rfc6052 import from_pool6, in_pool6, to_pool6
+from translator.static.rfc6052 import client_prefix_of, from_pool6, in_pool6, to_prefix
 from translator.tables.layout import NONE
 from translator.tables.ranges import within
 from translator.verdict import Ask, Verdict
@@ -33,13 +33,14 @@ def map_tuple(gateway, view, t, hairpin):
 def is_mapped(gateway, view, t):
     """Whether the host behind us has an [[eam]]: where there are sessions, nothing else makes an address static.
 
-    An ICMP error for such a host may quote a packet of an address that has no mapping.
+    An ICMP error for such a host may quote a packet of an address that has no mapping. Under a client prefix there are
+    flows of services alone.
     """
     settings = gateway.settings
     if len(settings.eam) == 0:
         return False
     if t.family == 6:
-        return find_eam6(gateway, t.src) != NONE
+        return find_eam6(gateway, t.src) != NONE and client_prefix_of(gateway, t.dst) == NONE
     if find_eam4(gateway, t.dst) != NONE:
         return True
     return view.family == 4 and not within(settings.ranges4, t.dst.lo) and find_eam4(gateway, view.dst) != NONE
@@ -90,12 +91,22 @@ def is_forged(gateway, family, src, dst):
     """Whether no packet comes from this source to this destination (RFC 2827): an IPv4 address of ours, or itself.
 
     What our hosts send one another turns round here (RFC 6146 section 3.8). Only to an [[eam]], where the network
-    brings packets back (RFC 7757 section 4.2.1), one may come in with a source of ours, or its own.
+    brings packets back (RFC 7757 section 4.2.1), one may come in with a source of ours, or its own. A [clat] hears
+    nothing of its own hosts by IPv6 (RFC 7756 section 6).
     """
+    if family == 6 and gateway.settings.clat and is_of_clat(gateway, src):
+        return True
     same = is_same(src, dst)
     if not same and (family == 6 or not within(gateway.settings.ranges4, src.lo)):
         return False
     return not brought_back_by_eam(gateway, family, dst, same)
+
+
+@rare()
+def is_of_clat(gateway, address):
+    """Whether an IPv6 address is that of a host of [clat], or stands for one under the prefix. Its row is the last."""
+    mapped_by, host4 = map_to_ipv4(gateway, address)
+    return mapped_by != BY_NOTHING and find_eam4(gateway, host4) == len(gateway.settings.eam) - 1
 
 
 @rare()
@@ -113,9 +124,9 @@ def map_to_ipv6(gateway, host4, prefix_only):
     row = NONE if prefix_only or len(settings.eam) == 0 else find_eam4(gateway, host4)
     if row != NONE:
         return BY_EAM, eam_to_ipv6(settings.eam[row], host4)
-    if settings.pool6_length == NONE:
+    if settings.pool6_length == NONE and host4.hi == 0:
         return BY_NOTHING, host4
-    return BY_PREFIX, to_pool6(gateway, host4)
+    return BY_PREFIX, to_prefix(gateway, host4)
 
 
 @jit()

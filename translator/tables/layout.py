@@ -1,7 +1,9 @@
 """The records that are remembered: dtypes, and how big the tables are.
 
     host6 (X',x)  ----------  [ nat64d ]  mapped4 (T,t)  ----------  host4 (Z,z)
-    BIB entry:  host6 <-> mapped4         session: + host4;   (Y',y) = pool6 prefix + host4, never stored
+    BIB entry:  host6 <-> mapped4         session: + host4;   (Y',y) = prefix + host4, never stored
+
+The prefix is pool6, or the client prefix of a service: a record has its number, a row of Settings.prefixes.
 
 All records are of fixed size, so that they can live in one shared mapping. Addresses are int64: IPv4 in one word, IPv6
 in two (`_hi`, `_lo`); times are milliseconds of the caller's clock; links between records are indexes, `NONE` ends a
@@ -26,6 +28,8 @@ LOG = 65536  # what the log keeps until it is read; 4 MiB, which take no memory 
 SYN_PREFIXES = 64  # counts of them, by a hash of the source prefix
 
 OF_SERVICE = 2  # `static` of a BIB entry that is a member of a service, and `inbound` of its sessions
+OF_GONE = 3  # `inbound` of sessions of services whose client gets a RST for its next segment
+LEAVING = 2  # `live` of a member that is of no front any more, and stays until its last session has ended
 
 # Hot: what an established packet reads and writes, one cache line.
 SESSION = np.dtype(
@@ -40,9 +44,10 @@ SESSION = np.dtype(
         ("host4_port", "i4"),
         ("bib", "i4"),
         ("protocol", "i2"),
-        ("state", "i2"),  # of a session without TCP: which side has sent, until the other one has (sessions.answered)
+        ("state", "i1"),  # of a session without TCP: which side has sent, until the other one has (sessions.answered)
+        ("inbound", "i1"),  # 1: counted as opened from outside (subscribers.py); OF_SERVICE, OF_GONE
         ("live", "i2"),
-        ("inbound", "i2"),  # 1: counted as opened from outside (subscribers.py); OF_SERVICE
+        ("prefix", "i2"),  # that host4 is written under
     ],
     align=True,
 )
@@ -73,9 +78,10 @@ BIB = np.dtype(
         ("inbound", "i4"),  # those of them that count as opened from outside, or are of a service
         ("first_session", "i4"),
         ("protocol", "i2"),
-        ("static", "i2"),  # 1: of [[forward]]; OF_SERVICE
-        ("answered", "i2"),  # something has come from outside
-        ("live", "i2"),
+        ("static", "i1"),  # 1: of [[forward]]; OF_SERVICE
+        ("answered", "i1"),  # something has come from outside
+        ("live", "i2"),  # LEAVING
+        ("prefix", "i2"),  # that the clients of a member are written under
     ],
     align=True,
 )
@@ -168,24 +174,35 @@ STATIC_BIB = np.dtype(
     ],
     align=True,
 )
-# A transport address of a service (session/services.py): its members are `count` rows of Tables.members, in the order
-# of their endpoints, the IPv4 addresses it serves `sources` rows of Tables.sources (0: all).
+# A transport address of a service (session/services.py), IPv4 or a handle: its members are `count` rows of
+# Tables.members, in the order of their endpoints, the IPv4 addresses it serves `sources` rows of Tables.sources. What
+# changes is written where nothing lies, and then the front changes over to it (session/members.py).
 FRONT = np.dtype(
     [
         ("address4", "i8"),
         ("affinity", "i8"),  # what stands for the service in the hash of a client, 0: each flow is hashed
+        ("affinity_time", "i8"),  # milliseconds between two flows of a client that stays at its member
         ("port", "i4"),
-        ("protocol", "i4"),
+        ("protocol", "i4"),  # 0: there is none
         ("first", "i4"),
         ("count", "i4"),
         ("first_source", "i4"),
         ("sources", "i4"),
         ("weighted", "i4"),  # its members have weights that differ
-        ("service", "i4"),  # the number of its [[service]]
+        ("service", "i4"),  # the row of Tables.names that has the name of its [[service]]
+        ("prefix", "i4"),  # that its clients are written under; FRONT6 for IPv6 clients
+        ("hashed", "i8"),  # what stands for its address in the hash of a flow
+        ("first_source6", "i4"),  # the IPv6 prefixes it serves: rows of Tables.sources6
+        ("sources6", "i4"),
+        ("restricted", "i4"),  # it serves those alone
     ],
     align=True,
 )
+# An IPv6 client of services: its address, and the one that endpoints see (session/clients6.py).
+CLIENT = np.dtype([("hi", "i8"), ("lo", "i8"), ("written_hi", "i8"), ("written_lo", "i8")], align=True)
 MEMBER = np.dtype([("bib", "i4"), ("key", "i4"), ("weight", "i4"), ("front", "i4")], align=True)
+# Which member a client of a service with affinity is at (session/affinity.py).
+AFFINITY = np.dtype([("service", "i8"), ("client", "i8"), ("expires", "i8"), ("key", "i4"), ("live", "i4")], align=True)
 GROUP = np.dtype(
     [
         ("hi", "i8"),
@@ -231,6 +248,10 @@ LOGGED = np.dtype(
         ("kind", "i2"),
         ("cause", "i2"),
         ("length", "i2"),  # of the prefix of a subscriber
+        ("vip6_hi", "i8"),  # what mapped4 and host4 stand for, if they are handles
+        ("vip6_lo", "i8"),
+        ("client6_hi", "i8"),
+        ("client6_lo", "i8"),
     ],
     align=True,
 )

@@ -2,8 +2,8 @@
 
 from translator.jit.compile import jit
 from translator.jit.lock import acquire, release
-from translator.tables.slots import in_use
-from translator.tables.tables import BIBS, NEVER_USED, SESSIONS
+from translator.tables.slots import bibs_in_use, in_use
+from translator.tables.tables import NEVER_USED, SESSIONS
 
 
 @jit()
@@ -30,4 +30,4 @@ def copy_live(tables, kind, rows, start, out, places):
 @jit()
 def usage(tables):
     """(sessions, BIB entries) in use."""
-    return in_use(tables, SESSIONS), in_use(tables, BIBS)
+    return in_use(tables, SESSIONS), bibs_in_use(tables)

@@ -12,6 +12,8 @@ class Settings:
     pool6_hi: int
     pool6_lo: int
     pool6_length: int  # NONE: there is no pool6
+    prefixes: np.ndarray  # int64[n, 3]: hi, lo and length of pool6, and of the client prefixes of services
+    client_prefixes: int  # how many of them are not pool6
     strict_well_known_prefix: int
     stateful: int  # hosts without a static mapping get sessions; otherwise they need an IPv4-translatable address
     eam: np.ndarray  # EAM
@@ -27,7 +29,10 @@ class Settings:
     vips4: np.ndarray  # int64[n, 2]: those of services
     closed4: np.ndarray  # int64[n, 2]: those of them that are not in pool4 too
     seed: np.ndarray  # int64[2]: key of the hash that chooses members, equal on all gateways
+    front6: int  # handles.OFF, DNAT, FULLNAT: what IPv6 clients of services are
+    source6_hi: int  # FULLNAT: the upper half of the addresses that endpoints see instead of theirs
     echo: int  # addresses of services answer pings
+    endpoint_gone: int  # members.KEEP or RESET: what becomes of connections of a member that is of no front any more
     silent: np.ndarray  # int64[verdict]: 1 where nobody is told although the verdict's row has an answer
     resets_per_second: int
     denylist4: np.ndarray  # int64[n, 2]

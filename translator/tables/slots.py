@@ -2,7 +2,7 @@
 
 from translator.jit.compile import int64, jit
 from translator.tables.layout import NONE
-from translator.tables.tables import HEIGHT, NEVER_USED
+from translator.tables.tables import BIBS, HEIGHT, MEMBERS, NEVER_USED
 
 
 @jit()
@@ -37,6 +37,24 @@ def reserve(tables, kind, record):
 
 
 @jit()
+def has_room(tables, kind, capacity):
+    """Whether a record of this kind is free."""
+    return tables.free[kind, HEIGHT] > 0 or tables.free[kind, NEVER_USED] < capacity
+
+
+@jit()
 def in_use(tables, kind):
     """How many records of this kind are taken."""
     return tables.free[kind, NEVER_USED] - tables.free[kind, HEIGHT]
+
+
+@jit()
+def bibs_in_use(tables):
+    """How many BIB entries there are, those of members too: they have the first len(Tables.members)."""
+    return in_use(tables, BIBS) - len(tables.members) + in_use(tables, MEMBERS)
+
+
+@jit()
+def had_members(tables):
+    """Whether a service has had an endpoint since the tables were made."""
+    return tables.free[MEMBERS, NEVER_USED] > 0

@@ -5,8 +5,10 @@ import numpy as np
 from translator.jit.reference import by_reference
 from translator.tables.bitmaps import count_words
 from translator.tables.layout import (
+    AFFINITY,
     BIB,
     BLOCK,
+    CLIENT,
     FRAGMENT,
     FRAGMENTS,
     FRONT,
@@ -33,6 +35,7 @@ from translator.tables.layout import (
     empty_index,
     records,
 )
+from translator.verdict import Verdict
 
 
 @by_reference
@@ -83,10 +86,20 @@ class Tables:
     fronts: np.ndarray  # FRONT
     fronts4: np.ndarray  # int64[2^k] index: (protocol, mapped4) -> front
     members: np.ndarray  # MEMBER
-    members6: np.ndarray  # int64[2^k] index: (protocol, host6) -> members
-    endpoints6: np.ndarray  # int64[2^k] index: host6 address -> one of its members
+    members6: np.ndarray  # int64[2^k] index: (protocol, host6) -> BIB entries of members
+    endpoints6: np.ndarray  # int64[2^k] index: host6 address -> host that has members
+    members_of: np.ndarray  # int32, one a host: how many it has
     sources: np.ndarray  # int64[n, 2]: ranges of IPv4 addresses
+    affinities: np.ndarray  # AFFINITY, in groups (session/affinity.py)
+    sources6: np.ndarray  # int64[n, 4]: prefixes of IPv6 addresses, and their masks
+    vips6: np.ndarray  # int64[2^k, 2]: IPv6 addresses of services, or 0, each in a row that it says (handles.py)
+    clients6: np.ndarray  # CLIENT
+    clients6_by: np.ndarray  # int64[2^k] index: address -> client
+    written6: np.ndarray  # int64[2^k] index: the address that endpoints see -> client
+    uses6: np.ndarray  # int32[clients6]: sessions of each
     names: np.ndarray  # uint8[services, NAME]: what each [[service]] is called, for people
+    flows: np.ndarray  # int64[services, 2]: flows that got a session, packets that went on without one
+    refused: np.ndarray  # int64[services, verdict]: packets that were not let in
     fragments: np.ndarray  # FRAGMENT
     syns: np.ndarray  # SYN[SYNS], a ring
     syn_octets: np.ndarray  # uint8[SYNS, SYN_OCTETS]: how the packet of each begins
@@ -101,10 +114,14 @@ class Tables:
     events: np.ndarray  # int64[Event]
 
 
-SESSIONS, BIBS, HOSTS, SUBSCRIBERS, USES, BLOCKS = range(6)  # kinds: rows of Tables.free and Tables.freed
+# Kinds: rows of Tables.free and Tables.freed. MEMBERS are the first BIB entries, BIBS all others.
+SESSIONS, BIBS, HOSTS, SUBSCRIBERS, USES, BLOCKS, MEMBERS, CLIENTS6 = range(8)
 HEIGHT, NEVER_USED = 0, 1  # columns of Tables.free
+PINNED, UNPINNED = 0, 1  # columns of Tables.flows
 # LIMITS
 NAME = 253  # octets
+SESSIONS_OF_CLIENT = 8  # so many sessions there may be for each client that stays with its endpoint
+ROOM = 2  # there is so many times the room that members take: what comes is there before what goes is not
 SESSIONS_OF_BLOCK = 8  # there is a record of a block for so many sessions: many have one subscriber, and live in one
 OLDEST_FRAGMENT, NEXT_FRAGMENT, NEXT_POSITION = 0, 1, 2  # words of Tables.stored_at
 
@@ -119,6 +136,7 @@ def _inside(bibs: int) -> dict[str, np.ndarray]:
         "unanswered": records(bibs, UNANSWERED),
         "subscribers6": empty_index(bibs),
         "uses_of": empty_index(bibs),
+        "members_of": np.zeros(bibs, np.int32),
         "inbound": np.zeros(2, np.int64),
     }
 
@@ -149,16 +167,40 @@ def _blocks(records_: int, pool_rows: int, size: int) -> dict[str, np.ndarray]:
     }
 
 
-def services(fronts: int, members: int, sources: int, names: int) -> dict[str, np.ndarray]:
-    """The attributes of Tables about services, for so many fronts, members, ranges of sources, and names."""
+def _services(members: int, clients: int) -> dict[str, np.ndarray]:
+    """The attributes of Tables about services, for so many members, as many fronts and ranges of sources, and so many
+    clients that stay with their endpoint."""
     return {
-        "fronts": records(fronts, FRONT),
-        "fronts4": empty_index(fronts),
-        "members": records(members, MEMBER),
-        "members6": empty_index(members),
-        "endpoints6": empty_index(members),
-        "sources": np.zeros((sources, 2), np.int64),
-        "names": np.zeros((names, NAME), np.uint8),
+        "affinities": records(clients, AFFINITY),
+        "fronts": records(members, FRONT),
+        "fronts4": empty_index(members),
+        "members": records(ROOM * members, MEMBER),
+        "members6": empty_index(ROOM * members),
+        "endpoints6": empty_index(ROOM * members),
+        "sources": np.zeros((ROOM * members, 2), np.int64),
+        "sources6": np.zeros((ROOM * members, 4), np.int64),
+        "vips6": np.zeros((0, 2), np.int64),
+        **clients_of_services(0),
+        "names": np.zeros((members, NAME), np.uint8),
+        "flows": np.zeros((members, 2), np.int64),
+        "refused": np.zeros((members, max(Verdict) + 1), np.int64),
+    }
+
+
+def _free(bibs: int, members: int) -> dict[str, np.ndarray]:
+    """The attributes of Tables about records that are free: so many BIB entries, of which the first are for members."""
+    free = np.zeros((CLIENTS6 + 1, 2), np.int64)
+    free[BIBS, NEVER_USED] = ROOM * members
+    return {"free": free, "freed": np.zeros((CLIENTS6 + 1, bibs), np.int32)}
+
+
+def clients_of_services(count: int) -> dict[str, np.ndarray]:
+    """The attributes of Tables about IPv6 clients of services, for so many of them."""
+    return {
+        "clients6": records(count, CLIENT),
+        "clients6_by": empty_index(count),
+        "written6": empty_index(count),
+        "uses6": np.zeros(count, np.int32),
     }
 
 
@@ -172,10 +214,12 @@ def _fragments(memory: int) -> dict[str, np.ndarray]:
     }
 
 
-def create(sessions: int, pool_rows: int, static_bibs: int, events: int, fragments_memory: int, block: int) -> Tables:
+def create(
+    sessions: int, pool_rows: int, static_bibs: int, events: int, fragments_memory: int, block: int, members: int = 0
+) -> Tables:
     """Empty tables for `sessions` sessions (and as many BIB entries, hosts and subscribers, besides the static ones),
-    for `fragments_memory` octets of fragments, and for blocks of `block` ports."""
-    bibs, slots = sessions + static_bibs, max(pool_rows, 1) * 3
+    for `fragments_memory` octets of fragments, for blocks of `block` ports, and for `members` members of services."""
+    bibs, slots = ROOM * members + static_bibs + sessions, max(pool_rows, 1) * 3
     return Tables(
         lock=np.zeros(8, np.int64),
         sessions=records(sessions, SESSION),
@@ -186,8 +230,7 @@ def create(sessions: int, pool_rows: int, static_bibs: int, events: int, fragmen
         **_indexes(sessions, bibs),
         **_inside(bibs),
         **_blocks(max(sessions // SESSIONS_OF_BLOCK, 16), pool_rows, block),
-        free=np.zeros((BLOCKS + 1, 2), np.int64),
-        freed=np.zeros((BLOCKS + 1, bibs), np.int32),
+        **_free(bibs, members),
         wheel=np.full(WHEEL, NONE, np.int32),
         wheel_at=np.full(1, NONE, np.int64),
         ports_used=np.zeros((slots, count_words(PORTS)), np.int64),
@@ -196,11 +239,11 @@ def create(sessions: int, pool_rows: int, static_bibs: int, events: int, fragmen
         ports_next=np.zeros(slots, np.int32),
         rows_lacking=np.zeros((4, 7, count_words(pool_rows)), np.int64),
         rows_full=np.zeros((4, 7, count_words(count_words(pool_rows))), np.int64),
-        quarantine=records(bibs, WAITING_PORT),
+        quarantine=records(sessions + static_bibs, WAITING_PORT),
         quarantine_at=np.zeros(2, np.int64),
         quarantine_of=np.tile(np.array([NONE, NONE, 0], np.int32), (slots, 1)),
         unanswered_of=np.tile(np.array([NONE, NONE, 0, 0], np.int32), (slots, 1)),
-        **services(0, 0, 0, 0),
+        **_services(members, max(sessions // SESSIONS_OF_CLIENT, 16)),
         **_fragments(fragments_memory),
         syns=records(SYNS, SYN),
         syn_octets=np.zeros((SYNS, SYN_OCTETS), np.uint8),

@@ -5,6 +5,7 @@ import { explaining } from "./explain.js";
 import { asked, count, fill, number, searchable, showHosts } from "./listings.js";
 
 const EVERY = 2000; // milliseconds between two questions
+const SERVICES = 30; // that are shown
 const KEPT = 3600; // seconds of which totals are kept
 const DONE = new Set(["translated", "hairpinned", "echoed"]);
 const at = (id) => document.getElementById(id);
@@ -12,6 +13,7 @@ const at = (id) => document.getElementById(id);
 let columns = {}; // of a row of totals: index by name
 let rows = []; // totals, oldest first
 let counted = new Map(); // packets by verdict and direction at the last question
+let flows = new Map(); // by service, then
 let countedAt = 0;
 let unit = "bits", minutes = 5;
 
@@ -99,6 +101,23 @@ function showVerdicts(counters, now) {
   countedAt = now;
 }
 
+function showServices(services, now) {
+  const next = new Map(), seconds = now - countedAt;
+  const lines = services.map((row) => {
+    const before = flows.get(row.service), rate = before === undefined || seconds <= 0 ? 0 : (row.flows - before) / seconds;
+    next.set(row.service, row.flows);
+    const ready = { text: `${number(row.ready)} of ${number(row.endpoints)}`, class: "number" };
+    const kind = row.ready ? "" : "drop", rated = { text: short(Math.round(rate)), class: "number" };
+    return { row, kind, cells: [row.service, ready, count(row.sessions), rated, count(row.flows), count(row.refused)] };
+  });
+  lines.sort((one, other) => Boolean(one.row.ready) - Boolean(other.row.ready) || other.row.sessions - one.row.sessions);
+  fill(at("services"), lines.slice(0, SERVICES));
+  at("services-section").hidden = !lines.length;
+  at("services-more").hidden = lines.length <= SERVICES;
+  at("services-more").textContent = `Those without an endpoint, and those with most sessions; ${number(lines.length - SERVICES)} more: nat64d services.`;
+  flows = next;
+}
+
 function show(summary) {
   rows.push(summary.totals);
   const now = value(summary.totals, "seconds");
@@ -107,6 +126,7 @@ function show(summary) {
   showState(summary);
   showProblems(summary);
   showPools(summary.pools);
+  showServices(summary.services, now);
   showVerdicts(summary.counters, now);
   fill(at("events"), summary.events.map((row) => ({ cells: [row.event, count(row.count), row.help] })));
   at("dns").hidden = !summary.queries.length;

@@ -12,6 +12,7 @@ from typing import Any
 from nat64d.dns64.clients.accounts import Account, account
 from nat64d.dns64.clients.batch import in_turn
 from nat64d.dns64.clients.connections import Connection, Connections
+from nat64d.dns64.clients.opened import Opened, taken
 from nat64d.dns64.clients.rates import Rates
 from nat64d.dns64.clients.turns import Turns
 from nat64d.dns64.message.endings import Ending
@@ -62,28 +63,37 @@ class Listener:
         self._behind = 0  # times in a row that datagrams were left in the socket
         self._running: set[asyncio.Task[None]] = set()
 
-    async def listen(self, address: IPv4Address | IPv6Address, port: int) -> None:
-        """Open the sockets. Raises OSError if the address or port cannot be used."""
+    async def listen(self, address: IPv4Address | IPv6Address, port: int, there: Opened | None = None) -> None:
+        """Open the sockets, or listen on those that are `there`. Raises OSError if the address or port cannot be
+        used."""
         six = address.version == 6
         family = socket.AF_INET6 if six else socket.AF_INET
         self._everywhere = address.is_unspecified
-        self._udp = udp = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        self._udp = udp = taken(there.udp) if there else socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        loop = asyncio.get_running_loop()
         try:
             if six:
-                udp.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
                 udp.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
             else:
                 udp.setsockopt(socket.IPPROTO_IP, IP_PKTINFO, 1)
-            udp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, int(self._shared))
             _enlarge(udp)
-            udp.bind((str(address), port))
-            self._tcp = await asyncio.get_running_loop().create_server(
-                self._connection, str(address), udp.getsockname()[1], reuse_port=self._shared
-            )
+            if there:
+                self._tcp = await loop.create_server(self._connection, sock=taken(there.tcp))
+            else:
+                self._bind(udp, address, port)
+                self._tcp = await loop.create_server(
+                    self._connection, str(address), udp.getsockname()[1], reuse_port=self._shared
+                )
         except OSError:
             udp.close()
             raise
-        asyncio.get_running_loop().add_reader(udp, self._drain)
+        loop.add_reader(udp, self._drain)
+
+    def _bind(self, udp: socket.socket, address: IPv4Address | IPv6Address, port: int) -> None:
+        if address.version == 6:
+            udp.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        udp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, int(self._shared))
+        udp.bind((str(address), port))
 
     @property
     def port(self) -> int:

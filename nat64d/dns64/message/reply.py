@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from nat64d.dns64.message.wire import (
+    AA,
     AD,
     CD,
     DO,
@@ -42,7 +43,7 @@ FAILED_FOR = 5  # seconds; RFC 9520 section 3.2: at least 1, at most 5 minutes
 STALE_FOR = 86400  # seconds for which an expired answer may be used (RFC 8767 section 5: 1 to 3 days)
 STALE_TTL = 30  # RFC 8767 section 4
 STALE, STALE_NXDOMAIN = 3, 19  # RFC 8914
-_RD, _NOT_AD = RD >> 8, ~AD & 0xFF  # as bits of their octets
+_AA, _RD, _NOT_AD = AA >> 8, RD >> 8, ~AD & 0xFF  # as bits of their octets
 _REPLACED = RD | CD | TC  # header bits that depend on the client or its transport
 _fixed = struct.Struct("!HHIH")
 _option = struct.Struct("!HH")
@@ -78,7 +79,8 @@ class Reply(NamedTuple):
         answer = bytearray(self.octets if edns else self.octets[: self.plain])
         answer[:2] = query[:2]
         answer[2] |= query[2] & _RD
-        answer[3] = (answer[3] if authentic else answer[3] & _NOT_AD) | query[3] & CD
+        unchecked = 0 if answer[2] & _AA else query[3] & CD  # RFC 4035 sections 3.1.6 and 3.2.2
+        answer[3] = (answer[3] if authentic else answer[3] & _NOT_AD) | unchecked
         if not edns:
             answer[10:HEADER] = (int.from_bytes(answer[10:HEADER], "big") - 1).to_bytes(2, "big")
         answer[HEADER : self.question_end] = query[HEADER : self.question_end]
@@ -97,6 +99,13 @@ class Reply(NamedTuple):
         """The same answer with a lifetime of at most so many seconds."""
         expires = min(self.expires, self.stored + seconds)
         return self._replace(octets=_capped(self.octets, self.ttls, seconds), expires=expires, stale_until=expires)
+
+    def within(self, other: "Reply") -> "Reply":
+        """The same answer, valid no longer than another one that it was made of: the MINIMUM of a SOA record does not
+        fall with time as its TTL does."""
+        return self._replace(
+            expires=min(self.expires, other.expires), stale_until=min(self.stale_until, other.stale_until)
+        )
 
     def stale(self, now: float) -> "Reply":
         """The same answer for another 30 seconds, marked as stale (RFC 8767 section 4, RFC 8914 sections 4.4 and
@@ -203,15 +212,16 @@ def error_codes(message: Message) -> list[int]:
 
 
 def lifetime(message: Message) -> int:
-    """For how many seconds an answer is valid: the least TTL; for a negative answer what its SOA record says (RFC 2308
-    section 5); for a failure a few seconds (RFC 9520)."""
-    answers, authority, _ = message.sections
+    """For how many seconds an answer is valid: the least TTL of its records, for a negative answer also what its SOA
+    record says (RFC 2308 section 5); for a failure a few seconds (RFC 9520)."""
+    answers, authority, additional = message.sections
     if message.rcode not in {NOERROR, NXDOMAIN}:
         return FAILED_FOR
+    least = least_ttl((*answers, *authority, *additional), 0)
     if any(record.type == message.question.type for record in answers):
-        return min(least_ttl((*answers, *authority), 0), LONGEST)
-    negative = [min(soa.ttl, int.from_bytes(soa.data[-4:], "big")) for soa in _soas(authority)]
-    return min(*negative, least_ttl(answers, LONGEST), LONGEST_NEGATIVE) if negative else 0
+        return min(least, LONGEST)
+    negative = [int.from_bytes(soa.data[-4:], "big") for soa in _soas(authority)]
+    return min(*negative, least, LONGEST_NEGATIVE) if negative else 0
 
 
 def _soas(authority: Sequence[Record]) -> list[Record]:

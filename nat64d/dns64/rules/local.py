@@ -29,6 +29,7 @@ IPV4ONLY = name_of("ipv4only.arpa")
 WELL_KNOWN4 = tuple(IPv4Address(text).packed for text in ("192.0.0.170", "192.0.0.171"))  # RFC 7050 section 2.2
 _ARPA, _IP6_ARPA, _IN_ADDR_ARPA = name_of("arpa"), name_of("ip6.arpa"), name_of("in-addr.arpa")
 TTL = 86400  # of ipv4only.arpa; RFC 7050 section 4: at least 60 minutes
+KEPT = 3600  # seconds for which an answer with that TTL is kept: it falls meanwhile, and must not fall below an hour
 TTL_NOT_READY = 10  # of its negative AAAA answer before packets are translated: the prefix appears soon
 TTL_ALIAS = 600
 DS = 43

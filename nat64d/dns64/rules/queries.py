@@ -37,10 +37,10 @@ def understood(octets: bytes) -> tuple[Message | None, bytes | None]:
         query = read_query(octets)
     except WireError:
         return None, _refusal(octets, NOTIMP if flags & OPCODE else FORMERR)
+    if query.edns and query.edns.version > 0:  # before all else: RFC 6891 section 6.1.3
+        return None, write(failure(query, BADVERS))
     if flags & OPCODE:
         return None, write(failure(query, NOTIMP))
-    if query.edns and query.edns.version > 0:
-        return None, write(failure(query, BADVERS))
     if query.question.type in NOT_FORWARDED:
         return None, write(failure(query, NOT_FORWARDED[query.question.type]))
     return query, None

@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -29,10 +30,10 @@ SILENT = 60.0  # seconds without a report until a process is killed
 class Child:
     """A process of the name server, started again when it dies."""
 
-    def __init__(self, plan: dict[str, Any], number: int, rates: int) -> None:
-        """`rates`: the file descriptor of memory that the processes share."""
+    def __init__(self, plan: dict[str, Any], number: int, shared: Sequence[int]) -> None:
+        """`shared`: descriptors that all processes have, of the memory with the rates, and of sockets."""
         self.restarts = 0
-        self._plan, self._number, self._rates = plan, number, rates
+        self._plan, self._number, self._shared = plan, number, shared
         self._ready = False
         self._process: asyncio.subprocess.Process | None = None
         self._report = 0
@@ -63,8 +64,8 @@ class Child:
         async with self._reading:
             self._process = await asyncio.create_subprocess_exec(
                 *COMMAND,
-                str(self._rates),
-                pass_fds=[self._rates],
+                *map(str, self._shared),
+                pass_fds=self._shared,
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
             )
@@ -136,9 +137,11 @@ class Child:
 class Children:
     """The processes, `plan["processes"]` of them; they share the sockets and the rates of clients."""
 
-    def __init__(self, plan: dict[str, Any]) -> None:
+    def __init__(self, plan: dict[str, Any], sockets: Sequence[int] = ()) -> None:
+        """`sockets`: those that are open already, see `clients.opened`; they stay open."""
         self._rates = shared_memory()
-        self.children = [Child(plan, number, self._rates) for number in range(plan["processes"])]
+        shared = [self._rates, *sockets]
+        self.children = [Child(plan, number, shared) for number in range(plan["processes"])]
         self._running: list[asyncio.Task[None]] = []
 
     def start(self) -> None:

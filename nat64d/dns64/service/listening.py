@@ -40,7 +40,7 @@ def _reason(error: OSError, address: IPv4Address | IPv6Address, port: int, proto
     if error.errno == errno.EADDRINUSE:
         return f"{protocol.upper()} port {port} is taken by {holder(address, port, protocol)}"
     if error.errno == errno.EACCES:
-        return f"ports below 1024 need the capability CAP_NET_BIND_SERVICE, port {port} too; 'nat64d doctor' says how"
+        return f"ports below 1024 take nat64d.socket or CAP_NET_BIND_SERVICE, port {port} too; 'nat64d doctor' says how"
     if error.errno == errno.EADDRNOTAVAIL:
         return f"this host has no address {address}"
     return os.strerror(error.errno or 0)

@@ -1,6 +1,7 @@
-"""The process that answers queries: `python -m nat64d.dns64.service.process [RATES]`.
+"""The process that answers queries: `python -m nat64d.dns64.service.process [RATES [SOCKET…]]`.
 
-RATES is the file descriptor of the memory that `clients.rates` shares. The process reads one JSON document per line
+RATES is the file descriptor of the memory that `clients.rates` shares, SOCKET one that is open already, see
+`clients.opened`. The process reads one JSON document per line
 from standard input, and ends with it, so that it never outlives the daemon:
 
     {"plan": …}             the first line, and whenever the plan changes; the first is answered by {"problems": […]}
@@ -14,9 +15,11 @@ import json
 import os
 import signal
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 from nat64d.dns64.clients.listener import Desk, Listener
+from nat64d.dns64.clients.opened import opened
 from nat64d.dns64.clients.rates import Rates
 from nat64d.dns64.resolver import Resolver
 from nat64d.dns64.rules.maps import Maps
@@ -35,8 +38,9 @@ YOUNG = 20_000  # objects that are allocated before the youngest are looked at
 class Process:
     """The resolver and the sockets of one process."""
 
-    def __init__(self, plan: dict[str, Any], rates: int | None = None) -> None:
-        """`rates`: the file descriptor of the memory in which the processes count their clients' queries."""
+    def __init__(self, plan: dict[str, Any], rates: int | None = None, sockets: Sequence[int] = ()) -> None:
+        """`rates`: the file descriptor of the memory in which the processes count their clients' queries; `sockets`:
+        those that are open already."""
         self.ready = False
         self.upstreams = Upstreams([])
         self.resolver = Resolver(self.upstreams, Cache(plan["cache"] // plan["processes"]), lambda: self.ready)
@@ -45,6 +49,7 @@ class Process:
         self.problems: list[str] = []
         self._desk, self._shared = Desk(self.resolver, Rates(plan["rate"], rates)), plan["processes"] > 1
         self._servers: dict[str, Listener] = {}
+        self._opened, _ = opened(sockets)
 
     def know(self, plan: dict[str, Any]) -> None:
         """Adopt the policies and the upstream servers of a plan."""
@@ -63,7 +68,7 @@ class Process:
         for text in [text for text in wanted if text not in self._servers]:
             server = Listener(self._desk, self._shared)
             try:
-                await server.listen(wanted[text].address, wanted[text].port)
+                await server.listen(wanted[text].address, wanted[text].port, self._opened.get(text))
             except OSError as error:
                 self.problems.append(f"{text}: {os.strerror(error.errno or 0)}")
             else:
@@ -113,7 +118,7 @@ class Process:
         }
 
 
-async def _run(rates: int | None) -> None:
+async def _run(rates: int | None, sockets: Sequence[int]) -> None:
     reader = asyncio.StreamReader(limit=LINE)
     loop = asyncio.get_running_loop()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
@@ -122,7 +127,7 @@ async def _run(rates: int | None) -> None:
     while line := await reader.readline():
         word = json.loads(line)
         if process is None:
-            process = Process(word["plan"], rates)
+            process = Process(word["plan"], rates, sockets)
             await process.use(word["plan"])
             _say({"problems": process.problems})
         elif "plan" in word:
@@ -157,4 +162,5 @@ def _say(document: dict[str, Any]) -> None:
 if __name__ == "__main__":
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # the daemon handles them, and closes standard input
         signal.signal(number, signal.SIG_IGN)
-    asyncio.run(_run(int(sys.argv[1]) if len(sys.argv) > 1 else None))
+    numbers = list(map(int, sys.argv[1:]))
+    asyncio.run(_run(numbers[0] if numbers else None, numbers[1:]))

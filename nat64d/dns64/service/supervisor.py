@@ -12,11 +12,12 @@ from pyroute2.netlink.exceptions import NetlinkError
 
 from nat64d.config.addresses import split_listener
 from nat64d.config.models import Config
+from nat64d.dns64.clients.opened import opened
 from nat64d.dns64.message.endings import EVENTS
 from nat64d.dns64.service.children import Children
 from nat64d.dns64.service.listening import obstacle
 from nat64d.dns64.service.plan import RESOLV_CONF, listeners, plan, system_servers
-from nat64d.dns64.upstreams.exchange import DNS, server_addresses
+from nat64d.dns64.upstreams.exchange import DNS, ServerAddress, server_addresses
 from nat64d.host.rtnetlink import interface_addresses
 
 log = logging.getLogger("nat64d")
@@ -61,9 +62,12 @@ class NameServer:
     """The name server. `report`, `events`, `status` and `warnings` may be called from any thread, everything else from
     the event loop that it was created in."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, sockets: Sequence[int] = ()) -> None:
+        """`sockets`: those that are open already, see `clients.opened`; they stay open."""
         assert config.dns64 is not None
         self.config = config
+        self._sockets = sockets
+        self._opened, self._useless = opened(sockets)
         self.taken: dict[str, str] = {}  # addresses to listen on that cannot be used, and why
         self.broken: list[str] = []  # addresses that a process could not listen on, and why
         self.failing: dict[str, str] = {}  # upstream servers that do not answer at present, and the last error
@@ -86,7 +90,7 @@ class NameServer:
         log.info(
             "Name server: %s", f"listening on {', '.join(self._ours)}" if self._ours else "no address to listen on"
         )
-        self._children = Children(self._plan)
+        self._children = Children(self._plan, self._sockets)
         self._say([])
         self._children.ready(self._ready)
         self._children.start()
@@ -147,6 +151,7 @@ class NameServer:
         """A sentence for each thing that does not work as configured."""
         sentences = [f"[dns64] listen = {where}: {why}." for where, why in self.taken.items()]
         sentences += [f"[dns64] listen = {problem}." for problem in self.broken]
+        sentences += [f"A socket that systemd has opened is of no use: {why}." for why in self._useless]
         sentences += [
             f"[dns64] upstream server {server} does not answer: {why}." for server, why in self.failing.items()
         ]
@@ -213,5 +218,10 @@ class NameServer:
 
     def _see(self) -> tuple[dict[str, str], Facts]:
         """(why it cannot listen on the addresses that are not open yet, facts about the host)."""
-        obstacles = {where: obstacle(*split_listener(where)) for where in self._wanted if where not in self._ours}
+        closed = (each for each in self._wanted if each not in self._ours and not self._is_opened(each))
+        obstacles = {where: obstacle(*split_listener(where)) for where in closed}
         return {where: why for where, why in obstacles.items() if why is not None}, facts()
+
+    def _is_opened(self, where: str) -> bool:
+        """Whether there is a socket for it already."""
+        return str(ServerAddress(*split_listener(where))) in self._opened

@@ -79,6 +79,13 @@ def from_outside(mapped: str, port: int) -> Octets:
     return ipv4(big_endian(dice.numbers(*ANYWHERE), 4, FRAMES), same4(mapped, FRAMES), UDP, datagrams)
 
 
+def syns_from_anywhere(address: str, port: int) -> Octets:
+    """SYNs from addresses that nobody has to one transport address."""
+    dice = Dice(FRAMES)
+    segments = syns(dice.numbers(*PORTS), port, dice.numbers(0, 1 << 32))
+    return ipv4(big_endian(dice.numbers(*ANYWHERE), 4, FRAMES), same4(address, FRAMES), TCP, segments)
+
+
 def held_syns(server: str, server_port: int, pool: str, port: int) -> Octets:
     """SYNs that look as if a server had sent them, to a pool: half to any port, half to one port."""
     dice = Dice(1 << 16)
@@ -129,5 +136,16 @@ def same4(address: str, count: int) -> Octets:
 
 DECKS = {
     deck.__name__: deck
-    for deck in (flows, mixed_flows, crowd, even_ports, last_hop, from_outside, held_syns, forged_pairs, queries)
+    for deck in (
+        flows,
+        mixed_flows,
+        crowd,
+        even_ports,
+        last_hop,
+        from_outside,
+        syns_from_anywhere,
+        held_syns,
+        forged_pairs,
+        queries,
+    )
 }

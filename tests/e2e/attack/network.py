@@ -28,6 +28,7 @@ NEIGHBOUR6, VICTIM6 = "2001:db8:a::10", "2001:db8:b::10"
 RESOLVER, SERVER4 = "2001:db8:b::1", "203.0.113.10"
 SERVER6 = embed(SERVER4)
 ECHO, WHOAMI = "7", "3478"
+VIP = "198.51.100.80"  # of a service, whose only server is victim6
 POOLS = {"/32": "192.0.2.1/32", "/29": "192.0.2.0/29", "/24": "192.0.2.0/24", "/20": "198.18.0.0/20"}
 
 CONFIG = """
@@ -35,6 +36,14 @@ pool6 = "64:ff9b::/96"
 
 [[pool4]]
 addresses = "{pool}"
+
+[services]
+drain = 0
+
+[[service]]
+name = "echo"
+ipv4 = "{vip}:7"
+endpoints = ["[{victim}]:7"]
 
 [dns64]
 listen = ["[{resolver}]:53"]
@@ -51,7 +60,9 @@ class Daemon(lab.Daemon):
     """nat64d as it is without a configuration, but for what CONFIG says."""
 
     def __init__(self, host: Namespace, directory: Path, pool: str) -> None:
-        super().__init__(host, directory, CONFIG.format(pool=pool, resolver=RESOLVER, server=SERVER4))
+        super().__init__(
+            host, directory, CONFIG.format(pool=pool, resolver=RESOLVER, server=SERVER4, vip=VIP, victim=VICTIM6)
+        )
 
     def command(self) -> list[str]:
         file = self.directory / "nat64d.toml"
@@ -88,6 +99,7 @@ class Network:
         serve(self.server4, "tcp_echo", SERVER4, ECHO)
         serve(self.server4, "udp_echo", SERVER4, ECHO)
         serve(self.server4, "udp_whoami", SERVER4, WHOAMI)
+        serve(self.victim6, "tcp_echo", VICTIM6, ECHO)
         unbound(self.server4, directory, SERVER4, WORLD)
 
     def link_inside(self, lab: Lab) -> None:
@@ -112,7 +124,7 @@ class Network:
         self.gateway.route("default", "198.51.100.2")
         self.server4.add_address(f"{SERVER4}/32", "lo")
         self.server4.ip("route", "add", "blackhole", "default")
-        for pool in ("192.0.2.0/24", POOLS["/20"]):
+        for pool in ("192.0.2.0/24", POOLS["/20"], f"{VIP}/32"):
             self.server4.route(pool, "198.51.100.1", "src", SERVER4)
 
     def way(self, host: str) -> tuple[str, str]:

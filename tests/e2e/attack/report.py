@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from tests.e2e.attack.stage import Outcome
 
 OUTCOMES: list[Outcome] = []  # of this run
-HEADINGS = ("attack", "pool", "filled by", "sessions", "sent/s", "kept", "new TCP", "UDP", "DNS", "else")
+HEADINGS = ("attack", "pool", "filled by", "sessions", "sent/s", "kept", "new TCP", "UDP", "DNS", "service", "else")
 ELSE = "packet too big"
 
 
@@ -23,7 +23,9 @@ def cells(outcome: Outcome) -> tuple[str, ...]:
     sessions = f"{outcome.sessions:,}" if outcome.filled.packets else "-"
     head = (attack.name, outcome.pool, filled, sessions, f"{outcome.sent.rate:,}")
     kept = f"TCP {share(outcome, 'kept tcp')} UDP {share(outcome, 'kept udp')}"
-    return *head, kept, *(share(outcome, kind) for kind in ("new tcp", "new udp", "dns", ELSE))
+    if "client" in attack.victims:
+        kept += f" service {share(outcome, 'kept service')}"
+    return *head, kept, *(share(outcome, kind) for kind in ("new tcp", "new udp", "dns", "new service", ELSE))
 
 
 def share(outcome: Outcome, kind: str) -> str:

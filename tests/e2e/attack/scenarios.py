@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from tests.e2e.attack.network import ATTACKER6, ECHO, RESOLVER, SERVER4, VICTIM6, Daemon, Network
+from tests.e2e.attack.network import ATTACKER6, ECHO, RESOLVER, SERVER4, VICTIM6, VIP, Daemon, Network
 
 CHOSEN_PORT = 4444  # which the sender of SYNs would like victims to have
 METRICS = "GET /metrics HTTP/1.1\r\nHost: localhost\r\n"  # and no empty line
@@ -33,6 +33,7 @@ class Attack(NamedTuple):
     verdict: str = "translated"  # of the packets, lest an attack misses
     fault: Callable[[Daemon], str] = lambda daemon: ""  # looked for while the attack lasts
     pools: tuple[str, ...] = ("/29",)
+    packets: int = 0  # it lasts until so many were sent
     always: bool = False  # on the first of the pools in every run, not in those of slow tests only
 
     def program(self, network: Network, mapped: Mapped, pool: str) -> tuple[str, ...]:
@@ -140,6 +141,16 @@ ATTACKS = (
         verdict="syn_held",
         fault=chosen_port,
         pools=("/24", "/32", "/29"),
+    ),
+    Attack(
+        "a million spoofed SYNs to a service",
+        "attacker4",
+        30_000,
+        "syns_from_anywhere",
+        lambda *_: {"address": VIP, "port": int(ECHO)},
+        fill=20,
+        victims=("host", "client"),
+        packets=1_000_000,
     ),
     Attack(
         "packets at their last hop",

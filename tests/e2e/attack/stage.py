@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
 
-from tests.e2e.attack.network import ECHO, POOLS, RESOLVER, SERVER6, WHOAMI, Daemon, Network, start
+from tests.e2e.attack.network import ECHO, POOLS, RESOLVER, SERVER6, VIP, WHOAMI, Daemon, Network, start
 from tests.e2e.attack.scenarios import Attack
 from tests.e2e.topology import hear, tell
 
@@ -93,6 +93,7 @@ class Stage:
         roles = {
             "host": ("victim6", SERVER6, ECHO, RESOLVER),
             "asker": ("neighbour6", RESOLVER),
+            "client": ("server4", VIP, ECHO),
             "sender": ("server4", mapped[0][0], str(mapped[0][1])),
         }
         self.quiet = []
@@ -133,7 +134,7 @@ class Stage:
         begun, packets, seconds, fault, over = time.monotonic(), 0, 0.0, "", False
         while not over or not self.all_over():
             tell(self.attacker, SLICE, self.rate)
-            if not over and time.monotonic() - begun > DURING:
+            if not over and time.monotonic() - begun > DURING and packets >= self.attack.packets:
                 fault, over = self.attack.fault(self.daemon), True
                 self.begin("still")
             sent = self.attacked()

@@ -20,6 +20,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "even_ports": {"sources": "2001:db8:a::/61"},
     "last_hop": {"source": "2001:db8:a::66"},
     "from_outside": {"mapped": "192.0.2.1", "port": 4444},
+    "syns_from_anywhere": {"address": "198.51.100.80", "port": 7},
     "held_syns": {"server": "203.0.113.10", "server_port": 7, "pool": "192.0.2.0/29", "port": 4444},
     "forged_pairs": {"mapped": "192.0.2.1", "one": 1111, "other": 2222},
     "queries": {"sources": ["2001:db8:a::/64", "2001:db8:a:1::/64"], "resolver": "2001:db8:b::1"},

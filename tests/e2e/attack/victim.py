@@ -1,5 +1,5 @@
-"""A quiet host, with the standard library only: `victim host SERVER PORT RESOLVER`, `victim asker RESOLVER` or
-`victim sender ADDRESS PORT`.
+"""A quiet host, with the standard library only: `victim host SERVER PORT RESOLVER`, `victim asker RESOLVER`,
+`victim client SERVICE PORT` or `victim sender ADDRESS PORT`.
 
 A host keeps some TCP connections and UDP flows to an echo server, on which it sends a numbered message now and then,
 and makes new TCP connections, UDP exchanges and DNS queries at a steady gentle rate. An asker only makes queries. A
@@ -209,6 +209,17 @@ class Host(Asker):
         return await self.exchange(self.server, self.port, line := self.number()) == line
 
 
+class Client(Host):
+    """Talks to a service alone, over connections."""
+
+    def __init__(self, server: str, port: str) -> None:
+        super().__init__(server, port, "")
+
+    async def habits(self) -> list[Habit]:
+        kept = [("kept service", await self.tcp_flow(), MESSAGES) for _ in range(KEPT)]
+        return [("new service", self.new_tcp, NEW), *kept]
+
+
 class Sender(Quiet):
     """Sends datagrams with DF that are too big for IPv6 once they are translated, and wants to be told (RFC 7915 4)."""
 
@@ -242,5 +253,5 @@ async def udp_socket(host: str, port: int) -> tuple[asyncio.DatagramTransport, D
 
 
 if __name__ == "__main__":
-    kind = {"host": Host, "asker": Asker, "sender": Sender}[sys.argv[1]]
+    kind = {"host": Host, "asker": Asker, "client": Client, "sender": Sender}[sys.argv[1]]
     asyncio.run(kind(*sys.argv[2:]).live())

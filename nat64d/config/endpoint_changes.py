@@ -1,0 +1,50 @@
+"""Configurations that differ in the endpoints of services alone, or in how these are chosen: a program changes those of
+a large fleet all day, and what follows from everything else need not be found out again.
+
+What has not changed is the same object in both: `with_changes` sees to that.
+"""
+
+from collections.abc import Callable, Iterator
+
+from nat64d.config.models import Config
+from nat64d.config.services import Service
+
+
+def is_about_endpoints(before: Config, after: Config) -> bool:
+    """Whether each service has the addresses, ports, and prefix of clients that it had, there are no others, and
+    nothing else differs. No may mean that this is not quickly known."""
+    if any(getattr(before, key) is not getattr(after, key) for key in Config.model_fields if key != "service"):
+        return False
+    gone, came = changed(before, after)
+    then = {service.name: service for service in gone}
+    return len(then) == len(gone) == len(came) and all(_is_alike(then.pop(one.name, None), one) for one in came)
+
+
+def changed(before: Config, after: Config) -> tuple[list[Service], list[Service]]:
+    """The services that went, and those that came; one that has changed is in both lists."""
+    old, new = set(map(id, before.service)), set(map(id, after.service))
+    gone = [service for service in before.service if id(service) not in new]
+    came = [service for service in after.service if id(service) not in old]
+    equal = set(gone).intersection(came)
+    return [service for service in gone if service not in equal], [one for one in came if one not in equal]
+
+
+def is_sound_beside(before: Config, after: Config, contradictions: Callable[[Config], Iterator[object]]) -> bool:
+    """Whether they differ in endpoints alone, and nothing is wrong with `after`, as nothing was with `before`."""
+    _, came = changed(before, after)
+    if not is_about_endpoints(before, after) or sum(map(_members, after.service)) > after.limits.service_members:
+        return False
+    vips6 = {service.end6.address for service in after.service if service.ipv6 and service.end6}
+    if vips6 and any(end.end6.address in vips6 for service in came for end in service.endpoints):
+        return False
+    return not came or next(contradictions(after.model_copy(update={"service": tuple(came)})), None) is None
+
+
+def _members(service: Service) -> int:
+    return len(service.endpoints) * len(service.protocols) * ((service.ipv4 is not None) + (service.ipv6 is not None))
+
+
+def _is_alike(old: Service | None, new: Service) -> bool:
+    """Whether two services have what packets are addressed to in common."""
+    ours = ("protocol", "ipv4", "ipv6", "client_prefix")
+    return old is not None and all(getattr(old, key) == getattr(new, key) for key in ours)

@@ -1,0 +1,6 @@
+"""The fast path in the kernel: translator/fastpath as a BPF program.
+
+`build` makes an object of it, `kept` keeps that, `link` the instructions of it for maps and numbers. `numbers` says
+which numbers those of a configuration are, `maps` has tables in memory that the program sees too, `summed` what it has
+counted, `system` speaks to the kernel by bpf(2). `fast` is all of it for a running gateway.
+"""

@@ -1,0 +1,140 @@
+"""The fast path of a running gateway: attached while the queues are served, or one sentence why it is not.
+
+The tables of sessions move into maps when the queues begin to be served, and stay there: also where the program is not
+attached they are tables as any other. Nothing is pinned: link, program and maps go with the process, whatever way it
+ends, and the kernel queues every packet for the daemon again.
+"""
+
+import errno
+import logging
+import os
+import socket
+from typing import Any
+
+import numpy as np
+
+from nat64d.dataplane.bpf import system
+from nat64d.dataplane.bpf.kept import BuildError, kept_object
+from nat64d.dataplane.bpf.link import SECTION, LinkError, link
+from nat64d.dataplane.bpf.maps import SHARED, Maps
+from nat64d.dataplane.bpf.numbers import parameters_of, refusal
+from nat64d.dataplane.bpf.summed import PACKETS, Summed, summed
+from nat64d.host.errors import HostError
+from translator.fastpath.reasons import Reason
+from translator.tables.settings import Settings
+from translator.tables.tables import NEVER_USED, SESSIONS, Tables
+
+PERMISSION = {errno.EPERM, errno.EACCES}
+
+
+class Fast:
+    """Maps, program and link of the device `interface`; with `mode` "on" what goes wrong is a HostError."""
+
+    def __init__(self, mode: str, interface: str, log: logging.Logger) -> None:
+        self.mode, self._interface, self._log = mode, interface, log
+        self.why: str | None = "the queues are not served"
+        self._maps, self._shared = Maps(), dict[str, np.ndarray]()
+        self._said: str | None = None
+        self._link = self._program = -1
+        self._was_on = False
+
+    @property
+    def is_on(self) -> bool:
+        """Whether the program is attached."""
+        return self._link >= 0
+
+    def take_in(self, tables: Tables) -> Tables:
+        """The same tables, those of sessions in maps. Raises HostError."""
+        names = [name for name in SHARED if getattr(tables, name) is not self._shared.get(name)]
+        if not names:
+            return tables
+        try:
+            moved = self._maps.share(tables, names)
+        except OSError as error:
+            self._fail(f"no memory that the kernel shares: {_words(error)}")
+            return tables
+        self._shared = {name: getattr(moved, name) for name in SHARED}
+        return moved
+
+    def begin(self, settings: Settings, tables: Tables) -> None:
+        """Attach the program for these, if it can be. Raises HostError."""
+        self.end()
+        if not self._shared:
+            return  # take_in has said why
+        if why := refusal(settings):
+            self._fail(why)
+            return
+        try:
+            self._attach(settings, tables)
+        except (OSError, LinkError, BuildError) as error:
+            self._let_go()
+            self._fail(_words(error))
+            return
+        self.why, self._was_on = None, True
+        self._tell("Packets of established flows are translated in the kernel")
+
+    def _attach(self, settings: Settings, tables: Tables) -> None:
+        cpus = system.possible_cpus()
+        self._maps.fill(settings, len(tables.sessions))
+        code = link(kept_object(), SECTION, self._maps.fds, parameters_of(settings, tables, cpus))
+        self._program = system.load(code)
+        self._link = system.attach(self._program, socket.if_nametoindex(self._interface))
+
+    def end(self) -> None:
+        """Detach the program: every packet is the daemon's. May be repeated."""
+        if self.is_on:
+            self.why = "the queues are not served"
+        self._let_go()
+
+    def _let_go(self) -> None:
+        for fd in (self._link, self._program):
+            if fd >= 0:
+                os.close(fd)
+        self._link = self._program = -1
+
+    def close(self) -> None:
+        """Detach the program, and let go of the maps."""
+        self.end()
+        self._maps.close()
+
+    def give_back(self, tables: Tables, sessions: np.ndarray) -> None:
+        """Copy the records of sessions to where they are kept over a restart; the queues stand still."""
+        used = int(tables.free[SESSIONS, NEVER_USED])
+        sessions[:used] = tables.sessions[:used]
+
+    def summed(self) -> Summed:
+        """What the program has counted, since the start."""
+        return summed(self._maps.counted())
+
+    def status(self) -> dict[str, Any]:
+        """For people: whether it is on, why not, and what became of packets."""
+        counted = self._maps.counted()[:, PACKETS]
+        return {
+            "mode": self.mode,
+            "state": "on" if self.is_on else "off",
+            "why": self.why,
+            "packets": {reason.name.lower(): int(counted[reason]) for reason in Reason if counted[reason]},
+        }
+
+    def _fail(self, why: str) -> None:
+        self.why = why
+        if self.mode == "on" and not self._was_on:  # a reload does not end a daemon that translates
+            raise HostError(f'[fastpath] mode = "on", and there is none: {why}')
+        self._tell(f"No fast path in the kernel: {why}")
+
+    def _tell(self, what: str) -> None:
+        """Once, however often the queues pause."""
+        if what != self._said:
+            self._log.info(what)
+        self._said = what
+
+
+def _words(error: Exception) -> str:
+    """What went wrong, and what helps."""
+    said = getattr(error, "said", "")
+    if isinstance(error, OSError) and error.errno in PERMISSION and not said:
+        return f"bpf(2) is refused ({os.strerror(error.errno or 0)}): it takes CAP_BPF and CAP_NET_ADMIN"
+    if isinstance(error, OSError):
+        line = said.strip().splitlines()[-1:] or [""]
+        return os.strerror(error.errno or 0) + (f"; the verifier: {line[0]}" if line[0] else "")
+    return str(error)

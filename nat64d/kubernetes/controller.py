@@ -1,0 +1,281 @@
+"""`nat64d kubernetes --controller`: addresses of VIPPools for Services, and a status that says what is so.
+
+It follows what it needs to know at all times; only the leader writes. What it writes it reads again like everybody
+else, so that after any failure the next round makes good what is still to be done.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterator
+from math import inf
+from typing import Any, NamedTuple
+
+from nat64d.kubernetes.addresses import Address, Key, allocate, contradictions, range_of
+from nat64d.kubernetes.cluster import AnswerError, explained
+from nat64d.kubernetes.endpoints import Endpoints
+from nat64d.kubernetes.events import About, Events
+from nat64d.kubernetes.leases import FAILURES, Seen, Times
+from nat64d.kubernetes.objects import API, SLICES, Kind, is_ours
+from nat64d.kubernetes.slices import Slices
+from nat64d.kubernetes.statuses import MANAGER, Gateways, Rules, patch_of, shown_of
+from nat64d.kubernetes.wishes import (
+    CIDRS,
+    NOTHING_SHOWN,
+    POOLS,
+    READY,
+    TRANSLATORS,
+    WISHES,
+    CidrObject,
+    Condition,
+    PoolObject,
+    Shown,
+    Wish,
+    claim_of,
+    written,
+)
+from nat64d.kubernetes.writing import ABSENT, CONFLICT, Line, apply, now, second
+
+TOGETHER = 0.02  # seconds that changes are collected
+AT_ONCE = 16  # requests
+KINDS = (WISHES, SLICES, POOLS, CIDRS, TRANSLATORS)  # and the Leases of a namespace
+
+log = logging.getLogger("nat64d")
+
+
+class Choices(NamedTuple):
+    """`default_class`: Services of type LoadBalancer without a class, too; `rules`: of what gateways do."""
+
+    default_class: bool = False
+    rules: Rules = Rules()
+    times: Times = Times()
+
+
+class Controller:
+    """Sink of the followers; `lead` writes, until it is cancelled."""
+
+    def __init__(self, client: Callable[[], Any], identity: str, options: Choices) -> None:
+        self._line, self.options = Line(client), options
+        self.events = Events(identity)
+        self.wishes: dict[Key, Wish] = {}
+        self.pools: dict[str, PoolObject] = {}
+        self.foreign: dict[tuple[str, Key], CidrObject] = {}
+        self.slices = Slices()
+        self.leases: dict[Key, tuple[Seen, float]] = {}  # and when it was seen to be renewed
+        self.endpoints = Endpoints()
+        self.patches = 0
+        self._versions: dict[Key, tuple[Wish, int]] = {}  # without its condition, and its version when it became so
+        self._dirty: set[Key] = set()
+        self._known: set[str] = set()
+        self._needed = {"Leases", *(kind.name for kind in KINDS)}
+        self._news = asyncio.Event()
+        self._told: dict[tuple[str, Key], str] = {}  # the reason of the last Event
+
+    # What is heard.
+
+    def whole(self, kind: Kind, objects: dict[Key, Any]) -> None:
+        """These are all of a kind."""
+        for key in self._there(kind) - objects.keys():
+            self.left(kind, key)
+        for key, made in objects.items():
+            self.came(kind, key, made)
+        self._known.add(kind.name)
+        self._news.set()
+
+    @property
+    def is_known(self) -> bool:
+        """Whether all was read once."""
+        return self._needed <= self._known
+
+    def came(self, kind: Kind, key: Key, made: Any) -> None:
+        """One is new, or another one now."""
+        if kind is WISHES:
+            self._wish(key, made)
+        elif kind is SLICES:
+            self._dirty |= self.slices.put(key, made)
+        elif kind is POOLS:
+            self.pools[key[1]] = made
+        elif kind in {CIDRS, TRANSLATORS}:
+            self.foreign[kind.name, key] = made
+        elif not self._lease(key, made):
+            return
+        self._news.set()
+
+    def left(self, kind: Kind, key: Key) -> None:
+        """One is gone."""
+        if kind is WISHES:
+            for each in (self.wishes, self._versions):
+                each.pop(key, None)
+            self.endpoints.leave(key)
+            self._told.pop(("Service", key), None)
+        elif kind is SLICES:
+            self._dirty |= self.slices.remove(key)
+        elif kind is POOLS:
+            self.pools.pop(key[1], None)
+        elif kind in {CIDRS, TRANSLATORS}:
+            self.foreign.pop((kind.name, key), None)
+        else:
+            self.leases.pop(key, None)
+        self._news.set()
+
+    def _there(self, kind: Kind) -> set[Key]:
+        if kind is POOLS:
+            return {("", name) for name in self.pools}
+        if kind in {CIDRS, TRANSLATORS}:
+            return {key for name, key in self.foreign if name == kind.name}
+        if kind is SLICES:
+            return {*self.slices.keys()}
+        return set(self.wishes if kind is WISHES else self.leases)
+
+    def _lease(self, key: Key, seen: Seen) -> bool:
+        """Whether it is news: not that a gateway which is alive has renewed it. One that is read anew is no renewal."""
+        before, when = self.leases.get(key, (None, -inf))
+        if before and before.version == seen.version:
+            return False
+        self.leases[key] = seen, _now()
+        renewed = before is not None and before._replace(version=seen.version) == seen
+        return not (renewed and self._is_alive(when))
+
+    def _is_alive(self, when: float) -> bool:
+        return when > _now() - self.options.times.gateway_holds
+
+    def _wish(self, key: Key, wish: Wish) -> None:
+        bare = wish._replace(version=0, since="", shown=wish.shown._replace(condition=None))
+        before = self._versions.get(key)
+        if before is None or before[0] != bare:
+            self._versions[key] = bare, wish.version
+            self._dirty.add(key)
+        self.wishes[key] = wish
+
+    # What is written.
+
+    async def lead(self) -> None:
+        """Bring every status to what it should be, now and whenever something changes."""
+        self._news.set()
+        try:
+            while True:
+                await self._wait()
+                if self.is_known and not await self._all_written():
+                    await self._line.hang_up()
+                    await asyncio.sleep(self.options.times.renews / 2)
+                    self._news.set()
+        finally:
+            await asyncio.shield(self._line.hang_up())
+
+    async def _all_written(self) -> bool:
+        try:
+            client = self._line.client()
+        except FAILURES as error:
+            log.warning("The API server is lost: %s", explained(error), extra={"event": "api_server_lost"})
+            return False
+        return await self._round(client)
+
+    async def _wait(self) -> None:
+        """For news, or until a gateway may have died."""
+        try:
+            async with asyncio.timeout(self.options.times.gateway_holds / 4):
+                await self._news.wait()
+            await asyncio.sleep(TOGETHER)
+        except TimeoutError:
+            pass
+        self._news.clear()
+
+    async def _round(self, client: Any) -> bool:
+        """Write what differs; whether all could be written."""
+        dirty, self._dirty = self._dirty, set()
+        ours = {key: one for key, one in self.wishes.items() if is_ours(one, self.options.default_class)}
+        for key in dirty:
+            if key in ours:
+                self.endpoints.look(ours[key], self.slices.of(key))
+            else:
+                self.endpoints.leave(key)
+        wanted, pools = self._wanted(ours)
+        limit = asyncio.Semaphore(AT_ONCE)
+        todo = [self._service(client, limit, self.wishes[key], shown) for key, shown in wanted.items()]
+        todo += [self._pool(client, limit, *one) for one in pools]
+        return all(await asyncio.gather(*todo)) if todo else True
+
+    def _wanted(self, ours: dict[Key, Wish]) -> tuple[dict[Key, Shown], list[tuple[PoolObject, int, Condition]]]:
+        """What each Service and each pool should show, of those that show something else."""
+        pools = [one.pool for one in self.pools.values()]
+        taken = [(block, one.whose) for one in self.foreign.values() for block in one.blocks]
+        wrong = contradictions(pools, taken)
+        claims = {key: claim_of(wish) for key, wish in ours.items()}
+        usable = [pool for pool in pools if pool.name not in wrong]
+        given = allocate(usable, (claim for claim, _ in claims.values()))
+        gateways = self.gateways()
+        wanted = {}
+        for key, wish in self.wishes.items():
+            shown = NOTHING_SHOWN if wish.shown.condition else wish.shown
+            if key in ours:
+                got = given[key]._replace(problems=(*claims[key][1], *given[key].problems))
+                facts, version = self.endpoints.facts(key), self._versions[key][1]
+                shown = shown_of(wish, got, facts, gateways, version, self.options.rules)
+            if shown != wish.shown:
+                wanted[key] = shown
+        used = {address for one in given.values() for address in one.addresses}
+        return wanted, [*self._pools(wrong, used)]
+
+    def _pools(self, wrong: dict[str, str], used: set[Address]) -> Iterator[tuple[PoolObject, int, Condition]]:
+        """Those that should show something else, with how many of their addresses are in use."""
+        for name, one in self.pools.items():
+            ranges = [range_of(block) for block in one.pool.blocks] if name not in wrong else []
+            count = sum(any(each.has(address) for each in ranges) for address in used)
+            condition = Condition("True", READY, "its addresses can be given")
+            if name in wrong:
+                condition = Condition("False", "Refused", wrong[name])
+            if (one.used, one.said.condition) != (count, condition):
+                yield one, count, condition
+
+    def gateways(self) -> Gateways:
+        """Those whose Lease holds: renewed lately, as we saw it, and not taken back."""
+        alive = [lease for lease, when in self.leases.values() if lease.held and self._is_alive(when)]
+        return Gateways({one.gateway: one.applied for one in alive}, any(one.node for one in alive))
+
+    async def _service(self, client: Any, limit: asyncio.Semaphore, wish: Wish, shown: Shown) -> bool:
+        namespace, name = wish.key
+        path = f"api/v1/namespaces/{namespace}/services/{name}/status"
+        if not await self._write(client, limit, path, patch_of(wish, shown, second(now())), "Service", wish.key):
+            return False
+        if shown.condition:
+            about = About("Service", "v1", wish.key, wish.age[1])
+            await self._tell(client, about, shown.condition)
+        return True
+
+    async def _pool(
+        self, client: Any, limit: asyncio.Semaphore, one: PoolObject, used: int, condition: Condition
+    ) -> bool:
+        name, said = one.pool.name, written(READY, condition, one.said, second(now()))
+        body = {
+            "apiVersion": API,
+            "kind": "VIPPool",
+            "metadata": {"name": name},
+            "status": {"used": used, "conditions": [said]},
+        }
+        if not await self._write(client, limit, f"apis/{API}/vippools/{name}/status", body, "VIPPool", ("", name)):
+            return False
+        await self._tell(client, About("VIPPool", API, ("", name), one.pool.age[1]), condition)
+        return True
+
+    async def _write(self, client: Any, limit: asyncio.Semaphore, path: str, body: Any, kind: str, key: Key) -> bool:
+        try:
+            async with limit, asyncio.timeout(5):
+                await apply(client, path, body, MANAGER)
+        except FAILURES as error:
+            if isinstance(error, AnswerError) and error.status in {ABSENT, CONFLICT}:
+                return True  # it is another one meanwhile, of which the watch will tell
+            log.warning("%s %s: %s", kind, "/".join(filter(None, key)), explained(error), extra={"event": "no_status"})
+            return False
+        self.patches += 1
+        return True
+
+    async def _tell(self, client: Any, about: About, condition: Condition) -> None:
+        """An Event if the reason is another one than before."""
+        reason = condition.reason
+        if self._told.get((about.kind, about.key)) != reason:
+            self._told[about.kind, about.key] = reason
+            warns = reason not in {"Programmed", "Pending", READY}
+            await self.events.tell(client, about, reason, condition.message, warns=warns)
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

@@ -1,0 +1,165 @@
+"""What the cluster says, in the daemon: Services and their slices as they come, and two tasks that pass them on.
+
+While the API server is silent nothing is changed, and before all was read nothing is said: the daemon keeps what it was
+told last, over its own restart and ours.
+"""
+
+import asyncio
+import logging
+from ipaddress import IPv6Network
+from typing import Any
+
+from nat64d.control.client import DaemonUnreachableError
+from nat64d.kubernetes.daemon import Daemon
+from nat64d.kubernetes.listwatch import Follower
+from nat64d.kubernetes.objects import SERVICES, Key, Kind, Service, is_ours
+from nat64d.kubernetes.pace import Pace
+from nat64d.kubernetes.rows import NOTHING, Made, Rules, rows_of
+from nat64d.kubernetes.slices import Slices
+from nat64d.kubernetes.telling import Teller
+
+LOST, BACK = {"event": "daemon_lost"}, {"event": "daemon_back"}
+RESTART = 1.0  # seconds: no daemon starts anew in less, and no answer takes longer
+
+log = logging.getLogger("nat64d")
+
+
+class Mirror:
+    """`run` and `look` pass on what was heard, until they are cancelled."""
+
+    def __init__(self, daemon: Daemon, rules: Rules, pace: Pace) -> None:
+        self.daemon, self.rules, self.pace = daemon, rules, pace
+        self.teller = Teller(daemon)
+        self.services: dict[Key, Service] = {}
+        self.slices = Slices()
+        self.made: dict[Key, Made] = {}  # of our Services
+        self.lost_since: float | None = None  # since when the daemon does not answer
+        self._known: set[str] = set()  # kinds that were read
+        self._dirty: set[Key] = set()
+        self._news = asyncio.Event()
+        self.progress = asyncio.Event()  # the daemon has taken something
+        self._applied = ""
+        self._insist_at = 0.0
+        self._started: float | None = None  # the daemon, by our clock
+
+    def whole(self, kind: Kind, objects: dict[Key, Any]) -> None:
+        """These are all of a kind."""
+        there = self.services.keys() if kind is SERVICES else self.slices.keys()
+        for key in there - objects.keys():
+            self.left(kind, key)
+        for key, made in objects.items():
+            self.came(kind, key, made)
+        self._known.add(kind.name)
+        self._news.set()
+
+    def came(self, kind: Kind, key: Key, made: Any) -> None:
+        """One is new, or another one now."""
+        if kind is SERVICES:
+            if self.services.get(key) != made:
+                self.services[key] = made
+                self._touch(key)
+        else:
+            self._touch(*self.slices.put(key, made))
+
+    def left(self, kind: Kind, key: Key) -> None:
+        """One is gone."""
+        if kind is SERVICES:
+            self.services.pop(key, None)
+            self._touch(key)
+        else:
+            self._touch(*self.slices.remove(key))
+
+    def _touch(self, *services: Key) -> None:
+        self._dirty.update(services)
+        self._news.set()
+
+    @property
+    def is_known(self) -> bool:
+        """Whether all was read once."""
+        return len(self._known) == 2
+
+    async def run(self) -> None:
+        """Pass on what is new."""
+        while True:
+            await self._news.wait()
+            self._news.clear()
+            if not self.is_known:
+                continue
+            self._make()
+            try:
+                if not self.daemon.version:
+                    self._started = self._seen(await self.daemon.status())
+                    self._make()
+                await self.teller.tell()
+            except DaemonUnreachableError as error:
+                self.teller.forget()
+                self._lose(error)
+                await asyncio.sleep(self.pace.first)
+                self._news.set()
+            else:
+                self._find()
+
+    async def look(self) -> None:
+        """See whether the daemon is the one that was told, and whether it takes now what it has refused."""
+        while True:
+            await asyncio.sleep(self.pace.daemon)
+            try:
+                started = self._seen(await self.daemon.status())
+            except DaemonUnreachableError as error:
+                self._lose(error)
+                self.teller.forget()
+                continue
+            if self._started is not None and started > self._started + RESTART:
+                self.teller.forget()
+            self._started = started
+            if self.teller.refused and _now() >= self._insist_at:
+                self._insist_at = _now() + self.pace.refused
+                self.teller.insist()
+            if not self.teller.in_step:
+                self._news.set()
+
+    def _seen(self, status: dict[str, Any]) -> float:
+        """When it was started, by our clock. Where its pool6 is another one, so are the endpoints."""
+        pool6 = IPv6Network(status["pool6"]) if status["pool6"] else None
+        if pool6 != self.rules.pool6:
+            self.rules = self.rules._replace(pool6=pool6)
+            self._dirty.update(self.services)
+            self._news.set()
+        return _now() - float(status["uptime"])
+
+    def _make(self) -> None:
+        """What the Services that have changed have become."""
+        dirty, self._dirty = self._dirty, set()
+        for key in dirty:
+            before, made = self.made.pop(key, NOTHING), NOTHING
+            service = self.services.get(key)
+            if service and is_ours(service, self.rules.default_class):
+                made = rows_of(service, self.slices.of(key), self.rules)
+                self.made[key] = made
+                self.teller.want(made.rows, service.age)
+            self.teller.drop(before.rows.keys() - made.rows.keys())
+            for sentence in made.lacks:
+                if sentence not in before.lacks:
+                    name = "/".join(key)
+                    log.warning("%s: %s", name, sentence, extra={"event": "service_lacks", "service": name})
+
+    def applied(self, services: Follower) -> str:
+        """The version of the Services that the daemon has, "" = none yet."""
+        if self.is_known and self.teller.in_step and not self._dirty:
+            self._applied = services.version
+        return self._applied
+
+    def _lose(self, error: DaemonUnreachableError) -> None:
+        if self.lost_since is None:
+            self.lost_since = _now()
+            log.warning("The daemon is lost: %s", error, extra=LOST)
+
+    def _find(self) -> None:
+        self.progress.set()
+        if self.lost_since is not None:
+            log.info("The daemon is back after %.0f s", _now() - self.lost_since, extra=BACK)
+            self.lost_since = None
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

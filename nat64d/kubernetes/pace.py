@@ -1,0 +1,23 @@
+"""How long is waited for what, in seconds; tests have shorter ones."""
+
+from dataclasses import dataclass
+
+AGE = 45.0  # LIMITS: of a watch, after which it is opened anew, with up to half as much more so that not all do at once
+
+
+@dataclass(frozen=True)
+class Pace:
+    """`quiet`: without an octet of a watch, then the API server is asked whether it is there; `answer`: until the
+    first octet of an answer, and between two; `connect`: until a connection stands; `first`, `longest`: between two
+    attempts; `outage`: after a longer one all is read again, as another copy of the cluster's state may be there."""
+
+    quiet: float = 10.0
+    answer: float = 5.0
+    connect: float = 3.0
+    first: float = 0.1
+    longest: float = 1.0
+    obedient: float = 30.0  # at most this long, if the API server says when it is to be asked again
+    outage: float = 5.0
+    age: float = AGE
+    daemon: float = 1.0  # between two looks whether the daemon is still the same
+    refused: float = 30.0  # until the daemon is asked again for what it has refused

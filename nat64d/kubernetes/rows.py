@@ -1,0 +1,135 @@
+"""A Service and its slices as rows of [[service]]: one a port and address, with the endpoints that its slices name."""
+
+from collections.abc import Iterable, Iterator
+from ipaddress import IPv6Address, IPv6Network, ip_address, ip_network
+from typing import Any, NamedTuple
+
+from nat64d.kubernetes.objects import Endpoint, Service, ServicePort, Slice, is_ours
+
+MOST = 1000  # endpoints of a row: more the daemon does not take
+CARRIED = {"TCP": "tcp", "UDP": "udp"}
+NOT_CARRIED = "port {0.port}: {0.protocol} is not translated"
+NO_PREFIX = "loadBalancerSourceRanges: {!r} is no prefix, and lets nobody in"
+Row = dict[str, Any]
+
+
+class Made(NamedTuple):
+    """What a Service has become: rows by name, and sentences about what it has not."""
+
+    rows: dict[str, Row]
+    lacks: tuple[str, ...] = ()
+
+
+class Rules(NamedTuple):
+    """How a Service is read: the node on which the gateway runs, "" = outside; whether it is its business if no class
+    is named; the prefix that stands for IPv4 hosts: no endpoint can be one of these."""
+
+    node: str = ""
+    default_class: bool = False
+    pool6: IPv6Network | None = None
+
+
+NOTHING = Made({})
+
+
+def rows_of(service: Service, slices: Iterable[Slice], rules: Rules) -> Made:
+    """The rows of a Service. One that has no address yet has none."""
+    if not is_ours(service, rules.default_class):
+        return NOTHING
+    sources, bad = sources_of(service.sources)
+    lacks = [NO_PREFIX.format(text) for text in bad]
+    if bad and not sources:
+        return Made({}, (*lacks, "none of its loadBalancerSourceRanges is a prefix, so nobody is let in"))
+    fronts, unused = _fronts(service.addresses)
+    lacks += unused
+    known = [one for one in slices if one.family == "IPv6"]
+    rows: dict[str, Row] = {}
+    for port in service.ports:
+        if port.protocol not in CARRIED:
+            lacks.append(NOT_CARRIED.format(port))
+            continue
+        ends, egress = _ends(port, known, rules.node if service.local else "", rules.pool6)
+        if egress:
+            lacks.append(f"port {port.port}: {egress} endpoints are inside pool6, and left out")
+        if len(ends) > MOST:
+            lacks.append(f"port {port.port}: {len(ends)} endpoints, of which {MOST} are used")
+        for suffix, front in fronts:
+            row: Row = {"protocol": CARRIED[port.protocol], "endpoints": ends[:MOST]}
+            row |= {family: f"[{ip}]:{port.port}" if family == "ipv6" else f"{ip}:{port.port}" for family, ip in front}
+            name = "/".join(filter(None, (*service.key, port.name, suffix)))
+            rows[name] = {"name": name, **row, **_common(service, sources)}
+    return Made(rows, tuple(lacks))
+
+
+def _common(service: Service, sources: list[str]) -> Row:
+    """What all rows of a Service have."""
+    row: Row = {}
+    if service.affinity:
+        row |= {"affinity": "client", "affinity_timeout": min(service.affinity, 86400)}
+    if sources:
+        row["sources"] = sources
+    if service.client_prefix:
+        row["client_prefix"] = service.client_prefix
+    return row
+
+
+def sources_of(given: tuple[str, ...]) -> tuple[list[str], list[str]]:
+    """The prefixes, as the daemon spells them, and what is none."""
+    good: dict[str, None] = {}
+    bad = []
+    for text in given:
+        try:
+            good[str(ip_network(text.strip(), strict=False))] = None
+        except ValueError:
+            bad.append(text)
+    return [*good], bad
+
+
+def _fronts(addresses: tuple[tuple[str, str], ...]) -> tuple[list[tuple[str, list[tuple[str, str]]]], list[str]]:
+    """The addresses of a status, one of each family together: what follows the name of the row, and the address by
+    key. An IPv6 address of mode VIP is kube-proxy's."""
+    lacks, ips = [], {4: [], 6: []}  # type: tuple[list[str], dict[int, list[str]]]
+    for text, mode in addresses:
+        try:
+            address = ip_address(text)
+        except ValueError:
+            lacks.append(f"status: {text!r} is no address")
+            continue
+        if (address.version == 4 or mode == "Proxy") and str(address) not in ips[address.version]:
+            ips[address.version].append(str(address))
+    fronts = []
+    for number in range(max(len(ips[4]), len(ips[6]))):
+        front = [(f"ipv{family}", ips[family][number]) for family in (4, 6) if number < len(ips[family])]
+        fronts.append((front[0][1].replace(":", "-") if number else "", front))
+    return fronts, lacks
+
+
+def _ends(port: ServicePort, slices: Iterable[Slice], node: str, pool6: IPv6Network | None) -> tuple[list[Any], int]:
+    """The endpoints of a port, in an order that is the same on every gateway, and how many are IPv4 hosts. One that is
+    in two slices counts once, and is ready if it is so in one; with a node only those on it, if one of them is."""
+    found: dict[tuple[str, int], Endpoint] = {}
+    for one, number in numbers(port, slices):
+        for endpoint in one.endpoints:
+            place = (endpoint.address, number)
+            if place not in found or (endpoint.ready and not found[place].ready):
+                found[place] = endpoint
+    inside = [place for place in found if pool6 and IPv6Address(place[0]) in pool6]
+    for place in inside:
+        del found[place]
+    if node and any(one.ready and one.node == node for one in found.values()):
+        found = {place: one for place, one in found.items() if one.node == node}
+    ordered = sorted(found, key=lambda place: (not found[place].ready, place))
+    return [_end(*place, ready=found[place].ready) for place in ordered], len(inside)
+
+
+def numbers(port: ServicePort, slices: Iterable[Slice]) -> Iterator[tuple[Slice, int]]:
+    """The slices that have a port, each with its number there: of the port's name, never of its own number."""
+    for one in slices:
+        for its in one.ports:
+            if (its.name, its.protocol) == (port.name, port.protocol):
+                yield one, its.port
+
+
+def _end(address: str, number: int, *, ready: bool) -> Any:
+    end = f"[{address}]:{number}"
+    return end if ready else {"address": end, "weight": 0}

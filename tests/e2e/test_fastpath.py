@@ -1,0 +1,99 @@
+"""[fastpath]: established flows go through the kernel's program, and nobody can tell but by the counters."""
+
+import json
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nat64d.cli.lab import Lab
+from tests.e2e.topology import CONFIG, SERVER4, Daemon, Topology, embed, random_file, serve, sha256
+
+pytestmark = pytest.mark.e2e
+
+MEGABYTES = 24
+PATIENCE = 300  # seconds that a transfer may take
+
+
+@pytest.fixture(scope="module")
+def offered(memory: Path) -> str:
+    """The SHA-256 of the file that server4 offers."""
+    (memory / "fastpath").mkdir()
+    return random_file(memory / "fastpath" / "file", MEGABYTES)
+
+
+@pytest.fixture(scope="module")
+def net(namespaces: None, memory: Path, offered: str) -> Iterator[Topology]:
+    """A network of its own."""
+    with Lab("fast") as lab:
+        net = Topology(lab)
+        serve(net.server4, "http", SERVER4, "80", str(memory / "fastpath"))
+        yield net
+
+
+@pytest.fixture
+def daemon(net: Topology, memory: Path, tmp_path: Path) -> Iterator[Daemon]:
+    """A daemon with a fast path, or none at all."""
+    directory = memory / f"fastpath-{tmp_path.name}"
+    directory.mkdir()
+    daemon = Daemon(net.gateway, directory, f'{CONFIG}\n[fastpath]\nmode = "on"\n', keep=True)
+    try:
+        yield daemon.start()
+    finally:
+        if daemon.process is not None:
+            daemon.process.kill()
+            daemon.process.wait()
+
+
+def status(daemon: Daemon) -> dict[str, Any]:
+    fastpath: dict[str, Any] = json.loads(daemon.ask("status", "--json").stdout)["fastpath"]
+    return fastpath
+
+
+def begin(net: Topology, got: Path, rate: str) -> Any:
+    url = f"http://[{embed(SERVER4)}]/file"
+    return net.client6a.popen("curl", "-gsS", "--limit-rate", rate, "-m", str(PATIENCE), "-o", str(got), url)
+
+
+def translated(daemon: Daemon) -> dict[str, int]:
+    rows = daemon.rows("counters")
+    return {row["direction"]: row["packets"] for row in rows if row.get("verdict") == "translated"}
+
+
+def test_a_transfer_goes_through_the_kernel(net: Topology, daemon: Daemon, tmp_path: Path, offered: str) -> None:
+    assert begin(net, tmp_path / "got", "20M").wait(PATIENCE) == 0
+    assert sha256(tmp_path / "got") == offered
+    told, counted = status(daemon), translated(daemon)
+    assert (told["state"], told["why"]) == ("on", None)
+    assert told["packets"]["four_to_six"] > 0
+    assert told["packets"]["six_to_four"] > 0
+    assert counted["4to6"] > told["packets"]["four_to_six"]  # the first packets of a flow are the daemon's
+
+
+def test_a_transfer_goes_on_over_a_reload_and_a_restart_and_a_kill_leaves_no_session(
+    net: Topology, daemon: Daemon, tmp_path: Path, offered: str
+) -> None:
+    got = tmp_path / "got"
+    curl = begin(net, got, "2M")
+    deadline = time.monotonic() + PATIENCE
+    while not got.exists() or got.stat().st_size < 1_000_000:
+        assert curl.poll() is None
+        assert time.monotonic() < deadline, daemon.said()
+        time.sleep(0.05)
+    file = daemon.directory / "nat64d.toml"
+    file.write_text(f"{file.read_text('utf-8')}\n[timeouts]\nudp = 301\n", "utf-8")
+    assert daemon.ask("reload").returncode == 0
+    assert status(daemon)["state"] == "on"
+    daemon.stop()
+    assert curl.poll() is None, "it was too quick for this test"
+    daemon.start()
+    assert curl.wait(PATIENCE) == 0
+    assert sha256(got) == offered
+    assert status(daemon)["packets"]["four_to_six"] > 0
+    assert daemon.rows("sessions")  # this one was in the state file when the daemon started
+    daemon.stop(signal.SIGKILL)
+    daemon.start()
+    assert not daemon.rows("sessions")

@@ -1,0 +1,164 @@
+"""What is promised of a cluster before a gateway, measured: `make shows-kubernetes`."""
+
+import json
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+
+from nat64d.cli.lab import Lab
+from tests.e2e.test_service_kubernetes import CONFIG, PORTS, SERVERS, VIP, Cluster
+from tests.e2e.test_services import start
+from tests.e2e.topology import Daemon, Topology, hear
+from tests.kubernetes.fake.faults import Refusal
+from tests.kubernetes.fake.kinds import SERVICES, SLICES
+from tests.kubernetes.fake.server import Fake
+from tests.kubernetes.mirrored import until
+from tests.kubernetes.objects import fill, service, slice_
+
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+
+CLUSTER, EACH = 1000, 30  # Services, and endpoints of each
+OUTAGE = 60.0  # seconds
+PATIENT = r"""
+import socket, sys, time
+for line in sys.stdin:
+    address = line.strip()
+    while True:
+        with socket.socket() as one:
+            one.settimeout(0.05)
+            try:
+                one.connect((address, 80))
+                one.settimeout(5)
+                one.sendall(b"GET / HTTP/1.0\r\n\r\n")
+                assert one.recv(9)
+            except OSError:
+                continue
+        print(time.monotonic(), flush=True)
+        break
+"""
+
+
+@pytest.fixture(scope="module")
+def cluster(namespaces: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    folder = tmp_path_factory.mktemp("shows")
+    with Lab("shows") as lab, Fake(second=1.0) as fake:
+        net = Topology(lab)
+        for server in SERVERS:
+            net.client6b.ip("address", "add", f"{server}/64", "dev", "router6", "nodad")
+        assert hear(start(net.client6b, "servers", "8080", *SERVERS)) == "listening"
+        daemon = Daemon(net.gateway, folder, CONFIG, keep=True).start()
+        there = Cluster(net, daemon, fake, folder)
+        there.mirrors()
+        until(lambda: "The daemon has" in (folder / "mirror.log").read_text(), 60)
+        try:
+            yield there
+        finally:
+            there.stop()
+        assert daemon.stop() == 0, daemon.said()
+
+
+def memory(process: int) -> float:
+    """MB that are in use."""
+    (kilobytes,) = re.findall(r"^VmRSS:\s+(\d+)", Path(f"/proc/{process}/status").read_text(), re.MULTILINE)
+    return int(kilobytes) / 1024
+
+
+def logged(text: str, sentence: str) -> list[float]:
+    """When the log has a sentence, in seconds since the epoch."""
+    lines = [line for line in text.splitlines() if sentence in line]
+    return [datetime.strptime(line[:23], "%Y-%m-%d %H:%M:%S,%f").timestamp() for line in lines]  # noqa: DTZ007
+
+
+def test_a_service_is_answered_soon_after_it_has_an_address(cluster: Cluster) -> None:
+    client = cluster.net.server4.popen(
+        sys.executable, "-c", PATIENT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=1
+    )
+    found = []
+    for number in range(20):
+        cluster.fake.set(SLICES, slice_(f"new-{number}-1", *SERVERS, of=f"new-{number}", ports=PORTS))
+        time.sleep(0.2)
+        client.stdin.write(f"192.0.2.{100 + number}\n")
+        client.stdin.flush()
+        begun = time.monotonic()
+        cluster.fake.set(SERVICES, service(f"new-{number}", f"192.0.2.{100 + number}"))
+        found.append(float(hear(client)) - begun)
+    print(f"\nService → first connection: median {sorted(found)[10]:.3f} s, longest {max(found):.3f} s")
+
+
+def test_a_large_cluster_is_there_at_once_and_one_flip_soon(cluster: Cluster) -> None:
+    assert cluster.stop() == 0
+    fake = cluster.fake
+    fill(fake, CLUSTER, EACH)
+    fake.set(SERVICES, service("web", VIP))
+    fake.set(SLICES, slice_("web-1", *SERVERS, ports=PORTS))
+    before = memory(cluster.daemon.process.pid)
+    log = cluster.folder / "mirror.log"
+    log.write_text("")
+    cluster.mirrors()
+    until(lambda: "The daemon has" in log.read_text(), 120)
+    text = log.read_text()
+    seconds = logged(text, "The daemon has")[0] - logged(text, "Mirroring")[0]
+    print(f"\n{text.splitlines()[-1]}")
+    more = memory(cluster.daemon.process.pid) - before
+    mirror = memory(cluster.mirror.pid)
+    print(f"all of it after {seconds:.2f} s; the mirror has {mirror:.0f} MB, the daemon {more:.0f} MB more")
+    flips = []
+    for number in range(40):
+        ends = SERVERS if number % 2 else SERVERS[:2]
+        begun = time.monotonic()
+        fake.set(SLICES, slice_("web-1", *ends, ports=PORTS))
+        until(lambda: cluster.has(*ends))  # noqa: B023
+        flips.append(time.monotonic() - begun)
+    print(f"a flip is in the tables after {sorted(flips)[20]:.3f} s (median), {max(flips):.3f} s at most")
+    print(f"the mirror has {memory(cluster.mirror.pid):.0f} MB")
+    assert memory(cluster.mirror.pid) < 100
+
+
+def outages(fake: Fake) -> list[tuple[str, Callable[[], None], Callable[[], None]]]:
+    def refuse(refusal: Refusal | None) -> Callable[[], None]:
+        def do() -> None:
+            fake.faults.refusal = refusal
+            if refusal:
+                fake.kill()
+                fake.start()
+
+        return do
+
+    return [
+        ("killed", fake.kill, fake.start),
+        ("half open", fake.freeze, fake.thaw),
+        ("429", refuse(Refusal(429, "1")), refuse(None)),
+        ("500", refuse(Refusal(500)), refuse(None)),
+    ]
+
+
+@pytest.mark.parametrize("which", range(4), ids=["killed", "half_open", "429", "500"])
+def test_no_packet_is_lost_while_the_api_server_is_away(cluster: Cluster, which: int) -> None:
+    fake = cluster.fake
+    fake.set(SERVICES, service("web", VIP))
+    fake.set(SLICES, slice_("web-1", *SERVERS, ports=PORTS))
+    fake.set(SERVICES, service("gone", "192.0.2.99"))
+    fake.set(SLICES, slice_("gone-1", SERVERS[0], of="gone", ports=PORTS))
+    until(lambda: cluster.has(SERVERS[0], name="default/gone/http"), 60)
+    name, begin, end = outages(fake)[which]
+    begin()
+    fake.delete(SERVICES, "gone")
+    fake.delete(SLICES, "gone-1")
+    over, made = time.monotonic() + OUTAGE, 0
+    while time.monotonic() < over:
+        clients = start(cluster.net.server4, "connections", VIP, "80", "20000", "1000")
+        found = json.loads(clients.communicate(timeout=300)[0])
+        assert found["failed"] == {}, cluster.said()
+        made += sum(found["servers"].values())
+    assert cluster.has(SERVERS[0], name="default/gone/http")
+    begun = time.monotonic()
+    end()
+    until(lambda: cluster.has(name="default/gone/http"), 60)
+    seconds = time.monotonic() - begun
+    print(f"\n{name} for {OUTAGE:.0f} s: {made} connections, none failed; caught up {seconds:.2f} s after it")

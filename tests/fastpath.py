@@ -1,0 +1,224 @@
+"""The program beside the pipeline, on the same tables: each packet meets the program first.
+
+What it passes it has not changed, neither the packet nor the tables. What it takes must be what the pipeline makes of
+the packet, octet for octet but for the IPv4 Identification (RFC 6864), and nothing of the tables may have changed but
+`expires` of its session, within SLACK of what the pipeline writes.
+
+Compiled, the program runs in this machine's kernel (BPF_PROG_TEST_RUN); in plain Python, in that of tests/kernel.py.
+"""
+
+import os
+import struct
+from collections import Counter
+from typing import NamedTuple
+
+import numpy as np
+
+from nat64d.config.models import Config
+from nat64d.config.settings import tables_of
+from nat64d.dataplane.bpf import system
+from nat64d.dataplane.bpf.kept import kept_object
+from nat64d.dataplane.bpf.link import SECTION, link
+from nat64d.dataplane.bpf.maps import Maps
+from nat64d.dataplane.bpf.numbers import own_ranges, parameters_of, refusal
+from nat64d.offline.engine import Ended, Engine, just_started
+from tests.checksums import adds_up
+from tests.kernel import Kernel
+from translator.fastpath.kernel import COUNTED, SINCE
+from translator.fastpath.program import program
+from translator.fastpath.reasons import Reason
+from translator.fastpath.sessions import SLACK
+from translator.jit.bpf import Stand
+from translator.jit.compile import COMPILED
+from translator.packet.virtio import GSO_TCPV4, GSO_TCPV6, Offload, encode
+from translator.tables.gateway import HEADROOM, Gateway, new_worker
+from translator.tables.settings import Settings
+from translator.tables.tables import NEVER_USED, SESSIONS, Tables
+from translator.verdict import Verdict
+
+REDIRECT = 7  # TC_ACT_REDIRECT
+ETHERNET = 14
+LARGEST = 1024  # sessions of a table
+TAKEN = (Reason.SIX_TO_FOUR, Reason.FOUR_TO_SIX)
+SKB_MARK, SKB_GSO_SEGS, SKB_GSO_SIZE = 8, 164, 176  # in struct __sk_buff
+
+
+class Ran(NamedTuple):
+    """How the program ended."""
+
+    verdict: int
+    octets: bytes
+
+
+class InKernel:
+    """The program in this machine's kernel; `tables`: those given, which it sees."""
+
+    def __init__(self, settings: Settings, tables: Tables) -> None:
+        self.maps = Maps()
+        self.tables = self.maps.share(tables)
+        self.maps.fill(settings, len(tables.sessions))
+        numbers = numbers_of(settings, self.tables, system.possible_cpus())
+        self.program = system.load(link(kept_object(), SECTION, self.maps.fds, numbers))
+
+    def run(self, packet: bytes, now: int, gso_size: int) -> Ran:
+        """A packet at this moment."""
+        ran = system.try_out(self.program, ethernet(packet), context(now, gso_size), 1)
+        return Ran(ran.verdict, ran.octets[ETHERNET:])
+
+    def counted(self) -> np.ndarray:
+        """As Maps.counted."""
+        return self.maps.counted()
+
+    def close(self) -> None:
+        """Let go of program and maps."""
+        os.close(self.program)
+        self.maps.close()
+
+
+class InPython:
+    """The program in plain Python."""
+
+    def __init__(self, settings: Settings, tables: Tables) -> None:
+        self.tables, self.counters = tables, np.zeros((len(Reason), COUNTED // 8), np.int64)
+        maps = {name: getattr(tables, name) for name in ("sessions", "sessions6", "sessions4")}
+        maps |= {"ours": own_ranges(settings), "identifications": settings.identifications, "counters": self.counters}
+        maps["since"] = np.zeros((len(tables.sessions), SINCE // 8), np.int64)
+        self.kernel = Kernel(maps, numbers_of(settings, tables, 1))
+
+    def run(self, packet: bytes, now: int, gso_size: int) -> Ran:
+        """A packet at this moment."""
+        Stand.kernel = self.kernel
+        verdict = program(self.kernel.receive(ethernet(packet), now, gso_size))
+        return Ran(int(verdict), self.kernel.frame[ETHERNET:])
+
+    def counted(self) -> np.ndarray:
+        """As Maps.counted."""
+        return self.counters.copy()
+
+    def close(self) -> None:
+        """Nothing has to be let go."""
+
+
+def numbers_of(settings: Settings, tables: Tables, cpus: int) -> dict[str, int]:
+    """The parameters of a test run: no waiting, Ethernet, and the clock in the mark of a packet."""
+    return parameters_of(settings, tables, cpus, wait=0) | {"link_header": ETHERNET, "clock_in_mark": 1}
+
+
+class Twin(Engine):
+    """An Engine whose packets meet the program before. `wrong`: how the two differ."""
+
+    def __init__(self, config: Config, secret: bytes = bytes(16)) -> None:
+        limits = config.limits.model_copy(update={"sessions": min(config.limits.sessions, LARGEST)})
+        config = config.model_copy(update={"limits": limits})
+        self.wrong, self.reasons, self.gso_size = list[str](), Counter[Reason](), 0
+        settings = just_started(config, secret)
+        tables, self.program = tables_of(config, settings), None
+        if refusal(settings) is None:
+            self.program = InKernel(settings, tables) if COMPILED else InPython(settings, tables)
+            tables = self.program.tables
+        self.__dict__.update(Engine.of(Gateway(settings, tables, new_worker(0))).__dict__)
+        self.config = config
+
+    def close(self) -> None:
+        """Let go of what the program has."""
+        if self.program is not None:
+            self.program.close()
+
+    def sessions(self) -> np.ndarray:
+        """A copy of the records that were ever used."""
+        return self.tables.sessions[: self.tables.free[SESSIONS, NEVER_USED]].copy()
+
+    def windows(self, before: np.ndarray) -> np.ndarray:
+        """What is noted for check_rst of so many sessions."""
+        return self.tables.windows[: len(before)]
+
+    def load(self, packet: bytes) -> int:
+        """As Engine.load, perhaps as a super-frame of TCP."""
+        end = super().load(packet)
+        if self.gso_size:
+            kind = GSO_TCPV6 if packet[0] >> 4 == 6 else GSO_TCPV4
+            encode(self.slot, HEADROOM, Offload(0, kind, self.gso_size, 0, 0), 0)
+        return end
+
+    def translate(self, packet: bytes, now: int) -> Ended:
+        """Both, and what differs."""
+        if self.program is None or not is_for_test_runs(packet):
+            return super().translate(packet, now)
+        before, counted = self.sessions(), self.program.counted()
+        ran = self.program.run(packet, now, self.gso_size)
+        (number,) = np.flatnonzero((self.program.counted() - counted)[:, 0])
+        reason = Reason(int(number))
+        self.reasons[reason] += 1
+        after, windows = self.sessions(), self.windows(before).copy()
+        ended = super().translate(packet, now)
+        for text in differences(packet, ran, reason, ended):
+            self.wrong.append(f"{text}: {packet.hex()} became {ran.octets.hex()}, {ended}")
+        self.wrong += touched(before, after, self.tables.sessions, reason in TAKEN)
+        if reason in TAKEN and (sighted(after) != sighted(self.sessions()) or (windows != self.windows(before)).any()):
+            self.wrong.append(f"{reason.name} has kept from the daemon what it had to see: {packet.hex()}")
+        return ended
+
+
+def differences(packet: bytes, ran: Ran, reason: Reason, ended: Ended) -> list[str]:
+    """How program and pipeline differ about a packet."""
+    if reason not in TAKEN:
+        changed = ran.octets != packet or ran.verdict != 0
+        return [f"{reason.name} has changed the packet, or does not pass it ({ran.verdict})"] if changed else []
+    if ran.verdict != REDIRECT or ended.verdict != Verdict.TRANSLATED or len(ended.packets) != 1:
+        return [f"{reason.name} ends in {ran.verdict}"]
+    if (ended.packets[0][0] >> 4 == 4) != (reason == Reason.SIX_TO_FOUR):
+        return [f"{reason.name} is the other direction"]
+    return [] if neutral(ran.octets) == neutral(ended.packets[0]) else [f"{reason.name} made other octets"]
+
+
+def sighted(rows: np.ndarray) -> bytes:
+    """Everything of sessions but their times."""
+    rows = rows.copy()
+    rows["expires"] = 0
+    return rows.tobytes()
+
+
+def touched(before: np.ndarray, after: np.ndarray, at_last: np.ndarray, taken: bool) -> list[str]:
+    """What the program has changed of the sessions that it may not."""
+    width = before.dtype.itemsize
+    octets = [each.view(np.uint8).reshape(-1, width) for each in (before, after)]
+    rows = np.flatnonzero((octets[0] != octets[1]).any(axis=1))
+    if len(rows) > int(taken):
+        return [f"sessions {rows.tolist()} were changed"]
+    found = []
+    for row in rows:
+        only = before[row : row + 1].copy()
+        only["expires"] = after[row]["expires"]
+        if only.tobytes() != after[row : row + 1].tobytes():
+            found.append(f"more than the time of session {row} was changed")
+        if not 0 <= at_last[row]["expires"] - after[row]["expires"] <= SLACK:
+            found.append(f"session {row} lives until {after[row]['expires']}, not {at_last[row]['expires']}")
+    return found
+
+
+def is_for_test_runs(packet: bytes) -> bool:
+    """Whether the kernel takes a packet for a test run: it has its whole IP header, and fits with an Ethernet one."""
+    return (20 if packet[:1] and packet[0] >> 4 == 4 else 40) <= len(packet) <= 65000
+
+
+def neutral(packet: bytes) -> bytes:
+    """A packet without what may differ, the Identification of IPv4 and with it the checksum, if that was right."""
+    if packet[0] >> 4 != 4 or not adds_up(packet[:20], 10):
+        return packet
+    return packet[:4] + bytes(2) + packet[6:10] + bytes(2) + packet[12:]
+
+
+def ethernet(packet: bytes) -> bytes:
+    """A frame, since test runs know nothing else."""
+    kind = {4: 0x0800, 6: 0x86DD}.get(packet[0] >> 4, 0x88B5)
+    return bytes(12) + struct.pack(">H", kind) + packet
+
+
+def context(now: int, gso_size: int) -> bytes:
+    """The struct __sk_buff of a test run: the mark is the clock."""
+    block = bytearray(system.CONTEXT)
+    struct.pack_into("<I", block, SKB_MARK, now)
+    if gso_size:
+        struct.pack_into("<I", block, SKB_GSO_SEGS, 2)
+        struct.pack_into("<I", block, SKB_GSO_SIZE, gso_size)
+    return bytes(block)

@@ -1,0 +1,163 @@
+"""nat64d/dataplane/bpf: the object, its instructions, and what the kernel says of them."""
+
+import os
+import struct
+import sys
+from pathlib import Path
+
+import pytest
+
+from nat64d.config.load import loads
+from nat64d.config.settings import settings_of, tables_of
+from nat64d.dataplane.bpf import kept, system
+from nat64d.dataplane.bpf.kept import BuildError, built_object, file_of_object, kept_object
+from nat64d.dataplane.bpf.link import SECTION, LinkError, calls, link, relocations
+from nat64d.dataplane.bpf.maps import Maps
+from nat64d.dataplane.bpf.numbers import own_ranges, parameters_of, refusal
+from tests.established import CONFIGS
+from tests.fastpath import context, ethernet
+from translator.fastpath.kernel import MAPS, PARAMETERS
+from translator.fastpath.reasons import Reason
+
+HELPERS = {1, 8, 9, 11, 23, 31, 160}  # of translator/fastpath/kernel.py
+LARGEST = 4096  # instructions: what a kernel before 5.2 takes of a program
+NOTHING = struct.pack("<BBhi", 0xB7, 0, 0, 0)  # r0 = 0
+END = struct.pack("<BBhi", 0x95, 0, 0, 0)
+OTHER = struct.pack("<BBhi", 0x85, 0x10, 0, 1)  # a call of a function of its own
+
+
+def linked() -> bytes:
+    return link(kept_object(), SECTION, dict.fromkeys(MAPS, 3), dict.fromkeys(PARAMETERS, 5))
+
+
+def permitted(step):
+    """Skip where this machine's kernel lets nobody in."""
+    try:
+        return step()
+    except PermissionError as error:
+        pytest.skip(f"bpf(2) is refused: {error}")
+
+
+def test_the_same_sources_give_the_same_object(monkeypatch):
+    monkeypatch.setenv("PYTHONHASHSEED", "7")
+    assert built_object() == kept_object()
+
+
+def test_nothing_is_called_but_helpers_of_the_kernel():
+    code = linked()
+    assert set(calls(code)) == HELPERS
+    assert len(code) // 8 < LARGEST
+    assert {name for _, name in relocations(kept_object(), SECTION)} == {*MAPS, *PARAMETERS}
+
+
+def test_a_call_of_another_function_is_found():
+    with pytest.raises(LinkError, match="instruction 1 calls another function"):
+        calls(NOTHING + OTHER + END)
+
+
+def test_what_nobody_names_is_not_linked():
+    with pytest.raises(LinkError, match="nobody says what"):
+        link(kept_object(), SECTION, {}, {})
+    with pytest.raises(LinkError, match="no ELF file"):
+        link(b"octets", SECTION, {}, {})
+
+
+def test_the_kernel_runs_it():
+    settings = settings_of(loads(CONFIGS["well-known"]), bytes(16))
+    maps, tables = Maps(), tables_of(loads(CONFIGS["well-known"] + "[limits]\nsessions = 64\n"), settings)
+    tables = permitted(lambda: maps.share(tables))
+    maps.fill(settings, len(tables.sessions))
+    numbers = parameters_of(settings, tables, system.possible_cpus()) | {"link_header": 14}
+    program = system.load(link(kept_object(), SECTION, maps.fds, numbers))
+    frame = ethernet(b"\0" * 60)
+    ran = system.try_out(program, frame, context(0, 0), 3)
+    assert (ran.verdict, ran.octets) == (0, frame)
+    assert maps.counted()[Reason.NOT_IP].tolist() == [3, 180, 0]
+    os.close(program)
+    maps.close()
+
+
+def test_a_table_in_a_map_is_the_one_that_was_given():
+    config = loads(CONFIGS["well-known"] + "[limits]\nsessions = 64\n")
+    plain, maps = tables_of(config, settings_of(config, bytes(16))), Maps()
+    plain.sessions[3].mapped4 = 77
+    shared = permitted(lambda: maps.share(plain))
+    maps.close()
+    assert shared.sessions[3].mapped4 == 77
+    assert shared.sessions.dtype == plain.sessions.dtype
+    assert len(shared.sessions6) == len(plain.sessions6)
+
+
+def test_the_verifier_s_words_are_told():
+    with pytest.raises(system.SystemCallError) as told:
+        permitted(lambda: system.load(END))
+    assert "R0 !read_ok" in told.value.said
+
+
+def test_an_object_is_built_once(monkeypatch, tmp_path):
+    monkeypatch.setattr(kept, "file_of_object", lambda: tmp_path / "x.bpf")
+    monkeypatch.setattr(kept.cache, "is_writable", lambda: True)
+    monkeypatch.setattr(kept.cache, "distrust", lambda _: None)
+    monkeypatch.setattr(kept, "built_object", lambda: b"one")
+    assert kept_object() == b"one"
+    monkeypatch.setattr(kept, "built_object", lambda: b"two")
+    assert kept_object() == b"one"
+    assert [file.name for file in tmp_path.iterdir()] == ["x.bpf"]
+
+
+def test_what_others_can_write_to_is_not_read(monkeypatch, tmp_path):
+    (tmp_path / "x.bpf").write_bytes(b"theirs")
+    monkeypatch.setattr(kept, "file_of_object", lambda: tmp_path / "x.bpf")
+    monkeypatch.setattr(kept.cache, "distrust", lambda _: "other users may write to it")
+    monkeypatch.setattr(kept, "built_object", lambda: b"ours")
+    assert kept_object() == b"ours"
+
+
+def test_the_object_lies_beside_the_machine_code():
+    assert file_of_object().parent == kept.cache.cache_directory()
+    assert file_of_object().suffix == ".bpf"
+
+
+def test_a_compiler_that_fails_is_told(monkeypatch, tmp_path):
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    with pytest.raises(BuildError, match="the compiler ended with 1"):
+        built_object()
+    broken = tmp_path / "broken"
+    broken.write_text("#!/bin/sh\necho first >&2\necho 'no LLVM' >&2\nexit 3\n")
+    broken.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(broken))
+    with pytest.raises(BuildError, match=r"^no LLVM$"):
+        built_object()
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "none"))
+    with pytest.raises(BuildError, match="No such file"):
+        built_object()
+
+
+def test_without_sessions_there_is_no_fast_path():
+    siit = settings_of(loads('pool6 = "64:ff9b::/96"\n[[eam]]\nipv4 = "192.0.2.1"\nipv6 = "2001:db8::1"\n'), bytes(16))
+    assert "no sessions" in refusal(siit)
+    assert refusal(settings_of(loads(CONFIGS["hairpins"]), bytes(16))) is None
+
+
+def test_ranges_that_touch_are_one():
+    text = CONFIGS["hairpins"] + '[[eam]]\nipv4 = "198.51.100.3"\nipv6 = "2001:db8:e::3"\n'
+    ranges = own_ranges(settings_of(loads(text), bytes(16)))
+    assert ranges.tolist() == [[0xC6336401, 0xC6336403], [0xCB007107, 0xCB007107]]
+
+
+def test_too_many_ranges_are_refused(monkeypatch):
+    monkeypatch.setattr("nat64d.dataplane.bpf.numbers.RANGE_STEPS", 0)
+    assert "more than 1 ranges" in refusal(settings_of(loads(CONFIGS["hairpins"]), bytes(16)))
+
+
+def test_no_number_of_the_call_is_known(monkeypatch):
+    monkeypatch.setattr(system.platform, "machine", lambda: "vax")
+    with pytest.raises(system.SystemCallError, match="vax"):
+        system.create_map("x", 8, 1)
+
+
+@pytest.mark.parametrize(("text", "count"), [("0-3\n", 4), ("0\n", 1), ("0-1,4-7\n", 8), ("0,5\n", 6)])
+def test_processors_are_counted(monkeypatch, tmp_path, text, count):
+    (tmp_path / "possible").write_text(text)
+    monkeypatch.setattr(system, "CPUS", Path(tmp_path / "possible"))
+    assert system.possible_cpus() == count

@@ -1,0 +1,73 @@
+"""What the program and its loader agree on: the kernel's interface, maps, and numbers that are filled in at load."""
+
+from translator.jit.bpf import bpf_map, helper, parameter
+
+# struct __sk_buff (include/uapi/linux/bpf.h)
+LENGTH, MARK, PROTOCOL, IFINDEX, DATA, DATA_END, GSO_SIZE = 0, 8, 16, 40, 76, 80, 176
+IPV4, IPV6 = 0x0008, 0xDD86  # PROTOCOL, in the order of the network
+PASS = 0
+INGRESS = 1  # flag of `redirect`
+PSEUDO, MANGLED_0 = 0x10, 0x20  # flags of `l4_csum_replace`
+
+lookup = helper(1, 2)
+cpu_number = helper(8, 0)
+store_bytes = helper(9, 5)
+l4_csum_replace = helper(11, 5)
+redirect = helper(23, 2)
+change_proto = helper(31, 3)
+coarse_clock = helper(160, 0)
+
+# Maps, all of them arrays: the tables of the daemon of that name,
+sessions, sessions6, sessions4 = bpf_map("sessions"), bpf_map("sessions6"), bpf_map("sessions4")
+since = bpf_map("since")  # SINCE octets a session: when it was first seen from each side
+ours = bpf_map("ours")  # int64[n, 2]: first and last IPv4 address of ranges that are ours, sorted
+identifications = bpf_map("identifications")  # int32[65536]: Settings.identifications
+counters = bpf_map("counters")  # a row for each Reason, on each CPU: packets, octets, super-frames
+SINCE, COUNTED = 16, 24
+MAPS = ("sessions", "sessions6", "sessions4", "since", "ours", "identifications", "counters")
+
+# Parameters.
+PARAMETERS = (
+    "link_header",  # octets before the IP header: 14 in a test run, which knows Ethernet only
+    "clock_in_mark",  # in a test run the mark of a packet says when it is, in milliseconds
+    "secret0",
+    "secret1",
+    "index_mask",
+    "pool6_hi",
+    "pool6_lo",
+    "pool6_length",
+    "mtu4",
+    "mtu6",
+    "lowest_ipv6_mtu",
+    "traffic_class",
+    "check_rst",
+    "eams",
+    "tcp_timeout",
+    "udp_timeout",
+    "service_udp_timeout",
+    "ranges",  # rows of `ours`
+    "wait",  # ticks of 64 ms, rounded down, that a session is left to the daemon at first
+    "cpus",  # that share the Identifications
+)
+(
+    link_header,
+    clock_in_mark,
+    secret0,
+    secret1,
+    index_mask,
+    pool6_hi,
+    pool6_lo,
+    pool6_length,
+    mtu4,
+    mtu6,
+    lowest_ipv6_mtu,
+    traffic_class,
+    check_rst,
+    eams,
+    tcp_timeout,
+    udp_timeout,
+    service_udp_timeout,
+    ranges,
+    wait,
+    cpus,
+) = map(parameter, PARAMETERS)

@@ -1,0 +1,144 @@
+"""A packet as the program reads it: sound headers, or the reason to leave it to the daemon (as packet/parse.py)."""
+
+from typing import NamedTuple
+
+from translator.fastpath import kernel
+from translator.fastpath.reasons import Reason
+from translator.jit.bpf import be16, be32, be64, beyond, context32, u8
+from translator.jit.compile import int64, jit
+from translator.packet.addresses import address4, address6
+from translator.packet.checksum import fold, sum_word
+from translator.packet.fields import (
+    FRAGMENT_OFFSET,
+    IPV4_DESTINATION_AT,
+    IPV4_FLAGS_AT,
+    IPV4_HEADER,
+    IPV4_LENGTH_AT,
+    IPV4_PROTOCOL_AT,
+    IPV4_SOURCE_AT,
+    IPV4_TOS_AT,
+    IPV4_TTL_AT,
+    IPV6_DESTINATION_AT,
+    IPV6_HEADER,
+    IPV6_HOP_LIMIT_AT,
+    IPV6_LENGTH_AT,
+    IPV6_NEXT_HEADER_AT,
+    IPV6_SOURCE_AT,
+    MORE_FRAGMENTS,
+    TCP,
+    TCP_CHECKSUM_AT,
+    TCP_DATA_OFFSET_AT,
+    TCP_FIN,
+    TCP_FLAGS_AT,
+    TCP_HEADER,
+    TCP_RST,
+    TCP_SYN,
+    UDP,
+    UDP_CHECKSUM_AT,
+    UDP_HEADER,
+    UDP_LENGTH_AT,
+)
+from translator.packet.parse import LARGEST_PACKET
+from translator.packet.tuples import Tuple, tuple_of
+
+
+class Parsed(NamedTuple):
+    """A packet whose headers are sound, or the `reason` to leave it alone. The names are those of parse.View."""
+
+    reason: Reason
+    t: Tuple
+    l4: int
+    payload: int
+    traffic_class: int
+    hop_limit: int
+    header: int  # octets of the transport header
+    field: int  # its checksum
+    has_fragment_header: int
+
+
+@jit()
+def refused(reason):
+    """A packet that is not looked at further."""
+    nowhere = address4(0, 0)
+    return Parsed(reason, tuple_of(0, 0, nowhere, nowhere), 0, 0, 0, 0, 0, 0, 0)
+
+
+@jit()
+def parse_transport(skb, end, parsed):
+    """What parse.check_transport says of a packet, and what else there is against its transport header."""
+    l4, payload, protocol = parsed.l4, parsed.payload, parsed.t.protocol
+    if protocol == TCP:
+        if kernel.check_rst() != 0:
+            return refused(Reason.CHECK_RST)
+        if beyond(l4 + TCP_HEADER, end):
+            return refused(Reason.HEADERS)
+        header, field = (u8(l4 + TCP_DATA_OFFSET_AT) >> 4) * 4, be16(l4 + TCP_CHECKSUM_AT)
+        if u8(l4 + TCP_FLAGS_AT) & (TCP_FIN | TCP_SYN | TCP_RST):
+            return refused(Reason.TCP_FLAGS)
+        if header < TCP_HEADER or header > payload:
+            return refused(Reason.DAMAGED)
+    else:
+        header, field, length = UDP_HEADER, be16(l4 + UDP_CHECKSUM_AT), be16(l4 + UDP_LENGTH_AT)
+        if length < UDP_HEADER or length > payload:
+            return refused(Reason.DAMAGED)
+        if field == 0:
+            return refused(Reason.ZERO_CHECKSUM)
+        if context32(skb + kernel.GSO_SIZE) != 0:
+            return refused(Reason.UDP_SUPERFRAME)
+    t, more = parsed.t, parsed.traffic_class
+    return Parsed(Reason.SIX_TO_FOUR, t, l4, payload, more, parsed.hop_limit, int64(header), field, 0)
+
+
+@jit()
+def parse_ipv6(skb, at, end):
+    """An IPv6 packet to pool6, without extension headers."""
+    l4 = at + IPV6_HEADER
+    if beyond(l4 + UDP_HEADER, end):
+        return refused(Reason.HEADERS)
+    payload, protocol, hop_limit = be16(at + IPV6_LENGTH_AT), u8(at + IPV6_NEXT_HEADER_AT), u8(at + IPV6_HOP_LIMIT_AT)
+    if kernel.link_header() + IPV6_HEADER + payload != context32(skb + kernel.LENGTH):
+        return refused(Reason.LENGTH)
+    if IPV4_HEADER + payload > LARGEST_PACKET:
+        return refused(Reason.LENGTH)
+    if protocol != TCP and protocol != UDP:
+        return refused(Reason.PROTOCOL)
+    if hop_limit <= 1:
+        return refused(Reason.HOP_LIMIT)
+    src = address6(be64(at + IPV6_SOURCE_AT), be64(at + IPV6_SOURCE_AT + 8), be16(l4))
+    dst = address6(be64(at + IPV6_DESTINATION_AT), be64(at + IPV6_DESTINATION_AT + 8), be16(l4 + 2))
+    traffic_class, t = be16(at) >> 4 & 0xFF, tuple_of(6, protocol, src, dst)
+    return parse_transport(skb, end, Parsed(Reason.SIX_TO_FOUR, t, l4, payload, traffic_class, hop_limit, 0, 0, 0))
+
+
+@jit()
+def parse_ipv4(skb, at, end):
+    """An IPv4 packet without options that is no fragment."""
+    l4 = at + IPV4_HEADER
+    if beyond(l4 + UDP_HEADER, end):
+        return refused(Reason.HEADERS)
+    length, flags, hop_limit = be16(at + IPV4_LENGTH_AT), be16(at + IPV4_FLAGS_AT), u8(at + IPV4_TTL_AT)
+    protocol = u8(at + IPV4_PROTOCOL_AT)
+    if u8(at) != 0x45:
+        return refused(Reason.OPTIONS)
+    if fold(sum_word(be64(at)) + sum_word(be64(at + 8)) + sum_word(be32(at + IPV4_DESTINATION_AT))) != 0xFFFF:
+        return refused(Reason.DAMAGED)
+    if kernel.link_header() + length != context32(skb + kernel.LENGTH):
+        return refused(Reason.LENGTH)
+    if flags & (MORE_FRAGMENTS | FRAGMENT_OFFSET):
+        return refused(Reason.FRAGMENT)
+    if protocol != TCP and protocol != UDP:
+        return refused(Reason.PROTOCOL)
+    if hop_limit <= 1:
+        return refused(Reason.HOP_LIMIT)
+    src = address4(be32(at + IPV4_SOURCE_AT), be16(l4))
+    dst = address4(be32(at + IPV4_DESTINATION_AT), be16(l4 + 2))
+    traffic_class, t = u8(at + IPV4_TOS_AT), tuple_of(4, protocol, src, dst)
+    parsed = Parsed(Reason.SIX_TO_FOUR, t, l4, length - IPV4_HEADER, traffic_class, hop_limit, 0, 0, 0)
+    return parse_transport(skb, end, parsed)
+
+
+@jit()
+def segment_of(skb, parsed):
+    """Octets behind the IP header, of a super-frame those of one segment, as fragments.plan_output has it."""
+    size = context32(skb + kernel.GSO_SIZE)
+    return parsed.payload if size == 0 else min(parsed.payload, parsed.header + size)

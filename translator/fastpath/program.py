@@ -1,0 +1,136 @@
+"""The fast path: what the pipeline does to a whole TCP or UDP packet of an established session, as one BPF program.
+
+It stands at the egress of the TUN device, where the kernel would queue a packet for the daemon. What it knows it
+rewrites, and hands back as if the daemon had written it, to the ingress of the same device; of all else not an octet is
+changed, and the daemon has it. So a rule here is a reason not to act (reasons.py). What a packet becomes is computed
+with the pipeline's own functions.
+"""
+
+from typing import NamedTuple
+
+from translator.fastpath import kernel
+from translator.fastpath.packets import parse_ipv4, parse_ipv6, segment_of
+from translator.fastpath.reasons import Reason
+from translator.fastpath.sessions import find4, find6, is_ours, objection, touch
+from translator.fastpath.write import write_ipv4, write_ipv6
+from translator.jit.bpf import be16, context32, divide, le64, put32, put64, stack
+from translator.jit.compile import int64, jit
+from translator.packet.addresses import address4, address6
+from translator.packet.fields import DONT_FRAGMENT, IPV4_FLAGS_AT, IPV6_HEADER
+from translator.packet.fragments import plan_ipv4
+from translator.packet.tuples import tuple_of
+from translator.static.rfc6052 import embed, from_pool6, in_pool6
+from translator.verdict import Verdict
+
+
+class Fixed(NamedTuple):
+    """What is asked of Settings."""
+
+    secret: tuple[int, int]
+    pool6_hi: int
+    pool6_lo: int
+    pool6_length: int
+    mtu4: int
+
+
+class Here(NamedTuple):
+    """What is asked of Gateway."""
+
+    settings: Fixed
+
+
+@jit()
+def here():
+    """The parameters, where the pipeline's functions look for them."""
+    secret = (kernel.secret0(), kernel.secret1())
+    return Here(Fixed(secret, kernel.pool6_hi(), kernel.pool6_lo(), kernel.pool6_length(), kernel.mtu4()))
+
+
+@jit()
+def now(skb):
+    """Milliseconds of the daemon's clock."""
+    if kernel.clock_in_mark() != 0:
+        return context32(skb + kernel.MARK)
+    return divide(kernel.coarse_clock(), 1000000)
+
+
+@jit()
+def from_ipv6(skb, at, end):
+    """A packet from IPv6: why it was left, or that it is an IPv4 one now."""
+    gateway, parsed = here(), parse_ipv6(skb, at, end)
+    if parsed.reason != Reason.SIX_TO_FOUR:
+        return parsed.reason
+    t, moment = parsed.t, now(skb)
+    if not in_pool6(gateway, t.dst):
+        return Reason.NOT_OUR_PREFIX
+    plan = plan_ipv4(gateway.settings, parsed, segment_of(skb, parsed), 0)
+    if plan.verdict != Verdict.CONTINUE:
+        return Reason.TOO_BIG
+    host4 = from_pool6(gateway, t.dst)
+    found = find6(gateway, t, host4)
+    if found.address == 0:
+        return found.reason
+    if is_ours(host4.lo):
+        return Reason.OURS
+    reason = objection(found, 0, moment)
+    if reason != Reason.SIX_TO_FOUR:
+        return reason
+    mapped4 = address4(found.session.mapped4, found.session.mapped4_port)
+    touch(found, moment)
+    return write_ipv4(skb, parsed, tuple_of(4, t.protocol, mapped4, host4), plan.dont_fragment)
+
+
+@jit()
+def from_ipv4(skb, at, end):
+    """A packet from IPv4: why it was left, or that it is an IPv6 one now."""
+    gateway, parsed = here(), parse_ipv4(skb, at, end)
+    if parsed.reason != Reason.SIX_TO_FOUR:
+        return parsed.reason
+    t, size, moment = parsed.t, IPV6_HEADER + segment_of(skb, parsed), now(skb)
+    if size > kernel.lowest_ipv6_mtu() and be16(at + IPV4_FLAGS_AT) & DONT_FRAGMENT == 0:
+        return Reason.CUT
+    if 0 < kernel.mtu6() < size:
+        return Reason.TOO_BIG
+    found = find4(gateway, t)
+    if found.address == 0:
+        return found.reason
+    if is_ours(t.src.lo):
+        return Reason.OURS
+    reason = objection(found, 1, moment)
+    if reason != Reason.SIX_TO_FOUR:
+        return reason
+    session, fixed = found.session, gateway.settings
+    hi, lo = embed(fixed.pool6_hi, fixed.pool6_lo, fixed.pool6_length, t.src.lo)
+    host6 = address6(session.host6_hi, session.host6_lo, session.host6_port)
+    touch(found, moment)
+    return write_ipv6(skb, parsed, tuple_of(6, t.protocol, address6(hi, lo, t.src.port), host6))
+
+
+@jit()
+def count(reason, octets, superframe):
+    """One packet more of a Reason."""
+    key = stack(8)
+    put32(key, int64(reason))
+    row = kernel.lookup(kernel.counters(), key)
+    if row != 0:
+        put64(row, le64(row) + 1)
+        put64(row + 8, le64(row + 8) + octets)
+        put64(row + 16, le64(row + 16) + superframe)
+
+
+@jit()
+def program(skb):
+    """What the kernel is to do with the packet of a context (struct __sk_buff)."""
+    protocol, octets = context32(skb + kernel.PROTOCOL), context32(skb + kernel.LENGTH) - kernel.link_header()
+    superframe = 1 if context32(skb + kernel.GSO_SIZE) != 0 else 0
+    at, end = context32(skb + kernel.DATA) + kernel.link_header(), context32(skb + kernel.DATA_END)
+    if protocol == kernel.IPV6:
+        reason = from_ipv6(skb, at, end)
+    elif protocol == kernel.IPV4:
+        reason = from_ipv4(skb, at, end)
+    else:
+        reason = Reason.NOT_IP
+    count(reason, octets, superframe)
+    if reason == Reason.SIX_TO_FOUR or reason == Reason.FOUR_TO_SIX:
+        return kernel.redirect(context32(skb + kernel.IFINDEX), kernel.INGRESS)
+    return kernel.PASS

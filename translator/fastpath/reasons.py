@@ -1,0 +1,42 @@
+"""What becomes of a packet that meets the program: taken, or left to the daemon, and why. The program counts each."""
+
+from enum import IntEnum
+from typing import Self
+
+
+class Reason(IntEnum):
+    """Rows of the counters. The first two are packets that were translated; every other one is passed on untouched."""
+
+    help: str
+
+    def __new__(cls, number: int, text: str) -> Self:
+        """A row: its number, and what people are told."""
+        row = int.__new__(cls, number)
+        row._value_, row.help = number, text
+        return row
+
+    SIX_TO_FOUR = 0, "Translated to IPv4 in the kernel."
+    FOUR_TO_SIX = 1, "Translated to IPv6 in the kernel."
+    NOT_IP = 2, "Neither IPv4 nor IPv6."
+    HEADERS = 3, "Its headers are not all in the first part of its buffer, or it is shorter than they are."
+    LENGTH = 4, "Its length is not the one its header states, or too much for IPv4: the parser finds out what it is."
+    OPTIONS = 5, "IPv4 options: only the daemon looks for source routes."
+    FRAGMENT = 6, "A fragment: ports and checksum are those of the whole datagram, which the daemon knows."
+    HOP_LIMIT = 7, "Its hop limit is used up: the daemon answers."
+    NOT_OUR_PREFIX = 8, "Not to pool6. Client prefixes, and IPv6 clients of services, are left to the daemon."
+    PROTOCOL = 9, "Neither TCP nor UDP: ICMP, whose errors quote packets, extension headers, other protocols."
+    DAMAGED = 10, "Its transport header is not sound."
+    TCP_FLAGS = 11, "SYN, FIN or RST: every change of a connection's state is made by the state machine."
+    CHECK_RST = 12, "TCP with [filtering] check_rst: sequence numbers of every segment have to be noted."
+    ZERO_CHECKSUM = 13, "UDP without checksum: it may have to be calculated over all of the datagram."
+    UDP_SUPERFRAME = 14, "Several UDP datagrams in one buffer: it cannot be told from a tunnel's packets."
+    TOO_BIG = 15, "Larger than the next MTU: the daemon answers."
+    CUT = 16, "Without DF, and too large for lowest_ipv6_mtu: it has to be cut into fragments."
+    OURS = 17, "The other end is an address of ours: it turns round here, or its source is forged."
+    NO_SESSION = 18, "No session: new flows are opened by the daemon. Also: a session that has just ended."
+    OTHER_PREFIX = 19, "A session under a client prefix, or of an IPv6 client of a service."
+    SERVICE = 20, "A session of a service where there are [[eam]], or of an endpoint that is gone."
+    NOT_ESTABLISHED = 21, "Its session is not established: a connection that opens or ends, or only one side has sent."
+    EXPIRED = 22, "The time of its session is over."
+    YOUNG = 23, "The first packets of a flow: what the daemon still has in its queue is not overtaken."
+    REFUSED = 24, "The kernel would not change the size of its header."
