@@ -10,6 +10,8 @@ MOST = 1000  # endpoints of a row: more the daemon does not take
 CARRIED = {"TCP": "tcp", "UDP": "udp"}
 NOT_CARRIED = "port {0.port}: {0.protocol} is not translated"
 NO_PREFIX = "loadBalancerSourceRanges: {!r} is no prefix, and lets nobody in"
+CLOSED = "none of its loadBalancerSourceRanges is a prefix, so nobody is let in"
+NOBODY = ["0.0.0.0/32", "::/128"]  # sources that no packet may have: an empty list would let everybody in
 Row = dict[str, Any]
 
 
@@ -39,7 +41,7 @@ def rows_of(service: Service, slices: Iterable[Slice], rules: Rules) -> Made:
     sources, bad = sources_of(service.sources)
     lacks = [NO_PREFIX.format(text) for text in bad]
     if bad and not sources:
-        return Made({}, (*lacks, "none of its loadBalancerSourceRanges is a prefix, so nobody is let in"))
+        sources, lacks = NOBODY, [*lacks, CLOSED]
     fronts, unused = _fronts(service.addresses)
     lacks += unused
     known = [one for one in slices if one.family == "IPv6"]

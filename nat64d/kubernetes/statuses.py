@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from nat64d.kubernetes.addresses import Given, Problem
-from nat64d.kubernetes.rows import CARRIED, NO_PREFIX, NOT_CARRIED, sources_of
+from nat64d.kubernetes.rows import CARRIED, CLOSED, NO_PREFIX, NOT_CARRIED, sources_of
 from nat64d.kubernetes.wishes import PROGRAMMED, UNSUPPORTED, Condition, Ingress, Said, Shown, Wish, written
 
 PROGRAMMED_REASON, NO_GATEWAY, PENDING = "Programmed", "NoGateway", "Pending"
@@ -52,10 +52,13 @@ def shown_of(wish: Wish, given: Given, facts: Facts, gateways: Gateways, version
 
 def _problems(wish: Wish, given: Given, facts: Facts, rules: Rules, gateways: Gateways) -> Iterable[Problem]:
     """From what hinders most to what hinders least."""
+    good, bad = sources_of(wish.sources)
+    if bad and not good:
+        yield Problem(SOURCES, CLOSED)
     for one in wish.ports:
         if one.protocol not in CARRIED:
             yield Problem(PROTOCOL, NOT_CARRIED.format(one))
-    for text in sources_of(wish.sources)[1]:
+    for text in bad:
         yield Problem(SOURCES, NO_PREFIX.format(text))
     if not facts.ready:
         yield Problem(NO_ENDPOINTS, "no IPv6 endpoint is ready, so connections are refused")
@@ -87,6 +90,8 @@ def _condition(given: Given, problems: list[Problem], gateways: Gateways, versio
         return Condition("False", first, said or "no address is wanted")
     if not gateways.applied:
         return Condition("False", NO_GATEWAY, "; ".join(filter(None, ("no gateway renews its Lease", said))))
+    if any(one.sentence == CLOSED for one in problems):
+        return Condition("False", SOURCES, said)
     if behind := gateways.behind(version):
         waits = f"{_some(tuple(behind))} of {len(gateways.applied)} gateways have not applied it yet"
         return Condition("False", PENDING, "; ".join(filter(None, (waits, said))))

@@ -158,6 +158,20 @@ def test_what_is_wrong_with_a_service_that_has_an_address(fake: Fake, tmp_path: 
 
 
 @pytest.mark.usefixtures("controlled")
+def test_a_service_that_lets_nobody_in_is_not_programmed(fake: Fake, tmp_path: Path) -> None:
+    add(fake, loadBalancerSourceRanges=["no", "192.0.2.0/33"])
+    fake.set(SLICES, slice_("web-1", "2001:db8:1::1"))
+    with Gateway(fake, tmp_path / "g1") as gateway:
+        until(lambda: addresses(fake))
+        gateway.apply(fake.store.version)
+        assert "so nobody is let in; loadBalancerSourceRanges: 'no' is" in waits_for(fake, "web", "InvalidSourceRange")
+        assert condition(fake)[0] == "False"
+        add(fake, loadBalancerSourceRanges=["no", "192.0.2.0/24"])
+        gateway.apply(fake.store.version)
+        until(lambda: condition(fake)[:2] == ("True", "InvalidSourceRange"), lambda: condition(fake))
+
+
+@pytest.mark.usefixtures("controlled")
 def test_services_with_the_same_endpoint_are_told_of_each_other(fake: Fake) -> None:
     for name in ("web", "also"):
         add(fake, name)

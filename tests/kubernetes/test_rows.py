@@ -164,8 +164,10 @@ def test_affinity_sources_and_prefix():
 
 
 def test_sources_that_are_none_let_nobody_in():
-    found = made(service(loadBalancerSourceRanges=["nonsense"]))
-    assert (found.rows, len(found.lacks)) == ({}, 2)
+    """The row stays, so that connections of those who were let in before end."""
+    found = made(service(loadBalancerSourceRanges=["nonsense", "192.0.2.0/33"]))
+    assert [row["sources"] for row in found.rows.values()] == [["0.0.0.0/32", "::/128"]]
+    assert found.lacks[-1] == "none of its loadBalancerSourceRanges is a prefix, so nobody is let in"
 
 
 @pytest.mark.parametrize(
