@@ -132,11 +132,15 @@ class Live:
         longest = 0.0
         with self._pausing:
             assert self.tables is not None
+            if self.fast:  # it knows the old settings
+                self.fast.end()
             for queue in self.queues:
                 began = time.monotonic()
                 queue.exchange(settings)
                 longest = max(longest, time.monotonic() - began)
             self.replace(config, settings, self.tables)
+            if self.fast:
+                self.fast.begin(settings, self.tables)
         return longest
 
     def replace(self, config: Config, settings: Settings, tables: Tables) -> None:

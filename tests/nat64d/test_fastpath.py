@@ -166,6 +166,17 @@ def test_a_reload_that_leaves_nothing_to_take_does_not_end_the_daemon(kernel):
     assert "there are no sessions" in path.status()["why"]
 
 
+def test_other_settings_are_those_of_the_program_too(kernel):
+    attached, closed = kernel
+    live = Live(loads(CONFIG))
+    live.fast = Fast("on", "lo", logging.getLogger("nat64d"))
+    live.settings, live.tables = gateway()
+    live.serve()
+    live.exchange(live.config, replace(live.settings, mtu4=1300))
+    assert (len(attached), closed) == (2, [1002, 1001])
+    assert live.fast.is_on
+
+
 def test_where_there_are_no_sessions(kernel):
     siit = 'pool6 = "64:ff9b::/96"\n[[eam]]\nipv4 = "192.0.2.1"\nipv6 = "2001:db8::1"\n'
     assert "there are no sessions" in begun(text=siit).why

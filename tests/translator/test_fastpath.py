@@ -10,7 +10,7 @@ from nat64d.config.load import load, loads
 from nat64d.offline.capture import SECOND, Reader
 from nat64d.offline.engine import START
 from tests.established import CONFIGS, Traffic
-from tests.fastpath import TAKEN, Twin
+from tests.fastpath import TAKEN, Apart, Twin
 from tests.golden import captures, config_of
 from tests.reference.comparison import Comparison
 from tests.reference.settings import CONFIGS as WORLDS
@@ -47,6 +47,16 @@ def test_packets_of_established_flows(name: str) -> None:
     twin = established(name, 150)
     assert twin.wrong == []
     assert all(twin.reasons[reason] > 3 for reason in TAKEN)
+
+
+def test_no_session_ends_before_its_time() -> None:
+    twin = Apart(loads(CONFIGS["well-known"]))
+    traffic = Traffic(Random("lifetimes"), twin)
+    for _ in range(300):
+        traffic.send()
+    twin.close()
+    assert twin.wrong == []
+    assert twin.unwritten > 10
 
 
 @pytest.mark.slow

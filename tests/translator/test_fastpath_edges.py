@@ -13,7 +13,7 @@ from tests.fastpath import ETHERNET, InPython, Twin, ethernet
 from tests.reference import packets as make
 from translator.fastpath.program import program
 from translator.fastpath.reasons import Reason
-from translator.fastpath.sessions import PROBES, RANGE_STEPS
+from translator.fastpath.sessions import LAG, PROBES, RANGE_STEPS, SLACK
 from translator.jit.bpf import Stand
 from translator.jit.compile import COMPILED
 
@@ -145,11 +145,10 @@ def test_rfc7915_5_1_identification_comes_from_a_generator_there_too(flow):
 
 def test_its_time_is_written_once_a_second(flow):
     row = flow.twin.tables.sessions[0]
-    until = int(row.expires)
-    flow.reason(flow.ipv6(), now=1999)
-    assert row.expires == until
-    flow.reason(flow.ipv6(), now=2000)
-    assert row.expires == until + 1000
+    written = [1001, 1001 + SLACK - LAG + 1]
+    for now, last in ((1001, 0), (1002, 0), (written[1] - 1, 0), (written[1], 1), (written[1] + 5, 1)):
+        flow.reason(flow.ipv6(), now)
+        assert row.expires == written[last] + UDP_TIMEOUT + SLACK
 
 
 @pytest.mark.parametrize(

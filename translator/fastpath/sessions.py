@@ -19,7 +19,8 @@ from translator.tables.layout import OF_GONE, OF_SERVICE, SESSION
 # LIMITS
 PROBES = 8  # slots that are looked at; in an index half full that is enough for all but one flow in some hundred
 RANGE_STEPS = 12  # ranges of our own addresses: up to 2^12
-SLACK = 1000  # milliseconds that `expires` may lag, so that a busy session's record is written once a second
+SLACK = 1000  # milliseconds that `expires` may be late, so that a busy session's record is written once a second
+LAG = 10  # milliseconds that the coarse clock may be behind the daemon's: a tick of a kernel with 100 Hz
 TICK = 6  # bits of milliseconds in a tick
 
 FIELDS: Any = SESSION.fields
@@ -190,11 +191,11 @@ def objection(found, direction, moment):
 
 @jit()
 def touch(found, moment):
-    """Give a session its time anew, as sessions.touch. Where its record has become another one's, its time is another
-    one too, and stays."""
+    """Give a session its time anew, as sessions.touch, and up to SLACK more: it never ends before its time is over.
+    Where its record has become another one's, its time is another one too, and stays."""
     session = found.session
     timeout = kernel.tcp_timeout()
     if session.protocol != TCP:
         timeout = kernel.service_udp_timeout() if session.inbound >= OF_SERVICE else kernel.udp_timeout()
-    if moment + timeout - session.expires >= SLACK:
-        swap(found.address + EXPIRES, session.expires, moment + timeout)
+    if moment + timeout + LAG > session.expires:
+        swap(found.address + EXPIRES, session.expires, moment + timeout + SLACK)
