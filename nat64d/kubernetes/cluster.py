@@ -12,6 +12,7 @@ from lightkube.config.models import User
 from nat64d.kubernetes.objects import STATUS
 from nat64d.kubernetes.pace import Pace
 
+BUSY = 429  # HTTP
 BY_PLUGIN = "client.authentication.k8s.io/"
 
 
@@ -26,6 +27,24 @@ class AnswerError(Exception):
         super().__init__(sentence)
         self.status, self.wait = status, wait
 
+    @property
+    def is_final(self) -> bool:
+        """Whether the same request will be refused again: it is wrong, and the server neither busy nor broken."""
+        return 400 <= self.status < 500 and self.status not in {401, BUSY}
+
+
+class HeldError(AnswerError):
+    """A request was not sent, as the API server has asked to be left alone for so many seconds more."""
+
+    def __init__(self, wait: float) -> None:
+        super().__init__(BUSY, f"it is asked again in {wait:.0f} s, as it wants", wait)
+
+
+def wait_of(response: Any) -> float:
+    """The seconds that the API server asks for before the next request."""
+    text = response.headers.get("Retry-After", "")
+    return float(text) if text.isdecimal() else 0.0
+
 
 def refuse(response: Any, content: bytes) -> None:
     """Raise AnswerError unless the answer is what was asked for."""
@@ -35,8 +54,7 @@ def refuse(response: Any, content: bytes) -> None:
         sentence = STATUS.decode(content).message
     except msgspec.MsgspecError:
         sentence = content[:100].decode("utf-8", "replace")
-    text = response.headers.get("Retry-After", "")
-    raise AnswerError(response.status_code, sentence, float(text) if text.isdecimal() else 0.0)
+    raise AnswerError(response.status_code, sentence, wait_of(response))
 
 
 def configuration(kubeconfig: Path | None) -> SingleConfig:

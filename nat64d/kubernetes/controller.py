@@ -11,11 +11,12 @@ from math import inf
 from typing import Any, NamedTuple
 
 from nat64d.kubernetes.addresses import Address, Key, allocate, contradictions, range_of
-from nat64d.kubernetes.cluster import AnswerError, explained
+from nat64d.kubernetes.cluster import AnswerError, HeldError, explained
 from nat64d.kubernetes.endpoints import Endpoints
 from nat64d.kubernetes.events import About, Events
 from nat64d.kubernetes.leases import FAILURES, Seen, Times
 from nat64d.kubernetes.objects import API, SLICES, Kind, is_ours
+from nat64d.kubernetes.pace import OBEDIENT
 from nat64d.kubernetes.slices import Slices
 from nat64d.kubernetes.statuses import MANAGER, Gateways, Rules, patch_of, shown_of
 from nat64d.kubernetes.wishes import (
@@ -43,18 +44,20 @@ log = logging.getLogger("nat64d")
 
 
 class Choices(NamedTuple):
-    """`default_class`: Services of type LoadBalancer without a class, too; `rules`: of what gateways do."""
+    """`default_class`: Services of type LoadBalancer without a class, too; `rules`: of what gateways do;
+    `obedient`: for at most so many seconds the API server is left alone when it asks for that."""
 
     default_class: bool = False
     rules: Rules = Rules()
     times: Times = Times()
+    obedient: float = OBEDIENT
 
 
 class Controller:
     """Sink of the followers; `lead` writes, until it is cancelled."""
 
     def __init__(self, client: Callable[[], Any], identity: str, options: Choices) -> None:
-        self._line, self.options = Line(client), options
+        self._line, self.options = Line(client, options.obedient), options
         self.events = Events(identity)
         self.wishes: dict[Key, Wish] = {}
         self.pools: dict[str, PoolObject] = {}
@@ -69,6 +72,7 @@ class Controller:
         self._needed = {"Leases", *(kind.name for kind in KINDS)}
         self._news = asyncio.Event()
         self._told: dict[tuple[str, Key], str] = {}  # the reason of the last Event
+        self._untold: dict[tuple[str, Key], tuple[About, Condition]] = {}  # Events that are still to be written
 
     # What is heard.
 
@@ -106,7 +110,8 @@ class Controller:
             for each in (self.wishes, self._versions):
                 each.pop(key, None)
             self.endpoints.leave(key)
-            self._told.pop(("Service", key), None)
+            for told in (self._told, self._untold):
+                told.pop(("Service", key), None)
         elif kind is SLICES:
             self._dirty |= self.slices.remove(key)
         elif kind is POOLS:
@@ -156,7 +161,7 @@ class Controller:
                 await self._wait()
                 if self.is_known and not await self._all_written():
                     await self._line.hang_up()
-                    await asyncio.sleep(self.options.times.renews / 2)
+                    await asyncio.sleep(max(self.options.times.renews / 2, self._line.held))
                     self._news.set()
         finally:
             await asyncio.shield(self._line.hang_up())
@@ -192,7 +197,9 @@ class Controller:
         limit = asyncio.Semaphore(AT_ONCE)
         todo = [self._service(client, limit, self.wishes[key], shown) for key, shown in wanted.items()]
         todo += [self._pool(client, limit, *one) for one in pools]
-        return all(await asyncio.gather(*todo)) if todo else True
+        written = await asyncio.gather(*todo)
+        told = await asyncio.gather(*(self._tell(client, limit, *one) for one in [*self._untold.values()]))
+        return all((*written, *told))
 
     def _wanted(self, ours: dict[Key, Wish]) -> tuple[dict[Key, Shown], list[tuple[PoolObject, int, Condition]]]:
         """What each Service and each pool should show, of those that show something else."""
@@ -237,8 +244,7 @@ class Controller:
         if not await self._write(client, limit, path, patch_of(wish, shown, second(now())), "Service", wish.key):
             return False
         if shown.condition:
-            about = About("Service", "v1", wish.key, wish.age[1])
-            await self._tell(client, about, shown.condition)
+            self._shows(About("Service", "v1", wish.key, wish.age[1]), shown.condition)
         return True
 
     async def _pool(
@@ -253,7 +259,7 @@ class Controller:
         }
         if not await self._write(client, limit, f"apis/{API}/vippools/{name}/status", body, "VIPPool", ("", name)):
             return False
-        await self._tell(client, About("VIPPool", API, ("", name), one.pool.age[1]), condition)
+        self._shows(About("VIPPool", API, ("", name), one.pool.age[1]), condition)
         return True
 
     async def _write(self, client: Any, limit: asyncio.Semaphore, path: str, body: Any, kind: str, key: Key) -> bool:
@@ -263,18 +269,27 @@ class Controller:
         except FAILURES as error:
             if isinstance(error, AnswerError) and error.status in {ABSENT, CONFLICT}:
                 return True  # it is another one meanwhile, of which the watch will tell
-            log.warning("%s %s: %s", kind, "/".join(filter(None, key)), explained(error), extra={"event": "no_status"})
+            if not isinstance(error, HeldError):
+                about = {"event": "no_status"}
+                log.warning("%s %s: %s", kind, "/".join(filter(None, key)), explained(error), extra=about)
             return False
         self.patches += 1
         return True
 
-    async def _tell(self, client: Any, about: About, condition: Condition) -> None:
-        """An Event if the reason is another one than before."""
-        reason = condition.reason
-        if self._told.get((about.kind, about.key)) != reason:
-            self._told[about.kind, about.key] = reason
-            warns = reason not in {"Programmed", "Pending", READY}
-            await self.events.tell(client, about, reason, condition.message, warns=warns)
+    def _shows(self, about: About, condition: Condition) -> None:
+        """The status has this condition: an Event is due if the reason is another one than before."""
+        thing = about.kind, about.key
+        if self._told.get(thing) != condition.reason:
+            self._told[thing] = condition.reason
+            self._untold[thing] = about, condition
+
+    async def _tell(self, client: Any, limit: asyncio.Semaphore, about: About, condition: Condition) -> bool:
+        warns = condition.reason not in {"Programmed", "Pending", READY}
+        async with limit:
+            told = await self.events.tell(client, about, condition.reason, condition.message, warns=warns)
+        if told:
+            self._untold.pop((about.kind, about.key), None)
+        return told
 
 
 def _now() -> float:

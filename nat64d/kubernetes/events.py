@@ -5,7 +5,7 @@ import logging
 from typing import Any, NamedTuple
 
 from nat64d.kubernetes.addresses import Key
-from nat64d.kubernetes.cluster import AnswerError, explained
+from nat64d.kubernetes.cluster import AnswerError, HeldError, explained
 from nat64d.kubernetes.leases import FAILURES
 from nat64d.kubernetes.writing import ABSENT, Object, create, merge, now
 
@@ -26,27 +26,32 @@ class About(NamedTuple):
 
 
 class Events:
-    """Writes them; what cannot be written is in the log and nowhere else."""
+    """Writes them."""
 
     def __init__(self, identity: str) -> None:
         self.identity = identity
         self._series: dict[tuple[About, str], tuple[str, int]] = {}  # name of the Event, how often it was
 
-    async def tell(self, client: Any, about: About, reason: str, note: str, *, warns: bool) -> None:
-        """One more; never raises for what the API server does."""
+    async def tell(self, client: Any, about: About, reason: str, note: str, *, warns: bool) -> bool:
+        """One more; never raises for what the API server does. False if it is to be told again, as the API server was
+        busy or away; what it refuses is in the log and nowhere else."""
         known = self._series.pop((about, reason), None)
         try:
             async with asyncio.timeout(5):
                 if known and await self._again(client, about, *known):
                     self._series[about, reason] = known[0], known[1] + 1
-                    return
+                    return True
                 made = await create(client, _path(about), self._event(about, reason, note, warns))
         except FAILURES as error:
-            log.warning("No Event for %s: %s", "/".join(about.key), explained(error), extra={"event": "no_event"})
-            return
+            if known:
+                self._series[about, reason] = known
+            if not isinstance(error, HeldError):
+                log.warning("No Event for %s: %s", "/".join(about.key), explained(error), extra={"event": "no_event"})
+            return isinstance(error, AnswerError) and error.is_final
         self._series[about, reason] = made["metadata"]["name"], 1
         if len(self._series) > MOST:
             self._series.pop(next(iter(self._series)))
+        return True
 
     async def _again(self, client: Any, about: About, name: str, count: int) -> bool:
         """Count one more in its series; False if it is gone, as Events are after an hour."""

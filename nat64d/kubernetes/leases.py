@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import httpx2
 
-from nat64d.kubernetes.cluster import AnswerError, NoClusterError, explained
+from nat64d.kubernetes.cluster import AnswerError, HeldError, NoClusterError, explained
 from nat64d.kubernetes.objects import Kind, number_of
 from nat64d.kubernetes.wishes import WHOLE, Whole
 from nat64d.kubernetes.writing import ABSENT, CONFLICT, Line, Object, create, now, read, replace
@@ -55,7 +55,8 @@ class Election:
     """One of several is the leader."""
 
     def __init__(self, client: Callable[[], Any], namespace: str, identity: str, times: Times) -> None:
-        self._line, self._namespace, self.identity, self.times = Line(client), namespace, identity, times
+        self._line, self._namespace = Line(client, times.gives_up / 2), namespace
+        self.identity, self.times = identity, times
         self.leads = False
         self._seen: Object | None = None
         self._seen_at = 0.0
@@ -102,7 +103,7 @@ class Election:
                 return await self._take(self._line.client())
         except FAILURES as error:
             await self._line.hang_up()
-            if not (isinstance(error, AnswerError) and error.status == CONFLICT):
+            if not (isinstance(error, AnswerError) and (error.status == CONFLICT or isinstance(error, HeldError))):
                 log.warning("Lease %s: %s", LEADER, explained(error), extra={"event": "lease_lost"})
             return False
 
@@ -154,7 +155,8 @@ class Beat:
     """The Lease of a gateway: that it is alive, and which version of the Services it has applied."""
 
     def __init__(self, client: Callable[[], Any], who: Who, applied: Callable[[], str], times: Times) -> None:
-        self._line, self._namespace, self._name = Line(client), who.namespace, f"nat64d-gateway-{who.name}"
+        self._line, self._namespace = Line(client, times.gateway_holds / 3), who.namespace
+        self._name = f"nat64d-gateway-{who.name}"
         self._gateway, self._applied, self._node, self._times = who.name, applied, who.node, times
         self._lost = False
 
@@ -166,7 +168,7 @@ class Beat:
                 said = self._applied()
                 await self._renew(said)
                 with suppress(TimeoutError):
-                    async with asyncio.timeout(self._times.gateway_renews):
+                    async with asyncio.timeout(self._line.held or self._times.gateway_renews):
                         await asyncio.sleep(self._times.gateway_rests)
                         while self._applied() == said:
                             await news.wait()

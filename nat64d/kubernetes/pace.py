@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 AGE = 45.0  # LIMITS: of a watch, after which it is opened anew, with up to half as much more so that not all do at once
+OBEDIENT = 30.0  # LIMITS: at most so long the API server is left alone when it asks for that
 
 
 @dataclass(frozen=True)
@@ -16,7 +17,7 @@ class Pace:
     connect: float = 3.0
     first: float = 0.1
     longest: float = 1.0
-    obedient: float = 30.0  # at most this long, if the API server says when it is to be asked again
+    obedient: float = OBEDIENT  # at most this long
     outage: float = 5.0
     age: float = AGE
     daemon: float = 1.0  # between two looks whether the daemon is still the same

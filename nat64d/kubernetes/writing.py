@@ -1,11 +1,13 @@
 """Requests that change something at the API server, or read one object."""
 
+import asyncio
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from nat64d.kubernetes.cluster import refuse
+from nat64d.kubernetes.cluster import HeldError, refuse, wait_of
+from nat64d.kubernetes.pace import OBEDIENT
 
 APPLY = "application/apply-patch+yaml"  # JSON is YAML
 MERGE = "application/merge-patch+json"
@@ -24,17 +26,33 @@ def second(text: str) -> str:
 
 
 class Line:
-    """One client for many requests, made anew after a failure, as by then a token or a certificate may be another."""
+    """One client for many requests, made anew after a failure, as by then a token or a certificate may be another.
+    When the API server asks to be left alone (Retry-After), requests raise HeldError until that is over."""
 
-    def __init__(self, make: Callable[[], Any]) -> None:
-        self._make = make
+    def __init__(self, make: Callable[[], Any], obedient: float = OBEDIENT) -> None:
+        self._make, self._obedient = make, obedient
         self._client: Any = None
+        self._until = 0.0
 
     def client(self) -> Any:
         """Raises NoClusterError."""
         if self._client is None:
             self._client = self._make()
+            self._client.event_hooks = {"request": [self._hold], "response": [self._heed]}
         return self._client
+
+    @property
+    def held(self) -> float:
+        """For how many seconds nothing is to be asked."""
+        return max(0.0, self._until - _now())
+
+    async def _hold(self, _: Any) -> None:
+        if held := self.held:
+            raise HeldError(held)
+
+    async def _heed(self, response: Any) -> None:
+        if wait := wait_of(response):
+            self._until = max(self._until, _now() + min(wait, self._obedient))
 
     async def hang_up(self) -> None:
         """The next one is a new one."""
@@ -68,6 +86,10 @@ async def apply(client: Any, path: str, given: Object, manager: str) -> Object:
     query = {"fieldManager": manager, "force": "true"}
     sent = client.patch(path, params=query, content=json.dumps(given), headers={"Content-Type": APPLY})
     return _answered(await sent)
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
 
 
 def _answered(response: Any) -> Object:

@@ -23,6 +23,7 @@ from tests.kubernetes.controlled import (
     prepared,
     until,
 )
+from tests.kubernetes.fake.faults import Refusal
 from tests.kubernetes.fake.kinds import CIDRS, EVENTS, LEASES, SERVICES, SLICES
 from tests.kubernetes.fake.server import Fake
 from tests.kubernetes.mirrored import write_kubeconfig
@@ -265,6 +266,38 @@ def test_an_api_server_that_refuses_for_a_while_gets_what_is_missing(fake: Fake)
     fake.set(SERVICES, service("meanwhile", ""))
     fake.start()
     until(lambda: addresses(fake, "meanwhile") == ["192.0.2.1", "2001:db8::1"], lambda: addresses(fake, "meanwhile"))
+
+
+def test_who_writes_leaves_the_api_server_alone_for_as_long_as_it_wants(
+    fake: Fake, asker: Asker, tmp_path: Path
+) -> None:
+    """429 with Retry-After: statuses and Events wait, here for 0.3 s at most; Leases for no longer than they can."""
+    writers = {
+        "/services/": (0.3, "PATCH"),
+        "/leases/nat64d-controller": (SHORT.gives_up / 2, "PUT"),
+        "/leases/nat64d-gateway-g1": (SHORT.gateway_holds / 3, "PUT"),
+        "/events": (0.3, "POST"),
+    }
+
+    def sent(words: str, method: str) -> list[int]:
+        return [number for number, one in enumerate(fake.requests) if one.startswith(method) and words in one]
+
+    options = Choices(times=SHORT, obedient=0.3)
+    with Controlled(fake, tmp_path / "one", options=options) as one, Gateway(fake, tmp_path / "g1"):
+        until(lambda: one.election.leads and sent("/leases/nat64d-gateway-g1", "PUT"))
+        fake.faults.refusal = Refusal(429, "1", methods=("PUT", "PATCH"))
+        add(fake)
+        until(lambda: all({*sent(words, by)} & {*fake.refused} for words, (_, by) in writers.items() if by != "POST"))
+        fake.faults.refusal = Refusal(429, "1", times=1, methods=("POST",))
+        until(lambda: addresses(fake))
+        until(lambda: events(fake), lambda: fake.requests[-20:])
+    for words, (least, method) in writers.items():
+        numbers = sent(words, method)
+        (first, *_) = refused = [number for number in numbers if number in fake.refused]
+        assert first != numbers[-1], "it was sent again"
+        for number in refused:
+            after = [fake.arrivals[one] - fake.arrivals[number] for one in numbers if one > number]
+            assert not after or min(after) >= least - 0.01, (words, after)
 
 
 @pytest.mark.usefixtures("controlled")

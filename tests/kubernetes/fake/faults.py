@@ -5,12 +5,14 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Refusal:
-    """The next requests are answered with this status. `times`: how many, -1 = all until it is taken back."""
+    """The next requests are answered with this status. `times`: how many, -1 = all until it is taken back; `methods`:
+    of which, () = of all."""
 
     status: int
     retry_after: str | None = None
     times: int = -1
     watches_too: bool = True
+    methods: tuple[str, ...] = ()
 
 
 @dataclass
@@ -25,10 +27,12 @@ class Faults:
     lists_fail_after: int | None = None  # pages of a list that are answered before one is not
     tokens: dict[str, list[dict[str, list[str]]] | None] = field(default_factory=dict)  # what each may; None = all
 
-    def refuses(self, watch: bool) -> Refusal | None:
+    def refuses(self, method: str, watch: bool) -> Refusal | None:
         """What this request is answered with, if anything is wrong."""
         one = self.refusal
         if one is None or (watch and not one.watches_too) or not one.times:
+            return None
+        if one.methods and method not in one.methods:
             return None
         one.times -= one.times > 0
         return one

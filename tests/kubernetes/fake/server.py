@@ -6,6 +6,7 @@ take one in a test.
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable
 from typing import Any, Self
 from urllib.parse import urlsplit
@@ -30,6 +31,8 @@ class Fake:
         self.kinds: list[Kind] = [*KINDS]
         self.owners: dict[tuple[Key, str], dict[str, set[Any]]] = {}  # of fields, for server-side apply
         self.requests: list[str] = []  # method, path and query of each, as they came
+        self.arrivals: list[float] = []  # when each of them came, of time.monotonic
+        self.refused: list[int] = []  # the numbers of those that a Refusal has answered
         self.watching = 0  # watches that are open now
         self.continues: dict[str, list[Object]] = {}  # what is left of lists that are read page by page
         self.port = 0
@@ -151,10 +154,13 @@ class Fake:
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         self.requests.append(f"{request.method} {request.path_qs}")
+        self.arrivals.append(time.monotonic())
+        number = len(self.arrivals) - 1
         await self.thawed()
         if self.faults.delay:
             await asyncio.sleep(self.faults.delay)
-        if broken := self.faults.refuses("watch" in request.query):
+        if broken := self.faults.refuses(request.method, "watch" in request.query):
+            self.refused.append(number)
             return refusal(
                 broken.status,
                 "TooManyRequests" if broken.status == 429 else "InternalError",
