@@ -102,6 +102,9 @@ shows-services: compiled tools-e2e  ## [[service]] under load, and large files o
 shows-kubernetes: compiled tools-e2e  ## a cluster before a gateway: how soon what it says is so, and what an API server that is away costs (root)
 	@$(AS_ROOT) $(PYTEST) -s -m slow tests/e2e/test_service_kubernetes_shows.py
 
+shows-scale-out: compiled tools-e2e tools-routing  ## two gateways behind one router, with BIRD and FRR: how soon routes and connections go elsewhere (root)
+	@$(AS_ROOT) $(PYTEST) -s -m slow tests/e2e/test_scale_out.py
+
 test-nojit: plain-branches plain-traffic  ## the tests of the data plane in plain Python
 
 plain-branches: $(VENV)/.test
@@ -197,7 +200,10 @@ tools-deb:
 tools-systemd:
 	@[ "$$(id -u)" != 0 ] || .ci/need iproute2 iputils-ping nftables debootstrap systemd-container
 
+tools-routing:
+	@.ci/need iproute2 bird2 frr
+
 tools-bench:
 	@.ci/need iproute2 iperf3 tayga ethtool unbound dnsperf
 
-.PHONY: run demo deb test check compiled test-jit test-nojit plain-branches plain-traffic test-bounds covered e2e test-systemd attack shows-services shows-kubernetes fuzz fuzz-dns fuzz-long mutants bench bench-dns replay replay-generic bench-replay readme side clean help tools-demo tools-deb tools-e2e tools-systemd tools-bench
+.PHONY: run demo deb test check compiled test-jit test-nojit plain-branches plain-traffic test-bounds covered e2e test-systemd attack shows-services shows-kubernetes shows-scale-out fuzz fuzz-dns fuzz-long mutants bench bench-dns replay replay-generic bench-replay readme side clean help tools-demo tools-deb tools-e2e tools-systemd tools-routing tools-bench

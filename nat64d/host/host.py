@@ -23,7 +23,7 @@ from nat64d.host.journal import Change
 from nat64d.host.standing import Standing
 from nat64d.host.undo import Undo
 from nat64d.host.vips import Vip
-from nat64d.host.wanted import IPV6_IS_LONGER, Default, Wanted, is_host, masqueraded, networks, served
+from nat64d.host.wanted import IPV6_IS_LONGER, Default, Wanted, is_host, masqueraded, networks, withdrawn
 
 if TYPE_CHECKING:
     from nat64d.config.models import Config
@@ -134,7 +134,7 @@ class Host:
     def withdraw(self) -> None:
         """Take back what announces services, before a stop; packets still reach the device. Raises HostError."""
         with IPRoute() as ip, explaining("withdraw services"):
-            vips.withdraw(self._undo, ip, self.tun, served(self.config))
+            vips.withdraw(self._undo, ip, self.tun, withdrawn(self.config))
 
     def leave(self) -> None:
         """Leave all that was set up to the next process, which adopts it."""

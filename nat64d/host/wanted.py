@@ -70,7 +70,7 @@ def networks(config: "Config") -> list[Network]:
 
 
 def served(config: "Config") -> list[Network]:
-    """The addresses of [[service]] that nothing else has, which are announced and withdrawn by their routes."""
+    """The addresses of [[service]] that nothing else has, which are announced by their routes."""
     if not config.host.routes:
         return []
     others = {*_unserved(config)}
@@ -80,6 +80,13 @@ def served(config: "Config") -> list[Network]:
         for own in (ip_network(address) for address in addresses(config))
         if not any(v == own.version and own.supernet(new_prefix=length) in others for v, length in lengths)
     ]
+
+
+def withdrawn(config: "Config") -> list[Network]:
+    """What is announced for services alone, and withdrawn before a stop: `served`, and prefixes of clients. pool6 leads
+    to sessions that no other gateway has."""
+    clients = config.prefixes[1:] if config.host.routes and not config.clat else ()
+    return [*served(config), *filter(None, clients)]
 
 
 def _unserved(config: "Config") -> list[Network]:

@@ -26,6 +26,7 @@ from tests.nat64d.netns import sysctl as parameter
 namespace, server, _text, _config = fixtures()
 
 config = pytest.fixture(a_config)
+CLIENTS = "2001:db8:c::/96"
 
 
 # ---- where
@@ -141,15 +142,18 @@ def test_without_sysctls_parameters_stay(server, tmp_path):
         assert parameter("net/ipv4/neigh/eth0/proxy_delay") == "80"
 
 
-def test_a_withdrawal_takes_routes_and_answers_back_and_packets_still_arrive(server, config):
-    before = snapshot()
+def test_a_withdrawal_takes_routes_and_answers_back_and_packets_still_arrive(server, tmp_path):
+    text = text_of(tmp_path, VIP4).replace("[services]", f'[services]\nclient_prefix = "{CLIENTS}"')
+    config, before = loads(text), snapshot()
     with gateway(config) as (_, host, _lines):
         host.answer({OURS})
         assert f"{VIP4} dev nat64 proto 64" in ip("route", "show")
         host.withdraw()
         assert VIP4 not in ip("route", "show")
         assert ip("neighbour", "show", "proxy") == ""
-        assert "dev nat64" in ip("route", "get", VIP4)
+        assert CLIENTS not in ip("-6", "route", "show")
+        for one in (VIP4, CLIENTS.removesuffix("/96")):
+            assert "dev nat64" in ip("route", "get", one)
         assert "64:ff9b::/96" in ip("-6", "route", "show")
         assert "aside" in journal(config).read_text()
     assert snapshot() == before
