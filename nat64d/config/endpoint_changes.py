@@ -5,6 +5,8 @@ What has not changed is the same object in both: `with_changes` sees to that.
 """
 
 from collections.abc import Callable, Iterator
+from functools import lru_cache
+from typing import NamedTuple
 
 from nat64d.config.models import Config
 from nat64d.config.services import Service
@@ -22,9 +24,27 @@ def is_about_endpoints(before: Config, after: Config) -> bool:
 
 def changed(before: Config, after: Config) -> tuple[list[Service], list[Service]]:
     """The services that went, and those that came; one that has changed is in both lists."""
-    old, new = set(map(id, before.service)), set(map(id, after.service))
-    gone = [service for service in before.service if id(service) not in new]
-    came = [service for service in after.service if id(service) not in old]
+    gone, came = _changed(_Same(before.service), _Same(after.service))
+    return [*gone], [*came]
+
+
+class _Same(NamedTuple):
+    """Services, as the very tuple that they are: comparing what is in it would take long."""
+
+    services: tuple[Service, ...]
+
+    def __hash__(self) -> int:
+        return id(self.services)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and self.services is other.services
+
+
+@lru_cache(2)  # a change asks several times
+def _changed(before: _Same, after: _Same) -> tuple[list[Service], list[Service]]:
+    old, new = set(map(id, before.services)), set(map(id, after.services))
+    gone = [service for service in before.services if id(service) not in new]
+    came = [service for service in after.services if id(service) not in old]
     equal = set(gone).intersection(came)
     return [service for service in gone if service not in equal], [one for one in came if one not in equal]
 

@@ -1,10 +1,11 @@
 """What pydantic objects to, in our words: the description of a key's type, or the text of an ExpectedError."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from types import UnionType
 from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel, ValidationError
+from pydantic.dataclasses import is_pydantic_dataclass
 from pydantic.fields import FieldInfo
 
 from nat64d.config.addresses import host_bits
@@ -13,6 +14,7 @@ from nat64d.config.models import Config
 
 Path = tuple[str | int, ...]  # ("pool4", 1, "ports") is the key `ports` of the second [[pool4]]
 
+EXTRA = ("extra_forbidden", "unexpected_keyword_argument")  # errors: there is no such key
 VERSIONS = {"ip_v4_network": 4, "ip_v6_network": 6}  # of IP, by type of error
 
 
@@ -49,15 +51,21 @@ def described(hint: Any) -> str:
     return _either(_alternatives(hint))
 
 
-def model_in(hint: Any) -> type[BaseModel] | None:
-    """The model in a type: T itself, or that of `tuple[T, ...]` or `T | None`."""
+def model_in(hint: Any) -> type[Any] | None:
+    """The model in a type, or what pydantic reads as one: T itself, or that of `tuple[T, ...]` or `T | None`."""
     for kind in (hint, *get_args(hint)):
-        if isinstance(kind, type) and issubclass(kind, BaseModel):
+        if isinstance(kind, type) and (issubclass(kind, BaseModel) or is_pydantic_dataclass(kind)):
             return kind
     return None
 
 
-def hints(model: type[BaseModel]) -> dict[str, Any]:
+def keys_of(model: type[Any]) -> Mapping[str, FieldInfo]:
+    """The keys of a model, or of what is read as one."""
+    found: Mapping[str, FieldInfo] = getattr(model, "model_fields", None) or model.__pydantic_fields__
+    return found
+
+
+def hints(model: type[Any]) -> dict[str, Any]:
     """The types of a model's keys with all that is said about them."""
     return get_type_hints(model, include_extras=True)
 
@@ -66,14 +74,14 @@ def _placed(item: Any) -> Refusal:
     """An element of ValidationError.errors(), its location split."""
     path: Path = item["loc"]
     hint: Any = Config
-    model: type[BaseModel] | None = Config
+    model: type[Any] | None = Config
     for at, step in enumerate(path):
         if isinstance(step, int) and get_origin(hint) is tuple and model:
             hint = model
-        elif model and step in model.model_fields:
+        elif model and step in keys_of(model):
             hint = hints(model)[str(step)]
             model = model_in(hint)
-        elif item["type"] != "extra_forbidden":
+        elif item["type"] not in EXTRA:
             return Refusal(path[:at], hint, path[at:], item)
     return Refusal(path, hint, (), item)
 

@@ -92,8 +92,7 @@ def fronts_of(config: Config, weight: Weight, services: Iterable[Service] | None
     prefixes = {prefix: number for number, prefix in enumerate(config.prefixes)}
     found: dict[Key, Front] = {}
     for service in config.service if services is None else services:
-        rows = [(*words(one.end6.address), one.end6.first, weight(service, one)) for one in service.ordered]
-        ends, (sources, sources6) = np.array(rows, np.int64).reshape(-1, 4), _sources(service)
+        ends, (sources, sources6) = _ends(service, weight), _sources(service)
         for key, _, end in keys_of(config, service):
             row, vip6 = records(1, FRONT), words(end.address) if end.address.version == 6 else None
             row["protocol"], row["address4"], row["port"] = key
@@ -107,8 +106,21 @@ def fronts_of(config: Config, weight: Weight, services: Iterable[Service] | None
     return found
 
 
+def _ends(service: Service, weight: Weight) -> np.ndarray[Any, Any]:
+    """Its endpoints as members: Front.ends."""
+    places = service.places
+    ends = np.empty((len(places), 4), np.int64)
+    octets = b"".join(number.to_bytes(16, "big") for (number, _), _ in places)
+    ends[:, :2] = np.frombuffer(octets, ">i8").reshape(-1, 2)
+    ends[:, 2] = [port for (_, port), _ in places]
+    ends[:, 3] = [weight(service, endpoint) for _, endpoint in places]
+    return ends
+
+
 def _sources(service: Service) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
     """The ranges of IPv4 addresses that it serves, and the IPv6 prefixes with their masks."""
+    if not service.sources:
+        return np.zeros((0, 2), np.int64), np.zeros((0, 4), np.int64)
     of4 = ranges(IPSet(str(one) for one in service.sources if one.version == 4))
     of6 = [(*words(one[0]), *words(one.netmask)) for one in service.sources if one.version == 6]
     return of4, np.array(of6, np.int64).reshape(-1, 4)
@@ -116,16 +128,18 @@ def _sources(service: Service) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, An
 
 def numbers_of(tables: Tables) -> dict[Key, int]:
     """The fronts there are, and their numbers."""
-    rows = tables.fronts.view(np.ndarray)
-    there = np.flatnonzero(rows["protocol"])
-    keys = zip(*(rows[name][there].tolist() for name in ("protocol", "address4", "port")), strict=True)
+    there = np.flatnonzero(tables.fronts.view(np.ndarray)["protocol"])
+    rows = tables.fronts.view(np.ndarray)[there]
+    keys = zip(*(rows[name].tolist() for name in ("protocol", "address4", "port")), strict=True)
     return dict(zip(keys, there.tolist(), strict=True))
 
 
-def names_of(tables: Tables) -> dict[int, str]:
-    """What services are called, by their numbers: the rows of Tables.names."""
-    rows = tables.fronts.view(np.ndarray)
-    numbers = np.unique(rows["service"][rows["protocol"] != 0])
+def names_of(tables: Tables, fronts: np.ndarray[Any, Any] | None = None) -> dict[int, str]:
+    """What services are called, by their numbers: the rows of Tables.names. `fronts`: those there are, if known."""
+    if fronts is None:
+        fronts = tables.fronts.view(np.ndarray)
+        fronts = fronts[np.flatnonzero(fronts["protocol"])]
+    numbers = np.unique(fronts["service"])
     names = tables.names[numbers].view(f"S{NAME}").ravel().tolist()
     return {number: name.decode() for number, name in zip(numbers.tolist(), names, strict=True)}
 
@@ -154,7 +168,8 @@ def weigh(tables: Tables, config: Config, weight: Weight) -> None:
 
 
 def _is_weighted(weights: np.ndarray[Any, Any]) -> bool:
-    return len(np.unique(weights[weights > 0])) > 1
+    new = weights[weights > 0]
+    return len(new) > 0 and bool((new != new[0]).any())
 
 
 # ---- where things lie
@@ -162,13 +177,14 @@ def _is_weighted(weights: np.ndarray[Any, Any]) -> bool:
 
 def _places(tables: Tables, numbers: Mapping[Key, int], fronts: Mapping[Key, Front]) -> dict[Key, Places]:
     """A place for each of some fronts, and for its lists where nothing lies. Raises NoRoomError."""
-    rows = tables.fronts.view(np.ndarray)
-    free_numbers = iter(np.flatnonzero(rows["protocol"] == 0)[: len(fronts)].tolist())
-    members = _gaps(rows["first"], rows["count"], rows["protocol"] != 0, len(tables.members))
-    sources = _gaps(rows["first_source"], rows["sources"], rows["protocol"] != 0, len(tables.sources))
-    sources6 = _gaps(rows["first_source6"], rows["sources6"], rows["protocol"] != 0, len(tables.sources6))
+    there = np.array(sorted(numbers.values()), np.int64)
+    rows = tables.fronts.view(np.ndarray)[there]
+    free_numbers = iter(np.setdiff1d(np.arange(min(len(there) + len(fronts), len(tables.fronts))), there).tolist())
+    members = _gaps(rows["first"], rows["count"], len(tables.members))
+    sources = _gaps(rows["first_source"], rows["sources"], len(tables.sources))
+    sources6 = _gaps(rows["first_source6"], rows["sources6"], len(tables.sources6))
     left = len(tables.members) - int(tables.free[MEMBERS, NEVER_USED] - tables.free[MEMBERS, HEIGHT])
-    services, places = _services(tables, [front.name for front in fronts.values() if front.row[0].protocol]), {}
+    services, places = _services(tables, rows, [one.name for one in fronts.values() if one.row[0].protocol]), {}
     for key, front in fronts.items():
         number = numbers.get(key)
         left -= len(front.ends) - (_shared(tables, number, front.ends) if number is not None else 0)
@@ -184,9 +200,9 @@ def _places(tables: Tables, numbers: Mapping[Key, int], fronts: Mapping[Key, Fro
     return places
 
 
-def _services(tables: Tables, names: Iterable[str]) -> dict[str, int]:
+def _services(tables: Tables, fronts: np.ndarray[Any, Any], names: Iterable[str]) -> dict[str, int]:
     """The numbers of services with these names: those they have, or others that no service has."""
-    used = names_of(tables)
+    used = names_of(tables, fronts)
     known = {name: number for number, name in used.items()}
     free = (number for number in range(len(tables.names)) if number not in used)
     return {name: known[name] if name in known else next(free, NONE) for name in dict.fromkeys(names)}
@@ -200,9 +216,9 @@ def _shared(tables: Tables, number: int, ends: np.ndarray[Any, Any]) -> int:
     return len(there.intersection(map(tuple, ends[:, :3].tolist())))
 
 
-def _gaps(first: Any, count: Any, there: Any, size: int) -> list[list[int]]:
+def _gaps(first: Any, count: Any, size: int) -> list[list[int]]:
     """Where lists do not lie: the begin and the end of each gap, in their order."""
-    used = np.flatnonzero(there & (count > 0))
+    used = np.flatnonzero(count)
     used = used[np.argsort(first[used])]
     begins, ends = [0, *(first + count)[used].tolist()], [*first[used].tolist(), size]
     return [[begin, end] for begin, end in zip(begins, ends, strict=True) if begin < end]

@@ -5,11 +5,11 @@ from difflib import get_close_matches
 from itertools import pairwise
 from typing import Any, NamedTuple, get_origin
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from nat64d.config import toml
 from nat64d.config.errors import Problem
-from nat64d.config.expected import Path, expected, hints, model_in, refusals
+from nat64d.config.expected import EXTRA, Path, expected, hints, keys_of, model_in, refusals
 from nat64d.config.models import Config
 
 SHOWN = 80  # characters of a value
@@ -29,7 +29,7 @@ def findings(error: ValidationError) -> Iterator[Finding]:
     for refusal in refusals(error):
         path, item = refusal.path, refusal.item
         match item["type"]:
-            case "extra_forbidden":
+            case kind if kind in EXTRA:
                 yield Finding(path, _unknown(path, item["input"]))
             case "tuple_type" if model_in(refusal.hint):
                 yield Finding(path, f"expected a list of tables, [[{path[-1]}]]")
@@ -111,29 +111,29 @@ def _position(raw: Mapping[str, Any], path: Path) -> tuple[int, ...]:
 
 def _unknown(path: Path, value: object) -> str:
     """What to write instead of an unknown key: the key most like it, the section it belongs to, or a list."""
-    name, known = str(path[-1]), list(_model(path[:-1]).model_fields)
+    name, known = str(path[-1]), list(keys_of(_model(path[:-1])))
     what = "unknown section" if len(path) == 1 and (isinstance(value, dict) or _is_rows(value)) else "unknown key"
     close = [key for key in known if key.startswith(name)] or get_close_matches(name, known, n=1)
     if close:
         return f"{what}; did you mean {close[0]}?"
-    homes = [home for home, model in _homes().items() if name in model.model_fields]
+    homes = [home for home, model in _homes().items() if name in keys_of(model)]
     if homes:
         return f"{what}; {name} belongs {' or '.join(homes)}"
     return f"{what}; known here: {', '.join(known)}"
 
 
-def _homes() -> dict[str, type[BaseModel]]:
+def _homes() -> dict[str, type[Any]]:
     """The tables of the file, by the words for where their keys belong."""
-    homes: dict[str, type[BaseModel]] = {"above the first section": Config}
+    homes: dict[str, type[Any]] = {"above the first section": Config}
     for name, hint in hints(Config).items():
         if model := model_in(hint):
             homes[f"in [[{name}]]" if get_origin(hint) is tuple else f"in [{name}]"] = model
     return homes
 
 
-def _model(path: Path) -> type[BaseModel]:
+def _model(path: Path) -> type[Any]:
     """The model of the table at a path."""
-    model: type[BaseModel] = Config
+    model: type[Any] = Config
     for step in path:
         if isinstance(step, str):
             model = model_in(hints(model)[step]) or model

@@ -2,8 +2,9 @@
 
 from collections import defaultdict
 from collections.abc import Iterator
-from ipaddress import IPv4Network
+from ipaddress import IPv4Network, IPv6Network
 
+from nat64d.config.addresses import numbers6
 from nat64d.config.front6 import front6
 from nat64d.config.models import Config
 from nat64d.config.problems import Finding
@@ -80,19 +81,29 @@ def _addresses4(config: Config) -> Iterator[Finding]:
 
 
 def _endpoints(config: Config) -> Iterator[Finding]:
-    own = config.translation.rfc6791_ipv6
     for row, service in enumerate(config.service):
-        seen: set[tuple[object, int]] = set()
+        seen: set[tuple[int, int]] = set()
         for at, endpoint in enumerate(service.endpoints):
-            place, end6 = ("service", row, "endpoints", at, "address"), endpoint.end6
-            if end6.size > 1:
-                yield Finding(place, "expected one port")
-            if (end6.address, end6.first) in seen:
-                yield Finding(place, "expected an endpoint that is not listed yet")
-            seen.add((end6.address, end6.first))
-            if config.pool6 and end6.address in config.pool6:
-                yield Finding(place, f"expected an IPv6 host outside pool6, {config.pool6}")
-            if end6.address == config.tun.ipv6:
-                yield Finding(place, "expected an address other than [tun] ipv6, the translator's own")
-            if own and end6.address in own:
-                yield Finding(place, f"expected an address outside [translation] rfc6791_ipv6, {own}")
+            number, first, last = numbers6(endpoint.address)
+            complaints = [] if first == last else ["expected one port"]
+            if (number, first) in seen:
+                complaints.append("expected an endpoint that is not listed yet")
+            seen.add((number, first))
+            complaints += _taken(config, number)
+            yield from (Finding(("service", row, "endpoints", at, "address"), text) for text in complaints)
+
+
+def _taken(config: Config, number: int) -> list[str]:
+    """What an IPv6 host cannot have that number for."""
+    complaints, own = [], config.translation.rfc6791_ipv6
+    if config.pool6 and _is_in(number, config.pool6):
+        complaints.append(f"expected an IPv6 host outside pool6, {config.pool6}")
+    if number == int(config.tun.ipv6):
+        complaints.append("expected an address other than [tun] ipv6, the translator's own")
+    if own and _is_in(number, own):
+        complaints.append(f"expected an address outside [translation] rfc6791_ipv6, {own}")
+    return complaints
+
+
+def _is_in(number: int, prefix: IPv6Network) -> bool:
+    return number >> 128 - prefix.prefixlen == int(prefix.network_address) >> 128 - prefix.prefixlen

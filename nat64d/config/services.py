@@ -4,9 +4,11 @@ import re
 from functools import cached_property
 from hashlib import sha256
 from ipaddress import IPv4Address, IPv6Address
+from operator import itemgetter
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, model_validator
+from pydantic.dataclasses import dataclass
 
 from nat64d.config.addresses import (
     Ports,
@@ -15,6 +17,7 @@ from nat64d.config.addresses import (
     TranslationPrefix,
     Transport4,
     Transport6,
+    numbers6,
     split_transport4,
     split_transport6,
 )
@@ -93,9 +96,10 @@ class Health(Section):
         return {"kind": given} if isinstance(given, str) else given
 
 
-class Endpoint(Section):
+@dataclass(frozen=True, slots=True, config=ConfigDict(extra="forbid"))
+class Endpoint:
     """An IPv6 host and port that serves; one of weight 2 gets twice as many connections as one of weight 1, and one of
-    weight 0 no new ones."""
+    weight 0 no new ones. No model: there may be 100,000, and it is a fifth as large."""
 
     address: Transport6
     weight: Annotated[int, whole(0, 65535)] = 1
@@ -109,7 +113,13 @@ class Endpoint(Section):
     @property
     def end6(self) -> Ports[IPv6Address]:
         """`address` taken apart."""
-        return split_transport6(self.address)
+        number, first, last = numbers6(self.address)
+        return Ports(IPv6Address(number), first, last)
+
+    @property
+    def place(self) -> tuple[int, int]:
+        """Address and port as numbers."""
+        return numbers6(self.address)[:2]
 
     def is_said_by(self, given: Any) -> bool:
         """Whether JSON says this."""
@@ -170,7 +180,12 @@ class Service(Section):
     @property
     def ordered(self) -> list[Endpoint]:
         """The endpoints by address and port, the same on every gateway."""
-        return sorted(self.endpoints, key=lambda one: (int(one.end6.address), one.end6.first))
+        return [endpoint for _, endpoint in self.places]
+
+    @property
+    def places(self) -> list[tuple[tuple[int, int], Endpoint]]:
+        """The same, each behind its place."""
+        return sorted(((one.place, one) for one in self.endpoints), key=itemgetter(0))
 
     @cached_property
     def text(self) -> bytes:

@@ -4,6 +4,8 @@ import logging
 from collections.abc import Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from ipaddress import IPv6Address, ip_interface, ip_network
+from itertools import groupby
+from os import strerror
 from pathlib import Path
 from typing import Any
 
@@ -43,9 +45,7 @@ class Undo:
     def inherit(self, ip: Any) -> None:
         """Take over from a killed process: keep its record of old kernel parameters, undo all its other changes."""
         left = self._journal.load()
-        for change in reversed(left):
-            if change.kind != "sysctl":
-                self._put_back(ip, change)
+        self._put_all_back(ip, (change for change in reversed(left) if change.kind != "sysctl"))
         self.note(*(change for change in left if change.kind == "sysctl"))
 
     def adopt(self) -> None:
@@ -117,8 +117,7 @@ class Undo:
         if not taken:
             return
         with IPRoute() as ip:
-            for change in reversed(taken):
-                self._put_back(ip, change)
+            self._put_all_back(ip, reversed(taken))
         self.forget(wanted)
 
     def undo(self) -> None:
@@ -129,9 +128,7 @@ class Undo:
             return
         stays, others, routers = self._needed(self._journal.changes)
         with IPRoute() as ip:
-            for change in reversed(self._journal.changes):
-                if change not in stays:
-                    self._put_back(ip, change)
+            self._put_all_back(ip, (change for change in reversed(self._journal.changes) if change not in stays))
             if not others:
                 self._put_back_for_others(ip, routers)
         self._leave(stays, others, routers)
@@ -173,6 +170,38 @@ class Undo:
                     self._put_back(ip, change)
                 left.keep([one for one in changes if one not in theirs])
 
+    def _put_all_back(self, ip: Any, changes: Iterable[Change]) -> None:
+        """Undo changes in this order; of routes there may be thousands."""
+        for kind, some in groupby(changes, key=lambda change: change.kind):
+            if kind == "route":
+                self._put_routes_back(ip, list(some))
+            else:
+                for change in some:
+                    self._put_back(ip, change)
+
+    def _put_routes_back(self, ip: Any, changes: list[Change]) -> None:
+        sound = [(change, network) for change in changes if (network := self._network_of(change))]
+        try:
+            device = rtnetlink.find_device(ip, self._tun)
+            networks = [network for _, network in sound]
+            codes = rtnetlink.remove_routes(device.index, networks) if device else [0] * len(sound)
+        except (NetlinkError, OSError) as error:
+            self._log.warning("Could not undo the change of %d routes: %s", len(sound), reason(error))
+            return
+        for (change, _), code in zip(sound, codes, strict=True):
+            if code:
+                self._complain(change, strerror(code))
+
+    def _network_of(self, change: Change) -> rtnetlink.Network | None:
+        try:
+            return ip_network(change.key)
+        except ValueError as error:  # text in the journal that is no network
+            self._complain(change, str(error))
+            return None
+
+    def _complain(self, change: Change, why: str) -> None:
+        self._log.warning("Could not undo the change of %s %s: %s", change.kind, change.key, why)
+
     def _put_back(self, ip: Any, change: Change) -> None:
         """Undo one change; something that no longer exists is skipped."""
         try:
@@ -191,12 +220,10 @@ class Undo:
                     rtnetlink.change_device(ip, device.index, change.before)
                 elif change.kind == "address":
                     rtnetlink.remove_address(ip, device.index, ip_interface(change.key))
-                elif change.kind == "route":
-                    rtnetlink.remove_route(ip, device.index, ip_network(change.key))
                 elif change.kind == "default":
                     rtnetlink.remove_default(ip, device.index)
         except (NetlinkError, OSError, ValueError) as error:  # ValueError: text in the journal that is not an address
-            self._log.warning("Could not undo the change of %s %s: %s", change.kind, change.key, reason(error))
+            self._complain(change, reason(error))
 
     def _put_back_rules(self, ip: Any, change: Change) -> None:
         """Remove what is of nftables, and what belongs to it."""

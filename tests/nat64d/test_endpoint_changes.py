@@ -1,9 +1,13 @@
 """Changes of endpoints alone: what is not looked at again could not have become wrong."""
 
+from ipaddress import AddressValueError, IPv6Address
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from nat64d.config.addresses import numbers6, split_transport6
 from nat64d.config.endpoint_changes import changed, is_about_endpoints
 from nat64d.config.errors import ConfigError
 from nat64d.config.load import loads
@@ -162,3 +166,35 @@ def test_versions_differ_where_rows_do():
     assert len({one.version for one in rows}) == len(rows)
     assert said(ALONE, WEB, DNS).rows["api"].version == rows[0].version
     assert rows_in({"eam": [{"ipv4": "192.0.2.9", "ipv6": "2001:db8::9"}]}, "").version != rows[-1].version
+
+
+# ---- transport addresses, as numbers
+
+PIECES = st.sampled_from(
+    ["0", "1", "00001", "ffff", "2001", "db8", "192.0.2.1", "192.0.2.01", "g", "%1", "/64", " ", ""]
+)
+
+
+def read_slowly(text: str) -> int | None:
+    try:
+        return int(IPv6Address(text)) if not {*text} & {*"%/ "} else None
+    except AddressValueError:
+        return None
+
+
+@given(st.lists(PIECES, max_size=9).map(":".join) | st.integers(0, 2**128 - 1).map(lambda n: str(IPv6Address(n))))
+def test_addresses_of_endpoints_are_those_that_ipaddress_takes(text):
+    expected = read_slowly(text)
+    hosts = expected is not None and expected >> 64 and expected >> 118 != 0xFE80 >> 6 and expected >> 120 != 0xFF
+    try:
+        found = numbers6(f"[{text}]:80")
+    except ValueError:
+        found = None
+    assert found == ((expected, 80, 80) if hosts else None)
+    assert found is None or split_transport6(f"[{text}]:80") == (IPv6Address(expected), 80, 80)
+
+
+@pytest.mark.parametrize("ports", ["", "0", "080", "65536", "8o", "٨٠", "2-1", "1-2-3", "-1", "100000"])
+def test_ports_are_decimal_numbers(ports):
+    with pytest.raises(ValueError, match=r"^$|a range whose first port"):
+        numbers6(f"[2001:db8::1]:{ports}")

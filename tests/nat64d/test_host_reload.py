@@ -55,7 +55,7 @@ def test_what_is_the_same_stays(server, config, text, monkeypatch):
     with gateway(config) as (_, host, _):
         ip("route", "change", "169.254.64.0/28", "dev", "nat64", "proto", "64", "mtu", "1234")
         before = host.wanted
-        monkeypatch.setattr(rtnetlink, "add_route", lambda *_: pytest.fail("there is no new one"))
+        monkeypatch.setattr(rtnetlink, "add_routes", lambda *_: pytest.fail("there is no new one"))
         host.extend(other)
         host.retract(before)
         assert "mtu 1234" in ip("route", "show", "169.254.64.0/28")

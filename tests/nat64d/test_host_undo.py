@@ -90,7 +90,7 @@ def test_undo_says_what_it_cannot_put_back_and_goes_on(server, config, caplog, m
 STEPS = [
     (rtnetlink, "change_device", 1),
     (rtnetlink, "add_address", 2),
-    (rtnetlink, "add_route", 2),
+    (rtnetlink, "add_routes", 1),
     (nft, "Masquerade", 1),
     (sysctl, "write", 2),
 ]
