@@ -183,6 +183,9 @@ def test_rfc6052_3_1_non_global_address_is_refused_under_the_well_known_prefix(a
         assert outcome.verdict == Verdict.NON_GLOBAL_ADDRESS
         answer = whole(outcome.answer)[ICMP]
         assert (answer.type, answer.code) == (3, 13)
+    for flags in ("ACK", "FIN", "RST"):
+        assert nat64.from4("tcp", MAPPED, (address, 53), flags).verdict == Verdict.NON_GLOBAL_ADDRESS
+        assert nat64.from6("tcp", HOST6_PORT, (address, 53), flags).verdict == Verdict.NON_GLOBAL_ADDRESS
     assert nat64.sessions() == []
 
 

@@ -217,7 +217,8 @@ def test_rfc6146_3_5_packet_whose_source_is_in_pool6_is_silently_discarded():
         outcome = nat64.say(fragment_of(from6(src=OTHER4_IN6) / UDP() / bytes(48), at, 24))
         assert (outcome.verdict, outcome.answer) == (Verdict.SOURCE_IN_POOL6, None)
     routed = from6(src=OTHER4_IN6) / IPv6ExtHdrRouting(segleft=1, addresses=[HOST4_IN6]) / UDP()
-    for told_of in (from6(src=OTHER4_IN6, hlim=1) / UDP(), routed, from6(src=OTHER4_IN6, nh=2) / bytes(16)):
+    late, nowhere = from6(src=OTHER4_IN6, hlim=1) / UDP(), from6(src=OTHER4_IN6, dst="ff0e::1") / UDP()
+    for told_of in (late, nowhere, routed, from6(src=OTHER4_IN6, nh=2) / bytes(16)):
         outcome = nat64.say(bytes(told_of))
         assert (outcome.verdict, outcome.answer) == (Verdict.SOURCE_IN_POOL6, None)
     late_error = nat64.say(bytes(from6(src=OTHER4_IN6, hlim=1) / error))
