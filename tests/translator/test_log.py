@@ -37,7 +37,7 @@ class Logging(Sessions):
 
 
 def test_nothing_is_logged_unless_it_is_wanted():
-    nat64 = Logging(0)
+    nat64 = Logging(Sessions().settings.logged)
     nat64.opened("udp", 5000)
     nat64.wait(600)
     assert nat64.said() == []

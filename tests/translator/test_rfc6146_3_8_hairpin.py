@@ -131,14 +131,17 @@ def test_rfc6146_3_8_two_dynamic_mappings_meet():
         ("icmp", Verdict.NO_BIB_ENTRY, True),
         ("syn", Verdict.SYN_HELD, False),
         ("ack", Verdict.NO_SESSION, False),
+        ("ack_of_a_mapping", Verdict.NO_SESSION, False),
     ],
 )
 def test_rfc6146_3_8_nobody_behind_the_address_is_told_to_the_host6(protocol, verdict, answered):
     nat64 = Sessions(forward=[])
     own, _ = nat64.opened("udp", 7000)
     nobodys = "192.0.2.2" if own == MAPPED4 else MAPPED4  # a ping to its own address would come back to it
+    if protocol == "ack_of_a_mapping":
+        nat64.opened("tcp", PORT)
     syn, ack = TCP(sport=PORT, dport=9), TCP(sport=PORT, dport=9, flags="A")
-    message = {"udp": UDP(sport=PORT, dport=9), "syn": syn, "ack": ack, "icmp": ping6(True)}[protocol]
+    message = {"udp": UDP(sport=PORT, dport=9), "syn": syn, "icmp": ping6(True)}.get(protocol, ack)
     sent = whole(from6(dst=in6(nobodys)) / message)
     outcome = nat64.say(bytes(sent))
     assert outcome.verdict == verdict
