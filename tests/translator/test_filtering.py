@@ -179,6 +179,7 @@ def test_rfc6052_3_1_non_global_address_is_refused_under_the_well_known_prefix(a
     outcome = nat64.say(bytes(sent))
     assert (outcome.verdict, outcome.answer) == (Verdict.NON_GLOBAL_ADDRESS, bytes(answer6(sent, 1, 1)))
     for protocol in ("udp", "icmp", "tcp"):
+        assert nat64.from6(protocol, 6000, (address, 53)).verdict == Verdict.NON_GLOBAL_ADDRESS
         outcome = nat64.from4(protocol, MAPPED, (address, 53), flags="SYN")
         assert outcome.verdict == Verdict.NON_GLOBAL_ADDRESS
         answer = whole(outcome.answer)[ICMP]

@@ -30,6 +30,7 @@ from tests.packets import (
     from4,
     from6,
     whole,
+    with_options,
 )
 from tests.sessions import Sessions
 from translator.packet import fields
@@ -244,6 +245,13 @@ def test_rfc6146_3_5_packet_to_no_address_of_ours_is_not_processed(config):
     ):
         outcome = nat64.say(bytes(sent))
         assert (outcome.verdict, outcome.packets) == (verdict, [])
+    late, routed = from6(dst="2001:db8::1", hlim=1) / UDP(), IPv6ExtHdrRouting(segleft=1, addresses=[HOST4_IN6]) / UDP()
+    for sent, answer in (
+        (whole(late), (3, 0)),
+        (whole(from6(dst="2001:db8::1") / routed), (4, 0)),
+        *((whole(from6(dst="2001:db8::1", nh=number) / bytes(16)), (1, 4)) for number in (1, 2)),
+    ):
+        assert told(nat64, sent, 40) == answer
     segments = [(TCP(dport=MAPPED4_PORT, flags=flags), Verdict.NO_SESSION) for flags in ("S", "A")]
     queries = [(ICMP(type=type_, id=MAPPED4_PORT), Verdict.NO_BIB_ENTRY) for type_ in (8, 0)]
     for body, verdict in ((UDP(dport=MAPPED4_PORT), Verdict.NO_BIB_ENTRY), *segments, *queries):
@@ -257,4 +265,15 @@ def test_rfc6146_3_5_packet_to_no_address_of_ours_is_not_processed(config):
         from4(dst=OUR4) / Icmp(type=3) / about,
     ):
         assert nat64.say(bytes(sent)).packets == []
+    routed4 = with_options(from4(dst=OUR4, proto=47) / bytes(16), b"\x83\x07\x04\xcb\x00\x71\x01")
+    assert told(nat64, whole(from4(dst=OUR4, ttl=1) / UDP()), 20) == (11, 0)
+    assert told(nat64, routed4, 20) == (3, 5)
+    assert told(nat64, whole(from4(dst=OUR4, proto=58) / bytes(16)), 20) == (3, 2)
     assert nat64.sessions() == []
+
+
+def told(nat64: Sessions, packet: Packet | bytes, at: int) -> tuple[int, int]:
+    """Type and code of the error about a packet, behind `at` octets of its header; it goes nowhere."""
+    outcome = nat64.say(bytes(packet))
+    assert outcome.packets == []
+    return outcome.answer[at], outcome.answer[at + 1]

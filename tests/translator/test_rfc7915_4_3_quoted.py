@@ -308,6 +308,15 @@ CASES += [
         config={"translation": {"rfc6791_ipv4": ["203.0.113.99/32"]}},
     ),
     outward6(
+        "error_of_a_router_with_a_mapping_comes_from_its_own_address",
+        error6(UDP6_IN),
+        error4_seen(UDP4_IN, src="203.0.113.77"),
+        config={
+            "eam": [{"ipv4": "203.0.113.77", "ipv6": ROUTER6}],
+            "translation": {"rfc6791_ipv4": ["203.0.113.99/32"]},
+        },
+    ),
+    outward6(
         "error_of_the_host_itself_is_none_of_rfc6791",
         error6(UDP6_IN, src="2001:db8:1::10"),
         error4_seen(UDP4_IN, src=MAPPED4),
