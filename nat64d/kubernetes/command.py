@@ -21,6 +21,7 @@ from nat64d.kubernetes.cluster import NoClusterError, client_of, configuration
 from nat64d.kubernetes.daemon import Daemon
 from nat64d.kubernetes.leases import Beat, Election, Times, Who, gateways_of
 from nat64d.kubernetes.listwatch import Follower
+from nat64d.kubernetes.mappings import MAPPINGS
 from nat64d.kubernetes.mirror import Mirror
 from nat64d.kubernetes.objects import SERVICES, SLICES
 from nat64d.kubernetes.pace import Pace
@@ -118,10 +119,10 @@ def _mirror(options: Options, pace: Pace) -> Parts:
     who, rules = options.who, Rules(options.who.node, options.default_class)
     mirror = Mirror(Daemon(options.socket), rules, pace)
     client = partial(client_of, options.kubeconfig, pace)
-    services, _ = followers = [Follower(kind, client, mirror, pace) for kind in (SERVICES, SLICES)]
+    services, _, mappings = followers = [Follower(kind, client, mirror, pace) for kind in (SERVICES, SLICES, MAPPINGS)]
     work: list[Any] = [*(one.run() for one in followers), mirror.run(), mirror.look()]
     if who.namespace:
-        beat = Beat(client, who, lambda: mirror.applied(services), Times())
+        beat = Beat(client, who, lambda: mirror.applied(services, mappings), Times())
         work.append(beat.run(mirror.progress))
 
     def standing() -> Any:

@@ -15,12 +15,14 @@ from nat64d.kubernetes.cluster import AnswerError, HeldError, explained
 from nat64d.kubernetes.endpoints import Endpoints
 from nat64d.kubernetes.events import About, Events
 from nat64d.kubernetes.leases import FAILURES, Seen, Times
+from nat64d.kubernetes.mappings import KIND, MAPPINGS, PROGRAMMED, StaticMapping, condition_of, mapped_of
 from nat64d.kubernetes.objects import API, SLICES, Kind, is_ours
 from nat64d.kubernetes.pace import OBEDIENT
 from nat64d.kubernetes.slices import Slices
 from nat64d.kubernetes.statuses import MANAGER, Gateways, Rules, patch_of, shown_of
 from nat64d.kubernetes.wishes import (
     CIDRS,
+    NOTHING_SAID,
     NOTHING_SHOWN,
     POOLS,
     READY,
@@ -38,7 +40,7 @@ from nat64d.kubernetes.writing import ABSENT, CONFLICT, Line, apply, now, second
 
 TOGETHER = 0.02  # seconds that changes are collected
 AT_ONCE = 16  # requests
-KINDS = (WISHES, SLICES, POOLS, CIDRS, TRANSLATORS)  # and the Leases of a namespace
+KINDS = (WISHES, SLICES, POOLS, CIDRS, TRANSLATORS, MAPPINGS)  # and the Leases of a namespace
 
 log = logging.getLogger("nat64d")
 
@@ -61,12 +63,14 @@ class Controller:
         self.events = Events(identity)
         self.wishes: dict[Key, Wish] = {}
         self.pools: dict[str, PoolObject] = {}
+        self.mappings: dict[str, StaticMapping] = {}
         self.foreign: dict[tuple[str, Key], CidrObject] = {}
         self.slices = Slices()
         self.leases: dict[Key, tuple[Seen, float]] = {}  # and when it was seen to be renewed
         self.endpoints = Endpoints()
         self.patches = 0
         self._versions: dict[Key, tuple[Wish, int]] = {}  # without its condition, and its version when it became so
+        self._mapped: dict[str, tuple[StaticMapping, int]] = {}  # the same
         self._dirty: set[Key] = set()
         self._known: set[str] = set()
         self._needed = {"Leases", *(kind.name for kind in KINDS)}
@@ -98,6 +102,11 @@ class Controller:
             self._dirty |= self.slices.put(key, made)
         elif kind is POOLS:
             self.pools[key[1]] = made
+        elif kind is MAPPINGS:
+            self.mappings[key[1]] = made
+            bare = made._replace(version=0, said=NOTHING_SAID)
+            if self._mapped.get(key[1], (None, 0))[0] != bare:
+                self._mapped[key[1]] = bare, made.version
         elif kind in {CIDRS, TRANSLATORS}:
             self.foreign[kind.name, key] = made
         elif not self._lease(key, made):
@@ -106,16 +115,19 @@ class Controller:
 
     def left(self, kind: Kind, key: Key) -> None:
         """One is gone."""
+        for told in (self._told, self._untold):
+            told.pop((kind.name.removesuffix("s"), key), None)
         if kind is WISHES:
             for each in (self.wishes, self._versions):
                 each.pop(key, None)
             self.endpoints.leave(key)
-            for told in (self._told, self._untold):
-                told.pop(("Service", key), None)
         elif kind is SLICES:
             self._dirty |= self.slices.remove(key)
         elif kind is POOLS:
             self.pools.pop(key[1], None)
+        elif kind is MAPPINGS:
+            self.mappings.pop(key[1], None)
+            self._mapped.pop(key[1], None)
         elif kind in {CIDRS, TRANSLATORS}:
             self.foreign.pop((kind.name, key), None)
         else:
@@ -125,6 +137,8 @@ class Controller:
     def _there(self, kind: Kind) -> set[Key]:
         if kind is POOLS:
             return {("", name) for name in self.pools}
+        if kind is MAPPINGS:
+            return {("", name) for name in self.mappings}
         if kind in {CIDRS, TRANSLATORS}:
             return {key for name, key in self.foreign if name == kind.name}
         if kind is SLICES:
@@ -193,15 +207,19 @@ class Controller:
                 self.endpoints.look(ours[key], self.slices.of(key))
             else:
                 self.endpoints.leave(key)
-        wanted, pools = self._wanted(ours)
+        gateways = self.gateways()
+        wanted, pools = self._wanted(ours, gateways)
         limit = asyncio.Semaphore(AT_ONCE)
         todo = [self._service(client, limit, self.wishes[key], shown) for key, shown in wanted.items()]
         todo += [self._pool(client, limit, *one) for one in pools]
+        todo += [self._mapping(client, limit, *one) for one in self._mappings(gateways)]
         written = await asyncio.gather(*todo)
         told = await asyncio.gather(*(self._tell(client, limit, *one) for one in [*self._untold.values()]))
         return all((*written, *told))
 
-    def _wanted(self, ours: dict[Key, Wish]) -> tuple[dict[Key, Shown], list[tuple[PoolObject, int, Condition]]]:
+    def _wanted(
+        self, ours: dict[Key, Wish], gateways: Gateways
+    ) -> tuple[dict[Key, Shown], list[tuple[PoolObject, int, Condition]]]:
         """What each Service and each pool should show, of those that show something else."""
         pools = [one.pool for one in self.pools.values()]
         taken = [(block, one.whose) for one in self.foreign.values() for block in one.blocks]
@@ -209,7 +227,6 @@ class Controller:
         claims = {key: claim_of(wish) for key, wish in ours.items()}
         usable = [pool for pool in pools if pool.name not in wrong]
         given = allocate(usable, (claim for claim, _ in claims.values()))
-        gateways = self.gateways()
         wanted = {}
         for key, wish in self.wishes.items():
             shown = NOTHING_SHOWN if wish.shown.condition else wish.shown
@@ -233,10 +250,23 @@ class Controller:
             if (one.used, one.said.condition) != (count, condition):
                 yield one, count, condition
 
+    def _mappings(self, gateways: Gateways) -> Iterator[tuple[StaticMapping, Condition]]:
+        """Those that should show something else."""
+        made = mapped_of(self.mappings.values(), self.slices.of)
+        for name, one in self.mappings.items():
+            condition = condition_of(one, made[name], gateways, self._mapped[name][1])
+            if one.said.condition != condition:
+                yield one, condition
+
     def gateways(self) -> Gateways:
         """Those whose Lease holds: renewed lately, as we saw it, and not taken back."""
         alive = [lease for lease, when in self.leases.values() if lease.held and self._is_alive(when)]
-        return Gateways({one.gateway: one.applied for one in alive}, any(one.node for one in alive))
+        return Gateways(
+            {one.gateway: one.applied for one in alive},
+            any(one.node for one in alive),
+            {one.gateway: one.mapped for one in alive},
+            {one.gateway: dict(one.refused) for one in alive if one.refused},
+        )
 
     async def _service(self, client: Any, limit: asyncio.Semaphore, wish: Wish, shown: Shown) -> bool:
         namespace, name = wish.key
@@ -250,16 +280,24 @@ class Controller:
     async def _pool(
         self, client: Any, limit: asyncio.Semaphore, one: PoolObject, used: int, condition: Condition
     ) -> bool:
-        name, said = one.pool.name, written(READY, condition, one.said, second(now()))
-        body = {
-            "apiVersion": API,
-            "kind": "VIPPool",
-            "metadata": {"name": name},
-            "status": {"used": used, "conditions": [said]},
-        }
-        if not await self._write(client, limit, f"apis/{API}/vippools/{name}/status", body, "VIPPool", ("", name)):
+        status = {"used": used, "conditions": [written(READY, condition, one.said, second(now()))]}
+        about = About("VIPPool", API, ("", one.pool.name), one.pool.age[1])
+        return await self._own(client, limit, about, status, condition)
+
+    async def _mapping(self, client: Any, limit: asyncio.Semaphore, one: StaticMapping, condition: Condition) -> bool:
+        status = {"conditions": [written(PROGRAMMED, condition, one.said, second(now()))]}
+        return await self._own(client, limit, About(KIND, API, ("", one.name), one.age[1]), status, condition)
+
+    async def _own(
+        self, client: Any, limit: asyncio.Semaphore, about: About, status: dict[str, Any], condition: Condition
+    ) -> bool:
+        """The status of an object of one of our own kinds."""
+        name = about.key[1]
+        body = {"apiVersion": API, "kind": about.kind, "metadata": {"name": name}, "status": status}
+        path = f"apis/{API}/{about.kind.lower()}s/{name}/status"
+        if not await self._write(client, limit, path, body, about.kind, about.key):
             return False
-        self._shows(About("VIPPool", API, ("", name), one.pool.age[1]), condition)
+        self._shows(about, condition)
         return True
 
     async def _write(self, client: Any, limit: asyncio.Semaphore, path: str, body: Any, kind: str, key: Key) -> bool:

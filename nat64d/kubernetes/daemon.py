@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import Any
 
 from nat64d.control.client import Client, DaemonUnreachableError, RequestRefusedError
-from nat64d.kubernetes.rows import Row
+from nat64d.kubernetes.rows import Row, by_section, named
 
 SOURCE = "/v1/sources/kubernetes"
 BUSY, TOO_LATE = 429, 409
@@ -32,7 +32,7 @@ class Daemon:
     async def put(self, rows: list[Row]) -> None:
         """These are all rows of the source. Raises RefusedError."""
         try:
-            self.version = (await self._ask("PUT", {"service": rows}))["version"]
+            self.version = (await self._ask("PUT", by_section(rows)))["version"]
         except RequestRefusedError as error:
             raise RefusedError(str(error)) from None
 
@@ -40,8 +40,8 @@ class Daemon:
         """Remove rows, and set others. Raises RefusedError, OtherVersionError."""
         change = {
             "generation": self.version,
-            "unset": {"service": [{"name": name} for name in gone]},
-            "set": {"service": rows},
+            "unset": named(gone),
+            "set": by_section(rows),
         }
         try:
             self.version = (await self._ask("PATCH", change))["version"]
@@ -51,10 +51,10 @@ class Daemon:
                 raise OtherVersionError(str(error)) from None
             raise RefusedError(str(error)) from None
 
-    async def said(self) -> tuple[str, list[str]]:
-        """The version of the source, and the names of its rows."""
+    async def said(self) -> tuple[str, list[Row]]:
+        """The version of the source, and its rows."""
         there = await _in_thread(self._client.document, SOURCE)
-        return there["version"], [row["name"] for row in there.get("service", [])]
+        return there["version"], [*there.get("service", []), *there.get("eam", [])]
 
     async def status(self) -> Row:
         """How it stands: `uptime`, `pool6`."""

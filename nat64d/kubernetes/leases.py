@@ -4,6 +4,7 @@ Clocks are not compared: a Lease is over when for so long nobody was seen to ren
 """
 
 import asyncio
+import json
 import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -19,7 +20,11 @@ from nat64d.kubernetes.writing import ABSENT, CONFLICT, Line, Object, create, no
 LEADER = "nat64d-controller"  # the name of the Lease
 GATEWAY = "nat64d.io/gateway"  # the label of a gateway's Lease
 APPLIED, INSIDE = "nat64d.io/applied", "nat64d.io/node"  # its annotations
+MAPPED, REFUSED = "nat64d.io/applied-mappings", "nat64d.io/refused"
 FAILURES = (AnswerError, NoClusterError, httpx2.HTTPError, OSError, TimeoutError)
+# LIMITS: what a Lease has room for
+MOST = 200  # objects that are refused
+REASON = 300  # characters of why
 
 log = logging.getLogger("nat64d")
 
@@ -49,6 +54,21 @@ def path_of(namespace: str, name: str = "") -> str:
     """Of the API."""
     path = f"apis/coordination.k8s.io/v1/namespaces/{namespace}/leases"
     return f"{path}/{name}" if name else path
+
+
+class Applied(NamedTuple):
+    """What a gateway has applied: versions of the Services and of the StaticMappings, "" = none yet, and what of them
+    its daemon refuses: why, by the object ("Service default/web")."""
+
+    services: str = ""
+    mappings: str = ""
+    refused: tuple[tuple[str, str], ...] = ()
+
+    def notes(self) -> dict[str, str]:
+        """As annotations."""
+        refused = {what: why[:REASON] for what, why in self.refused[:MOST]}
+        said = {APPLIED: self.services, MAPPED: self.mappings}
+        return said | ({REFUSED: json.dumps(refused)} if refused else {})
 
 
 class Election:
@@ -152,9 +172,9 @@ class Election:
 
 
 class Beat:
-    """The Lease of a gateway: that it is alive, and which version of the Services it has applied."""
+    """The Lease of a gateway: that it is alive, and what it has applied, as annotations."""
 
-    def __init__(self, client: Callable[[], Any], who: Who, applied: Callable[[], str], times: Times) -> None:
+    def __init__(self, client: Callable[[], Any], who: Who, applied: Callable[[], Applied], times: Times) -> None:
         self._line, self._namespace = Line(client, times.gateway_holds / 3), who.namespace
         self._name = f"nat64d-gateway-{who.name}"
         self._gateway, self._applied, self._node, self._times = who.name, applied, who.node, times
@@ -177,7 +197,7 @@ class Beat:
             await asyncio.shield(self._leave())
             await asyncio.shield(self._line.hang_up())
 
-    async def _renew(self, applied: str) -> None:
+    async def _renew(self, applied: Applied) -> None:
         try:
             async with asyncio.timeout(self._times.gateway_renews):
                 await self._write(self._line.client(), applied)
@@ -189,12 +209,12 @@ class Beat:
         else:
             self._lost = False
 
-    async def _write(self, client: Any, applied: str) -> None:
+    async def _write(self, client: Any, applied: Applied) -> None:
         meta = {
             "name": self._name,
             "namespace": self._namespace,
             "labels": {GATEWAY: self._gateway},
-            "annotations": {APPLIED: applied, INSIDE: self._node},
+            "annotations": {INSIDE: self._node, **applied.notes()},
         }
         spec = {
             "holderIdentity": self._gateway,
@@ -230,6 +250,8 @@ class Seen(NamedTuple):
     applied: int
     node: str
     held: bool
+    mapped: int = 0
+    refused: tuple[tuple[str, str], ...] = ()
 
 
 def seen(given: Whole) -> Seen:
@@ -242,7 +264,18 @@ def seen(given: Whole) -> Seen:
         number_of(applied),
         notes.get(INSIDE, ""),
         bool((given.spec or {}).get("holderIdentity")),
+        number_of(notes.get(MAPPED, "")),
+        _refused(notes.get(REFUSED, "")),
     )
+
+
+def _refused(text: str) -> tuple[tuple[str, str], ...]:
+    """What a gateway refuses; others than a gateway may write a Lease, too."""
+    try:
+        said = json.loads(text or "{}")
+        return tuple(sorted((str(what), str(why)) for what, why in said.items()))
+    except (ValueError, AttributeError, RecursionError):
+        return ()
 
 
 def gateways_of(namespace: str) -> Kind:

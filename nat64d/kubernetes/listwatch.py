@@ -15,6 +15,7 @@ import msgspec
 from nat64d.kubernetes.cluster import AnswerError, NoClusterError, explained, refuse
 from nat64d.kubernetes.objects import BARE, PAGE, STATUS, TOLD, Key, Kind, number_of
 from nat64d.kubernetes.pace import Pace
+from nat64d.kubernetes.writing import ABSENT
 
 # LIMITS
 PAGE_ITEMS = 500  # of a list, read at a time
@@ -122,6 +123,9 @@ class Follower:
             if self._version is None or await self._is_older(client):
                 await self._list(client)
             self._heard_again()
+            if self._version is None:
+                await asyncio.sleep(self.pace.absent)
+                continue
             try:
                 await self._watch(client)
             except (AnswerError, BaseExceptionGroup) as error:
@@ -140,6 +144,19 @@ class Follower:
         return number_of(page.metadata.resource_version) < number_of(self._version or "")
 
     async def _list(self, client: Any) -> None:
+        """Read all. There is no version where there is no such kind."""
+        try:
+            self._version, found = await self._all(client)
+        except AnswerError as error:
+            if not (self.kind.optional and error.status == ABSENT):
+                raise
+            self._version, found = None, {}
+        else:
+            self.contact.lists += 1
+        self.contact.synced = True
+        self._sink.whole(self.kind, found)
+
+    async def _all(self, client: Any) -> tuple[str, dict[Key, Any]]:
         found: dict[Key, Any] = {}
         query: dict[str, str] = {"limit": str(PAGE_ITEMS)}
         while True:
@@ -150,10 +167,7 @@ class Follower:
             if not page.metadata.continue_:
                 break
             query["continue"] = page.metadata.continue_
-        self._version = page.metadata.resource_version
-        self.contact.lists += 1
-        self.contact.synced = True
-        self._sink.whole(self.kind, found)
+        return page.metadata.resource_version, found
 
     async def _page(self, client: Any, query: dict[str, str]) -> Any:
         response = await client.get(self.kind.path, params={**self._labels(), **query})

@@ -7,14 +7,17 @@ told last, over its own restart and ours.
 import asyncio
 import logging
 from ipaddress import IPv6Network
+from time import monotonic
 from typing import Any
 
 from nat64d.control.client import DaemonUnreachableError
 from nat64d.kubernetes.daemon import Daemon
+from nat64d.kubernetes.leases import Applied
 from nat64d.kubernetes.listwatch import Follower
-from nat64d.kubernetes.objects import SERVICES, Key, Kind, Service, is_ours
+from nat64d.kubernetes.mappings import KIND, MAPPINGS, Mapped, StaticMapping, mapped_of
+from nat64d.kubernetes.objects import SERVICES, SLICES, Key, Kind, Service, is_ours
 from nat64d.kubernetes.pace import Pace
-from nat64d.kubernetes.rows import NOTHING, Made, Rules, rows_of
+from nat64d.kubernetes.rows import NOTHING, Made, Rules, is_mapping, name_of, rows_of
 from nat64d.kubernetes.slices import Slices
 from nat64d.kubernetes.telling import Teller
 
@@ -33,22 +36,28 @@ class Mirror:
         self.services: dict[Key, Service] = {}
         self.slices = Slices()
         self.made: dict[Key, Made] = {}  # of our Services
+        self.mappings: dict[Key, StaticMapping] = {}
+        self.mapped: dict[str, Mapped] = {}  # what they have become, by name
         self.lost_since: float | None = None  # since when the daemon does not answer
         self._known: set[str] = set()  # kinds that were read
         self._dirty: set[Key] = set()
         self._news = asyncio.Event()
         self.progress = asyncio.Event()  # the daemon has taken something
-        self._applied = ""
+        self._known_at = 0.0  # when all Services and slices were
+        self._remap = False
+        self._applied = Applied()
         self._insist_at = 0.0
         self._started: float | None = None  # the daemon, by our clock
 
     def whole(self, kind: Kind, objects: dict[Key, Any]) -> None:
         """These are all of a kind."""
-        there = self.services.keys() if kind is SERVICES else self.slices.keys()
-        for key in there - objects.keys():
+        there = self.services if kind is SERVICES else self.mappings if kind is MAPPINGS else self.slices
+        for key in there.keys() - objects.keys():
             self.left(kind, key)
         for key, made in objects.items():
             self.came(kind, key, made)
+        if not self._has_services:
+            self._known_at = monotonic()
         self._known.add(kind.name)
         self._news.set()
 
@@ -58,6 +67,9 @@ class Mirror:
             if self.services.get(key) != made:
                 self.services[key] = made
                 self._touch(key)
+        elif kind is MAPPINGS:
+            self.mappings[key] = made
+            self._touch_mappings()
         else:
             self._touch(*self.slices.put(key, made))
 
@@ -66,6 +78,9 @@ class Mirror:
         if kind is SERVICES:
             self.services.pop(key, None)
             self._touch(key)
+        elif kind is MAPPINGS:
+            self.mappings.pop(key, None)
+            self._touch_mappings()
         else:
             self._touch(*self.slices.remove(key))
 
@@ -73,10 +88,20 @@ class Mirror:
         self._dirty.update(services)
         self._news.set()
 
+    def _touch_mappings(self) -> None:
+        self._remap = True
+        self._news.set()
+
+    @property
+    def _has_services(self) -> bool:
+        return self._known >= {SERVICES.name, SLICES.name}
+
     @property
     def is_known(self) -> bool:
-        """Whether all was read once."""
-        return len(self._known) == 2
+        """Whether all was read once. StaticMappings that cannot be read, as nobody allows it, keep Services waiting for
+        a moment only."""
+        waited = monotonic() - self._known_at > self.pace.outage
+        return self._has_services and (MAPPINGS.name in self._known or waited)
 
     async def run(self) -> None:
         """Pass on what is new."""
@@ -128,8 +153,10 @@ class Mirror:
         return _now() - float(status["uptime"])
 
     def _make(self) -> None:
-        """What the Services that have changed have become."""
+        """What has changed of Services, and what StaticMappings have become."""
         dirty, self._dirty = self._dirty, set()
+        if MAPPINGS.name in self._known:
+            self._map(dirty)
         for key in dirty:
             before, made = self.made.pop(key, NOTHING), NOTHING
             service = self.services.get(key)
@@ -143,11 +170,40 @@ class Mirror:
                     name = "/".join(key)
                     log.warning("%s: %s", name, sentence, extra={"event": "service_lacks", "service": name})
 
-    def applied(self, services: Follower) -> str:
-        """The version of the Services that the daemon has, "" = none yet."""
-        if self.is_known and self.teller.in_step and not self._dirty:
-            self._applied = services.version
+    def _map(self, dirty: set[Key]) -> None:
+        """Make the rows of all StaticMappings, if one of them or of the Services that they name has changed."""
+        if not self.teller.maps:
+            self.teller.maps = self._remap = True
+            self.teller.forget()
+        if not (self._remap or any(one.service in dirty for one in self.mappings.values())):
+            return
+        self._remap, before = False, self.mapped
+        self.mapped = mapped_of(self.mappings.values(), self.slices.of)
+        ages = {one.name: one.age for one in self.mappings.values()}
+        rows = {name: {name_of(one.row): one.row} for name, one in self.mapped.items() if one.row}
+        for name, row in rows.items():
+            self.teller.want(row, ages[name])
+        there = {row for one in rows.values() for row in one}
+        self.teller.drop(row for row in [*self.teller.wanted] if is_mapping(row) and row not in there)
+        for name, one in self.mapped.items():
+            if one.problem and before.get(name) != one:
+                about = {"event": "mapping_lacks", "mapping": name}
+                log.warning("StaticMapping %s: %s", name, one.problem.sentence, extra=about)
+
+    def applied(self, services: Follower, mappings: Follower) -> Applied:
+        """What the daemon has, and what it refuses, when it was last told all."""
+        if self.is_known and self.teller.settled and not self._dirty and not self._remap:
+            known = mappings.version if self.teller.maps else ""
+            self._applied = Applied(services.version, known, tuple(sorted(self._refused().items())))
         return self._applied
+
+    def _refused(self) -> dict[str, str]:
+        """Why, by object."""
+        owners = {name_of(one.row): f"{KIND} {name}" for name, one in self.mapped.items() if one.row}
+        found: dict[str, str] = {}
+        for name, why in sorted(self.teller.refused.items()):
+            found.setdefault(owners.get(name) or f"Service {'/'.join(name.split('/')[:2])}", why)
+        return found
 
     def _lose(self, error: DaemonUnreachableError) -> None:
         if self.lost_since is None:

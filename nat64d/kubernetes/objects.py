@@ -206,13 +206,15 @@ def _endpoint(given: _Endpoint) -> Endpoint | None:
 
 
 class Kind(NamedTuple):
-    """A kind of objects that is followed: where the API has it, and what is made of each."""
+    """A kind of objects that is followed: where the API has it, and what is made of each. `optional`: where there is no
+    such kind, there are none of them."""
 
     name: str
     path: str
     labels: str
     decoder: Any
     made: Callable[[Any], Any]
+    optional: bool = False
 
 
 class Page(Read):

@@ -22,3 +22,4 @@ class Pace:
     age: float = AGE
     daemon: float = 1.0  # between two looks whether the daemon is still the same
     refused: float = 30.0  # until the daemon is asked again for what it has refused
+    absent: float = 30.0  # between two looks for a kind that there is not

@@ -161,7 +161,7 @@ def definitions() -> list[dict[str, Any]]:
 def _definition(
     kind: str, spec: type[Part], status: type[Part], columns: tuple[tuple[str, str, str], ...]
 ) -> dict[str, Any]:
-    plural = f"{kind.lower()}s"
+    plural, holds = f"{kind.lower()}s", "Programmed" if kind == "StaticMapping" else "Ready"
     schema = {
         "type": "object",
         "required": ["spec"],
@@ -175,7 +175,7 @@ def _definition(
     }
     shown = [
         *({"name": name, "type": type_, "jsonPath": path} for name, type_, path in columns),
-        {"name": "Ready", "type": "string", "jsonPath": '.status.conditions[?(@.type=="Ready")].status'},
+        {"name": holds, "type": "string", "jsonPath": f'.status.conditions[?(@.type=="{holds}")].status'},
         {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"},
     ]
     version = {"name": VERSION, "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}

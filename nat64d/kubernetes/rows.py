@@ -13,6 +13,7 @@ NO_PREFIX = "loadBalancerSourceRanges: {!r} is no prefix, and lets nobody in"
 CLOSED = "none of its loadBalancerSourceRanges is a prefix, so nobody is let in"
 NOBODY = ["0.0.0.0/32", "::/128"]  # sources that no packet may have: an empty list would let everybody in
 Row = dict[str, Any]
+MAPPING = "eam "  # a row of [[eam]] is named by this and its IPv4 prefix; one of [[service]] has a name, without spaces
 
 
 class Made(NamedTuple):
@@ -32,6 +33,30 @@ class Rules(NamedTuple):
 
 
 NOTHING = Made({})
+
+
+def name_of(row: Row) -> str:
+    """What a row is known by, whatever its section."""
+    name: str = row["name"] if "name" in row else f"{MAPPING}{row['ipv4']}"
+    return name
+
+
+def is_mapping(name: str) -> bool:
+    """Whether the row of this name is one of [[eam]]."""
+    return name.startswith(MAPPING)
+
+
+def by_section(rows: Iterable[Row]) -> dict[str, list[Row]]:
+    """Rows as the API of the daemon takes them."""
+    found: dict[str, list[Row]] = {"service": [], "eam": []}
+    for row in rows:
+        found["service" if "name" in row else "eam"].append(row)
+    return found
+
+
+def named(names: Iterable[str]) -> dict[str, list[Row]]:
+    """The same for rows that are to go."""
+    return by_section({"ipv4": name.removeprefix(MAPPING)} if is_mapping(name) else {"name": name} for name in names)
 
 
 def rows_of(service: Service, slices: Iterable[Slice], rules: Rules) -> Made:

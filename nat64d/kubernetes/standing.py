@@ -11,6 +11,7 @@ from nat64d import __version__
 from nat64d.kubernetes.controller import Controller
 from nat64d.kubernetes.leases import Election
 from nat64d.kubernetes.listwatch import Contact, Follower
+from nat64d.kubernetes.mappings import KIND
 from nat64d.kubernetes.mirror import Mirror
 
 METRICS = "text/plain; version=0.0.4"
@@ -113,10 +114,12 @@ class MirrorStanding(Standing):
         return {
             "daemon": "lost" if mirror.lost_since is not None else "in step" if teller.in_step else "behind",
             "services": len(mirror.made),
+            "mappings": len(mirror.mappings),
             "rows": len(teller.wanted),
-            "endpoints": sum(len(row["endpoints"]) for row in teller.wanted.values()),
+            "endpoints": sum(len(row.get("endpoints", ())) for row in teller.wanted.values()),
             "refused": teller.refused,
-            "lacks": {"/".join(key): made.lacks for key, made in mirror.made.items() if made.lacks},
+            "lacks": {"/".join(key): made.lacks for key, made in mirror.made.items() if made.lacks}
+            | {f"{KIND} {name}": [one.problem.sentence] for name, one in mirror.mapped.items() if one.problem},
         }
 
     def rows(self) -> Iterable[Row]:
@@ -125,7 +128,8 @@ class MirrorStanding(Standing):
         synced = float(self.is_ready and teller.in_step)
         yield "synced", "gauge", "Whether the daemon has all that the cluster said.", {"": synced}
         yield "services", "gauge", "Services of this gateway.", {"": float(len(self.mirror.made))}
-        yield "refused", "gauge", "Rows of services that the daemon does not take.", {"": float(len(teller.refused))}
+        yield "mappings", "gauge", "StaticMappings.", {"": float(len(self.mirror.mappings))}
+        yield "refused", "gauge", "Rows that the daemon does not take.", {"": float(len(teller.refused))}
         yield "changes_total", "counter", "Changes that the daemon has taken.", {"": float(teller.told)}
 
 

@@ -1,5 +1,6 @@
 """What the status of a Service is to show: pure, made of what it wants and gets, and what gateways and slices say."""
 
+from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
@@ -7,7 +8,7 @@ from nat64d.kubernetes.addresses import Given, Problem
 from nat64d.kubernetes.rows import CARRIED, CLOSED, NO_PREFIX, NOT_CARRIED, sources_of
 from nat64d.kubernetes.wishes import PROGRAMMED, UNSUPPORTED, Condition, Ingress, Said, Shown, Wish, written
 
-PROGRAMMED_REASON, NO_GATEWAY, PENDING = "Programmed", "NoGateway", "Pending"
+PROGRAMMED_REASON, NO_GATEWAY, PENDING, REFUSED = "Programmed", "NoGateway", "Pending", "Refused"
 NO_ENDPOINTS, SHARED, PROTOCOL, SOURCES = "NoEndpoints", "EndpointsShared", "UnsupportedProtocol", "InvalidSourceRange"
 OTHER_FAMILY, AS_CLUSTER, LEFT = "IPv4Endpoints", "TreatedAsCluster", "IPv6FrontOff"
 MANAGER = "nat64d"  # of the fields
@@ -24,14 +25,13 @@ class Facts(NamedTuple):
 
 
 class Gateways(NamedTuple):
-    """Those that are alive: what each has applied (a version of the Services). `inside`: they run on nodes."""
+    """Those that are alive: what each has applied (versions by gateway, of the Services and of the StaticMappings), and
+    why it refuses what (sentences by gateway and object). `inside`: they run on nodes."""
 
     applied: dict[str, int]
     inside: bool = False
-
-    def behind(self, version: int) -> list[str]:
-        """Those that have not yet applied it."""
-        return sorted(name for name, applied in self.applied.items() if applied < version)
+    mapped: dict[str, int] = {}
+    refused: dict[str, dict[str, str]] = {}
 
 
 class Rules(NamedTuple):
@@ -47,7 +47,7 @@ def shown_of(wish: Wish, given: Given, facts: Facts, gateways: Gateways, version
         Ingress(one, "Proxy" if one.version == 6 and rules.ipv6_front else "VIP", errors) for one in given.addresses
     )
     problems = [*given.problems, *_problems(wish, given, facts, rules, gateways)]
-    return Shown(ingress, _condition(given, problems, gateways, version))
+    return Shown(ingress, _condition(wish, given, problems, gateways, version))
 
 
 def _problems(wish: Wish, given: Given, facts: Facts, rules: Rules, gateways: Gateways) -> Iterable[Problem]:
@@ -76,27 +76,43 @@ def _problems(wish: Wish, given: Given, facts: Facts, rules: Rules, gateways: Ga
         yield Problem(LEFT, "the IPv6 address is left to kube-proxy, as [services] ipv6_front is off")
 
 
-def _some(names: tuple[str, ...]) -> str:
+def _some(names: Iterable[str]) -> str:
     """The first of them, and how many more there are."""
-    more = len(names) - NAMED
-    return ", ".join(names[:NAMED]) + (f" and {more} more" if more > 0 else "")
+    there = sorted(names)
+    more = len(there) - NAMED
+    return ", ".join(there[:NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
-def _condition(given: Given, problems: list[Problem], gateways: Gateways, version: int) -> Condition:
+def _condition(wish: Wish, given: Given, problems: list[Problem], gateways: Gateways, version: int) -> Condition:
     """True where packets to an address reach what the Service has; the reason is that of the first problem."""
     said = "; ".join(one.sentence for one in problems)
     if not given.addresses:
         first = problems[0].reason if problems else PENDING
         return Condition("False", first, said or "no address is wanted")
-    if not gateways.applied:
-        return Condition("False", NO_GATEWAY, "; ".join(filter(None, ("no gateway renews its Lease", said))))
     if any(one.sentence == CLOSED for one in problems):
         return Condition("False", SOURCES, said)
-    if behind := gateways.behind(version):
-        waits = f"{_some(tuple(behind))} of {len(gateways.applied)} gateways have not applied it yet"
-        return Condition("False", PENDING, "; ".join(filter(None, (waits, said))))
-    done = f"applied by {_some(tuple(sorted(gateways.applied)))}"
-    return Condition("True", problems[0].reason if problems else PROGRAMMED_REASON, said or done)
+    done = spread(f"Service {'/'.join(wish.key)}", gateways, gateways.applied, version)
+    if done.status == "True":
+        return Condition("True", problems[0].reason if problems else PROGRAMMED_REASON, said or done.message)
+    return done._replace(message="; ".join(filter(None, (done.message, said))))
+
+
+def spread(what: str, gateways: Gateways, applied: dict[str, int], version: int) -> Condition:
+    """Whether all gateways have what they should have of an object in this version; `applied`: versions by gateway."""
+    if not gateways.applied:
+        return Condition("False", NO_GATEWAY, "no gateway renews its Lease")
+    behind = [name for name in gateways.applied if applied.get(name, 0) < version]
+    refusing: defaultdict[str, list[str]] = defaultdict(list)
+    for name, refused in gateways.refused.items():
+        if what in refused and name not in behind:
+            refusing[refused[what]].append(name)
+    waits = f"{_some(behind)} of {len(gateways.applied)} gateways have not applied it yet" if behind else ""
+    if refusing:
+        sentences = (f"refused by {_some(names)}: {why}" for why, names in sorted(refusing.items()))
+        return Condition("False", REFUSED, "; ".join(filter(None, (*sentences, waits))))
+    if behind:
+        return Condition("False", PENDING, waits)
+    return Condition("True", PROGRAMMED_REASON, f"applied by {_some(gateways.applied)}")
 
 
 def patch_of(wish: Wish, shown: Shown, now: str) -> dict[str, Any]:

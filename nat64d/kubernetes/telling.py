@@ -3,21 +3,28 @@ one away, and is said again after a while, as the daemon may have changed."""
 
 import json
 import logging
+import re
 from collections.abc import Iterable
 
 from nat64d.kubernetes.daemon import Daemon, OtherVersionError, RefusedError
-from nat64d.kubernetes.rows import Row
+from nat64d.kubernetes.rows import Row, is_mapping, name_of
+
+PLACE = re.compile(
+    r"kubernetes: \[\[\w+\]\](?: #\d+)? "
+)  # in what the daemon says: the number is another one each time
 
 log = logging.getLogger("nat64d")
 
 
 class Teller:
-    """`wanted`: the rows by name, those of older Services first where it matters; `age`: of each row."""
+    """`wanted`: the rows by name, those of older Services first where it matters; `age`: of each row. Until `maps`
+    the daemon keeps the rows of [[eam]] that it has: it is not known yet what they should be."""
 
     def __init__(self, daemon: Daemon) -> None:
         self.daemon = daemon
         self.wanted: dict[str, Row] = {}
         self.refused: dict[str, str] = {}  # why, by name
+        self.maps = False
         self.told = 0  # changes that the daemon has taken
         self._ages: dict[str, tuple[str, str]] = {}
         self._texts: dict[str, str] = {}
@@ -28,6 +35,11 @@ class Teller:
     def in_step(self) -> bool:
         """Whether the daemon has all."""
         return bool(self.daemon.version) and not self._pending
+
+    @property
+    def settled(self) -> bool:
+        """Whether the daemon has all but what it was asked for and has refused."""
+        return bool(self.daemon.version) and self._pending <= self.refused.keys()
 
     def want(self, rows: dict[str, Row], age: tuple[str, str]) -> None:
         """There are to be these rows, of a Service of this age."""
@@ -75,27 +87,34 @@ class Teller:
         for name in gone:
             self._has.pop(name, None)
             self._mark(name)
-        for row in rows:
-            self._has[row["name"]] = self._texts[row["name"]]
-            self._mark(row["name"])
+        for name in map(name_of, rows):
+            self._has[name] = self._texts[name]
+            self._mark(name)
 
     async def _all(self) -> None:
         """Say all; where that is refused, look what it has."""
         self.refused.clear()
         rows = self._oldest_first(self.wanted)
+        kept = [] if self.maps else [row for row in (await self.daemon.said())[1] if is_mapping(name_of(row))]
         try:
-            await self.daemon.put(rows)
+            await self.daemon.put([*rows, *kept])
         except RefusedError:
-            self.daemon.version, names = await self.daemon.said()
-            self._has = dict.fromkeys(names, "")
+            self.daemon.version, there = await self.daemon.said()
+            names = map(name_of, there)
+            self._has = {name: "" for name in names if self.maps or not is_mapping(name)}
         else:
             self._has = {}
             self._took((), rows)
-            endpoints = sum(len(row["endpoints"]) for row in rows)
-            log.info("The daemon has %d services with %d endpoints", len(rows), endpoints, extra={"event": "mirrored"})
+            self._say_all(rows)
         self._pending = {
             name for name in self.wanted.keys() | self._has if self._texts.get(name) != self._has.get(name)
         }
+
+    def _say_all(self, rows: list[Row]) -> None:
+        services = [row for row in rows if not is_mapping(name_of(row))]
+        endpoints, mappings = sum(len(row["endpoints"]) for row in services), len(rows) - len(services)
+        counts = f"{len(services)} services with {endpoints} endpoints" + f", and {mappings} mappings" * bool(mappings)
+        log.info("The daemon has %s", counts, extra={"event": "mirrored"})
 
     async def _difference(self) -> None:
         """Say what has changed."""
@@ -111,8 +130,8 @@ class Teller:
                 await self._patch(gone, [])
             await self._halves(came)
             # What one has given up, another one may have been waiting for.
-            await self._halves([row for row in came if row["name"] in self.refused])
-            await self._patch_away([row for row in came if row["name"] in self.refused])
+            await self._halves([row for row in came if name_of(row) in self.refused])
+            await self._patch_away([row for row in came if name_of(row) in self.refused])
             for name in sorted(self.refused.keys() - before):
                 about = {"event": "service_refused", "service": name}
                 log.warning("%s: the daemon refuses it: %s", name, self.refused[name], extra=about)
@@ -123,8 +142,8 @@ class Teller:
         for name in gone:
             log.info("%s: is gone", name, extra={"event": "service_gone", "service": name})
         for row in came:
-            front = row.get("ipv4") or row.get("ipv6")
-            log.debug("%s: %s has %d endpoints", row["name"], front, len(row["endpoints"]))
+            front, ends = row.get("ipv4") or row.get("ipv6"), row.get("endpoints", [row.get("ipv6")])
+            log.debug("%s: %s has %d endpoints", name_of(row), front, len(ends))
 
     async def _halves(self, rows: list[Row]) -> None:
         """Say rows, and find those that are refused."""
@@ -134,7 +153,7 @@ class Teller:
             await self._patch([], rows)
         except RefusedError as error:
             if len(rows) == 1:
-                self.refused[rows[0]["name"]] = " ".join(str(error).splitlines())
+                self.refused[name_of(rows[0])] = PLACE.sub("", "; ".join(str(error).splitlines()))
                 return
             await self._halves(rows[: len(rows) // 2])
             await self._halves(rows[len(rows) // 2 :])
@@ -143,19 +162,19 @@ class Teller:
         """A row that was there before stays as it was, unless it had another address: that is no longer its own."""
         moved = []
         for row in refused:
-            before = self._has.get(row["name"])
+            before = self._has.get(name_of(row))
             if before and [json.loads(before).get(key) for key in ("ipv4", "ipv6")] != [
                 row.get("ipv4"),
                 row.get("ipv6"),
             ]:
-                moved.append(row["name"])
+                moved.append(name_of(row))
         if moved:
             await self._patch(moved, [])
 
     async def _patch(self, gone: list[str], rows: list[Row]) -> None:
         await self.daemon.patch(gone, rows)
         for row in rows:
-            self.refused.pop(row["name"], None)
+            self.refused.pop(name_of(row), None)
         self._took(gone, rows)
 
     def _oldest_first(self, names: Iterable[str]) -> list[Row]:

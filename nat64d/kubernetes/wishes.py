@@ -39,13 +39,16 @@ class Said(NamedTuple):
     since: str
 
 
+NOTHING_SAID = Said(None, "")
+
+
 def said_of(status: dict[str, Any], type_: str) -> Said:
     """The condition of a type in a status."""
     for one in status.get("conditions") or []:
         if one.get("type") == type_:
             condition = Condition(one.get("status", ""), one.get("reason", ""), one.get("message", ""))
             return Said(condition, one.get("lastTransitionTime", ""))
-    return Said(None, "")
+    return NOTHING_SAID
 
 
 def written(type_: str, condition: Condition, before: Said, now: str) -> dict[str, str]:

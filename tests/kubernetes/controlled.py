@@ -9,11 +9,11 @@ from typing import Any, Self
 
 from nat64d.kubernetes.cluster import client_of
 from nat64d.kubernetes.controller import KINDS, Choices, Controller
-from nat64d.kubernetes.leases import Beat, Election, Times, Who, gateways_of
+from nat64d.kubernetes.leases import Applied, Beat, Election, Times, Who, gateways_of
 from nat64d.kubernetes.listwatch import Follower
 from nat64d.kubernetes.resources import definitions
 from tests.kubernetes.asking import Asker
-from tests.kubernetes.fake.kinds import SERVICES, defined_by
+from tests.kubernetes.fake.kinds import EVENTS, SERVICES, Kind, defined_by
 from tests.kubernetes.fake.server import Fake
 from tests.kubernetes.mirrored import PATIENCE, QUICK, write_kubeconfig
 
@@ -111,15 +111,21 @@ class Gateway(InThread):
         super().__init__(self._tasks)
         self.kubeconfig, self.name, self.node = kubeconfig, name, node
         self.applied = 0
+        self.refused: dict[str, str] = {}
 
-    def apply(self, version: int) -> None:
-        self.applied = version
+    def apply(self, version: int, **refused: str) -> None:
+        """Services and StaticMappings up to this version, but for what is refused."""
+        self.applied, self.refused = version, refused
         self.loop.call_soon_threadsafe(self.news.set)
+
+    def _applied(self) -> Applied:
+        refused = tuple((f"Service default/{name}", why) for name, why in self.refused.items())
+        return Applied(str(self.applied), str(self.applied), refused)
 
     def _tasks(self, _: InThread) -> list[Any]:
         self.news = asyncio.Event()
         who = Who(self.name, self.node, NAMESPACE)
-        beat = Beat(self._client, who, lambda: str(self.applied), SHORT)
+        beat = Beat(self._client, who, self._applied, SHORT)
         return [beat.run(self.news)]
 
     def _client(self) -> Any:
@@ -142,9 +148,15 @@ def addresses(fake: Fake, name: str = "web") -> list[str]:
     return [one["ip"] for one in fake.get(SERVICES, name)["status"].get("loadBalancer", {}).get("ingress", [])]
 
 
-def condition(fake: Fake, name: str = "web") -> tuple[str, str, str]:
+def condition(fake: Fake, name: str = "web", kind: Kind = SERVICES) -> tuple[str, str, str]:
     """Ours: status, reason, message."""
-    for one in fake.get(SERVICES, name)["status"].get("conditions", []):
-        if one["type"] == "nat64d.io/Programmed":
+    for one in fake.get(kind, name).get("status", {}).get("conditions", []):
+        if one["type"].endswith("Programmed"):
             return one["status"], one["reason"], one["message"]
     return "", "", ""
+
+
+def events(fake: Fake, name: str = "web") -> list[dict[str, Any]]:
+    """Those about an object."""
+    found = [one for key, one in fake.store.objects.items() if key.kind is EVENTS]
+    return [one for one in found if one["regarding"]["name"] == name]

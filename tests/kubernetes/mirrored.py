@@ -14,15 +14,26 @@ from nat64d.control.client import DaemonUnreachableError
 from nat64d.kubernetes.cluster import client_of
 from nat64d.kubernetes.daemon import Daemon, OtherVersionError, RefusedError
 from nat64d.kubernetes.listwatch import Follower
+from nat64d.kubernetes.mappings import MAPPINGS
 from nat64d.kubernetes.mirror import Mirror
 from nat64d.kubernetes.objects import SERVICES, SLICES
 from nat64d.kubernetes.pace import Pace
-from nat64d.kubernetes.rows import Rules
+from nat64d.kubernetes.rows import Rules, by_section, named
 from tests.kubernetes.fake.server import Fake
+from tests.kubernetes.objects import OUR_KINDS
 
 SOURCE = "kubernetes"
 QUICK = Pace(
-    quiet=0.2, answer=0.3, connect=0.3, first=0.01, longest=0.05, obedient=0.3, outage=0.5, daemon=0.02, refused=0.1
+    quiet=0.2,
+    answer=0.3,
+    connect=0.3,
+    first=0.01,
+    longest=0.05,
+    obedient=0.3,
+    outage=0.5,
+    daemon=0.02,
+    refused=0.1,
+    absent=0.1,
 )
 OUTSIDE = Rules()
 PATIENCE = 10.0  # real seconds, on a busy machine
@@ -44,6 +55,11 @@ class Book(Daemon):
         """The services, by name."""
         return {one.name: one for one in self.sources.rows.get(SOURCE, Rows()).service}
 
+    @property
+    def mappings(self) -> dict[str, str]:
+        """IPv6 prefixes by IPv4 prefix."""
+        return {str(one.ipv4): str(one.ipv6) for one in self.sources.rows.get(SOURCE, Rows()).eam}
+
     def ends(self, name: str = "default/web/http") -> dict[str, int]:
         """Endpoints of a row, each with its weight."""
         return {one.address: one.weight for one in self.rows[name].endpoints} if name in self.rows else {}
@@ -56,7 +72,7 @@ class Book(Daemon):
 
     async def put(self, rows: list[Any]) -> None:
         self.puts += 1
-        self._take({"service": rows}, {}, Rows())
+        self._take(by_section(rows), {}, Rows())
 
     async def patch(self, gone: list[str], rows: list[Any]) -> None:
         self.patches += 1
@@ -64,11 +80,12 @@ class Book(Daemon):
         if self.version != there.version:
             self.version = ""
             raise OtherVersionError
-        self._take({"service": rows}, {"service": [{"name": name} for name in gone]}, there)
+        self._take(by_section(rows), named(gone), there)
 
-    async def said(self) -> tuple[str, list[str]]:
+    async def said(self) -> tuple[str, list[Any]]:
         self._answer()
-        return self.sources.rows.get(SOURCE, Rows()).version, [*self.rows]
+        rows = self.sources.rows.get(SOURCE, Rows())
+        return rows.version, [row.model_dump(mode="json") for row in (*rows.service, *rows.eam)]
 
     async def status(self) -> dict[str, Any]:
         self._answer()
@@ -92,7 +109,19 @@ class Book(Daemon):
 class Mirrored:
     """The mirror in a thread of its own."""
 
-    def __init__(self, fake: Fake, daemon: Book, kubeconfig: Path, rules: Rules = OUTSIDE, pace: Pace = QUICK) -> None:
+    def __init__(
+        self,
+        fake: Fake,
+        daemon: Book,
+        kubeconfig: Path,
+        rules: Rules = OUTSIDE,
+        pace: Pace = QUICK,
+        *,
+        kinds: bool = True,
+    ) -> None:
+        """`kinds`: whether the API server has ours."""
+        if kinds:
+            fake.kinds += OUR_KINDS
         self.fake, self.daemon, self.kubeconfig, self.rules, self.pace = fake, daemon, kubeconfig, rules, pace
         self._begun = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), name="mirror")
@@ -114,7 +143,7 @@ class Mirrored:
         self.mirror = Mirror(self.daemon, self.rules, self.pace)
         self.followers = [
             Follower(kind, lambda: client_of(self.kubeconfig, self.pace), self.mirror, self.pace)
-            for kind in (SERVICES, SLICES)
+            for kind in (SERVICES, SLICES, MAPPINGS)
         ]
         self._begun.set()
         try:
@@ -138,7 +167,7 @@ class Mirrored:
         until(
             lambda: (
                 self.mirror.is_known
-                and all(self.fake.watching >= 2 and one.contact.since is None for one in self.followers)
+                and all(self.fake.watching >= 3 and one.contact.since is None for one in self.followers)
                 and self.fake.store.version == version
                 and settled.in_step
             )

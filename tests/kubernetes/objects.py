@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from tests.kubernetes.fake.kinds import SERVICES, SLICES
+from nat64d.kubernetes.resources import definitions
+from tests.kubernetes.fake.kinds import SERVICES, SLICES, defined_by
 from tests.kubernetes.fake.server import Fake
 
 CLASS = "nat64d.io/gateway"
@@ -11,6 +12,8 @@ DRAINING = {"ready": False, "serving": True, "terminating": True}
 GONE = {"ready": False, "serving": False, "terminating": True}
 NOT_READY = {"ready": False, "serving": False, "terminating": False}
 Object = dict[str, Any]
+OUR_KINDS = [kind for one in definitions() for kind in defined_by(one)]
+(STATIC,) = (kind for kind in OUR_KINDS if kind.name == "StaticMapping")
 
 
 def port(number: int = 80, name: str = "http", protocol: str = "TCP") -> Object:
@@ -50,6 +53,12 @@ def slice_(name: str, *ends: Object | str, of: str = "web", ports: Any = None, f
         "endpoints": rows or None,
         "ports": [{"name": "http", "port": 8080, "protocol": "TCP"}] if ports is None else ports,
     }
+
+
+def mapping(name: str, ipv4: str, ipv6: str = "", service: str = "") -> Object:
+    """A StaticMapping, of a prefix or of a Service."""
+    given = {"ipv6": ipv6} if ipv6 else {"serviceRef": {"namespace": "default", "name": service}}
+    return {"metadata": {"name": name}, "spec": {"ipv4": ipv4, **given}}
 
 
 def fill(fake: Fake, services: int, endpoints: int, per_slice: int = 100) -> None:

@@ -20,14 +20,15 @@ from tests.kubernetes.controlled import (
     add_pool,
     addresses,
     condition,
+    events,
     prepared,
     until,
 )
 from tests.kubernetes.fake.faults import Refusal
-from tests.kubernetes.fake.kinds import CIDRS, EVENTS, LEASES, SERVICES, SLICES
+from tests.kubernetes.fake.kinds import CIDRS, LEASES, SERVICES, SLICES
 from tests.kubernetes.fake.server import Fake
 from tests.kubernetes.mirrored import write_kubeconfig
-from tests.kubernetes.objects import NOT_READY, end, port, service, slice_
+from tests.kubernetes.objects import NOT_READY, STATIC, end, mapping, port, service, slice_
 
 POOL = {"blocks": ["192.0.2.0/30", "2001:db8::/64"]}
 SERVICES_PATH = "/api/v1/namespaces/default/services"
@@ -58,11 +59,6 @@ def waits_for(fake: Fake, name: str, reason: str) -> str:
     """The message of the condition as soon as it has this reason."""
     until(lambda: condition(fake, name)[1] == reason, lambda: condition(fake, name))
     return condition(fake, name)[2]
-
-
-def events(fake: Fake, name: str = "web") -> list[dict[str, Any]]:
-    found = [one for key, one in fake.store.objects.items() if key.kind is EVENTS]
-    return [one for one in found if one["regarding"]["name"] == name]
 
 
 @pytest.mark.usefixtures("controlled")
@@ -301,6 +297,26 @@ def test_who_writes_leaves_the_api_server_alone_for_as_long_as_it_wants(
 
 
 @pytest.mark.usefixtures("controlled")
+def test_what_a_gateway_refuses_is_said_of_the_service_and_of_no_other(fake: Fake, tmp_path: Path) -> None:
+    add(fake)
+    add(fake, "good")
+    with Gateway(fake, tmp_path / "g1", "g1") as one, Gateway(fake, tmp_path / "g2", "g2") as two:
+        until(lambda: addresses(fake) and addresses(fake, "good"))
+        one.apply(fake.store.version, web="its file has the address")
+        assert "g2 of 2 gateways have not applied it yet" in waits_for(fake, "web", "Refused")
+        two.apply(fake.store.version)
+        until(lambda: condition(fake, "good")[0] == "True")
+        until(lambda: condition(fake)[2].startswith("refused by g1: its file has the address; no IPv6 endpoint"))
+        assert condition(fake)[0] == "False"
+        until(lambda: [one for one in events(fake) if one["reason"] == "Refused" and one["type"] == "Warning"])
+        one.apply(fake.store.version)
+        until(lambda: condition(fake)[0] == "True", lambda: condition(fake))
+        add(fake, "web", port(81))
+        one.apply(0, web="of the Service as it was before")
+        waits_for(fake, "web", "Pending")
+
+
+@pytest.mark.usefixtures("controlled")
 def test_an_event_that_comes_again_counts_in_its_series(fake: Fake, asker: Asker) -> None:
     add(fake, annotations={"nat64d.io/vip-pool": "new"})
     until(lambda: events(fake))
@@ -320,12 +336,14 @@ def test_its_rights_are_those_that_it_uses(fake: Fake, asker: Asker, tmp_path: P
     path = tmp_path / "controller"
     one = Controlled(fake, path)
     write_kubeconfig(path, fake.url, "{token: controller}")
+    fake.set(STATIC, mapping("pod", "198.51.100.7/32", "2001:db8:1::7/128"))
     fake.faults.tokens = {"controller": rules}
     with one:
         add(fake)
         until(lambda: addresses(fake), lambda: fake.requests[-20:])
         until(lambda: events(fake))
         until(lambda: one.controller.pools["a"].used == 2)
+        until(lambda: condition(fake, "pod", STATIC)[1] == "NoGateway")
     paths = [each.partition("?")[0] for each in fake.requests]
     for resource in (each for rule in rules for each in rule["resources"]):
         name, _, status = resource.partition("/")

@@ -3,6 +3,7 @@
 import re
 import shutil
 import subprocess
+from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,9 @@ import pytest
 import yaml
 
 from nat64d.config.load import loads
+from nat64d.config.sources import rows_in
 from nat64d.kubernetes.addresses import Pool, contradictions
-from nat64d.kubernetes.resources import KINDS, VIPPoolSpec, definitions
+from nat64d.kubernetes.resources import KINDS, definitions
 
 FOLDER = Path(__file__).parents[2] / "config/kubernetes"
 FILES = sorted(one for one in FOLDER.rglob("*.yaml") if one.name != "kustomization.yaml")
@@ -79,11 +81,15 @@ def test_the_configuration_of_a_daemon_is_right(name: str, text: str) -> None:
     loads(text, name)
 
 
-def test_the_pool_of_the_documentation_is_one() -> None:
-    (text,) = re.findall(r"```yaml\n(.*?)```", (FOLDER.parents[1] / "docs/kubernetes.md").read_text("utf-8"), re.DOTALL)
-    given = yaml.safe_load(text)
-    VIPPoolSpec.model_validate(given["spec"])
-    assert contradictions([Pool("public", ("", ""), tuple(given["spec"]["blocks"]))], []) == {}
+def test_the_objects_of_the_documentation_are_right() -> None:
+    text = (FOLDER.parents[1] / "docs/kubernetes.md").read_text("utf-8")
+    given = [one for block in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL) for one in yaml.safe_load_all(block)]
+    for one in given:
+        KINDS[one["kind"]][0].model_validate(one["spec"])
+    racks, database, pool = given
+    assert contradictions([Pool("public", ("", ""), tuple(pool["spec"]["blocks"]))], []) == {}
+    assert rows_in({"eam": [racks["spec"]]}, "racks").eam[0].ipv6.prefixlen == 120
+    assert IPv4Network(database["spec"]["ipv4"]).prefixlen == 32
 
 
 def test_every_kind_has_a_definition_with_a_status_of_its_own() -> None:

@@ -24,12 +24,17 @@ def test_the_mirror_may_do_what_it_does_and_not_more(tmp_path):
         fake.set(SLICES, slice_("web-1", "2001:db8:1::1"))
         with Mirrored(fake, daemon, path):
             write_kubeconfig(path, fake.url, "{token: gateway}")
-            until(lambda: daemon.ends() == {"[2001:db8:1::1]:8080": 1} and fake.watching == 2)
+            until(lambda: daemon.ends() == {"[2001:db8:1::1]:8080": 1} and fake.watching == 3)
         asked = {one.partition("?")[0] for one in fake.requests}
-    assert asked == {"GET /api/v1/services", "GET /apis/discovery.k8s.io/v1/endpointslices"}
+    assert asked == {
+        "GET /api/v1/services",
+        "GET /apis/discovery.k8s.io/v1/endpointslices",
+        "GET /apis/nat64d.io/v1alpha1/staticmappings",
+    }
     assert [(one["resources"], one["verbs"]) for one in rules] == [
         (["services"], ["get", "list", "watch"]),
         (["endpointslices"], ["get", "list", "watch"]),
+        (["staticmappings"], ["get", "list", "watch"]),
     ]
 
 

@@ -1,0 +1,149 @@
+"""StaticMappings: rows of [[eam]] in the daemon, and what their status says."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from nat64d.config.sources import rows_in
+from nat64d.kubernetes.leases import Applied, seen
+from nat64d.kubernetes.wishes import WHOLE
+from tests.kubernetes.controlled import Controlled, Gateway, condition, events, prepared, until
+from tests.kubernetes.fake.kinds import SERVICES, SLICES
+from tests.kubernetes.fake.server import Fake
+from tests.kubernetes.mirrored import Book, Mirrored
+from tests.kubernetes.objects import DRAINING, NOT_READY, OUR_KINDS, STATIC, end, mapping, service, slice_
+
+A, B = ("[2001:db8:1::1]:8080", "[2001:db8:1::2]:8080")
+LATER = "2099-01-01T00:00:00Z"
+
+
+@pytest.fixture
+def fake() -> Iterator[Fake]:
+    with Fake() as one:
+        yield one
+
+
+@pytest.fixture
+def daemon() -> Book:
+    return Book()
+
+
+@pytest.fixture
+def mirror(fake: Fake, daemon: Book, tmp_path: Path) -> Iterator[Mirrored]:
+    fake.set(SERVICES, service())
+    fake.set(SLICES, slice_("web-1", "2001:db8:1::1", "2001:db8:1::2"))
+    with Mirrored(fake, daemon, tmp_path / "kubeconfig") as one:
+        until(lambda: daemon.ends() == {A: 1, B: 1})
+        yield one
+
+
+def applied(mirror: Mirrored) -> Applied:
+    services, _, mappings = mirror.followers
+    return mirror.mirror.applied(services, mappings)
+
+
+def test_a_mapping_of_a_pod_and_of_a_prefix_comes_changes_and_goes(fake, daemon, mirror):
+    fake.set(STATIC, mapping("pod", "198.51.100.7/32", "2001:db8:1::7/128"))
+    fake.set(STATIC, mapping("many", "203.0.113.0/24", "2001:db8:2::/120"))
+    until(lambda: daemon.mappings == {"198.51.100.7/32": "2001:db8:1::7/128", "203.0.113.0/24": "2001:db8:2::/120"})
+    assert daemon.ends() == {A: 1, B: 1}
+    fake.set(STATIC, mapping("pod", "198.51.100.7/32", "2001:db8:1::8/128"))
+    fake.set(STATIC, mapping("many", "203.0.113.128/25", "2001:db8:2::/120"))
+    until(lambda: daemon.mappings == {"198.51.100.7/32": "2001:db8:1::8/128", "203.0.113.128/25": "2001:db8:2::/120"})
+    daemon.restart(forgets=True)
+    until(lambda: len(daemon.mappings) == 2 and daemon.ends() == {A: 1, B: 1})
+    fake.delete(STATIC, "many")
+    fake.delete(STATIC, "pod")
+    until(lambda: daemon.mappings == {})
+    assert daemon.ends() == {A: 1, B: 1}
+
+
+def test_a_mapping_of_a_service_follows_its_one_endpoint(fake, daemon, mirror):
+    fake.set(SLICES, slice_("db-1", "2001:db8:1::5", of="db"))
+    fake.set(STATIC, mapping("db", "198.51.100.7/32", service="db"))
+    until(lambda: daemon.mappings == {"198.51.100.7/32": "2001:db8:1::5/128"})
+    fake.set(SLICES, slice_("db-1", end("2001:db8:1::5", DRAINING), "2001:db8:1::6", of="db"))
+    until(lambda: daemon.mappings == {"198.51.100.7/32": "2001:db8:1::6/128"})
+    fake.set(SLICES, slice_("db-1", "2001:db8:1::5", "2001:db8:1::6", of="db"))
+    until(lambda: daemon.mappings == {})
+
+
+def test_what_is_refused_is_said_by_object_and_what_is_left_counts_as_applied(fake, daemon, mirror):
+    until(lambda: applied(mirror).services)
+    fake.set(SERVICES, service("thief", "192.0.2.2"))
+    fake.set(STATIC, mapping("inside", "198.51.100.7/32", "64:ff9b:1::7/128"))
+    fake.set(STATIC, mapping("moved", "198.51.100.8/32", "2001:db8:1::8/128"))
+    until(lambda: len(applied(mirror).refused) == 2 and daemon.mappings)
+    said = applied(mirror)
+    (thief, why), inside = said.refused
+    assert thief == "Service default/thief"
+    assert why.startswith(
+        'ipv4 = "192.0.2.2:80": expected a port that no earlier [[service]] has; default/web/http has'
+    )
+    what = "StaticMapping inside"
+    assert inside == (what, 'ipv6 = "64:ff9b:1::7/128": expected IPv6 hosts outside pool6, 64:ff9b:1::/96')
+    assert min(int(said.services), int(said.mappings)) > 0
+    assert seen(WHOLE.decode(json.dumps({"metadata": {"annotations": said.notes()}}))).refused == said.refused
+    fake.set(STATIC, mapping("moved", "198.51.100.8/32", "64:ff9b:1::8/128"))
+    until(lambda: daemon.mappings == {})
+    fake.delete(SERVICES, "web")
+    until(lambda: [what for what, _ in applied(mirror).refused] == ["StaticMapping inside", "StaticMapping moved"])
+
+
+@pytest.mark.parametrize("may_read", [True, False], ids=["there_is_no_such_kind", "nobody_allows_it"])
+def test_where_there_are_no_mappings_to_read_services_are_served(fake, daemon, tmp_path, may_read):
+    """What cannot be read stays as the daemon has it; where there is no such kind there are none."""
+    daemon.sources = daemon.sources._replace(
+        rows={"kubernetes": rows_in({"eam": [{"ipv4": "192.0.2.99", "ipv6": "2001:db8::99"}]}, "kubernetes")}
+    )
+    fake.set(SERVICES, service())
+    fake.set(SLICES, slice_("web-1", "2001:db8:1::1"))
+    mirror = Mirrored(fake, daemon, tmp_path / "kubeconfig", kinds=not may_read)
+    if not may_read:
+        rule = {"apiGroups": ["", "discovery.k8s.io"], "resources": ["services", "endpointslices"]}
+        fake.faults.tokens = {"": [{**rule, "verbs": ["list", "watch"]}]}
+    with mirror:
+        until(lambda: daemon.ends() == {A: 1} and fake.watching == 2)
+        until(lambda: daemon.mappings == ({} if may_read else {"192.0.2.99/32": "2001:db8::99/128"}))
+        fake.faults.tokens = {}
+        fake.kinds += OUR_KINDS
+        fake.set(STATIC, mapping("pod", "198.51.100.7/32", "2001:db8:1::7/128"))
+        until(lambda: daemon.mappings == {"198.51.100.7/32": "2001:db8:1::7/128"})
+
+
+def test_a_mapping_says_whether_all_gateways_have_it_or_why_not(fake: Fake, tmp_path: Path) -> None:
+    asker = prepared(fake)
+    fake.set(SLICES, slice_("db-1", "2001:db8:1::5", end("2001:db8:1::6", NOT_READY), of="db"))
+    fake.set(SLICES, slice_("web-1", "2001:db8:1::1", "2001:db8:1::2"))
+    fake.set(STATIC, mapping("pod", "198.51.100.7/32", "2001:db8:1::7/128"))
+    later = mapping("twice", "198.51.100.7/32", "2001:db8:1::8/128")
+    fake.set(STATIC, {**later, "metadata": {"name": "twice", "creationTimestamp": LATER}})
+    fake.set(STATIC, mapping("odd", "198.51.100.7/24", "2001:db8:2::/120"))
+    for number, name in enumerate(("db", "web", "none")):
+        fake.set(STATIC, mapping(name, f"198.51.100.{number}/32", service=name))
+    said = {
+        "twice": ("AddressInUse", "StaticMapping pod has 198.51.100.7/32"),
+        "odd": ("InvalidPrefix", "ipv4: 198.51.100.7/24 has host bits set"),
+        "web": ("SeveralEndpoints", "2 endpoints of Service default/web are ready, and one is expected"),
+        "none": ("NoEndpoints", "no IPv6 endpoint of Service default/none is ready"),
+        "pod": ("NoGateway", "no gateway renews its Lease"),
+        "db": ("NoGateway", "no gateway renews its Lease"),
+    }
+    wanted = {name: ("False", *why) for name, why in said.items()}
+
+    def found() -> dict[str, tuple[str, str, str]]:
+        return {name: condition(fake, name, STATIC) for name in said}
+
+    with Controlled(fake, tmp_path / "one"):
+        until(lambda: found() == wanted, found)
+        (event,) = until(lambda: events(fake, "odd"))
+        about = event["reason"], event["type"], event["regarding"]["kind"]
+        assert about == ("InvalidPrefix", "Warning", "StaticMapping")
+        with Gateway(fake, tmp_path / "g1") as gateway:
+            until(lambda: condition(fake, "db", STATIC)[1] == "Pending")
+            gateway.apply(fake.store.version)
+            until(lambda: condition(fake, "db", STATIC) == ("True", "Programmed", "applied by g1"))
+            asker.merge("/apis/nat64d.io/v1alpha1/staticmappings/db", {"spec": {"ipv4": "198.51.100.9/32"}})
+            until(lambda: condition(fake, "db", STATIC)[1] == "Pending")
