@@ -16,6 +16,7 @@ import pytest
 
 from nat64d.dns64.message import wire
 from nat64d.dns64.message.reply import FAILED_FOR
+from nat64d.dns64.upstreams import upstream
 from nat64d.dns64.upstreams.exchange import ServerAddress
 from nat64d.dns64.upstreams.race import Upstream
 from tests.dns64.asking import free_port
@@ -213,11 +214,13 @@ def test_rfc6147_5_5_nor_is_anything_made_behind_an_alias_if_validation_failed_t
             assert not any(rrset.rdtype == wire.AAAA for rrset in answer.answer)
 
 
-@pytest.mark.parametrize("dnssec", [False, True], ids=["", "DO"])
+@pytest.mark.parametrize(
+    ("dnssec", "flags"), [(False, 0), (True, 0), (True, dns.flags.CD)], ids=["", "DO", "DO and CD"]
+)
 @pytest.mark.parametrize("name", [WWW, "nowhere.example."])
-def test_rfc8482_any_gets_a_short_answer(name: str, dnssec: bool) -> None:
+def test_rfc8482_any_gets_a_short_answer(name: str, dnssec: bool, flags: int) -> None:
     with gateway({A: [f"{WWW} 60 IN A 192.0.2.1"]}) as one:
-        answer, asked = one.ask(query("ANY", name, want_dnssec=dnssec)), one.asked()
+        answer, asked = one.ask(query("ANY", name, flags, want_dnssec=dnssec)), one.asked()
     assert [rrset.to_text() for rrset in answer.answer] == [f'{name} 3600 IN HINFO "RFC8482" ""']
     assert not answer.flags & dns.flags.TC
     assert asked == []
@@ -248,6 +251,17 @@ def test_rfc9520_3_2_that_a_server_cannot_be_reached_is_a_failure_that_is_kept()
         for later, asked in [(0, 1), (FAILED_FOR - 1, 1), (1, 2)]:
             one.clock += later
             assert (one.ask(query("MX")).rcode(), dead.asked) == (dns.rcode.SERVFAIL, asked)
+
+
+def test_rfc9520_3_2_a_question_that_was_given_up_for_newer_ones_is_asked_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(upstream, "QUESTIONS", 1)
+    with gateway({MX: lambda _octets, _tcp: []}) as one:
+        given_up, other = one.together([query("MX"), query("TXT")])
+        assert (given_up.rcode(), other.rcode()) == (dns.rcode.SERVFAIL, dns.rcode.NOERROR)
+        one.zone.table = {MX: [f"{WWW} 60 IN MX 10 mail.example."]}
+        assert one.ask(query("MX")).rcode() == dns.rcode.NOERROR
 
 
 def test_rfc6891_6_2_3_an_answer_of_the_size_we_say_we_can_receive_is_taken_by_udp() -> None:

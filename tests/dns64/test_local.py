@@ -78,9 +78,17 @@ def test_rfc2308_an_answer_without_data_says_how_long(name: str, ready: bool) ->
     assert soa.ttl == soa[0].minimum > 0
 
 
-@pytest.mark.parametrize("name", ["ipv4only.arpa.", REVERSE])
-def test_rfc2308_3_what_has_no_data_names_its_own_zone(name: str) -> None:
-    answer = ask(name, "TXT")
+@pytest.mark.parametrize(
+    ("name", "type_", "ready"),
+    [
+        ("ipv4only.arpa.", "TXT", True),
+        (REVERSE, "TXT", True),
+        (REVERSE, "AAAA", False),
+        ("ipv4only.arpa.", "AAAA", False),
+    ],
+)
+def test_rfc2308_3_what_has_no_data_names_its_own_zone(name: str, type_: str, ready: bool) -> None:
+    answer = ask(name, type_, ready=ready)
     assert answer is not None
     assert answer.answer == answer.additional == []
     assert [(rrset.name.to_text(), rrset.rdtype) for rrset in answer.authority] == [(name, dns.rdatatype.SOA)]

@@ -211,6 +211,7 @@ def test_rfc8914_4_20_a_stale_name_error_has_a_code_of_its_own() -> None:
         (["NXDOMAIN", "AUTHORITY", f"example. 300 IN SOA {SOA}", f"{WWW} 0 IN NSEC x.example. A"], 0),
         ("NXDOMAIN", 120),
         ("SERVFAIL", FAILED_FOR),
+        (["SERVFAIL", "AUTHORITY", "example. 0 IN NS ns.example."], FAILED_FOR),  # RFC 9520 section 3.2
         ("REFUSED", FAILED_FOR),
     ],
 )

@@ -14,7 +14,7 @@ from nat64d.advertise.listener import Offer
 from nat64d.config.load import loads
 from nat64d.gateway import announced
 from nat64d.gateway.announced import BY_ROUTERS, HostSources, usable
-from nat64d.gateway.clat_prefix import Found, ask, discover, follow
+from nat64d.gateway.clat_prefix import Addresses, Found, ask, discover, follow
 from nat64d.gateway.state import Live
 from nat64d.offline.engine import Engine
 from tests.nat64d.hosts import fixtures
@@ -56,8 +56,9 @@ def test_rfc8781_5_1_a_clat_sends_under_the_first_prefix_that_routers_announce(m
     assert IPv6Address(IPv6(packet).dst) == embedded(prefixes[0], "198.51.100.7")[0]
 
 
-def test_an_announcement_ends_the_wait_for_a_resolver_that_does_not_answer():
-    network = Network("no answer", "no answer", "no answer")
+@pytest.mark.parametrize("said", ["no answer", Addresses((), 86400)], ids=["silent", "negative"])
+def test_an_announcement_ends_the_wait_for_a_resolver(said):
+    network = Network(said, said, said)
     network.announcements = {5: by_routers(WKP)}
     assert asyncio.run(discover(network, network.said.append, network.sleep)) == by_routers(WKP)
     assert sum(network.waited) <= 15, "it looks every ten seconds"

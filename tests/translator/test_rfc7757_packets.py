@@ -28,12 +28,16 @@ from tests.mapped import (
     to_eam4,
 )
 from tests.packets import (
+    FROM_HOST6,
+    FROM_MAPPED,
     HOST4,
     NEIGHBOUR6,
     OUR4,
     ROUTER4,
     ROUTER4_IN6,
     ROUTER6,
+    TO_HOST6,
+    TO_MAPPED,
     Icmp,
     answer4,
     answer6,
@@ -278,6 +282,16 @@ def test_rfc7757_appendix_b_an_address_that_no_row_covers_goes_by_rfc6052():
     nat64.check(Step(from6(src=beside) / UDP(**REPLY), seen4(src="192.0.2.248") / UDP(**REPLY)))
     within = "2001:db8:eeee:9:8000::"
     nat64.check(Step(from4(dst="192.0.2.195") / UDP(**ASK), seen6(dst=within) / UDP(**ASK)))
+
+
+@pytest.mark.parametrize("flags", [None, "S"], ids=["udp", "tcp"])
+def test_rfc7757_3_3_beside_sessions_who_has_no_row_goes_by_rfc6146(flags):
+    nat64 = Nat64(**BESIDE)
+    kind = {"flags": flags} if flags else {}
+    body = TCP if flags else UDP
+    nat64.check(Step(from6() / body(**FROM_HOST6, **kind), seen4() / body(**FROM_MAPPED, **kind)))
+    assert opened(nat64) == (0, 1)
+    nat64.check(Step(from4() / body(**TO_MAPPED, **kind), seen6() / body(**TO_HOST6, **kind)))
 
 
 # No pool6: the whole of IPv4 is a row as well, or nobody outside has an address.

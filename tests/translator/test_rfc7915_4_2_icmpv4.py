@@ -13,6 +13,7 @@ from tests.packets import (
     ROUTER4,
     ROUTER4_IN6,
     Icmp,
+    answer4,
     from4,
     from6,
     payload,
@@ -21,6 +22,7 @@ from tests.packets import (
     seen4,
     seen6,
     sent6,
+    with_options,
 )
 from translator.verdict import Verdict
 
@@ -121,6 +123,20 @@ CASES = [
         Case(f"rfc7915_4_2_type_{type_}_is_silently_dropped", sent=from4() / Icmp(type=type_), verdict=verdict)
         for type_ in NOT_ECHO
         for verdict in [Verdict.QUOTED_PACKET if type_ in {4, 5} else Verdict.ICMP_TYPE]
+    ),
+    *(
+        Case(
+            f"rfc7915_4_2_type_{type_}_{name}_is_answered",
+            sent=(sent := with_options(packet / Icmp(type=type_), options)),
+            verdict=verdict,
+            answer=answer4(sent, *answer),
+        )
+        for type_ in (10, 13, 40)
+        for name, packet, options, verdict, answer in (
+            ("whose_ttl_ends_here", from4(ttl=1), b"", Verdict.HOP_LIMIT_EXPIRED, (11, 0)),
+            ("with_a_source_route", from4(), b"\x83\x07\x04\xcb\x00\x71\x01\x00", Verdict.SOURCE_ROUTED, (3, 5)),
+            ("to_nobody", from4(dst="169.254.1.1"), b"", Verdict.NOT_UNICAST, (3, 13)),
+        )
     ),
     *(
         Case(

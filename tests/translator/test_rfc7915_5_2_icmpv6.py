@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 from scapy.layers.inet import UDP
-from scapy.layers.inet6 import IPv6ExtHdrFragment
+from scapy.layers.inet6 import IPv6ExtHdrFragment, IPv6ExtHdrRouting
 from scapy.packet import Raw
 
 from tests.case import Case, Nat64, Step
@@ -15,6 +15,7 @@ from tests.packets import (
     TO_HOST6,
     TO_MAPPED,
     Icmp,
+    answer6,
     cut,
     fragment_of,
     from6,
@@ -54,6 +55,7 @@ ERRORS = {
 UNTRANSLATED = [(1, code) for code in (5, 6, 7, 255)] + [(4, code) for code in (2, 3, 255)]
 UNTRANSLATED += [(type_, 0) for type_ in (0, 5, 15, 16, 100, 127)]
 NOT_ECHO = range(130, 256)
+ROUTED = IPv6ExtHdrRouting(addresses=["2001:db8:9::9"], segleft=1)
 
 PLATEAUS = (68, 296, 508, 1006, 1492, 2002, 4352, 8166, 17914, 32000, 65535)  # RFC 1191 section 7
 # Figure 6: octet of the IPv6 header -> octet of the IPv4 header; no other octet has a counterpart.
@@ -128,6 +130,19 @@ CASES = [
             verdict=Verdict.ICMP_TYPE,
         )
         for type_ in NOT_ECHO
+    ),
+    *(
+        Case(
+            f"rfc7915_5_2_type_{type_}_{name}_is_answered",
+            sent=(sent := packet / Icmp(type=type_) / Raw(bytes(48))),
+            verdict=verdict,
+            answer=answer6(sent, *answer),
+        )
+        for type_ in (130, 135, 200)
+        for name, packet, verdict, answer in (
+            ("whose_hop_limit_ends_here", from6(hlim=1), Verdict.HOP_LIMIT_EXPIRED, (3, 0)),
+            ("with_a_routing_header", from6() / ROUTED, Verdict.ROUTING_HEADER, (4, 0, 43)),
+        )
     ),
     *(
         Case(
