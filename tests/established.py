@@ -1,4 +1,5 @@
-"""Random packets of flows that are mostly established: the whole range of sizes, marks, and what is wrong with some."""
+"""Random packets of flows that are mostly established, or need no session: the whole range of sizes, marks, and what is
+wrong with some."""
 
 from ipaddress import IPv4Address, IPv6Address, IPv6Network
 from random import Random
@@ -7,9 +8,19 @@ from tests.fastpath import Twin
 from tests.reference import packets as make
 from translator.session.tcp_state import State
 
-TCP, UDP = 6, 17
+TCP, UDP, ICMP, ICMPV6 = 6, 17, 1, 58
 ACK, PUSH_ACK, SYN, SYN_ACK, FIN_ACK, RST = 0x10, 0x18, 0x02, 0x12, 0x11, 0x04
 POOL = '[[pool4]]\naddresses = "192.0.2.1/32"\n'
+MAPPINGS = "".join(
+    f'[[eam]]\nipv4 = "{ipv4}"\nipv6 = "{ipv6}"\n'
+    for ipv4, ipv6 in (
+        ("198.51.100.8", "2001:db8:9::1"),  # one of HOSTS
+        ("203.0.113.64/28", "2001:db8:e::/64"),
+        ("203.0.113.80/28", "2001:db8:f::/60"),
+        ("203.0.113.70", "2001:db8:c::1"),  # inside the range before
+        ("10.1.0.0/16", "2001:db8:d::/112"),
+    )
+)
 CONFIGS = {
     "well-known": 'pool6 = "64:ff9b::/96"\n' + POOL,
     **{
@@ -23,11 +34,19 @@ CONFIGS = {
     + "[translation]\nmtu4 = 1400\nmtu6 = 1420\nlowest_ipv6_mtu = 1300\ntraffic_class = 184\n",
     "hairpins": 'pool6 = "64:ff9b::/96"\n[[pool4]]\naddresses = "198.51.100.1-198.51.100.2"\n'
     '[[eam]]\nipv4 = "203.0.113.7"\nipv6 = "2001:db8:e::7"\n',
+    "mappings beside sessions": 'pool6 = "64:ff9b::/96"\n'
+    + POOL
+    + MAPPINGS
+    + '[translation]\ndenylist4 = ["9.9.9.0/24"]\nclamp_mss = false\neam_hairpin = "off"\n',
+    "no sessions": 'pool6 = "64:ff9b::/96"\n' + MAPPINGS + "[translation]\nmtu6 = 1400\n",
+    "no sessions, another prefix": 'pool6 = "2a00:db8:1::/48"\n' + MAPPINGS + '[translation]\neam_hairpin = "simple"\n',
+    "no echoes": 'pool6 = "64:ff9b::/96"\n' + POOL + "[filtering]\ndrop_icmp_info = true\n",
     "check_rst": 'pool6 = "64:ff9b::/96"\n' + POOL + "[filtering]\ncheck_rst = true\naddress_dependent = true\n",
     "service": 'pool6 = "64:ff9b::/96"\n' + POOL + '[[service]]\nname = "s"\nprotocol = "udp"\nipv4 = "192.0.2.80:53"\n'
     'endpoints = ["[2001:db8:5::1]:53", "[2001:db8:5::2]:5353"]\n',
 }
 SERVERS = [IPv4Address(address) for address in ("8.8.8.8", "9.9.9.9", "198.51.100.1", "203.0.113.7")]
+STRANGE = [IPv4Address(address) for address in ("10.9.9.9", "224.0.0.9", "169.254.9.9", "198.51.100.8", "127.0.0.1")]
 HOSTS = [IPv6Address(f"2001:db8:9::{number:x}") for number in range(1, 6)]
 SIZES = (0, 1, 7, 64, 500, 1200, 1212, 1213, 1220, 1232, 1240, 1252, 1253, 1400, 1460)
 HOPS = (64,) * 16 + (2, 1, 0, 255)
@@ -57,7 +76,7 @@ class Traffic:
         """A host and a server."""
         rng = self.rng
         ports = rng.randrange(1, 65536), rng.randrange(1, 65536)
-        return rng.choice((TCP, UDP)), rng.choice(HOSTS), ports[0], rng.choice(SERVERS), ports[1]
+        return rng.choice((TCP, TCP, UDP, UDP, ICMP)), rng.choice(HOSTS), ports[0], rng.choice(SERVERS), ports[1]
 
     def send(self) -> None:
         """One packet more."""
@@ -71,6 +90,8 @@ class Traffic:
             front, client = rng.choice(self.fronts), rng.choice(SERVERS[:2])
             vip, port = IPv4Address(int(front["address4"])), int(front["port"])
             packet = self.ipv4(UDP, client, rng.randrange(50, 60), vip, port)
+        if self.twin.config.eam and rng.randrange(2):
+            packet = self.without_session()
         is_tcp = packet[9 if packet[0] >> 4 == 4 else 6] == TCP
         self.twin.gso_size = rng.choice(SEGMENTS) if is_tcp and len(packet) > 200 and rng.randrange(4) == 0 else 0
         self.twin.send(packet, self.at)
@@ -89,14 +110,15 @@ class Traffic:
         protocol, port, server_port, mapped_port = (int(row[name]) for name in names)  # type: ignore[index]
         opens = row["state"] == State.V6_INIT  # type: ignore[index]
         self.flags = SYN_ACK if opens else ACK
-        if protocol not in (TCP, UDP) or (not opens and self.rng.randrange(2)):
+        if protocol not in (TCP, UDP, ICMP) or (not opens and self.rng.randrange(2)):
             return self.ipv6(protocol, host, port, server, server_port)
         return self.ipv4(protocol, server, server_port, mapped, mapped_port)
 
     def ipv6(self, protocol: int, host: IPv6Address, port: int, server: IPv4Address, server_port: int) -> bytes:
         """A packet to pool6."""
         rng, to = self.rng, under(self.twin.config.pool6, server)
-        payload, covered = self.payload(protocol, port, server_port)
+        payload, covered = self.payload(protocol, port, server_port, (128, 129))
+        protocol = ICMPV6 if protocol == ICMP else protocol
         extensions = (make.options_header(60),) if rng.randrange(40) == 0 else ()
         more = {"hop_limit": rng.choice(HOPS), "traffic_class": rng.choice(CLASSES), "flow_label": rng.getrandbits(20)}
         return self.damaged(make.ipv6(host, to, protocol, payload, extensions=extensions, covered=covered, **more))
@@ -104,16 +126,36 @@ class Traffic:
     def ipv4(self, protocol: int, server: IPv4Address, port: int, mapped: IPv4Address, mapped_port: int) -> bytes:
         """A packet to the pool."""
         rng = self.rng
-        payload, covered = self.payload(protocol, port, mapped_port)
+        payload, covered = self.payload(protocol, port, mapped_port, (8, 0))
         options = b"\1\1\1\0" if rng.randrange(40) == 0 else b""
         more = {"ttl": rng.choice(HOPS), "tos": rng.choice(CLASSES), "identification": rng.getrandbits(16)}
         more |= {"dont_fragment": rng.randrange(4) > 0, "more": rng.randrange(40) == 0}
         return self.damaged(make.ipv4(server, mapped, protocol, payload, options=options, covered=covered, **more))
 
-    def payload(self, protocol: int, port: int, to: int) -> tuple[bytes, bool]:
-        """A transport header and data, and whether it gets a checksum."""
+    def without_session(self) -> bytes:
+        """Of a host with an [[eam]], or an address under pool6, and an IPv4 host; either way."""
+        rng = self.rng
+        row, server = rng.choice(self.twin.config.eam), rng.choice(SERVERS * 3 + STRANGE)
+        suffix, behind = rng.randrange(row.ipv4.num_addresses), 128 - row.ipv6.prefixlen - 32 + row.ipv4.prefixlen
+        host4 = row.ipv4[suffix]
+        host6 = IPv6Address(int(row.ipv6.network_address) + (suffix << behind) + rng.randrange(min(1 << behind, 5)))
+        if rng.randrange(6) == 0:
+            host4, host6 = (rng.choice((other, server)) for other in (SERVERS[0], host6))
+            host6 = under(self.twin.config.pool6, host4)
+        protocol, port, to = rng.choice((TCP, UDP, ICMP)), rng.randrange(1, 65536), rng.randrange(1, 65536)
+        self.flags = rng.choice((ACK, SYN, FIN_ACK, RST))
+        if rng.randrange(2):
+            return self.ipv6(protocol, host6, port, server, to)
+        return self.ipv4(protocol, server, port, host4, to)
+
+    def payload(self, protocol: int, port: int, to: int, kinds: tuple[int, int]) -> tuple[bytes, bool]:
+        """A transport header and data, and whether it gets a checksum; `kinds` of an echo."""
         rng = self.rng
         data = rng.randbytes(rng.choice((*SIZES, rng.randrange(1480))))
+        if protocol == ICMP:
+            kind = rng.choice(kinds) if rng.randrange(20) else rng.randrange(256)
+            identifier = port if kinds[0] == 128 else to
+            return make.echo(kind, identifier, data, rng.choice((0, 0, 0, 7)), rng.getrandbits(16)), True
         if protocol == UDP:
             length = None if rng.randrange(30) else rng.choice((7, 8, 9 + len(data)))
             return make.udp(port, to, data, length), rng.randrange(20) > 0

@@ -11,9 +11,11 @@ from nat64d.config.load import loads
 from tests.established import ACK, CONFIGS, FIN_ACK, SYN, SYN_ACK, TCP, UDP, under
 from tests.fastpath import ETHERNET, InPython, Twin, ethernet
 from tests.reference import packets as make
+from translator.fastpath.kernel import OURS
+from translator.fastpath.mappings import RANGE_STEPS
 from translator.fastpath.program import program
 from translator.fastpath.reasons import Reason
-from translator.fastpath.sessions import LAG, PROBES, RANGE_STEPS, SLACK
+from translator.fastpath.sessions import LAG, PROBES, SLACK
 from translator.jit.bpf import Stand
 from translator.jit.compile import COMPILED
 
@@ -207,7 +209,7 @@ def test_another_flow_with_the_same_hash_is_not_taken(flow):
     assert flow.reason(flow.ipv4()) == Reason.NO_SESSION
 
 
-@pytest.mark.parametrize("name", ["sessions6", "sessions", "ours", "identifications", "counters"])
+@pytest.mark.parametrize("name", ["sessions6", "sessions", "addresses", "identifications", "counters"])
 def test_a_row_that_a_map_does_not_have_is_no_address(flow, name):
     area = flow.kernel.symbols[name]
     flow.kernel.areas[area] = np.zeros(0, np.uint8), None
@@ -216,22 +218,29 @@ def test_a_row_that_a_map_does_not_have_is_no_address(flow, name):
     assert (verdict != 0) == (name in ("identifications", "counters"))
 
 
-def test_an_address_of_ours_among_many_ranges(flow):
-    ranges = np.array([[k * 0x1000000, k * 0x1000000 + 5] for k in range(1, 20)], np.int64)
-    flow.kernel.areas[flow.kernel.symbols["ours"]] = ranges.reshape(-1).view(np.uint8), None
+def holding(flow, ranges: np.ndarray) -> None:
+    """Let these ranges be ours, and nothing hold for other addresses."""
+    flow.kernel.areas[flow.kernel.symbols["addresses"]] = ranges.reshape(-1).view(np.uint8), None
     flow.kernel.symbols["ranges"] = len(ranges)
+
+
+def test_an_address_of_ours_among_many_ranges(flow):
+    ranges = np.array([[k * 0x1000000, k * 0x1000000 + 5, OURS] for k in range(32)], np.int64)
+    ranges[0, 2] = 0
+    holding(flow, ranges)
     assert flow.reason(flow.ipv6()) == Reason.SIX_TO_FOUR
-    ranges[7] = 0x08080800, 0x08080808
+    ranges[8, :2] = 0x08080800, 0x08080808
     assert flow.reason(flow.ipv6()) == Reason.OURS
     assert flow.reason(flow.ipv4()) == Reason.OURS
-    ranges[7] = 0x08080809, 0x08080810
-    assert flow.reason(flow.ipv6()) == Reason.SIX_TO_FOUR
-    flow.kernel.symbols["ranges"] = 0
+    ranges[8, :2] = 0x08080809, 0x08080810
     assert flow.reason(flow.ipv6()) == Reason.SIX_TO_FOUR
 
 
 def test_a_map_of_ranges_that_lacks_one_says_ours(flow):
-    flow.kernel.symbols["ranges"] = 19
+    flow.kernel.symbols["ranges"] = 64
+    assert flow.reason(flow.ipv6()) == Reason.OURS
+    holding(flow, np.zeros((0, 3), np.int64))
+    flow.kernel.symbols["ranges"] = 1
     assert flow.reason(flow.ipv6()) == Reason.OURS
 
 
@@ -265,11 +274,11 @@ def test_a_payload_that_ipv4_cannot_state(flow):
 
 
 def test_as_many_ranges_as_there_may_be(flow):
-    ranges = np.repeat(np.arange(1 << RANGE_STEPS)[:, None] << 20, 2, axis=1)
-    flow.kernel.areas[flow.kernel.symbols["ours"]] = ranges.reshape(-1).view(np.uint8), None
-    flow.kernel.symbols["ranges"] = len(ranges)
+    at = np.arange(1 << RANGE_STEPS) << 32 - RANGE_STEPS
+    ranges = np.column_stack((at, at, np.full_like(at, OURS)))
+    holding(flow, ranges)
     assert flow.reason(flow.ipv6()) == Reason.SIX_TO_FOUR
-    ranges[0x080] = 0x08080808
+    ranges[0x08080808 >> 32 - RANGE_STEPS, :2] = 0x08080808
     assert flow.reason(flow.ipv6()) == Reason.OURS
 
 

@@ -20,11 +20,18 @@ coarse_clock = helper(160, 0)
 # Maps, all of them arrays: the tables of the daemon of that name,
 sessions, sessions6, sessions4 = bpf_map("sessions"), bpf_map("sessions6"), bpf_map("sessions4")
 since = bpf_map("since")  # SINCE octets a session: when it was first seen from each side
-ours = bpf_map("ours")  # int64[n, 2]: first and last IPv4 address of ranges that are ours, sorted
+addresses = bpf_map("addresses")  # int64[n, 3]: ranges of IPv4 addresses, sorted, and what holds for each
 identifications = bpf_map("identifications")  # int32[65536]: Settings.identifications
 counters = bpf_map("counters")  # a row for each Reason, on each CPU: packets, octets, super-frames
+eam, eam_index4, eam_index6 = bpf_map("eam"), bpf_map("eam_index4"), bpf_map("eam_index6")  # of Settings
+eam_lengths = bpf_map("eam_lengths")  # int64[n, 2]: prefix lengths of IPv4 and IPv6, descending
 SINCE, COUNTED = 16, 24
-MAPS = ("sessions", "sessions6", "sessions4", "since", "ours", "identifications", "counters")
+MAPS = (
+    *("sessions", "sessions6", "sessions4", "since", "addresses", "identifications", "counters"),
+    *("eam", "eam_index4", "eam_index6", "eam_lengths"),
+)
+# What holds for addresses: they are ours; they have an [[eam]]; no packet goes there; none that is under a prefix does.
+OURS, MAPPED, BARRED, NOT_EMBEDDED = 1, 2, 4, 8
 
 # Parameters.
 PARAMETERS = (
@@ -41,11 +48,20 @@ PARAMETERS = (
     "lowest_ipv6_mtu",
     "traffic_class",
     "check_rst",
+    "stateful",
+    "drop_icmp_info",
+    "mss",  # whether SYNs without a session are looked at
+    "services",  # whether a host may be an endpoint
     "eams",
+    "eam_mask",
+    "eam_lengths4",  # how many
+    "eam_lengths6",
     "tcp_timeout",
     "udp_timeout",
+    "icmp_timeout",
     "service_udp_timeout",
-    "ranges",  # rows of `ours`
+    "ranges",  # rows of `addresses`, a power of two
+    "begins",  # when packets without sessions are taken: what came before is no longer in the daemon's queue then
     "wait",  # ticks of 64 ms, rounded down, that a session is left to the daemon at first
     "cpus",  # that share the Identifications
 )
@@ -63,11 +79,20 @@ PARAMETERS = (
     lowest_ipv6_mtu,
     traffic_class,
     check_rst,
+    stateful,
+    drop_icmp_info,
+    mss,
+    services,
     eams,
+    eam_mask,
+    eam_lengths4,
+    eam_lengths6,
     tcp_timeout,
     udp_timeout,
+    icmp_timeout,
     service_udp_timeout,
     ranges,
+    begins,
     wait,
     cpus,
 ) = map(parameter, PARAMETERS)

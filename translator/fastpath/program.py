@@ -1,4 +1,5 @@
-"""The fast path: what the pipeline does to a whole TCP or UDP packet of an established session, as one BPF program.
+"""The fast path: what the pipeline does to a whole TCP segment, UDP datagram or echo whose way is known, as one BPF
+program.
 
 It stands at the egress of the TUN device, where the kernel would queue a packet for the daemon. What it knows it
 rewrites, and hands back as if the daemon had written it, to the ingress of the same device; of all else not an octet is
@@ -11,15 +12,14 @@ from typing import NamedTuple
 from translator.fastpath import kernel
 from translator.fastpath.packets import parse_ipv4, parse_ipv6, segment_of
 from translator.fastpath.reasons import Reason
-from translator.fastpath.sessions import find4, find6, is_ours, objection, touch
-from translator.fastpath.write import write_ipv4, write_ipv6
+from translator.fastpath.sessions import touch
+from translator.fastpath.ways import way_from_ipv4, way_from_ipv6
+from translator.fastpath.write import head_of, lacks_sum, write_ipv4, write_ipv6
 from translator.jit.bpf import be16, context32, divide, le64, put32, put64, stack
 from translator.jit.compile import int64, jit
-from translator.packet.addresses import address4, address6
 from translator.packet.fields import DONT_FRAGMENT, IPV4_FLAGS_AT, IPV6_HEADER
 from translator.packet.fragments import plan_ipv4
-from translator.packet.tuples import tuple_of
-from translator.static.rfc6052 import embed, from_pool6, in_pool6
+from translator.static.rfc6052 import in_pool6
 from translator.verdict import Verdict
 
 
@@ -60,24 +60,20 @@ def from_ipv6(skb, at, end):
     gateway, parsed = here(), parse_ipv6(skb, at, end)
     if parsed.reason != Reason.SIX_TO_FOUR:
         return parsed.reason
-    t, moment = parsed.t, now(skb)
-    if not in_pool6(gateway, t.dst):
+    if not in_pool6(gateway, parsed.t.dst):
         return Reason.NOT_OUR_PREFIX
-    plan = plan_ipv4(gateway.settings, parsed, segment_of(skb, parsed), 0)
+    plan, moment = plan_ipv4(gateway.settings, parsed, segment_of(skb, parsed), 0), now(skb)
     if plan.verdict != Verdict.CONTINUE:
         return Reason.TOO_BIG
-    host4 = from_pool6(gateway, t.dst)
-    found = find6(gateway, t, host4)
-    if found.address == 0:
-        return found.reason
-    if is_ours(host4.lo):
-        return Reason.OURS
-    reason = objection(found, 0, moment)
-    if reason != Reason.SIX_TO_FOUR:
-        return reason
-    mapped4 = address4(found.session.mapped4, found.session.mapped4_port)
-    touch(found, moment)
-    return write_ipv4(skb, parsed, tuple_of(4, t.protocol, mapped4, host4), plan.dont_fragment)
+    way = way_from_ipv6(gateway, parsed, moment)
+    if way.reason != Reason.SIX_TO_FOUR:
+        return way.reason
+    head = head_of(parsed, way.outgoing)
+    if lacks_sum(parsed, head):
+        return Reason.ZERO_CHECKSUM
+    if way.found.address != 0:
+        touch(way.found, moment)
+    return write_ipv4(skb, parsed, way.outgoing, head, plan.dont_fragment)
 
 
 @jit()
@@ -86,24 +82,20 @@ def from_ipv4(skb, at, end):
     gateway, parsed = here(), parse_ipv4(skb, at, end)
     if parsed.reason != Reason.SIX_TO_FOUR:
         return parsed.reason
-    t, size, moment = parsed.t, IPV6_HEADER + segment_of(skb, parsed), now(skb)
+    size, moment = IPV6_HEADER + segment_of(skb, parsed), now(skb)
     if size > kernel.lowest_ipv6_mtu() and be16(at + IPV4_FLAGS_AT) & DONT_FRAGMENT == 0:
         return Reason.CUT
     if 0 < kernel.mtu6() < size:
         return Reason.TOO_BIG
-    found = find4(gateway, t)
-    if found.address == 0:
-        return found.reason
-    if is_ours(t.src.lo):
-        return Reason.OURS
-    reason = objection(found, 1, moment)
-    if reason != Reason.SIX_TO_FOUR:
-        return reason
-    session, fixed = found.session, gateway.settings
-    hi, lo = embed(fixed.pool6_hi, fixed.pool6_lo, fixed.pool6_length, t.src.lo)
-    host6 = address6(session.host6_hi, session.host6_lo, session.host6_port)
-    touch(found, moment)
-    return write_ipv6(skb, parsed, tuple_of(6, t.protocol, address6(hi, lo, t.src.port), host6))
+    way = way_from_ipv4(gateway, parsed, moment)
+    if way.reason != Reason.SIX_TO_FOUR:
+        return way.reason
+    head = head_of(parsed, way.outgoing)
+    if lacks_sum(parsed, head):
+        return Reason.ZERO_CHECKSUM
+    if way.found.address != 0:
+        touch(way.found, moment)
+    return write_ipv6(skb, parsed, way.outgoing, head)
 
 
 @jit()

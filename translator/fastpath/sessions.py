@@ -11,14 +11,13 @@ from translator.fastpath import kernel
 from translator.fastpath.reasons import Reason
 from translator.jit.bpf import le8s, le16s, le32s, le64, put32, put64, read_again, stack, swap
 from translator.jit.compile import int64, jit
-from translator.packet.fields import TCP
+from translator.packet.fields import ICMP, TCP
 from translator.session.sessions import is_session4, is_session6, session_hash4, session_hash6
 from translator.session.tcp_state import State
 from translator.tables.layout import OF_GONE, OF_SERVICE, SESSION
 
 # LIMITS
 PROBES = 8  # slots that are looked at; in an index half full that is enough for all but one flow in some hundred
-RANGE_STEPS = 12  # ranges of our own addresses: up to 2^12
 SLACK = 1000  # milliseconds that `expires` may be late, so that a busy session's record is written once a second
 LAG = 10  # milliseconds that the coarse clock may be behind the daemon's: a tick of a kernel with 100 Hz
 TICK = 6  # bits of milliseconds in a tick
@@ -139,27 +138,6 @@ def find4(gateway, t):
 
 
 @jit()
-def is_ours(addr4):
-    """Whether an IPv4 address is in one of the ranges of `ours`, as tables.ranges.within."""
-    key, low, high = stack(8), 0, kernel.ranges()
-    for _ in range(RANGE_STEPS):
-        if high - low <= 1:
-            break
-        middle = (low + high) >> 1
-        put32(key, middle)
-        row = kernel.lookup(kernel.ours(), key)
-        if row == 0:
-            return True
-        if le64(row) <= addr4:
-            low = middle
-        else:
-            high = middle
-    put32(key, low)
-    row = kernel.lookup(kernel.ours(), key)
-    return row == 0 or (high > 0 and le64(row) <= addr4 <= le64(row + 8))
-
-
-@jit()
 def is_seasoned(found, direction, moment):
     """Whether the session was first seen from this side long enough ago: what of it the daemon had in its queue has
     left. `since` has the hash it was seen under: a record may be another session's by now."""
@@ -195,7 +173,9 @@ def touch(found, moment):
     Where its record has become another one's, its time is another one too, and stays."""
     session = found.session
     timeout = kernel.tcp_timeout()
-    if session.protocol != TCP:
+    if session.protocol == ICMP:
+        timeout = kernel.icmp_timeout()
+    elif session.protocol != TCP:
         timeout = kernel.service_udp_timeout() if session.inbound >= OF_SERVICE else kernel.udp_timeout()
     if moment + timeout + LAG > session.expires:
         swap(found.address + EXPIRES, session.expires, moment + timeout + SLACK)

@@ -19,12 +19,15 @@ from nat64d.dataplane.bpf.link import SECTION, LinkError, link
 from nat64d.dataplane.bpf.maps import SHARED, Maps
 from nat64d.dataplane.bpf.numbers import parameters_of, refusal
 from nat64d.dataplane.bpf.summed import PACKETS, Summed, summed
+from nat64d.dataplane.worker import now
 from nat64d.host.errors import HostError
 from translator.fastpath.reasons import Reason
 from translator.tables.settings import Settings
 from translator.tables.tables import NEVER_USED, SESSIONS, Tables
 
 PERMISSION = {errno.EPERM, errno.EACCES}
+# LIMITS
+QUEUED = 128  # milliseconds: what was queued for the daemon before a start has been translated by then
 
 
 class Fast:
@@ -76,7 +79,8 @@ class Fast:
     def _attach(self, settings: Settings, tables: Tables) -> None:
         cpus = system.possible_cpus()
         self._maps.fill(settings, len(tables.sessions))
-        code = link(kept_object(), SECTION, self._maps.fds, parameters_of(settings, tables, cpus))
+        numbers = parameters_of(settings, tables, cpus, begins=now() + QUEUED)
+        code = link(kept_object(), SECTION, self._maps.fds, numbers)
         self._program = system.load(code)
         self._link = system.attach(self._program, socket.if_nametoindex(self._interface))
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 
 from nat64d.dataplane.bpf import system
-from nat64d.dataplane.bpf.numbers import own_ranges
+from nat64d.dataplane.bpf.numbers import arrays_of
 from translator.fastpath.kernel import COUNTED, SINCE
 from translator.fastpath.reasons import Reason
 from translator.tables.records import as_records
@@ -53,9 +53,8 @@ class Maps:
     def fill(self, settings: Settings, sessions: int) -> None:
         """Make all other maps, for a configuration and so many sessions; what is counted is counted on. Raises
         OSError."""
-        ours = own_ranges(settings)
-        self.array("ours", np.zeros((max(len(ours), 1), 2), np.int64))[: len(ours)] = ours
-        self.array("identifications", settings.identifications)[:] = settings.identifications
+        for name, array in arrays_of(settings).items():
+            self.array(name, array)[:] = array
         self._put("since", system.create_map("since", SINCE, sessions))
         if "counters" not in self.fds:
             self._put("counters", system.create_map("counters", COUNTED, len(Reason), system.PERCPU_ARRAY))

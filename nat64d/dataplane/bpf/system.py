@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 _libc = ctypes.CDLL(None, use_errno=True)
 NUMBERS = {"x86_64": 321, "aarch64": 280, "riscv64": 280}  # of bpf(2)
-MAP_CREATE, MAP_LOOKUP, MAP_UPDATE, PROG_LOAD, PROG_TEST_RUN, LINK_CREATE = 0, 1, 2, 5, 10, 28
+MAP_CREATE, MAP_LOOKUP, MAP_UPDATE, PROG_LOAD, PROG_TEST_RUN, INFO, LINK_CREATE = 0, 1, 2, 5, 10, 15, 28
 ARRAY, PERCPU_ARRAY = 2, 6
 MMAPABLE = 1 << 10
 SCHED_CLS = 3
@@ -20,6 +20,7 @@ PAGE = mmap.PAGESIZE
 LOG_LINES = 20  # of what the verifier says, the last ones
 LOG = 1 << 20
 CONTEXT = 192  # octets of struct __sk_buff
+PROGRAM_INFO, VERIFIED_AT = 232, 216  # octets of struct bpf_prog_info, and where verified_insns is
 CPUS = Path("/sys/devices/system/cpu/possible")
 
 
@@ -85,6 +86,14 @@ def _load(code: bytes, name: str, log: "ctypes.Array[ctypes.c_char] | None") -> 
     logged = (2, LOG, ctypes.addressof(log)) if log else (0, 0, 0)
     attributes = struct.pack("<IIQQIIQII16s", SCHED_CLS, len(code) // 8, *pointers, *logged, 0, 0, name.encode()[:15])
     return bpf(PROG_LOAD, attributes, 152)[0]
+
+
+def verified(fd: int) -> int:
+    """How many instructions the verifier has looked at for a program (Linux 5.16). Raises SystemCallError."""
+    block = ctypes.create_string_buffer(PROGRAM_INFO)
+    bpf(INFO, struct.pack("<IIQ", fd, len(block), ctypes.addressof(block)), 32)
+    (count,) = struct.unpack_from("<I", block.raw, VERIFIED_AT)
+    return int(count)
 
 
 def attach(fd: int, interface: int) -> int:

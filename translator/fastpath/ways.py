@@ -1,0 +1,135 @@
+"""Where a packet goes: by [[eam]] and pool6 alone, or by a session; as pipeline.bind, and what it is refused for by its
+addresses (examine.py, static/mapping.py)."""
+
+from typing import NamedTuple
+
+from translator.fastpath import kernel
+from translator.fastpath.kernel import BARRED, NOT_EMBEDDED, OURS
+from translator.fastpath.mappings import KNOWN, UNKNOWN, holds_for, mapping4, mapping6
+from translator.fastpath.reasons import Reason
+from translator.fastpath.sessions import Found, find4, find6, nothing, objection
+from translator.jit.compile import jit
+from translator.packet.addresses import address4, address6, is_same, is_unicast
+from translator.packet.fields import ICMP, TCP, TCP_FIN, TCP_RST, TCP_SYN
+from translator.packet.tuples import Tuple, tuple_of
+from translator.static.eam import eam_to_ipv4, eam_to_ipv6
+from translator.static.rfc6052 import embed, from_pool6, in_pool6
+
+
+class Way(NamedTuple):
+    """The outgoing tuple of a packet, and the session that has it, if one has (`found.address`); or the `reason` to
+    leave the packet to the daemon."""
+
+    reason: Reason
+    outgoing: Tuple
+    found: Found
+
+
+@jit()
+def left(reason):
+    """A packet that is left to the daemon."""
+    nowhere = address4(0, 0)
+    return Way(reason, tuple_of(0, 0, nowhere, nowhere), nothing(reason))
+
+
+@jit()
+def way_from_ipv6(gateway, parsed, moment):
+    """The way of a packet to pool6."""
+    t = parsed.t
+    host4, mapping = from_pool6(gateway, t.dst), mapping6(gateway, t.src)
+    if mapping.status == UNKNOWN:
+        return left(Reason.MAPPING)
+    if mapping.status == KNOWN or kernel.stateful() == 0:
+        return static_from_ipv6(gateway, parsed, host4, mapping, moment)
+    if changes_state(parsed):
+        return left(Reason.TCP_FLAGS)
+    found = find6(gateway, t, host4)
+    if found.address == 0:
+        return left(found.reason)
+    if holds_for(host4.lo) & OURS:
+        return left(Reason.OURS)
+    reason = objection(found, 0, moment)
+    if reason != Reason.SIX_TO_FOUR:
+        return left(reason)
+    mapped4 = address4(found.session.mapped4, found.session.mapped4_port)
+    return Way(Reason.SIX_TO_FOUR, tuple_of(4, t.protocol, mapped4, host4), found)
+
+
+@jit()
+def static_from_ipv6(gateway, parsed, host4, mapping, moment):
+    """The same without a session: mapping.map_from_ipv6."""
+    t, embedded = parsed.t, mapping.status != KNOWN
+    if embedded and not in_pool6(gateway, t.src):
+        return left(Reason.NO_MAPPING)
+    src4 = from_pool6(gateway, t.src) if embedded else eam_to_ipv4(mapping.row, t.src)
+    reason = static_objection(parsed, moment)
+    if reason != Reason.SIX_TO_FOUR:
+        return left(reason)
+    if kernel.services() != 0 and t.protocol != ICMP:
+        return left(Reason.SERVICE)
+    to = holds_for(host4.lo)
+    if to & OURS or is_same(t.src, t.dst):
+        return left(Reason.OURS)
+    against = to & (BARRED | NOT_EMBEDDED) | holds_for(src4.lo) & (BARRED | NOT_EMBEDDED if embedded else BARRED)
+    if against != 0 or not is_unicast(6, t.src) or not is_unicast(6, t.dst):
+        return left(Reason.BARRED)
+    return Way(Reason.SIX_TO_FOUR, tuple_of(4, t.protocol, src4, host4), nothing(Reason.SIX_TO_FOUR))
+
+
+@jit()
+def way_from_ipv4(gateway, parsed, moment):
+    """The way of a packet from IPv4."""
+    t, fixed = parsed.t, gateway.settings
+    mapping = mapping4(gateway, t.dst.lo)
+    if mapping.status == UNKNOWN:
+        return left(Reason.MAPPING)
+    hi, lo = embed(fixed.pool6_hi, fixed.pool6_lo, fixed.pool6_length, t.src.lo)
+    src6 = address6(hi, lo, t.src.port)
+    if mapping.status == KNOWN or kernel.stateful() == 0:
+        return static_from_ipv4(gateway, parsed, src6, mapping, moment)
+    if changes_state(parsed):
+        return left(Reason.TCP_FLAGS)
+    found = find4(gateway, t)
+    if found.address == 0:
+        return left(found.reason)
+    if holds_for(t.src.lo) & OURS:
+        return left(Reason.OURS)
+    reason = objection(found, 1, moment)
+    if reason != Reason.SIX_TO_FOUR:
+        return left(reason)
+    host6 = address6(found.session.host6_hi, found.session.host6_lo, found.session.host6_port)
+    return Way(Reason.SIX_TO_FOUR, tuple_of(6, t.protocol, src6, host6), found)
+
+
+@jit()
+def static_from_ipv4(gateway, parsed, src6, mapping, moment):
+    """The same without a session: mapping.map_from_ipv4."""
+    t, fixed, embedded = parsed.t, gateway.settings, mapping.status != KNOWN
+    reason = static_objection(parsed, moment)
+    if reason != Reason.SIX_TO_FOUR:
+        return left(reason)
+    by = holds_for(t.src.lo)
+    if by & OURS or is_same(t.src, t.dst):
+        return left(Reason.OURS)
+    against = by & (BARRED | NOT_EMBEDDED) | holds_for(t.dst.lo) & (BARRED | NOT_EMBEDDED if embedded else BARRED)
+    if against != 0:
+        return left(Reason.BARRED)
+    hi, lo = embed(fixed.pool6_hi, fixed.pool6_lo, fixed.pool6_length, t.dst.lo)
+    dst6 = address6(hi, lo, t.dst.port) if embedded else eam_to_ipv6(mapping.row, t.dst)
+    return Way(Reason.SIX_TO_FOUR, tuple_of(6, t.protocol, src6, dst6), nothing(Reason.SIX_TO_FOUR))
+
+
+@jit()
+def changes_state(parsed):
+    """Whether a TCP segment may change the state of its session."""
+    return parsed.t.protocol == TCP and parsed.kind & (TCP_FIN | TCP_SYN | TCP_RST) != 0
+
+
+@jit()
+def static_objection(parsed, moment):
+    """The reason to leave a packet to the daemon that needs no session, or that there is none."""
+    if moment < kernel.begins():
+        return Reason.YOUNG
+    if parsed.t.protocol == TCP and parsed.kind & TCP_SYN and kernel.mss() != 0:
+        return Reason.TCP_FLAGS
+    return Reason.SIX_TO_FOUR
