@@ -14,18 +14,21 @@ import pytest
 
 from nat64d.cli.lab import Lab
 from nat64d.control.client import Client, DaemonUnreachableError, RequestRefusedError
+from tests.e2e.nameserver import unbound
 from tests.e2e.test_services import ask, start
-from tests.e2e.topology import SERVER4, Daemon, Topology, embed, hear
+from tests.e2e.topology import GATEWAY4, GATEWAY6, SERVER4, Daemon, Topology, embed, hear
 from tests.kubernetes.fake.faults import Refusal
 from tests.kubernetes.fake.kinds import SERVICES, SLICES
 from tests.kubernetes.fake.server import Fake
 from tests.kubernetes.mirrored import until, write_kubeconfig
-from tests.kubernetes.objects import DRAINING, end, port, service, slice_
+from tests.kubernetes.objects import DRAINING, OUR_KINDS, STATIC, end, mapping, port, service, slice_
 
 pytestmark = pytest.mark.e2e
 
 VIP, OTHER = "192.0.2.80", "192.0.2.81"
 SERVERS = [f"2001:db8:b::{number}" for number in (31, 32, 33)]
+SHARED4, MAPPED4 = "192.0.2.20", "192.0.2.90"
+MANY4, MANY6, OF_MANY4, OF_MANY6 = "10.64.1.0/24", "2001:db8:b::1:0/120", "10.64.1.49", "2001:db8:b::1:31"
 PORTS = [{"name": "http", "port": 8080, "protocol": "TCP"}]
 CONFIG = """
 pool6 = "64:ff9b::/96"
@@ -33,6 +36,23 @@ strict_well_known_prefix = false
 
 [services]
 drain = 0
+"""
+
+
+EGRESS = f"""
+[[pool4]]
+addresses = "{SHARED4}"
+
+[dns64]
+listen = ["[{GATEWAY6}]:53"]
+upstream = ["{SERVER4}"]
+clients = ["2001:db8::/32"]
+"""
+WORLD = f"""
+  local-zone: "." static
+  local-data: ". 60 IN SOA ns. admin. 1 3600 600 86400 60"
+  local-data: "v4.example. 300 IN A {SERVER4}"
+  local-data: "web.example. 300 IN A {VIP}"
 """
 
 
@@ -65,9 +85,16 @@ class Cluster:
             rows = []
         return {row["ipv6"] for row in rows if row["weight"]} == {*servers}
 
-    def asked(self, count: int = 100, address: str = VIP, first: int = 20000) -> dict[str, Any]:
-        found: dict[str, Any] = ask(self.net.server4, "connections", address, "80", str(first), str(count))
+    def asked(self, count: int = 100, address: str = VIP, first: int = 20000, port: int = 80) -> dict[str, Any]:
+        """What came of so many connections of the IPv4 client."""
+        words = [address, str(port), str(first), str(count)]
+        found: dict[str, Any] = ask(self.net.server4, "connections", *words)
         return found
+
+    def asks(self, pod: str, name: str, first: int) -> tuple[dict[str, int], list[str], dict[str, int]]:
+        """The same of a pod: servers, whom they saw, failures."""
+        found = ask(self.net.client6b, "connections", name, "80", str(first), "20", pod)
+        return found["servers"], [*found["clients"]], found["failed"]
 
 
 @pytest.fixture(scope="module")
@@ -75,10 +102,15 @@ def cluster(namespaces: None, tmp_path_factory: pytest.TempPathFactory) -> Itera
     folder = tmp_path_factory.mktemp("kubernetes")
     with Lab("kube") as lab, Fake(second=1.0) as fake:
         net = Topology(lab)
-        for server in SERVERS:
+        for server in (*SERVERS, OF_MANY6):
             net.client6b.ip("address", "add", f"{server}/64", "dev", "router6", "nodad")
-        assert hear(start(net.client6b, "servers", "8080", *SERVERS)) == "listening"
-        daemon = Daemon(net.gateway, folder, CONFIG, keep=True).start()
+        assert hear(start(net.client6b, "servers", "8080", *SERVERS, OF_MANY6)) == "listening"
+        assert hear(start(net.server4, "servers", "80", SERVER4)) == "listening"
+        unbound(net.server4, folder, SERVER4, WORLD)
+        net.client6b.use_resolver(GATEWAY6, folder)
+        net.router4.route(MANY4, GATEWAY4)
+        fake.kinds += OUR_KINDS
+        daemon = Daemon(net.gateway, folder, CONFIG + EGRESS, keep=True).start()
         there = Cluster(net, daemon, fake, folder)
         there.mirrors()
         try:
@@ -95,6 +127,33 @@ def test_a_service_of_a_cluster_is_served(cluster: Cluster) -> None:
     found = cluster.asked()
     assert (found["failed"], {*found["servers"]}) == ({}, {*SERVERS[:2]}), cluster.said()
     assert [*found["clients"]] == [embed(SERVER4)]
+
+
+def test_pods_reach_ipv4_servers_by_name_and_their_own_service_by_its_ipv4_address(cluster: Cluster) -> None:
+    """By way of DNS64. The one endpoint of the service is the very pod that asks: it sees the address of the pool."""
+    cluster.fake.set(SLICES, slice_("web-1", SERVERS[0], ports=PORTS))
+    until(lambda: cluster.has(SERVERS[0]))
+    assert cluster.asks(SERVERS[0], "v4.example", 22000) == ({SERVER4: 20}, [SHARED4], {}), cluster.said()
+    assert cluster.asks(SERVERS[0], "web.example", 23000) == ({SERVERS[0]: 20}, [embed(SHARED4)], {}), cluster.said()
+
+
+def test_a_static_mapping_of_a_pod_and_of_a_prefix_needs_no_sessions(cluster: Cluster) -> None:
+    """Both ways, beside a service; nobody notices that mappings come and go."""
+    clients = start(cluster.net.server4, "connections", VIP, "80", "45000", "1000")
+    cluster.fake.set(STATIC, mapping("pod", f"{MAPPED4}/32", f"{SERVERS[1]}/128"))
+    cluster.fake.set(STATIC, mapping("many", MANY4, MANY6))
+    pairs = {MAPPED4: SERVERS[1], OF_MANY4: OF_MANY6}
+    until(lambda: len(cluster.daemon.rows("mappings")) == 2)
+    for number, (mapped, pod) in enumerate(pairs.items()):
+        found = cluster.asked(20, mapped, 24000 + 100 * number, port=8080)
+        assert (found["servers"], [*found["clients"]], found["failed"]) == ({pod: 20}, [embed(SERVER4)], {})
+        assert cluster.asks(pod, "v4.example", 25000 + 100 * number) == ({SERVER4: 20}, [mapped], {}), cluster.said()
+    assert not [row for row in cluster.daemon.rows("sessions") if row["mapped4"] in pairs]
+    for name in ("pod", "many"):
+        cluster.fake.delete(STATIC, name)
+    until(lambda: not cluster.daemon.rows("mappings"))
+    found = json.loads(clients.communicate(timeout=300)[0])
+    assert (found["failed"], sum(found["servers"].values())) == ({}, 1000), cluster.said()
 
 
 def test_an_endpoint_that_drains_gets_no_new_connections(cluster: Cluster) -> None:
