@@ -228,8 +228,12 @@ def test_nobody_has_an_address_in_it(to):
     nat64 = serving(eam=[{"ipv4": "203.0.113.99", "ipv6": E(1)}])
     out(nat64, tcp4(7, 80, vip=OTHER_VIP))
     for source in (at6(ONE, "198.51.100.99"), at6(ONE, "10.1.2.3"), in6_("198.51.100.99")):
-        assert end(nat64, says6(to, answer(), src=source)) == (Verdict.SOURCE_IN_POOL6, False)
-        assert end(nat64, says6(to, answer(), src=source, hlim=1)) == (Verdict.SOURCE_IN_POOL6, False)
+        for body in (answer(), UDP(sport=8080, dport=7) / bytes(48), ICMPv6EchoRequest()):
+            assert end(nat64, says6(to, body, src=source)) == (Verdict.SOURCE_IN_POOL6, False)
+            assert end(nat64, says6(to, body, src=source, hlim=1)) == (Verdict.SOURCE_IN_POOL6, False)
+        for at in (0, 24):
+            part = fragment_of(says6(to, UDP() / bytes(48), src=source), at, 24)
+            assert end(nat64, part) == (Verdict.SOURCE_IN_POOL6, False)
     quoted = IPv6(src=at6(ONE), dst=E(1)) / TCP(sport=7, dport=8080)
     sent = whole(IPv6(src=at6(ONE, ROUTER4), dst=at6(ONE)) / ICMPv6PacketTooBig(mtu=1400) / bytes(quoted))
     assert end(nat64, sent) == (Verdict.SOURCE_IN_POOL6, False)
