@@ -125,7 +125,7 @@ class Verdict(IntEnum):
     NO_SESSION = (51, "6146 3.5", Answer.NONE, DEBUG,
         "A TCP segment or ICMP error that matches no session and cannot open one.")
     LOST_SESSION = (69, "6146 3.5.2.2", Answer.RESET, DEBUG,
-        "A TCP segment that matches no session, soon after a start that found none kept ([filtering] reset_unknown).")
+        "A TCP segment that matches no session, soon after sessions were lost or ended ([filtering] reset_unknown).")
     FILTERED_ADF = (52, "6146 3.5", Answer.NONE, INFO,
         "[filtering] address_dependent: the IPv6 host has not sent to this IPv4 address.")
     FILTERED_INBOUND_TCP = (53, "6146 3.5.2.2", Answer.NONE, INFO,

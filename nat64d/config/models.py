@@ -163,8 +163,8 @@ class Limits(Section):
 
 
 class Filtering(Section):
-    """Who may send to a mapping from outside (RFC 6146 section 3.5); `reset_unknown`: seconds after a start that found
-    no sessions."""
+    """Who may send to a mapping from outside (RFC 6146 section 3.5); `reset_unknown`: seconds after sessions
+    were lost, at a start, or ended by a reload or a request."""
 
     address_dependent: Flag = False
     drop_inbound_tcp: Flag = False

@@ -252,8 +252,8 @@ def no_session(gateway, now, t, event, is_error):
     """The verdict of a packet that belongs to no session and opens none. No RST is answered (RFC 9293 section
     3.10.7.1), and nothing in the name of an IPv4 address that is not ours.
 
-    RFC 6146 section 3.5.2.2 discards a TCP segment in silence; soon after a start without sessions a RST answers it,
-    because its connection was open before, and its ends would wait for minutes.
+    RFC 6146 section 3.5.2.2 discards a TCP segment in silence; soon after sessions were lost, or ended by a reload or
+    a request, a RST answers it, because its connection was open before, and its ends would wait for minutes.
     """
     if is_error or t.protocol != TCP or now >= gateway.settings.reset_until:
         return Verdict.NO_SESSION
