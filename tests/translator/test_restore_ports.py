@@ -4,7 +4,9 @@ from typing import Any
 
 import pytest
 
+from tests.packets import HOST4
 from tests.restarts import TINY, busy, first, records_of, restart, waiting
+from tests.sessions import Sessions
 
 
 def test_ports_wait_in_the_order_of_their_times():
@@ -57,3 +59,17 @@ def test_no_port_waits_where_none_has_to():
     nat64 = busy()
     restart(nat64, changes={"limits": TINY["limits"] | {"port_quarantine": 0}})
     assert waiting(nat64) == []
+
+
+@pytest.mark.parametrize(
+    ("pause", "changes"),
+    [(310, {}), (0, {"translation": {"denylist4": [f"{HOST4}/32"]}})],
+    ids=["over meanwhile", "ended by the configuration"],
+)
+@pytest.mark.parametrize("protocol", ["udp", "icmp"])
+def test_a_port_whose_mapping_is_not_kept_is_free_at_once(protocol, pause, changes):
+    nat64 = Sessions(**TINY)
+    nat64.opened(protocol, 5000)
+    nat64.now += pause
+    restart(nat64, changes=changes)
+    assert (nat64.sessions(), waiting(nat64)) == ([], [])
