@@ -6,6 +6,7 @@ What has not changed is the same object in both: `with_changes` sees to that.
 
 from collections.abc import Callable, Iterator
 from functools import lru_cache
+from ipaddress import IPv6Address
 from typing import NamedTuple
 
 from nat64d.config.models import Config
@@ -24,24 +25,29 @@ def is_about_endpoints(before: Config, after: Config) -> bool:
 
 def changed(before: Config, after: Config) -> tuple[list[Service], list[Service]]:
     """The services that went, and those that came; one that has changed is in both lists."""
-    gone, came = _changed(_Same(before.service), _Same(after.service))
+    gone, came = _changed(Same(before.service), Same(after.service))
     return [*gone], [*came]
 
 
-class _Same(NamedTuple):
-    """Services, as the very tuple that they are: comparing what is in it would take long."""
+class Same(NamedTuple):
+    """Services, as the very tuple that they are: to compare what is in it would take long."""
 
     services: tuple[Service, ...]
+
+    @property
+    def vips6(self) -> frozenset[IPv6Address]:
+        """Their IPv6 addresses."""
+        return frozenset(service.end6.address for service in self.services if service.end6)
 
     def __hash__(self) -> int:
         return id(self.services)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Same) and self.services is other.services
+        return isinstance(other, Same) and self.services is other.services
 
 
 @lru_cache(2)  # a change asks several times
-def _changed(before: _Same, after: _Same) -> tuple[list[Service], list[Service]]:
+def _changed(before: Same, after: Same) -> tuple[list[Service], list[Service]]:
     old, new = set(map(id, before.services)), set(map(id, after.services))
     gone = [service for service in before.services if id(service) not in new]
     came = [service for service in after.services if id(service) not in old]
@@ -54,7 +60,7 @@ def is_sound_beside(before: Config, after: Config, contradictions: Callable[[Con
     _, came = changed(before, after)
     if not is_about_endpoints(before, after) or sum(map(_members, after.service)) > after.limits.service_members:
         return False
-    vips6 = {service.end6.address for service in after.service if service.ipv6 and service.end6}
+    vips6 = Same(after.service).vips6
     if vips6 and any(end.end6.address in vips6 for service in came for end in service.endpoints):
         return False
     return not came or next(contradictions(after.model_copy(update={"service": tuple(came)})), None) is None

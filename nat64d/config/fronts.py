@@ -1,6 +1,7 @@
 """[[service]] -> the translator's tables of services, which change while packets pass by them."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import lru_cache
 from hashlib import sha256
 from ipaddress import IPv6Address
 from typing import Any, NamedTuple
@@ -9,6 +10,7 @@ import numpy as np
 from netaddr import IPSet
 
 from nat64d.config.addresses import Ports
+from nat64d.config.endpoint_changes import Same
 from nat64d.config.models import Config
 from nat64d.config.services import Endpoint, Service
 from nat64d.config.words import PROTOCOLS, ranges, words
@@ -64,10 +66,20 @@ def keys_of(config: Config, service: Service) -> Iterator[tuple[Key, str, Ports[
         yield from (((PROTOCOLS[name], number, end.first), name, end) for name in service.protocols)
 
 
-def handles_of(config: Config) -> dict[IPv6Address, int]:
+def handles_of(config: Config) -> Mapping[IPv6Address, int]:
     """The handles of IPv6 addresses of services, as find_vip6 looks for them."""
-    seed, taken, found = seed_of(config), set[int](), {}
-    for address in sorted(config.vips6):
+    return _handles_of(Same(config.service), seed_of(config).tobytes())
+
+
+@lru_cache(2)  # a change asks for each service
+def _handles_of(services: Same, seed: bytes) -> Mapping[IPv6Address, int]:
+    return _handles(services.vips6, seed)
+
+
+@lru_cache(2)  # nor do they change with endpoints
+def _handles(addresses: frozenset[IPv6Address], given: bytes) -> Mapping[IPv6Address, int]:
+    seed, taken, found = np.frombuffer(given, np.int64), set[int](), {}
+    for address in sorted(addresses):
         at = int(hash3(seed, *words(address), AS_ADDRESS)) & (VIPS6 - 1)
         while at in taken:
             at = (at + 1) & (VIPS6 - 1)
@@ -258,7 +270,8 @@ def _change(code: Any, gateway: Gateway, now: int, front: Front, places: Places,
         assert code.enter_members(gateway, row, number, places.members + at, ends) == len(ends)
     code.change_front(gateway, row, number)
     after = tables.members["bib"][places.members :][: len(front.ends)]
-    left = np.setdiff1d(before, after).astype(np.int64)
+    stay = set(after.tolist())
+    left = np.array([bib for bib in before.tolist() if bib not in stay], np.int64)
     ended = _retire(code, gateway, now, left, gone)
     same = np.array_equal(sources, front.sources) and np.array_equal(sources6, front.sources6)
     if row[0].restricted and not same:

@@ -112,6 +112,8 @@ class Endpoints:
 
     def problem(self, service: Service) -> str | None:
         """Which endpoints of a service do not serve, and why; None where all do."""
+        if service.health is None:
+            return None
         known = [(one, self.known(service, one)) for one in service.endpoints]
         down = [(one, state.why) for one, state in known if state and state.standing is Standing.DOWN]
         if not down:

@@ -43,7 +43,8 @@ def services(
     """A ServiceEndpoint for each endpoint of each protocol of each [[service]], and for each that is gone and still has
     connections, if it matches the filters; `known`: what endpoints are found to do; `sources` has those of the rows
     that are not from the file. Raises FilterError."""
-    return matching(_endpoints(config, tables, known, sources), found(filters, tables))
+    some = [service for service in config.service if filters.service in (None, service.name)]
+    return matching(_endpoints(config, some, tables, known, sources), found(filters, tables))
 
 
 def matching(rows: Iterable[Row], filters: Filters) -> list[Row]:
@@ -54,12 +55,13 @@ def matching(rows: Iterable[Row], filters: Filters) -> list[Row]:
 
 def _endpoints(
     config: Config,
+    some: Iterable[Service],
     tables: Tables,
     known: Callable[[Service, Endpoint], Known | None],
     sources: Mapping[BaseModel, str],
 ) -> Iterator[Row]:
     numbers, gone = numbers_of(tables), _gone(tables)
-    for service in config.service:
+    for service in some:
         source = sources.get(service, FILE) if sources else FILE
         for key, protocol, end in keys_of(config, service):
             front = tables.fronts[numbers[key]]
@@ -74,12 +76,13 @@ def _endpoints(
             left = gone.pop(key, [])
             if not service.endpoints and not left:
                 yield {**head, **dict.fromkeys(OF_ENDPOINT)}
-            members = tables.members[front.first : front.first + front.count]
-            for endpoint, member in zip(service.ordered, members, strict=True):
+            bibs = tables.members.view(np.ndarray)["bib"][front.first : front.first + front.count]
+            sessions = tables.bibs.view(np.ndarray)["sessions"][bibs].tolist()
+            for endpoint, own in zip(service.ordered, sessions, strict=True):
                 state = known(service, endpoint)
                 ipv6, ports = _end(endpoint.end6)
                 about = (state.standing.value, state.why) if state else ("unasked", None)
-                values = (ipv6, ports, endpoint.weight, *about, int(tables.bibs[member.bib].sessions))
+                values = (ipv6, ports, endpoint.weight, *about, own)
                 yield {**head, **dict(zip(OF_ENDPOINT, values, strict=True))}
             yield from ({**head, **one} for one in left)
     for (number, vip, vip_port), left in gone.items():

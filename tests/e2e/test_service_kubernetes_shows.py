@@ -1,6 +1,8 @@
 """What is promised of a cluster before a gateway, measured: `make shows-kubernetes`."""
 
+import hashlib
 import json
+import random
 import re
 import subprocess
 import sys
@@ -8,10 +10,13 @@ import time
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from nat64d.cli.lab import Lab
+from nat64d.control.client import Client
+from nat64d.kubernetes.objects import SERVICE_NAME
 from tests.e2e.test_service_kubernetes import CONFIG, PORTS, SERVERS, VIP, Cluster
 from tests.e2e.test_services import start
 from tests.e2e.topology import Daemon, Topology, hear
@@ -19,11 +24,12 @@ from tests.kubernetes.fake.faults import Refusal
 from tests.kubernetes.fake.kinds import SERVICES, SLICES
 from tests.kubernetes.fake.server import Fake
 from tests.kubernetes.mirrored import until
-from tests.kubernetes.objects import fill, service, slice_
+from tests.kubernetes.objects import DRAINING, GONE, READY, fill, service, slice_
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 CLUSTER, EACH = 1000, 30  # Services, and endpoints of each
+FLIPS = 10_000  # in a minute
 OUTAGE = 60.0  # seconds
 PATIENT = r"""
 import socket, sys, time
@@ -118,6 +124,58 @@ def test_a_large_cluster_is_there_at_once_and_one_flip_soon(cluster: Cluster) ->
     print(f"a flip is in the tables after {sorted(flips)[20]:.3f} s (median), {max(flips):.3f} s at most")
     print(f"the mirror has {memory(cluster.mirror.pid):.0f} MB")
     assert memory(cluster.mirror.pid) < 100
+
+
+def test_the_table_is_what_the_api_has_after_ten_thousand_flips(cluster: Cluster) -> None:
+    """In a minute, among 30,000 endpoints: each becomes one that is ready, that drains, or that is gone."""
+    fake, chance = cluster.fake, random.Random(13)
+    fill(fake, CLUSTER, EACH)
+    until(lambda: applied(cluster), 120)
+    begun = time.monotonic()
+    for number in range(FLIPS):
+        time.sleep(max(0.0, begun + 60 * number / FLIPS - time.monotonic()))
+        flip(fake, f"web-{chance.randrange(CLUSTER)}-0", chance)
+    seconds = time.monotonic() - begun
+    until(lambda: applied(cluster), 120)
+    late = time.monotonic() - begun - seconds
+    print(f"\n{FLIPS} flips in {seconds:.1f} s: the table is that of the API {late:.2f} s after the last one")
+    weights = {row["weight"] for row in listed(cluster)}
+    assert weights == {0, 1}  # some drain
+    assert 0 < len(listed(cluster)) < CLUSTER * EACH  # some are gone
+
+
+def flip(fake: Fake, name: str, chance: random.Random) -> None:
+    """An endpoint of a slice becomes another one."""
+    before = fake.get(SLICES, name)
+    ends = [*before["endpoints"]]
+    at = chance.randrange(len(ends))
+    others = [one for one in (READY, DRAINING, GONE) if one != ends[at]["conditions"]]
+    ends[at] = {**ends[at], "conditions": chance.choice(others)}
+    fake.set(SLICES, {**before, "endpoints": ends})
+
+
+def applied(cluster: Cluster) -> bool:
+    """Whether the daemon has the endpoints of the large cluster that the API has, and no others."""
+    slices = ((one["metadata"]["labels"][SERVICE_NAME], one) for one in cluster.fake.store.listed(SLICES))
+    wanted = [
+        (name, each["addresses"][0], each["conditions"]["ready"])
+        for name, one in slices
+        if name.startswith("web-")
+        for each in one["endpoints"]
+        if each["conditions"] != GONE
+    ]
+    there = [(row["service"].split("/")[1], row["ipv6"], row["weight"] == 1) for row in listed(cluster)]
+    return digest(wanted) == digest(there)
+
+
+def listed(cluster: Cluster) -> list[dict[str, Any]]:
+    """What the daemon lists of the large cluster."""
+    rows = Client(str(cluster.daemon.socket)).rows("/v1/services", {})
+    return [row for row in rows if row["state"] != "gone" and row["service"].startswith("default/web-")]
+
+
+def digest(rows: list[tuple[Any, ...]]) -> str:
+    return hashlib.sha256("\n".join(sorted(map(str, rows))).encode()).hexdigest()
 
 
 def outages(fake: Fake) -> list[tuple[str, Callable[[], None], Callable[[], None]]]:
