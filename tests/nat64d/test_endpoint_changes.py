@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nat64d.config import fronts
 from nat64d.config.addresses import numbers6, split_transport6
 from nat64d.config.endpoint_changes import changed, is_about_endpoints
 from nat64d.config.errors import ConfigError
@@ -113,6 +114,14 @@ def test_what_has_not_changed_is_not_looked_at_again(monkeypatch):
     said(BEFORE, WEB).combined(SOUND)
     said(BEFORE, {**WEB, "ipv4": "192.0.2.1:81"}).combined(SOUND)
     assert seen == [["web"], ["dns", "web"]]
+
+
+def test_handles_of_ipv6_addresses_are_not_found_again_where_endpoints_change(monkeypatch):
+    after = said(BEFORE, ends("2001:db8::3")).combined(SOUND)
+    handles = fronts.handles_of(SOUND)
+    monkeypatch.setattr(fronts, "hash3", lambda *_: pytest.fail("the addresses are the same"))
+    assert fronts.handles_of(after) == handles
+    assert len(handles) == 1
 
 
 # ---- rows that are said again

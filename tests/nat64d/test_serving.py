@@ -70,6 +70,15 @@ def test_mappings_are_the_endpoints_of_a_service(live):
     assert {row["service"] for row in live.services(Filters(service="both"))} == {"both"}
 
 
+def test_a_listing_of_one_service_looks_at_no_other_and_what_nobody_asks_has_no_problem(live, monkeypatch):
+    """There may be 100,000 endpoints, and whoever follows a change asks often."""
+    looked = []
+    monkeypatch.setattr(live.endpoints, "known", lambda one, _: looked.append(one.name))
+    assert {row["service"] for row in live.services(Filters(service="web"))} == {*looked} == {"web"}
+    assert live.endpoints.warnings() == []
+    assert {*looked} == {"web"}
+
+
 def test_what_an_endpoint_asks_from_its_service_port_is_none_of_its_service(live, nat64):
     nat64.send(tcp6(E(2), 53, 9, "S"))
     assert ports(live, port=9) == {9}
