@@ -1,5 +1,6 @@
 """The command `nat64d kubernetes`."""
 
+from ipaddress import IPv6Network
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,6 +15,17 @@ GatewayOption = Annotated[
 ]
 ControllerOption = Annotated[
     bool, typer.Option("--controller", help="Give them addresses of VIPPools, and say in their status what is so.")
+]
+RoutesOption = Annotated[
+    bool, typer.Option("--routes", help="Lead this node to prefixes of gateways, by one that is alive.")
+]
+PrefixOption = Annotated[
+    list[str] | None,
+    typer.Option("--prefix", metavar="PREFIX", help="With --routes: client_prefix or pool6; may be repeated."),
+]
+AddressOption = Annotated[
+    str | None,
+    typer.Option("--address", metavar="ADDRESS", help="Of this gateway on the link of nodes, by default $HOST_IP."),
 ]
 KubeconfigOption = Annotated[
     Path | None,
@@ -50,6 +62,9 @@ NamespaceOption = Annotated[
 def kubernetes(
     gateway: GatewayOption = False,
     controller: ControllerOption = False,
+    routes: RoutesOption = False,
+    prefix: PrefixOption = None,
+    address: AddressOption = None,
     kubeconfig: KubeconfigOption = None,
     node: NodeOption = None,
     name: NameOption = None,
@@ -65,16 +80,27 @@ def kubernetes(
 
     Runs in the foreground until SIGTERM or SIGINT. A gateway runs beside the daemon, whose socket it needs and nothing
     else of this host; while the API server is silent, and when this ends, the daemon keeps what it has. A controller
-    runs anywhere; of several one writes. Takes nat64d[kubernetes].
+    runs anywhere; of several one writes. Routes are those of this node, and stay when this ends. Takes
+    nat64d[kubernetes].
     """
-    if gateway == controller:
-        raise typer.BadParameter("expected --gateway or --controller")
+    if gateway + controller + routes != 1:
+        raise typer.BadParameter("expected --gateway, --controller or --routes")
+    if routes != bool(prefix):
+        raise typer.BadParameter("expected --prefix with --routes, and not without")
+    prefixes = tuple(_prefix(one) for one in prefix or ())
     command = _of_kubernetes()
     path = (socket or defaults.socket_path(config)) if gateway else ""
     style = "json" if log_json else "text"
-    who = command.who(name, node, namespace)
-    given = command.Options(kubeconfig, path, who, default_class, listen, style, ipv6_front)
+    who = command.who(name, node, namespace, address)
+    given = command.Options(kubeconfig, path, who, default_class, listen, style, ipv6_front, prefixes)
     raise typer.Exit(command.main(given))
+
+
+def _prefix(text: str) -> IPv6Network:
+    try:
+        return IPv6Network(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"--prefix {text}: {error}") from None
 
 
 def _of_kubernetes() -> Any:

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+MANY = 100  # LIMIT: mistakes that are answered one by one
+
 
 class ExpectedError(ValueError):
     """A value that does not fit; the text completes the sentence "expected ..."."""
@@ -29,3 +31,9 @@ class ConfigError(Exception):
     def __init__(self, problems: Sequence[Problem]) -> None:
         super().__init__("\n".join(map(str, problems)))
         self.problems = list(problems)
+
+    @property
+    def lines(self) -> str:
+        """What is wrong, a mistake a line, for an answer."""
+        more = len(self.problems) - MANY
+        return "\n".join([*map(str, self.problems[:MANY]), *([f"and {more:,} more mistakes"] if more > 0 else [])])

@@ -189,6 +189,12 @@ class Flushed(TypedDict):
     ended: Annotated[int, "sessions"]
 
 
+class Grace(TypedDict):
+    """For how long TCP of no session is answered with RST."""
+
+    seconds: Annotated[int, "from now on: [filtering] reset_unknown"]
+
+
 Level = Literal["debug", "info", "warning", "error"]
 
 
@@ -228,8 +234,9 @@ class Changes(Protocol):
         """Change what a source says beside the file, all or nothing; what came of it, a Changed. Raises BusyError,
         OutdatedError, WrongConfigurationError, RefusedError."""
 
-    def flush(self, filters: "Filters") -> Any:
-        """End the sessions that match the filters; a Flushed. Raises NotReadyError."""
+    def flush(self, filters: "Filters | None") -> Any:
+        """End the sessions that match the filters, and let TCP of lost sessions be answered with RST for a while; a
+        Flushed. Without filters only that; a Grace. Raises NotReadyError, BusyError."""
 
     def set_log_level(self, level: Level) -> Any:
         """Write the log from this level on; a LogLevelChanged."""

@@ -32,6 +32,7 @@ EVENTS = {
     "reload_refused": "It has not, and nothing has changed.",
     "change": "Rows were set or removed beside the configuration file.",
     "flush": "Sessions were ended on request.",
+    "grace": "TCP of no session is answered with RST for a while, on request.",
     "log_level": "The level of the log was changed on request.",
     "endpoint_down": "An endpoint of a service does not serve.",
     "endpoint_up": "It serves again.",

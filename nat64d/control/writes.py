@@ -12,6 +12,7 @@ from nat64d.control.changes import (
     Changed,
     ChangeSet,
     Flushed,
+    Grace,
     Level,
     LogLevel,
     LogLevelChanged,
@@ -48,6 +49,10 @@ async def _flush(request: web.Request) -> web.StreamResponse:
         raise FilterError(f"expected which sessions are to end: {', '.join(FLUSH_FILTERS[:-1])}; or all=true")
     filters = parse_filters(request.query.items(), FLUSH_FILTERS)
     return web.json_response(await in_thread(request, request.app[GATEWAY].flush, filters))
+
+
+async def _grace(request: web.Request) -> web.StreamResponse:
+    return web.json_response(await in_thread(request, request.app[GATEWAY].flush, None))
 
 
 async def _log(request: web.Request) -> web.StreamResponse:
@@ -195,6 +200,14 @@ WRITES = (
         Flushed,
         FLUSH_FILTERS,
         method="DELETE",
+    ),
+    Route(
+        "/v1/grace",
+        "Answer TCP of no session with RST for [filtering] reset_unknown seconds, as after a start without sessions.",
+        _grace,
+        JSON,
+        Grace,
+        method="POST",
     ),
     Route(
         "/v1/log",

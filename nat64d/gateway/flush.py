@@ -1,4 +1,6 @@
-"""Sessions that are ended on request: those that a listing with the same filters would show."""
+"""Sessions that are ended on request, and TCP of sessions that are lost."""
+
+from dataclasses import replace
 
 import numpy as np
 
@@ -30,3 +32,13 @@ def flush(live: Live, filters: Filters) -> int:
                 batch = slice(at, at + AT_ONCE)
                 ended += int(live.code.end_those(gateway, now(), over[batch], chosen.places[batch]))
     return ended
+
+
+def answer_lost(live: Live) -> int:
+    """Let TCP segments of no session be answered with RST for [filtering] reset_unknown seconds from now on, which it
+    returns; packets pass."""
+    seconds = live.config.filtering.reset_unknown
+    if seconds:
+        assert live.settings is not None
+        live.exchange(live.config, replace(live.settings, reset_until=now() + 1000 * seconds))
+    return seconds

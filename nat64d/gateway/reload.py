@@ -10,7 +10,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from ipaddress import IPv6Network
 from pathlib import Path
 
@@ -28,11 +27,10 @@ from nat64d.config.warnings import warnings
 from nat64d.control.changes import OutdatedError, Wish
 from nat64d.control.filters import Filters
 from nat64d.control.rows import BusyError, NotReadyError, RefusedError, Row, WrongConfigurationError
-from nat64d.dataplane.worker import now
 from nat64d.dns64.service.supervisor import NameServer
 from nat64d.gateway import descriptor_store
 from nat64d.gateway.clat_prefix import DiscoveryError, refuse_inside
-from nat64d.gateway.flush import flush
+from nat64d.gateway.flush import answer_lost, flush
 from nat64d.gateway.kept_sources import KeptSources
 from nat64d.gateway.state import Live
 from nat64d.gateway.state_file import StateError
@@ -52,7 +50,6 @@ EXPECTED = (DiscoveryError, NotReadyError, RefusedError, OSError, NetlinkError) 
 # LIMITS
 FEW = 1000  # sessions that are taken over before the code is compiled: plain Python takes a millisecond for one
 LOOK = 1.0  # seconds between two looks for an address
-MANY = 100  # mistakes that are answered one by one
 PATIENCE = 30.0  # seconds for the name server to change; packets have changed by then
 
 
@@ -191,7 +188,7 @@ class Reload:
                     config = sources.combined()
                 except ConfigError as error:
                     together = f"{sources.names} do not go together; change the file, or use nat64d unset"
-                    raise RefusedError(f"{together}\n{_lines(error)}") from None
+                    raise RefusedError(f"{together}\n{error.lines}") from None
                 config = self._settled(config)
                 answer = self._change_to(config, sources.names, "reload", f"Reloaded {sources.name}")
                 self._live.sources, self._sound = sources, None
@@ -222,7 +219,7 @@ class Reload:
                 combined = sources.combined(self._sound)
                 config = self._settled_beside(combined)
             except ConfigError as error:
-                raise WrongConfigurationError(_lines(error)) from None
+                raise WrongConfigurationError(error.lines) from None
             answer = {"source": wish.source, "version": rows.version, "dry_run": wish.dry_run}
             if wish.dry_run:
                 return {**answer, **self._foreseen(config, sources.names)}
@@ -236,20 +233,20 @@ class Reload:
             self._live.unkept = self._kept.commit()
             return {**answer, **changed, "warnings": [*changed["warnings"], *filter(None, [self._live.unkept])]}
 
-    def flush(self, filters: Filters) -> Row:
+    def flush(self, filters: Filters | None) -> Row:
         """End the sessions that match the filters, and answer TCP of lost sessions with RST for a while, as after a
-        reload that ends some; a Flushed. Raises NotReadyError, BusyError."""
+        reload that ends some; a Flushed. Without filters only that; a Grace. Raises NotReadyError, BusyError."""
         live = self._live
         with self._alone():
             if self._watch is None:
                 raise NotReadyError(f"the gateway is {live.state}")
-            ended, seconds = flush(live, filters), live.config.filtering.reset_unknown
-            if ended and seconds:
-                with live.paused():
-                    assert live.settings is not None
-                    assert live.tables is not None
-                    settings = replace(live.settings, reset_until=now() + 1000 * seconds)
-                    live.replace(live.config, settings, live.tables)
+            if filters is None:
+                seconds = answer_lost(live)
+                log.info("TCP of no session is answered with RST for %d s", seconds, extra={"event": "grace"})
+                return {"seconds": seconds}
+            ended = flush(live, filters)
+            if ended:
+                answer_lost(live)
             log.info("Ended %d sessions on request", ended, extra={"event": "flush", "ended": ended})
             return {"ended": ended}
 
@@ -387,12 +384,6 @@ def _seen() -> Facts:
         return look.read()
     except (OSError, NetlinkError) as error:
         raise RefusedError(f"cannot look at this host: {error}") from None
-
-
-def _lines(error: ConfigError) -> str:
-    """What is wrong, a mistake a line."""
-    more = len(error.problems) - MANY
-    return "\n".join([*map(str, error.problems[:MANY]), *([f"and {more:,} more mistakes"] if more > 0 else [])])
 
 
 def _as_row(change: Change) -> Row:

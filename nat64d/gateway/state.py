@@ -89,7 +89,7 @@ class Live:
         self.complaint: str | None = None  # about what was kept of the configuration
         self.unkept: str | None = None  # about what is not kept of it
         self.changer: Callable[[Wish], Row] | None = None  # as is reloader, while packets pass
-        self.flusher: Callable[[Filters], Row] | None = None
+        self.flusher: Callable[[Filters | None], Row] | None = None
         self.reloader: Callable[[], Row] | None = None
         self._explaining = threading.Lock()
         self.changing = threading.Lock()  # held by who changes code or tables, with packets passing part of the time
@@ -173,7 +173,7 @@ class Live:
             raise NotReadyError(f"the gateway is {self.state}")
         return self.reloader()
 
-    def flush(self, filters: Filters) -> Row:
+    def flush(self, filters: Filters | None) -> Row:
         """See Reload.flush; raises NotReadyError until packets pass."""
         if self.flusher is None:
             raise NotReadyError(f"the gateway is {self.state}")

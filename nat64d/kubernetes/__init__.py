@@ -4,6 +4,7 @@
 `slices` has the EndpointSlices by Service. A gateway: the `mirror` makes `rows` of [[service]] of them, and of
 [[eam]] of `mappings`, and lets `telling` bring the `daemon` to them. A `controller`: what Services ask for (`wishes`)
 gets `addresses` of pools, and with what is behind them (`endpoints`) becomes `statuses` and `events`, by requests of
-`writing`. `leases` say who leads and which gateways are alive, `resources` are our own kinds, `standing` is what probes
-and Prometheus see, `pace` how long is waited for what.
+`writing`. `leases` say who leads and which gateways there are, `members` which of these are alive, `next_hops` lead a
+node to one. `resources` are our own kinds, `standing` is what probes and Prometheus see, `pace` how long is waited for
+what.
 """

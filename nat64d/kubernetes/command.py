@@ -1,5 +1,5 @@
 """`nat64d kubernetes`: follow the cluster until SIGTERM or SIGINT. `--gateway` lets the daemon have what it says,
-`--controller` gives addresses and writes statuses."""
+`--controller` gives addresses and writes statuses, `--routes` leads this node to a gateway."""
 
 import asyncio
 import logging
@@ -10,25 +10,28 @@ import sys
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from functools import partial
-from ipaddress import ip_address
+from ipaddress import IPv6Network, ip_address
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
+from nat64d.control.client import DaemonUnreachableError
 from nat64d.control.logs import handler_for
 from nat64d.exitcode import ExitCode
 from nat64d.kubernetes import statuses
 from nat64d.kubernetes.cluster import NoClusterError, client_of, configuration
-from nat64d.kubernetes.daemon import Daemon
+from nat64d.kubernetes.daemon import Daemon, RefusedError
 from nat64d.kubernetes.leases import Beat, Election, Times, Who, gateways_of
 from nat64d.kubernetes.listwatch import Follower
 from nat64d.kubernetes.mappings import MAPPINGS
+from nat64d.kubernetes.members import Members
 from nat64d.kubernetes.mirror import Mirror
 from nat64d.kubernetes.objects import SERVICES, SLICES
 from nat64d.kubernetes.pace import Pace
 from nat64d.kubernetes.rows import Rules
 
 ENDING = 2.0  # seconds that what runs has to end
-NODE, POD, POD_NAMESPACE = "NODE_NAME", "POD_NAME", "POD_NAMESPACE"  # in a Pod, by the downward API
+NODE, POD, POD_NAMESPACE, HOST = "NODE_NAME", "POD_NAME", "POD_NAMESPACE", "HOST_IP"  # in a Pod, by the downward API
+GRACE = 5.0  # seconds for which the daemon is asked again
 NAMESPACE = "nat64d"  # that of config/kubernetes
 STOP = {"event": "kubernetes_stop"}
 Parts: TypeAlias = tuple[Callable[[], Any], list[Any]]  # what makes the standing, and coroutines that run for ever
@@ -37,8 +40,8 @@ log = logging.getLogger("nat64d")
 
 
 class Options(NamedTuple):
-    """What the command line says; `socket`: "" = it is a controller; `listen`: where probes and Prometheus ask, None =
-    nowhere; `ipv6_front`: gateways translate IPv6 addresses, too."""
+    """What the command line says; `socket`: "" = it is no gateway; `listen`: where probes and Prometheus ask, None =
+    nowhere; `ipv6_front`: gateways translate IPv6 addresses, too; `routes`: prefixes, () = it sets none."""
 
     kubeconfig: Path | None
     socket: str
@@ -47,15 +50,17 @@ class Options(NamedTuple):
     listen: str | None = None
     log_style: str = "text"
     ipv6_front: bool = False
+    routes: tuple[IPv6Network, ...] = ()
 
 
-def who(name: str | None, node: str | None, namespace: str | None) -> Who:
+def who(name: str | None, node: str | None, namespace: str | None, address: str | None = None) -> Who:
     """What is not given is what the Pod says, by the downward API, or this host."""
     there = os.environ.get(NODE, "") if node is None else node
     return Who(
         name or os.environ.get(POD) or there or socket.gethostname(),
         there,
         os.environ.get(POD_NAMESPACE, NAMESPACE) if namespace is None else namespace,
+        os.environ.get(HOST, "") if address is None else address,
     )
 
 
@@ -70,7 +75,9 @@ def main(options: Options) -> ExitCode:
     except (NoClusterError, ValueError) as error:
         log.error("%s", error)  # noqa: TRY400
         return ExitCode.USAGE
-    if options.socket:
+    if options.routes:
+        log.info("Routes of this node, by gateways of %s", api_server, extra={"event": "routes_start"})
+    elif options.socket:
         log.info("Mirroring Services of %s into %s", api_server, options.socket, extra={"event": "mirror_start"})
     else:
         log.info("Giving addresses to Services of %s", api_server, extra={"event": "controller_start"})
@@ -79,7 +86,8 @@ def main(options: Options) -> ExitCode:
     except OSError as error:
         log.error("%s: %s", options.listen, error.strerror or error)  # noqa: TRY400
         return ExitCode.WRONG
-    log.info("Stopped; %s", "the daemon keeps what it has" if options.socket else "all stays as it is", extra=STOP)
+    kept = "the daemon keeps what it has" if options.socket else "all stays as it is"
+    log.info("Stopped; %s", kept, extra=STOP)
     return ExitCode.GOOD
 
 
@@ -102,7 +110,8 @@ async def run(options: Options, place: tuple[str, int] | None, pace: Pace) -> No
     over, loop = asyncio.Event(), asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, over.set)
-    standing, work = (_mirror if options.socket else _controller)(options, pace)
+    part = _routes if options.routes else _mirror if options.socket else _controller
+    standing, work = part(options, pace)
     async with AsyncExitStack() as stack:
         if place:
             await _listen(stack, standing(), place)
@@ -123,7 +132,9 @@ def _mirror(options: Options, pace: Pace) -> Parts:
     work: list[Any] = [*(one.run() for one in followers), mirror.run(), mirror.look()]
     if who.namespace:
         beat = Beat(client, who, lambda: mirror.applied(services, mappings), Times())
-        work.append(beat.run(mirror.progress))
+        members, leases = _members(client, who.namespace, pace)
+        followers.append(leases)
+        work += [beat.run(mirror.progress), leases.run(), members.run(partial(grace, mirror.daemon))]
 
     def standing() -> Any:
         from nat64d.kubernetes.standing import MirrorStanding  # noqa: PLC0415  aiohttp: 10 MB, for those who ask
@@ -131,6 +142,44 @@ def _mirror(options: Options, pace: Pace) -> Parts:
         return MirrorStanding(mirror, followers)
 
     return standing, work
+
+
+def _members(client: Callable[[], Any], namespace: str, pace: Pace) -> tuple[Members, Follower]:
+    members = Members(client, gateways_of(namespace), Times())
+    follower = Follower(gateways_of(namespace), client, members, pace)
+    members.contact = follower.contact
+    return members, follower
+
+
+async def grace(daemon: Daemon) -> None:
+    """Gateways have come or gone, and flows of one arrive at another: let their TCP be answered with RST for a
+    while."""
+    ends = asyncio.get_running_loop().time() + GRACE
+    while True:
+        try:
+            await daemon.grace()
+        except (DaemonUnreachableError, RefusedError) as error:
+            if isinstance(error, RefusedError) or asyncio.get_running_loop().time() > ends:
+                log.warning("TCP of other gateways is not answered: %s", error, extra={"event": "no_grace"})
+                return
+            await asyncio.sleep(0.1)
+        else:
+            return
+
+
+def _routes(options: Options, pace: Pace) -> Parts:
+    from nat64d.kubernetes.next_hops import NextHops  # noqa: PLC0415  pyroute2: 15 MB
+
+    client = partial(client_of, options.kubeconfig, pace)
+    members, follower = _members(client, options.who.namespace or NAMESPACE, pace)
+    hops = NextHops(options.routes, options.who.node or options.who.name, members)
+
+    def standing() -> Any:
+        from nat64d.kubernetes.standing import RoutesStanding  # noqa: PLC0415
+
+        return RoutesStanding(hops, [follower])
+
+    return standing, [follower.run(), members.run(hops.change), hops.run()]
 
 
 def _controller(options: Options, pace: Pace) -> Parts:

@@ -7,15 +7,15 @@ else, so that after any failure the next round makes good what is still to be do
 import asyncio
 import logging
 from collections.abc import Callable, Iterator
-from math import inf
 from typing import Any, NamedTuple
 
 from nat64d.kubernetes.addresses import Address, Key, allocate, contradictions, range_of
 from nat64d.kubernetes.cluster import AnswerError, HeldError, explained
 from nat64d.kubernetes.endpoints import Endpoints
 from nat64d.kubernetes.events import About, Events
-from nat64d.kubernetes.leases import FAILURES, Seen, Times
+from nat64d.kubernetes.leases import FAILURES, Times
 from nat64d.kubernetes.mappings import KIND, MAPPINGS, PROGRAMMED, StaticMapping, condition_of, mapped_of
+from nat64d.kubernetes.members import Renewals
 from nat64d.kubernetes.objects import API, SLICES, Kind, is_ours
 from nat64d.kubernetes.pace import OBEDIENT
 from nat64d.kubernetes.slices import Slices
@@ -66,7 +66,7 @@ class Controller:
         self.mappings: dict[str, StaticMapping] = {}
         self.foreign: dict[tuple[str, Key], CidrObject] = {}
         self.slices = Slices()
-        self.leases: dict[Key, tuple[Seen, float]] = {}  # and when it was seen to be renewed
+        self.leases = Renewals(options.times.gateway_holds)
         self.endpoints = Endpoints()
         self.patches = 0
         self._versions: dict[Key, tuple[Wish, int]] = {}  # without its condition, and its version when it became so
@@ -109,7 +109,7 @@ class Controller:
                 self._mapped[key[1]] = bare, made.version
         elif kind in {CIDRS, TRANSLATORS}:
             self.foreign[kind.name, key] = made
-        elif not self._lease(key, made):
+        elif not self.leases.see(key, made, _now()):
             return
         self._news.set()
 
@@ -131,7 +131,7 @@ class Controller:
         elif kind in {CIDRS, TRANSLATORS}:
             self.foreign.pop((kind.name, key), None)
         else:
-            self.leases.pop(key, None)
+            self.leases.leave(key)
         self._news.set()
 
     def _there(self, kind: Kind) -> set[Key]:
@@ -143,19 +143,7 @@ class Controller:
             return {key for name, key in self.foreign if name == kind.name}
         if kind is SLICES:
             return {*self.slices.keys()}
-        return set(self.wishes if kind is WISHES else self.leases)
-
-    def _lease(self, key: Key, seen: Seen) -> bool:
-        """Whether it is news: not that a gateway which is alive has renewed it. One that is read anew is no renewal."""
-        before, when = self.leases.get(key, (None, -inf))
-        if before and before.version == seen.version:
-            return False
-        self.leases[key] = seen, _now()
-        renewed = before is not None and before._replace(version=seen.version) == seen
-        return not (renewed and self._is_alive(when))
-
-    def _is_alive(self, when: float) -> bool:
-        return when > _now() - self.options.times.gateway_holds
+        return {*self.wishes} if kind is WISHES else self.leases.keys()
 
     def _wish(self, key: Key, wish: Wish) -> None:
         bare = wish._replace(version=0, since="", shown=wish.shown._replace(condition=None))
@@ -260,7 +248,7 @@ class Controller:
 
     def gateways(self) -> Gateways:
         """Those whose Lease holds: renewed lately, as we saw it, and not taken back."""
-        alive = [lease for lease, when in self.leases.values() if lease.held and self._is_alive(when)]
+        alive = [one.seen for one in self.leases.good(_now())]
         return Gateways(
             {one.gateway: one.applied for one in alive},
             any(one.node for one in alive),

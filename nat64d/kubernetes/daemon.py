@@ -9,7 +9,7 @@ from typing import Any
 from nat64d.control.client import Client, DaemonUnreachableError, RequestRefusedError
 from nat64d.kubernetes.rows import Row, by_section, named
 
-SOURCE = "/v1/sources/kubernetes"
+SOURCE, GRACE = "/v1/sources/kubernetes", "/v1/grace"
 BUSY, TOO_LATE = 429, 409
 
 
@@ -61,9 +61,16 @@ class Daemon:
         status: Row = await _in_thread(self._client.document, "/v1/status")
         return status
 
-    async def _ask(self, method: str, content: Any) -> Row:
+    async def grace(self) -> None:
+        """Let it answer TCP of no session with RST for a while. Raises RefusedError."""
         try:
-            answer: Row = await _in_thread(self._client.sent, method, SOURCE, content)
+            await self._ask("POST", None, GRACE)
+        except RequestRefusedError as error:
+            raise RefusedError(str(error)) from None
+
+    async def _ask(self, method: str, content: Any, path: str = SOURCE) -> Row:
+        try:
+            answer: Row = await _in_thread(self._client.sent, method, path, content)
         except RequestRefusedError as error:
             if error.status == BUSY:
                 raise DaemonUnreachableError(str(error)) from None

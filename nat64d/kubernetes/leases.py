@@ -19,7 +19,7 @@ from nat64d.kubernetes.writing import ABSENT, CONFLICT, Line, Object, create, no
 
 LEADER = "nat64d-controller"  # the name of the Lease
 GATEWAY = "nat64d.io/gateway"  # the label of a gateway's Lease
-APPLIED, INSIDE = "nat64d.io/applied", "nat64d.io/node"  # its annotations
+APPLIED, INSIDE, ADDRESS = "nat64d.io/applied", "nat64d.io/node", "nat64d.io/address"  # its annotations
 MAPPED, REFUSED = "nat64d.io/applied-mappings", "nat64d.io/refused"
 FAILURES = (AnswerError, NoClusterError, httpx2.HTTPError, OSError, TimeoutError)
 # LIMITS: what a Lease has room for
@@ -30,12 +30,13 @@ log = logging.getLogger("nat64d")
 
 
 class Who(NamedTuple):
-    """Of a gateway or controller: its name, the node it runs on ("" = outside), and the namespace of the Leases ("" =
-    a gateway has none)."""
+    """Of a gateway or controller: its name, the node it runs on ("" = outside), the namespace of the Leases ("" =
+    a gateway has none), and the address of a gateway, "" = nodes have no next hop by it."""
 
     name: str
     node: str = ""
     namespace: str = ""
+    address: str = ""
 
 
 class Times(NamedTuple):
@@ -177,7 +178,7 @@ class Beat:
     def __init__(self, client: Callable[[], Any], who: Who, applied: Callable[[], Applied], times: Times) -> None:
         self._line, self._namespace = Line(client, times.gateway_holds / 3), who.namespace
         self._name = f"nat64d-gateway-{who.name}"
-        self._gateway, self._applied, self._node, self._times = who.name, applied, who.node, times
+        self._who, self._applied, self._times = who, applied, times
         self._lost = False
 
     async def run(self, news: asyncio.Event) -> None:
@@ -213,11 +214,11 @@ class Beat:
         meta = {
             "name": self._name,
             "namespace": self._namespace,
-            "labels": {GATEWAY: self._gateway},
-            "annotations": {INSIDE: self._node, **applied.notes()},
+            "labels": {GATEWAY: self._who.name},
+            "annotations": {INSIDE: self._who.node, ADDRESS: self._who.address, **applied.notes()},
         }
         spec = {
-            "holderIdentity": self._gateway,
+            "holderIdentity": self._who.name,
             "renewTime": now(),
             "leaseDurationSeconds": max(1, round(self._times.gateway_holds)),
         }
@@ -252,6 +253,7 @@ class Seen(NamedTuple):
     held: bool
     mapped: int = 0
     refused: tuple[tuple[str, str], ...] = ()
+    address: str = ""
 
 
 def seen(given: Whole) -> Seen:
@@ -266,6 +268,7 @@ def seen(given: Whole) -> Seen:
         bool((given.spec or {}).get("holderIdentity")),
         number_of(notes.get(MAPPED, "")),
         _refused(notes.get(REFUSED, "")),
+        notes.get(ADDRESS, ""),
     )
 
 

@@ -1,4 +1,4 @@
-"""How the mirror or the controller stands: for probes, for Prometheus, and for people."""
+"""How the mirror, the controller or the routes of a node stand: for probes, for Prometheus, and for people."""
 
 import asyncio
 from abc import ABC, abstractmethod
@@ -13,6 +13,7 @@ from nat64d.kubernetes.leases import Election
 from nat64d.kubernetes.listwatch import Contact, Follower
 from nat64d.kubernetes.mappings import KIND
 from nat64d.kubernetes.mirror import Mirror
+from nat64d.kubernetes.next_hops import NextHops
 
 METRICS = "text/plain; version=0.0.4"
 
@@ -161,3 +162,27 @@ class ControllerStanding(Standing):
         yield "leads", "gauge", "Whether this controller is the one that writes.", {"": float(self.election.leads)}
         yield "gateways", "gauge", "Gateways that renew their Lease.", {"": float(len(controller.gateways().applied))}
         yield "statuses_total", "counter", "Statuses that were written.", {"": float(controller.patches)}
+
+
+class RoutesStanding(Standing):
+    """That of the routes of a node."""
+
+    def __init__(self, hops: NextHops, followers: list[Follower]) -> None:
+        super().__init__(followers)
+        self.hops = hops
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether each prefix has a next hop."""
+        return len(self.hops.there) == len(self.hops.prefixes)
+
+    def about(self) -> dict[str, object]:
+        """Where what goes."""
+        next_hops = {str(prefix): gateway for prefix, gateway in self.hops.there.items()}
+        return {"gateways": self.hops.members.alive, "next_hops": next_hops}
+
+    def rows(self) -> Iterable[Row]:
+        """Of gateways and routes."""
+        hops = self.hops
+        yield "gateways", "gauge", "Gateways that renew their Lease.", {"": float(len(hops.members.alive))}
+        yield "next_hops", "gauge", "Prefixes that go by a gateway.", {"": float(len(hops.there))}

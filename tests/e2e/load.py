@@ -37,6 +37,7 @@ class Client:
         self.phase = "before"
         self.new: dict[str, Counter[str]] = defaultdict(Counter)
         self.failed: list[str] = []
+        self.slowest: dict[str, float] = defaultdict(float)  # seconds until the answer of a new connection, by phase
         self.kept: dict[int, list[str]] = {}  # by number: which servers answered, in order
         self.lost: dict[int, str] = {}
         self.tasks: set[asyncio.Task[None]] = set()
@@ -66,7 +67,8 @@ class Client:
         """What there is to say so far."""
         moved = [number for number, names in self.kept.items() if len(set(names)) > 1]
         homes = {number: names[0] for number, names in self.kept.items()}
-        return {"new": self.new, "failed": self.failed, "moved": moved, "lost": self.lost, "homes": homes}
+        found = {"new": self.new, "failed": self.failed, "slowest": self.slowest}
+        return {**found, "moved": moved, "lost": self.lost, "homes": homes}
 
     async def make(self) -> None:
         due = time.monotonic()
@@ -80,6 +82,7 @@ class Client:
 
     async def one(self, port: int, phase: str) -> None:
         """A connection with one request."""
+        begun = time.monotonic()
         try:
             async with asyncio.timeout(PATIENCE):
                 reader, writer = await asyncio.open_connection(*self.place, local_addr=("0.0.0.0", port))
@@ -88,9 +91,11 @@ class Client:
                 writer.close()
         except OSError as error:
             self.failed.append(f"{phase}: {type(error).__name__}")
+            self.slowest[f"{phase}, failed"] = time.monotonic()
         else:
             if name:
                 self.new[phase][name] += 1
+                self.slowest[phase] = max(self.slowest[phase], time.monotonic() - begun)
             else:
                 self.failed.append(f"{phase}: no answer")
 

@@ -16,13 +16,15 @@ import os
 import re
 import shutil
 import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
 from nat64d.cli.lab import Lab, Namespace
 from tests import pages
 from tests.architecture import ROOT
-from tests.e2e.topology import Daemon
+from tests.e2e.topology import Daemon, hear
 
 CLIENT, SERVER4 = "198.18.0.10", "198.18.0.10"
 VIP, OTHER = "203.0.113.80", "203.0.113.81"
@@ -32,6 +34,7 @@ POOL6, PREFIX = "64:ff9b::/96", "2001:db8:c::/96"
 POOL4 = {"gateway_a": "192.0.2.1", "gateway_b": "192.0.2.2"}
 NUMBERS = {"router": 1, "gateway_a": 11, "gateway_b": 12, "node": 21}
 LINK4, LINK6 = "198.51.100.", "2001:db8:f::"
+LOAD, BALANCED = (str(Path(__file__).with_name(name)) for name in ("load.py", "balanced.py"))
 FRR = Path("/usr/lib/frr")
 PAGE = ROOT / "docs/scale-out.md"
 
@@ -63,8 +66,8 @@ drain = {drain}
 """
 
 
-def service(name: str, address: str) -> str:
-    ends = ", ".join(f'"[{one}]:8080"' for one in SERVERS)
+def service(name: str, address: str, port: int = 8080) -> str:
+    ends = ", ".join(f'"[{one}]:{port}"' for one in SERVERS)
     return f'\n[[service]]\nname = "{name}"\nipv4 = "{address}:80"\nendpoints = [{ends}]\n'
 
 
@@ -74,6 +77,27 @@ def frr_folder(place: Path, text: str) -> Path:
     (place / "frr.conf").write_text(text)
     shutil.chown(place, "frr", "frr")
     return place
+
+
+class Clients:
+    """Clients of a service that do not stop: so many new connections a second, beside so many that stay."""
+
+    def __init__(self, host: Namespace, rate: int, held: int) -> None:
+        words = ("client", VIP, "80", str(rate), "9000", str(held))
+        self.program: subprocess.Popen[str] = host.popen(sys.executable, LOAD, *words, stdin=-1, stdout=-1, bufsize=1)
+        assert hear(self.program, 60) == "settled"
+
+    def phase(self, name: str, seconds: float) -> None:
+        assert self.program.stdin is not None
+        self.program.stdin.write(f"{name}\n")
+        self.program.stdin.flush()
+        hear(self.program, 60)
+        time.sleep(seconds)
+
+    def end(self) -> dict[str, Any]:
+        said, _ = self.program.communicate(timeout=120)
+        told: dict[str, Any] = json.loads(said.splitlines()[-1])
+        return told
 
 
 class Scaled:

@@ -1,22 +1,45 @@
 """docs/scale-out.md in the real programs: `make shows-scale-out`."""
 
+import json
 import signal
 import subprocess
+import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from nat64d.cli.lab import Lab
 from nat64d.control.client import Client
-from tests.e2e.scaled import FRR, OTHER, POOL4, PREFIX, VIP, Scaled, config, frr_folder, given, missing, service
+from tests.e2e.scaled import (
+    BALANCED,
+    FRR,
+    LOAD,
+    OTHER,
+    POOL4,
+    PREFIX,
+    SERVERS,
+    VIP,
+    Clients,
+    Scaled,
+    config,
+    frr_folder,
+    given,
+    missing,
+    service,
+)
+from tests.e2e.topology import Daemon, hear
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 PATIENCE = 60.0  # seconds, on a busy machine
 ROUNDS = 5
+CONNECTIONS = 10_000
+RATE, HELD = 200, 100
 
 
 @pytest.fixture
@@ -86,3 +109,74 @@ def test_routes_come_and_go_with_services(net: Scaled) -> None:
         assert daemon.process.poll() is None, "the routes are gone only because the daemon is"
         print(f"{name}: SIGTERM → gone at the router: {gone:.3f} s, {PREFIX} {gone + prefix:.3f} s")
         assert daemon.process.wait(20) == 0
+
+
+@pytest.fixture
+def served(net: Scaled) -> Scaled:
+    """With two services on both gateways, their servers, and all routes."""
+    for name, daemon in net.daemons.items():
+        daemon.config = config(name, service("web", VIP) + service("more", OTHER, 8081))
+        daemon.start()
+    net.routing()
+    for program, port in ((LOAD, "8080"), (BALANCED, "8081")):
+        servers = net.node.popen(sys.executable, program, "servers", port, *SERVERS, stdout=subprocess.PIPE)
+        assert hear(servers) == "listening"
+    until(lambda: all(len(net.hops(one)) == 2 for one in (VIP, OTHER, PREFIX)), net)
+    net.client.sysctl("net.ipv4.tcp_tw_reuse", 1)
+    return net
+
+
+def packets(daemon: Daemon) -> dict[str, int]:
+    """Translated, by direction."""
+    rows = (row for row in daemon.rows("counters") if row.get("verdict") == "translated")
+    return {row["direction"]: row["packets"] for row in rows}
+
+
+def test_each_server_has_its_share_over_two_gateways(served: Scaled) -> None:
+    words = [sys.executable, BALANCED, "connections", OTHER, "80", "10000", str(CONNECTIONS)]
+    found = json.loads(served.client.run(*words, timeout=300).stdout)
+    shares = {one: found["servers"].get(one, 0) / CONNECTIONS for one in SERVERS}
+    passed = {name: packets(daemon) for name, daemon in served.daemons.items()}
+    rows = {name: daemon.rows("sessions", "--service", "more") for name, daemon in served.daemons.items()}
+    flows = {name: Counter(row["state"] for row in listed) for name, listed in rows.items()}
+    print(f"\n{CONNECTIONS} connections: {', '.join(f'{share:.1%}' for share in shares.values())}")
+    print(f"packets: {passed}; sessions, by what their gateway has seen: {flows}")
+    assert found["failed"] == {}, served.said()
+    assert all(abs(share - 0.2) < 0.02 for share in shares.values())
+
+
+def test_connections_outlive_a_gateway_that_is_killed(served: Scaled) -> None:
+    clients = Clients(served.client, RATE, HELD)
+    clients.phase("both", 5)
+    first, _ = served.daemons.values()
+    assert first.process is not None
+    killed = time.monotonic()
+    first.process.send_signal(signal.SIGKILL)
+    clients.phase("killed", 10)
+    told = clients.end()
+    failed = told["slowest"].get("killed, failed", killed) - killed
+    print(f"\nkilled: {len(told['failed'])} new connections failed, the last one {failed:.2f} s after it")
+    print(f"of {HELD} connections that stayed {len(told['lost'])} ended; {report(told)}")
+    assert told["lost"] == {}
+    assert told["moved"] == []
+
+
+def test_a_stop_loses_nothing_nor_does_a_start(served: Scaled) -> None:
+    clients = Clients(served.client, RATE, HELD)
+    clients.phase("both", 5)
+    first, _ = served.daemons.values()
+    assert first.process is not None
+    first.process.send_signal(signal.SIGTERM)
+    clients.phase("stopped", 10)
+    assert first.process.wait(20) == 0
+    first.start()
+    until(lambda: len(served.hops(VIP)) == 2, served)
+    clients.phase("both again", 10)
+    told = clients.end()
+    print(f"\nSIGTERM, and a start: {len(told['failed'])} failed, {len(told['lost'])} ended; {report(told)}")
+    assert (told["failed"], told["lost"], told["moved"]) == ([], {}, [])
+
+
+def report(told: dict[str, Any]) -> str:
+    slowest = ", ".join(f"{phase} {told['slowest'][phase]:.2f} s" for phase in told["new"])
+    return f"new connections: {sum(sum(one.values()) for one in told['new'].values())}, slowest: {slowest}"

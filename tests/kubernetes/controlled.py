@@ -11,6 +11,8 @@ from nat64d.kubernetes.cluster import client_of
 from nat64d.kubernetes.controller import KINDS, Choices, Controller
 from nat64d.kubernetes.leases import Applied, Beat, Election, Times, Who, gateways_of
 from nat64d.kubernetes.listwatch import Follower
+from nat64d.kubernetes.members import Members
+from nat64d.kubernetes.pace import Pace
 from nat64d.kubernetes.resources import definitions
 from tests.kubernetes.asking import Asker
 from tests.kubernetes.fake.kinds import EVENTS, SERVICES, Kind, defined_by
@@ -106,10 +108,10 @@ class Controlled(InThread):
 class Gateway(InThread):
     """The Lease of a gateway that applies what it is told to."""
 
-    def __init__(self, fake: Fake, kubeconfig: Path, name: str = "g1", node: str = "") -> None:
+    def __init__(self, fake: Fake, kubeconfig: Path, name: str = "g1", node: str = "", address: str = "") -> None:
         write_kubeconfig(kubeconfig, fake.url)
         super().__init__(self._tasks)
-        self.kubeconfig, self.name, self.node = kubeconfig, name, node
+        self.kubeconfig, self.who = kubeconfig, Who(name, node, NAMESPACE, address)
         self.applied = 0
         self.refused: dict[str, str] = {}
 
@@ -124,13 +126,40 @@ class Gateway(InThread):
 
     def _tasks(self, _: InThread) -> list[Any]:
         self.news = asyncio.Event()
-        who = Who(self.name, self.node, NAMESPACE)
-        beat = Beat(self._client, who, self._applied, SHORT)
-        return [beat.run(self.news)]
+        self.beat = Beat(self._client, self.who, self._applied, SHORT)
+        return [self.beat.run(self.news)]
+
+    def kill(self) -> None:
+        """Its Lease stays as it is."""
+        self.beat._leave = self._nothing  # type: ignore[method-assign]
+        super().kill()
+
+    async def _nothing(self) -> None:
+        pass
 
     def _client(self) -> Any:
         if self.killed:
             raise OSError("killed")
+        return client_of(self.kubeconfig, QUICK)
+
+
+class Watching(InThread):
+    """One who notes which gateways are alive, and when that has changed."""
+
+    def __init__(self, kubeconfig: Path, changed: Callable[[], Any] = lambda: None, pace: Pace = QUICK) -> None:
+        super().__init__(self._tasks)
+        self.kubeconfig, self.told, self.pace = kubeconfig, changed, pace
+        self.members = Members(self._client, gateways_of(NAMESPACE), SHORT)
+
+    def _tasks(self, _: InThread) -> list[Any]:
+        follower = Follower(gateways_of(NAMESPACE), self._client, self.members, self.pace)
+        self.members.contact = follower.contact
+        return [follower.run(), self.members.run(self._changed)]
+
+    async def _changed(self) -> None:
+        self.told()
+
+    def _client(self) -> Any:
         return client_of(self.kubeconfig, QUICK)
 
 

@@ -36,8 +36,10 @@ def nat64d(*words: object, **environment: str) -> subprocess.CompletedProcess[st
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        ((), "expected --gateway or --controller"),
-        (("--gateway", "--controller"), "expected --gateway or --controller"),
+        ((), "expected --gateway, --controller or --routes"),
+        (("--gateway", "--controller"), "expected --gateway, --controller or --routes"),
+        (("--routes",), "expected --prefix with --routes, and not without"),
+        (("--routes", "--prefix", "64:ff9b::1/96"), "64:ff9b::1/96: 64:ff9b::1/96 has host bits set"),
         (("--controller", "--kubeconfig", "/nonexistent"), "give --kubeconfig FILE"),
         (("--gateway", "--kubeconfig", "/nonexistent"), "give --kubeconfig FILE"),
         (("--gateway",), "neither a Pod, nor KUBECONFIG, nor ~/.kube/config"),
@@ -116,6 +118,27 @@ def test_a_daemon_that_does_not_answer_keeps_it_from_nothing(tmp_path):
             with asked:
                 process.send_signal(signal.SIGTERM)
                 assert process.wait(9) == 0  # it would be given up after 10 s
+
+
+def test_the_routes_of_a_node_are_asked_for_probed_and_stay(tmp_path):
+    """There is no gateway, so it never becomes ready, and sets nothing."""
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        place = f"127.0.0.1:{one.getsockname()[1]}"
+    with Fake() as fake, (tmp_path / "log").open("wb") as log:
+        config = write_kubeconfig(tmp_path / "config", fake.url)
+        words = ["--routes", "--prefix", "2001:db8:c::/96", "--kubeconfig", config, "--listen", place]
+        with subprocess.Popen([NAT64D, "kubernetes", *words], stderr=log) as process:
+            try:
+                until(lambda: fake.watching == 1, 30)
+                assert got(place, "/readyz")[0] == 503
+                samples = metrics(got(place, "/metrics")[1])
+                assert (samples["nat64d_kubernetes_gateways"], samples["nat64d_kubernetes_next_hops"]) == (0, 0)
+                assert '"next_hops": {}' in got(place, "/status")[1]
+            finally:
+                process.send_signal(signal.SIGTERM)
+        assert process.returncode == 0
+    assert "Stopped; all stays as it is" in (tmp_path / "log").read_text()
 
 
 def got(place: str, path: str) -> tuple[int, str]:

@@ -357,7 +357,7 @@ def test_renewals_are_no_news_and_a_lease_that_is_read_again_is_not_renewed() ->
         controller = Controller(lambda: None, "one", Choices())
 
         def tells(version: int, applied: int = 5) -> bool:
-            return controller._lease(("nat64d", "g1"), Seen("g1", str(version), applied, "", held=True))
+            return controller.leases.see(("nat64d", "g1"), Seen("g1", str(version), applied, "", held=True), now)
 
         assert [tells(1), tells(2), tells(3, applied=6), tells(4, applied=6)] == [True, False, True, False]
         now = 109.0

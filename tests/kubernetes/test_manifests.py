@@ -20,7 +20,10 @@ FOLDER = Path(__file__).parents[2] / "config/kubernetes"
 FILES = sorted(one for one in FOLDER.rglob("*.yaml") if one.name != "kustomization.yaml")
 KUSTOMIZED = sorted(one.parent for one in FOLDER.rglob("kustomization.yaml"))
 CRDS = FOLDER / "crds.yaml"
-ADDED = {"nat64d": {"NET_ADMIN", "NET_RAW", "NET_BIND_SERVICE"}}  # by container; others have none
+ADDED = {
+    "nat64d": {"NET_ADMIN", "NET_RAW", "NET_BIND_SERVICE"},
+    "routes": {"NET_ADMIN"},
+}  # by container; others have none
 
 
 def documents(path: Path) -> list[Any]:

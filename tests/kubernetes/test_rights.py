@@ -1,18 +1,21 @@
-"""config/kubernetes/gateway-rbac.yaml: the mirror works with it, and uses all of it."""
+"""The rights of config/kubernetes: the mirror and the routes of a node work with them, and use all of them."""
 
 from pathlib import Path
 
 import yaml
 
 from nat64d.kubernetes.leases import APPLIED
-from tests.kubernetes.controlled import Gateway
+from tests.kubernetes.controlled import Gateway, Watching
 from tests.kubernetes.fake.kinds import LEASES, SERVICES, SLICES
 from tests.kubernetes.fake.server import Fake
 from tests.kubernetes.mirrored import Book, Mirrored, until, write_kubeconfig
 from tests.kubernetes.objects import service, slice_
 
-MANIFEST = Path(__file__).parents[2] / "config/kubernetes/gateway-rbac.yaml"
-DOCUMENTS = {one["kind"]: one for one in yaml.safe_load_all(MANIFEST.read_text("utf-8"))}
+FOLDER = Path(__file__).parents[2] / "config/kubernetes"
+DOCUMENTS, OF_ROUTES = (
+    {one["kind"]: one for one in yaml.safe_load_all((FOLDER / name).read_text("utf-8"))}
+    for name in ("gateway-rbac.yaml", "routes/routes-rbac.yaml")
+)
 
 
 def test_the_mirror_may_do_what_it_does_and_not_more(tmp_path):
@@ -50,6 +53,24 @@ def test_a_gateway_may_keep_its_lease(tmp_path):
             until(lambda: [one["metadata"]["annotations"][APPLIED] for one in leases(fake)] == ["7"])
         assert [one["spec"]["holderIdentity"] for one in leases(fake)] == [""]
     assert DOCUMENTS["RoleBinding"]["subjects"] == DOCUMENTS["ClusterRoleBinding"]["subjects"]
+
+
+def test_a_gateway_and_a_node_may_see_who_is_alive(tmp_path):
+    path, other = tmp_path / "kubeconfig", tmp_path / "other"
+    for documents in (DOCUMENTS, OF_ROUTES):
+        with Fake() as fake, Gateway(fake, other):
+            until(lambda: leases(fake))
+            fake.faults.tokens = {"seer": documents["Role"]["rules"], "other": DOCUMENTS["Role"]["rules"]}
+            write_kubeconfig(other, fake.url, "{token: other}")
+            write_kubeconfig(path, fake.url, "{token: seer}")
+            with Watching(path) as watching:
+                until(lambda: watching.members.alive == {"g1": ""})
+    (rule,) = OF_ROUTES["Role"]["rules"]
+    assert (rule["resources"], rule["verbs"]) == (["leases"], ["get", "list", "watch"])
+    assert DOCUMENTS["Role"]["rules"][0]["verbs"] == [*rule["verbs"], "create", "update"]
+    assert OF_ROUTES["RoleBinding"]["subjects"] == [
+        {"kind": "ServiceAccount", **OF_ROUTES["ServiceAccount"]["metadata"]}
+    ]
 
 
 def leases(fake):

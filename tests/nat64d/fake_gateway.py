@@ -9,7 +9,7 @@ from ipaddress import ip_address
 from pathlib import Path
 
 from nat64d.control.api import Server, serve
-from nat64d.control.changes import Changed, Flushed, Level, LogLevelChanged, Reloaded, Source, Wish
+from nat64d.control.changes import Changed, Flushed, Grace, Level, LogLevelChanged, Reloaded, Source, Wish
 from nat64d.control.events import Events
 from nat64d.control.filters import Filters
 from nat64d.control.listings import lines_of
@@ -313,9 +313,11 @@ class FakeGateway:
             "summary": "Changed what api has set: kept 2 sessions.",
         }
 
-    def flush(self, filters: Filters) -> Flushed:
+    def flush(self, filters: Filters | None) -> Flushed | Grace:
         if self.refusal:
             raise self.refusal
+        if filters is None:
+            return {"seconds": 60}
         self.flushed.append(filters)
         return {"ended": 2}
 

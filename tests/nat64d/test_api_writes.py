@@ -172,6 +172,12 @@ def test_words_that_are_no_rows_are_a_usage_error(path, gateway, words):
 # Flush.
 
 
+def test_a_grace_is_asked_for_without_filters(path, gateway):
+    assert ask(path, "POST", "/v1/grace")[::2] == (200, {"seconds": 60})
+    gateway.refusal = BusyError("another change is being made")
+    assert ask(path, "POST", "/v1/grace")[0] == 429
+
+
 def test_a_flush_is_handed_on_and_says_how_many_have_ended(path, gateway):
     gateway.flushed.clear()
     assert ask(path, "DELETE", "/v1/sessions?proto=tcp&host6=2001:db8::/32")[::2] == (200, {"ended": 2})

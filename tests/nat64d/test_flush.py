@@ -54,15 +54,22 @@ def test_what_matches_ends_a_slice_at_a_time(nat64, monkeypatch):
 
 def test_a_reload_waits_and_its_lost_sessions_are_reset_for_a_while(scene, monkeypatch, caplog):
     monkeypatch.setattr(reloading, "flush", lambda *_: 7)
-    monkeypatch.setattr(reloading, "now", lambda: 5000)
+    monkeypatch.setattr(module, "now", lambda: 5000)
     answer = scene.run(lambda reload: asyncio.to_thread(reload.flush, Filters(all=True)))
     assert answer == {"ended": 7}
     assert caplog.messages == ["Ended 7 sessions on request"]
     assert scene.live.settings.reset_until == 65_000
     monkeypatch.setattr(reloading, "flush", lambda *_: 0)
-    monkeypatch.setattr(reloading, "now", lambda: 6000)
+    monkeypatch.setattr(module, "now", lambda: 6000)
     scene.run(lambda reload: asyncio.to_thread(reload.flush, Filters(all=True)))
     assert scene.live.settings.reset_until == 65_000
+
+
+def test_lost_sessions_are_reset_for_a_while_on_request(scene, monkeypatch, caplog):
+    monkeypatch.setattr(module, "now", lambda: 5000)
+    assert scene.run(lambda reload: asyncio.to_thread(reload.flush, None)) == {"seconds": 60}
+    assert scene.live.settings.reset_until == 65_000
+    assert [one.event for one in caplog.records] == ["grace"]
 
 
 def test_one_at_a_time_and_only_while_packets_pass(scene: Scene):
