@@ -90,6 +90,11 @@ e2e-services: compiled tools-e2e
 	@echo "== end to end, services"
 	@$(if $(SIDE_BY_SIDE),,$(AS_ROOT)) $(PYTEST) -m "e2e and not slow" $(SERVED)
 
+# Without what says of itself that the fast path is another one: sessions that are left by a kill are not kept with it.
+e2e-fastpath: compiled tools-e2e  ## the end-to-end tests with a fast path in every daemon that can have one (root)
+	@$(AS_ROOT) env NAT64D_E2E_FASTPATH=on $(PYTEST) -m "not slow and e2e" tests/e2e --ignore=tests/e2e/attack
+	@$(AS_ROOT) env NAT64D_E2E_FASTPATH=clsact $(PYTEST) -m "not slow and e2e" tests/e2e/test_fastpath.py
+
 test-systemd: $(VENV)/.test tools-systemd  ## the service under a real systemd, in a Debian of its own, which is unpacked once (root)
 	@$(AS_ROOT) $(PYTEST) -s -m slow tests/systemd
 
@@ -206,4 +211,4 @@ tools-routing:
 tools-bench:
 	@.ci/need iproute2 iperf3 tayga ethtool unbound dnsperf
 
-.PHONY: run demo deb test check compiled test-jit test-nojit plain-branches plain-traffic test-bounds covered e2e test-systemd attack shows-services shows-kubernetes shows-scale-out fuzz fuzz-dns fuzz-long mutants bench bench-dns replay replay-generic bench-replay readme side clean help tools-demo tools-deb tools-e2e tools-systemd tools-routing tools-bench
+.PHONY: run demo deb test check compiled test-jit test-nojit plain-branches plain-traffic test-bounds covered e2e e2e-fastpath test-systemd attack shows-services shows-kubernetes shows-scale-out fuzz fuzz-dns fuzz-long mutants bench bench-dns replay replay-generic bench-replay readme side clean help tools-demo tools-deb tools-e2e tools-systemd tools-routing tools-bench

@@ -1,7 +1,10 @@
 """[fastpath]: established flows go through the kernel's program, and nobody can tell but by the counters."""
 
 import json
+import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,11 +13,12 @@ from typing import Any
 import pytest
 
 from nat64d.cli.lab import Lab
-from tests.e2e.topology import CONFIG, SERVER4, Daemon, Topology, embed, random_file, serve, sha256
+from tests.e2e.topology import CONFIG, SERVER4, Daemon, Topology, embed, hear, random_file, serve, sha256, tell
 
 pytestmark = pytest.mark.e2e
 
 MEGABYTES = 24
+ATTACHED_BY = "clsact" if os.environ.get("NAT64D_E2E_FASTPATH") == "clsact" else "tcx"
 PATIENCE = 300  # seconds that a transfer may take
 
 
@@ -30,6 +34,8 @@ def net(namespaces: None, memory: Path, offered: str) -> Iterator[Topology]:
     """A network of its own."""
     with Lab("fast") as lab:
         net = Topology(lab)
+        # Or the file may be in the buffers of who does not read it.
+        net.client6a.run("sh", "-c", "echo 4096 131072 1000000 >/proc/sys/net/ipv4/tcp_rmem")
         serve(net.server4, "http", SERVER4, "80", str(memory / "fastpath"))
         yield net
 
@@ -63,11 +69,49 @@ def translated(daemon: Daemon) -> dict[str, int]:
     return {row["direction"]: row["packets"] for row in rows if row.get("verdict") == "translated"}
 
 
+ATTACHED = """
+import errno, socket, sys
+from nat64d.dataplane.bpf import system
+from nat64d.dataplane.bpf.attach import Attached
+def without_links(program, interface):
+    raise system.SystemCallError(errno.EINVAL, "as before Linux 6.6")
+system.attach = without_links
+DROP = bytes([0xB7, 0, 0, 0, 2, 0, 0, 0]) + bytes([0x95, 0, 0, 0, 0, 0, 0, 0])  # r0 = TC_ACT_SHOT; exit
+attached = Attached(system.load(DROP), socket.if_nametoindex("router6"))
+print(attached.how, flush=True)
+sys.stdin.readline()
+attached.close()
+print("away", flush=True)
+"""
+
+
+def test_a_filter_that_a_killed_process_leaves_passes_every_packet(net: Topology) -> None:
+    """As on kernels without TCX; a device that stays. The program drops what it meets."""
+    host, pipes = net.client6b, {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+
+    def passes() -> bool:
+        return host.run("ping", "-c1", "-W1", "2001:db8:b::1", check=False).returncode == 0
+
+    assert passes()
+    for ends in ("is killed", "takes it away"):
+        process = host.popen(sys.executable, "-c", ATTACHED, **pipes)
+        assert hear(process) == "clsact"
+        assert not passes(), ends
+        if ends == "is killed":
+            process.kill()
+        else:
+            tell(process)
+            assert hear(process) == "away"
+        assert process.wait(PATIENCE) == (0 if ends == "takes it away" else -signal.SIGKILL)
+        assert passes(), ends
+    assert "nat64d" not in host.run("tc", "filter", "show", "dev", "router6", "egress").stdout
+
+
 def test_a_transfer_goes_through_the_kernel(net: Topology, daemon: Daemon, tmp_path: Path, offered: str) -> None:
     assert begin(net, tmp_path / "got", "20M").wait(PATIENCE) == 0
     assert sha256(tmp_path / "got") == offered
     told, counted = status(daemon), translated(daemon)
-    assert (told["state"], told["why"]) == ("on", None)
+    assert (told["state"], told["why"], told["attached"]) == ("on", None, ATTACHED_BY)
     assert told["packets"]["four_to_six"] > 0
     assert told["packets"]["six_to_four"] > 0
     assert counted["4to6"] > told["packets"]["four_to_six"]  # the first packets of a flow are the daemon's

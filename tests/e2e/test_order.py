@@ -4,6 +4,7 @@ The order is that at the TUN device: beyond it a busy kernel with several proces
 """
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -53,17 +54,19 @@ def test_segments_of_a_connection_stay_in_order(net: Topology, to: str) -> None:
     """Fifty connections at once, their data and its echo."""
     device = listening_at_the_device(net)
     sender, end = (net.client6a, (embed(SERVER4), "7")) if to == "an ipv4 host" else (net.server4, (FORWARD4, "9"))
+    links = [listening_at_the_device(net, link) for link in ("router6", "router4")]
     done = sender.run(sys.executable, str(LINES), *end, "50", "100000", timeout=60)
     assert json.loads(done.stdout) == {"sent": 50, "received": 50}
-    late = counted_by(device, "tcp")
+    late, came = counted_by(device, "tcp"), [counted_by(link, "tcp")["got"] for link in links]
     assert late["seen"] >= 200
-    assert late["got"] <= late["given"]
+    # What a [fastpath] takes is not given to the device: it came late, or was sent again, before.
+    assert late["got"] <= (sum(came) if os.environ.get("NAT64D_E2E_FASTPATH") else late["given"])
 
 
-def listening_at_the_device(net: Topology) -> "subprocess.Popen[str]":
-    """order.py of the device."""
+def listening_at_the_device(net: Topology, name: str = "nat64") -> "subprocess.Popen[str]":
+    """order.py of the device, or another one of the gateway."""
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "bufsize": 1}
-    device = net.gateway.popen(sys.executable, str(ORDER), "nat64", **pipes)
+    device = net.gateway.popen(sys.executable, str(ORDER), name, **pipes)
     assert hear(device) == "listening"
     return device
 

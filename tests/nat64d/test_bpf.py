@@ -1,19 +1,23 @@
 """nat64d/dataplane/bpf: the object, its instructions, and what the kernel says of them."""
 
+import ctypes
+import errno
 import os
 import struct
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
 from nat64d.config.load import loads
 from nat64d.config.settings import settings_of, tables_of
-from nat64d.dataplane.bpf import kept, system
+from nat64d.dataplane.bpf import attach, kept, privilege, system
 from nat64d.dataplane.bpf.kept import BuildError, built_object, file_of_object, kept_object
 from nat64d.dataplane.bpf.link import SECTION, LinkError, calls, link, relocations
 from nat64d.dataplane.bpf.maps import Maps
 from nat64d.dataplane.bpf.numbers import arrays_of, parameters_of, ranges_of, refusal
+from tests.architecture import ROOT
 from tests.established import CONFIGS
 from tests.fastpath import context, ethernet
 from translator.fastpath.kernel import BARRED, MAPPED, MAPS, NOT_EMBEDDED, OURS, PARAMETERS
@@ -34,7 +38,9 @@ def permitted(step):
     """Skip where this machine's kernel lets nobody in."""
     try:
         return step()
-    except PermissionError as error:
+    except system.SystemCallError as error:
+        if error.errno != errno.EPERM:
+            raise
         pytest.skip(f"bpf(2) is refused: {error}")
 
 
@@ -190,6 +196,75 @@ def test_under_the_well_known_prefix_more_holds():
 def test_too_many_ranges_are_refused(monkeypatch):
     monkeypatch.setattr("nat64d.dataplane.bpf.numbers.RANGE_STEPS", 3)
     assert "8 ranges of IPv4 addresses or more" in refusal(settings_of(loads(CONFIGS["hairpins"]), bytes(16)))
+
+
+def in_effect() -> bool:
+    """Whether CAP_BPF is, for this thread."""
+    (line,) = (each for each in Path("/proc/thread-self/status").read_text().splitlines() if each.startswith("CapEff"))
+    return bool(int(line.split()[1], 16) >> privilege.CAP_BPF & 1)
+
+
+def in_a_thread(work) -> None:
+    """Do work that changes capabilities, which are a thread's own."""
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+
+
+def test_the_capability_is_in_effect_only_while_it_is_needed():
+    seen = []
+
+    def work() -> None:
+        privilege.lay_down()
+        seen.append(in_effect())
+        with privilege.taken_up():
+            seen.append(in_effect())
+        seen.append(in_effect())
+
+    permitted(lambda: system.create_map("x", 8, 1))
+    in_a_thread(work)
+    assert seen == [False, True, False]
+
+
+def test_without_the_capability_there_is_none_to_lay_down():
+    seen = []
+
+    def work() -> None:
+        privilege._libc.capset((ctypes.c_uint32 * 2)(privilege.VERSION, 0), (ctypes.c_uint32 * 6)())
+        privilege.lay_down()
+        try:
+            system.create_map("x", 8, 1)
+        except system.SystemCallError as error:
+            seen.append(error.errno)
+
+    in_a_thread(work)
+    assert seen == [errno.EPERM]
+
+
+def test_the_page_has_the_drop_in_that_is_shipped():
+    lines = (ROOT / "config/systemd/fastpath.conf").read_text("utf-8").splitlines()
+    drop_in = "\n".join(line for line in lines if not line.startswith("#"))
+    assert f"```ini\n{drop_in}\n```" in (ROOT / "docs/fastpath.md").read_text("utf-8")
+
+
+def test_a_kernel_without_links_gets_a_filter(monkeypatch):
+    changed = []
+
+    def without_links(program, interface):
+        raise system.SystemCallError(errno.EINVAL, "Invalid argument")
+
+    monkeypatch.setattr(system, "attach", without_links)
+    monkeypatch.setattr(attach, "_change", lambda interface, program: changed.append((interface, program)))
+    program = permitted(lambda: system.load(NOTHING + END))
+    attached = attach.Attached(program, 7)
+    (at, calling) = changed[0]
+    assert (attached.how, at) == ("clsact", 7)
+    attached.close()
+    assert changed == [(7, calling), (7, None)]
+    monkeypatch.setattr(attach, "_change", without_links)
+    with pytest.raises(system.SystemCallError):
+        attach.Attached(program, 7)
+    os.close(program)
 
 
 def test_no_number_of_the_call_is_known(monkeypatch):

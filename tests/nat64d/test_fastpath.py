@@ -83,12 +83,12 @@ def test_it_is_on_while_the_queues_are_served(kernel, caplog):
     caplog.set_level(logging.INFO)
     attached, closed = kernel
     path = begun()
-    assert path.status()["state"] == "on"
+    assert (path.status()["state"], path.status()["attached"]) == ("on", "tcx")
     assert path.status()["packets"]["not_ip"] == 6
     assert attached == [(1001, 1)]
     path.end()
     path.end()
-    assert closed == [1002, 1001]
+    assert closed == [1001, 1002]
     assert path.status()["why"] == "the queues are not served"
     assert caplog.messages == ["Packets of established flows are translated in the kernel"]
     path.close()
@@ -127,6 +127,7 @@ def test_a_kernel_that_gives_no_memory(kernel, monkeypatch, caplog, mode):
         "mode": "auto",
         "state": "off",
         "why": f"no memory that the kernel shares: {REFUSED}",
+        "attached": None,
         "packets": {},
     }
     assert caplog.messages == [f"No fast path in the kernel: no memory that the kernel shares: {REFUSED}"]
@@ -147,7 +148,7 @@ def refusing(error, said=""):
     [
         ("load", system.SystemCallError(errno.EPERM, ""), "", REFUSED),
         ("load", system.SystemCallError(errno.EACCES, ""), "a\nR1 bad", "Permission denied; the verifier: R1 bad"),
-        ("attach", system.SystemCallError(errno.EINVAL, ""), "", "Invalid argument"),
+        ("attach", system.SystemCallError(errno.ENODEV, ""), "", "No such device"),
         ("kept_object", BuildError("no LLVM"), "", "no LLVM"),
     ],
 )
@@ -164,6 +165,17 @@ def test_a_reload_that_leaves_nothing_to_take_does_not_end_the_daemon(kernel):
     path.begin(alone[0], path.take_in(alone[1]))
     assert path.status()["state"] == "off"
     assert "there is no pool6" in path.status()["why"]
+
+
+def test_other_settings_are_those_of_the_program_too(kernel):
+    attached, closed = kernel
+    live = Live(loads(CONFIG))
+    live.fast = Fast("on", "lo", logging.getLogger("nat64d"))
+    live.settings, live.tables = gateway()
+    live.serve()
+    live.exchange(live.config, replace(live.settings, mtu4=1300))
+    assert (len(attached), closed) == (2, [1001, 1002, 1001])
+    assert live.fast.is_on
 
 
 def test_where_there_are_no_sessions(kernel):

@@ -9,15 +9,18 @@ import errno
 import logging
 import os
 import socket
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 
 from nat64d.dataplane.bpf import system
+from nat64d.dataplane.bpf.attach import Attached
 from nat64d.dataplane.bpf.kept import BuildError, kept_object
 from nat64d.dataplane.bpf.link import SECTION, LinkError, link
 from nat64d.dataplane.bpf.maps import SHARED, Maps
 from nat64d.dataplane.bpf.numbers import parameters_of, refusal
+from nat64d.dataplane.bpf.privilege import lay_down
 from nat64d.dataplane.bpf.summed import PACKETS, Summed, summed
 from nat64d.dataplane.worker import now
 from nat64d.host.errors import HostError
@@ -38,13 +41,15 @@ class Fast:
         self.why: str | None = "the queues are not served"
         self._maps, self._shared = Maps(), dict[str, np.ndarray]()
         self._said: str | None = None
-        self._link = self._program = -1
+        self._attached: Attached | None = None
         self._was_on = False
+        with suppress(OSError):
+            lay_down()
 
     @property
     def is_on(self) -> bool:
         """Whether the program is attached."""
-        return self._link >= 0
+        return self._attached is not None
 
     def take_in(self, tables: Tables) -> Tables:
         """The same tables, those of sessions in maps. Raises HostError."""
@@ -70,7 +75,6 @@ class Fast:
         try:
             self._attach(settings, tables)
         except (OSError, LinkError, BuildError) as error:
-            self._let_go()
             self._fail(_words(error))
             return
         self.why, self._was_on = None, True
@@ -81,20 +85,19 @@ class Fast:
         self._maps.fill(settings, len(tables.sessions))
         numbers = parameters_of(settings, tables, cpus, begins=now() + QUEUED)
         code = link(kept_object(), SECTION, self._maps.fds, numbers)
-        self._program = system.load(code)
-        self._link = system.attach(self._program, socket.if_nametoindex(self._interface))
+        program = system.load(code)
+        try:
+            self._attached = Attached(program, socket.if_nametoindex(self._interface))
+        finally:
+            os.close(program)  # what it is attached by has it
 
     def end(self) -> None:
         """Detach the program: every packet is the daemon's. May be repeated."""
         if self.is_on:
             self.why = "the queues are not served"
-        self._let_go()
-
-    def _let_go(self) -> None:
-        for fd in (self._link, self._program):
-            if fd >= 0:
-                os.close(fd)
-        self._link = self._program = -1
+        if self._attached is not None:
+            self._attached.close()
+        self._attached = None
 
     def close(self) -> None:
         """Detach the program, and let go of the maps."""
@@ -117,6 +120,7 @@ class Fast:
             "mode": self.mode,
             "state": "on" if self.is_on else "off",
             "why": self.why,
+            "attached": self._attached.how if self._attached else None,
             "packets": {reason.name.lower(): int(counted[reason]) for reason in Reason if counted[reason]},
         }
 

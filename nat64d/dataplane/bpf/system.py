@@ -9,10 +9,12 @@ import struct
 from pathlib import Path
 from typing import NamedTuple
 
+from nat64d.dataplane.bpf.privilege import taken_up
+
 _libc = ctypes.CDLL(None, use_errno=True)
 NUMBERS = {"x86_64": 321, "aarch64": 280, "riscv64": 280}  # of bpf(2)
 MAP_CREATE, MAP_LOOKUP, MAP_UPDATE, PROG_LOAD, PROG_TEST_RUN, INFO, LINK_CREATE = 0, 1, 2, 5, 10, 15, 28
-ARRAY, PERCPU_ARRAY = 2, 6
+ARRAY, PROGRAMS, PERCPU_ARRAY = 2, 3, 6
 MMAPABLE = 1 << 10
 SCHED_CLS = 3
 TCX_EGRESS = 47
@@ -36,9 +38,10 @@ def bpf(command: int, attributes: bytes, size: int = 0) -> tuple[int, bytes]:
     if number is None:
         raise SystemCallError(errno.ENOSYS, f"no number of bpf(2) is known for {platform.machine()}")
     block = ctypes.create_string_buffer(attributes, max(len(attributes), size))
-    result = _libc.syscall(number, command, block, len(block))
-    if result < 0:
+    with taken_up():
+        result = _libc.syscall(number, command, block, len(block))
         code = ctypes.get_errno()
+    if result < 0:
         raise SystemCallError(code, os.strerror(code))
     return result, block.raw
 
@@ -60,6 +63,12 @@ def read(fd: int, row: int, size: int) -> bytes:
     key, value = ctypes.create_string_buffer(struct.pack("<I", row), 4), ctypes.create_string_buffer(size)
     bpf(MAP_LOOKUP, struct.pack("<IxxxxQQQ", fd, ctypes.addressof(key), ctypes.addressof(value), 0))
     return value.raw
+
+
+def write(fd: int, row: int, value: bytes) -> None:
+    """Put a value into a row of an array. Raises SystemCallError."""
+    key, given = ctypes.create_string_buffer(struct.pack("<I", row), 4), ctypes.create_string_buffer(value, len(value))
+    bpf(MAP_UPDATE, struct.pack("<IxxxxQQQ", fd, ctypes.addressof(key), ctypes.addressof(given), 0))
 
 
 def possible_cpus() -> int:

@@ -1,0 +1,86 @@
+"""The program at the egress of a device: by a TCX link, or a filter of clsact where the kernel has none (before 6.6).
+
+A link is gone with its descriptor, so with the process. A filter stays as long as its device, which may outlive the
+daemon. So it is a program of five instructions, which only calls the other one, out of an array of programs: the kernel
+empties that when nobody has a descriptor of it any more, and the filter passes every packet from then on.
+"""
+
+import errno
+import os
+import struct
+from contextlib import suppress
+
+from nat64d.dataplane.bpf import system
+
+NO_TCX = {errno.EINVAL, errno.EOPNOTSUPP}
+EGRESS = 0xFFFFFFF3  # linux/pkt_sched.h: TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_EGRESS)
+PRIORITY, HANDLE, ALL = 1, 1, 3  # ours among filters; of every protocol (linux/if_ether.h)
+TAIL_CALL = 12
+
+
+class Attached:
+    """The program at a device; `how`: "tcx" or "clsact"."""
+
+    def __init__(self, program: int, interface: int) -> None:
+        """Raises OSError."""
+        self._interface = interface
+        try:
+            self.how, self._fds = "tcx", [system.attach(program, interface)]
+        except system.SystemCallError as error:
+            if error.errno not in NO_TCX:
+                raise
+            self.how, self._fds = "clsact", list[int]()
+            try:
+                self._by_filter(program)
+            except BaseException:
+                self.close()
+                raise
+
+    def _by_filter(self, program: int) -> None:
+        programs = system.create_map("programs", 4, 1, system.PROGRAMS)
+        self._fds.append(programs)
+        system.write(programs, 0, struct.pack("<I", program))
+        self._fds.append(system.load(calling(programs), "nat64d_call"))
+        _change(self._interface, self._fds[-1])
+
+    def close(self) -> None:
+        """Take the program away."""
+        for fd in self._fds:
+            os.close(fd)
+        if self.how == "clsact":
+            with suppress(OSError):  # the device is gone; or the filter stays, and passes all
+                _change(self._interface, None)
+        self._fds.clear()
+
+
+def calling(programs: int) -> bytes:
+    """The program that calls the first of an array, or passes a packet where there is none."""
+    instruction = struct.Struct("<BBhi").pack
+    return b"".join(
+        (
+            instruction(0x18, 2 | 1 << 4, 0, programs),  # r2 = the array
+            instruction(0, 0, 0, 0),
+            instruction(0xB7, 3, 0, 0),  # r3 = 0; r1 is the packet's context
+            instruction(0x85, 0, 0, TAIL_CALL),
+            instruction(0xB7, 0, 0, 0),  # r0 = TC_ACT_OK
+            instruction(0x95, 0, 0, 0),
+        )
+    )
+
+
+def _change(interface: int, program: int | None) -> None:
+    """Our filter of a device: in place of one that was left, or taken away. Raises OSError."""
+    from pyroute2 import IPRoute  # noqa: PLC0415  takes a tenth of a second, and few kernels need it
+    from pyroute2.netlink.exceptions import NetlinkError  # noqa: PLC0415
+
+    place = {"index": interface, "parent": EGRESS, "prio": PRIORITY, "protocol": ALL, "handle": HANDLE, "kind": "bpf"}
+    with IPRoute() as ip:
+        try:
+            if program is None:
+                ip.tc("del-filter", **place)
+                return
+            with suppress(NetlinkError):  # it is there already
+                ip.tc("add", "clsact", interface)
+            ip.tc("replace-filter", **place, fd=program, name="nat64d", direct_action=True)
+        except NetlinkError as error:
+            raise OSError(error.code, f"clsact: {os.strerror(error.code)}") from None
