@@ -1,6 +1,10 @@
 """Another configuration on a host that is set up: what comes with it is there first, what it no longer wants goes
 then; and a host that refuses a part of it has none of it."""
 
+import errno
+from ipaddress import ip_network
+from socket import if_nametoindex
+
 import pytest
 
 from nat64d.config.load import loads
@@ -79,6 +83,37 @@ def test_many_routes_are_noted_at_once_and_one_that_stood_is_not_taken_back(serv
         assert ip("route", "show", "198.51.100.8/32").split()[0] == "198.51.100.8"
         assert "198.51.100.10" not in ip("route", "show")
         assert host.wanted.networks == before.networks
+
+
+def test_each_of_many_routes_has_an_answer_of_its_own(server, config):
+    """More than are asked for at once, of both families; one stood already, and one is gone already."""
+    many = [ip_network(f"10.9.{n // 256}.{n % 256}") for n in range(150)] + [
+        ip_network(f"2001:db8:9::{n:x}") for n in range(9)
+    ]
+    with gateway(config):
+        ip("route", "add", "10.9.0.99/32", "dev", "nat64")
+        device = if_nametoindex("nat64")
+        assert rtnetlink.add_routes(device, many) == [errno.EEXIST * (n == 99) for n in range(159)]
+        assert len(ip("route", "show", "proto", "64", "root", "10.9.0.0/16").splitlines()) == 149
+        assert len(ip("-6", "route", "show", "proto", "64", "root", "2001:db8:9::/48").splitlines()) == 9
+        assert rtnetlink.remove_routes(device, many[1:]) == [0] * 158
+        assert rtnetlink.remove_routes(device, many) == [0] * 159
+        assert not ip("route", "show", "proto", "64", "root", "10.9.0.0/16")
+        assert rtnetlink.add_routes(device + 1000, many[:2]) == [errno.ENODEV] * 2
+
+
+def test_a_route_that_the_kernel_refuses_leaves_all_as_it_was(server, config, text, monkeypatch):
+    other = loads(
+        text.replace("[tun]", '[[pool4]]\naddresses = "10.1.0.1"\n\n[[pool4]]\naddresses = "10.3.0.1"\n\n[tun]')
+    )
+    add = rtnetlink.add_routes
+    with gateway(config) as (_, host, _):
+        before, noted = snapshot(), journal(config).read_text()
+        refused = [errno.ENOMEM]
+        monkeypatch.setattr(rtnetlink, "add_routes", lambda index, ours: [*add(index, ours[:-1]), *refused])
+        with pytest.raises(HostError, match="Cannot allocate memory"):
+            host.extend(other)
+        assert (snapshot(), journal(config).read_text()) == (before, noted)
 
 
 def test_masquerade_comes_and_goes(server, config, text):
