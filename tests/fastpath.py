@@ -4,7 +4,8 @@ What it passes it has not changed, neither the packet nor the tables. What it ta
 the packet, octet for octet but for the IPv4 Identification (RFC 6864), and nothing of the tables may have changed but
 `expires` of its session: as the pipeline writes it, or up to SLACK later.
 
-Compiled, the program runs in this machine's kernel (BPF_PROG_TEST_RUN); in plain Python, in that of tests/kernel.py.
+Compiled, the program runs in this machine's kernel (BPF_PROG_TEST_RUN); in plain Python, in that
+of nat64d/dataplane/bpf/stand.py.
 """
 
 import os
@@ -21,8 +22,8 @@ from nat64d.dataplane.bpf.kept import kept_object
 from nat64d.dataplane.bpf.link import SECTION, link
 from nat64d.dataplane.bpf.maps import Maps
 from nat64d.dataplane.bpf.numbers import arrays_of, parameters_of, refusal
+from nat64d.dataplane.bpf.stand import Kernel
 from nat64d.offline.engine import Ended, Engine, just_started
-from tests.kernel import Kernel
 from translator.fastpath.kernel import COUNTED, SINCE
 from translator.fastpath.program import program
 from translator.fastpath.reasons import Reason

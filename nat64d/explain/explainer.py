@@ -3,6 +3,7 @@
 from typing import Any, Self
 
 from nat64d.config.models import Config
+from nat64d.explain.fast_path import path_step
 from nat64d.explain.step import Step
 from nat64d.explain.steps_text import steps_of
 from nat64d.offline.capture import Packet
@@ -23,13 +24,14 @@ class Explainer(Engine):
         explainer.clock = Copies().module("translator.clock")
         return explainer
 
-    def explain(self, packet: bytes, now: int) -> tuple[list[Step], Ended]:
-        """Do what `translate` does, and describe each step."""
+    def explain(self, packet: bytes, now: int, fast: bool = False) -> tuple[list[Step], Ended]:
+        """Do what `translate` does, and describe each step; `fast`: first, which way the packet takes."""
+        path = path_step(self.settings, self.tables, packet, now) if fast else None
         recorder = Recorder()
         self.steps = recorder.module("translator.pipeline")
         try:
             outcome = self.translate(packet, now)
-            return list(steps_of(self.gateway, now, recorder.top.calls, outcome)), outcome
+            return [*filter(None, [path]), *steps_of(self.gateway, now, recorder.top.calls, outcome)], outcome
         finally:
             recorder.forget()
             del self.steps
@@ -43,7 +45,7 @@ def explained(config: Config, packets: list[Packet]) -> tuple[list[Step], Ended]
     now = START + (time - packets[0][0]) // 1_000_000
     explainer = Explainer.of(replay.gateway)
     explainer.expire(now / 1000)
-    return explainer.explain(packet, now)
+    return explainer.explain(packet, now, config.fastpath.mode != "off")
 
 
 def document(packet: bytes, steps: list[Step], outcome: Ended) -> dict[str, Any]:

@@ -29,8 +29,9 @@ class RehearsalError(Exception):
     """There is no explanation; one sentence."""
 
 
-def rehearse(settings: Settings, tables: Tables, worker: Worker, packet: bytes) -> dict[str, Any]:
-    """What would become of a packet that comes to `worker` now; raises RehearsalError."""
+def rehearse(settings: Settings, tables: Tables, worker: Worker, packet: bytes, fast: bool = False) -> dict[str, Any]:
+    """What would become of a packet that comes to `worker` now; `fast`: there is a fast path beside. Raises
+    RehearsalError."""
     command = [sys.executable, "-P", "-m", __name__]
     paths = [str(Path(nat64d.__file__).parents[1]), os.environ.get("PYTHONPATH")]
     environment = os.environ | {"NUMBA_DISABLE_JIT": "1", "PYTHONPATH": os.pathsep.join(filter(None, paths))}
@@ -39,7 +40,7 @@ def rehearse(settings: Settings, tables: Tables, worker: Worker, packet: bytes) 
             done = subprocess.run(  # noqa: S603  no shell, and ourselves
                 command,
                 env=environment,
-                input=pickle.dumps((_attributes(settings), _attributes(worker), copy, packet)),
+                input=pickle.dumps((_attributes(settings), _attributes(worker), copy, packet, fast)),
                 pass_fds=[copy.fd],
                 capture_output=True,
                 timeout=PATIENCE,
@@ -68,9 +69,9 @@ def main() -> int:
     from nat64d.explain.explainer import Explainer, document  # noqa: PLC0415  the daemon has no use for these
 
     request = pickle.load(sys.stdin.buffer)  # noqa: S301  from our own parent
-    settings, worker, copy, packet = Settings(**request[0]), request[1], request[2], request[3]
+    settings, (worker, copy, packet, fast) = Settings(**request[0]), request[1:]
     explainer = Explainer.of(Gateway(settings, copy.tables(), Worker(**worker)))
-    steps, outcome = explainer.explain(packet, copy.now)
+    steps, outcome = explainer.explain(packet, copy.now, fast)
     json.dump(document(packet, steps, outcome), sys.stdout)
     return 0
 

@@ -377,7 +377,7 @@ class Live:
         if not self._explaining.acquire(blocking=False):
             raise BusyError("another explain request is running; try again in a moment")
         try:
-            return rehearse(settings, tables, self.queues[0].worker, octets)
+            return rehearse(settings, tables, self.queues[0].worker, octets, bool(self.fast and self.fast.is_on))
         except RehearsalError as error:
             raise ExplanationError(str(error)) from None
         finally:

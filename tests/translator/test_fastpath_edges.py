@@ -247,7 +247,7 @@ def test_a_map_of_ranges_that_lacks_one_says_ours(flow):
 def test_the_clock_is_the_kernel_s(flow):
     flow.kernel.symbols["clock_in_mark"] = 0
     flow.twin.tables.sessions[0].expires = 1000
-    assert flow.reason(flow.ipv6(), now=0) == Reason.EXPIRED  # 10^9 ns in tests/kernel.py
+    assert flow.reason(flow.ipv6(), now=0) == Reason.EXPIRED  # 10^9 ns in nat64d/dataplane/bpf/stand.py
     flow.twin.tables.sessions[0].expires = 1001
     assert flow.reason(flow.ipv6(), now=10**9) == Reason.SIX_TO_FOUR
 

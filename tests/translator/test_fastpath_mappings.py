@@ -1,4 +1,5 @@
-"""Packets that need no session, and echoes: what the program does at the edges, in plain Python (tests/kernel.py)."""
+"""Packets that need no session, and echoes: what the program does at the edges, in plain Python
+(nat64d/dataplane/bpf/stand.py)."""
 
 from ipaddress import IPv4Address, IPv6Address
 
@@ -6,6 +7,8 @@ import numpy as np
 import pytest
 
 from nat64d.config.load import loads
+from nat64d.explain.explainer import Explainer, explained
+from nat64d.explain.fast_path import path_step, reason_of
 from tests.established import ACK, CONFIGS, ICMP, ICMPV6, SYN, TCP, UDP, under
 from tests.fastpath import InPython, Twin, ethernet
 from tests.reference import packets as make
@@ -220,3 +223,39 @@ def test_as_many_prefix_lengths_as_there_may_be():
     for lengths in (3, EAM_LENGTHS):
         met.kernel.symbols["eam_lengths4"] = lengths
         assert met.alone(met.ipv4()) == Reason.FOUR_TO_SIX  # as one under pool6
+
+
+def test_explain_says_which_way_a_packet_takes():
+    met = Meeting("well-known")
+    settings, tables = met.twin.settings, met.twin.tables
+
+    def said(packet: bytes, now: int) -> str:
+        before = [array.tobytes() for array in (tables.sessions, tables.sessions6)]
+        (line,) = path_step(settings, tables, packet, now).found
+        assert [array.tobytes() for array in (tables.sessions, tables.sessions6)] == before
+        return line
+
+    request = met.ipv6(ICMPV6)
+    assert said(request, 5000) == f"up to the daemon (no_session): {Reason.NO_SESSION.help}"
+    met.twin.translate(request, 5000)
+    row = tables.sessions[0]
+    met.twin.translate(
+        make.ipv4(SERVER, IPv4Address(int(row.mapped4)), ICMP, make.echo(0, int(row.mapped4_port))), 5000
+    )
+    assert said(request, 6000) == "through the kernel ([fastpath]), but for the first 128 ms of its flow"
+    assert said(request, 10**6) == f"up to the daemon (expired): {Reason.EXPIRED.help}"
+    assert reason_of(settings, tables, b"", 1) == Reason.NOT_IP
+
+
+def test_explain_says_why_there_is_no_fast_path_and_nothing_where_it_is_off():
+    alone = '[[eam]]\nipv4 = "192.0.2.1"\nipv6 = "2001:db8::1"\n'
+    for mode, begins in (("off", ""), ("auto", "up to the daemon: there is no fast path, as there is no pool6")):
+        steps, _ = explained(loads(f'{alone}[fastpath]\nmode = "{mode}"\n'), [(0, Meeting(ALONE).ipv4())])
+        assert [step.found[0].startswith(begins) for step in steps if step.name == "path"] == [True] * bool(begins)
+
+
+def test_explain_of_a_running_gateway_says_it_where_a_fast_path_is_on():
+    met = Meeting("well-known")
+    for fast in (False, True):
+        steps, _ = Explainer.of(met.twin.gateway).explain(met.ipv6(), 5000, fast)
+        assert (steps[0].name == "path") == fast

@@ -1,8 +1,12 @@
-"""What the program asks of a kernel, in plain Python: memory, maps, helpers (include/uapi/linux/bpf.h).
+"""What the program asks of a kernel, in plain Python: memory, maps, helpers (include/uapi/linux/bpf.h). For `nat64d
+explain`, and for tests.
 
 An address is the number of an area and an offset in it; outside of an area nothing is read or written, on the stack
 nothing is read that was not written.
 """
+
+from collections.abc import Callable
+from typing import Literal
 
 import numpy as np
 
@@ -11,6 +15,8 @@ CONTEXT = 192  # octets of struct __sk_buff
 LENGTH, MARK, PROTOCOL, IFINDEX, DATA, DATA_END, GSO_SIZE = 0, 8, 16, 40, 76, 80, 176  # in it
 PSEUDO, MANGLED_0, MARK_ENFORCE = 0x10, 0x20, 0x40
 REDIRECT = 7
+
+Order = Literal["little", "big"]
 
 
 class Kernel:
@@ -51,13 +57,13 @@ class Kernel:
         assert 0 <= at <= len(octets) - bits // 8, f"{bits} bits at {address:#x}"
         return octets, known, at
 
-    def read(self, address: int, bits: int, order: str, signed: bool) -> int:
+    def read(self, address: int, bits: int, order: Order, signed: bool) -> int:
         """A number of so many bits."""
         octets, known, at = self._at(address, bits)
         assert known is None or known[at : at + bits // 8].all(), "nothing was written there"
         return int.from_bytes(octets[at : at + bits // 8].tobytes(), order, signed=signed)
 
-    def write(self, address: int, bits: int, order: str, value: int) -> None:
+    def write(self, address: int, bits: int, order: Order, value: int) -> None:
         """Its low bits."""
         octets, known, at = self._at(address, bits)
         octets[at : at + bits // 8] = list((int(value) & (1 << bits) - 1).to_bytes(bits // 8, order))
@@ -75,8 +81,16 @@ class Kernel:
 
     def call(self, number: int, *arguments: int) -> int:
         """A helper."""
-        helpers = {1: self._lookup, 8: lambda: 0, 9: self._store, 11: self._replace, 23: self._redirect}
-        return (helpers | {31: self._change, 160: lambda: 10**9})[number](*map(int, arguments))
+        helpers: dict[int, Callable[..., int]] = {
+            1: self._lookup,
+            8: lambda: 0,
+            9: self._store,
+            11: self._replace,
+            23: self._redirect,
+            31: self._change,
+            160: lambda: 10**9,
+        }
+        return helpers[number](*map(int, arguments))
 
     def _lookup(self, area: int, key: int) -> int:
         row, width = self.read(key, 32, "little", False), self.widths[area]
