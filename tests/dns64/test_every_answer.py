@@ -38,7 +38,7 @@ ASKED = {
     "the server fails": lambda one, options: one.ask(query("SRV", **options)),
     "the server is silent": lambda one, options: one.ask(query("NAPTR", **options)),
     "refused": lambda one, options: one.ask(query("MX", **options), STRANGER),
-    "not forwarded": lambda one, options: one.ask(query("AXFR", **options)),
+    "not forwarded": lambda one, options: one.ask(query("TSIG", **options)),
     "another opcode": lambda one, options: one.ask(
         query("MX", **{**options, "flags": options.get("flags", 0) | dns.opcode.to_flags(dns.opcode.NOTIFY)})
     ),

@@ -30,7 +30,11 @@ class Ending(StrEnum):
     ANY = "any", "8482 4.2", "A query for ANY got the minimal answer."
     FAILED = "failed", "1035 4.1.1", "SERVFAIL or another error: no upstream server gave an answer."
     REFUSED = "refused", "1035 4.1.1", "REFUSED: the client is not in [dns64] clients."
-    UNREADABLE = "unreadable", "1035 4.1.1", "FORMERR, NOTIMP or BADVERS: not a query that this server can read."
+    UNREADABLE = (
+        "unreadable",
+        "1035 4.1.1",
+        "FORMERR, NOTIMP, NOTAUTH or BADVERS: not a query that this server can answer.",
+    )
     DROPPED = "dropped", "LIMITS", "Not answered: shorter than a DNS header, or a response."
     BY_TCP = (
         "by_tcp",

@@ -2,11 +2,14 @@
 
 from nat64d.dns64.message.reply import BUFFER
 from nat64d.dns64.message.wire import (
+    AXFR,
     BADVERS,
     CD,
     FORMERR,
     HEADER,
+    IXFR,
     NOERROR,
+    NOTAUTH,
     NOTIMP,
     OPCODE,
     OPT,
@@ -23,8 +26,9 @@ from nat64d.dns64.message.wire import (
 from nat64d.dns64.rules.synthesis import failure
 
 UDP_WITHOUT_EDNS = 512
-# Types that are not forwarded: TKEY, TSIG, IXFR, AXFR, MAILB, MAILA concern one server; OPT is no type to ask for.
-NOT_FORWARDED = {**dict.fromkeys(range(249, 255), NOTIMP), OPT: FORMERR}
+# Types that are not forwarded: TKEY, TSIG, MAILB, MAILA concern one server; transfers (IXFR, AXFR) are of zones that
+# are not ours (RFC 5936 section 2.2.1); OPT is no type to ask for.
+NOT_FORWARDED = {**dict.fromkeys(range(249, 255), NOTIMP), IXFR: NOTAUTH, AXFR: NOTAUTH, OPT: FORMERR}
 
 
 def understood(octets: bytes) -> tuple[Message | None, bytes | None]:
