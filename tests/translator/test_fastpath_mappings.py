@@ -15,6 +15,7 @@ from tests.reference import packets as make
 from translator.fastpath.mappings import EAM_LENGTHS, EAM_PROBES
 from translator.fastpath.program import program
 from translator.fastpath.reasons import Reason
+from translator.fastpath.sessions import SLACK
 from translator.jit.bpf import Stand
 from translator.jit.compile import COMPILED
 
@@ -85,7 +86,11 @@ def test_echoes_of_living_sessions():
     assert met.reason(reply) == Reason.NOT_ESTABLISHED
     assert met.reason(reply) == Reason.FOUR_TO_SIX
     assert met.reason(request) == Reason.SIX_TO_FOUR
-    assert row.expires == 5000 + met.twin.settings.timeouts[4]
+    timeout = met.twin.settings.timeouts[4]
+    assert row.expires == 5000 + timeout
+    for packet, now in ((request, 9000), (reply, 14000)):
+        met.reason(packet, now)
+        assert 0 <= row.expires - now - timeout <= SLACK
 
 
 @pytest.mark.parametrize(
