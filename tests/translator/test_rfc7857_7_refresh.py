@@ -62,11 +62,12 @@ def test_rfc7857_7_what_gets_no_session_for_want_of_room_refreshes_nothing(proto
     mapped = near_its_end(nat64, protocol, answered)
     for last in range(1, 9):
         nat64.from4(protocol, mapped, (f"8.8.8.{last}", 9), flags="SYN")
+    nat64.wait(0.5)
     before = nat64.tables.sessions.tobytes()
     verdict = nat64.from4(protocol, mapped, STRANGER, flags="SYN").verdict
     assert verdict == (Verdict.INBOUND_SESSIONS if protocol == "tcp" else Verdict.TRANSLATED)
     assert nat64.tables.sessions.tobytes() == before
-    assert nat64.sessions(lambda session: session.host4[0] == HOST4)[0].left == 1
+    assert nat64.sessions(lambda session: session.host4[0] == HOST4)[0].left == 0.5
 
 
 @answered
