@@ -149,6 +149,7 @@ def test_rfc6146_3_6_error_needs_a_binding_but_no_session_and_makes_none(forward
     nat64 = Sessions(**({} if forward else config))
     if not forward:
         assert nat64.opened(protocol, HOST6_PORT, to=(OTHER4, 9)) == MAPPED
+    nat64.wait(7)
     before = nat64.sessions(), nat64.tables.bibs.tobytes()
     assert nat64.say(error4(ABOUT[protocol][1])).verdict == Verdict.TRANSLATED
     assert nat64.say(error6(answered(protocol, 6))).verdict == Verdict.TRANSLATED
