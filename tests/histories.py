@@ -13,7 +13,7 @@ from tests.engines import Engines
 from tests.reference.comparison import Comparison
 from tests.reference.settings import SCOPE
 
-EXAMPLES = 15 if IN_PLAIN_PYTHON else 25 if WITH_BOUNDS_CHECKS else 40  # histories of a configuration in this pass
+EXAMPLES = 10 if IN_PLAIN_PYTHON else 25 if WITH_BOUNDS_CHECKS else 40  # histories of a configuration in this pass
 
 
 def compare(text: str, examples: int, tell: Callable[[Random, Comparison], None], resets_until: float = 0.0) -> None:

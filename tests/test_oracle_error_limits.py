@@ -21,12 +21,15 @@ LIMITED = """
 """
 
 
+PACKETS = 400 if IN_PLAIN_PYTHON else 1200
+
+
 @pytest.mark.parametrize("rate", [1, 4, 12])
 @pytest.mark.parametrize("seed", range(1 if IN_PLAIN_PYTHON else 3))
 def test_icmp_errors_are_limited_by_kind_and_receiver(seed: int, rate: int) -> None:
     """The same each time: by chance two receivers may have one bucket, of which the oracle knows nothing."""
     config, engine = loads(LIMITED % rate), Engine(loads(LIMITED % rate))
     comparison = Comparison(engine, config, SCOPE)
-    history(Random(seed), comparison.world, lambda _, packet: comparison.send(0.001, packet), 1200)
+    history(Random(seed), comparison.world, lambda _, packet: comparison.send(0.001, packet), PACKETS)
     assert engine.worker.events[Event.ANSWER_LIMITED] > 0
     assert engine.worker.events[Event.ANSWER_SENT] > rate
