@@ -28,6 +28,7 @@ from nat64d.kubernetes.mirror import Mirror
 from nat64d.kubernetes.objects import SERVICES, SLICES
 from nat64d.kubernetes.pace import Pace
 from nat64d.kubernetes.rows import Rules
+from nat64d.kubernetes.translators import TRANSLATORS
 
 ENDING = 2.0  # seconds that what runs has to end
 NODE, POD, POD_NAMESPACE, HOST = "NODE_NAME", "POD_NAME", "POD_NAMESPACE", "HOST_IP"  # in a Pod, by the downward API
@@ -125,13 +126,13 @@ async def run(options: Options, place: tuple[str, int] | None, pace: Pace) -> No
 
 
 def _mirror(options: Options, pace: Pace) -> Parts:
-    who, rules = options.who, Rules(options.who.node, options.default_class)
+    who, rules = options.who, Rules(options.who.node, options.default_class, gateway=options.who.name)
     mirror = Mirror(Daemon(options.socket), rules, pace)
     client = partial(client_of, options.kubeconfig, pace)
-    services, _, mappings = followers = [Follower(kind, client, mirror, pace) for kind in (SERVICES, SLICES, MAPPINGS)]
+    followers = [Follower(kind, client, mirror, pace) for kind in (SERVICES, SLICES, MAPPINGS, TRANSLATORS)]
     work: list[Any] = [*(one.run() for one in followers), mirror.run(), mirror.look()]
     if who.namespace:
-        beat = Beat(client, who, lambda: mirror.applied(services, mappings), Times())
+        beat = Beat(client, who, lambda: mirror.applied(followers), Times())
         members, leases = _members(client, who.namespace, pace)
         followers.append(leases)
         work += [beat.run(mirror.progress), leases.run(), members.run(partial(grace, mirror.daemon))]

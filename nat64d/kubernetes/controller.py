@@ -9,28 +9,30 @@ import logging
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
+from nat64d.kubernetes import mappings, translators
 from nat64d.kubernetes.addresses import Address, Key, allocate, contradictions, range_of
 from nat64d.kubernetes.cluster import AnswerError, HeldError, explained
 from nat64d.kubernetes.endpoints import Endpoints
 from nat64d.kubernetes.events import About, Events
 from nat64d.kubernetes.leases import FAILURES, Times
-from nat64d.kubernetes.mappings import KIND, MAPPINGS, PROGRAMMED, StaticMapping, condition_of, mapped_of
+from nat64d.kubernetes.mappings import MAPPINGS, PROGRAMMED, StaticMapping, mapped_of
 from nat64d.kubernetes.members import Renewals
 from nat64d.kubernetes.objects import API, SLICES, Kind, is_ours
 from nat64d.kubernetes.pace import OBEDIENT
 from nat64d.kubernetes.slices import Slices
 from nat64d.kubernetes.statuses import MANAGER, Gateways, Rules, patch_of, shown_of
+from nat64d.kubernetes.translators import TRANSLATORS, Translator
 from nat64d.kubernetes.wishes import (
     CIDRS,
     NOTHING_SAID,
     NOTHING_SHOWN,
     POOLS,
     READY,
-    TRANSLATORS,
     WISHES,
     CidrObject,
     Condition,
     PoolObject,
+    Said,
     Shown,
     Wish,
     claim_of,
@@ -64,13 +66,14 @@ class Controller:
         self.wishes: dict[Key, Wish] = {}
         self.pools: dict[str, PoolObject] = {}
         self.mappings: dict[str, StaticMapping] = {}
-        self.foreign: dict[tuple[str, Key], CidrObject] = {}
+        self.foreign: dict[Key, CidrObject] = {}
         self.slices = Slices()
         self.leases = Renewals(options.times.gateway_holds)
         self.endpoints = Endpoints()
         self.patches = 0
         self._versions: dict[Key, tuple[Wish, int]] = {}  # without its condition, and its version when it became so
-        self._mapped: dict[str, tuple[StaticMapping, int]] = {}  # the same
+        self.translators: dict[str, Translator] = {}
+        self._since: dict[tuple[str, str], tuple[Any, int]] = {}  # the same of these two, by kind and name
         self._dirty: set[Key] = set()
         self._known: set[str] = set()
         self._needed = {"Leases", *(kind.name for kind in KINDS)}
@@ -104,11 +107,12 @@ class Controller:
             self.pools[key[1]] = made
         elif kind is MAPPINGS:
             self.mappings[key[1]] = made
-            bare = made._replace(version=0, said=NOTHING_SAID)
-            if self._mapped.get(key[1], (None, 0))[0] != bare:
-                self._mapped[key[1]] = bare, made.version
-        elif kind in {CIDRS, TRANSLATORS}:
-            self.foreign[kind.name, key] = made
+            self._static(kind, made)
+        elif kind is TRANSLATORS:
+            self.translators[key[1]] = made
+            self._static(kind, made)
+        elif kind is CIDRS:
+            self.foreign[key] = made
         elif not self.leases.see(key, made, _now()):
             return
         self._news.set()
@@ -117,6 +121,7 @@ class Controller:
         """One is gone."""
         for told in (self._told, self._untold):
             told.pop((kind.name.removesuffix("s"), key), None)
+        self._since.pop((kind.name, key[1]), None)
         if kind is WISHES:
             for each in (self.wishes, self._versions):
                 each.pop(key, None)
@@ -127,23 +132,29 @@ class Controller:
             self.pools.pop(key[1], None)
         elif kind is MAPPINGS:
             self.mappings.pop(key[1], None)
-            self._mapped.pop(key[1], None)
-        elif kind in {CIDRS, TRANSLATORS}:
-            self.foreign.pop((kind.name, key), None)
+        elif kind is TRANSLATORS:
+            self.translators.pop(key[1], None)
+        elif kind is CIDRS:
+            self.foreign.pop(key, None)
         else:
             self.leases.leave(key)
         self._news.set()
 
     def _there(self, kind: Kind) -> set[Key]:
-        if kind is POOLS:
-            return {("", name) for name in self.pools}
-        if kind is MAPPINGS:
-            return {("", name) for name in self.mappings}
-        if kind in {CIDRS, TRANSLATORS}:
-            return {key for name, key in self.foreign if name == kind.name}
+        ours: dict[Kind, dict[str, Any]]
+        ours = {POOLS: self.pools, MAPPINGS: self.mappings, TRANSLATORS: self.translators}
+        if kind in ours:
+            return {("", name) for name in ours[kind]}
+        if kind is CIDRS:
+            return {*self.foreign}
         if kind is SLICES:
             return {*self.slices.keys()}
         return {*self.wishes} if kind is WISHES else self.leases.keys()
+
+    def _static(self, kind: Kind, made: StaticMapping | Translator) -> None:
+        bare = made._replace(version=0, said=NOTHING_SAID)
+        if self._since.get((kind.name, made.name), (None, 0))[0] != bare:
+            self._since[kind.name, made.name] = bare, made.version
 
     def _wish(self, key: Key, wish: Wish) -> None:
         bare = wish._replace(version=0, since="", shown=wish.shown._replace(condition=None))
@@ -200,7 +211,7 @@ class Controller:
         limit = asyncio.Semaphore(AT_ONCE)
         todo = [self._service(client, limit, self.wishes[key], shown) for key, shown in wanted.items()]
         todo += [self._pool(client, limit, *one) for one in pools]
-        todo += [self._mapping(client, limit, *one) for one in self._mappings(gateways)]
+        todo += [self._programmed(client, limit, *one) for one in self._statics(gateways)]
         written = await asyncio.gather(*todo)
         told = await asyncio.gather(*(self._tell(client, limit, *one) for one in [*self._untold.values()]))
         return all((*written, *told))
@@ -210,7 +221,8 @@ class Controller:
     ) -> tuple[dict[Key, Shown], list[tuple[PoolObject, int, Condition]]]:
         """What each Service and each pool should show, of those that show something else."""
         pools = [one.pool for one in self.pools.values()]
-        taken = [(block, one.whose) for one in self.foreign.values() for block in one.blocks]
+        others = (*self.foreign.values(), *(one.taken for one in self.translators.values()))
+        taken = [(block, one.whose) for one in others for block in one.blocks]
         wrong = contradictions(pools, taken)
         claims = {key: claim_of(wish) for key, wish in ours.items()}
         usable = [pool for pool in pools if pool.name not in wrong]
@@ -238,13 +250,17 @@ class Controller:
             if (one.used, one.said.condition) != (count, condition):
                 yield one, count, condition
 
-    def _mappings(self, gateways: Gateways) -> Iterator[tuple[StaticMapping, Condition]]:
-        """Those that should show something else."""
+    def _statics(self, gateways: Gateways) -> Iterator[tuple[About, Said, Condition]]:
+        """StaticMappings and Translators that should show something else."""
         made = mapped_of(self.mappings.values(), self.slices.of)
         for name, one in self.mappings.items():
-            condition = condition_of(one, made[name], gateways, self._mapped[name][1])
+            condition = mappings.condition_of(one, made[name], gateways, self._since[MAPPINGS.name, name][1])
             if one.said.condition != condition:
-                yield one, condition
+                yield About(mappings.KIND, API, ("", name), one.age[1]), one.said, condition
+        for name, each in self.translators.items():
+            condition = translators.condition_of(each, gateways, self._since[TRANSLATORS.name, name][1])
+            if each.said.condition != condition:
+                yield About(translators.KIND, API, ("", name), each.age[1]), each.said, condition
 
     def gateways(self) -> Gateways:
         """Those whose Lease holds: renewed lately, as we saw it, and not taken back."""
@@ -253,6 +269,8 @@ class Controller:
             {one.gateway: one.applied for one in alive},
             any(one.node for one in alive),
             {one.gateway: one.mapped for one in alive},
+            {one.gateway: one.translated for one in alive},
+            {one.gateway: one.pool6 for one in alive},
             {one.gateway: dict(one.refused) for one in alive if one.refused},
         )
 
@@ -272,9 +290,11 @@ class Controller:
         about = About("VIPPool", API, ("", one.pool.name), one.pool.age[1])
         return await self._own(client, limit, about, status, condition)
 
-    async def _mapping(self, client: Any, limit: asyncio.Semaphore, one: StaticMapping, condition: Condition) -> bool:
-        status = {"conditions": [written(PROGRAMMED, condition, one.said, second(now()))]}
-        return await self._own(client, limit, About(KIND, API, ("", one.name), one.age[1]), status, condition)
+    async def _programmed(
+        self, client: Any, limit: asyncio.Semaphore, about: About, said: Said, condition: Condition
+    ) -> bool:
+        status = {"conditions": [written(PROGRAMMED, condition, said, second(now()))]}
+        return await self._own(client, limit, about, status, condition)
 
     async def _own(
         self, client: Any, limit: asyncio.Semaphore, about: About, status: dict[str, Any], condition: Condition
@@ -310,7 +330,7 @@ class Controller:
             self._untold[thing] = about, condition
 
     async def _tell(self, client: Any, limit: asyncio.Semaphore, about: About, condition: Condition) -> bool:
-        warns = condition.reason not in {"Programmed", "Pending", READY}
+        warns = condition.reason not in {"Programmed", "Pending", READY, translators.PARTLY}
         async with limit:
             told = await self.events.tell(client, about, condition.reason, condition.message, warns=warns)
         if told:

@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import Any
 
 from nat64d.control.client import Client, DaemonUnreachableError, RequestRefusedError
-from nat64d.kubernetes.rows import Row, by_section, named
+from nat64d.kubernetes.rows import UNNAMED, Row, by_section, named
 
 SOURCE, GRACE = "/v1/sources/kubernetes", "/v1/grace"
 BUSY, TOO_LATE = 429, 409
@@ -54,7 +54,7 @@ class Daemon:
     async def said(self) -> tuple[str, list[Row]]:
         """The version of the source, and its rows."""
         there = await _in_thread(self._client.document, SOURCE)
-        return there["version"], [*there.get("service", []), *there.get("eam", [])]
+        return there["version"], [row for section in ("service", *UNNAMED) for row in there.get(section, [])]
 
     async def status(self) -> Row:
         """How it stands: `uptime`, `pool6`."""

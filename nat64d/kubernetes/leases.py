@@ -20,7 +20,8 @@ from nat64d.kubernetes.writing import ABSENT, CONFLICT, Line, Object, create, no
 LEADER = "nat64d-controller"  # the name of the Lease
 GATEWAY = "nat64d.io/gateway"  # the label of a gateway's Lease
 APPLIED, INSIDE, ADDRESS = "nat64d.io/applied", "nat64d.io/node", "nat64d.io/address"  # its annotations
-MAPPED, REFUSED = "nat64d.io/applied-mappings", "nat64d.io/refused"
+MAPPED, TRANSLATED = "nat64d.io/applied-mappings", "nat64d.io/applied-translators"
+POOL6, REFUSED = "nat64d.io/pool6", "nat64d.io/refused"
 FAILURES = (AnswerError, NoClusterError, httpx2.HTTPError, OSError, TimeoutError)
 # LIMITS: what a Lease has room for
 MOST = 200  # objects that are refused
@@ -58,17 +59,19 @@ def path_of(namespace: str, name: str = "") -> str:
 
 
 class Applied(NamedTuple):
-    """What a gateway has applied: versions of the Services and of the StaticMappings, "" = none yet, and what of them
-    its daemon refuses: why, by the object ("Service default/web")."""
+    """What a gateway has applied: versions of the Services, StaticMappings and Translators, "" = none yet; the pool6 of
+    its daemon; what of all this that refuses: why, by the object ("Service default/web")."""
 
     services: str = ""
     mappings: str = ""
+    translators: str = ""
+    pool6: str = ""
     refused: tuple[tuple[str, str], ...] = ()
 
     def notes(self) -> dict[str, str]:
         """As annotations."""
         refused = {what: why[:REASON] for what, why in self.refused[:MOST]}
-        said = {APPLIED: self.services, MAPPED: self.mappings}
+        said = {APPLIED: self.services, MAPPED: self.mappings, TRANSLATED: self.translators, POOL6: self.pool6}
         return said | ({REFUSED: json.dumps(refused)} if refused else {})
 
 
@@ -252,6 +255,8 @@ class Seen(NamedTuple):
     node: str
     held: bool
     mapped: int = 0
+    translated: int = 0
+    pool6: str = ""
     refused: tuple[tuple[str, str], ...] = ()
     address: str = ""
 
@@ -267,6 +272,8 @@ def seen(given: Whole) -> Seen:
         notes.get(INSIDE, ""),
         bool((given.spec or {}).get("holderIdentity")),
         number_of(notes.get(MAPPED, "")),
+        number_of(notes.get(TRANSLATED, "")),
+        notes.get(POOL6, ""),
         _refused(notes.get(REFUSED, "")),
         notes.get(ADDRESS, ""),
     )

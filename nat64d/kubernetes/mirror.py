@@ -6,6 +6,7 @@ told last, over its own restart and ours.
 
 import asyncio
 import logging
+from collections.abc import Collection
 from ipaddress import IPv6Network
 from time import monotonic
 from typing import Any
@@ -14,12 +15,15 @@ from nat64d.control.client import DaemonUnreachableError
 from nat64d.kubernetes.daemon import Daemon
 from nat64d.kubernetes.leases import Applied
 from nat64d.kubernetes.listwatch import Follower
-from nat64d.kubernetes.mappings import KIND, MAPPINGS, Mapped, StaticMapping, mapped_of
+from nat64d.kubernetes.mappings import KIND as MAPPING
+from nat64d.kubernetes.mappings import MAPPINGS, Mapped, StaticMapping, mapped_of
 from nat64d.kubernetes.objects import SERVICES, SLICES, Key, Kind, Service, is_ours
 from nat64d.kubernetes.pace import Pace
-from nat64d.kubernetes.rows import NOTHING, Made, Rules, is_mapping, name_of, rows_of
+from nat64d.kubernetes.rows import NOTHING, Made, Row, Rules, is_unnamed, name_of, rows_of
 from nat64d.kubernetes.slices import Slices
 from nat64d.kubernetes.telling import Teller
+from nat64d.kubernetes.translators import KIND as TRANSLATOR
+from nat64d.kubernetes.translators import TRANSLATORS, Translator, pools_of
 
 LOST, BACK = {"event": "daemon_lost"}, {"event": "daemon_back"}
 RESTART = 1.0  # seconds: no daemon starts anew in less, and no answer takes longer
@@ -38,6 +42,8 @@ class Mirror:
         self.made: dict[Key, Made] = {}  # of our Services
         self.mappings: dict[Key, StaticMapping] = {}
         self.mapped: dict[str, Mapped] = {}  # what they have become, by name
+        self.translators: dict[Key, Translator] = {}
+        self._owners: dict[str, str] = {}  # of the rows of these two, by the name of the row
         self.lost_since: float | None = None  # since when the daemon does not answer
         self._known: set[str] = set()  # kinds that were read
         self._dirty: set[Key] = set()
@@ -51,8 +57,9 @@ class Mirror:
 
     def whole(self, kind: Kind, objects: dict[Key, Any]) -> None:
         """These are all of a kind."""
-        there = self.services if kind is SERVICES else self.mappings if kind is MAPPINGS else self.slices
-        for key in there.keys() - objects.keys():
+        held: dict[Kind, Collection[Key]]
+        held = {SERVICES: self.services, MAPPINGS: self.mappings, TRANSLATORS: self.translators}
+        for key in {*held.get(kind, self.slices.keys())} - objects.keys():
             self.left(kind, key)
         for key, made in objects.items():
             self.came(kind, key, made)
@@ -69,7 +76,10 @@ class Mirror:
                 self._touch(key)
         elif kind is MAPPINGS:
             self.mappings[key] = made
-            self._touch_mappings()
+            self._touch_others()
+        elif kind is TRANSLATORS:
+            self.translators[key] = made
+            self._touch_others()
         else:
             self._touch(*self.slices.put(key, made))
 
@@ -80,7 +90,10 @@ class Mirror:
             self._touch(key)
         elif kind is MAPPINGS:
             self.mappings.pop(key, None)
-            self._touch_mappings()
+            self._touch_others()
+        elif kind is TRANSLATORS:
+            self.translators.pop(key, None)
+            self._touch_others()
         else:
             self._touch(*self.slices.remove(key))
 
@@ -88,7 +101,7 @@ class Mirror:
         self._dirty.update(services)
         self._news.set()
 
-    def _touch_mappings(self) -> None:
+    def _touch_others(self) -> None:
         self._remap = True
         self._news.set()
 
@@ -97,11 +110,15 @@ class Mirror:
         return self._known >= {SERVICES.name, SLICES.name}
 
     @property
+    def _has_others(self) -> bool:
+        return self._known >= {MAPPINGS.name, TRANSLATORS.name}
+
+    @property
     def is_known(self) -> bool:
-        """Whether all was read once. StaticMappings that cannot be read, as nobody allows it, keep Services waiting for
-        a moment only."""
+        """Whether all was read once. Objects of our own kinds that cannot be read, as nobody allows it, keep Services
+        waiting for a moment only."""
         waited = monotonic() - self._known_at > self.pace.outage
-        return self._has_services and (MAPPINGS.name in self._known or waited)
+        return self._has_services and (self._has_others or waited)
 
     async def run(self) -> None:
         """Pass on what is new."""
@@ -153,9 +170,9 @@ class Mirror:
         return _now() - float(status["uptime"])
 
     def _make(self) -> None:
-        """What has changed of Services, and what StaticMappings have become."""
+        """What has changed of Services, and what objects of our own kinds have become."""
         dirty, self._dirty = self._dirty, set()
-        if MAPPINGS.name in self._known:
+        if self._has_others:
             self._map(dirty)
         for key in dirty:
             before, made = self.made.pop(key, NOTHING), NOTHING
@@ -171,7 +188,7 @@ class Mirror:
                     log.warning("%s: %s", name, sentence, extra={"event": "service_lacks", "service": name})
 
     def _map(self, dirty: set[Key]) -> None:
-        """Make the rows of all StaticMappings, if one of them or of the Services that they name has changed."""
+        """Make the rows of all objects of our kinds, if one of them or of the Services that they name has changed."""
         if not self.teller.maps:
             self.teller.maps = self._remap = True
             self.teller.forget()
@@ -179,30 +196,35 @@ class Mirror:
             return
         self._remap, before = False, self.mapped
         self.mapped = mapped_of(self.mappings.values(), self.slices.of)
-        ages = {one.name: one.age for one in self.mappings.values()}
-        rows = {name: {name_of(one.row): one.row} for name, one in self.mapped.items() if one.row}
-        for name, row in rows.items():
-            self.teller.want(row, ages[name])
-        there = {row for one in rows.values() for row in one}
-        self.teller.drop(row for row in [*self.teller.wanted] if is_mapping(row) and row not in there)
-        for name, one in self.mapped.items():
-            if one.problem and before.get(name) != one:
+        self._owners = {}
+        for one in self.mappings.values():
+            self._want([row] if (row := self.mapped[one.name].row) else [], one.age, f"{MAPPING} {one.name}")
+        for each in sorted(self.translators.values(), key=lambda each: each.age, reverse=True):
+            self._want(pools_of(each, self.rules.gateway), each.age, f"{TRANSLATOR} {each.name}")
+        self.teller.drop(row for row in [*self.teller.wanted] if is_unnamed(row) and row not in self._owners)
+        for name, made in self.mapped.items():
+            if made.problem and before.get(name) != made:
                 about = {"event": "mapping_lacks", "mapping": name}
-                log.warning("StaticMapping %s: %s", name, one.problem.sentence, extra=about)
+                log.warning("StaticMapping %s: %s", name, made.problem.sentence, extra=about)
 
-    def applied(self, services: Follower, mappings: Follower) -> Applied:
+    def _want(self, rows: list[Row], age: tuple[str, str], owner: str) -> None:
+        self.teller.want({name_of(row): row for row in rows}, age)
+        self._owners.update(dict.fromkeys(map(name_of, rows), owner))
+
+    def applied(self, followers: list[Follower]) -> Applied:
         """What the daemon has, and what it refuses, when it was last told all."""
         if self.is_known and self.teller.settled and not self._dirty and not self._remap:
-            known = mappings.version if self.teller.maps else ""
-            self._applied = Applied(services.version, known, tuple(sorted(self._refused().items())))
+            versions = {one.kind: one.version for one in followers}
+            mappings, translators = (versions[kind] if self.teller.maps else "" for kind in (MAPPINGS, TRANSLATORS))
+            pool6, refused = str(self.rules.pool6 or ""), tuple(sorted(self._refused().items()))
+            self._applied = Applied(versions[SERVICES], mappings, translators, pool6, refused)
         return self._applied
 
     def _refused(self) -> dict[str, str]:
         """Why, by object."""
-        owners = {name_of(one.row): f"{KIND} {name}" for name, one in self.mapped.items() if one.row}
         found: dict[str, str] = {}
         for name, why in sorted(self.teller.refused.items()):
-            found.setdefault(owners.get(name) or f"Service {'/'.join(name.split('/')[:2])}", why)
+            found.setdefault(self._owners.get(name) or f"Service {'/'.join(name.split('/')[:2])}", why)
         return found
 
     def _lose(self, error: DaemonUnreachableError) -> None:

@@ -161,7 +161,7 @@ def definitions() -> list[dict[str, Any]]:
 def _definition(
     kind: str, spec: type[Part], status: type[Part], columns: tuple[tuple[str, str, str], ...]
 ) -> dict[str, Any]:
-    plural, holds = f"{kind.lower()}s", "Programmed" if kind == "StaticMapping" else "Ready"
+    plural, holds = f"{kind.lower()}s", "Ready" if kind == "VIPPool" else "Programmed"
     schema = {
         "type": "object",
         "required": ["spec"],

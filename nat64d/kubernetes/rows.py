@@ -14,7 +14,7 @@ NO_PREFIX = "loadBalancerSourceRanges: {!r} is no prefix, and lets nobody in"
 CLOSED = "none of its loadBalancerSourceRanges is a prefix, so nobody is let in"
 NOBODY = ["0.0.0.0/32", "::/128"]  # sources that no packet may have: an empty list would let everybody in
 Row = dict[str, Any]
-MAPPING = "eam "  # a row of [[eam]] is named by this and its IPv4 prefix; one of [[service]] has a name, without spaces
+UNNAMED = {"eam": "ipv4", "pool4": "addresses"}  # sections, and what tells their rows apart; services have names
 
 
 class Made(NamedTuple):
@@ -26,38 +26,45 @@ class Made(NamedTuple):
 
 class Rules(NamedTuple):
     """How a Service is read: the node on which the gateway runs, "" = outside; whether it is its business if no class
-    is named; the prefix that stands for IPv4 hosts: no endpoint can be one of these."""
+    is named; the prefix that stands for IPv4 hosts: no endpoint can be one of these; the name of the gateway."""
 
     node: str = ""
     default_class: bool = False
     pool6: IPv6Network | None = None
+    gateway: str = ""
 
 
 NOTHING = Made({})
 
 
 def name_of(row: Row) -> str:
-    """What a row is known by, whatever its section."""
-    name: str = row["name"] if "name" in row else f"{MAPPING}{row['ipv4']}"
+    """What a row is known by: the name of a service, which has no spaces; or its section, and what tells it apart."""
+    section = _section(row)
+    name: str = f"{section} {row[UNNAMED[section]]}" if section in UNNAMED else row["name"]
     return name
 
 
-def is_mapping(name: str) -> bool:
-    """Whether the row of this name is one of [[eam]]."""
-    return name.startswith(MAPPING)
+def is_unnamed(name: str) -> bool:
+    """Whether the row that is known so is of another section than [[service]]."""
+    return " " in name
+
+
+def _section(row: Row) -> str:
+    return "service" if "name" in row else next(section for section, key in UNNAMED.items() if key in row)
 
 
 def by_section(rows: Iterable[Row]) -> dict[str, list[Row]]:
     """Rows as the API of the daemon takes them."""
-    found: dict[str, list[Row]] = {"service": [], "eam": []}
+    found: dict[str, list[Row]] = {"service": []}
     for row in rows:
-        found["service" if "name" in row else "eam"].append(row)
+        found.setdefault(_section(row), []).append(row)
     return found
 
 
 def named(names: Iterable[str]) -> dict[str, list[Row]]:
     """The same for rows that are to go."""
-    return by_section({"ipv4": name.removeprefix(MAPPING)} if is_mapping(name) else {"name": name} for name in names)
+    parts = (name.partition(" ") for name in names)
+    return by_section({UNNAMED[first]: rest} if space else {"name": first} for first, space, rest in parts)
 
 
 def rows_of(service: Service, slices: Iterable[Slice], rules: Rules) -> Made:

@@ -25,12 +25,14 @@ class Facts(NamedTuple):
 
 
 class Gateways(NamedTuple):
-    """Those that are alive: what each has applied (versions by gateway, of the Services and of the StaticMappings), and
-    why it refuses what (sentences by gateway and object). `inside`: they run on nodes."""
+    """Those that are alive: what each has applied (versions by gateway, of Services, StaticMappings and Translators),
+    its pool6, and why it refuses what (sentences by gateway and object). `inside`: they run on nodes."""
 
     applied: dict[str, int]
     inside: bool = False
     mapped: dict[str, int] = {}
+    translated: dict[str, int] = {}
+    pool6: dict[str, str] = {}
     refused: dict[str, dict[str, str]] = {}
 
 
@@ -65,7 +67,7 @@ def _problems(wish: Wish, given: Given, facts: Facts, rules: Rules, gateways: Ga
     if facts.shared:
         yield Problem(
             SHARED,
-            f"has endpoints of {_some(facts.shared)}: answers of which no gateway knows the connection are dropped;"
+            f"has endpoints of {some(facts.shared)}: answers of which no gateway knows the connection are dropped;"
             " give one of them an annotation nat64d.io/client-prefix",
         )
     if facts.slices4:
@@ -76,7 +78,7 @@ def _problems(wish: Wish, given: Given, facts: Facts, rules: Rules, gateways: Ga
         yield Problem(LEFT, "the IPv6 address is left to kube-proxy, as [services] ipv6_front is off")
 
 
-def _some(names: Iterable[str]) -> str:
+def some(names: Iterable[str]) -> str:
     """The first of them, and how many more there are."""
     there = sorted(names)
     more = len(there) - NAMED
@@ -106,13 +108,13 @@ def spread(what: str, gateways: Gateways, applied: dict[str, int], version: int)
     for name, refused in gateways.refused.items():
         if what in refused and name not in behind:
             refusing[refused[what]].append(name)
-    waits = f"{_some(behind)} of {len(gateways.applied)} gateways have not applied it yet" if behind else ""
+    waits = f"{some(behind)} of {len(gateways.applied)} gateways have not applied it yet" if behind else ""
     if refusing:
-        sentences = (f"refused by {_some(names)}: {why}" for why, names in sorted(refusing.items()))
+        sentences = (f"refused by {some(names)}: {why}" for why, names in sorted(refusing.items()))
         return Condition("False", REFUSED, "; ".join(filter(None, (*sentences, waits))))
     if behind:
         return Condition("False", PENDING, waits)
-    return Condition("True", PROGRAMMED_REASON, f"applied by {_some(gateways.applied)}")
+    return Condition("True", PROGRAMMED_REASON, f"applied by {some(gateways.applied)}")
 
 
 def patch_of(wish: Wish, shown: Shown, now: str) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable
 
 from nat64d.kubernetes.daemon import Daemon, OtherVersionError, RefusedError
-from nat64d.kubernetes.rows import Row, is_mapping, name_of
+from nat64d.kubernetes.rows import Row, is_unnamed, name_of
 
 PLACE = re.compile(
     r"kubernetes: \[\[\w+\]\](?: #\d+)? "
@@ -18,7 +18,7 @@ log = logging.getLogger("nat64d")
 
 class Teller:
     """`wanted`: the rows by name, those of older Services first where it matters; `age`: of each row. Until `maps`
-    the daemon keeps the rows of [[eam]] that it has: it is not known yet what they should be."""
+    the daemon keeps the rows of [[eam]] and [[pool4]] that it has: it is not known yet what they should be."""
 
     def __init__(self, daemon: Daemon) -> None:
         self.daemon = daemon
@@ -95,13 +95,13 @@ class Teller:
         """Say all; where that is refused, look what it has."""
         self.refused.clear()
         rows = self._oldest_first(self.wanted)
-        kept = [] if self.maps else [row for row in (await self.daemon.said())[1] if is_mapping(name_of(row))]
+        kept = [] if self.maps else [row for row in (await self.daemon.said())[1] if is_unnamed(name_of(row))]
         try:
             await self.daemon.put([*rows, *kept])
         except RefusedError:
             self.daemon.version, there = await self.daemon.said()
             names = map(name_of, there)
-            self._has = {name: "" for name in names if self.maps or not is_mapping(name)}
+            self._has = {name: "" for name in names if self.maps or not is_unnamed(name)}
         else:
             self._has = {}
             self._took((), rows)
@@ -111,9 +111,9 @@ class Teller:
         }
 
     def _say_all(self, rows: list[Row]) -> None:
-        services = [row for row in rows if not is_mapping(name_of(row))]
-        endpoints, mappings = sum(len(row["endpoints"]) for row in services), len(rows) - len(services)
-        counts = f"{len(services)} services with {endpoints} endpoints" + f", and {mappings} mappings" * bool(mappings)
+        services = [row for row in rows if not is_unnamed(name_of(row))]
+        endpoints, others = sum(len(row["endpoints"]) for row in services), len(rows) - len(services)
+        counts = f"{len(services)} services with {endpoints} endpoints" + f", and {others} other rows" * bool(others)
         log.info("The daemon has %s", counts, extra={"event": "mirrored"})
 
     async def _difference(self) -> None:

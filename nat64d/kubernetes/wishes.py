@@ -205,15 +205,7 @@ def cidrs_of(given: Whole) -> CidrObject:
     return CidrObject(f"ServiceCIDR {given.metadata.name}", tuple((given.spec or {}).get("cidrs") or ()))
 
 
-def pool4_of(given: Whole) -> CidrObject:
-    """What counts of a Translator."""
-    rows = (given.spec or {}).get("pool4") or []
-    blocks = tuple(block for row in rows for block in row.get("addresses") or ())
-    return CidrObject(f"pool4 of Translator {given.metadata.name}", blocks)
-
-
 WHOLE: Any = msgspec.json.Decoder(Whole)
 WISHES = Kind("Services", "api/v1/services", "", WHOLE, wish_of)
 POOLS = Kind("VIPPools", f"apis/{API}/vippools", "", WHOLE, pool_of)
 CIDRS = Kind("ServiceCIDRs", "apis/networking.k8s.io/v1/servicecidrs", "", WHOLE, cidrs_of)
-TRANSLATORS = Kind("Translators", f"apis/{API}/translators", "", WHOLE, pool4_of)

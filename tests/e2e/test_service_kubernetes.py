@@ -21,13 +21,13 @@ from tests.kubernetes.fake.faults import Refusal
 from tests.kubernetes.fake.kinds import SERVICES, SLICES
 from tests.kubernetes.fake.server import Fake
 from tests.kubernetes.mirrored import until, write_kubeconfig
-from tests.kubernetes.objects import DRAINING, OUR_KINDS, STATIC, end, mapping, port, service, slice_
+from tests.kubernetes.objects import DRAINING, OUR_KINDS, STATIC, TRANSLATOR, end, mapping, port, service, slice_
 
 pytestmark = pytest.mark.e2e
 
 VIP, OTHER = "192.0.2.80", "192.0.2.81"
 SERVERS = [f"2001:db8:b::{number}" for number in (31, 32, 33)]
-SHARED4, MAPPED4 = "192.0.2.20", "192.0.2.90"
+SHARED4, OWN4, MAPPED4 = "192.0.2.20", "192.0.2.24/30", "192.0.2.90"
 MANY4, MANY6, OF_MANY4, OF_MANY6 = "10.64.1.0/24", "2001:db8:b::1:0/120", "10.64.1.49", "2001:db8:b::1:31"
 PORTS = [{"name": "http", "port": 8080, "protocol": "TCP"}]
 CONFIG = """
@@ -66,7 +66,7 @@ class Cluster:
     def mirrors(self) -> None:
         """Start `nat64d kubernetes`."""
         command = [Path(sys.executable).with_name("nat64d"), "kubernetes", "--gateway"]
-        words = ["--kubeconfig", self.config, "--socket", self.daemon.socket]
+        words = ["--kubeconfig", self.config, "--socket", self.daemon.socket, "--name", "g1"]
         with (self.folder / "mirror.log").open("ab") as log:
             self.mirror = subprocess.Popen([*command, *words], stderr=log)
 
@@ -137,13 +137,19 @@ def test_pods_reach_ipv4_servers_by_name_and_their_own_service_by_its_ipv4_addre
     assert cluster.asks(SERVERS[0], "web.example", 23000) == ({SERVERS[0]: 20}, [embed(SHARED4)], {}), cluster.said()
 
 
+def pools(cluster: Cluster) -> set[str]:
+    return {row["addresses"] for row in cluster.daemon.rows("pools")}
+
+
 def test_a_static_mapping_of_a_pod_and_of_a_prefix_needs_no_sessions(cluster: Cluster) -> None:
-    """Both ways, beside a service; nobody notices that mappings come and go."""
+    """Both ways, beside a service; nobody notices that mappings, and addresses of a Translator, come and go."""
     clients = start(cluster.net.server4, "connections", VIP, "80", "45000", "1000")
     cluster.fake.set(STATIC, mapping("pod", f"{MAPPED4}/32", f"{SERVERS[1]}/128"))
     cluster.fake.set(STATIC, mapping("many", MANY4, MANY6))
+    pool4 = [{"gateway": name, "addresses": [block]} for name, block in (("g1", OWN4), ("g2", "192.0.2.28/30"))]
+    cluster.fake.set(TRANSLATOR, {"metadata": {"name": "all"}, "spec": {"pool6": "64:ff9b::/96", "pool4": pool4}})
     pairs = {MAPPED4: SERVERS[1], OF_MANY4: OF_MANY6}
-    until(lambda: len(cluster.daemon.rows("mappings")) == 2)
+    until(lambda: len(cluster.daemon.rows("mappings")) == 2 and pools(cluster) == {SHARED4, OWN4})
     for number, (mapped, pod) in enumerate(pairs.items()):
         found = cluster.asked(20, mapped, 24000 + 100 * number, port=8080)
         assert (found["servers"], [*found["clients"]], found["failed"]) == ({pod: 20}, [embed(SERVER4)], {})
@@ -151,7 +157,8 @@ def test_a_static_mapping_of_a_pod_and_of_a_prefix_needs_no_sessions(cluster: Cl
     assert not [row for row in cluster.daemon.rows("sessions") if row["mapped4"] in pairs]
     for name in ("pod", "many"):
         cluster.fake.delete(STATIC, name)
-    until(lambda: not cluster.daemon.rows("mappings"))
+    cluster.fake.delete(TRANSLATOR, "all")
+    until(lambda: not cluster.daemon.rows("mappings") and pools(cluster) == {SHARED4})
     found = json.loads(clients.communicate(timeout=300)[0])
     assert (found["failed"], sum(found["servers"].values())) == ({}, 1000), cluster.said()
 

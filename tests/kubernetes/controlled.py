@@ -122,7 +122,7 @@ class Gateway(InThread):
 
     def _applied(self) -> Applied:
         refused = tuple((f"Service default/{name}", why) for name, why in self.refused.items())
-        return Applied(str(self.applied), str(self.applied), refused)
+        return Applied(*[str(self.applied)] * 3, "64:ff9b:1::/96", refused)
 
     def _tasks(self, _: InThread) -> list[Any]:
         self.news = asyncio.Event()

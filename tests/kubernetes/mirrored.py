@@ -19,6 +19,7 @@ from nat64d.kubernetes.mirror import Mirror
 from nat64d.kubernetes.objects import SERVICES, SLICES
 from nat64d.kubernetes.pace import Pace
 from nat64d.kubernetes.rows import Rules, by_section, named
+from nat64d.kubernetes.translators import TRANSLATORS
 from tests.kubernetes.fake.server import Fake
 from tests.kubernetes.objects import OUR_KINDS
 
@@ -60,6 +61,11 @@ class Book(Daemon):
         """IPv6 prefixes by IPv4 prefix."""
         return {str(one.ipv4): str(one.ipv6) for one in self.sources.rows.get(SOURCE, Rows()).eam}
 
+    @property
+    def pools(self) -> list[str]:
+        """Addresses of [[pool4]]."""
+        return sorted(one.addresses for one in self.sources.rows.get(SOURCE, Rows()).pool4)
+
     def ends(self, name: str = "default/web/http") -> dict[str, int]:
         """Endpoints of a row, each with its weight."""
         return {one.address: one.weight for one in self.rows[name].endpoints} if name in self.rows else {}
@@ -85,7 +91,7 @@ class Book(Daemon):
     async def said(self) -> tuple[str, list[Any]]:
         self._answer()
         rows = self.sources.rows.get(SOURCE, Rows())
-        return rows.version, [row.model_dump(mode="json") for row in (*rows.service, *rows.eam)]
+        return rows.version, [row.model_dump(mode="json") for row in (*rows.service, *rows.eam, *rows.pool4)]
 
     async def status(self) -> dict[str, Any]:
         self._answer()
@@ -143,7 +149,7 @@ class Mirrored:
         self.mirror = Mirror(self.daemon, self.rules, self.pace)
         self.followers = [
             Follower(kind, lambda: client_of(self.kubeconfig, self.pace), self.mirror, self.pace)
-            for kind in (SERVICES, SLICES, MAPPINGS)
+            for kind in (SERVICES, SLICES, MAPPINGS, TRANSLATORS)
         ]
         self._begun.set()
         try:
@@ -167,7 +173,7 @@ class Mirrored:
         until(
             lambda: (
                 self.mirror.is_known
-                and all(self.fake.watching >= 3 and one.contact.since is None for one in self.followers)
+                and all(self.fake.watching >= 4 and one.contact.since is None for one in self.followers)
                 and self.fake.store.version == version
                 and settled.in_step
             )

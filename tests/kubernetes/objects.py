@@ -13,7 +13,7 @@ GONE = {"ready": False, "serving": False, "terminating": True}
 NOT_READY = {"ready": False, "serving": False, "terminating": False}
 Object = dict[str, Any]
 OUR_KINDS = [kind for one in definitions() for kind in defined_by(one)]
-(STATIC,) = (kind for kind in OUR_KINDS if kind.name == "StaticMapping")
+_, STATIC, TRANSLATOR = OUR_KINDS
 
 
 def port(number: int = 80, name: str = "http", protocol: str = "TCP") -> Object:

@@ -28,7 +28,7 @@ from tests.kubernetes.fake.faults import Refusal
 from tests.kubernetes.fake.kinds import CIDRS, LEASES, SERVICES, SLICES
 from tests.kubernetes.fake.server import Fake
 from tests.kubernetes.mirrored import write_kubeconfig
-from tests.kubernetes.objects import NOT_READY, STATIC, end, mapping, port, service, slice_
+from tests.kubernetes.objects import NOT_READY, STATIC, TRANSLATOR, end, mapping, port, service, slice_
 
 POOL = {"blocks": ["192.0.2.0/30", "2001:db8::/64"]}
 SERVICES_PATH = "/api/v1/namespaces/default/services"
@@ -337,13 +337,14 @@ def test_its_rights_are_those_that_it_uses(fake: Fake, asker: Asker, tmp_path: P
     one = Controlled(fake, path)
     write_kubeconfig(path, fake.url, "{token: controller}")
     fake.set(STATIC, mapping("pod", "198.51.100.7/32", "2001:db8:1::7/128"))
+    fake.set(TRANSLATOR, {"metadata": {"name": "all"}, "spec": {"pool6": "64:ff9b:1::/96"}})
     fake.faults.tokens = {"controller": rules}
     with one:
         add(fake)
         until(lambda: addresses(fake), lambda: fake.requests[-20:])
         until(lambda: events(fake))
         until(lambda: one.controller.pools["a"].used == 2)
-        until(lambda: condition(fake, "pod", STATIC)[1] == "NoGateway")
+        until(lambda: condition(fake, "pod", STATIC)[1] == condition(fake, "all", TRANSLATOR)[1] == "NoGateway")
     paths = [each.partition("?")[0] for each in fake.requests]
     for resource in (each for rule in rules for each in rule["resources"]):
         name, _, status = resource.partition("/")

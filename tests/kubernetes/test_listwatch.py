@@ -30,7 +30,7 @@ def mirror(fake: Fake, daemon: Book, tmp_path) -> Iterator[Mirrored]:
     fake.set(SERVICES, service())
     fake.set(SLICES, slice_("web-1", "2001:db8:1::1", "2001:db8:1::2"))
     with Mirrored(fake, daemon, tmp_path / "kubeconfig") as one:
-        until(lambda: daemon.ends() == {A: 1, B: 1} and fake.watching == 3)
+        until(lambda: daemon.ends() == {A: 1, B: 1} and fake.watching == 4)
         yield one
 
 
@@ -77,9 +77,9 @@ def test_a_server_that_was_away_for_long_is_read_anew(fake, daemon, mirror, capl
     until(lambda: daemon.ends() == {} and "default/late/http" in daemon.rows)
     until(lambda: all(one > first for one, first in zip(lists(mirror), before, strict=True)))
     text = caplog.text
-    assert text.count("the API server is lost: no connection to it") == 3
-    assert text.count("what is known of them stays in use") == 3
-    assert text.count("the API server is back after") == 3
+    assert text.count("the API server is lost: no connection to it") == 4
+    assert text.count("what is known of them stays in use") == 4
+    assert text.count("the API server is back after") == 4
 
 
 def test_a_half_open_connection_is_noticed(fake, daemon, mirror):
@@ -110,8 +110,8 @@ def test_retry_after_is_heeded(fake, daemon, mirror):
     until(lambda: "429" in mirror.followers[0].contact.why)
     asked = len(fake.requests)
     fake.faults.refusal = None
-    until(lambda: fake.watching == 3)  # `obedient` is short in tests
-    assert len(fake.requests) - asked <= 9
+    until(lambda: fake.watching == 4)  # `obedient` is short in tests
+    assert len(fake.requests) - asked <= 12
 
 
 def test_what_is_forgotten_is_read_anew(fake, daemon, mirror):
@@ -183,7 +183,7 @@ def test_a_token_that_is_rotated_in_its_file_is_read_again(fake, daemon, tmp_pat
     path = tmp_path / "kubeconfig"
     with Mirrored(fake, daemon, path):
         write_kubeconfig(path, fake.url, f"{{tokenFile: {token}}}")
-        until(lambda: daemon.ends() == {A: 1} and fake.watching == 3)
+        until(lambda: daemon.ends() == {A: 1} and fake.watching == 4)
         token.write_text("second")
         fake.faults.tokens = {"second": None}
         fake.kill()

@@ -27,17 +27,18 @@ def test_the_mirror_may_do_what_it_does_and_not_more(tmp_path):
         fake.set(SLICES, slice_("web-1", "2001:db8:1::1"))
         with Mirrored(fake, daemon, path):
             write_kubeconfig(path, fake.url, "{token: gateway}")
-            until(lambda: daemon.ends() == {"[2001:db8:1::1]:8080": 1} and fake.watching == 3)
+            until(lambda: daemon.ends() == {"[2001:db8:1::1]:8080": 1} and fake.watching == 4)
         asked = {one.partition("?")[0] for one in fake.requests}
     assert asked == {
         "GET /api/v1/services",
         "GET /apis/discovery.k8s.io/v1/endpointslices",
         "GET /apis/nat64d.io/v1alpha1/staticmappings",
+        "GET /apis/nat64d.io/v1alpha1/translators",
     }
     assert [(one["resources"], one["verbs"]) for one in rules] == [
         (["services"], ["get", "list", "watch"]),
         (["endpointslices"], ["get", "list", "watch"]),
-        (["staticmappings"], ["get", "list", "watch"]),
+        (["staticmappings", "translators"], ["get", "list", "watch"]),
     ]
 
 

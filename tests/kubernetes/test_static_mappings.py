@@ -1,19 +1,21 @@
-"""StaticMappings: rows of [[eam]] in the daemon, and what their status says."""
+"""StaticMappings and Translators: rows of [[eam]] and [[pool4]] in the daemon, and what their status says."""
 
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from nat64d.config.sources import rows_in
 from nat64d.kubernetes.leases import Applied, seen
+from nat64d.kubernetes.rows import Rules
 from nat64d.kubernetes.wishes import WHOLE
 from tests.kubernetes.controlled import Controlled, Gateway, condition, events, prepared, until
 from tests.kubernetes.fake.kinds import SERVICES, SLICES
 from tests.kubernetes.fake.server import Fake
 from tests.kubernetes.mirrored import Book, Mirrored
-from tests.kubernetes.objects import DRAINING, NOT_READY, OUR_KINDS, STATIC, end, mapping, service, slice_
+from tests.kubernetes.objects import DRAINING, NOT_READY, OUR_KINDS, STATIC, TRANSLATOR, end, mapping, service, slice_
 
 A, B = ("[2001:db8:1::1]:8080", "[2001:db8:1::2]:8080")
 LATER = "2099-01-01T00:00:00Z"
@@ -40,8 +42,7 @@ def mirror(fake: Fake, daemon: Book, tmp_path: Path) -> Iterator[Mirrored]:
 
 
 def applied(mirror: Mirrored) -> Applied:
-    services, _, mappings = mirror.followers
-    return mirror.mirror.applied(services, mappings)
+    return mirror.mirror.applied(mirror.followers)
 
 
 def test_a_mapping_of_a_pod_and_of_a_prefix_comes_changes_and_goes(fake, daemon, mirror):
@@ -147,3 +148,45 @@ def test_a_mapping_says_whether_all_gateways_have_it_or_why_not(fake: Fake, tmp_
             until(lambda: condition(fake, "db", STATIC) == ("True", "Programmed", "applied by g1"))
             asker.merge("/apis/nat64d.io/v1alpha1/staticmappings/db", {"spec": {"ipv4": "198.51.100.9/32"}})
             until(lambda: condition(fake, "db", STATIC)[1] == "Pending")
+
+
+def translator(*pool4: tuple[str, str], **more: Any) -> dict[str, Any]:
+    rows = [{"gateway": gateway, "addresses": [block]} for gateway, block in pool4]
+    return {"metadata": {"name": "all"}, "spec": {"pool6": "64:ff9b:1:0:0::/96", "pool4": rows, **more}}
+
+
+def test_a_gateway_gets_its_own_addresses_of_a_translator(fake: Fake, daemon: Book, tmp_path: Path) -> None:
+    fake.set(TRANSLATOR, translator(("g1", "192.0.2.16/30"), ("g2", "192.0.2.20/30"), ("g1", "192.0.2.30-192.0.2.31")))
+    fake.set(SERVICES, service())
+    with Mirrored(fake, daemon, tmp_path / "kubeconfig", Rules(gateway="g1")) as mirror:
+        until(lambda: daemon.pools == ["192.0.2.16/30", "192.0.2.30-192.0.2.31"])
+        fake.set(TRANSLATOR, translator(("g1", "192.0.2.2"), ("g1", "2001:db8::/64")))
+        until(lambda: [what for what, _ in applied(mirror).refused] == ["Translator all"])
+        assert daemon.pools == ["192.0.2.2"]
+        assert int(applied(mirror).translators) > 0
+        assert applied(mirror).pool6 == "64:ff9b:1::/96"
+        fake.delete(TRANSLATOR, "all")
+        until(lambda: daemon.pools == [] and applied(mirror).refused == ())
+        assert [*daemon.rows] == ["default/web/http"]
+
+
+def test_a_translator_says_what_of_it_gateways_have(fake: Fake, tmp_path: Path) -> None:
+    prepared(fake)
+    fake.set(TRANSLATOR, translator(("g1", "192.0.2.16/30"), seed="a", clientPrefix="2001:db8:c::/96"))
+
+    def found() -> tuple[str, str, str]:
+        return condition(fake, "all", TRANSLATOR)
+
+    with Controlled(fake, tmp_path / "one"), Gateway(fake, tmp_path / "g1") as gateway:
+        until(lambda: found()[1] == "Pending")
+        gateway.apply(fake.store.version)
+        sentence = "applied by g1, but for clientPrefix, seed: gateways have these from files"
+        until(lambda: found() == ("True", "PartlyProgrammed", sentence), found)
+        other = translator(("g1", "192.0.2.16/30"))
+        fake.set(TRANSLATOR, {**other, "spec": {**other["spec"], "pool6": "2001:db8:64::/96"}})
+        gateway.apply(fake.store.version)
+        sentence = "in the configuration file of g1 pool6 is not 2001:db8:64::/96"
+        until(lambda: found() == ("False", "OtherPool6", sentence), found)
+        fake.set(TRANSLATOR, other)
+        gateway.apply(fake.store.version)
+        until(lambda: found() == ("True", "Programmed", "applied by g1"), found)
