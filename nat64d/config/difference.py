@@ -123,7 +123,7 @@ def _named(value: str | None) -> str:
 
 def _in_section(before: Config, after: Config, section: str) -> Iterator[Change]:
     old, new = getattr(before, section), getattr(after, section)
-    if old == new:
+    if old is new or old == new:
         return
     if get_origin(hints(Config)[section]) is tuple:
         (effect,) = _BY_SECTION[section]
