@@ -91,7 +91,6 @@ class Client:
                 writer.close()
         except OSError as error:
             self.failed.append(f"{phase}: {type(error).__name__}")
-            self.slowest[f"{phase}, failed"] = time.monotonic()
         else:
             if name:
                 self.new[phase][name] += 1

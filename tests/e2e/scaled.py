@@ -135,6 +135,8 @@ class Scaled:
         for name in POOL4:
             self.hosts[name].route("default", f"{LINK4}1")
             self.hosts[name].route("2001:db8:9::/64", f"{LINK6}1")
+            for version, network in (("-4", "203.0.113.0/24"), ("-6", "2001:db8:c::/64")):
+                self.hosts[name].ip(version, "route", "add", "blackhole", network)
 
     # ---- routing daemons
 

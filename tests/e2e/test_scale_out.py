@@ -2,6 +2,7 @@
 
 import json
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -18,10 +19,14 @@ from nat64d.control.client import Client
 from tests.e2e.scaled import (
     BALANCED,
     FRR,
+    LINK6,
     LOAD,
+    NUMBERS,
     OTHER,
     POOL4,
+    POOL6,
     PREFIX,
+    SERVER4,
     SERVERS,
     VIP,
     Clients,
@@ -32,7 +37,10 @@ from tests.e2e.scaled import (
     missing,
     service,
 )
-from tests.e2e.topology import Daemon, hear
+from tests.e2e.topology import Daemon, embed, hear, serve
+from tests.kubernetes.fake.server import Fake
+from tests.kubernetes.mirrored import write_kubeconfig
+from tests.nat64d.netns import Named
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
@@ -150,15 +158,11 @@ def test_connections_outlive_a_gateway_that_is_killed(served: Scaled) -> None:
     clients.phase("both", 5)
     first, _ = served.daemons.values()
     assert first.process is not None
-    killed = time.monotonic()
     first.process.send_signal(signal.SIGKILL)
     clients.phase("killed", 10)
     told = clients.end()
-    failed = told["slowest"].get("killed, failed", killed) - killed
-    print(f"\nkilled: {len(told['failed'])} new connections failed, the last one {failed:.2f} s after it")
-    print(f"of {HELD} connections that stayed {len(told['lost'])} ended; {report(told)}")
-    assert told["lost"] == {}
-    assert told["moved"] == []
+    print(f"\nkilled: {len(told['failed'])} failed, of {HELD} that stayed {len(told['lost'])} ended; {report(told)}")
+    assert (told["failed"], told["lost"], told["moved"]) == ([], {}, [])
 
 
 def test_a_stop_loses_nothing_nor_does_a_start(served: Scaled) -> None:
@@ -180,3 +184,151 @@ def test_a_stop_loses_nothing_nor_does_a_start(served: Scaled) -> None:
 def report(told: dict[str, Any]) -> str:
     slowest = ", ".join(f"{phase} {told['slowest'][phase]:.2f} s" for phase in told["new"])
     return f"new connections: {sum(sum(one.values()) for one in told['new'].values())}, slowest: {slowest}"
+
+
+EGRESS = """
+import asyncio, json, sys, time
+async def main(address, port, count, pause):
+    ends = []
+    for _ in range(int(count)):
+        reader, writer = await asyncio.open_connection(address, int(port))
+        writer.write(b"first\\n")
+        assert await reader.readline() == b"first\\n"
+        ends.append((reader, writer))
+    print("open", flush=True)
+    await asyncio.to_thread(sys.stdin.readline)
+    async def one(reader, writer):
+        sent = time.monotonic()
+        try:
+            async with asyncio.timeout(60):
+                writer.write(b"second\\n")
+                how = "answered" if await reader.readline() else "ended"
+        except (ConnectionResetError, TimeoutError) as error:
+            how = type(error).__name__
+        return sent, time.monotonic(), how
+    tasks = []
+    for end in ends:
+        tasks.append(asyncio.create_task(one(*end)))
+        await asyncio.sleep(float(pause))
+    print(json.dumps(await asyncio.gather(*tasks)), flush=True)
+asyncio.run(main(*sys.argv[1:]))
+"""
+WAITING, PAUSE = 200, 0.1  # connections, of which one asks after the other; seconds
+
+
+class Cluster:
+    """What Kubernetes adds: an API server, a mirror beside each daemon, and the routes of the node."""
+
+    def __init__(self, net: Scaled, fake: Fake) -> None:
+        self.net, self.fake = net, fake
+        with Named(net.node.netns):
+            fake.more.append(socket.create_server(("127.0.0.1", 0)))
+        fake.kill()
+        fake.start()
+        self.mirrors = {name: self.mirror(name) for name in POOL4}
+        config = write_kubeconfig(net.folder / "node", f"http://127.0.0.1:{fake.more[0].getsockname()[1]}")
+        words = ["kubernetes", "--routes", "--node", "node", "--prefix", POOL6, "--kubeconfig", str(config)]
+        with (net.folder / "routes.log").open("wb") as log:
+            net.node.popen(sys.executable, "-m", "nat64d", *words, stderr=log)
+
+    def mirror(self, name: str) -> subprocess.Popen[bytes]:
+        config = write_kubeconfig(self.net.folder / f"kubeconfig.{name}", self.fake.url)
+        address = f"{LINK6}{NUMBERS[name]}"
+        words = [
+            "--name",
+            name.replace("_", "-"),
+            "--address",
+            address,
+            "--kubeconfig",
+            config,
+            "--socket",
+            self.net.daemons[name].socket,
+        ]
+        with (self.net.folder / f"mirror.{name}.log").open("ab") as log:
+            return subprocess.Popen([sys.executable, "-m", "nat64d", "kubernetes", "--gateway", *words], stderr=log)
+
+    def chosen(self) -> str:
+        """The gateway that the node goes by, "" = none yet."""
+        said = self.net.node.ip("-6", "route", "show", "proto", "65")
+        return next((name for name in POOL4 if f"via {LINK6}{NUMBERS[name]} " in said), "")
+
+    def close(self) -> None:
+        for mirror in self.mirrors.values():
+            mirror.kill()
+            mirror.wait()
+        self.fake.more[0].close()
+
+
+@pytest.fixture
+def cluster(served: Scaled) -> Iterator[Cluster]:
+    with Fake(second=1.0) as fake:
+        one = Cluster(served, fake)
+        try:
+            yield one
+        finally:
+            one.close()
+
+
+def waiting(net: Scaled) -> subprocess.Popen[str]:
+    """Connections of the node to an IPv4 server."""
+    words = (embed(SERVER4), "7", str(WAITING), str(PAUSE))
+    program = net.node.popen(sys.executable, "-c", EGRESS, *words, stdin=-1, stdout=-1, bufsize=1)
+    assert hear(program) == "open"
+    return program
+
+
+def moved(cluster: Cluster, program: subprocess.Popen[str], end: Callable[[str], None]) -> None:
+    """Its gateway ends one second after its connections begin to ask; what becomes of them."""
+    gateway = cluster.chosen()
+    assert program.stdin is not None
+    program.stdin.write("go\n")
+    program.stdin.flush()
+    time.sleep(1)
+    ended = time.monotonic()
+    end(gateway)
+    until(lambda: cluster.chosen() not in {"", gateway}, cluster.net)
+    over = time.monotonic()
+    found = json.loads(hear(program, 90))
+    late = [(sent, got - sent, how) for sent, got, how in found if sent > over]
+    early = [(sent, got - over, how) for sent, got, how in found if ended + 0.1 < sent <= over]
+    print(f"\n{gateway} → {cluster.chosen()}: the node's next hop is another one {over - ended:.2f} s after the end")
+    for rows, when in ((late, "after that"), (early, "before, in vain")):
+        if rows:
+            longest = max(seconds for _, seconds, _ in rows)
+            print(f"{len(rows)} asked {when}: {dict(Counter(how for *_, how in rows))}; {longest:.3f} s later at most")
+    assert {how for *_, how in late} == {"ConnectionResetError"}, cluster.net.said()
+    assert {how for *_, how in early} <= {"ConnectionResetError", "answered"}
+
+
+def test_egress_of_a_node_goes_by_another_gateway_when_its_own_ends(cluster: Cluster) -> None:
+    net = cluster.net
+    serve(net.client, "tcp_echo", SERVER4, "7")
+    until(lambda: cluster.chosen() != "", net)
+    clients = Clients(net.client, RATE, HELD)
+
+    def kill(name: str) -> None:
+        process = net.daemons[name].process
+        assert process is not None
+        process.kill()
+        cluster.mirrors[name].kill()
+
+    def stop(name: str) -> None:
+        """As a Pod: the mirror first."""
+        cluster.mirrors[name].terminate()
+        assert cluster.mirrors[name].wait(20) == 0
+        process = net.daemons[name].process
+        assert process is not None
+        process.send_signal(signal.SIGTERM)
+
+    gateway = cluster.chosen()
+    clients.phase("killed", 0)
+    moved(cluster, waiting(net), kill)
+    cluster.mirrors[gateway].wait()
+    net.daemons[gateway].start()
+    cluster.mirrors[gateway] = cluster.mirror(gateway)
+    until(lambda: cluster.chosen() == gateway and len(net.hops(VIP)) == 2, net)
+    clients.phase("stopped", 0)
+    moved(cluster, waiting(net), stop)
+    told = clients.end()
+    print(f"services: {len(told['failed'])} failed, {len(told['lost'])} ended; {report(told)}")
+    assert (told["failed"], told["lost"], told["moved"]) == ([], {}, [])

@@ -59,6 +59,14 @@ class Namespace:
         os.close(self.fd)
 
 
+class Named(Namespace):
+    """One that `ip netns` knows by a name."""
+
+    def __init__(self, name: str) -> None:
+        self.fd = os.open(f"/run/netns/{name}", os.O_RDONLY)
+        self._before = []
+
+
 def obstacle() -> str | None:
     """Why tests cannot have namespaces and TUN devices here; None when they can."""
     if not Path("/dev/net/tun").exists():

@@ -5,6 +5,7 @@ take one in a test.
 """
 
 import asyncio
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -36,6 +37,7 @@ class Fake:
         self.watching = 0  # watches that are open now
         self.continues: dict[str, list[Object]] = {}  # what is left of lists that are read page by page
         self.port = 0
+        self.more: list[socket.socket] = []  # which are listened on, too, as they are in other network namespaces
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="fake API server", daemon=True)
         self._runner: web.AppRunner | None = None
@@ -140,6 +142,8 @@ class Fake:
         await self._runner.setup()
         await web.TCPSite(self._runner, "127.0.0.1", self.port, reuse_address=True).start()
         self.port = self._runner.addresses[0][1]
+        for listening in self.more:
+            await web.SockSite(self._runner, listening.dup()).start()
 
     async def _kill(self) -> None:
         """End the connections, and those that were about to be accepted; an aborted one is closed a moment later."""
