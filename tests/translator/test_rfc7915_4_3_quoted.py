@@ -71,6 +71,14 @@ def wrong_by_one(quoted):
     return quoted
 
 
+def behind_options(count):
+    """UDP6_IN behind so many extension headers."""
+    headers = seen6()
+    for _ in range(count):
+        headers /= IPv6ExtHdrDestOpt()
+    return headers / UDP(**TO_HOST6) / payload(21)
+
+
 ROUTER_LIES = flip_checksum(error4(UDP4)), flip_checksum(error6(UDP6_IN))
 REDIRECT = Icmp(type=5, code=1) / Raw(bytes(UDP4))
 
@@ -178,6 +186,12 @@ CASES = [
         "extension_headers_of_the_quoted_packet_vanish",
         error6(seen6() / IPv6ExtHdrHopByHop() / IPv6ExtHdrDestOpt() / UDP(**TO_HOST6) / payload(21)),
         error4_seen(UDP4_IN),
+    ),
+    outward6("eight_extension_headers_of_the_quoted_packet_vanish", error6(behind_options(8)), error4_seen(UDP4_IN)),
+    outward6(
+        "nine_extension_headers_of_the_quoted_packet_are_too_many",
+        error6(behind_options(9)),
+        verdict=Verdict.QUOTED_PACKET,
     ),
     outward6(
         "source_route_of_the_quoted_packet_vanishes",
