@@ -9,7 +9,7 @@ import logging
 from collections.abc import Iterable
 from contextlib import suppress
 from hashlib import sha256
-from ipaddress import IPv6Network
+from ipaddress import IPv6Address, IPv6Network
 from socket import AF_INET6
 from typing import Any
 
@@ -60,8 +60,8 @@ class NextHops:
 
     async def _lead(self, prefix: IPv6Network, via: str | None) -> None:
         """The first one that the kernel takes: of this host itself it does not, nor of one that is behind a router."""
-        why = "no gateway has said its address"
-        for gateway in in_order(self.node, (name for name, address in self.members.alive.items() if address)):
+        why = "no gateway has said its IPv6 address"
+        for gateway in in_order(self.node, (name for name, text in self.members.alive.items() if _is_address(text))):
             address = self.members.alive[gateway]
             if via != address:
                 try:
@@ -95,6 +95,14 @@ class NextHops:
             if one["proto"] == PROTOCOL and one.get_attr("RTA_GATEWAY"):
                 found[IPv6Network((one.get_attr("RTA_DST"), one["dst_len"]))] = one.get_attr("RTA_GATEWAY")
         return found
+
+
+def _is_address(text: str) -> bool:
+    """A Lease may have anything in it."""
+    try:
+        return "%" not in str(IPv6Address(text))
+    except ValueError:
+        return False
 
 
 def _route(prefix: IPv6Network) -> dict[str, Any]:

@@ -230,8 +230,9 @@ def test_one_that_is_not_on_a_link_is_none_of_ours(caplog):
     ip("-6", "route", "flush", "proto", "65")
     assert lead({first: "2001:db8:1::1"}) == [{}]
     assert "is it on a link of this node?" in caplog.text
-    assert lead({first: ""}) == [{}]
-    assert "no gateway has said its address" in caplog.text
+    for text in ("", "192.0.2.1", "a", "fe80::1%eth0"):
+        assert lead({first: text}) == [{}], text
+    assert "no gateway has said its IPv6 address" in caplog.text
 
 
 @pytest.mark.usefixtures("node")
