@@ -127,11 +127,11 @@ def test_rfc6891_6_1_1_options_stay_with_us_but_what_the_server_says_of_errors()
 
 
 def test_rfc8914_3_all_errors_of_an_answer_are_taken_but_one_without_a_code() -> None:
-    octets = options(came(A), (15, b""), (15, b"\0"), (15, b"\0\6"), (15, b""), (15, b"\0\3x\xff"))
+    octets = options(came(A), (15, b""), (15, b"\0"), (15, b"\0\6"), (15, b""), (15, b"\0\3x\xff\0"))
     assert error_codes(wire.read(octets)) == [6, 3]
     given = wire.read(kept(octets).answer(ask(use_edns=0).to_wire(), True, False, 0.0))
     assert given.edns
-    assert given.edns.options == bytes.fromhex("000f00020006 000f0004000378ff")
+    assert given.edns.options == bytes.fromhex("000f00020006 000f0005000378ff00")
 
 
 def test_an_opt_record_before_another_one_goes_all_the_same() -> None:
