@@ -92,9 +92,10 @@ class Given(NamedTuple):
     problems: tuple[Problem, ...] = ()
 
 
-def allocate(pools: Iterable[Pool], claims: Iterable[Claim]) -> dict[Key, Given]:
-    """The addresses of every claim, by its key."""
-    return _Allocation(pools, claims).given()
+def allocate(pools: Iterable[Pool], claims: Iterable[Claim], taken: Iterable[tuple[str, str]] = ()) -> dict[Key, Given]:
+    """The addresses of every claim, by its key. What is `taken` (a prefix or range, and whose it is) is given to nobody
+    who has not got it."""
+    return _Allocation(pools, claims, taken).given()
 
 
 def contradictions(pools: Iterable[Pool], taken: Iterable[tuple[str, str]]) -> dict[str, str]:
@@ -127,7 +128,8 @@ def _readable(taken: Iterable[tuple[str, str]]) -> Iterator[tuple[Range, str]]:
 class _Allocation:
     """One run of the rules. `_holders`: the claims that have an address so far."""
 
-    def __init__(self, pools: Iterable[Pool], claims: Iterable[Claim]) -> None:
+    def __init__(self, pools: Iterable[Pool], claims: Iterable[Claim], taken: Iterable[tuple[str, str]]) -> None:
+        self._taken = [*_readable(taken)]
         self._pools = sorted(pools, key=lambda one: one.name)
         self._ranges = {pool.name: [range_of(block) for block in pool.blocks] for pool in self._pools}
         self._unused = {(pool.name, family): self._free(pool, family) for pool in self._pools for family in (4, 6)}
@@ -164,6 +166,8 @@ class _Allocation:
             if not self._is_in(asked, claim.pool):
                 which = f"VIPPool {claim.pool}" if claim.pool else "any VIPPool"
                 self._problem(claim, OUTSIDE_POOL, f"{asked} is not in {which}")
+            elif whose := next((whose for other, whose in self._taken if other.has(asked)), ""):
+                self._problem(claim, ADDRESS_IN_USE, f"{whose} has {asked}")
             elif not self._is_free(asked, claim):
                 holder = "/".join(self._holders[asked][0].key)
                 self._problem(claim, ADDRESS_IN_USE, f"Service {holder} has {asked}")
@@ -197,10 +201,13 @@ class _Allocation:
         """From the lowest on; each is offered once, as who is offered one takes it."""
         for one in self._ranges[pool.name]:
             if one.family == family:
-                for value in range(one.first, one.last + 1):
+                value = one.first
+                while value <= one.last:
                     address = _address(family, value)
-                    if not self._holders.get(address):
+                    others = [other.last for other, _ in self._taken if other.has(address)]
+                    if not others and not self._holders.get(address):
                         yield address
+                    value = max(others, default=value) + 1
 
     def _without(self, claim: Claim, pools: list[Pool], family: int) -> str:
         whose = f"VIPPool {claim.pool}" if claim.pool else "a VIPPool that gives to everybody"

@@ -226,7 +226,8 @@ class Controller:
         wrong = contradictions(pools, taken)
         claims = {key: claim_of(wish) for key, wish in ours.items()}
         usable = [pool for pool in pools if pool.name not in wrong]
-        given = allocate(usable, (claim for claim, _ in claims.values()))
+        mapped = [(one.prefix, f"{mappings.KIND} {one.name}") for one in self.mappings.values() if one.prefix]
+        given = allocate(usable, (claim for claim, _ in claims.values()), mapped)
         wanted = {}
         for key, wish in self.wishes.items():
             shown = NOTHING_SHOWN if wish.shown.condition else wish.shown

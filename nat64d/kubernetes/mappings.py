@@ -26,6 +26,14 @@ class StaticMapping(NamedTuple):
     service: Key | None
     said: Said
 
+    @property
+    def prefix(self) -> str:
+        """Its IPv4 prefix as the daemon spells it, "" = it is none."""
+        try:
+            return str(IPv4Network(self.ipv4))
+        except ValueError:
+            return ""
+
 
 class Mapped(NamedTuple):
     """What one has become: a row, or why there is none."""
@@ -72,10 +80,9 @@ def condition_of(one: StaticMapping, made: Mapped, gateways: Gateways, version: 
 
 
 def _mapped(one: StaticMapping, slices_of: Callable[[Key], list[Slice]]) -> Mapped:
-    try:
-        ipv4 = str(IPv4Network(one.ipv4))
-    except ValueError as error:
-        return Mapped(None, Problem(INVALID, f"ipv4: {error}"))
+    ipv4 = one.prefix
+    if not ipv4:
+        return Mapped(None, Problem(INVALID, f"ipv4: {one.ipv4} is no prefix without host bits, as 192.0.2.0/24"))
     if one.service is None:
         return Mapped({"ipv4": ipv4, "ipv6": one.ipv6})
     ready = {

@@ -14,11 +14,12 @@ import pytest
 
 from nat64d.cli.lab import Lab
 from nat64d.control.client import Client, DaemonUnreachableError, RequestRefusedError
+from nat64d.kubernetes.leases import APPLIED, REFUSED
 from tests.e2e.nameserver import unbound
 from tests.e2e.test_services import ask, start
 from tests.e2e.topology import GATEWAY4, GATEWAY6, SERVER4, Daemon, Topology, embed, hear
 from tests.kubernetes.fake.faults import Refusal
-from tests.kubernetes.fake.kinds import SERVICES, SLICES
+from tests.kubernetes.fake.kinds import LEASES, SERVICES, SLICES
 from tests.kubernetes.fake.server import Fake
 from tests.kubernetes.mirrored import until, write_kubeconfig
 from tests.kubernetes.objects import DRAINING, OUR_KINDS, STATIC, TRANSLATOR, end, mapping, port, service, slice_
@@ -135,6 +136,23 @@ def test_pods_reach_ipv4_servers_by_name_and_their_own_service_by_its_ipv4_addre
     until(lambda: cluster.has(SERVERS[0]))
     assert cluster.asks(SERVERS[0], "v4.example", 22000) == ({SERVER4: 20}, [SHARED4], {}), cluster.said()
     assert cluster.asks(SERVERS[0], "web.example", 23000) == ({SERVERS[0]: 20}, [embed(SHARED4)], {}), cluster.said()
+
+
+def test_what_the_file_contradicts_is_named_in_the_lease_of_the_gateway(cluster: Cluster) -> None:
+    """And counts as seen: it keeps no other Service from being shown as applied."""
+
+    def lease() -> dict[str, str]:
+        notes: dict[str, str] = cluster.fake.get(LEASES, "nat64d-gateway-g1", "nat64d")["metadata"]["annotations"]
+        return notes
+
+    cluster.fake.set(SERVICES, service("taken", SHARED4, port(2000)))
+    version = cluster.fake.store.version
+    until(lambda: REFUSED in lease() and int(lease()[APPLIED]) >= version)
+    ((what, why),) = json.loads(lease()[REFUSED]).items()
+    assert what == "Service default/taken"
+    assert why.startswith(f'ipv4 = "{SHARED4}:2000": expected'), why
+    cluster.fake.delete(SERVICES, "taken")
+    until(lambda: REFUSED not in lease())
 
 
 def pools(cluster: Cluster) -> set[str]:

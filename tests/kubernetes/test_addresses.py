@@ -46,6 +46,17 @@ def test_the_lowest_free_address_of_each_family_of_the_pool() -> None:
     }
 
 
+def test_what_is_taken_is_given_to_nobody_who_has_not_got_it() -> None:
+    claims = [claim("has", has=["192.0.2.1"]), claim("asks", asked=["192.0.2.0"]), claim("any", "2027", families=(4,))]
+    found = allocate(POOLS, claims, [("192.0.2.0/31", "StaticMapping a"), ("192.0.2.2", "StaticMapping b")])
+    assert {key[1]: [str(one) for one in given.addresses if one.version == 4] for key, given in found.items()} == {
+        "has": ["192.0.2.1"],
+        "asks": [],
+        "any": ["192.0.2.3"],
+    }
+    assert found["shop", "asks"].problems == ((ADDRESS_IN_USE, "StaticMapping a has 192.0.2.0"),)
+
+
 @pytest.mark.parametrize(
     ("families", "addresses"),
     [((4,), ["192.0.2.0"]), ((6,), ["2001:db8::"]), ((6, 4), ["192.0.2.0", "2001:db8::"])],

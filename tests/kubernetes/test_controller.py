@@ -281,6 +281,7 @@ def test_who_writes_leaves_the_api_server_alone_for_as_long_as_it_wants(
     options = Choices(times=SHORT, obedient=0.3)
     with Controlled(fake, tmp_path / "one", options=options) as one, Gateway(fake, tmp_path / "g1"):
         until(lambda: one.election.leads and sent("/leases/nat64d-gateway-g1", "PUT"))
+        until(lambda: events(fake, "a"))  # of the pool: requests of one moment are all sent
         fake.faults.refusal = Refusal(429, "1", methods=("PUT", "PATCH"))
         add(fake)
         until(lambda: all({*sent(words, by)} & {*fake.refused} for words, (_, by) in writers.items() if by != "POST"))

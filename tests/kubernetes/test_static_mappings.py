@@ -11,7 +11,7 @@ from nat64d.config.sources import rows_in
 from nat64d.kubernetes.leases import Applied, seen
 from nat64d.kubernetes.rows import Rules
 from nat64d.kubernetes.wishes import WHOLE
-from tests.kubernetes.controlled import Controlled, Gateway, condition, events, prepared, until
+from tests.kubernetes.controlled import Controlled, Gateway, addresses, condition, events, prepared, until
 from tests.kubernetes.fake.kinds import SERVICES, SLICES
 from tests.kubernetes.fake.server import Fake
 from tests.kubernetes.mirrored import Book, Mirrored
@@ -115,7 +115,7 @@ def test_where_there_are_no_mappings_to_read_services_are_served(fake, daemon, t
 
 
 def test_a_mapping_says_whether_all_gateways_have_it_or_why_not(fake: Fake, tmp_path: Path) -> None:
-    asker = prepared(fake)
+    asker = prepared(fake, {"blocks": ["198.51.100.7-198.51.100.9"]})
     fake.set(SLICES, slice_("db-1", "2001:db8:1::5", end("2001:db8:1::6", NOT_READY), of="db"))
     fake.set(SLICES, slice_("web-1", "2001:db8:1::1", "2001:db8:1::2"))
     fake.set(STATIC, mapping("pod", "198.51.100.7/32", "2001:db8:1::7/128"))
@@ -126,7 +126,7 @@ def test_a_mapping_says_whether_all_gateways_have_it_or_why_not(fake: Fake, tmp_
         fake.set(STATIC, mapping(name, f"198.51.100.{number}/32", service=name))
     said = {
         "twice": ("AddressInUse", "StaticMapping pod has 198.51.100.7/32"),
-        "odd": ("InvalidPrefix", "ipv4: 198.51.100.7/24 has host bits set"),
+        "odd": ("InvalidPrefix", "ipv4: 198.51.100.7/24 is no prefix without host bits, as 192.0.2.0/24"),
         "web": ("SeveralEndpoints", "2 endpoints of Service default/web are ready, and one is expected"),
         "none": ("NoEndpoints", "no IPv6 endpoint of Service default/none is ready"),
         "pod": ("NoGateway", "no gateway renews its Lease"),
@@ -137,8 +137,10 @@ def test_a_mapping_says_whether_all_gateways_have_it_or_why_not(fake: Fake, tmp_
     def found() -> dict[str, tuple[str, str, str]]:
         return {name: condition(fake, name, STATIC) for name in said}
 
+    fake.set(SERVICES, service("new", ""))
     with Controlled(fake, tmp_path / "one"):
         until(lambda: found() == wanted, found)
+        until(lambda: addresses(fake, "new") == ["198.51.100.8"])
         (event,) = until(lambda: events(fake, "odd"))
         about = event["reason"], event["type"], event["regarding"]["kind"]
         assert about == ("InvalidPrefix", "Warning", "StaticMapping")
