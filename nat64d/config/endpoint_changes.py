@@ -23,6 +23,13 @@ def is_about_endpoints(before: Config, after: Config) -> bool:
     return len(then) == len(gone) == len(came) and all(_is_alike(then.pop(one.name, None), one) for one in came)
 
 
+def concerns_no_host(before: Config, after: Config) -> bool:
+    """Whether they differ in endpoints alone, and not in those whose packets the host leads to us: where IPv6 clients
+    are shown as they are, what endpoints send to these."""
+    led = after.services.ipv6_front == "dnat" and any(one.ipv6 for one in changed(before, after)[1])
+    return is_about_endpoints(before, after) and not led
+
+
 def changed(before: Config, after: Config) -> tuple[list[Service], list[Service]]:
     """The services that went, and those that came; one that has changed is in both lists."""
     gone, came = _changed(Same(before.service), Same(after.service))

@@ -18,7 +18,7 @@ from pyroute2.netlink.exceptions import NetlinkError
 from nat64d.config.addresses import BEHIND
 from nat64d.config.defaults import BUILT_IN, config_file
 from nat64d.config.difference import Change, Effect, difference, fixed
-from nat64d.config.endpoint_changes import is_about_endpoints
+from nat64d.config.endpoint_changes import concerns_no_host, is_about_endpoints
 from nat64d.config.errors import ConfigError
 from nat64d.config.load import load
 from nat64d.config.models import Config
@@ -326,7 +326,7 @@ class Reload:
             prepared = prepare(live, config, judges_sessions)
         except StateError as error:
             raise RefusedError(str(error)) from None
-        if is_about_endpoints(before, config) and config.services.ipv6_front != "dnat":
+        if concerns_no_host(before, config):
             outcome = self._change_over(prepared)
             self._loop.call_soon_threadsafe(live.endpoints.use, config)
             return outcome

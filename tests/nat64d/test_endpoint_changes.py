@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 
 from nat64d.config import fronts
 from nat64d.config.addresses import numbers6, split_transport6
-from nat64d.config.endpoint_changes import changed, is_about_endpoints
+from nat64d.config.endpoint_changes import changed, concerns_no_host, is_about_endpoints
 from nat64d.config.errors import ConfigError
 from nat64d.config.load import loads
+from nat64d.config.services import Services
 from nat64d.config.sources import Names, Rows, Sources, rows_in, with_changes
 
 FILE = loads("""
@@ -114,6 +115,16 @@ def test_what_has_not_changed_is_not_looked_at_again(monkeypatch):
     said(BEFORE, WEB).combined(SOUND)
     said(BEFORE, {**WEB, "ipv4": "192.0.2.1:81"}).combined(SOUND)
     assert seen == [["web"], ["dns", "web"]]
+
+
+@pytest.mark.parametrize(("front", "source6", "concerned"), [("fullnat", "fd00:64::/64", ""), ("dnat", "", "dns")])
+def test_the_host_leads_what_endpoints_of_an_ipv6_address_send_to_clients_as_they_are(front, source6, concerned):
+    services = Services(ipv6_front=front, source6=source6)
+    before = said(ALONE._replace(file=FILE.model_copy(update={"services": services})), WEB, DNS)
+    for row in (WEB, DNS):
+        after = said(before, {**row, "endpoints": row["endpoints"][:1]})
+        assert concerns_no_host(before.combined(), after.combined()) == (row["name"] != concerned)
+    assert not concerns_no_host(before.combined(), said(before, {**WEB, "ipv4": "192.0.2.9:80"}).combined())
 
 
 def test_handles_of_ipv6_addresses_are_not_found_again_where_endpoints_change(monkeypatch):
