@@ -43,6 +43,11 @@ def test_a_drop_is_logged_with_its_count_and_an_example(log):
     )
 
 
+def shown_by_default() -> int:
+    """The lowest level that is in the log unless it is configured."""
+    return logging.getLevelNamesMapping()[config_of().log.level.upper()]
+
+
 def test_rfc2827_3_a_forged_source_is_logged(log):
     engine = Engine(config_of())
     engine.send(bytes(IP(src=MAPPED4, dst=HOST4) / UDP()), 1)
@@ -50,6 +55,7 @@ def test_rfc2827_3_a_forged_source_is_logged(log):
     DropLog([engine.worker], logging.getLogger("test")).look(100.0)
     began = [record.getMessage().partition(" (")[0] for record in log.records]
     assert began == ["Dropped 1 packet as source_in_pool6", "Dropped 1 packet as forged_source"]
+    assert {record.levelno for record in log.records} == {shown_by_default()}
 
 
 def test_a_verdict_is_logged_at_most_once_in_ten_seconds(log):
@@ -78,7 +84,7 @@ def test_rfc6888_req_11_c_every_reason_to_refuse_a_mapping_is_logged(log, name):
     engine.worker.counters[0, Verdict[name.upper()]] = 3
     DropLog([engine.worker], logging.getLogger("test")).look(100.0)
     (record,) = log.records
-    assert record.levelno >= logging.INFO
+    assert record.levelno >= shown_by_default()
     assert record.getMessage().startswith(f"Dropped 3 packets as {name}")
 
 
@@ -147,6 +153,7 @@ def test_rfc7915_5_1_1_an_extension_header_in_a_fragment_is_logged(log):
     assert engine.send(bytes(HIDDEN), 1).verdict == Verdict.EXTENSION_HEADERS
     DropLog([engine.worker], logging.getLogger("test")).look(100.0)
     (record,) = log.records
+    assert record.levelno >= shown_by_default()
     assert record.getMessage().endswith(f"Example: nat64d explain --live {bytes(HIDDEN).hex()}")
 
 
