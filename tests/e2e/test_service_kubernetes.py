@@ -194,6 +194,7 @@ def test_without_an_api_server_packets_pass_over_restarts_of_both(cluster: Clust
     fake.set(SERVICES, service("gone", OTHER))
     fake.set(SLICES, slice_("gone-1", SERVERS[0], of="gone", ports=PORTS))
     until(lambda: cluster.has(SERVERS[0], name="default/gone/http"))
+    until(lambda: "TCP of no session is answered with RST" in cluster.daemon.log.read_text())  # it is new to others
     clients = start(cluster.net.server4, "connections", VIP, "80", "30000", "2000")
     fake.kill()
     fake.delete(SERVICES, "gone")

@@ -13,6 +13,7 @@ from urllib.request import urlopen
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from nat64d.kubernetes.command import who
 from tests.architecture import ROOT, sources
 from tests.kubernetes.fake.kinds import SERVICES, SLICES
 from tests.kubernetes.fake.server import Fake
@@ -49,6 +50,13 @@ def nat64d(*words: object, **environment: str) -> subprocess.CompletedProcess[st
 def test_what_cannot_be_is_said(words, sentence):
     result = nat64d(*words)
     assert (result.returncode, sentence in result.stderr) == (2, True), result.stderr
+
+
+def test_who_it_is_comes_from_the_pod_unless_it_is_said(monkeypatch):
+    for name, value in (("NODE_NAME", "n"), ("POD_NAMESPACE", "s"), ("HOST_IP", "2001:db8::1")):
+        monkeypatch.setenv(name, value)
+    assert who(None, None, None) == ("n", "n", "s", "2001:db8::1")
+    assert who("g", "m", "", "2001:db8::2") == ("g", "m", "", "2001:db8::2")
 
 
 def test_a_kubeconfig_that_is_none_is_named(tmp_path):
