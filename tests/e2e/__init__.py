@@ -5,5 +5,6 @@ import sys
 
 from nat64d.cli import lab
 
-if os.environ.get("NAT64D_E2E_FASTPATH"):  # `make e2e-fastpath`
+WITH_FASTPATH = bool(os.environ.get("NAT64D_E2E_FASTPATH"))  # `make e2e-fastpath`
+if WITH_FASTPATH:
     lab.NAT64D = (sys.executable, "-m", "tests.e2e.with_fastpath")

@@ -4,7 +4,6 @@ The order is that at the TUN device: beyond it a busy kernel with several proces
 """
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from nat64d.cli.lab import Lab
+from tests.e2e import WITH_FASTPATH
 from tests.e2e.topology import CLIENT6B, CONFIG, FORWARD4, SERVER4, Daemon, Topology, embed, hear, run, serve, tell
 
 ORDER, LINES = (Path(__file__).with_name(name) for name in ("order.py", "lines.py"))
@@ -48,25 +48,26 @@ def test_datagrams_of_a_flow_stay_in_order(net: Topology, to: str, size: str) ->
     assert late["got"] <= late["given"]
 
 
+@pytest.mark.skipif(
+    WITH_FASTPATH, reason="segments may change places when a connection changes its way (docs/fastpath.md)"
+)
 @pytest.mark.parametrize("net", [1], ids=["one queue"], indirect=True)
 @pytest.mark.parametrize("to", ["an ipv4 host", "an ipv6 host"])
 def test_segments_of_a_connection_stay_in_order(net: Topology, to: str) -> None:
     """Fifty connections at once, their data and its echo."""
     device = listening_at_the_device(net)
     sender, end = (net.client6a, (embed(SERVER4), "7")) if to == "an ipv4 host" else (net.server4, (FORWARD4, "9"))
-    links = [listening_at_the_device(net, link) for link in ("router6", "router4")]
     done = sender.run(sys.executable, str(LINES), *end, "50", "100000", timeout=60)
     assert json.loads(done.stdout) == {"sent": 50, "received": 50}
-    late, came = counted_by(device, "tcp"), [counted_by(link, "tcp")["got"] for link in links]
+    late = counted_by(device, "tcp")
     assert late["seen"] >= 200
-    # What a [fastpath] takes is not given to the device: it came late, or was sent again, before.
-    assert late["got"] <= (sum(came) if os.environ.get("NAT64D_E2E_FASTPATH") else late["given"])
+    assert late["got"] <= late["given"]
 
 
-def listening_at_the_device(net: Topology, name: str = "nat64") -> "subprocess.Popen[str]":
-    """order.py of the device, or another one of the gateway."""
+def listening_at_the_device(net: Topology) -> "subprocess.Popen[str]":
+    """order.py of the device."""
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "bufsize": 1}
-    device = net.gateway.popen(sys.executable, str(ORDER), name, **pipes)
+    device = net.gateway.popen(sys.executable, str(ORDER), "nat64", **pipes)
     assert hear(device) == "listening"
     return device
 

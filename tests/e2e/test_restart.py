@@ -13,6 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from nat64d.cli.lab import Lab, Namespace
 from nat64d.control.client import Client
 from nat64d.gateway.state_file import PAGE, header_in
+from tests.e2e import WITH_FASTPATH
 from tests.e2e.topology import SERVER4, Daemon, Topology, embed, random_file, serve, sha256
 from translator.tables.layout import SESSION
 
@@ -64,7 +65,8 @@ def scraped(daemon: Daemon) -> dict[tuple[str, ...], float]:
     return {(sample.name, *sample.labels.values()): sample.value for sample in samples}
 
 
-@pytest.mark.parametrize("by", [signal.SIGKILL, signal.SIGTERM])
+# docs/fastpath.md: with a fast path a kill leaves no session.
+@pytest.mark.parametrize("by", [*([] if WITH_FASTPATH else [signal.SIGKILL]), signal.SIGTERM])
 def test_a_transfer_goes_on_after_a_restart(
     fresh: Topology, daemon: Daemon, tmp_path: Path, offered: str, by: signal.Signals
 ) -> None:
@@ -86,7 +88,7 @@ def test_a_transfer_goes_on_after_a_restart(
     passed = metrics["nat64d_octets_total", "4to6", "translated"]
     assert passed > 0
     queues = [value for name, value in metrics.items() if name[0] == "nat64d_queue_octets_total" and "4to6" in name]
-    assert sum(queues) >= passed
+    assert sum(queues) >= passed or WITH_FASTPATH  # what the kernel translates is in no queue
     assert sum(value for name, value in metrics.items() if name[0] == "nat64d_queue_batch_packets_sum") > 0
 
 
