@@ -15,7 +15,7 @@ from translator.fastpath.kernel import OURS
 from translator.fastpath.mappings import RANGE_STEPS
 from translator.fastpath.program import program
 from translator.fastpath.reasons import Reason
-from translator.fastpath.sessions import LAG, PROBES, SLACK
+from translator.fastpath.sessions import GAP, LAG, PROBES, SLACK
 from translator.jit.bpf import Stand
 from translator.jit.compile import COMPILED
 
@@ -114,8 +114,20 @@ def test_the_first_packets_of_a_flow_are_left(flow):
     flow.kernel.symbols["wait"] = 2
     assert flow.reason(flow.ipv6(), now=6400) == Reason.YOUNG
     assert flow.reason(flow.ipv6(), now=6400 + 127) == Reason.YOUNG
-    assert flow.reason(flow.ipv4(), now=6400 + 128) == Reason.YOUNG
-    assert flow.reason(flow.ipv6(), now=6400 + 128) == Reason.SIX_TO_FOUR
+    assert flow.reason(flow.ipv4(), now=6400 + 135) == Reason.YOUNG
+    assert flow.reason(flow.ipv6(), now=6400 + 135) == Reason.SIX_TO_FOUR
+    assert flow.reason(flow.ipv6(), now=6400 + 135) == Reason.SIX_TO_FOUR
+
+
+def test_a_flow_without_a_pause_is_left_to_the_daemon_for_a_second(flow):
+    flow.kernel.symbols["wait"] = 2
+    for now in range(6400, 6400 + 1024, GAP - 1):
+        assert flow.reason(flow.ipv6(), now) == Reason.YOUNG
+    for now in (7424, 7425):
+        assert flow.reason(flow.ipv6(), now) == Reason.SIX_TO_FOUR
+    assert flow.reason(flow.ipv4(), now=7425) == Reason.YOUNG
+    assert flow.reason(flow.ipv4(), now=7425 + 100) == Reason.YOUNG
+    assert flow.reason(flow.ipv4(), now=7425 + 136) == Reason.FOUR_TO_SIX
 
 
 def test_a_session_that_is_over(flow):

@@ -19,7 +19,7 @@ coarse_clock = helper(160, 0)
 
 # Maps, all of them arrays: the tables of the daemon of that name,
 sessions, sessions6, sessions4 = bpf_map("sessions"), bpf_map("sessions6"), bpf_map("sessions4")
-since = bpf_map("since")  # SINCE octets a session: when it was first seen from each side
+since = bpf_map("since")  # SINCE octets a session: when it was seen from each side
 addresses = bpf_map("addresses")  # int64[n, 3]: ranges of IPv4 addresses, sorted, and what holds for each
 identifications = bpf_map("identifications")  # int32[65536]: Settings.identifications
 counters = bpf_map("counters")  # a row for each Reason, on each CPU: packets, octets, super-frames

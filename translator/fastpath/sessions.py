@@ -21,6 +21,9 @@ PROBES = 8  # slots that are looked at; in an index half full that is enough for
 SLACK = 1000  # milliseconds that `expires` may be late, so that a busy session's record is written once a second
 LAG = 10  # milliseconds that the coarse clock may be behind the daemon's: a tick of a kernel with 100 Hz
 TICK = 6  # bits of milliseconds in a tick
+GAP = 8  # milliseconds without a packet of a flow: what the daemon had of it has left
+LONGEST = 16  # ticks that a flow waits for such a pause
+HASH, LEFT = 0x7FFFFFFF, -1 << 63  # 31 bits; a flow has left the daemon
 
 FIELDS: Any = SESSION.fields
 AT = {name: field[1] for name, field in FIELDS.items()}
@@ -139,14 +142,25 @@ def find4(gateway, t):
 
 @jit()
 def is_seasoned(found, direction, moment):
-    """Whether the session was first seen from this side long enough ago: what of it the daemon had in its queue has
-    left. `since` has the hash it was seen under: a record may be another session's by now."""
+    """Whether what the daemon was given of the session from this side has left its queue: it was first seen long ago,
+    and its last packet is GAP old, or all of a second has passed without such a pause.
+
+    `since` has the hash it was seen under, as a record may be another session's by now; then the tick of the first and
+    the time of the last packet that were left to the daemon, or, negative, that there will be no more of them.
+    """
     tick, at, wait = moment >> TICK, found.since + 8 * direction, kernel.wait()
     seen = le64(at)
-    if seen >> 32 != found.hashed:
-        put64(at, found.hashed << 32 | tick & 0xFFFFFFFF)
+    if seen >> 32 & HASH != found.hashed:
+        put64(at, found.hashed << 32 | (tick & 0xFFFF) << 16 | moment & 0xFFFF)
         return wait == 0
-    return (tick - seen) & 0xFFFFFFFF >= wait
+    if seen < 0:
+        return True
+    age, pause = tick - (seen >> 16) & 0xFFFF, moment - seen & 0xFFFF
+    if age >= wait and (pause >= GAP or age >= LONGEST or wait == 0):
+        put64(at, LEFT | found.hashed << 32)
+        return True
+    put64(at, seen & ~0xFFFF | moment & 0xFFFF)
+    return False
 
 
 @jit()
