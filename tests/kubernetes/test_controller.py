@@ -164,6 +164,7 @@ def test_a_service_that_lets_nobody_in_is_not_programmed(fake: Fake, tmp_path: P
         assert "so nobody is let in; loadBalancerSourceRanges: 'no' is" in waits_for(fake, "web", "InvalidSourceRange")
         assert condition(fake)[0] == "False"
         add(fake, loadBalancerSourceRanges=["no", "192.0.2.0/24"])
+        until(lambda: addresses(fake))  # the status was replaced, too
         gateway.apply(fake.store.version)
         until(lambda: condition(fake)[:2] == ("True", "InvalidSourceRange"), lambda: condition(fake))
 
