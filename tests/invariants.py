@@ -24,7 +24,7 @@ from translator.session.pool4 import COUNT_OF
 from translator.session.simultaneous_open import count_of
 from translator.session.tcp_state import State
 from translator.tables.gateway import Gateway
-from translator.tables.layout import NONE, OF_SERVICE, PORTS, SYN_OCTETS, SYNS, WHEEL
+from translator.tables.layout import FULLEST, NONE, OF_SERVICE, PORTS, SYN_OCTETS, SYNS, WHEEL
 from translator.tables.settings import Settings
 from translator.tables.tables import (
     BIBS,
@@ -130,7 +130,7 @@ def check_index(
     """One open-addressing index against the records it stands for."""
     size = len(index)
     assert size & (size - 1) == 0, f"{name}: {size} slots are no power of two"
-    assert 2 * len(living) <= size, f"{name}: more than half full"
+    assert 8 * len(living) <= FULLEST * size, f"{name}: fuller than an index may be"
     taken = np.flatnonzero(index).tolist()
     records = [(int(index[at]) & 0xFFFFFFFF) - 1 for at in taken]
     assert sorted(records) == living, f"{name}: has {sorted(records)}, live are {living}"

@@ -270,7 +270,7 @@ def test_of_20_000_rows_each_is_found_and_its_neighbour_is_not():
 
 @pytest.mark.parametrize("count", [16, ROWS // 4])
 def test_a_lookup_reads_as_little_of_a_large_table_as_of_a_small_one(count, monkeypatch):
-    """Words of the index: with a prefix length in use, a handful on the average, as it is half full at most."""
+    """Words of the index: with a prefix length in use, a handful on the average, as it is five eighths full at most."""
     first = int(IPv4Address("11.0.0.0"))
     rows = [
         (IPv4Network(first + 2 * at), IPv6Network((0x20010DB8 << 96 | at * 2654435761, 128))) for at in range(count)

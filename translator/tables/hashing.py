@@ -102,7 +102,7 @@ def record_at(index, at):
 
 @jit()
 def insert(index, hashed, record):
-    """Enter `record`; the index is never more than half full, so a slot is near."""
+    """Enter `record`; the index is never fuller than FULLEST eighths, so a slot is near."""
     mask = len(index) - 1
     at = hashed & mask
     while index[at] != 0:

@@ -23,6 +23,7 @@ WHEEL = 16384  # seconds one turn of the timer wheel takes; power of two
 FRAGMENTS, FRAGMENT_WAYS = 8192, 4  # datagrams of which fragments are known, and how many of them share a set
 STORED_SHARE = 256  # octets of fragments_memory for each fragment that can be kept
 SYNS, SYN_OCTETS = 256, 128  # TCP SYNs that wait for the one of the other side, and what is kept of each
+FULLEST = 5  # eighths of an index: a million sessions and the members of services need 2^21 slots, not 2^22
 RECENT = 4096  # sessions found last, of each direction: 32 KiB, which a core's second-level cache holds easily
 LOG = 65536  # what the log keeps until it is read; 4 MiB, which take no memory while nothing is logged
 SYN_PREFIXES = 64  # counts of them, by a hash of the source prefix
@@ -306,5 +307,5 @@ def records(count: int, dtype: np.dtype) -> np.ndarray:
 
 
 def empty_index(count: int) -> np.ndarray:
-    """An open-addressing index at most half full."""
-    return np.zeros(1 << max(2 * count - 1, 1).bit_length(), np.int64)
+    """An open-addressing index of `count` entries at most, at most FULLEST eighths full."""
+    return np.zeros(1 << ((8 * count - 1) // FULLEST).bit_length(), np.int64)
