@@ -86,8 +86,8 @@ def test_traffic_of_the_gateway_itself_is_translated(net: Topology, memory: Path
 
 def test_500_connections_at_once(net: Topology, nat64d: Daemon) -> None:
     def held() -> list[tuple[str, int]]:
-        rows = [row for row in nat64d.rows("sessions") if row["host4_port"] == 7 and row["protocol"] == "tcp"]
-        return [(row["mapped4"], row["mapped4_port"]) for row in rows]
+        rows = nat64d.rows("sessions", "--proto", "tcp", "--state", "ESTABLISHED")
+        return [(row["mapped4"], row["mapped4_port"]) for row in rows if row["host4_port"] == 7]
 
     earlier = set(held())
     client = talk(net.client6a, "tcp_hold", embed(SERVER4), "7", "500")

@@ -10,9 +10,11 @@ import hashlib
 import json
 import os
 import sys
+import time
 
 BLOCK = 16384  # octets
-PAUSE = 0.005  # seconds after each
+EVERY = 0.005  # seconds from one to the next
+LATE = 0.5  # seconds that are made up for, where this process had to wait for a processor
 
 
 async def main(host: str, port: str) -> None:
@@ -28,13 +30,15 @@ async def main(host: str, port: str) -> None:
             counts["received"] += len(octets)
 
     async def send() -> None:
+        due = time.monotonic()
         while not ended.done():
             block = os.urandom(BLOCK)
             sent.update(block)
             counts["sent"] += len(block)
             writer.write(block)
             await writer.drain()
-            await asyncio.sleep(PAUSE)
+            due = max(due + EVERY, time.monotonic() - LATE)
+            await asyncio.sleep(due - time.monotonic())
         writer.write_eof()
 
     def answer() -> None:

@@ -147,14 +147,18 @@ class Fake:
 
     async def _kill(self) -> None:
         """End the connections, and those that were about to be accepted; an aborted one is closed a moment later."""
-        if self._runner and (server := self._runner.server):
-            _abort(server)
+        self._abort()
+        if self._runner:
             await self._runner.cleanup()
-            for _ in range(3):
-                await asyncio.sleep(0)
-                _abort(server)
-            await asyncio.sleep(0)
         self._runner = None
+        for _ in range(5):
+            await asyncio.sleep(0)
+            self._abort()
+
+    def _abort(self) -> None:
+        """End all connections, also those that aiohttp does not know yet or any more."""
+        for transport in [*getattr(self._loop, "_transports", {}).values()]:
+            transport.abort()
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         self.requests.append(f"{request.method} {request.path_qs}")
@@ -242,9 +246,3 @@ HANDLERS: dict[str, Callable[..., Any]] = {
     "patch": patched,
     "delete": removed,
 }
-
-
-def _abort(server: "web.Server[Any]") -> None:
-    for connection in [*server.connections]:
-        if connection.transport:
-            connection.transport.abort()
