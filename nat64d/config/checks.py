@@ -12,7 +12,7 @@ from nat64d.config.models import Config
 from nat64d.config.owners import owners
 from nat64d.config.problems import UNSUPPORTED, Finding
 from nat64d.config.service_owners import service_owners
-from translator.static.blocks import PRIVATE4, WELL_KNOWN
+from translator.static.blocks import NON_GLOBAL4, WELL_KNOWN
 
 RFC6791_ADDRESSES = 4096  # each is a row of Settings; RFC 6791 section 3.2 recommends a small pool
 
@@ -101,10 +101,8 @@ def _dns64(raw: Mapping[str, Any], config: Config) -> Iterator[Finding]:
         if pool6 and pool6[0] == WELL_KNOWN[0] and pool6 != WELL_KNOWN:
             yield Finding(place, f"expected {WELL_KNOWN}, in no other length, or another prefix (RFC 6052 section 2.1)")
     for at, row in enumerate(given.ranges):
-        if row.pool6 == WELL_KNOWN and any(row.ipv4.overlaps(private) for private in PRIVATE4):
-            expected = (
-                "expected another prefix: the well-known one must not carry private addresses (RFC 6052 section 3.1)"
-            )
+        if row.pool6 == WELL_KNOWN and any(row.ipv4.overlaps(block) for block in NON_GLOBAL4):
+            expected = "expected another prefix: the well-known one is for global addresses (RFC 6052 section 3.1)"
             yield Finding(("dns64", "ranges", at, "pool6"), expected)
 
 

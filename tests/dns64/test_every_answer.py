@@ -139,24 +139,29 @@ def test_rfc8914_2_the_length_of_a_text_of_ours_is_that_of_the_option(text: str)
 
 
 NOTHING_TO_KEEP = {
-    "TTL 0": [f"{WWW} 0 IN MX 20 new.example."],
+    "TTL 0": [f"{WWW} 0 IN {{}}"],
     "no data, TTL 0": [f"example. 0 IN SOA {SOA}"],
     "no data, no SOA record": [],
     "no such name, no SOA record": ["NXDOMAIN", "AUTHORITY", "example. 60 IN NS ns.example."],
 }
 
 
+@pytest.mark.parametrize(
+    ("type_", "old", "new"), [("MX", "10 old.example.", "10 new.example."), ("AAAA", "2001:db8::1", "2001:db8::2")]
+)
 @pytest.mark.parametrize("name", NOTHING_TO_KEEP)
-def test_rfc8767_4_an_answer_that_is_not_kept_refreshes_the_data_all_the_same(name: str) -> None:
+def test_rfc8767_4_an_answer_that_is_not_kept_refreshes_the_data_all_the_same(
+    name: str, type_: str, old: str, new: str
+) -> None:
     """What was there before is not used after its time."""
-    with gateway({MX: [f"{WWW} 60 IN MX 10 old.example."]}) as one:
-        one.ask(query("MX"))
-        one.zone.table = {MX: NOTHING_TO_KEEP[name]}
-        one.clock += 60
-        new = one.ask(query("MX"))
-        assert "old" not in str(new)
-        one.zone.table = {MX: "REFUSED"}
-        answer = one.ask(query("MX", use_edns=0))
+    with gateway({(WWW, type_): [f"{WWW} 60 IN {type_} {old}"]}) as one:
+        one.ask(query(type_))
+        one.zone.table = {(WWW, type_): [line.format(f"{type_} {new}") for line in NOTHING_TO_KEEP[name]]}
+        one.clock += 3600
+        assert old not in str(one.ask(query(type_)))
+        one.zone.table = dict.fromkeys(((WWW, type_), A), "REFUSED")
+        one.clock += 3600
+        answer = one.ask(query(type_, use_edns=0))
         assert (answer.rcode(), answer.answer, errors(answer)) == (dns.rcode.REFUSED, [], [])
         assert one.count("stale") == 0
 

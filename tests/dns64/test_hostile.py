@@ -148,6 +148,15 @@ def test_rfc6891_6_1_1_the_opt_record_of_a_broken_query_is_looked_for_behind_so_
     assert (answer.rcode(), answer.edns == 0) == (dns.rcode.FORMERR, found)
 
 
+@pytest.mark.parametrize(("opcode", "rcode"), [(0, dns.rcode.FORMERR), (4, dns.rcode.NOTIMP)])
+def test_rfc6891_6_1_3_what_cannot_be_read_is_no_query_of_a_later_version(opcode: int, rcode: int) -> None:
+    cut_off = b"\0" + struct.pack("!HHIH", wire.OPT, 1232, 1 << 16, 4)
+    (said,), _ = resolved(QUERY[:2] + struct.pack("!H", opcode << 11) + QUERY[4:END] + cut_off)
+    assert said is not None
+    found = dns.message.from_wire(said)
+    assert (found.rcode(), found.edns) == (rcode, 0)
+
+
 @pytest.mark.parametrize("type_", ["AAAA", "A", "MX"])
 def test_rfc5452_6_what_stands_beside_an_alias_is_not_answered_with_what_it_leads_to(type_: str) -> None:
     beside = ["bank.example. 60 IN A 203.0.113.66", "bank.example. 60 IN CNAME evil.test.", "evil.test. 60 IN MX 1 x."]

@@ -137,16 +137,17 @@ def test_private_addresses_under_another_prefix_or_if_the_operator_allows_it(add
 )
 def test_what_denylist4_keeps_from_being_translated_is_not_made(denied: str, others: tuple[str, ...]) -> None:
     """Addresses of [[pool4]] are exempt, and so are prefixes of other translators."""
-    elsewhere, here = policies(f"""
+    elsewhere, *here = policies(f"""
 pool6 = "2001:db8:64::/96"
 [translation]
 {denied}
 [dns64]
-policy = [{{ clients = ["2001:db8:1::/48"], pool6 = "2001:db8:65::/96" }}]
+policy = [{{ clients = ["2001:db8:1::/48"], pool6 = "2001:db8:65::/96" }}, {{ clients = ["2001:db8:2::/48"] }}]
 """)
     left_out = ("8.8.8.8", "198.51.100.2") if denied else ("100.100.100.200", "168.63.129.16", "192.0.0.192")
-    assert [made(here, addr4) for addr4 in left_out] == [None] * len(left_out)
-    assert all(made(here, addr4) for addr4 in others)
+    for policy in here:
+        assert [made(policy, addr4) for addr4 in left_out] == [None] * len(left_out)
+        assert all(made(policy, addr4) for addr4 in others)
     assert all(made(elsewhere, addr4) for addr4 in (*left_out, *others))
 
 

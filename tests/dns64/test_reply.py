@@ -207,6 +207,7 @@ def test_rfc8914_4_20_a_stale_name_error_has_a_code_of_its_own() -> None:
         ([], 0),
         (["NXDOMAIN"], 0),
         (["NXDOMAIN", "AUTHORITY", "example. 300 IN NS ns.example."], 0),
+        (["AUTHORITY", "example. 300 IN NS ns.example."], 0),
         (["AUTHORITY", f"example. 300 IN SOA {SOA}", "example. 30 IN NS ns.example."], 30),
         (["NXDOMAIN", "AUTHORITY", f"example. 300 IN SOA {SOA}", f"{WWW} 0 IN NSEC x.example. A"], 0),
         ("NXDOMAIN", 120),

@@ -333,6 +333,18 @@ def test_rfc6147_5_3_2_addresses_in_the_additional_section_are_not_translated() 
     assert message.sections[2] == a.sections[2]
 
 
+def test_rfc6147_5_3_2_the_other_sections_are_unchanged_also_where_records_are_left_out() -> None:
+    rest = [wire.Record(KEY, type_, 1, 60, bytes(16)) for type_ in (wire.RRSIG, wire.A, wire.AAAA)]
+    aaaa = answer("AAAA", [f"{NAME} 60 IN AAAA 2001:db8::1", f"{NAME} 60 IN AAAA ::ffff:192.0.2.1"])
+    a = answer("A", [f"{NAME} 60 IN A 127.0.0.1"])
+    for one in (aaaa, a):
+        one.sections[1].extend(rest)
+        one.sections[2].extend(rest)
+    for found in (without_excluded(aaaa, POLICY), basis(Finding.FAILED, a)):
+        assert found is not None
+        assert found.sections[1:] == (rest, rest)
+
+
 ERRORS = {"NXDOMAIN": wire.NXDOMAIN, "SERVFAIL": wire.SERVFAIL}
 
 

@@ -13,6 +13,7 @@ from nat64d.config import toml
 from nat64d.config.errors import ConfigError
 from nat64d.config.load import DEFAULT, dump, load, loads
 from nat64d.config.models import Config
+from translator.static.blocks import NON_GLOBAL4
 
 MINIMAL = """\
 pool6 = "64:ff9b::/96"
@@ -190,6 +191,15 @@ def test_rfc6052_2_1_the_well_known_prefix_has_96_bits(text):
     for length in (32, 40, 48, 56, 64):
         (line,) = complaints(text.format(IPv6Network(("64:ff9b::", length))))
         assert line.endswith(": expected 64:ff9b::/96, in no other length, or another prefix (RFC 6052 section 2.1)")
+
+
+@pytest.mark.parametrize("block", NON_GLOBAL4, ids=str)
+def test_rfc6052_3_1_a_range_under_the_well_known_prefix_is_of_global_addresses(block):
+    text = MINIMAL + '[dns64]\nranges = [{{ ipv4 = "{}", pool6 = "64:ff9b::/96" }}]\n'
+    assert loads(text.format("8.8.8.0/24"))
+    for ipv4 in (block, f"{block[0]}/32", f"{block[-1]}/32", block.supernet()):
+        (line,) = complaints(text.format(ipv4))
+        assert line.endswith("the well-known one is for global addresses (RFC 6052 section 3.1)")
 
 
 @every_place
