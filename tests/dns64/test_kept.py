@@ -280,8 +280,9 @@ def test_rfc8767_5_an_expired_answer_is_used_for_a_day_at_most() -> None:
     with gateway(ONLY_A) as one:
         one.ask(query())
         one.zone.table = {A: "SERVFAIL", AAAA: "SERVFAIL"}
-        one.clock += 60 + STALE_FOR
-        assert one.ask(query()).rcode() == wire.SERVFAIL
+        for later, rcode in ((3600, wire.NOERROR), (60 + STALE_FOR - 3600, wire.SERVFAIL)):
+            one.clock += later
+            assert one.ask(query()).rcode() == rcode
 
 
 def test_rfc8767_4_a_name_error_replaces_an_expired_answer() -> None:

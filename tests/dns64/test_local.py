@@ -229,6 +229,7 @@ REVERSE = dns.reversename.from_address("2001:db8:64::c000:201").to_text()  # und
     "name",
     [
         dns.reversename.from_address("2001:db8:65::c000:201").to_text(),
+        dns.reversename.from_address("64:ff9b:1::c000:201").to_text(),
         "8.b.d.0.1.0.0.2.ip6.arpa.",
         "x." * 32 + "ip6.arpa.",
         "_rfc6763._udp." + REVERSE,

@@ -178,13 +178,14 @@ policy = [
 
 
 def test_rfc6147_5_2_the_configured_prefixes_are_used() -> None:
-    first, rest = policies("""
+    first, *rest = policies("""
 pool6 = "2001:db8:64::/96"
 [dns64]
 ranges = [{ ipv4 = "10.0.0.0/8", pool6 = "64:ff9b:1::/96" }, { ipv4 = "172.16.0.0/12" }]
-policy = [{ clients = ["2001:db8:1::/48"], pool6 = "2001:db8:65::/96" }]
+policy = [{ clients = ["2001:db8:1::/48"], pool6 = "2001:db8:65::/96" }, { clients = ["2001:db8:2::/48"] }]
 """)
-    for policy, prefix in ((first, "2001:db8:65::"), (rest, "2001:db8:64::")):
+    assert len(rest) == 2
+    for policy, prefix in ((first, "2001:db8:65::"), *((each, "2001:db8:64::") for each in rest)):
         assert [made(policy, addr4) for addr4 in ("8.8.8.8", "10.0.0.1", "172.16.0.1")] == [
             f"{prefix}808:808",
             "64:ff9b:1::a00:1",

@@ -223,9 +223,12 @@ def test_rfc6052_3_1_or_nowhere_if_there_is_none() -> None:
 
 
 def test_the_first_range_that_covers_decides() -> None:
-    rows = (Range(IPv4Network("192.0.2.1/32"), None), Range(IPv4Network("0.0.0.0/0"), POOL6))
-    lines = made("NODATA", [f"{NAME} 60 IN A 192.0.2.1", f"{NAME} 60 IN A 192.0.2.2"], Policy(ALL, rows))
-    assert lines == [f"{NAME} 60 IN AAAA 64:ff9b::c000:202"]
+    policy = Policy(ALL, (Range(IPv4Network("192.0.2.1/32"), None), Range(IPv4Network("0.0.0.0/0"), POOL6)))
+    records = [wire.Record(KEY, wire.A, wire.IN, 60, bytes([192, 0, 2, k])) for k in (1, 2)]
+    for given in (records, records[::-1]):
+        message = synthesise(None, answer("A", "NODATA")._replace(sections=(given, [], [])), policy)
+        assert message is not None
+        assert [IPv6Address(record.data) for record in message.sections[0]] == [IPv6Address("64:ff9b::192.0.2.2")]
 
 
 def test_rfc6147_5_1_4_excluded_records_go_one_by_one() -> None:
