@@ -8,12 +8,13 @@ import pytest
 from nat64d.config.load import loads
 from nat64d.gateway import computed_log
 from nat64d.gateway import stop as stopping
-from nat64d.gateway.computed_log import DAY, ComputedLog
+from nat64d.gateway.computed_log import ComputedLog
 from nat64d.gateway.first_start import FirstStart
 from nat64d.gateway.reload import Reload
 from nat64d.gateway.state import Live
 
 LOG = logging.getLogger("nat64d.test")
+DAY = 86400.0  # seconds
 CONFIG = """
 pool6 = "64:ff9b::/96"
 [limits]

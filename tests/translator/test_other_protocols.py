@@ -133,8 +133,9 @@ def test_rfc4787_req_2_host_keeps_its_address():
         assert whole(nat64.say(up(src=host)).packets[0]).src == mapped
 
 
-def test_rfc4787_req_2_host_whose_address_another_one_has_for_a_protocol_gets_none():
-    nat64 = gateway("192.0.2.1-192.0.2.2")
+def one_whose_address_another_has(pairing: str) -> tuple[str, Ended]:
+    """The address of a host that another one has for GRE, while a second one is free; what becomes of its packet."""
+    nat64 = gateway("192.0.2.1-192.0.2.2", limits={"pairing": pairing})
     holder = {whole(nat64.say(up(src=host)).packets[0]).src: host for host in (HOST6, NEIGHBOUR6)}
     late = "2001:db8::3"
     address = nat64.opened("udp", 6000, host=late)[0]
@@ -142,7 +143,17 @@ def test_rfc4787_req_2_host_whose_address_another_one_has_for_a_protocol_gets_no
     nat64.opened("udp", 6000, host=late)
     nat64.say(up(src=holder[address]))
     nat64.wait(11)  # the other address is nobody's now
-    assert nat64.say(up(src=late)).verdict in (Verdict.PAIRED_FULL, Verdict.POOL4_EXHAUSTED)
+    return address, nat64.say(up(src=late))
+
+
+def test_rfc4787_req_2_host_whose_address_another_one_has_for_a_protocol_gets_none():
+    _, outcome = one_whose_address_another_has("strict")
+    assert outcome.verdict in (Verdict.PAIRED_FULL, Verdict.POOL4_EXHAUSTED)
+
+
+def test_with_soft_pairing_it_gets_the_other_one():
+    address, outcome = one_whose_address_another_has("soft")
+    assert {address, whole(outcome.packets[0]).src} == {"192.0.2.1", "192.0.2.2"}
 
 
 def test_rfc4787_req_2_a_mapping_of_another_protocol_pairs_too():
