@@ -191,3 +191,13 @@ policy = [{ clients = ["2001:db8:1::/48"], pool6 = "2001:db8:65::/96" }, { clien
             "64:ff9b:1::a00:1",
             None,
         ]
+
+
+@pytest.mark.parametrize("name", ["ipv4only.arpa", "www.ipv4only.arpa"])
+def test_rfc8880_7_1_without_a_prefix_the_name_is_like_any_other(name: str) -> None:
+    """Of a name server for DNS46, and of one that waits for the prefix of the provider."""
+    row = '[[eam]]\nipv4 = "198.51.100.7"\nipv6 = "2001:db8:e::7"\n'
+    for text in (f"{row}[dns64]\ndns46 = true\n", '[clat]\nipv6 = "2001:db8:1::464"\n[dns64]\n'):
+        (policy,) = [policy_in(each) for each in plan(loads(text), [], [])["policies"]]
+        for type_ in (wire.A, wire.AAAA):
+            assert local.answer(wire.Question(wire.name_of(name), type_, wire.IN, 0), policy, None, True) is None

@@ -28,7 +28,7 @@ from nat64d.host.board import Board
 from nat64d.host.watch import Watch
 from tests.nat64d.hosts import fixtures, wait_until_up
 from tests.nat64d.netns import Namespace, ip, sysctl
-from tests.nat64d.test_advertise import OTHER6, POOL6, ROUTER, SENDER, config_of
+from tests.nat64d.test_advertise import ASKS, OTHER6, POOL6, ROUTER, SENDER, config_of
 from tests.nat64d.test_advertise_links import LOG, PATIENCE, Neighbour, advertising, fast, neighbour, until
 from tests.nat64d.test_host_rounds import FakeHost
 
@@ -129,21 +129,28 @@ def test_rfc4861_6_1_1_who_asks_from_beyond_a_router_is_not_heard(
 def test_rfc4861_6_2_2_nothing_is_sent_on_an_interface_that_is_not_named(
     neighbour: Neighbour, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sent: list[tuple[int, IPv6Address]] = []
-    monkeypatch.setattr(wire, "send", lambda _, message, to, link, source: sent.append((link, to)))
+    sent: list[tuple[int, IPv6Address, int]] = []
+
+    def send(_: object, message: bytes, to: IPv6Address, link: int, __: object) -> None:
+        said = parsed(message)
+        assert said
+        sent.append((link, to, said.pref64[0].lifetime))
+
+    monkeypatch.setattr(wire, "send", send)
     ip("link", "add", "eth5", "type", "veth", "peer", "name", "far5")
     for name in ("eth5", "far5"):
         ip("link", "set", name, "up")
     ip("address", "add", "fe80::5/64", "dev", "eth5", "nodad")
 
     async def go() -> None:
-        for names, links in (([], set()), (["eth0"], {"eth0"}), (["eth5"], {"eth5"})):
+        for names in ([], ["eth0"], ["eth5"], ["eth0", "eth5"]):
             async with advertising(config_of(f"interface = {names}" if names else "")):
                 await asyncio.sleep(0.05)
                 async with asyncio.timeout(PATIENCE):
-                    while links and not sent:  # noqa: ASYNC110
+                    while len(sent) < len(names):  # noqa: ASYNC110
                         await asyncio.sleep(0.01)
-            assert {*sent} == {(socket.if_nametoindex(name), wire.ALL_NODES) for name in links}
+            links = [socket.if_nametoindex(name) for name in names]
+            assert {*sent} == {(link, wire.ALL_NODES, lifetime) for link in links for lifetime in (1800, 0)}
             sent.clear()
 
     asyncio.run(go())
@@ -216,6 +223,24 @@ def test_rfc4861_6_2_4_the_advertiser_sends_three_soon_and_then_by_its_intervals
     assert clocked.until(3400) == [3100, 3116, 3132, 3232, 3332]
     both = (Pref64(OTHER6, 304), Pref64(POOL6, 0))
     assert [said.pref64 for _, said in clocked.sent] == [both] * 3 + [both[:1]] * 2
+    clocked.advertiser.use(config_of('interface = ["eth0"]\ninterval = 100', POOL6))  # another prefix alone
+    assert clocked.until(3500) == [3400, 3416, 3432]
+    named = 'interface = ["eth0"]\ninterval = 100\nrdnss = ["2001:db8::53"]'
+    clocked.advertiser.use(config_of(named, POOL6))  # other name servers alone
+    assert clocked.until(3600) == [3500, 3516, 3532]
+    for prefix in (OTHER6, THIRD6):  # one change soon after the other
+        clocked.advertiser.use(config_of(named, prefix))
+    assert clocked.until(3610) == [3600]
+    assert clocked.sent[0][1].pref64 == (Pref64(THIRD6, 304), Pref64(POOL6, 0), Pref64(OTHER6, 0))
+
+
+@pytest.mark.parametrize(("message", "source", "valid"), ASKS.values(), ids=ASKS)
+def test_rfc4861_6_1_1_who_asks_in_a_valid_way_is_answered(
+    clocked: Clocked, message: bytes, source: IPv6Address, valid: bool
+) -> None:
+    clocked.until(100)
+    clocked.advertiser._hear(wire.Heard(message, source, 7))
+    assert clocked.until(102) == ([100.5] if valid else [])
 
 
 def test_rfc4861_6_2_6_the_advertiser_answers_many_who_ask_once_and_no_sooner_than_after_three_seconds(

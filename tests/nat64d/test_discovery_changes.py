@@ -1,12 +1,18 @@
 """The provider's prefix changes: it is followed, but not to and fro."""
 
 import asyncio
+from contextlib import ExitStack
 from ipaddress import IPv6Network
 
 import pytest
 
+from nat64d.config.load import loads
+from nat64d.config.models import Config
+from nat64d.gateway import announced
+from nat64d.gateway import run as daemon
 from nat64d.gateway.clat_prefix import CALM, Found, follow
-from tests.nat64d.test_discovery import OTHER, WKP, Network, answer
+from nat64d.gateway.state import Live
+from tests.nat64d.test_discovery import CLAT, OTHER, WKP, Network, Notes, answer, reload_of
 
 
 class EnoughError(Exception):
@@ -65,3 +71,40 @@ def test_in_another_network_the_first_answer_counts():
         network = Network(answer(OTHER), answer(WKP))
         network.other_network_after = after
         assert followed(network) == used
+
+
+class NameServer:
+    """A name server that notes under which prefix it answers."""
+
+    def __init__(self) -> None:
+        self.prefixes: list[IPv6Network | None] = []
+
+    def use(self, config: Config) -> None:
+        self.prefixes.append(config.pool6)
+
+
+def test_the_daemon_follows_the_provider_and_its_name_server_has_the_prefix_in_use(monkeypatch):
+    network, used, nameserver = Network(answer(WKP, OTHER), answer(OTHER, WKP), answer(OTHER)), [], NameServer()
+    live = Live(loads(CLAT))
+    live.nameserver = nameserver
+
+    async def at_once(*_: object) -> None:
+        """Nobody waits."""
+
+    async def use(prefix: IPv6Network) -> bool:
+        used.append(prefix)
+        return True
+
+    async def go() -> None:
+        reload, stopping = reload_of(live), asyncio.get_running_loop().create_future()
+        monkeypatch.setattr(reload, "use_prefix", use)
+        with ExitStack() as up:
+            begin = await daemon._find_plat(live, reload, Notes(), stopping, up)
+            assert (live.config.pool6, nameserver.prefixes) == (WKP, [WKP])
+            monkeypatch.setattr("nat64d.gateway.clat_prefix._wait", at_once)
+            with pytest.raises(IndexError):
+                await begin()
+
+    monkeypatch.setattr(announced, "HostSources", lambda _: network)
+    asyncio.run(asyncio.wait_for(go(), 20))
+    assert used == [OTHER]

@@ -71,6 +71,7 @@ def test_rfc7335_the_host_has_an_ipv4_address_and_a_default_route(namespace, cla
         assert addresses("nat64") == ["192.0.0.1/32", "fd6e:6174:3634::1/128"]
         assert defaults() == ["default dev nat64 proto 64 scope link src 192.0.0.1 metric 65536 mtu 1480"]
         assert "IPv4 default route to nat64, metric 65536, MTU 1480" in lines
+        assert [parameter(key) for key in ("net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding")] == ["1", "1"]
         assert "src 192.0.0.1" in way("198.51.100.1")
     assert defaults() == []
 
@@ -174,7 +175,7 @@ def test_a_network_behind_this_host_keeps_its_addresses(uplink, clat):
 def test_rfc7756_3_2_this_host_is_a_router_for_the_network_behind_it(uplink, clat):
     assert parameter("net/ipv4/ip_forward") == "0"
     with gateway(clat(ipv4="192.168.7.0/24", ipv6="2001:db8:4::/64")):
-        assert parameter("net/ipv4/ip_forward") == "1"
+        assert [parameter(key) for key in ("net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding")] == ["1", "1"]
         ip("route", "del", "default", "via", "192.0.2.1")
         ip("link", "add", "lan0", "type", "veth", "peer", "name", "node0")
         ip("address", "add", "192.168.7.1/24", "dev", "lan0")
@@ -255,10 +256,15 @@ def test_a_default_route_of_the_same_metric_is_not_replaced(uplink, clat):
 
 
 def test_rfc7757_a_row_of_all_ipv4_stands_for_the_internet_and_not_for_this_host(server, tmp_path):
-    rows = (
-        '[[eam]]\nipv4 = "0.0.0.0/0"\nipv6 = "2001:db8:ff::/96"\n[[eam]]\nipv4 = "198.51.100.7"\nipv6 = "2001:db8::7"\n'
-    )
-    with gateway(loads(f'{rows}[api]\nsocket = "{tmp_path}/run/api.sock"\n')):
-        assert ip("-4", "route", "show", "proto", "64").strip() == "198.51.100.7 dev nat64 scope link"
-        assert ip("-6", "route", "show", "proto", "64").startswith("2001:db8:ff::/96 dev nat64 ")
+    mapped = {
+        "0.0.0.0/0": "2001:db8:ff::/96",
+        "198.51.100.7": "2001:db8::7",
+        "198.51.100.16/28": "2001:db8:1::/124",
+        "198.51.100.9": "2001:db8::9",
+    }
+    rows = "".join(f'[[eam]]\nipv4 = "{row4}"\nipv6 = "{row6}"\n' for row4, row6 in mapped.items())
+    with gateway(loads(f'pool6 = "2001:db8:46::/96"\n{rows}[api]\nsocket = "{tmp_path}/run/api.sock"\n')):
+        ours4, ours6 = (ip(version, "route", "show", "proto", "64").splitlines() for version in ("-4", "-6"))
+        assert {line.split(" scope")[0] for line in ours4} == {f"{row4} dev nat64" for row4 in [*mapped][1:]}
+        assert {line.split()[0] for line in ours6} == {"2001:db8:46::/96", "2001:db8:ff::/96"}
         assert "dev eth0" in way("203.0.113.1")

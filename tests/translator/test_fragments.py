@@ -6,15 +6,16 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scapy.layers.inet import TCP, UDP
+from scapy.layers.inet import IP, TCP, UDP
 from scapy.layers.inet6 import IPv6ExtHdrFragment
 from scapy.packet import Packet, Raw
 
 from tests.case import Case, Nat64, Step, compare
-from tests.mapped import ALONE, as_eam4, at_eam6, of_eam6, to_eam4
+from tests.mapped import ALONE, ASK, as_eam4, at_eam6, of_eam6, to_eam4
 from tests.packets import (
     FROM_HOST6,
     FROM_MAPPED,
+    HOST4,
     TO_HOST6,
     TO_MAPPED,
     answer4,
@@ -29,6 +30,7 @@ from tests.packets import (
     seen6,
     whole,
 )
+from tests.translator.test_rfc6877_464xlat import CLAT, CLAT4, CLAT6
 from translator.verdict import Verdict
 
 IDENTIFICATION = 0x1234
@@ -73,9 +75,21 @@ OTHERS = {
 }
 
 
-def of_others(size: int, **fields: Any) -> Iterator[tuple[str, dict[str, Any], Packet, Packet]]:
+# UDP where nothing keeps sessions.
+WITHOUT_SESSIONS = {
+    "udp_without_sessions": (28, ALONE, to_eam4(id=IDENTIFICATION) / UDP(**ASK), at_eam6() / UDP(**ASK)),
+    "udp_of_a_clat": (
+        28,
+        CLAT,
+        IP(src=CLAT4, dst=HOST4, id=IDENTIFICATION) / UDP(**ASK),
+        from6(src=CLAT6, hlim=63) / UDP(**ASK),
+    ),
+}
+
+
+def of_others(size: int, kinds: Any = OTHERS, **fields: Any) -> Iterator[tuple[str, dict[str, Any], Packet, Packet]]:
     """Name, configuration, and a packet of so many octets of IPv4 with fields of its own, on both sides."""
-    for name, (rest, config, four, six) in OTHERS.items():
+    for name, (rest, config, four, six) in kinds.items():
         sent = four / payload(size - rest)
         for field, value in fields.items():
             setattr(sent, field, value)
@@ -168,6 +182,24 @@ CASES = [
         config={"translation": {"lowest_ipv6_mtu": 1520}},
         sent=datagram4(1500),
         expect=datagram6(1500),
+    ),
+    *(
+        Case(
+            f"rfc7915_4_lowest_ipv6_mtu_of_the_operator_for_{name}",
+            config=config | {"translation": {"lowest_ipv6_mtu": 1500}},
+            sent=four,
+            expect=[fragment_of(six, at, 1448, IDENTIFICATION) for at in (0, 1448)],
+        )
+        for name, config, four, six in of_others(1500, OTHERS | WITHOUT_SESSIONS)
+    ),
+    *(
+        Case(
+            f"rfc7915_4_{name}_that_fits_lowest_ipv6_mtu_is_not_cut",
+            config=config | {"translation": {"lowest_ipv6_mtu": 1520}},
+            sent=four,
+            expect=six,
+        )
+        for name, config, four, six in of_others(1500, OTHERS | WITHOUT_SESSIONS)
     ),
     Case("rfc7915_4_df_is_passed_whole", sent=datagram4(1500, flags="DF"), expect=datagram6(1500)),
     Case(

@@ -257,6 +257,18 @@ CASES = [
     ),
     *(
         Case(
+            f"rfc6052_3_1_a_private_address_of_a_{section}_may_be_reached",
+            config={"forward": []} | {section: [{"protocol": "udp", "ipv4": "10.0.0.1:40000", **keys}]},
+            sent=from6(src=NEIGHBOUR6, dst=in6("10.0.0.1")) / UDP(sport=7, dport=40000),
+            verdict=Verdict.HAIRPINNED,
+        )
+        for section, keys in (
+            ("forward", {"ipv6": "[2001:db8:1::10]:5000"}),
+            ("service", {"name": "dns", "endpoints": ["[2001:db8:1::10]:5000"]}),
+        )
+    ),
+    *(
+        Case(
             f"no_host_has_the_address_{address}",
             sent=(sent := from6(dst=in6(address)) / UDP6),
             verdict=Verdict.NOT_UNICAST,

@@ -15,6 +15,7 @@ from tests.packets import (
     HOST6,
     OUR6,
     ROUTER6,
+    TO_HOST6,
     TO_MAPPED,
     Icmp,
     answer4,
@@ -90,6 +91,23 @@ def test_a_link_local_pool_is_ours() -> None:
     assert nat64.send(hairpin).verdict == Verdict.HAIRPINNED
     sent = from6(dst=in6("169.254.64.4")) / UDP(**FROM_HOST6)
     nat64.check(Step(sent, verdict=Verdict.NOT_UNICAST, answer=answer6(sent, 1, 1)))
+
+
+@pytest.mark.parametrize(
+    ("section", "keys"),
+    [
+        ("forward", {"ipv6": f"[{HOST6}]:5000"}),
+        ("service", {"name": "dns", "endpoints": [f"[{HOST6}]:5000"]}),
+    ],
+)
+def test_a_link_local_address_of_a_forward_or_service_is_ours(section: str, keys: dict[str, Any]) -> None:
+    row = {"protocol": "udp", "ipv4": "169.254.64.9:40000", **keys}
+    nat64 = Nat64(**{"forward": [], section: [row]})
+    sent = from4(dst="169.254.64.9") / UDP(**TO_MAPPED)
+    nat64.check(Step(sent, seen6() / UDP(**TO_HOST6)))
+    assert nat64.send(from6(src=ROUTER6, dst=in6("169.254.64.9")) / UDP(sport=7, dport=40000)).verdict == (
+        Verdict.HAIRPINNED
+    )
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "169.254.1.1", "224.0.0.1", "0.0.0.0", "240.0.0.1"])
