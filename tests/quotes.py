@@ -50,6 +50,10 @@ OUTWARD = {
 }
 INWARD = {
     "udp": (seen6() / UDP(**TO_HOST6) / payload(21), sent4() / UDP(**TO_MAPPED) / payload(21)),
+    "udp_without_checksum": (
+        seen6() / UDP(**TO_HOST6, chksum=0) / b"x",
+        sent4() / UDP(**TO_MAPPED, chksum=0) / b"x",
+    ),
     "tcp": (seen6() / TCP(**TO_HOST6, **SYN) / b"x", sent4() / TCP(**TO_MAPPED, **SYN) / b"x"),
     "echo": (seen6() / ping6(True, b"abc"), sent4() / ping4(True, b"abc")),
     "echo_reply": (seen6() / ping6(False, b"abc"), sent4() / ping4(False, b"abc")),

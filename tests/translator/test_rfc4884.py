@@ -237,6 +237,14 @@ CASES = [
         for type4, type6, where in EITHER
         for size in (0, 8, 120, 152, 160, 2040)
     ),
+    *(
+        case(
+            f"rfc4884_9_a_length_of_{size}_octets_in_parameter_problem_is_none_in_ipv6",
+            from4() / Icmp(type=12, rest=8 << 24 | words4(size)) / (cut(LONG4, 140) + MPLS),
+            seen6() / Icmp(type=4, rest=7) / (cut(LONG6, 160) + MPLS),
+        )
+        for size in (4, 124, 152, 156, 1020)
+    ),
     case(
         "rfc4884_5_4_a_length_of_0_octets_in_parameter_problem_is_none_in_ipv6",
         from4() / Icmp(type=12, rest=8 << 24) / (cut(LONG4, 128) + MPLS),
@@ -331,14 +339,16 @@ def test_rfc4884_a_hairpinned_error_keeps_its_extension(nat64, size, type_):
     nat64.check(Step(there / error, back / expect, Verdict.HAIRPINNED))
 
 
-def test_rfc4884_a_hairpinned_error_within_its_limit():
+@pytest.mark.parametrize(("octets", "size", "fits"), [(0, 2000, 128), (1100, 1000, 232)])
+def test_rfc4884_a_hairpinned_error_within_its_limit(octets, size, fits):
+    """Zeros behind a short quote go first, then the end of a long one."""
     nat64 = Nat64()
-    sent = from6(src=NEIGHBOUR6, dst=MAPPED4_IN6) / UDP(sport=6000, dport=MAPPED4_PORT)
+    sent = from6(src=NEIGHBOUR6, dst=MAPPED4_IN6) / UDP(sport=6000, dport=MAPPED4_PORT) / payload(octets)
     (got,) = nat64.send(sent).packets
     assert whole(got).dport == HOST6_PORT
-    error = Icmp(type=1, rest=words6(2000)) / extended(got, 2000, payload(1000))
+    error = Icmp(type=1, rest=words6(size)) / extended(cut(got, size), size, payload(1000))
     quoted = sent.copy()
     quoted.hlim = 63
-    expect = Icmp(type=1, rest=words6(128)) / extended(quoted, 128, payload(1000))
+    expect = Icmp(type=1, rest=words6(fits)) / extended(cut(quoted, fits), fits, payload(1000))
     there, back = from6(src=ROUTER6, dst=whole(got).src), seen6(src=MAPPED4_IN6, dst=NEIGHBOUR6)
     nat64.check(Step(there / error, back / expect, Verdict.HAIRPINNED))

@@ -14,6 +14,7 @@ from tests.mapped import (
     EAM,
     EAM4,
     EAM6,
+    NO_SESSIONS,
     OTHER_EAM4,
     OTHER_EAM6,
     ROUTERS_HAVE,
@@ -25,15 +26,18 @@ from tests.mapped import (
 from tests.packets import (
     HOST4,
     OUR6,
+    POOL6,
     ROUTER4,
     ROUTER4_IN6,
     ROUTER6,
     Icmp,
     answer4,
     answer6,
+    from4,
     from6,
     in6,
     seen4,
+    seen6,
     sent4,
     sent6,
     whole,
@@ -108,6 +112,15 @@ def test_rfc6791_into_ipv6_without_pool6_every_router_is_one_without_an_address(
     quoted6 = sent6(src=EAM6, dst="2001:db8:a::7") / UDP(**ASK)
     expect = at_eam6(src="2001:db8:6791::cb00:7109") / Icmp(type=3) / quoted6
     nat64.check(Step(to_eam4(src=ROUTER4) / Icmp(type=11) / quoted4, expect))
+
+
+@pytest.mark.parametrize("router", [ROUTER4, "10.0.0.1"])
+def test_rfc6791_into_ipv6_behind_a_clat_every_router_is_one_without_an_address(router):
+    clat = {"ipv4": "192.168.7.0/24", "ipv6": "2001:db8:4::/120", "plat": POOL6}
+    nat64 = Nat64(pool6=None, clat=clat, **NO_SESSIONS, translation={"rfc6791_ipv6": "2001:db8:6791::/64"})
+    expect = seen6(src=f"2001:db8:6791::{router}", dst=in6(HOST4)) / Icmp(type=3)
+    sent = from4(src=router, dst=HOST4) / Icmp(type=11) / from4(src=HOST4, dst="192.168.7.9") / UDP(**ASK)
+    nat64.check(Step(sent, expect / from6(src=in6(HOST4), dst="2001:db8:4::9") / UDP(**ASK)))
 
 
 def test_our_own_errors_come_from_us_not_from_rfc6791():

@@ -64,6 +64,12 @@ INTRINSIC = [
         verdict=HAIRPINNED,
     ),
     Case(
+        "with_the_smallest_hop_limit_that_passes",
+        sent=of_eam6(dst=OTHER_EAM_IN6, hlim=2) / UDP(**ASK),
+        expect=seen6(src=EAM_IN6, dst=OTHER_EAM6, hlim=1) / UDP(**ASK),
+        verdict=HAIRPINNED,
+    ),
+    Case(
         "to_itself",
         sent=of_eam6(dst=EAM_IN6) / TCP(**ASK, flags="S"),
         expect=at_eam6(src=EAM_IN6) / TCP(**ASK, flags="S"),

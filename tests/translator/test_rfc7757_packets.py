@@ -284,14 +284,23 @@ def test_rfc7757_appendix_b_an_address_that_no_row_covers_goes_by_rfc6052():
     nat64.check(Step(from4(dst="192.0.2.195") / UDP(**ASK), seen6(dst=within) / UDP(**ASK)))
 
 
-@pytest.mark.parametrize("flags", [None, "S"], ids=["udp", "tcp"])
-def test_rfc7757_3_3_beside_sessions_who_has_no_row_goes_by_rfc6146(flags):
+@pytest.mark.parametrize(
+    ("out", "back"),
+    [
+        ((UDP(**FROM_HOST6), UDP(**FROM_MAPPED)), (UDP(**TO_MAPPED), UDP(**TO_HOST6))),
+        (
+            (TCP(**FROM_HOST6, flags="S"), TCP(**FROM_MAPPED, flags="S")),
+            (TCP(**TO_MAPPED, flags="S"), TCP(**TO_HOST6, flags="S")),
+        ),
+        ((ping6(True), ping4(True)), (ping4(False), ping6(False))),
+    ],
+    ids=["udp", "tcp", "echo"],
+)
+def test_rfc7757_3_3_beside_sessions_who_has_no_row_goes_by_rfc6146(out, back):
     nat64 = Nat64(**BESIDE)
-    kind = {"flags": flags} if flags else {}
-    body = TCP if flags else UDP
-    nat64.check(Step(from6() / body(**FROM_HOST6, **kind), seen4() / body(**FROM_MAPPED, **kind)))
+    nat64.check(Step(from6() / out[0], seen4() / out[1]))
     assert opened(nat64) == (0, 1)
-    nat64.check(Step(from4() / body(**TO_MAPPED, **kind), seen6() / body(**TO_HOST6, **kind)))
+    nat64.check(Step(from4() / back[0], seen6() / back[1]))
 
 
 # No pool6: the whole of IPv4 is a row as well, or nobody outside has an address.

@@ -105,6 +105,11 @@ def too_big(name, given, told, length=29, options=b"", **translation):
 
 CASES = [
     Case(
+        "rfc7915_4_2_code_of_an_echo_is_unchanged",
+        sent=from4() / ping4(True, code=7),
+        expect=seen6() / ping6(True, code=7),
+    ),
+    Case(
         "rfc7915_4_2_echo_request_8_becomes_128",
         sent=from4() / ping4(True, b"abc"),
         expect=seen6() / ping6(True, b"abc"),
@@ -131,7 +136,7 @@ CASES = [
             verdict=verdict,
             answer=answer4(sent, *answer),
         )
-        for type_ in (10, 13, 40)
+        for type_ in (9, 10, 13, 14, 15, 16, 17, 18, 40)
         for name, packet, options, verdict, answer in (
             ("whose_ttl_ends_here", from4(ttl=1), b"", Verdict.HOP_LIMIT_EXPIRED, (11, 0)),
             ("with_a_source_route", from4(), b"\x83\x07\x04\xcb\x00\x71\x01\x00", Verdict.SOURCE_ROUTED, (3, 5)),

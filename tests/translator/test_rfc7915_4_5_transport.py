@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from scapy.layers.inet import TCP, UDP
 from scapy.packet import Packet
 
-from tests.case import Case, Nat64, check_checksums, compare
+from tests.case import Case, Nat64, Step, check_checksums, compare
 from tests.mapped import ALONE, ASK, at_eam6, to_eam4
 from tests.packets import (
     DATA,
@@ -192,6 +192,19 @@ CASES += [
         seen6() / UDP(sport=53, dport=HOST6_PORT) / b"abc",
     ),
     by_port("calculate", "rfc7915_4_5_a_source_port_on_a_list_says_nothing", BARE4, seen6() / UDP(**TO_HOST6) / b"abc"),
+    Case(
+        "rfc7915_4_5_by_port_without_sessions",
+        config=ALONE | {"translation": {"udp_zero_checksum": "drop", "udp_zero_checksum_ports": LISTS}},
+        steps=[
+            Step(to_eam4() / UDP(sport=4000, dport=port, chksum=0), expect, Verdict.TRANSLATED if expect else ZERO)
+            for port, expect in (
+                (52, at_eam6() / UDP(sport=4000, dport=52, chksum=0)),
+                (53, None),
+                (39999, at_eam6() / UDP(sport=4000, dport=39999)),
+                (40002, None),
+            )
+        ],
+    ),
     by_port(
         "drop",
         "rfc7915_5_5_a_port_to_forward_spares_a_first_fragment",

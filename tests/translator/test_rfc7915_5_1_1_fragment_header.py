@@ -62,6 +62,10 @@ CASES = [
         sent=from6() / atomic(7) / UDP(**FROM_HOST6) / payload(1400),
         expect=seen4(id=7, flags=0) / UDP(**FROM_MAPPED) / payload(1400),
     ),
+    Case(
+        "rfc7915_5_1_1_df_of_a_fragment_is_0_whatever_the_size",
+        steps=[Step(fragment_of(LONG6, at, 1400), fragment_of(LONG4, at, 1400)) for at in (0, 1400)],
+    ),
     *(
         Case(
             f"rfc7915_5_1_1_df_of_{name}_is_0_whatever_the_size",
@@ -84,6 +88,11 @@ CASES = [
     Case(
         "rfc7915_5_1_1_more_fragments_and_offset_are_copied",
         steps=[Step(fragment_of(LONG6, at, 1232, 0xABCD1234), fragment_of(LONG4, at, 1232, 0x1234)) for at in PIECES],
+    ),
+    Case(
+        "rfc7915_5_1_1_first_fragment_of_tcp",
+        sent=fragment_of(from6() / TCP(**FROM_HOST6, flags="A") / payload(800), 0, 400),
+        expect=fragment_of(seen4() / TCP(**FROM_MAPPED, flags="A") / payload(800), 0, 400),
     ),
     *(
         Case(

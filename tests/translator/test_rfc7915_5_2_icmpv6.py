@@ -99,6 +99,11 @@ def too_big(name, given, told, quoted=(QUOTED6, QUOTED4), **translation):
 
 CASES = [
     Case(
+        "rfc7915_5_2_code_of_an_echo_is_unchanged",
+        sent=from6() / ping6(True, code=7),
+        expect=seen4() / ping4(True, code=7),
+    ),
+    Case(
         "rfc7915_5_2_echo_request_128_becomes_8",
         sent=from6() / ping6(True, b"abc"),
         expect=seen4() / ping4(True, b"abc"),
@@ -138,7 +143,7 @@ CASES = [
             verdict=verdict,
             answer=answer6(sent, *answer),
         )
-        for type_ in (130, 135, 200)
+        for type_ in (*range(130, 137), 143, 200)
         for name, packet, verdict, answer in (
             ("whose_hop_limit_ends_here", from6(hlim=1), Verdict.HOP_LIMIT_EXPIRED, (3, 0)),
             ("with_a_routing_header", from6() / ROUTED, Verdict.ROUTING_HEADER, (4, 0, 43)),

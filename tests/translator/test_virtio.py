@@ -97,6 +97,7 @@ class Frame:
     becomes: Header
     expect: Packet
     mtu6: int | str = "auto"
+    lowest: int = 1280
 
     def __str__(self) -> str:
         return self.name
@@ -157,6 +158,14 @@ FRAMES = [
         from4() / TCP(**TO_MAPPED) / BLOCK,
         Header(NEEDS_CSUM, TCPV6, 60, 1220, 40, 16),
         TCP6_IN,
+    ),
+    Frame(
+        "tcpv4_super_frame_without_df_gets_segments_of_lowest_ipv6_mtu",
+        Header(NEEDS_CSUM, TCPV4, 40, 1460, 20, 16),
+        from4() / TCP(**TO_MAPPED) / BLOCK,
+        Header(NEEDS_CSUM, TCPV6, 60, 1340, 40, 16),
+        TCP6_IN,
+        lowest=1400,
     ),
     Frame(
         "tcpv4_super_frame_without_df_and_with_options_gets_segments_of_1280_octets",
@@ -240,7 +249,7 @@ FRAMES = [
 
 @pytest.mark.parametrize("frame", FRAMES, ids=str)
 def test_virtio(frame):
-    nat64 = Nat64(translation={"mtu6": frame.mtu6})
+    nat64 = Nat64(translation={"mtu6": frame.mtu6, "lowest_ipv6_mtu": frame.lowest})
     assert checked(nat64, frame.header, undone(frame.sent), frame.expect) == frame.becomes
     assert nat64.events().get("SUPERFRAMES", 0) == (frame.header.gso_type != 0)
 
