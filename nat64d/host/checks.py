@@ -305,20 +305,31 @@ def partly_routed_elsewhere(config: Config, facts: Facts) -> Iterator[Finding]:
         if route.network != network and route.network.prefixlen > network.prefixlen:
             complaint = f"expected no other route for a part of it; {route.network} goes by {_named(route)}"
             yield Finding(path, f"{complaint}. Unless that is meant, run '{_deletion(route)}'")
+    for path, network in _places(config, facts):
+        for part, kind in facts.discarded.items():
+            if part[0] in network:
+                complaint = f"expected no other route for a part of it; packets to {part} are discarded"
+                yield Finding(
+                    path, f"{complaint}. Unless that is meant, run 'ip -{part.version} route del {kind} {part}'"
+                )
 
 
 def _other_routes(config: Config, facts: Facts) -> Iterator[tuple[Path, Network, Route]]:
     """What is known of the routes that `looked_up` asked for, but those to our own device."""
-    places: list[tuple[Path, Network]] = list(claims6(config))
+    for path, network in _places(config, facts):
+        route = facts.towards.get(network)
+        if config.host.routes and route and route.link != config.tun.name:
+            yield path, network, route
+
+
+def _places(config: Config, facts: Facts) -> Iterator[tuple[Path, Network]]:
+    """What `looked_up` asked for, each with its place in the configuration."""
+    yield from claims6(config)
     for network in facts.towards:
         if network.version == 4:
             first = int(network[0])
             rows = (claim.path for claim in claims4(config) if claim.first <= first <= claim.last)
-            places += [(path, network) for path in (next(rows, None),) if path]
-    for path, network in places:
-        route = facts.towards.get(network)
-        if config.host.routes and route and route.link != config.tun.name:
-            yield path, network, route
+            yield from ((path, network) for path in (next(rows, None),) if path)
 
 
 def _named(route: Route) -> str:

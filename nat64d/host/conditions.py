@@ -236,7 +236,7 @@ CONDITIONS: tuple[Condition, ...] = (
     Condition(
         "partly_routed_elsewhere",
         False,
-        "A route leads a part of a prefix elsewhere.",
+        "A route leads a part of a prefix elsewhere, or discards its packets.",
         _unfit(checks.partly_routed_elsewhere),
     ),
     Condition(

@@ -5,9 +5,10 @@
 
 import asyncio
 import socket
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_interface, ip_network
+from itertools import product
 from typing import Any
 
 from pyroute2 import AsyncIPRoute, IPRoute
@@ -24,6 +25,7 @@ IFF_LOOPBACK = 8  # linux/if.h
 ARPHRD_ETHER = 1  # linux/if_arp.h
 PASSING = 0x01 | 0x08 | 0x20 | 0x40  # linux/if_addr.h: temporary, in use elsewhere, deprecated, tentative
 FAMILIES = (socket.AF_INET, socket.AF_INET6)
+DISCARDS = {6: "blackhole", 7: "unreachable", 8: "prohibit"}  # linux/rtnetlink.h: types of routes that discard packets
 
 Address = IPv4Address | IPv6Address
 
@@ -63,6 +65,7 @@ class Facts:
     masquerading: tuple[str, ...] = ()  # interfaces of the IPv4 default route with the lowest metric
     masquerading6: tuple[str, ...] = ()  # the same of IPv6
     towards: Mapping[rtnetlink.Network, Route] = field(default_factory=dict)  # of what `read` was asked for
+    discarded: Mapping[rtnetlink.Network, str] = field(default_factory=dict)  # parts of these, and the kind of route
     proxied: frozenset[tuple[str, Address]] = frozenset()  # answered for on a link: `ip neighbour show proxy`
     sockets: Sockets = UNKNOWN  # if `read` was asked for them
 
@@ -71,19 +74,22 @@ def read(towards: Iterable[rtnetlink.Network] = (), sockets: bool = False) -> Fa
     """A look at the host this process is on; `towards`: networks for whose first address the route is looked up;
     `sockets`: whether the ports that the host uses are looked up.
 
-    Tables of routes are not read as a whole: a router may have a million. Needs no privileges. Call it from a thread
-    without a running event loop (a rule of pyroute2). Raises OSError or pyroute2's NetlinkError.
+    Tables of routes are not read as a whole, as a router may have a million: of them the kernel picks those that
+    discard packets. Needs no privileges. Call it from a thread without a running event loop (a rule of pyroute2).
+    Raises OSError or pyroute2's NetlinkError.
     """
     with IPRoute() as ip:
-        links = list(ip.get_links())
+        links, networks = list(ip.get_links()), list(towards)
         names = {message["index"]: message.get_attr("IFLA_IFNAME") for message in links}
-        routes = {network: route for network in towards if (route := _route_towards(ip, network, names))}
+        routes = {network: route for network in networks if (route := _route_towards(ip, network, names))}
+        parts = {part: kind for part, kind in _discarding(networks) if not _route_towards(ip, part, names)}
         return Facts(
             links=tuple(_links(ip, links)),
             defaults=tuple(_defaults(ip, names)),
             masquerading=tuple(rtnetlink.default_interfaces(ip)),
             masquerading6=tuple(rtnetlink.default_interfaces(ip, 6)),
             towards=routes,
+            discarded=parts,
             proxied=frozenset(asyncio.run(_proxied(names))),
             sockets=read_sockets() if sockets else UNKNOWN,
         )
@@ -135,6 +141,19 @@ def _route_towards(ip: Any, network: rtnetlink.Network, names: Mapping[int, str]
     link, router = next(_hops(message))
     metric = message.get_attr("RTA_PRIORITY") or 0
     return Route(ip_network((first, message["dst_len"])), names.get(link, str(link)), router, metric, *_sizes(message))
+
+
+def _discarding(networks: Collection[rtnetlink.Network]) -> Iterator[tuple[rtnetlink.Network, str]]:
+    """The routes of the main table that discard packets to a part of `networks`, and the kind of each; another route
+    may be preferred to them."""
+    with IPRoute(strict_check=True) as ip:  # strict: the kernel itself picks them
+        for family, number in product({FAMILIES[network.version == 6] for network in networks}, DISCARDS):
+            for message in ip.get_routes(family=family, type=number, table=rtnetlink.RT_TABLE_MAIN):
+                if not message["dst_len"]:
+                    continue
+                part = ip_network((message.get_attr("RTA_DST"), message["dst_len"]))
+                if any(part.prefixlen > whole.prefixlen and part[0] in whole for whole in networks):
+                    yield part, DISCARDS[number]
 
 
 def _sizes(message: Any) -> tuple[int, int]:

@@ -215,6 +215,15 @@ WARNINGS = [
             "-6 route del 64:ff9b::/104 via 2001:db8:1::2 dev lan0 metric 100'"
         ),
     ),
+    (
+        POOL,
+        host(discarded={ip_network("64:ff9b::cb00:7107/128"): "prohibit"}),
+        "pool6",
+        (
+            "expected no other route for a part of it; packets to 64:ff9b::cb00:7107/128 are discarded. Unless that is "
+            "meant, run 'ip -6 route del prohibit 64:ff9b::cb00:7107/128'"
+        ),
+    ),
     # masquerade_without_route
     (
         DEFAULT,

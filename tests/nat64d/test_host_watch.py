@@ -163,6 +163,8 @@ OPERATORS = {  # what is done, which condition that is, and what ends it if not 
     ),
     "routed_elsewhere": ("ip -6 route add 64:ff9b::/96 via 2001:db8:1::2 metric 100", "routed_elsewhere", ""),
     "partly": ("ip -6 route add 64:ff9b::/97 via 2001:db8:1::2", "partly_routed_elsewhere", ""),
+    "one_host": ("ip -6 route add unreachable 64:ff9b::203.0.113.7/128", "partly_routed_elsewhere", ""),
+    "one_address": ("ip route add blackhole 169.254.64.5/32", "partly_routed_elsewhere", ""),
     "discarded": (
         "ip -6 route add blackhole 64:ff9b::/96 metric 100",
         "not_routed",
