@@ -55,6 +55,7 @@ def test_rfc2827_3_a_forged_source_is_logged(log):
     DropLog([engine.worker], logging.getLogger("test")).look(100.0)
     began = [record.getMessage().partition(" (")[0] for record in log.records]
     assert began == ["Dropped 1 packet as source_in_pool6", "Dropped 1 packet as forged_source"]
+    assert all(" Example: nat64d explain --live " in record.getMessage() for record in log.records)
     assert {record.levelno for record in log.records} == {shown_by_default()}
 
 

@@ -157,11 +157,12 @@ def test_rfc7915_5_1_identification_comes_from_a_generator_there_too(flow):
     assert sorted(seen) != seen
 
 
-def test_its_time_is_written_once_a_second(flow):
+@pytest.mark.parametrize("side", ["ipv6", "ipv4"])
+def test_its_time_is_written_once_a_second(flow, side):
     row = flow.twin.tables.sessions[0]
     written = [1001, 1001 + SLACK - LAG + 1]
     for now, last in ((1001, 0), (1002, 0), (written[1] - 1, 0), (written[1], 1), (written[1] + 5, 1)):
-        flow.reason(flow.ipv6(), now)
+        flow.reason(getattr(flow, side)(), now)
         assert row.expires == written[last] + UDP_TIMEOUT + SLACK
 
 

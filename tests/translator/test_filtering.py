@@ -58,9 +58,9 @@ def test_rfc6146_3_5_adf_is_a_matter_of_each_binding():
         nat64.opened(protocol, 6000)
         stranger = nat64.opened(protocol, 6001, to=(OTHER4, 53))
         assert nat64.from4(protocol, stranger).verdict == Verdict.FILTERED_ADF
-    mapped = nat64.opened("tcp", 6000, to=(OTHER4, 53))
-    for flags in ("ACK", "FIN", "RST"):
-        assert nat64.from4("tcp", mapped, flags=flags).verdict == Verdict.FILTERED_ADF
+    for mapped in (MAPPED, nat64.opened("tcp", 6000, to=(OTHER4, 53))):
+        for flags in ("ACK", "FIN", "RST"):
+            assert nat64.from4("tcp", mapped, flags=flags).verdict == Verdict.FILTERED_ADF
 
 
 def test_rfc6146_3_5_adf_forgets_a_peer_with_its_last_session():
@@ -135,6 +135,8 @@ def test_drop_inbound_tcp_leaves_connections_from_inside_and_other_protocols():
     mapped = nat64.opened("tcp", 6000)
     for flags in ("SYN-ACK", "ACK", "FIN"):
         assert nat64.from4("tcp", mapped, flags=flags).verdict == Verdict.TRANSLATED
+    for flags in ("ACK", "FIN", "RST"):  # of no session, and opening none
+        assert nat64.from4("tcp", mapped, (OTHER4, 7), flags).verdict == Verdict.TRANSLATED
     for protocol in ("udp", "icmp"):
         mapped = nat64.opened(protocol, 6000)
         for to in (MAPPED, mapped):

@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+from scapy.layers.inet import UDP
 
+from tests.datagrams import in_pieces
 from tests.invariants import ports_taken
-from tests.packets import HOST4, HOST6, NEIGHBOUR6, OTHER4, in6
+from tests.packets import HOST4, HOST6, NEIGHBOUR6, OTHER4, from4, in6, payload
 from tests.sessions import Flow, Sessions, flow
 from translator.tables.layout import NONE
 from translator.verdict import Verdict
@@ -39,6 +41,16 @@ def test_forward_leads_in_and_out(place, protocol):
     (packet,) = nat64.from6(protocol, 8080, PEER, flags="SYN-ACK").packets
     assert flow(packet) == Flow(address, port, OTHER4, port if protocol == "icmp" else PEER[1])
     assert len(nat64.sessions()) == 1
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_rfc6146_3_4_fragments_reach_a_forward_in_any_order(place):
+    address, port = PLACES[place]
+    sent = from4(dst=address) / UDP(sport=PEER[1], dport=port) / payload(64)
+    for order in ((0, 1, 2), (2, 0, 1), (1, 2, 0)):
+        nat64, parts = door(f"{address}:{port}", "udp"), in_pieces(sent, 24, 48)
+        verdicts = [nat64.say(parts[at]).verdict for at in order]
+        assert verdicts == [Verdict.HELD] * order.index(0) + [Verdict.TRANSLATED] * (3 - order.index(0))
 
 
 @pytest.mark.parametrize("protocol", ["tcp", "udp", "icmp"])

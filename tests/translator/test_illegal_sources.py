@@ -10,6 +10,9 @@ from tests.packets import (
     HOST4,
     HOST4_IN6,
     HOST6,
+    MAPPED4_IN6,
+    MAPPED4_PORT,
+    NEIGHBOUR6,
     OTHER4_IN6,
     ROUTER4,
     ROUTER4_IN6,
@@ -22,6 +25,7 @@ from tests.packets import (
     seen4,
     seen6,
     sent4,
+    whole,
 )
 from translator.verdict import Verdict
 
@@ -37,6 +41,9 @@ def test_rfc6146_3_5_an_error_whose_source_is_in_pool6_is_silently_discarded(nat
     nat64.check(Step(from6() / UDP(**FROM_HOST6)))
     nat64.check(Step(from6(src=source) / ABOUT, verdict=Verdict.SOURCE_IN_POOL6))
     nat64.check(Step(from6(src=HOST6) / ABOUT, seen4() / Icmp(type=11) / sent4() / UDP(**TO_MAPPED)))
+    (there,) = nat64.send(from6(src=NEIGHBOUR6, dst=MAPPED4_IN6) / UDP(sport=7, dport=MAPPED4_PORT)).packets
+    error = from6(src=source, dst=whole(there).src) / Icmp(type=1) / there  # about what a neighbour has sent
+    nat64.check(Step(error, verdict=Verdict.SOURCE_IN_POOL6))
 
 
 @pytest.mark.parametrize("config", [ALONE, BESIDE], ids=["alone", "beside sessions"])

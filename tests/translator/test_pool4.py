@@ -295,11 +295,18 @@ def test_rows_of_one_address_pair_as_one():
     assert len(set(chosen)) == 4
 
 
-def test_rfc6146_3_5_1_1_side_of_1024_is_looked_for_in_every_row_of_the_address():
+@pytest.mark.parametrize("protocol", ["udp", "tcp"])
+def test_rfc6146_3_5_1_1_side_of_1024_is_looked_for_in_every_row_of_the_address(protocol):
     for host in (HOST6, NEIGHBOUR6, "2001:db8::3", "2001:db8::4"):
         nat64 = pools(*SPLIT)
-        assert nat64.opened("udp", 600, host=host)[1] < 1024
-        assert nat64.opened("udp", 6000, host=host)[1] >= 1024
+        assert nat64.opened(protocol, 600, host=host)[1] < 1024
+        assert nat64.opened(protocol, 6000, host=host)[1] >= 1024
+
+
+@pytest.mark.parametrize("port", [6000, 6001])
+def test_rfc6146_3_5_1_1_parity_is_looked_for_in_every_row_of_the_address(port):
+    nat64 = pools(*({"addresses": ALONE, "ports": ports} for ports in ("2000", "2001")))
+    assert nat64.opened("udp", port)[1] == port - 4000
 
 
 # ---- several addresses

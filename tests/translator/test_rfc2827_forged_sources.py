@@ -36,6 +36,7 @@ from tests.packets import (
     seen6,
     with_options,
 )
+from tests.translator.test_rfc6877_464xlat import LAN
 from translator.verdict import Verdict
 
 ECHO, DOOR = 7, "203.0.113.77"  # DOOR is no address of pool4, only of a [[forward]]
@@ -92,7 +93,7 @@ def test_rfc2827_3_the_addresses_around_them_pass() -> None:
         nat64.check(Step(from6(src=host6) / UDP(**FROM_HOST6)))
 
 
-CONFIGS = {"stateful": {}, "siit": SIIT, "eam": ALONE, "beside": BESIDE}
+CONFIGS = {"stateful": {}, "siit": SIIT, "eam": ALONE, "beside": BESIDE, "clat": LAN}
 
 
 @pytest.mark.parametrize("config", CONFIGS)

@@ -16,6 +16,7 @@ from tests.packets import (
     HOST6,
     HOST6_PORT,
     MAPPED4,
+    MAPPED4_IN6,
     MAPPED4_PORT,
     OTHER4_IN6,
     OUR4,
@@ -214,6 +215,13 @@ def test_rfc6146_3_5_packet_whose_source_is_in_pool6_is_silently_discarded():
     for protocol in (47, 132):
         outcome = nat64.say(bytes(from6(src=OTHER4_IN6, nh=protocol) / bytes(16)))
         assert (outcome.verdict, outcome.answer) == (Verdict.SOURCE_IN_POOL6, None)
+        outcome = Sessions(**NOT_OURS["with other protocols"]).say(
+            bytes(from6(src=OTHER4_IN6, nh=protocol) / bytes(16))
+        )
+        assert (outcome.verdict, outcome.answer) == (Verdict.SOURCE_IN_POOL6, None)
+    for body in (UDP(dport=MAPPED4_PORT), TCP(dport=MAPPED4_PORT), ICMPv6EchoRequest()):  # to another host of ours
+        outcome = nat64.say(bytes(from6(src=OTHER4_IN6, dst=MAPPED4_IN6) / body))
+        assert (outcome.verdict, outcome.answer) == (Verdict.SOURCE_IN_POOL6, None)
     for at in (0, 24):
         outcome = nat64.say(fragment_of(from6(src=OTHER4_IN6) / UDP() / bytes(48), at, 24))
         assert (outcome.verdict, outcome.answer) == (Verdict.SOURCE_IN_POOL6, None)
@@ -242,6 +250,7 @@ def test_rfc6146_3_5_packet_to_no_address_of_ours_is_not_processed(config):
         (fragment_of(from6(dst="2001:db8::1") / datagram, 24, 24), Verdict.NOT_OUR_PREFIX),
         (from6(dst="2001:db8::1", nh=47) / bytes(16), Verdict.NOT_OUR_PREFIX),
         (from6(dst="2001:db8::1") / error, Verdict.NO_SESSION),
+        (from6() / Icmp(type=1) / IPv6(src=f"2001:db8::{HOST4}", dst=HOST6) / UDP(), Verdict.NOT_OUR_PREFIX),
     ):
         outcome = nat64.say(bytes(sent))
         assert (outcome.verdict, outcome.packets) == (verdict, [])

@@ -144,11 +144,13 @@ def test_rfc6146_3_5_1_sessions_of_a_binding_end_in_any_order():
     assert nat64.session().host4 == peers[2]
 
 
-def test_rfc6146_3_5_1_static_binding_serves_both_directions():
+@pytest.mark.parametrize("protocol", ["udp", "tcp", "icmp"])
+def test_rfc6146_3_5_1_static_binding_serves_both_directions(protocol):
     nat64 = Sessions()
     mapped = (MAPPED4, MAPPED4_PORT)
-    assert nat64.opened("udp", HOST6_PORT) == mapped
-    assert nat64.from4("udp", mapped, (OTHER4, 9)).verdict == Verdict.TRANSLATED
+    assert nat64.opened(protocol, HOST6_PORT)[0] == MAPPED4
+    assert nat64.session().mapped4 == mapped
+    assert nat64.from4(protocol, mapped, (OTHER4, 9)).verdict == Verdict.TRANSLATED
     assert len(nat64.sessions()) == 2
 
 

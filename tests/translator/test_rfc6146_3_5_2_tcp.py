@@ -159,6 +159,9 @@ def test_rfc6146_3_5_2_2_the_syn_from_the_other_side_establishes_with_or_without
         (FLAGS["RST"] | FLAGS["FIN"], "RST"),
         (FLAGS["SYN"] | FLAGS["FIN"], "SYN"),
         (FLAGS["FIN"] | 0xE8, "FIN"),
+        (FLAGS["FIN"] | FLAGS["ACK"], "FIN"),
+        (FLAGS["RST"] | FLAGS["ACK"], "RST"),
+        (FLAGS["SYN"] | FLAGS["ACK"], "SYN"),
         (FLAGS["SYN"] | 0xC0, "SYN"),  # RFC 3168: ECN-setup
         (0xFF & ~7, "REST"),
         (0, "REST"),

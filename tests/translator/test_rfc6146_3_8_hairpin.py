@@ -175,6 +175,14 @@ def test_rfc6146_3_8_address_dependent_filtering_knows_the_caller_by_its_mapped4
     assert nat64.from6("udp", PORT, DOOR).verdict == Verdict.HAIRPINNED
 
 
+def test_rfc6146_3_8_drop_inbound_tcp_knows_no_exception_for_neighbours():
+    nat64 = Sessions(filtering={"drop_inbound_tcp": True})
+    mapped = nat64.opened("tcp", 7000, host=NEIGHBOUR6)
+    outcome = nat64.from6("tcp", PORT, mapped)
+    assert (outcome.verdict, outcome.answer) == (Verdict.FILTERED_INBOUND_TCP, None)
+    assert nat64.from6("udp", PORT, nat64.opened("udp", 7000, host=NEIGHBOUR6)).verdict == Verdict.HAIRPINNED
+
+
 @pytest.mark.parametrize("protocol", ["udp", "tcp", "icmp"])
 def test_rfc6146_3_8_error_about_a_hairpinned_packet_reaches_its_sender(protocol):
     nat64 = Sessions(forward=FORWARD)

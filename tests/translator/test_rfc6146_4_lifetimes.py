@@ -338,35 +338,40 @@ def test_rfc6146_4_a_binding_ends_with_its_last_session_though_the_wheel_has_not
     nat64 = Sessions(timeouts={"udp": 300, "icmp": 300, "tcp_opening": 300})
     nat64.wait(0.1)
     mapped = nat64.opened(protocol, 6000)
-    for port in (1, 2):
+    for number in (1, 2):
         nat64.wait(299.999)
-        assert nat64.from4(protocol, mapped, (OTHER4, port), "SYN").verdict == Verdict.TRANSLATED
+        assert nat64.from4(protocol, mapped, (f"8.8.8.{number}", 1), "SYN").verdict == Verdict.TRANSLATED
     nat64.wait(300)
-    late = nat64.from4(protocol, mapped, (OTHER4, 3), "ACK").verdict
+    late = nat64.from4(protocol, mapped, ("8.8.8.3", 1), "ACK").verdict
     assert late == (Verdict.NO_SESSION if protocol == "tcp" else Verdict.NO_BIB_ENTRY)
     assert nat64.sessions() == []
 
 
-@pytest.mark.parametrize("protocol", ["udp", "icmp"])
+WITHOUT_TCP = [("udp", {}, 300), ("icmp", {}, 60), ("udp", {"udp": 120}, 120), ("icmp", {"icmp": 90}, 90)]
+
+
+@pytest.mark.parametrize(("protocol", "timeouts", "full"), WITHOUT_TCP, ids=str)
 @pytest.mark.parametrize("opener", ["from6", "from4"])
-def test_rfc6146_4_the_first_packet_of_the_other_side_starts_the_lifetime_anew(opener, protocol):
-    nat64 = Sessions()
+def test_rfc6146_4_the_first_packet_of_the_other_side_starts_the_lifetime_anew(opener, protocol, timeouts, full):
+    """And each after it."""
+    nat64 = Sessions(timeouts=timeouts)
     says = [lambda: nat64.from6(protocol, HOST6_PORT), lambda: nat64.from4(protocol, MAPPED)]
     first, second = says if opener == "from6" else says[::-1]
-    first()
-    full = nat64.session().left
-    nat64.wait(full - 1)
-    second()
-    assert nat64.session().left == full
+    for say in (first, second, first, second):
+        say()
+        assert nat64.session().left == full
+        nat64.wait(full - 1)
 
 
-@pytest.mark.parametrize("protocol", ["udp", "icmp"])
+@pytest.mark.parametrize(("protocol", "timeouts", "full"), WITHOUT_TCP, ids=str)
 @pytest.mark.parametrize("side", ["from6", "from4"])
-def test_rfc6146_4_each_packet_of_one_side_starts_the_lifetime_anew_though_nobody_answers(side, protocol):
-    nat64 = Sessions()
+def test_rfc6146_4_each_packet_of_one_side_starts_the_lifetime_anew_though_nobody_answers(
+    side, protocol, timeouts, full
+):
+    nat64 = Sessions(timeouts=timeouts)
     say = {"from6": lambda: nat64.from6(protocol, HOST6_PORT), "from4": lambda: nat64.from4(protocol, MAPPED)}[side]
     say()
-    full = nat64.session().left
+    assert nat64.session().left == full
     for _ in range(2):
         nat64.wait(full - 1)
         say()

@@ -30,6 +30,8 @@ from tests.packets import (
     ROUTER4,
     ROUTER4_IN6,
     ROUTER6,
+    TO_HOST6,
+    TO_MAPPED,
     Icmp,
     answer4,
     answer6,
@@ -67,6 +69,12 @@ def test_rfc6791_5_routers_get_different_addresses_of_the_pool_and_keep_them(con
 def test_rfc6791_3_2_a_single_address():
     nat64 = Nat64(**ALONE, translation={"rfc6791_ipv4": [f"{ROUTER4}/32"]})
     assert {seen_source(nat64, ROUTER6), seen_source(nat64, "2001:db8:9::2")} == {ROUTER4}
+
+
+def test_rfc6791_3_2_of_a_router_on_the_way_to_a_host_with_sessions_too():
+    nat64 = Nat64(translation={"rfc6791_ipv4": [f"{ROUTER4}/32"]})
+    error = from6(src=ROUTER6) / Icmp(type=3) / seen6() / UDP(**TO_HOST6)
+    nat64.check(Step(error, seen4(src=ROUTER4) / Icmp(type=11) / sent4() / UDP(**TO_MAPPED)))
 
 
 def test_rfc6791_3_the_pool_is_for_those_without_an_address_only():

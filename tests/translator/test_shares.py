@@ -197,6 +197,14 @@ def test_a_forward_serves_datagrams_without_sessions_where_the_table_is_full():
     assert len(nat64.sessions()) == TABLE
 
 
+@pytest.mark.parametrize("protocol", ["udp", "tcp", "icmp"])
+def test_what_a_forwarded_port_opens_from_inside_is_of_the_same_share(protocol):
+    nat64 = gateway()
+    for k in range(40):
+        nat64.opened(protocol, HOST6_PORT, (f"8.8.8.{1 + k}", 53))
+    assert len(nat64.sessions()) == 16
+
+
 def test_sessions_of_a_forward_leave_its_host_its_rate():
     nat64 = gateway(per_host_rate=2)
     for k in range(10):
