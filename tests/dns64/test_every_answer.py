@@ -15,12 +15,12 @@ import dns.reversename
 import pytest
 
 from nat64d.dns64.message import wire
-from nat64d.dns64.message.reply import FAILED_FOR
+from nat64d.dns64.message.reply import FAILED_FOR, STALE_FOR
 from nat64d.dns64.upstreams import upstream
 from nat64d.dns64.upstreams.exchange import ServerAddress
 from nat64d.dns64.upstreams.race import Upstream
 from tests.dns64.asking import free_port
-from tests.dns64.gateway import ADDRESS, EVERYBODY, POLICY, WWW, Gateway, errors, gateway, query
+from tests.dns64.gateway import ADDRESS, EVERYBODY, POLICY, WWW, Gateway, addresses, errors, gateway, query
 from tests.dns64.zone import SOA, reply
 
 A, AAAA, MX = (WWW, "A"), (WWW, "AAAA"), (WWW, "MX")
@@ -204,6 +204,17 @@ def test_rfc6147_5_1_5_a_chain_of_several_answers_stands_before_what_is_at_its_e
             answer = one.ask(query(type_))
             found = [(str(rrset.name), dns.rdatatype.to_text(rrset.rdtype)) for rrset in answer.answer]
             assert found == [(WWW, "CNAME"), (WEB, "CNAME"), (END, type_)]
+
+
+def test_rfc8767_4_an_answer_made_of_several_is_used_after_its_time_too() -> None:
+    with gateway(HOPS) as one:
+        made = one.addresses()
+        one.zone.table = dict.fromkeys(HOPS, "SERVFAIL")
+        one.clock += STALE_FOR
+        answer = one.ask(query(use_edns=0))
+        assert (addresses(answer), errors(answer)) == (made, [29, 3])
+        one.clock += 60
+        assert one.ask(query()).rcode() == dns.rcode.SERVFAIL
 
 
 @pytest.mark.parametrize("bogus", ["AAAA", "A"])

@@ -24,7 +24,9 @@ from tests.dns64.zone import SOA, reply
 A, AAAA, MX = (WWW, "A"), (WWW, "AAAA"), (WWW, "MX")
 ONLY_A = {A: [f"{WWW} 60 IN A 192.0.2.1"], AAAA: [f"example. 300 IN SOA {SOA}"]}
 MADE = ["64:ff9b::c000:201"]
-OTHER = Policy((ip_network("10.0.0.0/8"),), ranges_for(IPv6Network("2001:db8:64::/96"), [], None))
+OTHER = Policy(
+    (ip_network("2001:db8:10::/48"), ip_network("10.0.0.0/8")), ranges_for(IPv6Network("2001:db8:64::/96"), [], None)
+)
 
 
 def test_an_a_answer_that_is_kept_is_what_is_synthesised_from() -> None:
