@@ -122,7 +122,7 @@ def options(octets: bytes, *some: tuple[int, bytes]) -> bytes:
 
 def test_rfc6891_6_1_1_options_stay_with_us_but_what_the_server_says_of_errors() -> None:
     cookie, bogus = (10, bytes(16)), (15, b"\0\6w\0hy")
-    found = given_to(kept(options(came(A), cookie, bogus, (8, bytes(4)))), ask(use_edns=0))
+    found = given_to(kept(options(came(A), cookie, bogus, (8, bytes(4)), (65001, b"?"))), ask(use_edns=0))
     assert [(option.otype, option.code, option.text) for option in found.options] == [(15, 6, "w\0hy")]  # type: ignore[attr-defined]
 
 
