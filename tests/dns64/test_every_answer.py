@@ -4,6 +4,7 @@ how large it may be; and the answer to ANY."""
 import struct
 from collections.abc import Iterator
 from dataclasses import replace
+from ipaddress import IPv6Address
 
 import dns.flags
 import dns.message
@@ -267,6 +268,14 @@ def test_rfc9520_3_2_that_a_server_cannot_be_reached_is_a_failure_that_is_kept()
         for later, asked in [(0, 1), (FAILED_FOR - 1, 1), (1, 2)]:
             one.clock += later
             assert (one.ask(query("MX")).rcode(), dead.asked) == (dns.rcode.SERVFAIL, asked)
+
+
+def test_rfc8914_4_23_the_error_names_a_server_that_cannot_even_be_asked() -> None:
+    with gateway({}) as one:
+        one.upstreams.all.pop().close()
+        one.upstreams.all.append(Upstream(ServerAddress(IPv6Address("fe80::1%none0"), 53), one.upstreams.counters))
+        (option,) = one.ask(query("MX", use_edns=0)).options
+    assert option.text.startswith("[fe80::1%none0]:53: ")  # type: ignore[attr-defined]
 
 
 def test_rfc9520_3_2_a_question_that_was_given_up_for_newer_ones_is_asked_again(
