@@ -240,10 +240,11 @@ def test_rst_during_fin_ends_a_half_closed_connection_if_asked_to(option, first,
 
 
 @pytest.mark.parametrize("side", ["send6", "send4"])
-def test_rfc7857_2_2_a_connection_that_would_end_sooner_has_four_minutes_from_the_first_rst(side):
+@pytest.mark.parametrize("first", ["send6", "send4"])
+def test_rfc7857_2_2_a_connection_that_would_end_sooner_has_four_minutes_from_the_first_rst(first, side):
     """Of a half-closed one with rst_during_fin too: a RST that got lost may come again, and be translated."""
     connection = Connection(Sessions(filtering={"rst_during_fin": True}))
-    connection.send6("FA", 101, 0)
+    getattr(connection, first)("FA", 101 if first == "send6" else 201, 0)
     connection.nat64.wait(EST - 5)
     number = {"send6": 102, "send4": 202}[side]
     getattr(connection, side)("R", number, 0)
