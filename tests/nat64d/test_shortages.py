@@ -67,11 +67,12 @@ def test_rfc8158_4_6_5_exhausted_addresses_and_ports_are_said_once_in_ten_second
 
 
 def test_rfc8158_4_6_7_3_a_limit_of_a_host_is_said_with_the_host():
-    daemon = Daemon(limits={**LIMITS, "per_host_sessions": 2})
-    daemon.held(5000)
-    daemon.held(5001)
-    daemon.refused(5002, Verdict.HOST_SESSIONS)
-    assert f"host-exceeded {HOST6} 2" in daemon.said(1.0)
+    for limit, verdict in (("per_host_sessions", Verdict.HOST_SESSIONS), ("per_host_ports", Verdict.HOST_PORTS)):
+        daemon = Daemon(limits={**LIMITS, limit: 2})
+        daemon.held(5000)
+        daemon.held(5001)
+        daemon.refused(5002, verdict)
+        assert f"host-exceeded {HOST6} 2" in daemon.said(1.0)
 
 
 def test_rfc8158_4_6_8_2_a_threshold_is_said_when_it_is_reached():

@@ -42,6 +42,10 @@ def test_nothing_is_logged_unless_it_is_wanted():
     nat64.wait(600)
     assert nat64.said() == []
     assert nat64.tables.log_at.tolist() == [0, 0, 0]
+    nat64 = Logging(Sessions(log={"sessions": "mappings"}).settings.logged)
+    nat64.opened("udp", 6000)
+    nat64.wait(600)
+    assert [kind for kind, _ in nat64.said()] == ["MAPPING_CREATED", "MAPPING_ENDED"]
 
 
 def test_an_entry_has_both_ends_the_protocol_and_the_time():

@@ -164,6 +164,9 @@ def test_rfc4787_req_2_a_mapping_of_another_protocol_pairs_too():
     nat64.wait(101)
     assert [int(row.protocol) for row in nat64.tables.bibs if row.live] == [GRE]
     assert [int(row.mapped4) for row in nat64.tables.hosts if row.live] == [int(IPv4Address(address))]
+    nat64 = gateway("192.0.2.0/29")
+    first = {host: whole(nat64.say(up(src=host)).packets[0]).src for host in (f"2001:db8::{k}" for k in range(1, 9))}
+    assert {host: nat64.opened("udp", 6000, host=host)[0] for host in first} == first
 
 
 def test_address_whose_holder_is_over_is_free_though_the_wheel_has_not_come_by():

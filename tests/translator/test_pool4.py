@@ -188,9 +188,10 @@ def test_rfc6146_3_5_1_1_side_of_1024_gives_way_when_it_is_full_or_missing(proto
 
 
 def test_rfc6146_3_5_1_1_side_of_1024_matters_more_than_parity():
-    nat64 = one_address("1020-1027")
-    low = [nat64.opened("udp", 100 + 2 * k)[1] for k in range(4)]
-    assert sorted(low) == [1020, 1021, 1022, 1023]
+    for hosts in ([HOST6] * 4, [subscriber(k) for k in range(4)]):
+        nat64 = one_address("1020-1027")
+        low = [nat64.opened("udp", 100 + 2 * k, host=host)[1] for k, host in enumerate(hosts)]
+        assert sorted(low) == [1020, 1021, 1022, 1023]
 
 
 def test_rfc6146_3_5_3_identifier_has_neither_side_nor_parity():

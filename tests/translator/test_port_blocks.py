@@ -86,8 +86,8 @@ def test_hosts_of_a_subscriber_share_its_blocks_and_others_get_their_own():
 
 @EACH
 def test_rfc6888_req_4_a_subscriber_has_no_more_blocks_than_it_may(protocol):
-    nat64 = gateway(blocks=3)
-    open_ports(nat64, 30, protocol=protocol)
+    nat64 = gateway(blocks=3, port_block=12)
+    open_ports(nat64, 36, protocol=protocol)
     assert nat64.from6(protocol, 7000, host=COUSIN6).verdict == Verdict.SUBSCRIBER_PORTS
     nat64.opened("tcp" if protocol == "udp" else "udp", 7000)  # of another protocol none is used
     open_ports(nat64, 5, host=STRANGER6, protocol=protocol)
