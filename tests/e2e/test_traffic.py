@@ -85,15 +85,11 @@ def test_traffic_of_the_gateway_itself_is_translated(net: Topology, memory: Path
 
 
 def test_500_connections_at_once(net: Topology, nat64d: Daemon) -> None:
-    def held() -> list[tuple[str, int]]:
-        rows = nat64d.rows("sessions", "--proto", "tcp", "--state", "ESTABLISHED")
-        return [(row["mapped4"], row["mapped4_port"]) for row in rows if row["host4_port"] == 7]
-
-    earlier = set(held())
     client = talk(net.client6a, "tcp_hold", embed(SERVER4), "7", "500")
     assert hear(client, 60) == '{"held": 500, "echoed": 500}'
-    mapped = [each for each in held() if each not in earlier]
-    assert len(set(mapped)) == len(mapped) == 500
+    rows = nat64d.rows("sessions", "--proto", "tcp", "--state", "ESTABLISHED", "--host6", CLIENT6A)
+    mapped = [(row["mapped4"], row["mapped4_port"]) for row in rows if row["host4_port"] == 7]
+    assert len(set(mapped)) == len(mapped) >= 500, "those of earlier tests may be there, and their ports be used again"
     assert {address for address, _ in mapped} < set(POOL4), "paired pooling keeps a host on one pool4 address"
     client.communicate(timeout=20)
     assert client.returncode == 0
