@@ -21,6 +21,7 @@ from tests.reference.quoting import ErrorTranslator
 from tests.reference.reading import TCP, UDP, UNREADABLE, Packet, UnreadableError, read
 from tests.reference.reassembly import Reassembly
 from tests.reference.services import Services
+from tests.reference.transport import ports
 from tests.reference.trip import Trip
 from tests.reference.waiting import Waiting, WaitingSyns
 
@@ -94,7 +95,9 @@ class Oracle:
         if isinstance(packet.source, IPv4Address) and isinstance(packet.destination, IPv4Address):
             source, destination = packet.source, packet.destination
             by_row = static and self.has_row(source)
-            embedded, prefix = self.services.written(packet, self.bibs, is_turned) or (not by_row, None)
+            known = ports(packet) if packet.is_first else None if is_turned else self.fragments.recall(packet)
+            port = known[0 if is_turned else 1] if known else None  # turned round are its addresses only
+            embedded, prefix = self.services.written(packet, port, self.bibs) or (not by_row, None)
             return [
                 End(source, embedded, self.bibs.is_ours(source), is_source=True, prefix=prefix),
                 End(destination, static and not self.has_row(destination), self.bibs.is_ours(destination)),

@@ -375,4 +375,11 @@ REGRESSIONS: dict[str, tuple[str, list[tuple[float, str]]]] = {
             ),
         ],
     ),
+    "rfc6146_3_4_a_later_fragment_to_a_service_is_under_the_prefix_of_its_first_one": (
+        "services with prefixes of their own, two of one endpoint under each, beside the well-known one",
+        [
+            (1000.0, "4500002c000720004011ec58ac100001c00002500035003500289fd1000102030405060708090a0b0c0d0e0f"),
+            (1000.0, "450000240007000340110c5eac100001c0000250101112131415161718191a1b1c1d1e1f"),
+        ],
+    ),
 }

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from tests.reference.bib import Entry, Host4, Host6
 from tests.reference.outcome import Refusal
 from tests.reference.tcp import ACK, RST, SYN, State
-from tests.reference.transport import name_of, ports
+from tests.reference.transport import name_of
 
 if TYPE_CHECKING:
     from tests.reference.bib import Bibs
@@ -67,14 +67,12 @@ class Services:
         self.addresses = {vip for _, (vip, _) in self.fronts}
         self.homes: dict[tuple[int, IPv4Address], tuple[Host6, float]] = {}  # where a client is, and until when
 
-    def written(self, packet: Packet, bibs: Bibs, is_turned: bool) -> tuple[bool, IPv6Network | None] | None:
-        """Whether the source of a packet to the address of a service is going to be written under a prefix, and which;
-        None: as that of any other. `is_turned`: one in an ICMP error, turned round but for its ports.
-        """
-        pair, name = ports(packet) if packet.is_first else None, name_of(packet)
-        if packet.destination not in self.addresses or pair is None:
+    def written(self, packet: Packet, port: int | None, bibs: Bibs) -> tuple[bool, IPv6Network | None] | None:
+        """Whether the source of a packet to this port of a service's address is going to be written under a prefix, and
+        which; None: as that of any other."""
+        if packet.destination not in self.addresses or port is None:
             return None
-        place: tuple[str, Host4] = name, (packet.destination, pair[0 if is_turned else 1])  # type: ignore[assignment]
+        place: tuple[str, Host4] = name_of(packet), (packet.destination, port)  # type: ignore[assignment]
         if place in self.fronts:
             return True, self.fronts[place].prefix
         return None if place in bibs.by_mapped4 else (False, None)
