@@ -65,15 +65,7 @@ def from_ipv6(skb, at, end):
     plan, moment = plan_ipv4(gateway.settings, parsed, segment_of(skb, parsed), 0), now(skb)
     if plan.verdict != Verdict.CONTINUE:
         return Reason.TOO_BIG
-    way = way_from_ipv6(gateway, parsed, moment)
-    if way.reason != Reason.SIX_TO_FOUR:
-        return way.reason
-    head = head_of(parsed, way.outgoing)
-    if lacks_sum(parsed, head):
-        return Reason.ZERO_CHECKSUM
-    if way.found.address != 0:
-        touch(way.found, moment)
-    return write_ipv4(skb, parsed, way.outgoing, head, plan.dont_fragment)
+    return send_on(skb, parsed, way_from_ipv6(gateway, parsed, moment), moment, plan.dont_fragment)
 
 
 @jit()
@@ -87,7 +79,12 @@ def from_ipv4(skb, at, end):
         return Reason.CUT
     if 0 < kernel.mtu6() < size:
         return Reason.TOO_BIG
-    way = way_from_ipv4(gateway, parsed, moment)
+    return send_on(skb, parsed, way_from_ipv4(gateway, parsed, moment), moment, 0)
+
+
+@jit()
+def send_on(skb, parsed, way, moment, dont_fragment):
+    """A packet with its way: why it was left all the same, or that it is one of the other IP version now."""
     if way.reason != Reason.SIX_TO_FOUR:
         return way.reason
     head = head_of(parsed, way.outgoing)
@@ -95,6 +92,8 @@ def from_ipv4(skb, at, end):
         return Reason.ZERO_CHECKSUM
     if way.found.address != 0:
         touch(way.found, moment)
+    if parsed.t.family == 6:
+        return write_ipv4(skb, parsed, way.outgoing, head, dont_fragment)
     return write_ipv6(skb, parsed, way.outgoing, head)
 
 
