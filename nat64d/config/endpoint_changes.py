@@ -6,7 +6,6 @@ What has not changed is the same object in both: `with_changes` sees to that.
 
 from collections.abc import Callable, Iterator
 from functools import lru_cache
-from ipaddress import IPv6Address
 from typing import NamedTuple
 
 from nat64d.config.models import Config
@@ -41,11 +40,6 @@ class Same(NamedTuple):
 
     services: tuple[Service, ...]
 
-    @property
-    def vips6(self) -> frozenset[IPv6Address]:
-        """Their IPv6 addresses."""
-        return frozenset(service.end6.address for service in self.services if service.end6)
-
     def __hash__(self) -> int:
         return id(self.services)
 
@@ -65,16 +59,15 @@ def _changed(before: Same, after: Same) -> tuple[list[Service], list[Service]]:
 def is_sound_beside(before: Config, after: Config, contradictions: Callable[[Config], Iterator[object]]) -> bool:
     """Whether they differ in endpoints alone, and nothing is wrong with `after`, as nothing was with `before`."""
     _, came = changed(before, after)
-    if not is_about_endpoints(before, after) or sum(map(_members, after.service)) > after.limits.service_members:
+    if (
+        not is_about_endpoints(before, after)
+        or sum(service.members for service in after.service) > after.limits.service_members
+    ):
         return False
-    vips6 = Same(after.service).vips6
+    vips6 = after.vips6
     if vips6 and any(end.end6.address in vips6 for service in came for end in service.endpoints):
         return False
     return not came or next(contradictions(after.model_copy(update={"service": tuple(came)})), None) is None
-
-
-def _members(service: Service) -> int:
-    return len(service.endpoints) * len(service.protocols) * ((service.ipv4 is not None) + (service.ipv6 is not None))
 
 
 def _is_alike(old: Service | None, new: Service) -> bool:

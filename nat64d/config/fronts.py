@@ -73,7 +73,7 @@ def handles_of(config: Config) -> Mapping[IPv6Address, int]:
 
 @lru_cache(2)  # a change asks for each service
 def _handles_of(services: Same, seed: bytes) -> Mapping[IPv6Address, int]:
-    return _handles(services.vips6, seed)
+    return _handles(frozenset(one.end6.address for one in services.services if one.end6), seed)
 
 
 @lru_cache(2)  # nor do they change with endpoints

@@ -44,7 +44,7 @@ def _fronts(config: Config) -> Iterator[Finding]:
                     yield Finding(("service", row, key), f"expected a port that no earlier [[service]] has; {has}")
         if len(service.endpoints) > ENDPOINTS:
             yield Finding(("service", row, "endpoints"), f"expected at most {ENDPOINTS} endpoints")
-        total += len(service.endpoints) * len(service.protocols) * len(service.ends)
+        total += service.members
         if before <= most < total:
             expected = f"expected at most {most} endpoints, counted for each protocol, in all of [[service]]"
             yield Finding(("service", row, "endpoints"), f"{expected}; up to here there are {total}")

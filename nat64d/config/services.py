@@ -173,6 +173,11 @@ class Service(Section):
         return [end for end in (self.end4, self.end6) if end]
 
     @property
+    def members(self) -> int:
+        """How many its endpoints are, each counted for every protocol and address."""
+        return len(self.endpoints) * len(self.protocols) * ((self.ipv4 is not None) + (self.ipv6 is not None))
+
+    @property
     def address(self) -> str:
         """The transport address that it is known by."""
         return self.ipv4 or self.ipv6 or ""

@@ -60,5 +60,5 @@ class Measured(NamedTuple):
     tables: Sequence[Fill]
     addresses: Sequence[AddressUse]  # none where pool4 has too many of them
     expiry_lag: float  # seconds that the timer wheel is behind the clock
-    services: Sequence[ServiceUse]  # many of them are one, services.OTHERS
+    services: Sequence[ServiceUse]  # many of them are one, serving.OTHERS
     restored: Mapping[str, int] | None  # sessions of the run before by their fate, None: [state] keeps none

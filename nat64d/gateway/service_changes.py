@@ -1,8 +1,7 @@
 """Services that change in the tables there are, while packets pass by them: no flow of another service is touched, and
 none moves of one whose endpoint stays."""
 
-from nat64d.config.endpoint_changes import changed
-from nat64d.config.endpoint_changes import is_about_endpoints as is_quickly_known
+from nat64d.config.endpoint_changes import changed, is_about_endpoints
 from nat64d.config.fronts import change_fronts, fronts_of, handles_of, keys_of
 from nat64d.config.models import Config
 from nat64d.dataplane.worker import now
@@ -14,15 +13,17 @@ from translator.tables.gateway import Gateway, new_worker
 def needs_other_tables(before: Config, after: Config) -> bool:
     """Whether services differ in what the tables there are have no place for: prefixes of clients, sessions, or the
     handles of IPv6 addresses."""
-    same = before.prefixes == after.prefixes and before.is_stateful == after.is_stateful
+    if before.service == after.service:
+        return False
+    if before.prefixes != after.prefixes or before.is_stateful != after.is_stateful:
+        return True
     handles = handles_of(after)
-    same = same and all(handles.get(address, number) == number for address, number in handles_of(before).items())
-    return before.service != after.service and not same
+    return any(handles.get(address, number) != number for address, number in handles_of(before).items())
 
 
-def is_about_endpoints(before: Config, after: Config) -> bool:
+def keeps_settings(before: Config, after: Config) -> bool:
     """Whether nothing differs but services, and these not in their addresses: the settings stay what they are."""
-    if is_quickly_known(before, after):
+    if is_about_endpoints(before, after):
         return True
     if needs_other_tables(before, after):
         return False

@@ -13,7 +13,7 @@ from nat64d.control.filters import FilterError, Filters, shown
 from nat64d.control.measured import ServiceUse
 from nat64d.control.rows import Row
 from translator.tables.layout import LEAVING
-from translator.tables.tables import MEMBERS, NAME, NEVER_USED, Tables
+from translator.tables.tables import MEMBERS, NEVER_USED, Tables
 from translator.verdict import Verdict
 
 # What a packet to or from a service can be told instead of being let through: columns of Tables.refused.
@@ -70,7 +70,7 @@ def uses_of(tables: Tables, lost: Collection[str], most: int | None = None) -> l
             *_standing(tables, fronts[first]),  # other protocols have the same members
         ]
     )
-    names = [name.decode() for name in tables.names[services].view(f"S{NAME}").ravel().tolist()]
+    names = [*names_of(tables, fronts).values()]
     unused = [number for number, name in enumerate(names) if name in lost] if lost else []
     numbers[unused, -1] = numbers[unused, -3:].sum(axis=1)
     numbers[unused, -3:-1] = 0

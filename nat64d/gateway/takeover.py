@@ -17,7 +17,7 @@ from nat64d.config.models import Config
 from nat64d.config.settings import settings_of, tables_of
 from nat64d.dataplane.worker import now
 from nat64d.gateway.measure import used_of
-from nat64d.gateway.service_changes import change_services, is_about_endpoints, needs_other_tables
+from nat64d.gateway.service_changes import change_services, keeps_settings, needs_other_tables
 from nat64d.gateway.state import Live
 from nat64d.gateway.state_file import REASONS, StateFile, take_up_if_there_is_room
 from translator.session.draft import Draft
@@ -99,7 +99,7 @@ def prepare(live: Live, config: Config, judges_sessions: bool) -> Prepared:
     before, tables = live.settings, live.tables
     assert before is not None
     assert tables is not None
-    if not judges_sessions and is_about_endpoints(live.config, config):
+    if not judges_sessions and keeps_settings(live.config, config):
         return Prepared(config, before, None, before.port_block == 0)
     settings = settings_of(config, before.secret.astype("<i8").tobytes(), before.queues)
     settings = replace(settings, reset_until=before.reset_until)

@@ -305,7 +305,7 @@ def partly_routed_elsewhere(config: Config, facts: Facts) -> Iterator[Finding]:
         if route.network != network and route.network.prefixlen > network.prefixlen:
             complaint = f"expected no other route for a part of it; {route.network} goes by {_named(route)}"
             yield Finding(path, f"{complaint}. Unless that is meant, run '{_deletion(route)}'")
-    for path, network in _places(config, facts):
+    for path, network in _asked_for(config, facts) if facts.discarded else ():
         for part, kind in facts.discarded.items():
             if part[0] in network:
                 complaint = f"expected no other route for a part of it; packets to {part} are discarded"
@@ -316,13 +316,13 @@ def partly_routed_elsewhere(config: Config, facts: Facts) -> Iterator[Finding]:
 
 def _other_routes(config: Config, facts: Facts) -> Iterator[tuple[Path, Network, Route]]:
     """What is known of the routes that `looked_up` asked for, but those to our own device."""
-    for path, network in _places(config, facts):
+    for path, network in _asked_for(config, facts):
         route = facts.towards.get(network)
         if config.host.routes and route and route.link != config.tun.name:
             yield path, network, route
 
 
-def _places(config: Config, facts: Facts) -> Iterator[tuple[Path, Network]]:
+def _asked_for(config: Config, facts: Facts) -> Iterator[tuple[Path, Network]]:
     """What `looked_up` asked for, each with its place in the configuration."""
     yield from claims6(config)
     for network in facts.towards:

@@ -82,7 +82,8 @@ def read(towards: Iterable[rtnetlink.Network] = (), sockets: bool = False) -> Fa
         links, networks = list(ip.get_links()), list(towards)
         names = {message["index"]: message.get_attr("IFLA_IFNAME") for message in links}
         routes = {network: route for network in networks if (route := _route_towards(ip, network, names))}
-        parts = {part: kind for part, kind in _discarding(networks) if not _route_towards(ip, part, names)}
+        discarding = _discarding(networks) if networks else ()
+        parts = {part: kind for part, kind in discarding if not _route_towards(ip, part, names)}
         return Facts(
             links=tuple(_links(ip, links)),
             defaults=tuple(_defaults(ip, names)),

@@ -11,6 +11,7 @@ table ip nat64d_nat64 {
 
 import errno
 import os
+import struct
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from ipaddress import IPv4Network, IPv6Network
@@ -24,10 +25,10 @@ from pyroute2.nftables.main import NFTables
 
 # linux/netfilter.h, linux/netfilter_ipv4.h, linux/netfilter/nf_tables.h, linux/if.h
 NFPROTO = {4: 2, 6: 10}
-NF_IP_PRI_NAT_SRC = 100
+NF_IP_PRI_NAT_SRC, NF_IP_PRI_MANGLE = 100, -150
 NFT_TABLE_F_OWNER, NFT_TABLE_F_PERSIST = 2, 4
 NFT_PAYLOAD_NETWORK_HEADER, NFT_PAYLOAD_TRANSPORT_HEADER = 1, 2
-NFT_RANGE_EQ = 0
+NFT_RANGE_EQ = NFT_CT_STATE = 0
 IFNAMSIZ = 16
 
 SOURCE = {4: (12, 4), 6: (8, 16)}  # octets: where the source address is in a header, and how long
@@ -47,6 +48,7 @@ class Chain(NamedTuple):
 
 
 POSTROUTING = Chain("postrouting", "postrouting", "nat", NF_IP_PRI_NAT_SRC)
+PREROUTING = Chain("prerouting", "prerouting", "filter", NF_IP_PRI_MANGLE)
 
 
 class OwnTable:
@@ -185,10 +187,27 @@ def _comes_from(source: Network) -> list[Expression]:
     return [load, between(source[0].packed, source[-1].packed)]
 
 
-def payload(header: int, at: int, octets: int) -> Expression:
+def payload(header: int, at: int, octets: int, register: int = Regs.NFT_REG_1) -> Expression:
     """Load what is there in a packet."""
-    loaded: Expression = genex("payload", {"dreg": Regs.NFT_REG_1, "base": header, "offset": at, "len": octets})
+    loaded: Expression = genex("payload", {"dreg": register, "base": header, "offset": at, "len": octets})
     return loaded
+
+
+def of_protocol(number: int) -> list[Expression]:
+    """Packets of a protocol."""
+    return [genex("meta", {"dreg": Regs.NFT_REG_1, "key": Meta.NFT_META_L4PROTO}), equals(bytes([number]))]
+
+
+def see_state() -> Expression:
+    """Let the kernel track connections before what follows."""
+    looked: Expression = genex("ct", {"dreg": Regs.NFT_REG_1, "key": NFT_CT_STATE})
+    return looked
+
+
+def set_mark(mark: int) -> list[Expression]:
+    """Mark the packet."""
+    value = genex("immediate", {"dreg": Regs.NFT_REG_1, "data": data(struct.pack("=I", mark))})
+    return [value, genex("meta", {"key": Meta.NFT_META_MARK, "sreg": Regs.NFT_REG_1})]
 
 
 def equals(value: bytes) -> Expression:

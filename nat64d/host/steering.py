@@ -13,14 +13,11 @@ table ip nat64d_nat64_ports {
 0:      from all lookup local
 """
 
-import struct
 from collections.abc import Iterable, Iterator
 from socket import if_nametoindex
 from typing import TYPE_CHECKING, Any
 
 from pyroute2 import IPRoute
-from pyroute2.netlink.nfnetlink.nftsocket import Meta, Regs
-from pyroute2.nftables.expressions import genex
 
 from nat64d.host import nft, own4, rtnetlink, steering6
 from nat64d.host.journal import Change
@@ -34,8 +31,6 @@ if TYPE_CHECKING:
 Led = Share | End
 SHOWN = 8  # ports in a line
 MARKS = 0x64640000  # of packets, and the number of the routing table: above it the index of the device
-PREROUTING = nft.Chain("prerouting", "prerouting", "filter", -150)  # NF_IP_PRI_MANGLE
-NFT_CT_STATE = 0  # linux/netfilter/nf_tables.h
 NUMBERS = {"icmp": 1, "tcp": 6, "udp": 17}
 ECHO_REPLY, ECHO = 0, 8  # RFC 792
 ERRORS = (3, 4, 11, 12)  # types that are about a packet, and quote it
@@ -52,7 +47,7 @@ class Steering:
         """Lead these to the device of that name and index. Raises NetlinkError."""
         self.shares, self._mark = shares, mark_of(device)
         rtnetlink.lead_marked(ip, device, self._mark)
-        self._table = nft.OwnTable(4, table_of(tun), PREROUTING, list(rules(shares, self._mark)), lasts=True)
+        self._table = nft.OwnTable(4, table_of(tun), nft.PREROUTING, list(rules(shares, self._mark)), lasts=True)
 
     def follow(self, shares: tuple[Share, ...]) -> None:
         """Lead these instead, from one packet to the next. Raises NetlinkError."""
@@ -106,9 +101,7 @@ def _lead_ends(undo: "Undo", ip: Any, tun: str, ends: tuple[End, ...]) -> None:
     if undo.marking and undo.marking.stands():
         undo.marking.follow(ends)
         return
-    if undo.marking:
-        undo.marking.let_go()
-        undo.marking = None
+    undo.let_go("steering6")
     undo.marking = steering6.Marking(name, tun, mark, ends)
 
 
@@ -118,9 +111,7 @@ def _lead_shares(undo: "Undo", ip: Any, tun: str, shares: tuple[Share, ...]) -> 
         return
     device = if_nametoindex(tun)
     undo.note_once(Change("steering", table_of(tun), mark_of(device)))
-    if undo.steering:
-        undo.steering.let_go()
-        undo.steering = None
+    undo.let_go("steering")
     undo.steering = Steering(ip, tun, device, shares)
 
 
@@ -154,9 +145,8 @@ def remove(ip: Any, table: str, mark: int, version: int = 4) -> None:
 
 def rules(shares: Iterable[Share], mark: int) -> Iterator[list[nft.Expression]]:
     """The rules of the table. Echo requests stay with this host: they are for it."""
-    yield [genex("ct", {"dreg": Regs.NFT_REG_1, "key": NFT_CT_STATE})]
-    value = genex("immediate", {"dreg": Regs.NFT_REG_1, "data": nft.data(struct.pack("=I", mark))})
-    marked = [value, genex("meta", {"key": Meta.NFT_META_MARK, "sreg": Regs.NFT_REG_1})]
+    yield [nft.see_state()]
+    marked = nft.set_mark(mark)
     for share in shares:
         for name in share.protocols:
             yield [*_towards(share, name), *marked]
@@ -190,8 +180,7 @@ def _of(share: Share, name: str) -> list[nft.Expression]:
     return [
         nft.payload(nft.NFT_PAYLOAD_NETWORK_HEADER, DESTINATION, 4),
         nft.equals(share.address.packed),
-        genex("meta", {"dreg": Regs.NFT_REG_1, "key": Meta.NFT_META_L4PROTO}),
-        nft.equals(bytes([NUMBERS[name]])),
+        *nft.of_protocol(NUMBERS[name]),
     ]
 
 

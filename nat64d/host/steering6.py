@@ -51,11 +51,8 @@ if TYPE_CHECKING:
 
 SET = "endpoints"
 PROTOCOLS = {"tcp": IPPROTO_TCP, "udp": IPPROTO_UDP}
-PREROUTING, OUTPUT = (
-    nft.Chain("prerouting", "prerouting", "filter", -150),
-    nft.Chain("output", "output", "route", -150),
-)
-NFT_CT_STATE, NFT_RETURN, NFT_SOCKET_TRANSPARENT, NFT_SOCKET_WILDCARD = 0, -5, 0, 2  # linux/netfilter/nf_tables.h
+OUTPUT = nft.Chain("output", "output", "route", nft.NF_IP_PRI_MANGLE)
+NFT_RETURN, NFT_SOCKET_TRANSPARENT, NFT_SOCKET_WILDCARD = -5, 0, 2  # linux/netfilter/nf_tables.h
 # nft shows what a set is of by the numbers of its types, six bits each: ipv6_addr . inet_proto . inet_service
 KEY_TYPE, KEY_OCTETS = 8 << 12 | 12 << 6 | 13, 24
 ERRORS = 1, 4  # first and last type of the ICMPv6 errors that quote a packet
@@ -139,7 +136,7 @@ def _set_up(name: str, tun: str, mark: int, ends: tuple[End, ...]) -> NFTables:
         _ask(table, nft_set_msg, NFT_MSG_NEWSET, **_named(name), KEY_TYPE=KEY_TYPE, KEY_LEN=KEY_OCTETS, ID=1)
         _elements(table, NFT_MSG_DELSETELEM, name, None)
         _elements(table, NFT_MSG_NEWSETELEM, name, ends)
-        for chain in (PREROUTING, OUTPUT):
+        for chain in (nft.PREROUTING, OUTPUT):
             table.chain("add", table=name, **chain._asdict())
             nft.replace_rules(table, name, chain, list(rules(chain, tun, mark)))
     except BaseException:
@@ -182,42 +179,30 @@ def _stands(table: NFTables, name: str) -> bool:
 
 def rules(chain: nft.Chain, tun: str, mark: int) -> Iterator[list[nft.Expression]]:
     """The rules of a chain."""
-    yield [genex("ct", {"dreg": Regs.NFT_REG_1, "key": NFT_CT_STATE})]
+    yield [nft.see_state()]
     name = tun.encode().ljust(nft.IFNAMSIZ, b"\0")
     device = genex("meta", {"dreg": Regs.NFT_REG_1, "key": Meta.NFT_META_IIFNAME})
     yield [device, nft.equals(name), *verdict(NFT_RETURN)]
-    if chain is PREROUTING:
-        yield [*_is_of("tcp"), _socket(NFT_SOCKET_TRANSPARENT), *verdict(NFT_RETURN)]
-        yield [*_is_of("udp"), _socket(NFT_SOCKET_WILDCARD), nft.equals(b"\0"), *verdict(NFT_RETURN)]
-    value = genex("immediate", {"dreg": Regs.NFT_REG_1, "data": nft.data(struct.pack("=I", mark))})
-    marked = [value, genex("meta", {"key": Meta.NFT_META_MARK, "sreg": Regs.NFT_REG_1})]
+    if chain is nft.PREROUTING:
+        yield [*nft.of_protocol(IPPROTO_TCP), _socket(NFT_SOCKET_TRANSPARENT), *verdict(NFT_RETURN)]
+        yield [*nft.of_protocol(IPPROTO_UDP), _socket(NFT_SOCKET_WILDCARD), nft.equals(b"\0"), *verdict(NFT_RETURN)]
+    marked = nft.set_mark(mark)
     in_set = genex("lookup", {"set": SET, "sreg": Regs.NFT_REG_1})
     protocol = genex("meta", {"dreg": Regs.NFT_REG_2, "key": Meta.NFT_META_L4PROTO})
     network, transport = nft.NFT_PAYLOAD_NETWORK_HEADER, nft.NFT_PAYLOAD_TRANSPORT_HEADER
-    yield [_load(network, SOURCE, 16, Regs.NFT_REG_1), protocol, _load(transport, 0, 2, PORT), in_set, *marked]
+    yield [nft.payload(network, SOURCE, 16), protocol, nft.payload(transport, 0, 2, PORT), in_set, *marked]
     first, last = (bytes([kind]) for kind in ERRORS)
     yield [
-        genex("meta", {"dreg": Regs.NFT_REG_1, "key": Meta.NFT_META_L4PROTO}),
-        nft.equals(bytes([IPPROTO_ICMPV6])),
+        *nft.of_protocol(IPPROTO_ICMPV6),
         *(nft.payload(transport, 0, 1), nft.between(first, last)),
-        _load(transport, QUOTED + DESTINATION, 16, Regs.NFT_REG_1),
-        _load(transport, QUOTED + NEXT_HEADER, 1, Regs.NFT_REG_2),
-        _load(transport, QUOTED + BEHIND + DESTINATION_PORT, 2, PORT),
+        nft.payload(transport, QUOTED + DESTINATION, 16),
+        nft.payload(transport, QUOTED + NEXT_HEADER, 1, Regs.NFT_REG_2),
+        nft.payload(transport, QUOTED + BEHIND + DESTINATION_PORT, 2, PORT),
         *(in_set, *marked),
     ]
-
-
-def _is_of(protocol: str) -> list[nft.Expression]:
-    number = bytes([PROTOCOLS[protocol]])
-    return [genex("meta", {"dreg": Regs.NFT_REG_1, "key": Meta.NFT_META_L4PROTO}), nft.equals(number)]
 
 
 def _socket(key: int) -> nft.Expression:
     """Ends the rule where no socket of this host has the packet; else a property of it."""
     found: nft.Expression = genex("socket", {"dreg": Regs.NFT_REG_1, "key": key})
     return found
-
-
-def _load(header: int, at: int, octets: int, register: int) -> nft.Expression:
-    loaded: nft.Expression = genex("payload", {"dreg": register, "base": header, "offset": at, "len": octets})
-    return loaded

@@ -58,8 +58,8 @@ class Undo:
         table, self.table = self.table, None
         if table:
             table.close()
-        self._let_go("steering")
-        self._let_go("steering6")
+        self.let_go("steering")
+        self.let_go("steering6")
 
     def note(self, *changes: Change) -> None:
         """Write changes that are about to be made to the journal. Raises HostError."""
@@ -230,13 +230,14 @@ class Undo:
         if change.kind == "table":
             self._remove_table(change.key)
         elif change.kind in {"steering", "steering6"}:
-            self._let_go(change.kind)
+            self.let_go(change.kind)
             steering.remove(ip, change.key, change.before, 6 if change.kind == "steering6" else 4)
         else:
             family, table, chain = change.key.split("\t")
             ruleset.remove((family, table, chain), nft.table_of(self._tun))
 
-    def _let_go(self, kind: str) -> None:
+    def let_go(self, kind: str) -> None:
+        """Close the socket of what leads packets to the device, if there is one: it stands all the same."""
         if kind == "steering" and self.steering:
             self.steering.let_go()
             self.steering = None

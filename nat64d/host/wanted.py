@@ -66,14 +66,19 @@ def networks6(config: "Config") -> list[IPv6Network]:
 def networks(config: "Config") -> list[Network]:
     """Everything to route to the device: `networks6`, pool4 and the addresses of [[forward]] and [[eam]], those of
     [[service]] one by one; nothing if [host] routes is off."""
-    return [*_unserved(config), *served(config)] if config.host.routes else []
+    if not config.host.routes:
+        return []
+    others = _unserved(config)
+    return [*others, *_alone(config, {*others})]
 
 
 def served(config: "Config") -> list[Network]:
     """The addresses of [[service]] that nothing else has, which are announced by their routes."""
-    if not config.host.routes:
-        return []
-    others = {*_unserved(config)}
+    return _alone(config, {*_unserved(config)}) if config.host.routes else []
+
+
+def _alone(config: "Config", others: set[Network]) -> list[Network]:
+    """The addresses of [[service]] that are in none of these."""
     lengths = {(network.version, network.prefixlen) for network in others}
     return [
         own

@@ -93,11 +93,9 @@ class Fast:
 
     def end(self) -> None:
         """Detach the program: every packet is the daemon's. May be repeated."""
-        if self.is_on:
-            self.why = "the queues are not served"
         if self._attached is not None:
             self._attached.close()
-        self._attached = None
+            self._attached, self.why = None, "the queues are not served"
 
     def close(self) -> None:
         """Detach the program, and let go of the maps."""

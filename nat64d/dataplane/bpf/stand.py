@@ -13,7 +13,7 @@ import numpy as np
 AREA = 32  # bits of an offset
 CONTEXT = 192  # octets of struct __sk_buff
 LENGTH, MARK, PROTOCOL, IFINDEX, DATA, DATA_END, GSO_SIZE = 0, 8, 16, 40, 76, 80, 176  # in it
-PSEUDO, MANGLED_0, MARK_ENFORCE = 0x10, 0x20, 0x40
+PSEUDO, MANGLED_0 = 0x10, 0x20
 REDIRECT = 7
 
 Order = Literal["little", "big"]
