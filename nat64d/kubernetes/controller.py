@@ -18,7 +18,7 @@ from nat64d.kubernetes.leases import FAILURES, Times
 from nat64d.kubernetes.mappings import MAPPINGS, PROGRAMMED, StaticMapping, mapped_of
 from nat64d.kubernetes.members import Renewals
 from nat64d.kubernetes.objects import API, SLICES, Kind, is_ours
-from nat64d.kubernetes.pace import OBEDIENT
+from nat64d.kubernetes.pace import OBEDIENT, moment
 from nat64d.kubernetes.slices import Slices
 from nat64d.kubernetes.statuses import MANAGER, Gateways, Rules, patch_of, shown_of
 from nat64d.kubernetes.translators import TRANSLATORS, Translator
@@ -113,7 +113,7 @@ class Controller:
             self._static(kind, made)
         elif kind is CIDRS:
             self.foreign[key] = made
-        elif not self.leases.see(key, made, _now()):
+        elif not self.leases.see(key, made, moment()):
             return
         self._news.set()
 
@@ -265,7 +265,7 @@ class Controller:
 
     def gateways(self) -> Gateways:
         """Those whose Lease holds: renewed lately, as we saw it, and not taken back."""
-        alive = [one.seen for one in self.leases.good(_now())]
+        alive = [one.seen for one in self.leases.good(moment())]
         return Gateways(
             {one.gateway: one.applied for one in alive},
             any(one.node for one in alive),
@@ -337,7 +337,3 @@ class Controller:
         if told:
             self._untold.pop((about.kind, about.key), None)
         return told
-
-
-def _now() -> float:
-    return asyncio.get_running_loop().time()

@@ -14,7 +14,11 @@ BUSY, TOO_LATE = 429, 409
 
 
 class RefusedError(Exception):
-    """The daemon does not take these rows; its text is the daemon's. Nothing has changed."""
+    """The daemon does not take these rows; its text and `status` are the daemon's. Nothing has changed."""
+
+    def __init__(self, text: str, status: int = 0) -> None:
+        super().__init__(text)
+        self.status = status
 
 
 class OtherVersionError(Exception):
@@ -31,10 +35,7 @@ class Daemon:
 
     async def put(self, rows: list[Row]) -> None:
         """These are all rows of the source. Raises RefusedError."""
-        try:
-            self.version = (await self._ask("PUT", by_section(rows)))["version"]
-        except RequestRefusedError as error:
-            raise RefusedError(str(error)) from None
+        self.version = (await self._ask("PUT", by_section(rows)))["version"]
 
     async def patch(self, gone: list[str], rows: list[Row]) -> None:
         """Remove rows, and set others. Raises RefusedError, OtherVersionError."""
@@ -45,11 +46,11 @@ class Daemon:
         }
         try:
             self.version = (await self._ask("PATCH", change))["version"]
-        except RequestRefusedError as error:
+        except RefusedError as error:
             if error.status == TOO_LATE and (await self.said())[0] != self.version:
                 self.version = ""
                 raise OtherVersionError(str(error)) from None
-            raise RefusedError(str(error)) from None
+            raise
 
     async def said(self) -> tuple[str, list[Row]]:
         """The version of the source, and its rows."""
@@ -63,10 +64,7 @@ class Daemon:
 
     async def grace(self) -> None:
         """Let it answer TCP of no session with RST for a while. Raises RefusedError."""
-        try:
-            await self._ask("POST", None, GRACE)
-        except RequestRefusedError as error:
-            raise RefusedError(str(error)) from None
+        await self._ask("POST", None, GRACE)
 
     async def _ask(self, method: str, content: Any, path: str = SOURCE) -> Row:
         try:
@@ -74,7 +72,7 @@ class Daemon:
         except RequestRefusedError as error:
             if error.status == BUSY:
                 raise DaemonUnreachableError(str(error)) from None
-            raise
+            raise RefusedError(str(error), error.status) from None
         return answer
 
 

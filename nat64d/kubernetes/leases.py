@@ -14,6 +14,7 @@ import httpx2
 
 from nat64d.kubernetes.cluster import AnswerError, HeldError, NoClusterError, explained
 from nat64d.kubernetes.objects import Kind, number_of
+from nat64d.kubernetes.pace import moment
 from nat64d.kubernetes.wishes import WHOLE, Whole
 from nat64d.kubernetes.writing import ABSENT, CONFLICT, Line, Object, create, now, read, replace
 
@@ -100,13 +101,13 @@ class Election:
     async def _lead(self, lead: Callable[[], Awaitable[None]]) -> None:
         """Until the Lease could not be renewed for too long, or somebody else has it."""
         log.info("This controller (%s) is the one that writes", self.identity, extra={"event": "leader_start"})
-        self.leads, renewed = True, _now()
+        self.leads, renewed = True, moment()
         work = asyncio.ensure_future(lead())
         try:
-            while _now() - renewed < self.times.gives_up and not work.done():
+            while moment() - renewed < self.times.gives_up and not work.done():
                 await asyncio.wait([work], timeout=self.times.renews)
                 if await self._try():
-                    renewed = _now()
+                    renewed = moment()
                 elif self._seen and not self._holds():
                     break
             if work.done():
@@ -142,14 +143,14 @@ class Election:
             return True
         self._see(there)
         holder = there["spec"].get("holderIdentity")
-        if holder and holder != self.identity and _now() - self._seen_at < self.times.holds:
+        if holder and holder != self.identity and moment() - self._seen_at < self.times.holds:
             return False
         self._see(await replace(client, path_of(self._namespace, LEADER), self._lease(there)))
         return True
 
     def _see(self, lease: Object) -> None:
         if self._seen is None or self._seen["metadata"]["resourceVersion"] != lease["metadata"]["resourceVersion"]:
-            self._seen, self._seen_at = lease, _now()
+            self._seen, self._seen_at = lease, moment()
 
     def _lease(self, there: Object) -> Object:
         spec = dict(there["spec"])
@@ -297,7 +298,3 @@ def _written(meta: Object, spec: Object) -> Object:
     kept = ("name", "namespace", "labels", "annotations", "resourceVersion")
     about = {key: meta[key] for key in kept if key in meta}
     return {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": about, "spec": spec}
-
-
-def _now() -> float:
-    return asyncio.get_running_loop().time()

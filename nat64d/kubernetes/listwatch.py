@@ -14,7 +14,7 @@ import msgspec
 
 from nat64d.kubernetes.cluster import AnswerError, NoClusterError, explained, refuse
 from nat64d.kubernetes.objects import BARE, PAGE, STATUS, TOLD, Key, Kind, number_of
-from nat64d.kubernetes.pace import Pace
+from nat64d.kubernetes.pace import Pace, moment
 from nat64d.kubernetes.writing import ABSENT
 
 # LIMITS
@@ -77,7 +77,7 @@ class Follower:
         """Until it is cancelled."""
         attempt = 0
         while True:
-            begun = _now()
+            begun = moment()
             try:
                 async with self._client() as client:
                     await self._follow(client)
@@ -98,7 +98,7 @@ class Follower:
         """Note why, and say so if it is not over at once; the seconds that the API server asks for."""
         self.contact.errors += 1
         if self.contact.since is None:
-            self.contact.since = _now()
+            self.contact.since = moment()
         self.contact.why = explained(error)
         if attempt and not self.contact.told:
             self.contact.told = True
@@ -107,7 +107,7 @@ class Follower:
         return min(error.wait, self.pace.obedient) if isinstance(error, AnswerError) else 0.0
 
     def _heard_again(self) -> None:
-        self._heard = _now()
+        self._heard = moment()
         if self.contact.told and self.contact.since is not None:
             seconds = self._heard - self.contact.since
             log.info("%s: the API server is back after %.0f s", self.kind.name, seconds, extra=BACK)
@@ -115,11 +115,11 @@ class Follower:
 
     async def _follow(self, client: Any) -> None:
         """List if that is needed, and watch, again and again; never returns."""
-        out = self.contact.since is not None and _now() - self.contact.since > self.pace.outage
+        out = self.contact.since is not None and moment() - self.contact.since > self.pace.outage
         if out:
             self._version = None
         while True:
-            begun = _now()
+            begun = moment()
             if self._version is None or await self._is_older(client):
                 await self._list(client)
             self._heard_again()
@@ -132,7 +132,7 @@ class Follower:
                 if not _is_gone(error):
                     raise
                 self._version = None
-            if _now() - begun < self.pace.longest:
+            if moment() - begun < self.pace.longest:
                 await asyncio.sleep(
                     self.pace.longest
                 )  # whoever ends each watch at once is not to be asked all the time
@@ -198,7 +198,7 @@ class Follower:
             async with asyncio.timeout(age + self.pace.answer), asyncio.TaskGroup() as group:
                 pulse = group.create_task(self._pulse(client))
                 async for line in _lines(response):
-                    self._heard = _now()
+                    self._heard = moment()
                     self._told(line)
                 pulse.cancel()
         finally:
@@ -207,14 +207,14 @@ class Follower:
     async def _pulse(self, client: Any) -> None:
         """While the watch says nothing, ask whether anybody is there. Raises Broken and others if nobody is."""
         while True:
-            silent = _now() - self._heard
+            silent = moment() - self._heard
             if silent < self.pace.quiet:
                 await asyncio.sleep(self.pace.quiet - silent)
                 continue
             async with asyncio.timeout(self.pace.answer):
                 if await self._is_older(client):
                     raise Broken("it has gone back to an earlier version")
-            self._heard = _now()
+            self._heard = moment()
 
     def _told(self, line: bytes) -> None:
         told = TOLD.decode(line)
@@ -255,7 +255,3 @@ def _is_gone(error: BaseException) -> bool:
 def _first(error: BaseException) -> BaseException:
     """The one that has ended the others."""
     return _first(error.exceptions[0]) if isinstance(error, BaseExceptionGroup) else error
-
-
-def _now() -> float:
-    return asyncio.get_running_loop().time()

@@ -17,6 +17,7 @@ from nat64d.kubernetes.cluster import explained, refuse
 from nat64d.kubernetes.leases import FAILURES, Seen, Times
 from nat64d.kubernetes.listwatch import Contact
 from nat64d.kubernetes.objects import PAGE, Key, Kind
+from nat64d.kubernetes.pace import moment
 from nat64d.kubernetes.writing import Line
 
 SETTLES = 1.5  # times as long as a gateway waits to renew its Lease: by then each one that is alive was seen to do so
@@ -100,7 +101,7 @@ class Members:
         for key, made in objects.items():
             self._see(key, made, not first)
         if first:
-            self._settles_at = _now() + self._settles
+            self._settles_at = moment() + self._settles
         self._news.set()
 
     def came(self, kind: Kind, key: Key, made: Seen) -> None:  # noqa: ARG002  there is one kind
@@ -114,7 +115,7 @@ class Members:
 
     def _see(self, key: Key, seen: Seen, fresh: bool) -> None:
         self._was_lost()
-        if self._renewals.see(key, seen, _now(), fresh):
+        if self._renewals.see(key, seen, moment(), fresh):
             self._news.set()
 
     def _was_lost(self) -> bool:
@@ -123,7 +124,7 @@ class Members:
         if contact is None or (contact.since is None and contact.errors == self._errors):
             return False
         self._errors = contact.errors
-        self._renewals.forgive(_now())
+        self._renewals.forgive(moment())
         return True
 
     async def run(self, changed: Callable[[], Awaitable[None]]) -> None:
@@ -135,11 +136,11 @@ class Members:
                     async with asyncio.timeout_at(self._wakes()):
                         await self._news.wait()
                 self._news.clear()
-                if _now() < self._settles_at:
+                if moment() < self._settles_at:
                     continue
-                if self._renewals.next_end() <= _now():
+                if self._renewals.next_end() <= moment():
                     await self._ask()
-                good = self._renewals.good(_now())
+                good = self._renewals.good(moment())
                 alive = {one.seen.gateway: one.seen.address for one in good if one.fresh}
                 if alive != self.alive or not (self.settled or good):
                     self.settled, self.alive = True, alive
@@ -150,7 +151,7 @@ class Members:
             await asyncio.shield(self._line.hang_up())
 
     def _wakes(self) -> float:
-        return self._renewals.next_end() if _now() >= self._settles_at else self._settles_at
+        return self._renewals.next_end() if moment() >= self._settles_at else self._settles_at
 
     async def _ask(self) -> None:
         """Whether what nobody was seen to renew is over."""
@@ -164,12 +165,8 @@ class Members:
         except (*FAILURES, msgspec.MsgspecError) as error:
             log.warning("Leases: %s; all gateways count as alive", explained(error), extra={"event": "api_server_lost"})
             await self._line.hang_up()
-            self._renewals.forgive(_now())
+            self._renewals.forgive(moment())
             return
         for one in found:
-            self._renewals.see((one.metadata.namespace, one.metadata.name), self._kind.made(one), _now())
-        self._renewals.end(_now())
-
-
-def _now() -> float:
-    return asyncio.get_running_loop().time()
+            self._renewals.see((one.metadata.namespace, one.metadata.name), self._kind.made(one), moment())
+        self._renewals.end(moment())

@@ -18,7 +18,7 @@ from nat64d.kubernetes.listwatch import Follower
 from nat64d.kubernetes.mappings import KIND as MAPPING
 from nat64d.kubernetes.mappings import MAPPINGS, Mapped, StaticMapping, mapped_of
 from nat64d.kubernetes.objects import SERVICES, SLICES, Key, Kind, Service, is_ours
-from nat64d.kubernetes.pace import Pace
+from nat64d.kubernetes.pace import Pace, moment
 from nat64d.kubernetes.rows import NOTHING, Made, Row, Rules, is_unnamed, name_of, rows_of
 from nat64d.kubernetes.slices import Slices
 from nat64d.kubernetes.telling import Teller
@@ -154,8 +154,8 @@ class Mirror:
             if self._started is not None and started > self._started + RESTART:
                 self.teller.forget()
             self._started = started
-            if self.teller.refused and _now() >= self._insist_at:
-                self._insist_at = _now() + self.pace.refused
+            if self.teller.refused and moment() >= self._insist_at:
+                self._insist_at = moment() + self.pace.refused
                 self.teller.insist()
             if not self.teller.in_step:
                 self._news.set()
@@ -167,7 +167,7 @@ class Mirror:
             self.rules = self.rules._replace(pool6=pool6)
             self._dirty.update(self.services)
             self._news.set()
-        return _now() - float(status["uptime"])
+        return moment() - float(status["uptime"])
 
     def _make(self) -> None:
         """What has changed of Services, and what objects of our own kinds have become."""
@@ -229,15 +229,11 @@ class Mirror:
 
     def _lose(self, error: DaemonUnreachableError) -> None:
         if self.lost_since is None:
-            self.lost_since = _now()
+            self.lost_since = moment()
             log.warning("The daemon is lost: %s", error, extra=LOST)
 
     def _find(self) -> None:
         self.progress.set()
         if self.lost_since is not None:
-            log.info("The daemon is back after %.0f s", _now() - self.lost_since, extra=BACK)
+            log.info("The daemon is back after %.0f s", moment() - self.lost_since, extra=BACK)
             self.lost_since = None
-
-
-def _now() -> float:
-    return asyncio.get_running_loop().time()

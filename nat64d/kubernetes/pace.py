@@ -1,5 +1,6 @@
 """How long is waited for what, in seconds; tests have shorter ones."""
 
+import asyncio
 from dataclasses import dataclass
 
 AGE = 45.0  # LIMITS: of a watch, after which it is opened anew, with up to half as much more so that not all do at once
@@ -23,3 +24,8 @@ class Pace:
     daemon: float = 1.0  # between two looks whether the daemon is still the same
     refused: float = 30.0  # until the daemon is asked again for what it has refused
     absent: float = 30.0  # between two looks for a kind that there is not
+
+
+def moment() -> float:
+    """Now, by the clock of the event loop: a test may have another one."""
+    return asyncio.get_running_loop().time()

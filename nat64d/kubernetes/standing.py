@@ -1,19 +1,21 @@
 """How the mirror, the controller or the routes of a node stand: for probes, for Prometheus, and for people."""
 
-import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from aiohttp import web
 
 from nat64d import __version__
-from nat64d.kubernetes.controller import Controller
-from nat64d.kubernetes.leases import Election
-from nat64d.kubernetes.listwatch import Contact, Follower
 from nat64d.kubernetes.mappings import KIND
-from nat64d.kubernetes.mirror import Mirror
-from nat64d.kubernetes.next_hops import NextHops
+from nat64d.kubernetes.pace import moment
+
+if TYPE_CHECKING:  # each of these is loaded by the command that needs it
+    from nat64d.kubernetes.controller import Controller
+    from nat64d.kubernetes.leases import Election
+    from nat64d.kubernetes.listwatch import Contact, Follower
+    from nat64d.kubernetes.mirror import Mirror
+    from nat64d.kubernetes.next_hops import NextHops
 
 METRICS = "text/plain; version=0.0.4"
 
@@ -24,7 +26,7 @@ Row: TypeAlias = tuple[str, str, str, dict[str, float]]  # name, type, help, val
 class Standing(ABC):
     """What is known of the API server, and whatever else there is."""
 
-    def __init__(self, followers: list[Follower]) -> None:
+    def __init__(self, followers: "list[Follower]") -> None:
         self.contacts: list[Contact] = [one.contact for one in followers]
 
     @property
@@ -43,7 +45,7 @@ class Standing(ABC):
     @property
     def stale(self) -> float:
         """Seconds for which the API server was not heard."""
-        now = asyncio.get_running_loop().time()
+        now = moment()
         return max((now - one.since for one in self.contacts if one.since is not None), default=0.0)
 
     def document(self) -> dict[str, object]:
@@ -72,7 +74,7 @@ class Standing(ABC):
             yield f"# HELP {full} {help_}"
             yield f"# TYPE {full} {kind}"
             for labels, value in samples.items():
-                yield f"{full}{labels} {value:g}"
+                yield f"{full}{labels} {value:.15g}"
 
     def app(self) -> web.Application:
         """/healthz, /readyz, /metrics, /status."""
@@ -100,7 +102,7 @@ class Standing(ABC):
 class MirrorStanding(Standing):
     """That of a mirror."""
 
-    def __init__(self, mirror: Mirror, followers: list[Follower]) -> None:
+    def __init__(self, mirror: "Mirror", followers: "list[Follower]") -> None:
         super().__init__(followers)
         self.mirror = mirror
 
@@ -137,7 +139,7 @@ class MirrorStanding(Standing):
 class ControllerStanding(Standing):
     """That of a controller."""
 
-    def __init__(self, controller: Controller, election: Election, followers: list[Follower]) -> None:
+    def __init__(self, controller: "Controller", election: "Election", followers: "list[Follower]") -> None:
         super().__init__(followers)
         self.controller, self.election = controller, election
 
@@ -167,7 +169,7 @@ class ControllerStanding(Standing):
 class RoutesStanding(Standing):
     """That of the routes of a node."""
 
-    def __init__(self, hops: NextHops, followers: list[Follower]) -> None:
+    def __init__(self, hops: "NextHops", followers: "list[Follower]") -> None:
         super().__init__(followers)
         self.hops = hops
 

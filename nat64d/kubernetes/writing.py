@@ -1,13 +1,12 @@
 """Requests that change something at the API server, or read one object."""
 
-import asyncio
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
 from nat64d.kubernetes.cluster import HeldError, refuse, wait_of
-from nat64d.kubernetes.pace import OBEDIENT
+from nat64d.kubernetes.pace import OBEDIENT, moment
 
 APPLY = "application/apply-patch+yaml"  # JSON is YAML
 MERGE = "application/merge-patch+json"
@@ -44,7 +43,7 @@ class Line:
     @property
     def held(self) -> float:
         """For how many seconds nothing is to be asked."""
-        return max(0.0, self._until - _now())
+        return max(0.0, self._until - moment())
 
     async def _hold(self, _: Any) -> None:
         if held := self.held:
@@ -52,7 +51,7 @@ class Line:
 
     async def _heed(self, response: Any) -> None:
         if wait := wait_of(response):
-            self._until = max(self._until, _now() + min(wait, self._obedient))
+            self._until = max(self._until, moment() + min(wait, self._obedient))
 
     async def hang_up(self) -> None:
         """The next one is a new one."""
@@ -86,10 +85,6 @@ async def apply(client: Any, path: str, given: Object, manager: str) -> Object:
     query = {"fieldManager": manager, "force": "true"}
     sent = client.patch(path, params=query, content=json.dumps(given), headers={"Content-Type": APPLY})
     return _answered(await sent)
-
-
-def _now() -> float:
-    return asyncio.get_running_loop().time()
 
 
 def _answered(response: Any) -> Object:

@@ -1,5 +1,6 @@
 """`nat64d kubernetes`: options, exit codes, and what probes and Prometheus get."""
 
+import asyncio
 import os
 import re
 import signal
@@ -14,6 +15,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from nat64d.kubernetes.command import who
+from nat64d.kubernetes.standing import Row, Standing
 from tests.architecture import ROOT, sources
 from tests.kubernetes.fake.kinds import SERVICES, SLICES
 from tests.kubernetes.fake.server import Fake
@@ -166,3 +168,19 @@ def test_the_page_has_every_event_of_the_log():
     page = (ROOT / "docs/kubernetes.md").read_text("utf-8").partition("## What the log says")[2]
     rows = re.findall(r"^\| (`.*?) \|", page, re.MULTILINE)
     assert {name for row in rows for name in re.findall(r"`(\w+)`", row)} == set(re.findall(r'"event": "(\w+)"', texts))
+
+
+def test_a_counter_above_a_million_is_told_to_the_last_one():
+    class Counting(Standing):
+        is_ready = True
+
+        def about(self) -> dict[str, object]:
+            return {}
+
+        def rows(self) -> list[Row]:
+            return [("changes_total", "counter", "Changes.", {"": 12_345_678.0})]
+
+    async def story() -> None:
+        assert "nat64d_kubernetes_changes_total 12345678" in [*Counting([]).metrics()]
+
+    asyncio.run(story())
