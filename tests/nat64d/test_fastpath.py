@@ -32,7 +32,8 @@ from translator.tables.tables import NEVER_USED, SESSIONS
 from translator.verdict import Direction, Verdict
 
 CONFIG = CONFIGS["well-known"] + "[limits]\nsessions = 64\n"
-REFUSED = "bpf(2) is refused (Operation not permitted): it takes CAP_BPF and CAP_NET_ADMIN"
+REFUSED = "bpf(2) is refused (Operation not permitted): it takes CAP_BPF and CAP_NET_ADMIN, which "
+REFUSED += "config/systemd/fastpath.conf gives to the service"
 
 
 class Plain(fast.Maps):
@@ -155,7 +156,9 @@ def refusing(error, said=""):
 def test_what_goes_wrong_is_said(kernel, monkeypatch, step, error, said, why):
     monkeypatch.setattr(fast if step == "kept_object" else system, step, refusing(error, said))
     assert begun().why == why
-    with pytest.raises(HostError, match=r'^\[fastpath\] mode = "on", and there is none: '):
+    with pytest.raises(
+        HostError, match=r'^There is no fast path, which \[fastpath\] mode = "on" demands \("auto" starts without\): '
+    ):
         begun("on")
 
 

@@ -125,7 +125,9 @@ class Fast:
     def _fail(self, why: str) -> None:
         self.why = why
         if self.mode == "on" and not self._was_on:  # a reload does not end a daemon that translates
-            raise HostError(f'[fastpath] mode = "on", and there is none: {why}')
+            raise HostError(
+                f'There is no fast path, which [fastpath] mode = "on" demands ("auto" starts without): {why}'
+            )
         self._tell(f"No fast path in the kernel: {why}")
 
     def _tell(self, what: str) -> None:
@@ -139,7 +141,8 @@ def _words(error: Exception) -> str:
     """What went wrong, and what helps."""
     said = getattr(error, "said", "")
     if isinstance(error, OSError) and error.errno in PERMISSION and not said:
-        return f"bpf(2) is refused ({os.strerror(error.errno or 0)}): it takes CAP_BPF and CAP_NET_ADMIN"
+        needed = "it takes CAP_BPF and CAP_NET_ADMIN, which config/systemd/fastpath.conf gives to the service"
+        return f"bpf(2) is refused ({os.strerror(error.errno or 0)}): {needed}"
     if isinstance(error, OSError):
         line = said.strip().splitlines()[-1:] or [""]
         return os.strerror(error.errno or 0) + (f"; the verifier: {line[0]}" if line[0] else "")
