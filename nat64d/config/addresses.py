@@ -24,7 +24,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidatorFunctionWr
 from nat64d.config.errors import ExpectedError
 from nat64d.config.values import interface_name
 from translator.static.arithmetic import LENGTHS
-from translator.static.blocks import LINK_LOCAL4, NO_HOSTS4, NO_HOSTS6
+from translator.static.blocks import LINK_LOCAL4, NO_HOSTS4, NO_HOSTS6, WELL_KNOWN
 
 Address = TypeVar("Address", IPv4Address, IPv6Address)
 Parsed = TypeVar("Parsed", IPv4Address, IPv6Address, IPv4Network, IPv6Network)
@@ -80,6 +80,18 @@ def translation_prefix(prefix: IPv6Network) -> IPv6Network:
     if prefix.network_address.packed[8]:
         raise ExpectedError("a prefix whose bits 64 to 71 are zero (RFC 6052 section 2.2)")
     return of_hosts(prefix)
+
+
+def is_well_known_cut(prefix: IPv6Network) -> bool:
+    """Whether it is the well-known prefix in another length than its own (RFC 6052 section 2.1)."""
+    return prefix[0] == WELL_KNOWN[0] and prefix != WELL_KNOWN
+
+
+def found_prefix(prefix: IPv6Network) -> IPv6Network:
+    """A prefix of a network's NAT64 as somebody told it: one that could be configured. Raises ValueError."""
+    if is_well_known_cut(prefix):
+        raise ValueError
+    return translation_prefix(prefix)
 
 
 def split_ipv4_range(text: str) -> tuple[IPv4Address, IPv4Address]:

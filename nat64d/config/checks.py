@@ -5,7 +5,7 @@ from itertools import pairwise
 from os.path import normpath
 from typing import Any
 
-from nat64d.config.addresses import split_listener, split_name_server, split_port_range
+from nat64d.config.addresses import is_well_known_cut, split_listener, split_name_server, split_port_range
 from nat64d.config.client_prefixes import client_prefixes
 from nat64d.config.computed import blocks
 from nat64d.config.models import Config
@@ -98,7 +98,7 @@ def _dns64(raw: Mapping[str, Any], config: Config) -> Iterator[Finding]:
     prefixed = [(("dns64", "ranges", at, "pool6"), row.pool6) for at, row in enumerate(given.ranges)]
     prefixed += [(("dns64", "policy", at, "pool6"), row.pool6) for at, row in enumerate(given.policy)]
     for place, pool6 in prefixed:
-        if pool6 and pool6[0] == WELL_KNOWN[0] and pool6 != WELL_KNOWN:
+        if pool6 and is_well_known_cut(pool6):
             yield Finding(place, f"expected {WELL_KNOWN}, in no other length, or another prefix (RFC 6052 section 2.1)")
     for at, row in enumerate(given.ranges):
         if row.pool6 == WELL_KNOWN and any(row.ipv4.overlaps(block) for block in NON_GLOBAL4):
@@ -146,7 +146,7 @@ def _inside_pool6(config: Config) -> Iterator[Finding]:
     """pool6 holds IPv4 hosts only: neither the translator nor those who use it."""
     if config.pool6 is None:
         return
-    if config.pool6[0] == WELL_KNOWN[0] and config.pool6 != WELL_KNOWN:
+    if is_well_known_cut(config.pool6):
         place = ("clat", "plat") if config.clat else ("pool6",)
         yield Finding(place, f"expected {WELL_KNOWN}, in no other length, or another prefix (RFC 6052 section 2.1)")
     if config.tun.ipv6 in config.pool6:

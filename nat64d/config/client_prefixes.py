@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from ipaddress import IPv6Address, IPv6Network
 from typing import Literal
 
+from nat64d.config.addresses import is_well_known_cut
 from nat64d.config.expected import Path
 from nat64d.config.models import Config
 from nat64d.config.owners import Claims, span
@@ -21,7 +22,7 @@ def client_prefixes(config: Config) -> Iterator[Finding]:
         claims.claim("", *span(config.pool6), f"pool6, {config.pool6}")
     for place, prefix in places(config):
         count += 1
-        if prefix[0] == WELL_KNOWN[0] and prefix != WELL_KNOWN:
+        if is_well_known_cut(prefix):
             yield Finding(place, f"expected {WELL_KNOWN}, in no other length, or another prefix (RFC 6052 section 2.1)")
         elif other := claims.claim("", *span(prefix), f"client_prefix {prefix}"):
             yield Finding(place, f"expected a prefix that does not overlap {other}")

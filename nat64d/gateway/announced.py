@@ -10,11 +10,10 @@ from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
 from nat64d.advertise.listener import Listener, Offer
-from nat64d.config.addresses import translation_prefix
+from nat64d.config.addresses import found_prefix
 from nat64d.gateway.clat_prefix import Found
 from nat64d.gateway.host_resolver import HostResolver
 from nat64d.host import rtnetlink
-from translator.static.blocks import WELL_KNOWN
 
 BY_ROUTERS = "router advertisements (RFC 8781)"
 
@@ -57,7 +56,7 @@ def usable(offers: Iterable[Offer], way: Callable[[IPv6Network], int]) -> Found 
     found: dict[IPv6Network, float] = {}
     for offer in offers:
         with suppress(ValueError):
-            prefix = translation_prefix(offer.prefix)
-            if (prefix[0] != WELL_KNOWN[0] or prefix == WELL_KNOWN) and way(prefix) == offer.link:
+            prefix = found_prefix(offer.prefix)
+            if way(prefix) == offer.link:
                 found[prefix] = max(offer.lifetime, found.get(prefix, 0))
     return Found(tuple(found), int(min(found.values())), BY_ROUTERS) if found else None

@@ -11,7 +11,7 @@ from contextlib import suppress
 from ipaddress import IPv4Address, IPv6Address, IPv6Network
 from typing import NamedTuple, Protocol
 
-from nat64d.config.addresses import translation_prefix
+from nat64d.config.addresses import found_prefix
 from nat64d.dns64.rules.local import WELL_KNOWN4
 from nat64d.dns64.rules.policy import extract
 from translator.static.arithmetic import LENGTHS
@@ -99,7 +99,7 @@ def _around(address: IPv6Address) -> Iterator[tuple[IPv6Network, IPv4Address]]:
         embedded = IPv4Address(extract(prefix, address))
         if embedded in WELL_KNOWN:
             with suppress(ValueError):  # no prefix that a translator may have
-                yield translation_prefix(prefix), embedded
+                yield found_prefix(prefix), embedded
 
 
 def refuse_inside(clat6: IPv6Network, prefix: IPv6Network) -> None:
