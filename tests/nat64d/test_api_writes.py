@@ -56,10 +56,12 @@ def test_a_change_set_is_handed_on_and_answered_with_its_version(path, gateway):
     assert answer["summary"] == "Changed what api has set: kept 2 sessions."
     ask(path, "POST", "/v1/changes?dry_run=true", b"{}", If_Match='"abc"')
     ask(path, "PUT", "/v1/sources/api?dry_run=false", json.dumps(CHANGE["set"]).encode(), If_Match="*")
+    ask(path, "PATCH", "/v1/sources/api", json.dumps(CHANGE | {"generation": "abc"}).encode())
     assert gateway.wishes == [
         Wish("api", CHANGE["set"], CHANGE["unset"]),
         Wish("api", {}, {}, match="abc", dry_run=True),
         Wish("api", CHANGE["set"], {}, replaces=True, match="*"),
+        Wish("api", CHANGE["set"], CHANGE["unset"], generation="abc"),
     ]
 
 

@@ -65,10 +65,13 @@ def test_a_reload_waits_and_its_lost_sessions_are_reset_for_a_while(scene, monke
     assert scene.live.settings.reset_until == 65_000
 
 
-def test_lost_sessions_are_reset_for_a_while_on_request(scene, monkeypatch, caplog):
+@pytest.mark.parametrize("seconds", [60, 5])
+def test_lost_sessions_are_reset_for_a_while_on_request(scene, monkeypatch, caplog, seconds):
     monkeypatch.setattr(module, "now", lambda: 5000)
-    assert scene.run(lambda reload: asyncio.to_thread(reload.flush, None)) == {"seconds": 60}
-    assert scene.live.settings.reset_until == 65_000
+    filtering = scene.live.config.filtering.model_copy(update={} if seconds == 60 else {"reset_unknown": seconds})
+    scene.live.config = scene.live.config.model_copy(update={"filtering": filtering})
+    assert scene.run(lambda reload: asyncio.to_thread(reload.flush, None)) == {"seconds": seconds}
+    assert scene.live.settings.reset_until == 5000 + 1000 * seconds
     assert [one.event for one in caplog.records] == ["grace"]
 
 

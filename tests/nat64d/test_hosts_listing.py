@@ -5,7 +5,7 @@ from ipaddress import IPv6Network
 from nat64d.control.filters import Filters
 from tests.listed import rows_of
 from tests.nat64d.test_measure import live_of
-from tests.packets import HOST6, NEIGHBOUR6
+from tests.packets import HOST6, NEIGHBOUR6, OTHER4
 from tests.sessions import Sessions
 
 FIELDS = ("host6", "mapped4", "sessions", "bib", "tcp", "udp", "icmp", "other")
@@ -16,8 +16,9 @@ def test_a_host_has_its_address_its_sessions_and_its_mappings_by_protocol():
     mapped, _ = nat64.opened("tcp", 5000)
     nat64.opened("udp", 5000)
     nat64.opened("icmp", 7)
+    nat64.opened("udp", 5000, to=(OTHER4, 53))
     assert rows_of(live_of(nat64).hosts(Filters(fields=FIELDS))) == [
-        {"host6": HOST6, "mapped4": mapped, "sessions": 3, "bib": 3, "tcp": 1, "udp": 1, "icmp": 1, "other": 0}
+        {"host6": HOST6, "mapped4": mapped, "sessions": 4, "bib": 3, "tcp": 1, "udp": 1, "icmp": 1, "other": 0}
     ]
 
 

@@ -201,6 +201,8 @@ def test_the_fullest_address_is_told_and_how_many_are_full():
     nat64.opened("udp", 5003)
     assert live_of(nat64).pools()[1] | {"used": 4, "fullest": 1.0, "full": 1} == live_of(nat64).pools()[1]
     assert tcp["full"] == icmp["full"] == tcp["fullest"] == 0
+    nat64.opened("udp", 5000, host=NEIGHBOUR6)  # of the other address
+    assert (live_of(nat64).pools()[1]["used"], live_of(nat64).pools()[1]["full"]) == (5, 1)
 
 
 def test_a_port_in_quarantine_is_not_in_use():
@@ -253,6 +255,9 @@ def test_a_scrape_reads_the_tables_of_a_daemon():
         for sample in family.samples
     }
     assert found["nat64d_sessions_by_state", "tcp", "ESTABLISHED"] == found[("nat64d_sessions",)] == 1
+    assert found[("nat64d_bib_entries",)] == len(nat64.config.forward) == 3
+    assert found["nat64d_events_total", "session_created"] == 1
+    assert found["nat64d_table_entries", "hosts"] == 1
     assert found["nat64d_restored_sessions", "kept"] == 7
     assert found["nat64d_queue_packets_total", "0", "6to4"] == found["nat64d_queue_packets_total", "0", "4to6"] == 1
     octets = found["nat64d_octets_total", "6to4", "translated"]

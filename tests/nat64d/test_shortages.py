@@ -13,6 +13,7 @@ from nat64d.natlog.shortage import sentence
 from tests.case import BEGIN
 from tests.packets import HOST6, NEIGHBOUR6
 from tests.sessions import Sessions
+from translator.tables.gateway import new_worker
 from translator.verdict import Verdict
 
 POOL = {"addresses": "192.0.2.1", "ports": "2000-2003", "protocols": ["udp"]}
@@ -31,13 +32,13 @@ class Daemon:
         self.live.queues = [SimpleNamespace(worker=self.nat64.worker)]  # type: ignore[list-item]
         self.shortages = Shortages(self.live)
 
-    def refused(self, port: int, verdict: Verdict) -> None:
-        """A datagram that opens no session; the worker keeps it as an example."""
-        assert self.nat64.from6("udp", port).verdict == verdict
+    def refused(self, port: int, verdict: Verdict, protocol: str = "udp") -> None:
+        """A packet that opens no session; the worker keeps it as an example."""
+        assert self.nat64.from6(protocol, port).verdict == verdict
 
-    def held(self, port: int) -> None:
+    def held(self, port: int, protocol: str = "udp") -> None:
         """A mapping that is in use: it gives way to nobody."""
-        self.nat64.from4("udp", self.nat64.opened("udp", port))
+        self.nat64.from4(protocol, self.nat64.opened(protocol, port))
 
     def said(self, seconds: float) -> list[str]:
         """What is new, in words."""
@@ -64,6 +65,24 @@ def test_rfc8158_4_6_5_exhausted_addresses_and_ports_are_said_once_in_ten_second
     assert daemon.said(105.0) == []
     assert daemon.said(111.5) == ["addresses-exhausted pool 1", "ports-exhausted udp 192.0.2.1"]
     assert daemon.said(130.0) == []
+
+
+@pytest.mark.parametrize("protocol", ["udp", "tcp", "icmp"])
+def test_rfc8158_4_6_6_ports_of_the_address_that_a_host_is_paired_with_are_said_alone(protocol):
+    pool = {**POOL, "addresses": "192.0.2.1-192.0.2.2", "protocols": [protocol]}
+    daemon = Daemon(limits={**LIMITS, "watermark": 0, "pairing": "strict"}, pool4=[pool])
+    for port in range(5000, 5004):
+        daemon.held(port, protocol)
+    daemon.refused(6000, Verdict.PAIRED_FULL, protocol)
+    (address,) = {mapped4 for mapped4, _ in daemon.nat64.bib().values()}
+    assert daemon.said(1.0) == [f"ports-exhausted {protocol} {address}"]
+
+
+def test_rfc8158_4_6_7_1_a_table_of_sessions_that_is_full_is_said_whichever_queue_met_it():
+    daemon = Daemon(limits={**LIMITS, "watermark": 0, "per_host_sessions": 7})
+    daemon.live.queues += [SimpleNamespace(worker=new_worker(number)) for number in (1, 2)]
+    daemon.live.queues[1].worker.counters[0, Verdict.SESSION_TABLE_FULL] = 1
+    assert daemon.said(1.0) == ["sessions-exceeded 64"]
 
 
 def test_rfc8158_4_6_7_3_a_limit_of_a_host_is_said_with_the_host():

@@ -185,6 +185,12 @@ def test_whoever_lost_a_connection_is_told_by_rst_for_a_minute(daemon):
     before = int(daemon.nat64.worker.events[Event.RESET_SENT])
     daemon.nat64.from6("tcp", 5001, (OTHER4, 80), flags="ACK")
     assert daemon.nat64.worker.events[Event.RESET_SENT] == before + 1
+    assert daemon.live.settings.reset_until == 1000 * (BEGIN + 60)
+
+
+def test_or_for_as_long_as_is_configured(daemon):
+    daemon.change(pool4=[{**OWN, "protocols": ["udp", "icmp"]}, OTHER], filtering={"reset_unknown": 5})
+    assert daemon.live.settings.reset_until == 1000 * (BEGIN + 5)
 
 
 def test_without_a_loss_nobody_is_told_so(daemon):

@@ -28,8 +28,8 @@ UDP_TIMEOUT = 300_000
 class Flow:
     """A UDP flow that both sides have sent to, and a connection that is established."""
 
-    def __init__(self, name: str = "well-known") -> None:
-        self.twin = Twin(loads(CONFIGS[name]))
+    def __init__(self, name: str = "well-known", more: str = "") -> None:
+        self.twin = Twin(loads(CONFIGS[name] + more))
         self.program: InPython = self.twin.program
         self.kernel = self.program.kernel
         self.prefix = self.twin.config.pool6
@@ -158,13 +158,15 @@ def test_rfc7915_5_1_identification_comes_from_a_generator_there_too(flow):
     assert sorted(seen) != seen
 
 
+@pytest.mark.parametrize("seconds", [120, 300])
 @pytest.mark.parametrize("side", ["ipv6", "ipv4"])
-def test_its_time_is_written_once_a_second(flow, side):
+def test_its_time_is_written_once_a_second(side, seconds):
+    flow = Flow(more=f"[timeouts]\nudp = {seconds}\n")
     row = flow.twin.tables.sessions[0]
     written = [1001, 1001 + SLACK - LAG + 1]
     for now, last in ((1001, 0), (1002, 0), (written[1] - 1, 0), (written[1], 1), (written[1] + 5, 1)):
         flow.reason(getattr(flow, side)(), now)
-        assert row.expires == written[last] + UDP_TIMEOUT + SLACK
+        assert row.expires == written[last] + 1000 * seconds + SLACK
 
 
 @pytest.mark.parametrize(

@@ -283,9 +283,11 @@ def test_rfc6888_req_5_a_new_host_is_not_taken_for_the_one_with_the_last_record(
     assert "PORT_DISPLACED" not in nat64.events()
 
 
+@pytest.mark.parametrize("limits", [{}, dict.fromkeys(("per_host_ports", "per_host_sessions", "per_host_rate"), 0)])
 @pytest.mark.parametrize("protocol", OPENINGS)
-def test_limit_of_zero_is_none(protocol):
-    nat64 = Sessions(forward=[], limits={"per_host_ports": 0, "per_host_sessions": 0, "per_host_rate": 0})
+def test_limit_of_zero_is_none(protocol, limits):
+    """It is the default."""
+    nat64 = Sessions(forward=[], limits=limits)
     for k in range(40):
         nat64.opened(protocol, 6000 + k)
     assert {session.host6[0] for session in nat64.sessions()} == {HOST6}

@@ -8,7 +8,7 @@ import pytest
 from tests.packets import NEIGHBOUR6
 from tests.restarts import restart
 from tests.sessions import Sessions
-from tests.translator.test_port_blocks import blocks, events, gateway, open_ports
+from tests.translator.test_port_blocks import EACH, ONE, blocks, events, gateway, open_ports
 from tests.translator.test_shares import STRANGER6
 from translator.jit.compile import in_plain_python
 from translator.packet.addresses import address6
@@ -95,3 +95,16 @@ def test_a_session_on_a_port_of_no_whole_block_ends_when_blocks_come():
     fates = restart(nat64, changes={"pool4": pool4, "forward": [], "limits": {"sessions": 256, "port_block": 10}})
     assert fates[Fate.UNMAPPED] >= behind > 0
     assert all(port < 2010 for _, port in nat64.bib().values())
+
+
+@EACH
+def test_rfc6888_req_14_ports_of_an_older_block_that_are_free_again_go_before_another_block(protocol):
+    alike = {"udp": 300, "tcp_opening": 300, "icmp": 300}
+    nat64 = Sessions(pool4=ONE, forward=[], limits={"sessions": 256, "port_block": 10}, timeouts=alike)
+    first = open_ports(nat64, 10, protocol=protocol)
+    nat64.wait(200)
+    open_ports(nat64, 10, protocol=protocol, first=7000)
+    nat64.opened(protocol, 6000)  # so that the block is in use
+    nat64.wait(101)
+    assert blocks(open_ports(nat64, 9, protocol=protocol, first=8000)) == blocks(first)
+    assert events(nat64) == (2, 0)

@@ -53,6 +53,20 @@ def test_as_many_hosts_as_a_subscriber_likes_get_four_fifths(protocol):
     nat64.opened(protocol, 6000, host=STRANGER6)
 
 
+@pytest.mark.parametrize(
+    ("subscriber", "own", "other"),
+    [
+        (48, "2001:db8:1:{:x}::1", "2001:db8:2::1"),
+        (60, "2001:db8:1::{:x}", "2001:db8:1:10::1"),
+        (96, "2001:db8:1::{:x}", "2001:db8:1::1:0:1"),
+    ],
+)
+def test_so_do_those_of_a_prefix_of_any_length(subscriber, own, other):
+    nat64 = pool(subscriber=subscriber)
+    assert take_ports(nat64, *(own.format(k + 1) for k in range(PORTS))) == 80
+    nat64.opened("udp", 6000, host=other)
+
+
 def test_with_subscriber_128_a_host_gets_four_fifths():
     nat64 = pool(subscriber=128)
     assert take_ports(nat64, HOST6) == 80

@@ -91,10 +91,15 @@ def test_with_subscriber_128_a_host_is_a_subscriber():
     nat64.opened("udp", 6000, host=NEIGHBOUR6)
 
 
-@pytest.mark.parametrize(("subscriber", "alone"), [(48, False), (64, True)])
-def test_the_length_of_the_prefix_says_who_shares(subscriber, alone):
+NEAR = {55: "2001:db8:1:101::1", 79: "2001:db8:1:1:1::1", 120: "2001:db8:1:1::ff"}  # so many bits are the same
+
+
+@pytest.mark.parametrize("near", NEAR)
+@pytest.mark.parametrize("subscriber", [48, 56, 60, 64, 72, 96, 120, 121])
+def test_the_length_of_the_prefix_says_who_shares(subscriber, near):
     nat64 = gateway(subscriber=subscriber)
-    assert take_all(nat64, "2001:db8:1:1::1", "2001:db8:1:2::1") == ([40, 39] if alone else [36, 36])
+    alone = subscriber > near
+    assert take_all(nat64, "2001:db8:1:1::1", NEAR[near]) == ([40, 39] if alone else [36, 36])
 
 
 def test_as_many_as_there_are_get_equal_shares_and_the_next_one_finds_room():
