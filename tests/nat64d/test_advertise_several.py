@@ -1,0 +1,116 @@
+"""Router advertisements on several interfaces: each is told, and each by itself."""
+
+import socket
+from collections.abc import Iterator
+from ipaddress import IPv6Address
+from pathlib import Path
+
+import pytest
+
+from nat64d.advertise import timing, wire
+from nat64d.advertise.advertiser import Link
+from nat64d.advertise.listener import Listener
+from nat64d.advertise.message import Pref64, parsed, solicitation
+from tests.nat64d.test_advertise import OTHER6, POOL6, SENDER, config_of, servers_in
+from tests.nat64d.test_advertise_rules import Clocked
+
+LINKS = {"eth0": 7, "eth1": 8, "eth2": 9}
+SERVERS = ("2001:db8::53", "2001:db8::54")
+
+
+class Several(Clocked):
+    """An advertiser on three interfaces, and what it has sent where and when."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        super().__init__(monkeypatch)
+        self.messages: list[tuple[int, float, bytes]] = []
+        self.left: list[int] = []
+        monkeypatch.setattr(
+            wire, "send", lambda _, message, __, link, ___: self.messages.append((link, self.now, message))
+        )
+        monkeypatch.setattr(wire, "leave", lambda _, __, link: self.left.append(link))
+        self.advertiser._links |= {
+            name: Link(index, timing.Timing(600, self.now, lambda: 1.0)) for name, index in LINKS.items()
+        }
+        self.use([*LINKS])
+
+    def use(self, names: list[str], servers: tuple[str, ...] = SERVERS, prefix: object = POOL6) -> None:
+        self.advertiser.use(config_of(f"interface = {names}\nrdnss = {[*servers]}" if names else "", prefix))
+
+    def told(self, seconds: float) -> dict[int, list[tuple[float, tuple[Pref64, ...], list[tuple[int, ...]]]]]:
+        """What was sent by each interface, also just before: when, the prefixes, the name servers."""
+        self.until(self.now + seconds)
+        found, self.messages = self.messages, []
+        links = sorted({link for link, *_ in found})
+        return {
+            each: [(when, parsed(message).pref64, servers_in(message)) for link, when, message in found if link == each]
+            for each in links
+        }
+
+
+@pytest.fixture
+def several(monkeypatch: pytest.MonkeyPatch) -> Iterator[Several]:
+    one = Several(monkeypatch)
+    yield one
+    assert one.advertiser._socket
+    one.advertiser._socket.close()
+
+
+def servers(*texts: str) -> tuple[IPv6Address, ...]:
+    return tuple(map(IPv6Address, texts))
+
+
+def test_rfc8781_4_1_what_a_reload_changes_is_taken_back_on_each_interface(several: Several) -> None:
+    """The prefix and both name servers."""
+    assert set(several.told(100)) == {7, 8, 9}
+    several.use([*LINKS], (), OTHER6)
+    both = (Pref64(OTHER6, 1800), Pref64(POOL6, 0))
+    changed = several.told(100)
+    assert changed == {
+        link: [(when, both, [(0, servers(*SERVERS))]) for when in (100, 116, 132)] for link in LINKS.values()
+    }
+
+
+def test_rfc4861_6_2_5_all_is_taken_back_on_each_interface_that_is_removed(several: Several) -> None:
+    """Several in one reload, and at once; one that stays goes on."""
+    several.told(100)
+    several.use(["eth1"])
+    over = (Pref64(POOL6, 0),), [(0, servers(*SERVERS))]
+    told = several.told(100)
+    assert [told.pop(link) for link in (7, 9)] == [[(100.0, *over)]] * 2
+    assert [(link, when) for link, each in told.items() for when, *_ in each] == [(8, 100), (8, 116), (8, 132)]
+    assert sorted(several.left) == [7, 9]
+    several.use([])
+    assert several.told(1000) == {8: [(200.0, *over)]}
+
+
+def test_rfc4861_6_2_6_who_asks_is_answered_on_that_interface_alone(several: Several) -> None:
+    several.told(100)
+    for index, link in enumerate(LINKS.values()):
+        several.advertiser._hear(wire.Heard(solicitation(), SENDER, link))
+        assert [*several.told(10)] == [link], index
+    several.advertiser._hear(wire.Heard(solicitation(), SENDER, 10))
+    assert several.told(10) == {}
+
+
+def test_rfc4861_6_3_7_a_listener_asks_on_each_link_also_behind_one_that_is_down(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    asked: list[int] = []
+
+    def send(_: object, message: bytes, to: IPv6Address, link: int) -> None:
+        asked.append(link)
+        assert (message, to) == (solicitation(), wire.ALL_ROUTERS)
+        if link == 8:
+            raise OSError
+
+    table = tmp_path / "if_inet6"
+    table.write_text("".join(f"fe80{'0' * 27}{index} {index:02x} 40 20 80 {name}\n" for name, index in LINKS.items()))
+    monkeypatch.setattr(wire, "IF_INET6", table)
+    monkeypatch.setattr(wire, "send", send)
+    monkeypatch.setattr(wire, "open_socket", lambda _: socket.socket(type=socket.SOCK_DGRAM))
+    monkeypatch.setattr("nat64d.advertise.listener.PATIENCE", 0.0)
+    monkeypatch.setattr(socket, "if_nametoindex", LINKS.__getitem__)
+    with Listener(lambda: 0.0) as listener:
+        assert listener.look() == []
+    assert asked == [*LINKS.values()]
