@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo)
 PYTEST := $(BIN)/pytest -q --durations=40
-# Seconds of `make fuzz`, packets of `make fuzz-long`, files of `make mutants` and where their tests are, messages of `make fuzz-dns`, rounds of `make bench`;
+# Seconds of `make fuzz` and `make workers`, packets of `make fuzz-long`, files of `make mutants` and where their tests are, messages of `make fuzz-dns`, rounds of `make bench`;
 # more arguments of `make run` (ARGS='-c /etc/nat64d/nat64d.toml').
 SECONDS ?= 60
 ROUNDS ?= 3
@@ -135,6 +135,9 @@ fuzz: $(VENV)/.test  ## hostile packets for SECONDS=60, plain and with bounds ch
 	@$(BIN)/python -m tests.fuzz --seconds $(SECONDS)
 	@NUMBA_BOUNDSCHECK=1 $(BIN)/python -m tests.fuzz --seconds $(SECONDS)
 
+workers: $(VENV)/.test  ## packets through two queues at once, and reloads, listings and flushes beside them, for SECONDS=60
+	@$(BIN)/python -m tests.workers --seconds $(SECONDS)
+
 fuzz-dns: $(VENV)/.test  ## MESSAGES=10000000 hostile DNS messages, to both sides of the name server, on all cores
 	@$(BIN)/python -m tests.fuzz.dns --messages $(MESSAGES)
 
@@ -211,4 +214,4 @@ tools-routing:
 tools-bench:
 	@.ci/need iproute2 iperf3 tayga ethtool unbound dnsperf
 
-.PHONY: run demo deb test check compiled test-jit test-nojit plain-branches plain-traffic test-bounds covered e2e e2e-fastpath test-systemd attack shows-services shows-kubernetes shows-scale-out fuzz fuzz-dns fuzz-long mutants bench bench-dns replay replay-generic bench-replay readme side clean help tools-demo tools-deb tools-e2e tools-systemd tools-routing tools-bench
+.PHONY: run demo deb test check compiled test-jit test-nojit plain-branches plain-traffic test-bounds covered e2e e2e-fastpath test-systemd attack shows-services shows-kubernetes shows-scale-out fuzz workers fuzz-dns fuzz-long mutants bench bench-dns replay replay-generic bench-replay readme side clean help tools-demo tools-deb tools-e2e tools-systemd tools-routing tools-bench
