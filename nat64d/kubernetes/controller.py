@@ -6,16 +6,16 @@ else, so that after any failure the next round makes good what is still to be do
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from collections.abc import Callable, Collection, Iterator
+from typing import Any, NamedTuple, Protocol
 
 from nat64d.kubernetes import mappings, translators
-from nat64d.kubernetes.addresses import Address, Key, allocate, contradictions, range_of
+from nat64d.kubernetes.addresses import Address, Age, Key, allocate, contradictions, range_of
 from nat64d.kubernetes.cluster import AnswerError, HeldError, explained
 from nat64d.kubernetes.endpoints import Endpoints
 from nat64d.kubernetes.events import About, Events
 from nat64d.kubernetes.leases import FAILURES, Times
-from nat64d.kubernetes.mappings import MAPPINGS, PROGRAMMED, StaticMapping, mapped_of
+from nat64d.kubernetes.mappings import MAPPINGS, StaticMapping, mapped_of
 from nat64d.kubernetes.members import Renewals
 from nat64d.kubernetes.objects import API, SLICES, Kind, is_ours
 from nat64d.kubernetes.pace import OBEDIENT, moment
@@ -27,6 +27,7 @@ from nat64d.kubernetes.wishes import (
     NOTHING_SAID,
     NOTHING_SHOWN,
     POOLS,
+    PROGRAMMED,
     READY,
     WISHES,
     CidrObject,
@@ -47,6 +48,58 @@ KINDS = (WISHES, SLICES, POOLS, CIDRS, TRANSLATORS, MAPPINGS)  # and the Leases 
 log = logging.getLogger("nat64d")
 
 
+def _bare_wish(wish: Wish) -> Wish:
+    return wish._replace(version=0, since="", shown=wish.shown._replace(condition=None))
+
+
+def _bare(one: Any) -> Any:
+    return one._replace(version=0, said=NOTHING_SAID)
+
+
+# Kinds of which gateways apply something: what of an object they look at.
+BARE: dict[Kind, Callable[[Any], Any]] = {WISHES: _bare_wish, MAPPINGS: _bare, TRANSLATORS: _bare}
+
+
+class Own(Protocol):
+    """An object of one of our own kinds."""
+
+    @property
+    def name(self) -> str:
+        """Of the object."""
+
+    @property
+    def age(self) -> Age:
+        """With its UID."""
+
+    @property
+    def said(self) -> Said:
+        """What its status shows."""
+
+
+class Due(NamedTuple):
+    """A status that an object is to get. `condition`: the one of these that is ours, None = there is none any more."""
+
+    about: About
+    path: str
+    body: dict[str, Any]
+    condition: Condition | None
+
+
+def _of_service(wish: Wish, shown: Shown) -> Due:
+    namespace, name = wish.key
+    path = f"api/v1/namespaces/{namespace}/services/{name}/status"
+    return Due(
+        About("Service", "v1", wish.key, wish.age[1]), path, patch_of(wish, shown, second(now())), shown.condition
+    )
+
+
+def _own(kind: Kind, type_: str, one: Own, condition: Condition, **more: int) -> Due:
+    about = About(kind.name.removesuffix("s"), API, ("", one.name), one.age[1])
+    status = {**more, "conditions": [written(type_, condition, one.said, second(now()))]}
+    body = {"apiVersion": API, "kind": about.kind, "metadata": {"name": one.name}, "status": status}
+    return Due(about, f"{kind.path}/{one.name}/status", body, condition)
+
+
 class Choices(NamedTuple):
     """`default_class`: Services of type LoadBalancer without a class, too; `rules`: of what gateways do;
     `obedient`: for at most so many seconds the API server is left alone when it asks for that."""
@@ -64,28 +117,35 @@ class Controller:
         self._line, self.options = Line(client, options.obedient), options
         self.events = Events(identity)
         self.wishes: dict[Key, Wish] = {}
-        self.pools: dict[str, PoolObject] = {}
-        self.mappings: dict[str, StaticMapping] = {}
+        self.pools: dict[Key, PoolObject] = {}
+        self.mappings: dict[Key, StaticMapping] = {}
+        self.translators: dict[Key, Translator] = {}
         self.foreign: dict[Key, CidrObject] = {}
+        self._held: dict[Kind, dict[Key, Any]] = {
+            WISHES: self.wishes,
+            POOLS: self.pools,
+            CIDRS: self.foreign,
+            MAPPINGS: self.mappings,
+            TRANSLATORS: self.translators,
+        }
         self.slices = Slices()
         self.leases = Renewals(options.times.gateway_holds)
         self.endpoints = Endpoints()
         self.patches = 0
-        self._versions: dict[Key, tuple[Wish, int]] = {}  # without its condition, and its version when it became so
-        self.translators: dict[str, Translator] = {}
-        self._since: dict[tuple[str, str], tuple[Any, int]] = {}  # the same of these two, by kind and name
+        self._versions: dict[Kind, dict[Key, tuple[Any, int]]]  # without its condition, and its version since it is so
+        self._versions = {kind: {} for kind in BARE}
         self._dirty: set[Key] = set()
         self._known: set[str] = set()
         self._needed = {"Leases", *(kind.name for kind in KINDS)}
         self._news = asyncio.Event()
-        self._told: dict[tuple[str, Key], str] = {}  # the reason of the last Event
+        self._told: dict[tuple[str, Key], tuple[str, str]] = {}  # UID and reason of the last Event
         self._untold: dict[tuple[str, Key], tuple[About, Condition]] = {}  # Events that are still to be written
 
     # What is heard.
 
     def whole(self, kind: Kind, objects: dict[Key, Any]) -> None:
         """These are all of a kind."""
-        for key in self._there(kind) - objects.keys():
+        for key in {*self._there(kind)} - objects.keys():
             self.left(kind, key)
         for key, made in objects.items():
             self.came(kind, key, made)
@@ -99,20 +159,12 @@ class Controller:
 
     def came(self, kind: Kind, key: Key, made: Any) -> None:
         """One is new, or another one now."""
-        if kind is WISHES:
-            self._wish(key, made)
+        if kind in BARE:
+            self._compare(kind, key, made)
+        if kind in self._held:
+            self._held[kind][key] = made
         elif kind is SLICES:
             self._dirty |= self.slices.put(key, made)
-        elif kind is POOLS:
-            self.pools[key[1]] = made
-        elif kind is MAPPINGS:
-            self.mappings[key[1]] = made
-            self._static(kind, made)
-        elif kind is TRANSLATORS:
-            self.translators[key[1]] = made
-            self._static(kind, made)
-        elif kind is CIDRS:
-            self.foreign[key] = made
         elif not self.leases.see(key, made, moment()):
             return
         self._news.set()
@@ -121,48 +173,28 @@ class Controller:
         """One is gone."""
         for told in (self._told, self._untold):
             told.pop((kind.name.removesuffix("s"), key), None)
-        self._since.pop((kind.name, key[1]), None)
+        for each in (self._held, self._versions):
+            each.get(kind, {}).pop(key, None)
         if kind is WISHES:
-            for each in (self.wishes, self._versions):
-                each.pop(key, None)
             self.endpoints.leave(key)
         elif kind is SLICES:
             self._dirty |= self.slices.remove(key)
-        elif kind is POOLS:
-            self.pools.pop(key[1], None)
-        elif kind is MAPPINGS:
-            self.mappings.pop(key[1], None)
-        elif kind is TRANSLATORS:
-            self.translators.pop(key[1], None)
-        elif kind is CIDRS:
-            self.foreign.pop(key, None)
-        else:
+        elif kind not in self._held:
             self.leases.leave(key)
         self._news.set()
 
-    def _there(self, kind: Kind) -> set[Key]:
-        ours: dict[Kind, dict[str, Any]]
-        ours = {POOLS: self.pools, MAPPINGS: self.mappings, TRANSLATORS: self.translators}
-        if kind in ours:
-            return {("", name) for name in ours[kind]}
-        if kind is CIDRS:
-            return {*self.foreign}
-        if kind is SLICES:
-            return {*self.slices.keys()}
-        return {*self.wishes} if kind is WISHES else self.leases.keys()
+    def _there(self, kind: Kind) -> Collection[Key]:
+        if kind in self._held:
+            return self._held[kind]
+        return self.slices.keys() if kind is SLICES else self.leases.keys()
 
-    def _static(self, kind: Kind, made: StaticMapping | Translator) -> None:
-        bare = made._replace(version=0, said=NOTHING_SAID)
-        if self._since.get((kind.name, made.name), (None, 0))[0] != bare:
-            self._since[kind.name, made.name] = bare, made.version
-
-    def _wish(self, key: Key, wish: Wish) -> None:
-        bare = wish._replace(version=0, since="", shown=wish.shown._replace(condition=None))
-        before = self._versions.get(key)
+    def _compare(self, kind: Kind, key: Key, made: Any) -> None:
+        """Whether something has changed that gateways look at."""
+        bare, before = BARE[kind](made), self._versions[kind].get(key)
         if before is None or before[0] != bare:
-            self._versions[key] = bare, wish.version
-            self._dirty.add(key)
-        self.wishes[key] = wish
+            self._versions[kind][key] = bare, made.version
+            if kind is WISHES:
+                self._dirty.add(key)
 
     # What is written.
 
@@ -206,62 +238,54 @@ class Controller:
                 self.endpoints.look(ours[key], self.slices.of(key))
             else:
                 self.endpoints.leave(key)
-        gateways = self.gateways()
-        wanted, pools = self._wanted(ours, gateways)
         limit = asyncio.Semaphore(AT_ONCE)
-        todo = [self._service(client, limit, self.wishes[key], shown) for key, shown in wanted.items()]
-        todo += [self._pool(client, limit, *one) for one in pools]
-        todo += [self._programmed(client, limit, *one) for one in self._statics(gateways)]
-        written = await asyncio.gather(*todo)
+        done = await asyncio.gather(*(self._write(client, limit, one) for one in self._due(ours)))
         told = await asyncio.gather(*(self._tell(client, limit, *one) for one in [*self._untold.values()]))
-        return all((*written, *told))
+        return all((*done, *told))
 
-    def _wanted(
-        self, ours: dict[Key, Wish], gateways: Gateways
-    ) -> tuple[dict[Key, Shown], list[tuple[PoolObject, int, Condition]]]:
-        """What each Service and each pool should show, of those that show something else."""
-        pools = [one.pool for one in self.pools.values()]
+    def _due(self, ours: dict[Key, Wish]) -> Iterator[Due]:
+        """What each object should show, of those that show something else."""
+        pools, gateways = [one.pool for one in self.pools.values()], self.gateways()
         others = (*self.foreign.values(), *(one.taken for one in self.translators.values()))
-        taken = [(block, one.whose) for one in others for block in one.blocks]
-        wrong = contradictions(pools, taken)
+        wrong = contradictions(pools, [(block, one.whose) for one in others for block in one.blocks])
         claims = {key: claim_of(wish) for key, wish in ours.items()}
         usable = [pool for pool in pools if pool.name not in wrong]
         mapped = [(one.prefix, f"{mappings.KIND} {one.name}") for one in self.mappings.values() if one.prefix]
         given = allocate(usable, (claim for claim, _ in claims.values()), mapped)
-        wanted = {}
         for key, wish in self.wishes.items():
             shown = NOTHING_SHOWN if wish.shown.condition else wish.shown
             if key in ours:
                 got = given[key]._replace(problems=(*claims[key][1], *given[key].problems))
-                facts, version = self.endpoints.facts(key), self._versions[key][1]
+                facts, version = self.endpoints.facts(key), self._versions[WISHES][key][1]
                 shown = shown_of(wish, got, facts, gateways, version, self.options.rules)
             if shown != wish.shown:
-                wanted[key] = shown
-        used = {address for one in given.values() for address in one.addresses}
-        return wanted, [*self._pools(wrong, used)]
+                yield _of_service(wish, shown)
+        yield from self._pools(wrong, {address for one in given.values() for address in one.addresses})
+        yield from self._statics(gateways)
 
-    def _pools(self, wrong: dict[str, str], used: set[Address]) -> Iterator[tuple[PoolObject, int, Condition]]:
-        """Those that should show something else, with how many of their addresses are in use."""
-        for name, one in self.pools.items():
-            ranges = [range_of(block) for block in one.pool.blocks] if name not in wrong else []
+    def _pools(self, wrong: dict[str, str], used: set[Address]) -> Iterator[Due]:
+        """VIPPools, with how many of their addresses are in use."""
+        for one in self.pools.values():
+            ranges = [range_of(block) for block in one.pool.blocks] if one.name not in wrong else []
             count = sum(any(each.has(address) for each in ranges) for address in used)
             condition = Condition("True", READY, "its addresses can be given")
-            if name in wrong:
-                condition = Condition("False", "Refused", wrong[name])
+            if one.name in wrong:
+                condition = Condition("False", "Refused", wrong[one.name])
             if (one.used, one.said.condition) != (count, condition):
-                yield one, count, condition
+                yield _own(POOLS, READY, one, condition, used=count)
 
-    def _statics(self, gateways: Gateways) -> Iterator[tuple[About, Said, Condition]]:
-        """StaticMappings and Translators that should show something else."""
+    def _statics(self, gateways: Gateways) -> Iterator[Due]:
+        """StaticMappings and Translators."""
         made = mapped_of(self.mappings.values(), self.slices.of)
-        for name, one in self.mappings.items():
-            condition = mappings.condition_of(one, made[name], gateways, self._since[MAPPINGS.name, name][1])
+        for key, one in self.mappings.items():
+            version = self._versions[MAPPINGS][key][1]
+            condition = mappings.condition_of(one, made[one.name], gateways, version)
             if one.said.condition != condition:
-                yield About(mappings.KIND, API, ("", name), one.age[1]), one.said, condition
-        for name, each in self.translators.items():
-            condition = translators.condition_of(each, gateways, self._since[TRANSLATORS.name, name][1])
+                yield _own(MAPPINGS, PROGRAMMED, one, condition)
+        for key, each in self.translators.items():
+            condition = translators.condition_of(each, gateways, self._versions[TRANSLATORS][key][1])
             if each.said.condition != condition:
-                yield About(translators.KIND, API, ("", name), each.age[1]), each.said, condition
+                yield _own(TRANSLATORS, PROGRAMMED, each, condition)
 
     def gateways(self) -> Gateways:
         """Those whose Lease holds: renewed lately, as we saw it, and not taken back."""
@@ -275,63 +299,33 @@ class Controller:
             {one.gateway: dict(one.refused) for one in alive if one.refused},
         )
 
-    async def _service(self, client: Any, limit: asyncio.Semaphore, wish: Wish, shown: Shown) -> bool:
-        namespace, name = wish.key
-        path = f"api/v1/namespaces/{namespace}/services/{name}/status"
-        if not await self._write(client, limit, path, patch_of(wish, shown, second(now())), "Service", wish.key):
-            return False
-        if shown.condition:
-            self._shows(About("Service", "v1", wish.key, wish.age[1]), shown.condition)
-        return True
-
-    async def _pool(
-        self, client: Any, limit: asyncio.Semaphore, one: PoolObject, used: int, condition: Condition
-    ) -> bool:
-        status = {"used": used, "conditions": [written(READY, condition, one.said, second(now()))]}
-        about = About("VIPPool", API, ("", one.pool.name), one.pool.age[1])
-        return await self._own(client, limit, about, status, condition)
-
-    async def _programmed(
-        self, client: Any, limit: asyncio.Semaphore, about: About, said: Said, condition: Condition
-    ) -> bool:
-        status = {"conditions": [written(PROGRAMMED, condition, said, second(now()))]}
-        return await self._own(client, limit, about, status, condition)
-
-    async def _own(
-        self, client: Any, limit: asyncio.Semaphore, about: About, status: dict[str, Any], condition: Condition
-    ) -> bool:
-        """The status of an object of one of our own kinds."""
-        name = about.key[1]
-        body = {"apiVersion": API, "kind": about.kind, "metadata": {"name": name}, "status": status}
-        path = f"apis/{API}/{about.kind.lower()}s/{name}/status"
-        if not await self._write(client, limit, path, body, about.kind, about.key):
-            return False
-        self._shows(about, condition)
-        return True
-
-    async def _write(self, client: Any, limit: asyncio.Semaphore, path: str, body: Any, kind: str, key: Key) -> bool:
+    async def _write(self, client: Any, limit: asyncio.Semaphore, due: Due) -> bool:
+        """Whether nothing of it is left to do; an Event is due only of what is written."""
         try:
             async with limit, asyncio.timeout(5):
-                await apply(client, path, body, MANAGER)
+                await apply(client, due.path, due.body, MANAGER)
         except FAILURES as error:
             if isinstance(error, AnswerError) and error.status in {ABSENT, CONFLICT}:
                 return True  # it is another one meanwhile, of which the watch will tell
             if not isinstance(error, HeldError):
-                about = {"event": "no_status"}
-                log.warning("%s %s: %s", kind, "/".join(filter(None, key)), explained(error), extra=about)
+                what = f"{due.about.kind} {'/'.join(filter(None, due.about.key))}"
+                log.warning("%s: %s", what, explained(error), extra={"event": "no_status"})
             return False
         self.patches += 1
+        self._shows(due.about, due.condition)
         return True
 
-    def _shows(self, about: About, condition: Condition) -> None:
+    def _shows(self, about: About, condition: Condition | None) -> None:
         """The status has this condition: an Event is due if the reason is another one than before."""
         thing = about.kind, about.key
-        if self._told.get(thing) != condition.reason:
-            self._told[thing] = condition.reason
+        if condition is None:
+            self._told.pop(thing, None)
+        elif self._told.get(thing) != (about.uid, condition.reason):
+            self._told[thing] = about.uid, condition.reason
             self._untold[thing] = about, condition
 
     async def _tell(self, client: Any, limit: asyncio.Semaphore, about: About, condition: Condition) -> bool:
-        warns = condition.reason not in {"Programmed", "Pending", READY, translators.PARTLY}
+        warns = condition.reason not in {PROGRAMMED, "Pending", READY, translators.PARTLY}
         async with limit:
             told = await self.events.tell(client, about, condition.reason, condition.message, warns=warns)
         if told:

@@ -7,12 +7,11 @@ from typing import NamedTuple
 from nat64d.kubernetes.addresses import ADDRESS_IN_USE, Age, Problem
 from nat64d.kubernetes.objects import API, Key, Kind, Slice, number_of
 from nat64d.kubernetes.rows import Row
-from nat64d.kubernetes.statuses import Gateways, spread
-from nat64d.kubernetes.wishes import WHOLE, Condition, Said, Whole, said_of
+from nat64d.kubernetes.statuses import NO_ENDPOINTS, Gateways, spread
+from nat64d.kubernetes.wishes import PROGRAMMED, WHOLE, Condition, Said, Whole, said_of
 
 KIND = "StaticMapping"
-PROGRAMMED = "Programmed"  # the type of its condition
-INVALID, NO_ENDPOINTS, SEVERAL = "InvalidPrefix", "NoEndpoints", "SeveralEndpoints"
+INVALID, SEVERAL = "InvalidPrefix", "SeveralEndpoints"
 
 
 class StaticMapping(NamedTuple):

@@ -154,7 +154,7 @@ class ControllerStanding(Standing):
         return {
             "leads": self.election.leads,
             "services": len(controller.wishes),
-            "pools": sorted(controller.pools),
+            "pools": sorted(name for _, name in controller.pools),
             "gateways": controller.gateways().applied,
         }
 

@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 
 from nat64d.kubernetes.addresses import Given, Problem
 from nat64d.kubernetes.rows import CARRIED, CLOSED, NO_PREFIX, NOT_CARRIED, sources_of
-from nat64d.kubernetes.wishes import PROGRAMMED, UNSUPPORTED, Condition, Ingress, Said, Shown, Wish, written
+from nat64d.kubernetes.wishes import OF_SERVICE, PROGRAMMED, UNSUPPORTED, Condition, Ingress, Said, Shown, Wish, written
 
-PROGRAMMED_REASON, NO_GATEWAY, PENDING, REFUSED = "Programmed", "NoGateway", "Pending", "Refused"
+NO_GATEWAY, PENDING, REFUSED = "NoGateway", "Pending", "Refused"
 NO_ENDPOINTS, SHARED, PROTOCOL, SOURCES = "NoEndpoints", "EndpointsShared", "UnsupportedProtocol", "InvalidSourceRange"
 OTHER_FAMILY, AS_CLUSTER, LEFT = "IPv4Endpoints", "TreatedAsCluster", "IPv6FrontOff"
 MANAGER = "nat64d"  # of the fields
@@ -95,7 +95,7 @@ def _condition(wish: Wish, given: Given, problems: list[Problem], gateways: Gate
         return Condition("False", SOURCES, said)
     done = spread(f"Service {'/'.join(wish.key)}", gateways, gateways.applied, version)
     if done.status == "True":
-        return Condition("True", problems[0].reason if problems else PROGRAMMED_REASON, said or done.message)
+        return Condition("True", problems[0].reason if problems else PROGRAMMED, said or done.message)
     return done._replace(message="; ".join(filter(None, (done.message, said))))
 
 
@@ -114,7 +114,7 @@ def spread(what: str, gateways: Gateways, applied: dict[str, int], version: int)
         return Condition("False", REFUSED, "; ".join(filter(None, (*sentences, waits))))
     if behind:
         return Condition("False", PENDING, waits)
-    return Condition("True", PROGRAMMED_REASON, f"applied by {some(gateways.applied)}")
+    return Condition("True", PROGRAMMED, f"applied by {some(gateways.applied)}")
 
 
 def patch_of(wish: Wish, shown: Shown, now: str) -> dict[str, Any]:
@@ -124,7 +124,7 @@ def patch_of(wish: Wish, shown: Shown, now: str) -> dict[str, Any]:
     if shown.ingress:
         status["loadBalancer"] = {"ingress": [_written(one, wish) for one in shown.ingress]}
     if shown.condition:
-        status["conditions"] = [written(PROGRAMMED, shown.condition, Said(wish.shown.condition, wish.since), now)]
+        status["conditions"] = [written(OF_SERVICE, shown.condition, Said(wish.shown.condition, wish.since), now)]
     namespace, name = wish.key
     meta = {"name": name, "namespace": namespace, "resourceVersion": str(wish.version)}
     return {"apiVersion": "v1", "kind": "Service", "metadata": meta, "status": status}

@@ -8,10 +8,9 @@ from nat64d.kubernetes.addresses import Age
 from nat64d.kubernetes.objects import API, Kind, number_of
 from nat64d.kubernetes.rows import Row
 from nat64d.kubernetes.statuses import Gateways, some, spread
-from nat64d.kubernetes.wishes import WHOLE, CidrObject, Condition, Said, Whole, said_of
+from nat64d.kubernetes.wishes import PROGRAMMED, WHOLE, CidrObject, Condition, Said, Whole, said_of
 
 KIND = "Translator"
-PROGRAMMED = "Programmed"  # the type of its condition
 OTHER_POOL6, PARTLY = "OtherPool6", "PartlyProgrammed"
 OF_FILES = ("clientPrefix", "seed", "allowedSources")  # keys that no gateway takes from here
 

@@ -10,7 +10,8 @@ from nat64d.kubernetes.addresses import Address, Age, Claim, Key, Pool, Problem
 from nat64d.kubernetes.objects import API, GROUP, Kind, Metadata, Read, ServicePort, number_of
 
 OURS = f"{GROUP}/"
-PROGRAMMED, READY = f"{OURS}Programmed", "Ready"  # types of conditions: of a Service, of our own kinds
+PROGRAMMED, READY = "Programmed", "Ready"  # reasons, and types of the conditions of our own kinds
+OF_SERVICE = f"{OURS}{PROGRAMMED}"  # the type of that of a Service
 UNSUPPORTED = f"{OURS}UnsupportedProtocol"  # the error of a port
 INVALID = "InvalidAnnotation"
 FAMILIES = {"ipv4": 4, "ipv6": 6}
@@ -102,7 +103,7 @@ def wish_of(given: Whole) -> Wish:
         ServicePort(one.get("name", ""), sys.intern(one.get("protocol", "TCP")), one["port"])
         for one in spec.get("ports") or []
     )
-    condition, since = said_of(status, PROGRAMMED)
+    condition, since = said_of(status, OF_SERVICE)
     return Wish(
         (about.namespace, about.name),
         (about.creation_timestamp or "", about.uid),
@@ -174,6 +175,16 @@ class PoolObject(NamedTuple):
     pool: Pool
     used: int | None
     said: Said
+
+    @property
+    def name(self) -> str:
+        """Of the pool."""
+        return self.pool.name
+
+    @property
+    def age(self) -> Age:
+        """Of the pool."""
+        return self.pool.age
 
 
 def pool_of(given: Whole) -> PoolObject:

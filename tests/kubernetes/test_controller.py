@@ -345,7 +345,7 @@ def test_its_rights_are_those_that_it_uses(fake: Fake, asker: Asker, tmp_path: P
         add(fake)
         until(lambda: addresses(fake), lambda: fake.requests[-20:])
         until(lambda: events(fake))
-        until(lambda: one.controller.pools["a"].used == 2)
+        until(lambda: one.controller.pools["", "a"].used == 2)
         until(lambda: condition(fake, "pod", STATIC)[1] == condition(fake, "all", TRANSLATOR)[1] == "NoGateway")
     paths = [each.partition("?")[0] for each in fake.requests]
     for resource in (each for rule in rules for each in rule["resources"]):
