@@ -1,6 +1,9 @@
 """The contract with an API server: contract.md row by row, on the fake and, where there is one, on a real one."""
 
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from itertools import count, islice
 from pathlib import Path
@@ -18,6 +21,7 @@ LEASES, EVENTS = (
     "/apis/coordination.k8s.io/v1/namespaces/default/leases",
     "/apis/events.k8s.io/v1/namespaces/default/events",
 )
+NOT_RUN = f"{ASSETS} names no folder with {' and '.join(NEEDED)}"
 NUMBERS = count()
 ROWS: dict[str, Callable[[Server], None]] = {}
 
@@ -365,6 +369,25 @@ def test_the_contract_is_the_table_row_by_row() -> None:
     assert table == [*ROWS]
 
 
-@pytest.mark.skipif(servers.assets() is None, reason=f"{ASSETS} names no folder with {' and '.join(NEEDED)}")
+def collected(*words: str, **environment: str) -> str:
+    """What pytest says of this file."""
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *words, __file__]
+    return subprocess.run(
+        command, capture_output=True, text=True, timeout=300, check=False, env={**os.environ, "CI": "", **environment}
+    ).stdout
+
+
+def test_real_binaries_get_the_same_rows_and_without_them_one_line_says_so(tmp_path: Path) -> None:
+    for program in NEEDED:
+        (tmp_path / program).touch()
+    found = re.findall(r"test_contract\[(\w+)-(\w+)\]", collected("--collect-only", **{ASSETS: f"{tmp_path}"}))
+    for which in ("fake", "real"):
+        assert [name for server, name in found if server == which] == [*ROWS]
+    without = collected("-k", "real and not rows", "-rs", **{ASSETS: ""})
+    assert re.findall(r"^SKIPPED.*: (.*)", without, re.MULTILINE) == [NOT_RUN]
+    assert re.search(r"^1 skipped, \d+ deselected", without, re.MULTILINE), without
+
+
+@pytest.mark.skipif(servers.assets() is None, reason=NOT_RUN)
 def test_real_binaries_are_asked_too() -> None:
     assert servers.assets()

@@ -25,7 +25,7 @@ from tests.kubernetes.controlled import (
     until,
 )
 from tests.kubernetes.fake.faults import Refusal
-from tests.kubernetes.fake.kinds import CIDRS, LEASES, SERVICES, SLICES
+from tests.kubernetes.fake.kinds import CIDRS, SERVICES, SLICES
 from tests.kubernetes.fake.server import Fake
 from tests.kubernetes.mirrored import write_kubeconfig
 from tests.kubernetes.objects import NOT_READY, STATIC, TRANSLATOR, end, mapping, port, service, slice_
@@ -230,29 +230,6 @@ def test_a_pool_says_how_much_of_it_is_used_and_why_it_is_not(fake: Fake, asker:
     fake.set(CIDRS, {"metadata": {"name": "kubernetes"}, "spec": {"cidrs": ["198.51.100.0/24"]}})
     add_later_pool(fake, "c", {"blocks": ["198.51.100.7"]})
     until(lambda: "ServiceCIDR kubernetes" in ready("c")[2], lambda: ready("c"))
-
-
-def test_a_dead_leader_is_followed_by_another_and_no_address_is_given_twice(
-    fake: Fake, asker: Asker, tmp_path: Path
-) -> None:
-    with Controlled(fake, tmp_path / "one", "one") as one, Controlled(fake, tmp_path / "two", "two") as two:
-        until(lambda: one.election.leads or two.election.leads)
-        first, second = (one, two) if one.election.leads else (two, one)
-        add(fake, "before")
-        until(lambda: addresses(fake, "before"))
-        first.kill()
-        until(lambda: second.election.leads)
-        add(fake, "after")
-        until(lambda: addresses(fake, "after"))
-        assert not first.election.leads
-        assert [addresses(fake, name)[0] for name in ("before", "after")] == ["192.0.2.0", "192.0.2.1"]
-
-
-def test_a_leader_that_ends_gives_the_lease_back_at_once(fake: Fake, asker: Asker, tmp_path: Path) -> None:
-    with Controlled(fake, tmp_path / "one", "one") as one:
-        until(lambda: one.election.leads)
-    (lease,) = [each for key, each in fake.store.objects.items() if key.kind is LEASES]
-    assert lease["spec"]["holderIdentity"] == ""
 
 
 @pytest.mark.usefixtures("controlled")

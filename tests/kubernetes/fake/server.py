@@ -34,6 +34,7 @@ class Fake:
         self.requests: list[str] = []  # method, path and query of each, as they came
         self.arrivals: list[float] = []  # when each of them came, of time.monotonic
         self.refused: list[int] = []  # the numbers of those that a Refusal has answered
+        self.conflicts: list[str] = []  # requests that were too late: another has written before
         self.watching = 0  # watches that are open now
         self.continues: dict[str, list[Object]] = {}  # what is left of lists that are read page by page
         self.port = 0
@@ -178,6 +179,8 @@ class Fake:
         try:
             return await self._answered(request)
         except RefusedError as error:
+            if error.code == 409:
+                self.conflicts.append(self.requests[number])
             return refusal(error.code, error.reason, str(error), **error.more)
 
     async def _answered(self, request: web.Request) -> web.StreamResponse:
