@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo)
 PYTEST := $(BIN)/pytest -q --durations=40
 # Seconds of `make fuzz` and `make workers`, packets of `make fuzz-long`, files of `make mutants` and where their tests are, messages of `make fuzz-dns`, rounds of `make bench`;
-# more arguments of `make run` (ARGS='-c /etc/nat64d/nat64d.toml').
+# more arguments of `make run` and `make bench-path` (ARGS='-c /etc/nat64d/nat64d.toml').
 SECONDS ?= 60
 ROUNDS ?= 3
 PACKETS ?= 1000000
@@ -150,6 +150,10 @@ mutants: $(VENV)/.test  ## what can be broken in MODULES='translator/session …
 bench: $(VENV)/.test tools-bench  ## against kernel forwarding, tayga and (names) unbound, ROUNDS=3 alternating rounds (root)
 	@$(AS_ROOT) $(BIN)/python -m tests.bench --rounds $(ROUNDS)
 
+bench-path: $(VENV)/.test tools-bench  ## packets after RFC 8219 and 9693 within 25 minutes: writes docs/performance.json (root; ARGS=--quick: a minute, no file)
+	@$(BIN)/nat64d compile
+	@$(AS_ROOT) $(BIN)/python -m tests.bench.path $(if $(findstring --quick,$(ARGS)),,--output docs/performance.json) $(ARGS)
+
 replay: $(VENV)/.run  ## every golden capture through the pipeline, byte for byte
 	@$(BIN)/python -m tests.golden
 
@@ -212,6 +216,6 @@ tools-routing:
 	@.ci/need iproute2 bird2 frr
 
 tools-bench:
-	@.ci/need iproute2 iperf3 tayga ethtool unbound dnsperf
+	@.ci/need iproute2 iperf3 tayga ethtool unbound dnsperf nftables
 
-.PHONY: run demo deb test check compiled test-jit test-nojit plain-branches plain-traffic test-bounds covered e2e e2e-fastpath test-systemd attack shows-services shows-kubernetes shows-scale-out fuzz workers fuzz-dns fuzz-long mutants bench bench-dns replay replay-generic bench-replay readme side clean help tools-demo tools-deb tools-e2e tools-systemd tools-routing tools-bench
+.PHONY: run demo deb test check compiled test-jit test-nojit plain-branches plain-traffic test-bounds covered e2e e2e-fastpath test-systemd attack shows-services shows-kubernetes shows-scale-out fuzz workers fuzz-dns fuzz-long mutants bench bench-path bench-dns replay replay-generic bench-replay readme side clean help tools-demo tools-deb tools-e2e tools-systemd tools-routing tools-bench

@@ -1,0 +1,40 @@
+"""The bench: a round of it over the kernel's own ways."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.bench.path import measures, run
+from tests.bench.path.flows import FOUR_TO_SIX, SIX_TO_FOUR
+from tests.bench.path.measures import Bench
+from tests.bench.path.places import Way
+
+pytestmark = pytest.mark.e2e
+
+
+@pytest.fixture(scope="module")
+def given(namespaces: None) -> Iterator[tuple[Bench, list[Way]]]:
+    with run.bench(0.05, ["forwarding", "masquerade"], 0) as given:
+        yield given
+
+
+@pytest.mark.parametrize("direction", [SIX_TO_FOUR, FOUR_TO_SIX])
+def test_flows_open_and_datagrams_arrive_with_their_delays(given: tuple[Bench, list[Way]], direction: str) -> None:
+    bench, ways = given
+    for way in ways:
+        figures = run.one(bench, measures.throughput(32, direction, delays=True), way, 0).figures
+        assert figures["delivered"] > 0
+        assert figures["idle tagged"] == figures["idle sent"] > 0
+        assert 0 < figures["idle p50"] <= figures["idle p99"] < 5
+
+
+def test_new_flows_are_counted_and_sessions_end(given: tuple[Bench, list[Way]]) -> None:
+    bench, (forwarding, masquerade) = given
+    assert run.one(bench, measures.established(), forwarding, 0).figures["delivered"] > 0
+    assert run.one(bench, measures.established(), masquerade, 0).figures["ended"] > 0
+
+
+def test_a_way_that_does_not_work_says_so(given: tuple[Bench, list[Way]]) -> None:
+    bench, ways = given
+    broken = ways[0]._replace(client_gateway=bytes(6))
+    assert "did not open" in run.one(bench, measures.throughput(1, SIX_TO_FOUR), broken, 0).failed
