@@ -6,7 +6,8 @@ import pytest
 from scapy.layers.inet import UDP
 
 from tests.case import Case, Nat64, Step
-from tests.mapped import ALONE, ASK, as_eam4, at_eam6, of_eam6, to_eam4
+from tests.kinds import MAPPED_BY
+from tests.mapped import ASK
 from tests.packets import (
     FROM_HOST6,
     FROM_MAPPED,
@@ -243,8 +244,10 @@ def test_rfc7915_4_2_every_other_type_and_code_is_silently_dropped():
 
 
 @pytest.mark.no_cover
-def test_rfc7915_4_2_type_code_pointer_and_mtu_without_state():
-    nat64 = Nat64(**ALONE)
+@pytest.mark.parametrize("way", MAPPED_BY.values(), ids=MAPPED_BY)
+def test_rfc7915_4_2_type_code_pointer_and_mtu_without_state(way):
+    config, came4, left6, came6, left4 = way
+    nat64 = Nat64(**config)
     told = {(*key, 0): (*to, RESTS.get(key, 0)) for key, to in ERRORS.items()}
     told |= {(12, code, at << 24): (4, 0, to) for code in (0, 2) for at, to in POINTERS.items()}
     told |= {(3, 4, mtu): (2, 0, max(1280, mtu + 20)) for mtu in (576, 1260, 1261, 1400, 65535)}
@@ -252,8 +255,8 @@ def test_rfc7915_4_2_type_code_pointer_and_mtu_without_state():
     told |= dict.fromkeys([(12, code, at << 24) for code in (0, 2) for at in NO_POINTERS])
     told |= dict.fromkeys([(type_, 0, 0) for type_ in NOT_ECHO])
     for (type_, code, rest), to in told.items():
-        sent = to_eam4() / Icmp(type=type_, code=code, rest=rest) / as_eam4() / UDP(**ASK)
-        seen = to and at_eam6() / Icmp(type=to[0], code=to[1], rest=to[2]) / of_eam6(hlim=63) / UDP(**ASK)
+        sent = came4() / Icmp(type=type_, code=code, rest=rest) / left4() / UDP(**ASK)
+        seen = to and left6() / Icmp(type=to[0], code=to[1], rest=to[2]) / came6(hlim=63) / UDP(**ASK)
         nat64.check(Step(sent, seen, Verdict.TRANSLATED if to else Verdict.ICMP_TYPE))
 
 

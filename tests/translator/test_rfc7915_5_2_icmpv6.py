@@ -8,7 +8,8 @@ from scapy.layers.inet6 import IPv6ExtHdrFragment, IPv6ExtHdrRouting
 from scapy.packet import Raw
 
 from tests.case import Case, Nat64, Step
-from tests.mapped import ALONE, ASK, SIIT, TRANSLATABLE4, TRANSLATABLE6, as_eam4, at_eam6, of_eam6, to_eam4
+from tests.kinds import MAPPED_BY
+from tests.mapped import ASK, SIIT, TRANSLATABLE4, TRANSLATABLE6
 from tests.packets import (
     FROM_HOST6,
     ROUTER6,
@@ -251,8 +252,10 @@ def test_rfc7915_5_2_every_other_type_and_code_is_silently_dropped():
 
 
 @pytest.mark.no_cover
-def test_rfc7915_5_2_type_code_pointer_and_mtu_without_state():
-    nat64 = Nat64(**ALONE)
+@pytest.mark.parametrize("way", MAPPED_BY.values(), ids=MAPPED_BY)
+def test_rfc7915_5_2_type_code_pointer_and_mtu_without_state(way):
+    config, came4, left6, came6, left4 = way
+    nat64 = Nat64(**config)
     told = {(*key, 0): (*to, 0) for key, to in ERRORS.items() if key != (2, 0)}
     told |= {(4, 0, at): (12, 0, to << 24) for at, to in POINTERS.items()}
     told |= {(2, 0, mtu): (3, 4, min(max(68, mtu - 20), 65535)) for mtu in (1, 88, 89, 1280, 1400, 0xFFFFFFFF)}
@@ -260,8 +263,8 @@ def test_rfc7915_5_2_type_code_pointer_and_mtu_without_state():
     told |= dict.fromkeys([(4, 0, at) for at in NO_POINTERS])
     told |= dict.fromkeys([(type_, 0, 0) for type_ in NOT_ECHO])
     for (type_, code, rest), to in told.items():
-        sent = of_eam6() / Icmp(type=type_, code=code, rest=rest) / at_eam6() / UDP(**ASK)
-        seen = to and as_eam4() / Icmp(type=to[0], code=to[1], rest=to[2]) / to_eam4(ttl=63, id=0) / UDP(**ASK)
+        sent = came6() / Icmp(type=type_, code=code, rest=rest) / left6() / UDP(**ASK)
+        seen = to and left4() / Icmp(type=to[0], code=to[1], rest=to[2]) / came4(ttl=63, id=0) / UDP(**ASK)
         nat64.check(Step(sent, seen, Verdict.TRANSLATED if to else Verdict.ICMP_TYPE))
 
 

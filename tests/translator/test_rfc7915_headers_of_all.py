@@ -1,8 +1,6 @@
 """RFC 7915 sections 4.1 and 5.1: what holds for the header of every packet, whatever its protocol, and of fragments."""
 
-from collections.abc import Callable
-from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 from scapy.layers.inet import TCP, UDP
@@ -10,7 +8,8 @@ from scapy.layers.inet6 import IPv6ExtHdrDestOpt, IPv6ExtHdrHopByHop, IPv6ExtHdr
 from scapy.packet import Packet, Raw
 
 from tests.case import Nat64, Step
-from tests.mapped import ALONE, ASK, EAM4, EAM6, as_eam4, at_eam6, of_eam6, to_eam4
+from tests.kinds import FIRST, FROM_IPV4, FROM_IPV6, LATER, MAPPED_BY, OF_TCP, OF_UDP, WITH_SESSIONS, Kind
+from tests.mapped import EAM4, EAM6
 from tests.packets import (
     FROM_HOST6,
     FROM_MAPPED,
@@ -24,107 +23,15 @@ from tests.packets import (
     answer4,
     answer6,
     fragment_of,
-    from4,
-    from6,
     in6,
     payload,
     ping4,
     ping6,
-    seen4,
-    seen6,
     whole,
     with_options,
 )
 from translator.verdict import Verdict
 
-Build = Callable[..., Packet]
-
-
-class Kind(NamedTuple):
-    """A kind of packet: the headers it comes and leaves with, what lies behind them, and which part of that."""
-
-    config: dict[str, Any]
-    came: Build
-    left: Build
-    body: Packet
-    as_body: Packet
-    part: tuple[int, int] | None = None
-
-    def sent(self, **fields: Any) -> Packet:
-        packet = self.came(**fields) / self.body
-        return fragment_of(packet, *self.part, 0xABCD1234 if packet.version == 6 else 0x1234) if self.part else packet
-
-    def expect(self, **fields: Any) -> Packet:
-        packet = self.left(**fields) / self.as_body
-        return fragment_of(packet, *self.part, 0x1234) if self.part else packet
-
-    @property
-    def is_error(self) -> bool:
-        return bool(self.body.haslayer(Icmp))
-
-    @property
-    def is_answered(self) -> bool:
-        """Whether there may be an ICMP error about it."""
-        return not self.is_error and not (self.part and self.part[0])
-
-
-def without_state(came: Build, left: Build, body: Packet, as_body: Packet | None = None, part: Any = None) -> Kind:
-    return Kind(ALONE, came, left, body, as_body or body, part)
-
-
-OF_UDP, OF_TCP = UDP(**ASK) / payload(40), TCP(**ASK, flags="A") / payload(40)
-FIRST, LATER, ATOMIC = (0, 24), (24, 16), (0, 2000)
-FROM_IPV4 = {
-    "udp": Kind({}, from4, seen6, UDP(**TO_MAPPED) / b"x", UDP(**TO_HOST6) / b"x"),
-    "tcp": Kind({}, from4, seen6, TCP(**TO_MAPPED, flags="S"), TCP(**TO_HOST6, flags="S")),
-    "echo": Kind({}, from4, seen6, ping4(True, b"x"), ping6(True, b"x")),
-    "echo_reply": Kind({}, from4, seen6, ping4(False, b"x"), ping6(False, b"x")),
-    "esp": without_state(partial(to_eam4, proto=50), partial(at_eam6, nh=50), Raw(b"abcd")),
-    "udp_without_state": without_state(to_eam4, at_eam6, OF_UDP),
-    "tcp_without_state": without_state(to_eam4, at_eam6, OF_TCP),
-    "error": without_state(
-        to_eam4, at_eam6, Icmp(type=3, code=1) / as_eam4() / OF_UDP, Icmp(type=1) / of_eam6(hlim=63) / OF_UDP
-    ),
-    "first_fragment_of_udp": without_state(to_eam4, at_eam6, OF_UDP, part=FIRST),
-    "later_fragment_of_udp": without_state(to_eam4, at_eam6, OF_UDP, part=LATER),
-    "first_fragment_of_tcp": without_state(to_eam4, at_eam6, OF_TCP, part=FIRST),
-    "later_fragment_of_tcp": without_state(to_eam4, at_eam6, OF_TCP, part=LATER),
-    "first_fragment_of_esp": without_state(
-        partial(to_eam4, proto=50), partial(at_eam6, nh=50), Raw(payload(40)), part=FIRST
-    ),
-    "later_fragment_of_esp": without_state(
-        partial(to_eam4, proto=50), partial(at_eam6, nh=50), Raw(payload(40)), part=LATER
-    ),
-}
-FROM_IPV6 = {
-    "udp": Kind({}, from6, seen4, UDP(**FROM_HOST6) / b"x", UDP(**FROM_MAPPED) / b"x"),
-    "tcp": Kind({}, from6, seen4, TCP(**FROM_HOST6, flags="S"), TCP(**FROM_MAPPED, flags="S")),
-    "echo": Kind({}, from6, seen4, ping6(True, b"x"), ping4(True, b"x")),
-    "echo_reply": Kind({}, from6, seen4, ping6(False, b"x"), ping4(False, b"x")),
-    "esp": without_state(partial(of_eam6, nh=50), partial(as_eam4, proto=50), Raw(b"abcd")),
-    "udp_without_state": without_state(of_eam6, as_eam4, OF_UDP),
-    "tcp_without_state": without_state(of_eam6, as_eam4, OF_TCP),
-    "error": without_state(
-        of_eam6,
-        as_eam4,
-        Icmp(type=1, code=3) / at_eam6() / OF_UDP,
-        Icmp(type=3, code=1) / to_eam4(ttl=63, id=0) / OF_UDP,
-    ),
-    "first_fragment_of_udp": without_state(of_eam6, as_eam4, OF_UDP, part=FIRST),
-    "later_fragment_of_udp": without_state(of_eam6, as_eam4, OF_UDP, part=LATER),
-    "first_fragment_of_tcp": without_state(of_eam6, as_eam4, OF_TCP, part=FIRST),
-    "later_fragment_of_tcp": without_state(of_eam6, as_eam4, OF_TCP, part=LATER),
-    "first_fragment_of_esp": without_state(
-        partial(of_eam6, nh=50), partial(as_eam4, proto=50), Raw(payload(40)), part=FIRST
-    ),
-    "later_fragment_of_esp": without_state(
-        partial(of_eam6, nh=50), partial(as_eam4, proto=50), Raw(payload(40)), part=LATER
-    ),
-}
-FROM_IPV6 |= {
-    f"atomic_fragment_of_{name}": FROM_IPV6[name]._replace(part=ATOMIC)
-    for name in ("udp", "tcp", "echo", "echo_reply", "esp", "udp_without_state", "tcp_without_state", "error")
-}
 EACH4 = pytest.mark.parametrize("kind", FROM_IPV4.values(), ids=FROM_IPV4)
 EACH6 = pytest.mark.parametrize("kind", FROM_IPV6.values(), ids=FROM_IPV6)
 OPERATOR = {"translation": {"traffic_class": 0x28}}
@@ -147,14 +54,14 @@ def behind(packet: Packet, header: Packet) -> Packet:
 
 @EACH4
 def test_rfc7915_4_1_fields_of_the_header(kind: Kind) -> None:
-    nat64 = Nat64(**kind.config)
+    nat64 = kind.nat64()
     nat64.check(Step(kind.sent(tos=0xB9, ttl=77, id=0x8001), kind.expect(tc=0xB9, hlim=76, fl=0)))
     nat64.check(Step(kind.sent(tos=0x46, ttl=2, id=0x8001), kind.expect(tc=0x46, hlim=1, fl=0)))
 
 
 @EACH6
 def test_rfc7915_5_1_fields_of_the_header(kind: Kind) -> None:
-    nat64 = Nat64(**kind.config)
+    nat64 = kind.nat64()
     nat64.check(Step(kind.sent(tc=0xB9, hlim=77, fl=0xFFFFF), kind.expect(tos=0xB9, ttl=76)))
     nat64.check(Step(kind.sent(tc=0x46, hlim=2, fl=1), kind.expect(tos=0x46, ttl=1)))
 
@@ -162,18 +69,18 @@ def test_rfc7915_5_1_fields_of_the_header(kind: Kind) -> None:
 @EACH4
 def test_rfc7915_4_1_traffic_class_of_the_operator(kind: Kind) -> None:
     if not kind.is_error:  # for what that quotes, too
-        Nat64(**kind.config | OPERATOR).check(Step(kind.sent(tos=0xB9), kind.expect(tc=0x28)))
+        kind.nat64(**OPERATOR).check(Step(kind.sent(tos=0xB9), kind.expect(tc=0x28)))
 
 
 @EACH6
 def test_rfc7915_5_1_type_of_service_of_the_operator(kind: Kind) -> None:
     if not kind.is_error:
-        Nat64(**kind.config | OPERATOR).check(Step(kind.sent(tc=0xB9), kind.expect(tos=0x28)))
+        kind.nat64(**OPERATOR).check(Step(kind.sent(tc=0xB9), kind.expect(tos=0x28)))
 
 
 @EACH4
 def test_rfc7915_4_1_time_to_live_that_ends_here(kind: Kind) -> None:
-    nat64 = Nat64(**kind.config)
+    nat64 = kind.nat64()
     for ttl in (0, 1):
         sent = kind.sent(ttl=ttl)
         answer = answer4(sent, 11, 0) if kind.is_answered else None
@@ -182,7 +89,7 @@ def test_rfc7915_4_1_time_to_live_that_ends_here(kind: Kind) -> None:
 
 @EACH6
 def test_rfc7915_5_1_hop_limit_that_ends_here(kind: Kind) -> None:
-    nat64 = Nat64(**kind.config)
+    nat64 = kind.nat64()
     for hop_limit in (0, 1):
         sent = kind.sent(hlim=hop_limit)
         answer = answer6(sent, 3, 0) if kind.is_answered else None
@@ -191,12 +98,12 @@ def test_rfc7915_5_1_hop_limit_that_ends_here(kind: Kind) -> None:
 
 @EACH4
 def test_rfc7915_4_1_options_are_ignored(kind: Kind) -> None:
-    Nat64(**kind.config).check(Step(with_options(kind.sent(), RECORD_ROUTE), kind.expect()))
+    kind.nat64().check(Step(with_options(kind.sent(), RECORD_ROUTE), kind.expect()))
 
 
 @EACH6
 def test_rfc7915_5_1_extension_headers_are_ignored(kind: Kind) -> None:
-    nat64 = Nat64(**kind.config)
+    nat64 = kind.nat64()
     for header in (
         IPv6ExtHdrHopByHop(),
         IPv6ExtHdrDestOpt(),
@@ -207,7 +114,7 @@ def test_rfc7915_5_1_extension_headers_are_ignored(kind: Kind) -> None:
 
 @EACH4
 def test_rfc7915_4_1_an_unexpired_source_route_is_refused(kind: Kind) -> None:
-    nat64 = Nat64(**kind.config)
+    nat64 = kind.nat64()
     for options in SOURCE_ROUTES.values():
         sent = with_options(kind.sent(), options)
         answer = answer4(sent, 3, 5) if kind.is_answered else None
@@ -216,7 +123,7 @@ def test_rfc7915_4_1_an_unexpired_source_route_is_refused(kind: Kind) -> None:
 
 @EACH6
 def test_rfc7915_5_1_segments_left_are_refused(kind: Kind) -> None:
-    nat64 = Nat64(**kind.config)
+    nat64 = kind.nat64()
     for left in (1, 2, 255):
         sent = behind(kind.sent(), IPv6ExtHdrRouting(addresses=["2001:db8:9::9"], segleft=left))
         answer = answer6(sent, 4, 0, 40 + 3) if kind.is_answered else None
@@ -226,26 +133,26 @@ def test_rfc7915_5_1_segments_left_are_refused(kind: Kind) -> None:
 @EACH4
 def test_rfc7915_4_1_an_illegal_source_is_silently_discarded(kind: Kind) -> None:
     if not kind.is_error:
-        nat64 = Nat64(**kind.config)
+        nat64 = kind.nat64()
         for source in ("0.0.0.0", "127.0.0.1", "224.0.0.1", "255.255.255.255"):
             nat64.check(Step(kind.sent(src=source), verdict=Verdict.NOT_UNICAST))
 
 
 @EACH6
 def test_rfc7915_5_1_an_illegal_source_is_silently_discarded(kind: Kind) -> None:
-    nat64 = Nat64(**kind.config)
+    nat64 = kind.nat64()
     for source in ("::", "::1", "fe80::1", "ff02::1"):
         nat64.check(Step(kind.sent(src=source), verdict=Verdict.NOT_UNICAST))
 
 
 @EACH4
 def test_rfc7915_1_2_multicast_of_ipv4_is_not_mapped(kind: Kind) -> None:
-    Nat64(**kind.config).check(Step(kind.sent(dst="239.1.2.3"), verdict=Verdict.NOT_UNICAST))
+    kind.nat64().check(Step(kind.sent(dst="239.1.2.3"), verdict=Verdict.NOT_UNICAST))
 
 
 @EACH6
 def test_rfc7915_1_2_multicast_of_ipv6_is_not_mapped(kind: Kind) -> None:
-    Nat64(**kind.config).check(Step(kind.sent(dst="ff0e::1:2"), verdict=Verdict.NOT_UNICAST))
+    kind.nat64().check(Step(kind.sent(dst="ff0e::1:2"), verdict=Verdict.NOT_UNICAST))
 
 
 def told(kind: Kind, answer: Packet) -> Packet | None:
@@ -256,8 +163,8 @@ def told(kind: Kind, answer: Packet) -> Packet | None:
 def test_rfc6052_3_1_non_global_addresses_do_not_send(kind: Kind) -> None:
     if not kind.is_error:
         sent = kind.sent(src="10.0.0.1")
-        answer = told(kind, answer4(sent, 3, 13))
-        Nat64(**kind.config).check(Step(sent, verdict=Verdict.NON_GLOBAL_ADDRESS, answer=answer))
+        verdict = Verdict.CLAT_SOURCE if "clat" in kind.config else Verdict.NON_GLOBAL_ADDRESS
+        kind.nat64().check(Step(sent, verdict=verdict, answer=told(kind, answer4(sent, 3, 13))))
 
 
 @EACH6
@@ -265,12 +172,12 @@ def test_rfc6052_3_1_non_global_addresses_are_not_reached(kind: Kind) -> None:
     if not kind.is_error:
         sent = kind.sent(dst=in6("10.0.0.1"))
         answer = told(kind, answer6(sent, 1, 1))
-        Nat64(**kind.config).check(Step(sent, verdict=Verdict.NON_GLOBAL_ADDRESS, answer=answer))
+        kind.nat64().check(Step(sent, verdict=Verdict.NON_GLOBAL_ADDRESS, answer=answer))
 
 
 @EACH4
 def test_rfc3927_2_7_link_local_addresses_of_ipv4_are_not_forwarded(kind: Kind) -> None:
-    nat64, to = Nat64(**kind.config), kind.sent(dst="169.254.1.1")
+    nat64, to = kind.nat64(), kind.sent(dst="169.254.1.1")
     nat64.check(Step(to, verdict=Verdict.NOT_UNICAST, answer=told(kind, answer4(to, 3, 13))))
     if not kind.is_error:
         nat64.check(Step(kind.sent(src="169.254.1.1"), verdict=Verdict.NOT_UNICAST))
@@ -281,33 +188,33 @@ def test_rfc3927_2_7_link_local_addresses_are_not_reached_from_ipv6(kind: Kind) 
     if not kind.is_error:
         sent = kind.sent(dst=in6("169.254.1.1"))
         answer = told(kind, answer6(sent, 1, 1))
-        Nat64(**kind.config).check(Step(sent, verdict=Verdict.NOT_UNICAST, answer=answer))
+        kind.nat64().check(Step(sent, verdict=Verdict.NOT_UNICAST, answer=answer))
 
 
 @EACH6
 def test_rfc7915_5_4_a_destination_in_no_prefix_is_answered(kind: Kind) -> None:
-    if kind.config == ALONE and not kind.is_error:
+    if kind.has_no_sessions and not kind.is_error:
         sent = kind.sent(dst="2001:db8:77::1")
-        Nat64(**ALONE).check(Step(sent, verdict=Verdict.NO_MAPPING, answer=told(kind, answer6(sent, 1, 1))))
+        kind.nat64().check(Step(sent, verdict=Verdict.NO_MAPPING, answer=told(kind, answer6(sent, 1, 1))))
 
 
 @EACH6
 def test_rfc7757_3_3_a_source_without_a_mapping_is_answered(kind: Kind) -> None:
-    if kind.config == ALONE and not kind.is_error:
+    if kind.has_no_sessions and not kind.is_error:
         sent = kind.sent(src="2001:db8:77::1")
-        Nat64(**ALONE).check(Step(sent, verdict=Verdict.NO_MAPPING, answer=told(kind, answer6(sent, 1, 1))))
+        kind.nat64().check(Step(sent, verdict=Verdict.NO_MAPPING, answer=told(kind, answer6(sent, 1, 1))))
 
 
 @EACH4
 def test_rfc2827_3_no_packet_of_ipv4_comes_from_its_destination(kind: Kind) -> None:
-    nat64 = Nat64(**kind.config)
+    nat64 = kind.nat64()
     for address in (HOST4, MAPPED4, EAM4):
         nat64.check(Step(kind.sent(src=address, dst=address), verdict=Verdict.FORGED_SOURCE))
 
 
 @EACH6
 def test_rfc2827_3_no_packet_of_ipv6_comes_from_its_destination(kind: Kind) -> None:
-    nat64 = Nat64(**kind.config)
+    nat64 = kind.nat64()
     for address in (HOST6, HOST4_IN6, EAM6):
         nat64.check(Step(kind.sent(src=address, dst=address), verdict=Verdict.FORGED_SOURCE))
 
@@ -326,7 +233,21 @@ QUOTED: dict[str, tuple[dict[str, int], Packet, dict[str, int], Packet, tuple[in
     "later_fragment_of_tcp": ({}, OF_TCP, {}, OF_TCP, LATER),
     "later_fragment_of_esp": ({"proto": 50}, Raw(payload(40)), {"nh": 50}, Raw(payload(40)), LATER),
 }
-EACH_QUOTED = pytest.mark.parametrize("quoted", QUOTED.values(), ids=QUOTED)
+# ... of which way; the packet of a session has other ports on either side.
+IN_EACH_WAY = {f"{name}_alone": (MAPPED_BY["alone"], quoted, quoted) for name, quoted in QUOTED.items()} | {
+    f"{name}_{way}": (MAPPED_BY[way], QUOTED[name], QUOTED[name])
+    for way in ("beside_sessions", "by_the_prefix", "of_a_clat")
+    for name in ("udp", "echo", "first_fragment_of_tcp")
+}
+IN_EACH_WAY |= {
+    f"{name}_with_sessions": (
+        WITH_SESSIONS,
+        ({}, kind(**FROM_MAPPED) / payload(40), {}, kind(**FROM_HOST6) / payload(40), part),
+        ({}, kind(**TO_MAPPED) / payload(40), {}, kind(**TO_HOST6) / payload(40), part),
+    )
+    for name, kind, part in (("udp", UDP, None), ("tcp", TCP, None), ("first_fragment_of_udp", UDP, FIRST))
+}
+EACH_QUOTED = pytest.mark.parametrize("quoted", IN_EACH_WAY.values(), ids=IN_EACH_WAY)
 
 
 def part_of(packet: Packet, part: tuple[int, int] | None, identification: int = 0x1234) -> Packet:
@@ -336,28 +257,25 @@ def part_of(packet: Packet, part: tuple[int, int] | None, identification: int = 
 @EACH_QUOTED
 def test_rfc7915_4_3_fields_of_the_quoted_header(quoted: Any) -> None:
     """The Time To Live stands; all else becomes what it becomes in any packet."""
-    fields4, body4, fields6, body6, part = quoted
-    nat64, wish = Nat64(**ALONE), Nat64(**ALONE | OPERATOR)
+    (config, came4, left6, came6, left4), (fields4, body4, fields6, body6, part), _ = quoted
+    nat64, wish = Nat64(**config), Nat64(**config | OPERATOR)
     for ttl in (0, 1, 2, 64, 255):
-        sent = (
-            to_eam4(ttl=9, tos=0x11)
-            / Icmp(type=3, code=1)
-            / part_of(as_eam4(ttl=ttl, tos=0xB9, **fields4) / body4, part)
-        )
-        seen = of_eam6(hlim=ttl, tc=0xB9, fl=0, **fields6) / body6
-        nat64.check(Step(sent, at_eam6(hlim=8, tc=0x11) / Icmp(type=1) / part_of(seen, part)))
-        seen = of_eam6(hlim=ttl, tc=0x28, **fields6) / body6
-        wish.check(Step(sent, at_eam6(hlim=8, tc=0x28) / Icmp(type=1) / part_of(seen, part)))
+        quote = part_of(left4(ttl=ttl, tos=0xB9, **fields4) / body4, part)
+        sent = came4(ttl=9, tos=0x11) / Icmp(type=3, code=1) / quote
+        seen = came6(hlim=ttl, tc=0xB9, fl=0, **fields6) / body6
+        nat64.check(Step(sent, left6(hlim=8, tc=0x11) / Icmp(type=1) / part_of(seen, part)))
+        seen = came6(hlim=ttl, tc=0x28, **fields6) / body6
+        wish.check(Step(sent, left6(hlim=8, tc=0x28) / Icmp(type=1) / part_of(seen, part)))
 
 
 @EACH_QUOTED
 def test_rfc7915_5_3_fields_of_the_quoted_header(quoted: Any) -> None:
-    fields4, body4, fields6, body6, part = quoted
-    nat64, wish = Nat64(**ALONE), Nat64(**ALONE | OPERATOR)
+    (config, came4, left6, came6, left4), _, (fields4, body4, fields6, body6, part) = quoted
+    nat64, wish = Nat64(**config), Nat64(**config | OPERATOR)
     for hop_limit in (0, 1, 2, 64, 255):
-        came = at_eam6(hlim=hop_limit, tc=0xB9, fl=5, **fields6) / body6
-        sent = of_eam6(hlim=9, tc=0x11) / Icmp(type=1, code=3) / part_of(came, part, 0xABCD1234)
-        seen = to_eam4(ttl=hop_limit, tos=0xB9, id=0, **fields4) / body4
-        nat64.check(Step(sent, as_eam4(ttl=8, tos=0x11) / Icmp(type=3, code=1) / part_of(seen, part)))
-        seen = to_eam4(ttl=hop_limit, tos=0x28, id=0, **fields4) / body4
-        wish.check(Step(sent, as_eam4(ttl=8, tos=0x28) / Icmp(type=3, code=1) / part_of(seen, part)))
+        quote = part_of(left6(hlim=hop_limit, tc=0xB9, fl=5, **fields6) / body6, part, 0xABCD1234)
+        sent = came6(hlim=9, tc=0x11) / Icmp(type=1, code=3) / quote
+        seen = came4(ttl=hop_limit, tos=0xB9, id=0, **fields4) / body4
+        nat64.check(Step(sent, left4(ttl=8, tos=0x11) / Icmp(type=3, code=1) / part_of(seen, part)))
+        seen = came4(ttl=hop_limit, tos=0x28, id=0, **fields4) / body4
+        wish.check(Step(sent, left4(ttl=8, tos=0x28) / Icmp(type=3, code=1) / part_of(seen, part)))
