@@ -40,9 +40,11 @@ THREAD = 3  # CLOCK_THREAD_CPUTIME_ID: a busy machine takes turns
 CONFIG = """\
 pool6 = "{pool6}"
 strict_well_known_prefix = false
-pool4 = [{{ addresses = "198.51.100.0/27" }}]
+pool4 = [{{ addresses = "{pool}" }}]
 limits = {{ sessions = {sessions} }}
 """
+
+POOL = "198.51.100.0/27"
 
 _clock_gettime = types.ExternalFunction("clock_gettime", types.int32(types.int32, types.intp))
 
@@ -104,19 +106,24 @@ def strangers(count: int, first_port: int) -> np.ndarray:
     return rows
 
 
-def lay(new: int) -> Bed:
-    """Empty tables with room for SESSIONS and `new` more, and as much again: nobody comes near his share."""
-    config = loads(CONFIG.format(pool6=NAT64D_POOL6, sessions=2 * (SESSIONS + new)), "bench")
+def written(sessions: int, pool: str = POOL) -> str:
+    """A configuration with room for so many sessions."""
+    return CONFIG.format(pool6=NAT64D_POOL6, sessions=sessions, pool=pool)
+
+
+def lay(new: int, sessions: int = SESSIONS, pool: str = POOL) -> Bed:
+    """Empty tables with room for `sessions` and `new` more, and as much again: nobody comes near his share."""
+    config = loads(written(2 * (sessions + new), pool), "bench")
     settings = settings_of(config, bytes(range(16)))
     return Bed(Gateway(settings, tables_of(config, settings), new_worker(0)), np.zeros((BATCH, SLOT), np.uint8))
 
 
-def open_sessions(bed: Bed) -> tuple[np.ndarray, np.ndarray]:
-    """SESSIONS sessions, opened by packets: the UDP ones and the established TCP ones."""
-    udp, tcp = SESSIONS - ACTIVE, strangers(ACTIVE, 2000)
+def open_sessions(bed: Bed, sessions: int = SESSIONS) -> tuple[np.ndarray, np.ndarray]:
+    """So many sessions, opened by packets: the UDP ones and the established TCP ones."""
+    udp, tcp = sessions - ACTIVE, strangers(ACTIVE, 2000)
     measure(bed, from_host6(strangers(udp, 1024), UDP), np.arange(udp))
     measure(bed, from_host6(tcp, TCP, SYN), np.arange(ACTIVE))
-    opened = bed.gateway.tables.sessions[udp:SESSIONS]
+    opened = bed.gateway.tables.sessions[udp:sessions]
     measure(bed, from_host4(opened, TCP, SYN | ACK), np.arange(ACTIVE))
     return bed.gateway.tables.sessions[:udp], opened
 

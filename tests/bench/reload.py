@@ -16,9 +16,8 @@ from nat64d.config.load import loads
 from nat64d.gateway.state import Live
 from nat64d.gateway.takeover import change_over, keep_large_arrays_apart, prepare
 from tests.bench import report
-from tests.bench.core import CONFIG, NEW, SESSIONS, lay, measure, strangers
+from tests.bench.core import NEW, SESSIONS, lay, measure, strangers, written
 from tests.bench.decks import from_host6
-from tests.bench.paths import NAT64D_POOL6
 from translator.packet.fields import UDP
 
 ROUNDS = 5
@@ -52,7 +51,7 @@ def laid(sessions: int) -> Timed:
     bed = lay(NEW)
     if sessions:
         measure(bed, from_host6(strangers(sessions, 1024), UDP), np.arange(sessions))
-    live = Timed(loads(CONFIG.format(pool6=NAT64D_POOL6, sessions=len(bed.gateway.tables.sessions)), "bench"))
+    live = Timed(loads(written(len(bed.gateway.tables.sessions)), "bench"))
     live.settings, live.tables = bed.gateway.settings, bed.gateway.tables
     live.tables.sessions["expires"] = 1 << 40
     return live

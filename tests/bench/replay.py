@@ -19,9 +19,8 @@ from rich.console import Console
 from nat64d.config.load import load
 from nat64d.offline.capture import SECOND, Packet, Writer
 from nat64d.offline.replay import Replay, main
-from tests.bench.core import CONFIG, strangers
+from tests.bench.core import strangers, written
 from tests.bench.decks import from_host4, from_host6
-from tests.bench.paths import NAT64D_POOL6
 from translator.packet.fields import UDP
 from translator.packet.virtio import VNET_HEADER
 
@@ -64,7 +63,7 @@ def bench(count: Annotated[int, typer.Option("--packets", help="How many packets
     console = Console()
     with tempfile.TemporaryDirectory() as directory:
         config, capture, out = (Path(directory) / name for name in ("c.toml", "in.pcap", "out.pcap"))
-        config.write_text(CONFIG.format(pool6=NAT64D_POOL6, sessions=1 << 20), "utf-8")
+        config.write_text(written(1 << 20), "utf-8")
         with Writer(capture) as writer:
             for at, packet in packets(config, count):
                 writer.write(at, packet)

@@ -10,8 +10,7 @@ from rich.console import Console
 from nat64d.config.load import loads
 from nat64d.config.settings import settings_of, tables_of
 from tests.bench import report
-from tests.bench.core import CONFIG, NEW, NOW, SESSIONS, lay, open_sessions
-from tests.bench.paths import NAT64D_POOL6
+from tests.bench.core import NEW, NOW, SESSIONS, lay, open_sessions, written
 from translator.session.fates import Fate
 from translator.session.restore import Kept, restore
 from translator.tables.gateway import Gateway, new_worker
@@ -23,7 +22,7 @@ TABLE = 1 << 20  # sessions that the table has room for, as by default
 def again(kept: Kept, secret: bytes) -> float:
     """Take the sessions over where they are; the seconds of CPU, those for empty tables among them. RuntimeError when
     one was lost."""
-    config = loads(CONFIG.format(pool6=NAT64D_POOL6, sessions=TABLE), "bench")
+    config = loads(written(TABLE), "bench")
     settings = settings_of(config, secret)
     begun = time.process_time()
     tables = replace(tables_of(config, settings), sessions=kept.sessions, quarantine=kept.quarantine)
