@@ -107,6 +107,9 @@ shows-services: compiled tools-e2e  ## [[service]] under load, and large files o
 shows-kubernetes: compiled tools-e2e  ## a cluster before a gateway: how soon what it says is so, and what an API server that is away costs (root)
 	@$(AS_ROOT) $(PYTEST) -s -m slow tests/e2e/test_service_kubernetes_shows.py
 
+shows-fastpath: compiled tools-e2e  ## [fastpath]: flows over kill -9 and a restart; prints gaps, and what was lost or sent again (root)
+	@$(AS_ROOT) $(PYTEST) -s -m slow tests/e2e/test_fastpath_restart.py
+
 shows-scale-out: compiled tools-e2e tools-routing  ## two gateways behind one router, with BIRD and FRR: how soon routes and connections go elsewhere (root)
 	@$(AS_ROOT) $(PYTEST) -s -m slow tests/e2e/test_scale_out.py
 
@@ -218,4 +221,4 @@ tools-routing:
 tools-bench:
 	@.ci/need iproute2 iperf3 tayga ethtool unbound dnsperf nftables
 
-.PHONY: run demo deb test check compiled test-jit test-nojit plain-branches plain-traffic test-bounds covered e2e e2e-fastpath test-systemd attack shows-services shows-kubernetes shows-scale-out fuzz workers fuzz-dns fuzz-long mutants bench bench-path bench-dns replay replay-generic bench-replay readme side clean help tools-demo tools-deb tools-e2e tools-systemd tools-routing tools-bench
+.PHONY: run demo deb test check compiled test-jit test-nojit plain-branches plain-traffic test-bounds covered e2e e2e-fastpath test-systemd attack shows-services shows-kubernetes shows-fastpath shows-scale-out fuzz workers fuzz-dns fuzz-long mutants bench bench-path bench-dns replay replay-generic bench-replay readme side clean help tools-demo tools-deb tools-e2e tools-systemd tools-routing tools-bench

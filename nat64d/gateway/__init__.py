@@ -1,5 +1,6 @@
 """The running daemon: `run` starts and stops everything, `first_start` lets packets pass before all code is
-compiled, `state_file` keeps sessions over a restart, `state` is what the control plane sees (`measure` and
+compiled, `state_file` keeps sessions over a restart (`state_header` is its first page),
+`state` is what the control plane sees (`measure` and
 `pool_use` read the tables for it, `counts` adds up its counters,
 `watermarks` says what of them is nearly used up, `listings` lists them as `lines`
 of JSON, with addresses for `handles`, `mappings` lists the configuration, `serving` finds services by their names),
@@ -11,7 +12,8 @@ NAT64 by what routers have `announced` (RFC 8781) or by asking `host_resolver` (
 that stop it or make it read its configuration again, `servers` are the API and the name server, `reload` changes to
 that configuration, `takeover` with the sessions that it allows; `flush` ends sessions on request, `endpoints` lets
 flows follow what is known of the endpoints of services, `kept_sources` keeps what the API has set beside the file,
-`descriptor_store` has systemd keep the TUN device, and `left` is what the process before has kept there.
+`descriptor_store` has systemd keep the TUN device and the fast path at it,
+and `left` is what the process before has kept there.
 `service_changes` changes services in the tables there are. `neighbours` has them told of prefixes and services, and
 `stop` is the way from a signal to the end. `computed_log` says what computed ports follow from.
 """

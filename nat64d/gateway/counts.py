@@ -8,10 +8,12 @@ import numpy as np
 from nat64d.control.rows import Row
 from nat64d.dataplane.bpf.summed import NOTHING
 from nat64d.dataplane.worker import Queue
+from translator.tables.tables import Tables
 from translator.verdict import Direction, Event, Verdict
 
 if TYPE_CHECKING:  # only those who have a fast path load it
     from nat64d.dataplane.bpf.fast import Fast
+    from nat64d.natlog.reader import Reader
 
 
 def counters_of(queues: Sequence[Queue], fast: "Fast | None") -> list[Row]:
@@ -39,3 +41,16 @@ def events_of(queues: Sequence[Queue], fast: "Fast | None") -> np.ndarray:
     counts = sum((queue.worker.events for queue in queues), np.zeros(len(Event), np.int64))
     counts[Event.SUPERFRAMES] += (fast.summed() if fast else NOTHING).superframes
     return counts
+
+
+def rows_of_events(queues: Sequence[Queue], fast: "Fast | None", tables: Tables | None, log: "Reader") -> list[Row]:
+    """A row for each event, of tables and queues; those of the log of sessions follow."""
+    counts = events_of(queues, fast)
+    if tables is None:
+        return [_row_of(event, counts) for event in Event]
+    counts = counts + tables.events
+    return [*(_row_of(event, counts) for event in Event), *log.events(tables)]
+
+
+def _row_of(event: Event, counts: np.ndarray) -> Row:
+    return {"event": event.name.lower(), "count": int(counts[event]), "help": event.help}

@@ -1,5 +1,6 @@
 """systemd's store of descriptors (FileDescriptorStoreMax=, sd_pid_notify_with_fds(3)): the queues of the TUN device are
-in it, so that the device and its routes outlive the daemon. While it is started again packets wait in them.
+in it, so that the device and its routes outlive the daemon. While it is started again packets wait in them; with a
+[fastpath] the program at the device goes on meanwhile, as it is in the store with the sessions it works by.
 
 Where there is no such store, all of it does nothing.
 """
@@ -10,39 +11,45 @@ from collections.abc import Mapping, MutableMapping
 from contextlib import suppress
 from pathlib import Path
 
-TUN = "tun"  # FDNAME= of these descriptors in the store
+from nat64d.dataplane.bpf.left import PROGRAM, SESSIONS
+
+TUN = "tun"  # FDNAME= of these descriptors in the store; those of a fast path have the names of dataplane/bpf/left.py
 DNS = "dns"  # FileDescriptorName= of what nat64d.socket has opened
 FIRST = 3  # sd_listen_fds(3): the first descriptor that is passed
 PART = 100  # are sent at a time; the kernel takes 253 (SCM_MAX_FD)
+NAMES = (TUN, DNS, SESSIONS, PROGRAM)
 MARK = "again"  # made by root, who follows no link there: a directory
 
 
 def passed(environment: MutableMapping[str, str], pid: int) -> dict[str, list[int]]:
-    """The descriptors that systemd passes by the names TUN, which an earlier process of this service has left, and DNS;
-    for once: they are no longer in the environment afterwards. Those with another name are closed."""
+    """The descriptors that systemd passes by the names TUN, SESSIONS and PROGRAM, which an earlier process of this
+    service has left, and DNS; for once: they are no longer in the environment afterwards. Those with another name are
+    closed."""
     names = environment.pop("LISTEN_FDNAMES", "").split(":")
     count, of = environment.pop("LISTEN_FDS", ""), environment.pop("LISTEN_PID", "")
     if of != str(pid) or not count.isdecimal():
-        return {TUN: [], DNS: []}
+        return {wanted: [] for wanted in NAMES}
     every = list(zip(range(FIRST, FIRST + int(count)), names, strict=False))
     for fd, name in every:
-        if name in (TUN, DNS):
+        if name in NAMES:
             os.set_inheritable(fd, False)
         else:
             os.close(fd)
-    return {wanted: [fd for fd, name in every if name == wanted] for wanted in (TUN, DNS)}
+    return {wanted: [fd for fd, name in every if name == wanted] for wanted in NAMES}
 
 
-def keep(fds: list[int]) -> None:
-    """Have these descriptors kept instead of those that are."""
-    forget()
+def keep(fds: list[int], name: str = TUN) -> None:
+    """Have these descriptors kept by this name instead of those that are. A map or a link has nothing to wait for,
+    which systemd would take for an end of it (FDPOLL=)."""
+    forget(name)
     for first in range(0, len(fds), PART):
-        _notify(f"FDSTORE=1\nFDNAME={TUN}", fds[first : first + PART])
+        poll = "" if name == TUN else "\nFDPOLL=0"
+        _notify(f"FDSTORE=1\nFDNAME={name}{poll}", fds[first : first + PART])
 
 
-def forget() -> None:
-    """Have none kept: without a process the device is gone. systemd closes them a moment later."""
-    _notify(f"FDSTOREREMOVE=1\nFDNAME={TUN}", [])
+def forget(name: str = TUN) -> None:
+    """Have none kept by it: without a process the device is gone. systemd closes them a moment later."""
+    _notify(f"FDSTOREREMOVE=1\nFDNAME={name}", [])
 
 
 def is_started_again(environment: Mapping[str, str]) -> bool:

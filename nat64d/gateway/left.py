@@ -1,15 +1,30 @@
-"""What a process before has left to this one: the device, by systemd's store, and changes to the host, by a journal;
-and the sockets that systemd has opened for the name server (nat64d.socket)."""
+"""What a process before has left to this one: the device and the fast path at it, by systemd's store, and changes to
+the host, by a journal; and the sockets that systemd has opened for the name server (nat64d.socket)."""
 
 import logging
 import os
 from pathlib import Path
 
+from nat64d.dataplane.bpf.left import PROGRAM, SESSIONS
+from nat64d.dataplane.bpf.left import Left as Fastpath
 from nat64d.dataplane.tun import name_of
 from nat64d.gateway import descriptor_store
 from nat64d.host.errors import HostError
+from translator.tables.tables import Tables
 
 log = logging.getLogger("nat64d")
+
+
+def give_up_fastpath(left: Fastpath, tables: Tables) -> None:
+    """Take a fast path away that this process does not go on with, before it changes its sessions. Raises HostError:
+    then the device has to go, and does with this process."""
+    try:
+        left.give_time(tables)
+        left.drop()
+    except OSError as error:
+        raise HostError(f"The fast path of an earlier process cannot be taken away: {error.strerror}") from None
+    for name in (SESSIONS, PROGRAM):
+        descriptor_store.forget(name)
 
 
 class Left:
@@ -19,6 +34,7 @@ class Left:
         """Take it out of the environment."""
         passed = descriptor_store.passed(os.environ, os.getpid())
         self.fds, self.sockets = passed[descriptor_store.TUN], passed[descriptor_store.DNS]
+        self.fastpath = Fastpath([*passed[SESSIONS], *passed[PROGRAM]])
         self._names = {name_of(fd) for fd in self.fds} - {""}
 
     def taken_over(self) -> None:

@@ -30,7 +30,7 @@ from nat64d.gateway.daemon_log import DaemonLog
 from nat64d.gateway.first_start import FirstStart
 from nat64d.gateway.flush import flush
 from nat64d.gateway.kept_sources import take_up_sources
-from nat64d.gateway.left import Left
+from nat64d.gateway.left import Left, give_up_fastpath
 from nat64d.gateway.link_drops import LinkDrops
 from nat64d.gateway.neighbours import advertise, announce
 from nat64d.gateway.servers import Servers
@@ -80,7 +80,7 @@ def _main(path: Path | None, left: Left) -> ExitCode:
     try:
         live = Live(config)
         live.sources, live.complaint, live.log = sources, complaint, daemon_log
-        live.sockets = left.sockets
+        live.sockets, live.left = left.sockets, left.fastpath
         if not goes_on(config.tun, left.fds):  # else packets come first
             _refuse_unfit(live)
         return asyncio.run(_run(live, path, left))
@@ -297,14 +297,18 @@ def _prepare(tun: Tun, first_start: FirstStart, up: ExitStack) -> None:
     if config.fastpath.mode != "off":
         from nat64d.dataplane.bpf.fast import Fast  # noqa: PLC0415  nobody else needs it
 
-        live.fast = Fast(config.fastpath.mode, tun.name, log)
-        up.callback(live.fast.close)
+        fast = live.fast = Fast(config.fastpath.mode, tun.name, log, live.left, descriptor_store.keep)
+        up.callback(lambda: fast.close(live.is_started_again))
     up.callback(live.close_state_file)
     if config.state.keep and live.settings.stateful:
-        live.tables, file = take_up_if_there_is_room(config, live.settings, live.tables, first_start.prepare)
+        live.tables, file = take_up_if_there_is_room(
+            config, live.settings, live.tables, first_start.prepare, live.left.records
+        )
         found = live.use_state_file(file)
     else:
         first_start.prepare(0)
+    if live.left and not live.fast:
+        give_up_fastpath(live.left, live.tables)
     if not found:
         live.settings = replace(live.settings, reset_until=now() + 1000 * config.filtering.reset_unknown)
 

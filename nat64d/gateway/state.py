@@ -17,11 +17,12 @@ from nat64d.control.events import Events
 from nat64d.control.filters import Filters
 from nat64d.control.measured import Measured
 from nat64d.control.rows import BusyError, ExplanationError, Lines, NoPacketError, NotReadyError, Row
+from nat64d.dataplane.bpf.left import Left as Fastpath
 from nat64d.dataplane.code import COMPILED_CODE
 from nat64d.dataplane.worker import Queue, now
 from nat64d.explain.live import RehearsalError, rehearse
 from nat64d.explain.packet_text import PacketError, octets_of
-from nat64d.gateway.counts import counters_of, events_of
+from nat64d.gateway.counts import counters_of, rows_of_events
 from nat64d.gateway.daemon_log import DaemonLog
 from nat64d.gateway.endpoints import Endpoints
 from nat64d.gateway.link_drops import LinkDrops
@@ -37,7 +38,6 @@ from nat64d.host.mark import Mark
 from nat64d.natlog.reader import Reader
 from translator.tables.settings import Settings
 from translator.tables.tables import Tables
-from translator.verdict import Event
 
 if TYPE_CHECKING:  # slow to import, and packets wait for this module
     from nat64d.advertise.advertiser import Advertiser
@@ -72,6 +72,7 @@ class Live:
         self.watch: Watch | None = None
         self.nameserver: NameServer | None = None
         self.sockets: list[int] = []  # that systemd has opened for it
+        self.left = Fastpath()  # of a process before
         self.advertiser: Advertiser | None = None
         self.announcer: Announcer | None = None
         self.link_drops: LinkDrops | None = None
@@ -93,8 +94,7 @@ class Live:
         self.reloader: Callable[[], Row] | None = None
         self._explaining = threading.Lock()
         self.changing = threading.Lock()  # held by who changes code or tables, with packets passing part of the time
-        self._pausing = threading.Lock()
-        self._replacing = threading.Lock()
+        self._pausing, self._replacing = threading.Lock(), threading.Lock()
         self._started = time.monotonic()
 
     def serve(self) -> None:
@@ -104,15 +104,17 @@ class Live:
         if self.fast:
             given, self.tables = self.tables.sessions, self.fast.take_in(self.tables)
             if self.state_file is not None and self.tables.sessions is not given:
-                self.state_file.forget_sessions()  # they go on elsewhere, until close_state_file
+                self.state_file.have_sessions_in(self.fast.memory)  # until close_state_file
+        begun = self.fast is not None and self.fast.succeed(self.settings, self.tables)
         for queue in self.queues:
             queue.start(self.settings, self.tables, self.code.run)
-        if self.fast:
+        if self.fast and not begun:
             self.fast.begin(self.settings, self.tables)
 
     def stand_still(self) -> None:
-        """End the threads of the queues, and wait for them; may be repeated."""
-        if self.fast:
+        """End the threads of the queues, and wait for them; may be repeated. The kernel goes on with established flows
+        if the next process does."""
+        if self.fast and not self.is_started_again:
             self.fast.end()
         for queue in self.queues:
             queue.stop()
@@ -122,6 +124,8 @@ class Live:
         """All queues stand still between two batches, as long as the context lasts; then they go on with what there is.
         Not so after an exception: nobody knows what there is."""
         with self._pausing:
+            if self.fast:
+                self.fast.end()
             self.stand_still()
             yield
             self.serve()
@@ -276,12 +280,7 @@ class Live:
     def events(self) -> list[Row]:
         """A row for each event, summed over the tables and the queues; those of the device and the name server
         follow."""
-        counts = events_of(self.queues, self.fast)
-        if self.tables is not None:
-            counts = counts + self.tables.events
-        ours: list[Row] = [{"event": e.name.lower(), "count": int(counts[e]), "help": e.help} for e in Event]
-        if self.tables is not None:
-            ours += self.session_log.events(self.tables)
+        ours = rows_of_events(self.queues, self.fast, self.tables, self.session_log)
         if self.link_drops:
             ours.append(self.link_drops.event())
         return [*ours, *(self.nameserver.events() if self.nameserver else [])]

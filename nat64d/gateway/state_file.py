@@ -1,7 +1,7 @@
 """[state]: the records that outlive the daemon, in one file that it works in while it runs.
 
     header      4096 octets: what wrote the file, in which boot, how many records follow, and a checksum of all that;
-                and, with one of its own, which prefix has which number
+                and, with one of its own each, which prefix has which number, and where sessions are instead
     sessions    SESSION records
     quarantine  WAITING_PORT records
     blocks      BLOCK records
@@ -9,8 +9,9 @@
     clients6    CLIENT records: not by what lives, but by their numbers
 
 The file is mapped, so what a killed daemon has written is there for the next one; nothing is saved at the end, but for
-sessions where there is a [fastpath]: while packets pass these are not in the file (Live.serve, close_state_file). All
-of it is allocated before it is used: a file system that fills up is an error at the start, not a signal in between.
+sessions where there is a [fastpath]: while packets pass these are in memory that the kernel has, and the file says in
+which (Live.serve, close_state_file); the next one has them from there, if it was left (dataplane/bpf/left.py). All of
+it is allocated before it is used: a file system that fills up is an error at the start, not a signal in between.
 Records are not trusted, restore.py looks at each. Times in them are those of the boot's clock: another boot begins with
 none.
 """
@@ -22,11 +23,10 @@ import logging
 import mmap
 import os
 import stat
-import struct
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -35,23 +35,18 @@ from nat64d.config.models import Config
 from nat64d.control.unixsocket import make_directory
 from nat64d.dataplane.code import Code
 from nat64d.dataplane.worker import now
+from nat64d.gateway.state_header import MAGIC, PAGE, PREFIXES, Header, header_in
 from translator.session.fates import Fate
 from translator.session.kept_prefixes import renumber, renumbered
 from translator.session.pool4 import NEXT
 from translator.session.restore import NOTHING, Kept
-from translator.static.rfc6052 import LENGTH
 from translator.tables.gateway import Gateway, new_worker
 from translator.tables.layout import AFFINITY, BLOCK, CLIENT, LOGGED, SESSION, WAITING_PORT, records
 from translator.tables.records import as_records
 from translator.tables.settings import Settings
 from translator.tables.tables import Tables
 
-PAGE = 4096
 LAYOUT = 5  # to be raised when a field changes its meaning; what the records look like counts by itself
-MAGIC = b"nat64d\0\0"
-FIELDS = struct.Struct("<8s32s36s32s8Q")
-CHECKSUM = 32
-PREFIXES = 64 * 24  # octets for rows of Settings.prefixes, zeros behind the last
 ATTEMPTS = 3  # starts that may end before they have taken the records over: it may be the records that end them
 MOUNTS = Path("/proc/self/mountinfo")
 IN_MEMORY = ("tmpfs", "ramfs")
@@ -74,6 +69,7 @@ RECORDS = {"sessions": SESSION, "quarantine": WAITING_PORT, "blocks": BLOCK, "af
 REASONS = ("whose time was over", "that the configuration has no mapping for", "beyond its limits", "damaged")
 
 Rows = np.ndarray[Any, Any]
+Elsewhere = Callable[[int, int], Rows | None]  # a copy of so many sessions in memory of that number, if it is there
 
 
 class StateError(Exception):
@@ -85,67 +81,6 @@ class StateError(Exception):
         self.is_full = is_full
 
 
-class Header(NamedTuple):
-    """What the first page says."""
-
-    magic: bytes
-    layout: bytes
-    boot: bytes
-    config: bytes  # digest of what MATTERS
-    sessions: int  # records
-    quarantine: int
-    blocks: int
-    affinities: int
-    clients6: int
-    statics: int  # BIB entries for members of services and of [[forward]]
-    clean: int  # whether the daemon has stopped, and was not killed
-    attempts: int  # starts that tried to take the records over, since the last one that did
-    prefixes: bytes  # octets of Settings.prefixes, PREFIXES of them; none: they are damaged
-
-    @property
-    def page(self) -> bytes:
-        """The page that says so."""
-        parts = FIELDS.pack(*self[:-1]), self.prefixes
-        return b"".join(part + hashlib.sha256(part).digest() for part in parts).ljust(PAGE, b"\0")
-
-    @property
-    def numbered(self) -> Rows:
-        """The prefixes as Settings.prefixes has them."""
-        rows: Rows = np.frombuffer(self.prefixes, "<i8").reshape(-1, 3)
-        living: Rows = rows[rows[:, LENGTH] != 0]
-        return living
-
-    @property
-    def quarantine_at(self) -> int:
-        """Where in the file the second table begins."""
-        return PAGE + pages(self.sessions * SESSION.itemsize)
-
-    @property
-    def blocks_at(self) -> int:
-        """Where in the file the third table begins."""
-        return self.quarantine_at + pages(self.quarantine * WAITING_PORT.itemsize)
-
-    @property
-    def affinities_at(self) -> int:
-        """Where in the file the fourth table begins."""
-        return self.blocks_at + pages(self.blocks * BLOCK.itemsize)
-
-    @property
-    def clients6_at(self) -> int:
-        """Where in the file the fifth table begins."""
-        return self.affinities_at + pages(self.affinities * AFFINITY.itemsize)
-
-    @property
-    def size(self) -> int:
-        """Octets of the file."""
-        return self.clients6_at + pages(self.clients6 * CLIENT.itemsize)
-
-
-def pages(octets: int) -> int:
-    """Octets of the pages that so many octets take."""
-    return -(-octets // PAGE) * PAGE
-
-
 def _sizes(header: "Header") -> tuple[int, ...]:
     """What two files have alike if the records of one can stay where they are for the other."""
     return header.size, header.sessions, header.clients6
@@ -155,20 +90,6 @@ def _living(rows: "Rows") -> "Rows":
     """A copy of the records that live, or of all where nothing says so."""
     living: Rows = rows[rows["live"] != 0] if "live" in (rows.dtype.names or ()) else rows.copy()
     return living
-
-
-def header_in(page: bytes) -> Header | None:
-    """The header in the first page of a file, None if there is none, or a damaged one."""
-    packed = _sound(page, 0, FIELDS.size)
-    if not packed.startswith(MAGIC):
-        return None
-    return Header._make((*FIELDS.unpack(packed), _sound(page, FIELDS.size + CHECKSUM, PREFIXES)))
-
-
-def _sound(page: bytes, at: int, size: int) -> bytes:
-    """So many octets that their checksum follows; none if it is another one."""
-    part, checksum = page[at : at + size], page[at + size : at + size + CHECKSUM]
-    return part if hashlib.sha256(part).digest() == checksum else b""
 
 
 def header_for(config: Config, tables: Tables) -> Header:
@@ -204,7 +125,7 @@ class StateFile:
     `before` is the header of the run before, None if it has left nothing; `kept` are its records, often the same.
     """
 
-    def __init__(self, config: Config, tables: Tables) -> None:
+    def __init__(self, config: Config, tables: Tables, elsewhere: Elsewhere = lambda *_: None) -> None:
         """Open, or make, [state] file for tables of these sizes. Raises StateError."""
         self.path = config.state_path
         self._header = header_for(config, tables)
@@ -215,7 +136,7 @@ class StateFile:
             self._fd = self._open()
             try:
                 self.before = self._examine()
-                self.tables, self.kept = self._take(self.before)
+                self.tables, self.kept = self._take(self.before, elsewhere)
             except OSError:
                 os.close(self._fd)
                 raise
@@ -232,8 +153,10 @@ class StateFile:
         self.kept = NOTHING
         self._write(self._header)
 
-    def forget_sessions(self) -> None:
+    def have_sessions_in(self, memory: int) -> None:
         """Have no sessions in it: those there are lie elsewhere, and may end before anybody copies them back."""
+        self._header = self._header._replace(memory=memory)
+        self._write(self._header)
         self.tables["sessions"]["live"][:] = 0
 
     def change_to(self, config: Config, statics: int) -> None:
@@ -309,24 +232,30 @@ class StateFile:
             "%s is now %s, because %s: starting without sessions", self.path, aside.name, why, extra=ASIDE_EVENT
         )
 
-    def _take(self, before: Header | None) -> tuple[dict[str, Rows], Kept]:
+    def _take(self, before: Header | None, elsewhere: Elsewhere) -> tuple[dict[str, Rows], Kept]:
         """Map the file; returns its tables and what is kept. If they are of another size, or prefixes have other
-        numbers, what lived in them is copied."""
+        numbers, what lived in them is copied; so are sessions that are elsewhere."""
         header, kept = self._header, NOTHING
+        sessions = elsewhere(before.memory, before.sessions) if before else None
         numbers = renumbered(before.numbered, header.numbered) if before else None
         fits = before is not None and _sizes(before) == _sizes(header)
         fits = fits and numbers is None
         if before is not None and not fits:
             mapped = self._map(before, mmap.MAP_PRIVATE)
+            mapped["sessions"] = mapped["sessions"] if sessions is None else sessions
             kept = Kept(statics=before.statics, **{name: _living(rows) for name, rows in mapped.items()})
             renumber(kept.sessions, numbers)
         if not fits:
             os.ftruncate(self._fd, 0)
         os.posix_fallocate(self._fd, 0, header.size)
-        self._write(header._replace(attempts=before.attempts + 1 if before else 0))
+        attempts, memory = (before.attempts + 1, before.memory if fits else 0) if before else (0, 0)
+        self._write(header._replace(attempts=attempts, memory=memory))
         tables = self._map(header, mmap.MAP_SHARED | mmap.MAP_POPULATE)
         if before is not None and fits:
             kept = Kept(statics=before.statics, **tables)
+            if sessions is not None:
+                tables["sessions"]["live"][:] = 0
+                kept = kept._replace(sessions=_living(sessions))
         return tables, kept
 
     def _map(self, header: Header, flags: int) -> dict[str, Rows]:
@@ -348,11 +277,15 @@ def file_system_of(directory: Path) -> str:
 
 
 def take_up(
-    config: Config, settings: Settings, tables: Tables, code_for: Callable[[int], Code]
+    config: Config,
+    settings: Settings,
+    tables: Tables,
+    code_for: Callable[[int], Code],
+    elsewhere: Elsewhere = lambda *_: None,
 ) -> tuple[Tables, StateFile]:
     """Empty tables, but for what the run before has left in [state] file, and the file, in which they are from now on;
     says what became of it. `code_for`: the code that takes so many sessions over. Raises StateError."""
-    file = StateFile(config, tables)
+    file = StateFile(config, tables, elsewhere)
     if (kind := file_system_of(file.path.parent)) not in IN_MEMORY:
         log.warning("%s is on %s: packets can wait for the disk; set a [state] file in memory", file.path, kind)
     tables = replace(tables, **file.tables)
@@ -365,12 +298,16 @@ def take_up(
 
 
 def take_up_if_there_is_room(
-    config: Config, settings: Settings, tables: Tables, code_for: Callable[[int], Code]
+    config: Config,
+    settings: Settings,
+    tables: Tables,
+    code_for: Callable[[int], Code],
+    elsewhere: Elsewhere = lambda *_: None,
 ) -> tuple[Tables, StateFile | None]:
     """The same; but where nobody has chosen the place, and it has no room, the empty tables alone. Half of the hosts
     with 1 GB of memory have less than 105 MB in /run, and translate all the same. Raises StateError."""
     try:
-        return take_up(config, settings, tables, code_for)
+        return take_up(config, settings, tables, code_for, elsewhere)
     except StateError as error:
         if config.state.file != "auto" or not error.is_full:
             raise

@@ -14,7 +14,7 @@ import pytest
 from nat64d.cli.lab import NAT64D, Lab, Namespace
 from nat64d.control.client import Client
 from nat64d.dataplane.worker import now
-from nat64d.gateway.state_file import PAGE
+from nat64d.gateway.state_header import PAGE
 from tests.e2e.topology import POOL4, SERVER4, Daemon, Topology, embed
 from tests.nat64d.test_api_flood import SENT, clients
 from translator.packet.fields import TCP

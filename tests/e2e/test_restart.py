@@ -12,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from nat64d.cli.lab import Lab, Namespace
 from nat64d.control.client import Client
-from nat64d.gateway.state_file import PAGE, header_in
+from nat64d.gateway.state_header import PAGE, header_in
 from tests.e2e import WITH_FASTPATH
 from tests.e2e.topology import SERVER4, Daemon, Topology, embed, random_file, serve, sha256
 from translator.tables.layout import SESSION

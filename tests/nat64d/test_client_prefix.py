@@ -18,7 +18,8 @@ from nat64d.dataplane.code import COMPILED_CODE
 from nat64d.dns64.service.plan import plan
 from nat64d.gateway import state_file, takeover
 from nat64d.gateway.state import Live
-from nat64d.gateway.state_file import PREFIXES, header_in, take_up
+from nat64d.gateway.state_file import take_up
+from nat64d.gateway.state_header import FIELDS, PREFIXES, header_in
 from nat64d.gateway.takeover import change_over, prepare
 from nat64d.host.wanted import networks6
 from tests.case import BEGIN, engines_of
@@ -220,7 +221,7 @@ def test_the_state_file_says_which_prefix_has_which_number(tmp_path):
     assert header is not None
     assert header.numbered.tolist() == nat64.settings.prefixes.tolist()
     octets = bytearray(path.read_bytes())
-    octets[state_file.FIELDS.size + 32 + 30] ^= 1
+    octets[FIELDS.size + 32 + 30] ^= 1
     path.write_bytes(octets)
     restarted(nat64, path, IN_TWO, IN_ONE)
     assert path.with_name("state.damaged").exists()

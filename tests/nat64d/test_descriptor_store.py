@@ -10,6 +10,7 @@ import pytest
 from nat64d.gateway import descriptor_store
 from nat64d.gateway.descriptor_store import forget, is_started_again, keep, passed
 
+NOTHING: dict[str, list[int]] = {"tun": [], "dns": [], "sessions": [], "program": []}
 HIGH = 200  # descriptors that this process does not have
 
 
@@ -40,17 +41,17 @@ def manager(tmp_path, monkeypatch) -> Iterator[socket.socket]:
 
 def test_the_queues_are_taken_once_and_what_is_not_ours_is_closed(four):
     environment = {"LISTEN_PID": "7", "LISTEN_FDS": "4", "LISTEN_FDNAMES": "tun:dns:tun:stored", "OTHER": ""}
-    assert passed(environment, 7) == {"tun": [four[0], four[2]], "dns": [four[1]]}
+    assert passed(environment, 7) == NOTHING | {"tun": [four[0], four[2]], "dns": [four[1]]}
     assert environment == {"OTHER": ""}
     assert not any(map(os.get_inheritable, four[:3]))
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.fstat(four[3])
-    assert passed(environment, 7) == {"tun": [], "dns": []}
+    assert passed(environment, 7) == NOTHING
 
 
 @pytest.mark.parametrize("environment", [{}, {"LISTEN_PID": "8", "LISTEN_FDS": "4"}, {"LISTEN_PID": "7"}])
 def test_what_is_for_nobody_or_somebody_else_is_left_alone(four, environment):
-    assert passed(environment, 7) == {"tun": [], "dns": []}
+    assert passed(environment, 7) == NOTHING
     assert [os.fstat(fd).st_mode for fd in four]
 
 
@@ -62,6 +63,14 @@ def test_what_is_kept_takes_the_place_of_what_was(manager, four):
     assert all(os.path.sameopenfile(fd, four[0]) for fd in fds)
     for fd in fds:
         os.close(fd)
+
+
+def test_a_program_is_kept_though_there_is_nothing_to_wait_for(manager, four):
+    keep(four[:1], "program")
+    assert manager.recv(100) == b"FDSTOREREMOVE=1\nFDNAME=program"
+    text, fds, _, _ = socket.recv_fds(manager, 100, 8)
+    assert (text, len(fds)) == (b"FDSTORE=1\nFDNAME=program\nFDPOLL=0", 1)
+    os.close(fds[0])
 
 
 def test_more_than_the_kernel_sends_at_once_are_kept_as_well(manager, four):

@@ -198,12 +198,12 @@ def test_records_go_back_to_where_they_are_kept(kernel):
 class Run:
     """A run of the daemon that keeps sessions in [state] file, and has its tables in maps while it serves."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, elsewhere=lambda *_: None) -> None:
         limits = {"sessions": 64, "port_block": 8}
         self.nat64 = Sessions(pool4=[{"addresses": "192.0.2.1"}], limits=limits, state={"file": str(path)})
         config, engines = self.nat64.config, Engines(self.nat64.config, os.urandom(16))
         self.live = Live(config)
-        tables, file = take_up(config, engines.settings, engines.tables(), lambda _: COMPILED_CODE)
+        tables, file = take_up(config, engines.settings, engines.tables(), lambda _: COMPILED_CODE, elsewhere)
         self.found = self.live.use_state_file(file)
         self.live.settings, self.live.tables, self.live.state = engines.settings, tables, "ready"
         self.live.fast = Fast("auto", "lo", logging.getLogger("nat64d"))
@@ -230,6 +230,45 @@ def moved(monkeypatch):
     monkeypatch.setattr(fast, "Maps", Plain)
     monkeypatch.setattr(fast, "refusal", lambda _: "no program")
     monkeypatch.setattr(state_file, "now", lambda: round(BEGIN * 1000))
+
+
+MAP = 77  # the number of the map
+
+
+class KilledError(Exception):
+    """The process is killed."""
+
+
+def test_a_kill_leaves_the_sessions_that_are_in_memory_that_was_left(moved, tmp_path, monkeypatch):
+    monkeypatch.setattr(fast, "identity", lambda _: MAP)
+    first, asked = Run(tmp_path / "state"), []
+    for port in (5000, 5001):
+        first.nat64.opened("udp", port)
+    first.kill()
+    rows = first.live.tables.sessions.copy()
+
+    def elsewhere(number, count):
+        asked.append((number, count))
+        return rows.copy() if number == MAP else None
+
+    def killed(file):
+        fcntl.flock(file._fd, fcntl.LOCK_UN)
+        os.close(file._fd)
+        raise KilledError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(state_file.StateFile, "taken", killed)
+        with pytest.raises(KilledError):
+            Run(tmp_path / "state", elsewhere)
+    second = Run(tmp_path / "state", elsewhere)
+    assert asked == [(MAP, 64), (MAP, 64)]
+    assert (second.found, second.ports(), second.blocks()) == (True, [5000, 5001], 1)
+    second.nat64.opened("udp", 5002)
+    second.live.close_state_file()
+    third = Run(tmp_path / "state")  # a stop has them in the file as well
+    assert third.ports() == [5000, 5001, 5002]
+    third.kill()
+    assert Run(tmp_path / "state").ports() == []
 
 
 def test_a_kill_leaves_no_session_that_a_start_or_a_stop_had_left(moved, tmp_path):

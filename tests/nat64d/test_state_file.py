@@ -17,15 +17,8 @@ from nat64d.dataplane.code import COMPILED_CODE, Code
 from nat64d.dataplane.plain import plain_code
 from nat64d.gateway import state_file
 from nat64d.gateway.state import FORGETS, Live
-from nat64d.gateway.state_file import (
-    FIELDS,
-    PAGE,
-    StateError,
-    StateFile,
-    header_in,
-    take_up,
-    take_up_if_there_is_room,
-)
+from nat64d.gateway.state_file import StateError, StateFile, take_up, take_up_if_there_is_room
+from nat64d.gateway.state_header import FIELDS, PAGE, header_in
 from tests import invariants
 from tests.case import BEGIN, engines_of
 from tests.engines import Engines

@@ -12,7 +12,8 @@ from nat64d.control.filters import Filters
 from nat64d.dataplane.code import COMPILED_CODE
 from nat64d.gateway import state_file, takeover
 from nat64d.gateway.state import Live
-from nat64d.gateway.state_file import header_in, take_up
+from nat64d.gateway.state_file import take_up
+from nat64d.gateway.state_header import header_in
 from nat64d.gateway.takeover import Outcome, change_over, prepare
 from tests.case import BEGIN, engines_of
 from tests.engines import Engines

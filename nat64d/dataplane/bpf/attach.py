@@ -1,8 +1,9 @@
 """The program at the egress of a device: by a TCX link, or a filter of clsact where the kernel has none (before 6.6).
 
-A link is gone with its descriptor, so with the process. A filter stays as long as its device, which may outlive the
-daemon. So it is a program of five instructions, which only calls the other one, out of an array of programs: the kernel
-empties that when nobody has a descriptor of it any more, and the filter passes every packet from then on.
+A link is gone with the last of its descriptors, so with the process unless somebody keeps one. A filter stays as long
+as its device, which may outlive the daemon. So it is a program of five instructions, which only calls the other one,
+out of an array of programs: the kernel empties that when nobody has a descriptor of it any more, and the filter passes
+every packet from then on.
 """
 
 import errno
@@ -43,14 +44,26 @@ class Attached:
         self._fds.append(system.load(calling(programs), "nat64d_call"))
         _change(self._interface, self._fds[-1])
 
-    def close(self) -> None:
-        """Take the program away."""
+    @property
+    def links(self) -> list[int]:
+        """What the program stays by, if somebody has it; a filter has nothing of the kind."""
+        return self._fds if self.how == "tcx" else []
+
+    def leave(self) -> None:
+        """Let go of the program: it goes on as long as somebody else has its link."""
         for fd in self._fds:
             os.close(fd)
+        self._fds.clear()
+
+    def close(self) -> None:
+        """Take the program away."""
+        for fd in self.links:
+            with suppress(OSError):  # the device is gone
+                system.detach(fd)
+        self.leave()
         if self.how == "clsact":
             with suppress(OSError):  # the device is gone; or the filter stays, and passes all
                 _change(self._interface, None)
-        self._fds.clear()
 
 
 def calling(programs: int) -> bytes:

@@ -2,13 +2,14 @@
 
 The tables of sessions move into maps when the queues begin to be served, and stay there: also where the program is not
 attached they are tables as any other. Nothing is pinned: link, program and maps go with the process, whatever way it
-ends, and the kernel queues every packet for the daemon again.
+ends, unless a service manager keeps the records of sessions and the link for the next one (left.py).
 """
 
 import errno
 import logging
 import os
 import socket
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -16,7 +17,8 @@ import numpy as np
 
 from nat64d.dataplane.bpf import system
 from nat64d.dataplane.bpf.attach import Attached
-from nat64d.dataplane.bpf.kept import BuildError, kept_object
+from nat64d.dataplane.bpf.kept import BuildError, is_kept, kept_object
+from nat64d.dataplane.bpf.left import PROGRAM, SESSIONS, Left, identity
 from nat64d.dataplane.bpf.link import SECTION, LinkError, link
 from nat64d.dataplane.bpf.maps import SHARED, Maps
 from nat64d.dataplane.bpf.numbers import parameters_of, refusal
@@ -26,18 +28,26 @@ from nat64d.dataplane.worker import now
 from nat64d.host.errors import HostError
 from translator.fastpath.reasons import Reason
 from translator.tables.settings import Settings
-from translator.tables.tables import NEVER_USED, SESSIONS, Tables
+from translator.tables.tables import NEVER_USED, Tables
+from translator.tables.tables import SESSIONS as KIND
 
 PERMISSION = {errno.EPERM, errno.EACCES}
 # LIMITS
 QUEUED = 128  # milliseconds: what was queued for the daemon before a start has been translated by then
+SPARE = 1000  # milliseconds that it takes to attach a program, and more
+
+Keep = Callable[[list[int], str], None]
 
 
 class Fast:
-    """Maps, program and link of the device `interface`; with `mode` "on" what goes wrong is a HostError."""
+    """Maps, program and link of the device `interface`; with `mode` "on" what goes wrong is a HostError. `left`: by a
+    process before; `keep` has descriptors kept by a name, instead of those that are."""
 
-    def __init__(self, mode: str, interface: str, log: logging.Logger) -> None:
+    def __init__(
+        self, mode: str, interface: str, log: logging.Logger, left: Left | None = None, keep: Keep = lambda *_: None
+    ) -> None:
         self.mode, self._interface, self._log = mode, interface, log
+        self._left, self._keep = left if left is not None else Left(), keep
         self.why: str | None = "the queues are not served"
         self._maps, self._shared = Maps(), dict[str, np.ndarray]()
         self._said: str | None = None
@@ -62,11 +72,46 @@ class Fast:
             self._fail(f"no memory that the kernel shares: {_words(error)}")
             return tables
         self._shared = {name: getattr(moved, name) for name in SHARED}
+        if "sessions" in names:
+            self._keep([self._maps.fds["sessions"]], SESSIONS)
         return moved
 
+    @property
+    def memory(self) -> int:
+        """The number of the map that has the records of sessions."""
+        return identity(self._maps.fds.get("sessions", -1))
+
+    def succeed(self, settings: Settings, tables: Tables) -> bool:
+        """Take the place of a program that a process before has left, before anything of these tables changes; returns
+        False where there is none, or it had to go first. Raises HostError."""
+        if not self._left.stands_at(socket.if_nametoindex(self._interface)):
+            self._drop()
+            return False
+        if not is_kept():  # new flows would wait until it is built
+            self._drop()
+        self._left.give_time(tables, SPARE)
+        if is_kept():
+            self.begin(settings, tables)
+            return True
+        return False
+
+    def _drop(self) -> None:
+        """Take away what a process before has left. Raises HostError."""
+        try:
+            self._left.drop()
+        except OSError as error:
+            raise HostError(f"The fast path of an earlier process cannot be taken away: {_words(error)}") from None
+
     def begin(self, settings: Settings, tables: Tables) -> None:
-        """Attach the program for these, if it can be. Raises HostError."""
+        """Attach the program for these, if it can be, instead of one that was left. Raises HostError."""
         self.end()
+        try:
+            self._begin(settings, tables)
+        finally:
+            self._drop()
+        self._keep(self._attached.links if self._attached else [], PROGRAM)
+
+    def _begin(self, settings: Settings, tables: Tables) -> None:
         if not self._shared:
             return  # take_in has said why
         if why := refusal(settings):
@@ -96,15 +141,22 @@ class Fast:
         if self._attached is not None:
             self._attached.close()
             self._attached, self.why = None, "the queues are not served"
+            self._keep([], PROGRAM)
 
-    def close(self) -> None:
-        """Detach the program, and let go of the maps."""
-        self.end()
+    def close(self, goes_on: bool = False) -> None:
+        """Detach the program, unless the next process is to find it, and let go of the maps."""
+        if goes_on and self._attached is not None:
+            self._attached.leave()
+        elif not goes_on:
+            self.end()
+            self._drop()
+            if "sessions" in self._maps.fds:
+                self._keep([], SESSIONS)
         self._maps.close()
 
     def give_back(self, tables: Tables, sessions: np.ndarray) -> None:
         """Copy the records of sessions to where they are kept over a restart; the queues stand still."""
-        used = int(tables.free[SESSIONS, NEVER_USED])
+        used = int(tables.free[KIND, NEVER_USED])
         sessions[:used] = tables.sessions[:used]
 
     def summed(self) -> Summed:

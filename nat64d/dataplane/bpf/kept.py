@@ -26,6 +26,11 @@ def file_of_object() -> Path:
     return cache.cache_directory() / f"fastpath-{digest}-{version('numba')}-{version('llvmlite')}.bpf"
 
 
+def is_kept() -> bool:
+    """Whether there is an object, so that none has to be built."""
+    return file_of_object().exists() and not cache.distrust(cache.cache_directory())
+
+
 def kept_object() -> bytes:
     """The object; kept if it was not yet. Raises BuildError."""
     file, trusted = file_of_object(), not cache.distrust(cache.cache_directory())

@@ -13,7 +13,16 @@ from nat64d.dataplane.bpf.privilege import taken_up
 
 _libc = ctypes.CDLL(None, use_errno=True)
 NUMBERS = {"x86_64": 321, "aarch64": 280, "riscv64": 280}  # of bpf(2)
-MAP_CREATE, MAP_LOOKUP, MAP_UPDATE, PROG_LOAD, PROG_TEST_RUN, INFO, LINK_CREATE = 0, 1, 2, 5, 10, 15, 28
+MAP_CREATE, MAP_LOOKUP, MAP_UPDATE, PROG_LOAD, PROG_TEST_RUN, INFO, LINK_CREATE, LINK_DETACH = (
+    0,
+    1,
+    2,
+    5,
+    10,
+    15,
+    28,
+    34,
+)
 ARRAY, PROGRAMS, PERCPU_ARRAY = 2, 3, 6
 MMAPABLE = 1 << 10
 SCHED_CLS = 3
@@ -106,9 +115,15 @@ def verified(fd: int) -> int:
 
 
 def attach(fd: int, interface: int) -> int:
-    """A TCX link at an interface's egress (Linux 6.6): it is gone when its descriptor is closed, whatever way the
-    process ends. Raises SystemCallError."""
+    """A TCX link at an interface's egress, behind those that are there (Linux 6.6): it is gone when the last of its
+    descriptors is closed, whatever way the process ends. Raises SystemCallError."""
     return bpf(LINK_CREATE, struct.pack("<IIIIII", fd, interface, TCX_EGRESS, 0, 0, 0), 64)[0]
+
+
+def detach(fd: int) -> None:
+    """Take a link from its interface, whoever else has a descriptor of it; afterwards no packet is with its program any
+    more. Raises SystemCallError."""
+    bpf(LINK_DETACH, struct.pack("<I", fd), 4)
 
 
 class Ran(NamedTuple):

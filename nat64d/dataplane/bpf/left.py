@@ -1,0 +1,87 @@
+"""What a process before has left of a fast path: the program at its device, and the records of sessions it works by.
+Both live as long as somebody has a descriptor of them, and the service manager does (gateway/descriptor_store.py).
+
+While there is no daemon the program goes on with the tables as they were in the last moment; nobody changes them any
+more but itself, which gives sessions their time anew. The next daemon never works in them: it judges a copy of the
+records, and has tables of its own. Its program takes the place of the old one, or the old one is taken away, before its
+queues change the first of them. So no packet is translated by a record that has become another one's.
+"""
+
+import mmap
+import os
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nat64d.dataplane.bpf import system
+from nat64d.dataplane.worker import now
+from translator.tables.layout import SESSION
+from translator.tables.records import as_records
+from translator.tables.tables import NEVER_USED, Tables
+from translator.tables.tables import SESSIONS as KIND
+
+SESSIONS, PROGRAM = "sessions", "program"  # FDNAME= in the manager's store
+ABOUT = Path("/proc/self/fdinfo")
+
+
+def about(fd: int) -> dict[str, str]:
+    """What the kernel tells of a descriptor; nothing of one that is none."""
+    try:
+        lines = (ABOUT / str(fd)).read_text("ascii").splitlines()
+    except OSError:
+        return {}
+    return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
+
+
+def identity(fd: int) -> int:
+    """The number of a map, which no other one has until the host is started again; 0: it is none."""
+    return int(about(fd).get("map_id", 0))
+
+
+def living(memory: mmap.mmap, count: int) -> np.ndarray[Any, Any]:
+    """A copy of the records that live, of so many."""
+    rows = np.frombuffer(memory, SESSION, count)
+    return as_records(rows[rows["live"] != 0])
+
+
+class Left:
+    """Descriptors of maps and of links; each is closed once it is of no use any more."""
+
+    def __init__(self, fds: Iterable[int] = ()) -> None:
+        self._fds = list(fds)
+        self._looked = now()
+
+    def __bool__(self) -> bool:
+        return bool(self._fds)
+
+    def records(self, number: int, count: int) -> np.ndarray[Any, Any] | None:
+        """A copy of the records that live in the map of that number, None if it is not there, or has others."""
+        self._looked = now()
+        wanted = {"map_id": str(number), "value_size": str(SESSION.itemsize), "max_entries": str(count)}
+        for fd in self._fds:
+            if number and wanted.items() <= about(fd).items():
+                size = -(-count * SESSION.itemsize // mmap.PAGESIZE) * mmap.PAGESIZE
+                with mmap.mmap(fd, size, flags=mmap.MAP_SHARED, prot=mmap.PROT_READ) as memory:
+                    return living(memory, count)
+        return None
+
+    def stands_at(self, interface: int) -> bool:
+        """Whether a program translates packets of that interface."""
+        return any(about(fd).get("ifindex") == str(interface) for fd in self._fds)
+
+    def give_time(self, tables: Tables, spare: int = 0) -> None:
+        """Let sessions live as much longer as it is since they were copied: so long the program gave the old ones their
+        time anew, not these; and `spare` milliseconds more, which it will yet do so."""
+        tables.sessions["expires"][: int(tables.free[KIND, NEVER_USED])] += now() - self._looked + spare
+
+    def drop(self) -> None:
+        """Take the program away, and let go of all. Raises OSError where it stays."""
+        while self._fds:
+            if int(about(self._fds[-1]).get("ifindex", 0)):
+                system.detach(self._fds[-1])
+            fd = self._fds.pop()
+            with suppress(OSError):
+                os.close(fd)
