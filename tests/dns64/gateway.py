@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from ipaddress import IPv4Address, IPv6Network, ip_network
 
+import dns.flags
 import dns.message
 
 from nat64d.dns64.message.wire import Message
@@ -138,10 +139,14 @@ def gateway(
             runner.run(close())
 
 
-def query(type_: str = "AAAA", name: str = WWW, flags: int = 0, **options: object) -> dns.message.Message:
-    """A query as dnspython makes it, with more header bits."""
+def query(
+    type_: str = "AAAA", name: str = WWW, flags: int = 0, rd: bool = True, **options: object
+) -> dns.message.Message:
+    """A query as dnspython makes it, with more header bits, or without RD."""
     made = dns.message.make_query(name, type_, **options)  # type: ignore[arg-type]
     made.flags |= flags
+    if not rd:
+        made.flags &= ~dns.flags.RD
     return made
 
 

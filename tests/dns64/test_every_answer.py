@@ -4,7 +4,8 @@ how large it may be; and the answer to ANY."""
 import struct
 from collections.abc import Iterator
 from dataclasses import replace
-from ipaddress import IPv6Address
+from ipaddress import IPv6Address, ip_network
+from itertools import product
 
 import dns.flags
 import dns.message
@@ -27,7 +28,20 @@ from tests.dns64.zone import SOA, reply
 A, AAAA, MX = (WWW, "A"), (WWW, "AAAA"), (WWW, "MX")
 SIGNED = "8 2 60 20300101000000 20200101000000 1 example. AAAA"
 OURS = replace(POLICY, clients=EVERYBODY[:1])
+FILTERED = replace(OURS, clients=(ip_network("10.0.0.0/8"),), filter_a=True)
 STRANGER = "203.0.113.9"
+
+
+def stale(one: Gateway, options: dict) -> dns.message.Message:
+    """An answer after its time, as the server fails."""
+    key = ("old.example.", "MX")
+    for said in ([f"{key[0]} 60 IN MX 10 mail.example."], "SERVFAIL"):
+        one.clock += 61
+        one.zone.table[key] = said
+        answer = one.ask(query("MX", key[0], **options))
+    assert answer.answer[0].ttl == 30
+    return answer
+
 
 ASKED = {
     "cached": lambda one, options: [one.ask(query("MX", **options)) for _ in range(2)][1],
@@ -40,6 +54,9 @@ ASKED = {
     "the server is silent": lambda one, options: one.ask(query("NAPTR", **options)),
     "refused": lambda one, options: one.ask(query("MX", **options), STRANGER),
     "not forwarded": lambda one, options: one.ask(query("TSIG", **options)),
+    "filtered": lambda one, options: one.ask(query("A", **options), "10.0.0.1"),
+    "some excluded": lambda one, options: one.ask(query("AAAA", "mixed.example.", **options)),
+    "stale": stale,
     "another opcode": lambda one, options: one.ask(
         query("MX", **{**options, "flags": options.get("flags", 0) | dns.opcode.to_flags(dns.opcode.NOTIFY)})
     ),
@@ -65,8 +82,11 @@ def one() -> Iterator[Gateway]:
         AAAA: "NODATA",
         (WWW, "SRV"): "NOTAUTH",
         (WWW, "NAPTR"): lambda _octets, _tcp: [],
+        ("mixed.example.", "AAAA"): [
+            f"mixed.example. 60 IN AAAA {text}" for text in ("2001:db8::1", "::ffff:192.0.2.1")
+        ],
     }
-    with gateway(table, OURS) as one:
+    with gateway(table, OURS, FILTERED) as one:
         yield one
 
 
@@ -82,10 +102,12 @@ def test_rfc6891_6_1_1_every_answer_has_an_opt_record_if_the_query_has_one(name:
 
 @pytest.mark.parametrize("name", ASKED)
 def test_rfc1035_4_1_1_and_rfc4035_3_2_2_every_answer_has_rd_and_cd_of_its_query(name: str, one: Gateway) -> None:
-    for cd in (0, dns.flags.CD):
-        answer = ASKED[name](one, {"flags": cd})
-        wanted = dns.flags.RD | (0 if name == "ours" else cd)  # RFC 4035 section 3.1.6
+    for rd, cd in product((0, dns.flags.RD), (0, dns.flags.CD)):
+        answer = ASKED[name](one, {"flags": cd, "rd": bool(rd)})
+        wanted = rd | (0 if name == "ours" else cd)  # RFC 4035 section 3.1.6
         assert answer.flags & (dns.flags.RD | dns.flags.CD) == wanted
+        assert bool(answer.flags & dns.flags.AA) is (name == "ours")
+        assert answer.flags & dns.flags.RA
 
 
 SIGNATURES = {

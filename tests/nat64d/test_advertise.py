@@ -152,6 +152,11 @@ ASKS = {
     "from_nobody": (solicitation(), IPv6Address("::"), True),
     "with_a_link_layer_address": (bytes(ICMPv6ND_RS(cksum=0) / ICMPv6NDOptSrcLLAddr()), ROUTER, True),
     "with_one_from_nobody": (bytes(ICMPv6ND_RS(cksum=0) / ICMPv6NDOptSrcLLAddr()), IPv6Address("::"), False),
+    "with_one_from_nobody_behind_another_option": (
+        bytes(ICMPv6ND_RS(cksum=0)) + bytes([14, 1, *range(6)]) + bytes(ICMPv6NDOptSrcLLAddr()),
+        IPv6Address("::"),
+        False,
+    ),
     "of_another_code": (bytes(ICMPv6ND_RS(code=1, cksum=0)), ROUTER, False),
     "cut_off": (solicitation()[:7], ROUTER, False),
     "an_option_without_length": (solicitation() + bytes(8), ROUTER, False),

@@ -114,3 +114,37 @@ def test_rfc4861_6_3_7_a_listener_asks_on_each_link_also_behind_one_that_is_down
     with Listener(lambda: 0.0) as listener:
         assert listener.look() == []
     assert asked == [*LINKS.values()]
+
+
+def test_rfc4861_6_2_1_the_interval_is_that_of_each_interface_from_the_first_on(
+    several: Several, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And who asks is heard on each."""
+    joined: list[int] = []
+    monkeypatch.setattr(socket, "if_nametoindex", LINKS.__getitem__)
+    monkeypatch.setattr(wire, "join", lambda _, group, link: group == wire.ALL_ROUTERS and joined.append(link))
+    several.advertiser._links.clear()
+    several.advertiser.use(config_of(f"interface = {[*LINKS]}\ninterval = 100"))
+    several.advertiser._look()
+    assert joined == [7, 8, 9]
+    times = [0, 16, 32, 132, 232]
+    assert {link: [when for when, *_ in told] for link, told in several.told(300).items()} == dict.fromkeys(
+        (7, 8, 9), times
+    )
+
+
+def test_rfc4861_6_2_4_a_change_of_any_key_is_told_three_times_soon(
+    several: Several, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nat64d.advertise.advertiser.sysctl.read", lambda _: "1")
+    several.told(100)
+    text, lifetimes = f"interface = {[*LINKS]}", []
+    for key in ("interval = 100", "default_router = true", 'rdnss = ["2001:db8::53"]'):
+        text += f"\n{key}"
+        several.advertiser.use(config_of(text))
+        start = several.now
+        several.until(start + 50)
+        found, several.messages = several.messages, []
+        assert [when - start for _, when, _ in found] == [0, 0, 0, 16, 16, 16, 32, 32, 32]
+        lifetimes.append({parsed(message).router_lifetime for *_, message in found})
+    assert lifetimes == [{0}, {300}, {300}]

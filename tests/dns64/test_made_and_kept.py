@@ -1,0 +1,90 @@
+"""Answers that are made of others that are kept: their TTLs go on falling, and they are kept no longer than those."""
+
+from dataclasses import replace
+from ipaddress import ip_network
+
+import dns.message
+import dns.rdatatype
+import pytest
+
+from tests.dns64.gateway import POLICY, WWW, Gateway, errors, gateway, query
+from tests.dns64.zone import AUTHORITY, SOA
+
+ALIKE, OTHERS = "10.0.0.1", "10.1.0.1"  # clients that get what the servers say, and others
+AS_IT_IS = replace(POLICY, clients=(ip_network("10.0.0.0/16"),), synthesise=False)
+MAKES = replace(POLICY, clients=(ip_network("10.1.0.0/16"),))
+HIDES = replace(MAKES, filter_a=True)
+END = "end.example."
+NONE = [AUTHORITY, f"example. 60 IN SOA {SOA}"]
+REAL, MAPPED = f"{WWW} 60 IN AAAA 2001:db8::1", f"{WWW} 60 IN AAAA ::ffff:192.0.2.1"
+ALIAS = [f"{WWW} 60 IN CNAME {END}"]
+HTTPS = [f"{WWW} 60 IN HTTPS 1 . alpn=h2 ipv4hint=192.0.2.1", AUTHORITY, "example. 60 IN NS ns.example."]
+
+MADE = {
+    "relayed": ("MX", MAKES, {(WWW, "MX"): [f"{WWW} 60 IN MX 10 mail.example."]}),
+    "synthetic": ("AAAA", MAKES, {(WWW, "AAAA"): NONE, (WWW, "A"): [f"{WWW} 60 IN A 192.0.2.1"]}),
+    "bounded by the SOA record": ("AAAA", MAKES, {(WWW, "AAAA"): NONE, (WWW, "A"): [f"{WWW} 600 IN A 192.0.2.1"]}),
+    "without what is excluded": ("AAAA", MAKES, {(WWW, "AAAA"): [REAL, MAPPED], (WWW, "A"): NONE}),
+    "without an IPv4 hint": ("HTTPS", HIDES, {(WWW, "HTTPS"): HTTPS}),
+    "without IPv4 addresses": ("A", HIDES, {(WWW, "A"): [f"{WWW} 60 IN A 192.0.2.1", *HTTPS[1:]]}),
+    "an alias": ("MX", MAKES, {(WWW, "MX"): ALIAS, (END, "MX"): [f"{END} 60 IN MX 10 mail.example."]}),
+    "an alias of what is made": (
+        "AAAA",
+        MAKES,
+        {(WWW, kind): ALIAS for kind in ("A", "AAAA")}
+        | {(END, "AAAA"): NONE, (END, "A"): [f"{END} 60 IN A 192.0.2.1"]},
+    ),
+    "nothing": ("AAAA", MAKES, {(WWW, "AAAA"): NONE, (WWW, "A"): NONE}),
+    "nothing but what is excluded": ("AAAA", MAKES, {(WWW, "AAAA"): [MAPPED], (WWW, "A"): NONE}),
+}
+made = pytest.mark.parametrize(("type_", "policy", "table"), MADE.values(), ids=MADE)
+
+
+def ttls(answer: dns.message.Message) -> set[int]:
+    return {rrset.ttl for section in (answer.answer, answer.authority, answer.additional) for rrset in section}
+
+
+def learn(one: Gateway, table: dict[tuple[str, str], list[str]]) -> None:
+    """Somebody asks for all of it."""
+    for name, type_ in table:
+        one.ask(query(type_, name), ALIKE)
+    one.asked()
+
+
+@made
+def test_rfc1035_6_1_3_ttls_fall_also_in_what_is_made_of_what_is_kept(type_: str, policy: object, table: dict) -> None:
+    with gateway(table, AS_IT_IS, policy) as one:
+        learn(one, table)
+        one.clock += 20
+        assert ttls(one.ask(query(type_), OTHERS)) == {40}
+        one.clock += 39
+        assert ttls(one.ask(query(type_), OTHERS)) == {1}
+        assert one.asked() == []
+        one.clock += 1
+        assert ttls(one.ask(query(type_), OTHERS)) == {60}
+        assert one.asked() != []
+
+
+@made
+def test_rfc1035_3_2_1_nothing_that_is_made_of_ttl_0_is_kept(type_: str, policy: object, table: dict) -> None:
+    now = {key: [line.replace(" 60 IN", " 0 IN") for line in lines] for key, lines in table.items()}
+    with gateway(now, policy) as one:
+        for _ in range(2):
+            assert ttls(one.ask(query(type_), OTHERS)) == {0}
+            assert (WWW, type_) in one.asked()
+
+
+def test_rfc8482_4_2_the_record_for_any_is_made_anew_each_time() -> None:
+    with gateway({}) as one:
+        for seconds in (0, 100, 3600):
+            one.clock += seconds
+            assert ttls(one.ask(query("ANY"))) == {3600}
+
+
+def test_rfc8914_4_4_a_synthetic_answer_after_its_time_says_both() -> None:
+    _, policy, table = MADE["synthetic"]
+    with gateway(table, policy) as one:
+        one.ask(query(use_edns=0), OTHERS)
+        one.zone.table.update(dict.fromkeys(table, "SERVFAIL"))
+        one.clock += 61
+        assert errors(one.ask(query(use_edns=0), OTHERS)) == [29, 3]
