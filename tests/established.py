@@ -31,7 +31,8 @@ CONFIGS = {
     "/64": 'pool6 = "2a00:db8:1:1::/64"\n' + POOL,
     "sizes, one class": 'pool6 = "64:ff9b::/96"\n'
     + POOL
-    + "[translation]\nmtu4 = 1400\nmtu6 = 1420\nlowest_ipv6_mtu = 1300\ntraffic_class = 184\n",
+    + "[translation]\nmtu4 = 1400\nmtu6 = 1420\nlowest_ipv6_mtu = 1300\ntraffic_class = 184\n"
+    + "[timeouts]\nudp = 130\nicmp = 70\n",
     "hairpins": 'pool6 = "64:ff9b::/96"\n[[pool4]]\naddresses = "198.51.100.1-198.51.100.2"\n'
     '[[eam]]\nipv4 = "203.0.113.7"\nipv6 = "2001:db8:e::7"\n',
     "mappings beside sessions": 'pool6 = "64:ff9b::/96"\n'
@@ -40,10 +41,12 @@ CONFIGS = {
     + '[translation]\ndenylist4 = ["9.9.9.0/24"]\nclamp_mss = false\neam_hairpin = "off"\n',
     "no sessions": 'pool6 = "64:ff9b::/96"\n' + MAPPINGS + "[translation]\nmtu6 = 1400\n",
     "no sessions, another prefix": 'pool6 = "2a00:db8:1::/48"\n' + MAPPINGS + '[translation]\neam_hairpin = "simple"\n',
-    "no echoes": 'pool6 = "64:ff9b::/96"\n' + POOL + "[filtering]\ndrop_icmp_info = true\n",
+    "no echoes": 'pool6 = "64:ff9b::/96"\n'
+    + POOL
+    + "[filtering]\ndrop_icmp_info = true\n[timeouts]\ntcp_established = 9000\n",
     "check_rst": 'pool6 = "64:ff9b::/96"\n' + POOL + "[filtering]\ncheck_rst = true\naddress_dependent = true\n",
     "service": 'pool6 = "64:ff9b::/96"\n' + POOL + '[[service]]\nname = "s"\nprotocol = "udp"\nipv4 = "192.0.2.80:53"\n'
-    'endpoints = ["[2001:db8:5::1]:53", "[2001:db8:5::2]:5353"]\n',
+    'endpoints = ["[2001:db8:5::1]:53", "[2001:db8:5::2]:5353"]\n[timeouts]\nservice_udp = 90\n',
 }
 SERVERS = [IPv4Address(address) for address in ("8.8.8.8", "9.9.9.9", "198.51.100.1", "203.0.113.7")]
 STRANGE = [IPv4Address(address) for address in ("10.9.9.9", "224.0.0.9", "169.254.9.9", "198.51.100.8", "127.0.0.1")]

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from nat64d.config.words import words
 from tests.case import BEGIN
-from tests.packets import HOST6, NEIGHBOUR6, OTHER4
+from tests.packets import HOST6, NEIGHBOUR6
 from tests.restarts import records_of, restart
 from tests.sessions import Sessions
 from tests.translator.test_shares import STRANGER6
@@ -93,11 +93,12 @@ def test_rfc6888_req_4_a_subscriber_has_no_more_blocks_than_it_may(protocol):
     open_ports(nat64, 5, host=STRANGER6, protocol=protocol)
 
 
-def test_rfc6888_req_4_nor_more_than_its_share_of_an_address():
+@EACH
+def test_rfc6888_req_4_nor_more_than_its_share_of_an_address(protocol):
     nat64 = gateway([{"addresses": "192.0.2.1", "ports": "2000-2049"}], blocks=64)
-    open_ports(nat64, 40)
-    assert nat64.from6("udp", 7000).verdict == Verdict.SUBSCRIBER_PORTS
-    open_ports(nat64, 10, host=STRANGER6)
+    open_ports(nat64, 40, protocol=protocol)
+    assert nat64.from6(protocol, 7000).verdict == Verdict.SUBSCRIBER_PORTS
+    open_ports(nat64, 10, host=STRANGER6, protocol=protocol)
 
 
 @pytest.mark.parametrize("parity", [0, 1])
@@ -200,9 +201,10 @@ def test_rfc7857_4_nor_does_it_get_ports_of_blocks_that_a_cousin_has_elsewhere(p
     assert nat64.from6(protocol, 7000).verdict == Verdict.PAIRED_FULL
 
 
-def test_with_soft_pairing_it_gets_another_then():
+@EACH
+def test_with_soft_pairing_it_gets_another_then(protocol):
     nat64 = gateway([{"addresses": "192.0.2.1-192.0.2.2", "ports": "2000-2019"}], pairing="soft")
-    assert [len({nat64.opened("udp", first + k)[0] for k in range(20)}) for first in (6000, 7000)] == [1, 1]
+    assert [len({nat64.opened(protocol, first + k)[0] for k in range(20)}) for first in (6000, 7000)] == [1, 1]
     assert len({address for address, _ in nat64.bib().values()}) == 2
 
 
@@ -237,13 +239,6 @@ def test_a_table_of_blocks_that_is_full_says_so():
     nat64.wait(301)  # they all wait: the oldest waits no longer
     nat64.opened("udp", 6000, host=STRANGER6)
     assert events(nat64) == (17, 1)
-
-
-def test_errors_and_answers_find_mappings_as_ever():
-    nat64 = gateway()
-    mapped = nat64.opened("udp", 5000)
-    assert nat64.from4("udp", mapped, (OTHER4, 9)).verdict == Verdict.TRANSLATED
-    assert nat64.opened("udp", 5000, to=(OTHER4, 7)) == mapped  # endpoint-independent
 
 
 # ---- over a restart

@@ -5,7 +5,7 @@ As in test_port_blocks.py, tests/port_blocks.py looks through the tables after e
 
 import pytest
 
-from tests.packets import NEIGHBOUR6
+from tests.packets import NEIGHBOUR6, OTHER4
 from tests.restarts import restart
 from tests.sessions import Sessions
 from tests.translator.test_port_blocks import EACH, ONE, blocks, events, gateway, open_ports
@@ -15,6 +15,7 @@ from translator.packet.addresses import address6
 from translator.session import port_blocks
 from translator.session.restore import Fate
 from translator.tables.layout import NONE
+from translator.verdict import Verdict
 
 
 def forwards(*ports: int) -> list[dict[str, str]]:
@@ -108,3 +109,10 @@ def test_rfc6888_req_14_ports_of_an_older_block_that_are_free_again_go_before_an
     nat64.wait(101)
     assert blocks(open_ports(nat64, 9, protocol=protocol, first=8000)) == blocks(first)
     assert events(nat64) == (2, 0)
+
+
+def test_errors_and_answers_find_mappings_as_ever():
+    nat64 = gateway()
+    mapped = nat64.opened("udp", 5000)
+    assert nat64.from4("udp", mapped, (OTHER4, 9)).verdict == Verdict.TRANSLATED
+    assert nat64.opened("udp", 5000, to=(OTHER4, 7)) == mapped  # endpoint-independent

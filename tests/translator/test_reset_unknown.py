@@ -50,6 +50,18 @@ def test_a_segment_of_a_lost_session_is_answered_with_rst_on_either_side(flags):
     assert not nat64.sessions()
 
 
+@pytest.mark.parametrize("has_mapping", [False, True], ids=["", "of_a_mapping"])
+@pytest.mark.parametrize("flags", ["ACK", "FIN", 0x18])
+def test_rfc6146_3_8_so_is_one_to_a_neighbour_that_is_not_known_any_more(flags, has_mapping):
+    nat64 = started()
+    if has_mapping:
+        nat64.opened("tcp", 5000)
+    outcome = nat64.from6("tcp", 5000, FREE, flags)
+    segment = TCP(sport=FREE[1], dport=5000, flags="R", seq=2000, window=0)
+    assert outcome.verdict == Verdict.LOST_SESSION
+    assert outcome.answer == bytes(IPv6(src=in6(FREE[0]), dst=HOST6, hlim=64) / segment)
+
+
 @pytest.mark.parametrize(("flags", "length"), [(0x08, 3), (0x01, 4), (0x00, 3)])
 def test_rfc9293_3_5_2_the_rst_to_a_segment_without_ack_acknowledges_it(flags, length):
     segment = TCP(sport=5000, dport=53, flags=flags, seq=0xFFFFFFFE) / b"abc"
