@@ -180,6 +180,21 @@ def test_rfc6052_2_2_no_other_prefix_length_is_taken(text):
 
 
 @every_place
+@pytest.mark.parametrize("prefix", ["::/64", "::/96", "fe80::/64", "febf:ffff::/32", "ff00::/32", "ff05::/96"])
+def test_rfc6146_3_a_prefix_is_unicast(text, prefix):
+    (line,) = complaints(text.format(prefix))
+    assert line.endswith(UNICAST6)
+
+
+@pytest.mark.parametrize(
+    "first", ["0.0.0.0", "127.0.0.1", "224.0.0.1", "239.255.255.255", "240.0.0.1", "255.255.255.255"]
+)
+def test_rfc6146_3_the_addresses_of_a_pool_are_unicast(first):
+    (line,) = complaints(MINIMAL.replace("192.0.2.1", first))
+    assert line.endswith(UNICAST4)
+
+
+@every_place
 @pytest.mark.parametrize("length", [32, 40, 48, 56, 64, 96])
 def test_rfc6052_2_2_the_six_prefix_lengths_are_taken_wherever_a_prefix_is(text, length):
     prefix = IPv6Network(("3fff:64::", length))
