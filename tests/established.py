@@ -43,6 +43,7 @@ CONFIGS = {
     "no sessions, another prefix": 'pool6 = "2a00:db8:1::/48"\n' + MAPPINGS + '[translation]\neam_hairpin = "simple"\n',
     "no echoes": 'pool6 = "64:ff9b::/96"\n'
     + POOL
+    + MAPPINGS
     + "[filtering]\ndrop_icmp_info = true\n[timeouts]\ntcp_established = 9000\n",
     "check_rst": 'pool6 = "64:ff9b::/96"\n' + POOL + "[filtering]\ncheck_rst = true\naddress_dependent = true\n",
     "service": 'pool6 = "64:ff9b::/96"\n' + POOL + '[[service]]\nname = "s"\nprotocol = "udp"\nipv4 = "192.0.2.80:53"\n'
