@@ -53,6 +53,15 @@ def test_rfc6146_3_4_fragments_reach_a_forward_in_any_order(place):
         assert verdicts == [Verdict.HELD] * order.index(0) + [Verdict.TRANSLATED] * (3 - order.index(0))
 
 
+def test_rfc6146_3_4_so_they_do_at_whichever_address_of_ours():
+    addresses = ("192.0.2.1", "198.51.100.9", "203.0.113.80")
+    forwards = [forward("udp", f"{address}:80", f"[{HOST6}]:{8080 + at}") for at, address in enumerate(addresses)]
+    nat64 = Sessions(forward=forwards)
+    for address in addresses:
+        first, last = in_pieces(from4(dst=address) / UDP(sport=PEER[1], dport=80) / payload(64), 24)
+        assert [nat64.say(part).verdict for part in (last, first)] == [Verdict.HELD, Verdict.TRANSLATED]
+
+
 @pytest.mark.parametrize("protocol", ["tcp", "udp", "icmp"])
 @pytest.mark.parametrize("place", PLACES)
 def test_forward_outlives_its_sessions(place, protocol):
@@ -77,6 +86,16 @@ def test_forward_of_ranges_leads_each_port_to_its_own(port, to, protocol):
     assert flow(packet) == Flow("192.0.2.1", port, OTHER4, port if protocol == "icmp" else PEER[1])
 
 
+@pytest.mark.parametrize("protocol", ["tcp", "udp", "icmp"])
+def test_forward_of_a_range_that_pools_are_in_leads_each_port_to_its_own(protocol):
+    pool4 = [{"addresses": "192.0.2.1", "ports": ports} for ports in ("2000-2009", "2020-2029")]
+    nat64 = Sessions(pool4=pool4, forward=[forward(protocol, "192.0.2.1:1990-2039", f"[{HOST6}]:5000-5049")])
+    for at in (0, 9, 10, 19, 20, 29, 30, 39, 40, 49):
+        (packet,) = nat64.from4(protocol, ("192.0.2.1", 1990 + at), PEER, flags="SYN").packets
+        assert flow(packet) == Flow(in6(OTHER4), 5000 + at if protocol == "icmp" else PEER[1], HOST6, 5000 + at)
+    assert nat64.from6(protocol, 6000, host=NEIGHBOUR6).verdict == Verdict.POOL4_EXHAUSTED
+
+
 @pytest.mark.parametrize("port", [9999, 10050])
 def test_forward_of_ranges_ends_where_it_says(port):
     nat64 = Sessions(forward=[forward("udp", "203.0.113.80:10000-10049", f"[{HOST6}]:10000-10049")])
@@ -97,6 +116,17 @@ def test_forwarded_port_is_handed_out_to_nobody(protocol):
     assert nat64.from4(protocol, ("192.0.2.1", 2001), PEER, flags="SYN").verdict == Verdict.TRANSLATED
     nat64.wait(8000)
     assert {nat64.opened(protocol, 6000 + k, host=NEIGHBOUR6)[1] for k in range(2)} == {2000, 2002}
+
+
+@pytest.mark.parametrize("protocol", ["tcp", "udp", "icmp"])
+def test_forwarded_ports_of_a_range_are_handed_out_to_nobody(protocol):
+    """At the second of two addresses."""
+    pool4 = [{"addresses": "192.0.2.1-192.0.2.2", "ports": "2000-2005"}]
+    nat64 = Sessions(pool4=pool4, forward=[forward(protocol, "192.0.2.2:2001-2003", f"[{HOST6}]:8001-8003")])
+    chosen = [nat64.opened(protocol, 6000, host=f"2001:db8:{k + 16:x}::1") for k in range(9)]
+    there = {(f"192.0.2.{last}", port) for last in (1, 2) for port in range(2000, 2006)}
+    assert sorted(chosen) == sorted(there - {("192.0.2.2", port) for port in (2001, 2002, 2003)})
+    assert nat64.from6(protocol, 6000, host=NEIGHBOUR6).verdict == Verdict.POOL4_EXHAUSTED
 
 
 def test_forwarded_port_of_one_protocol_is_free_for_another():

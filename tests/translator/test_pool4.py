@@ -307,6 +307,7 @@ def test_rfc6146_3_5_1_1_side_of_1024_is_looked_for_in_every_row_of_the_address(
 @pytest.mark.parametrize("port", [6000, 6001])
 def test_rfc6146_3_5_1_1_parity_is_looked_for_in_every_row_of_the_address(port):
     nat64 = pools(*({"addresses": ALONE, "ports": ports} for ports in ("2000", "2001")))
+    nat64.opened("tcp", 6000)  # so that the host has the address
     assert nat64.opened("udp", port)[1] == port - 4000
 
 

@@ -116,3 +116,17 @@ def test_errors_and_answers_find_mappings_as_ever():
     mapped = nat64.opened("udp", 5000)
     assert nat64.from4("udp", mapped, (OTHER4, 9)).verdict == Verdict.TRANSLATED
     assert nat64.opened("udp", 5000, to=(OTHER4, 7)) == mapped  # endpoint-independent
+
+
+def test_rfc6888_req_4_the_most_blocks_are_those_of_all_addresses_together():
+    nat64 = gateway([{"addresses": "192.0.2.1-192.0.2.2", "ports": "2000-2019"}], blocks=3, pairing="soft")
+    open_ports(nat64, 30)
+    assert nat64.from6("udp", 7000).verdict == Verdict.SUBSCRIBER_PORTS
+    open_ports(nat64, 10, host=STRANGER6)
+
+
+def test_rfc6888_req_4_the_share_is_one_of_each_address():
+    nat64 = gateway([{"addresses": "192.0.2.1-192.0.2.2", "ports": "2000-2049"}], blocks=64, pairing="soft")
+    open_ports(nat64, 80)
+    assert nat64.from6("udp", 7000).verdict == Verdict.SUBSCRIBER_PORTS
+    open_ports(nat64, 20, host=STRANGER6)

@@ -156,6 +156,24 @@ def test_rfc6146_3_8_pool_address_that_is_only_forwarded_hairpins_too():
     assert flow(outcome.packets[0])[2:] == (NEIGHBOUR6, 8080)
 
 
+@pytest.mark.parametrize("protocol", ["tcp", "udp"])
+def test_rfc6146_3_8_each_address_of_ours_hairpins_and_errors_about_it_do(protocol):
+    """Of two pools, and of a [[forward]] outside of them."""
+    addresses = ("192.0.2.1", "198.51.100.9", "203.0.113.80")
+    doors = [
+        {"protocol": protocol, "ipv4": f"{address}:80", "ipv6": f"[{NEIGHBOUR6}]:{SERVER_PORT + at}"}
+        for at, address in enumerate(addresses)
+    ]
+    for host in (HOST6, "2001:db8:77::1", "2001:db8:78::1"):
+        nat64 = Sessions(pool4=[{"addresses": address} for address in addresses[:2]], forward=doors)
+        for at, address in enumerate(addresses):
+            (there,) = nat64.from6(protocol, PORT, (address, 80), host=host).packets
+            assert flow(there)[2:] == (NEIGHBOUR6, SERVER_PORT + at)
+            error = IPv6(src=NEIGHBOUR6, dst=IPv6(there).src) / Icmp(type=1, code=4) / there
+            (back,) = nat64.say(bytes(error)).packets
+            assert (IPv6(back).src, IPv6(back).dst) == (IPv6(src=in6(address)).src, IPv6(dst=host).dst)
+
+
 def test_rfc6146_3_8_private_pool_is_reached_under_the_well_known_prefix():
     nat64 = Sessions(
         pool4=[{"addresses": "10.64.0.0/28"}],

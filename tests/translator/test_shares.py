@@ -142,6 +142,13 @@ def test_a_flood_on_a_mapping_passes_and_takes_no_more_than_a_sixth_of_the_table
 
 
 @pytest.mark.parametrize("protocol", ["udp", "tcp", "icmp"])
+def test_a_flood_on_a_forward_takes_no_more_either(protocol):
+    nat64 = gateway()
+    assert flood(nat64, protocol, MAPPED, 40) == {Verdict.TRANSLATED}
+    assert len(nat64.sessions()) == 16
+
+
+@pytest.mark.parametrize("protocol", ["udp", "tcp", "icmp"])
 def test_floods_on_all_mappings_take_no_more_than_a_quarter(protocol):
     nat64, found = gateway(), set()
     for k in range(30):
