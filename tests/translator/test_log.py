@@ -37,11 +37,13 @@ class Logging(Sessions):
 
 
 def test_nothing_is_logged_unless_it_is_wanted():
-    nat64 = Logging(Sessions().settings.logged)
-    nat64.opened("udp", 5000)
-    nat64.wait(600)
-    assert nat64.said() == []
-    assert nat64.tables.log_at.tolist() == [0, 0, 0]
+    for limits in ({}, {"port_block": 8}):
+        nat64 = Logging(Sessions().settings.logged, forward=[], limits={"sessions": 64, **limits})
+        nat64.opened("udp", 5000)
+        nat64.wait(600)
+        nat64.wait(1)
+        assert nat64.said() == []
+        assert nat64.tables.log_at.tolist() == [0, 0, 0]
     nat64 = Logging(Sessions(log={"sessions": "mappings"}).settings.logged)
     nat64.opened("udp", 6000)
     nat64.wait(600)
