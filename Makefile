@@ -105,7 +105,7 @@ shows-services: compiled tools-e2e  ## [[service]] under load, and large files o
 	@$(AS_ROOT) $(PYTEST) -s -m slow tests/e2e/test_services_load.py tests/e2e/test_services_flips.py
 
 shows-kubernetes: compiled tools-e2e  ## a cluster before a gateway: how soon what it says is so, and what an API server that is away costs (root)
-	@$(AS_ROOT) $(PYTEST) -s -m slow tests/e2e/test_service_kubernetes_shows.py
+	@$(AS_ROOT) $(PYTEST) -s -m slow tests/e2e/test_service_kubernetes_shows.py tests/e2e/test_service_controller_shows.py
 
 shows-fastpath: compiled tools-e2e  ## [fastpath]: flows over kill -9 and a restart; prints gaps, and what was lost or sent again (root)
 	@$(AS_ROOT) $(PYTEST) -s -m slow tests/e2e/test_fastpath_restart.py

@@ -151,6 +151,8 @@ def test_each_server_has_its_share_over_two_gateways(served: Scaled) -> None:
     print(f"packets: {passed}; sessions, by what their gateway has seen: {flows}")
     assert found["failed"] == {}, served.said()
     assert all(abs(share - 0.2) < 0.02 for share in shares.values())
+    elsewhere = [states["V4_INIT"] + states["TRANS"] for states in flows.values()]
+    assert min(elsewhere) > CONNECTIONS / 10, "answers go by the gateway of the question"
 
 
 def test_connections_outlive_a_gateway_that_is_killed(served: Scaled) -> None:

@@ -130,6 +130,12 @@ def test_a_service_of_a_cluster_is_served(cluster: Cluster) -> None:
     assert [*found["clients"]] == [embed(SERVER4)]
 
 
+def test_the_daemon_runs_without_the_libraries_of_the_mirror(cluster: Cluster) -> None:
+    """Of these msgspec is machine code, which a process shows that has imported it."""
+    ours, theirs = (Path(f"/proc/{one.pid}/maps").read_text() for one in (cluster.daemon.process, cluster.mirror))
+    assert ("/msgspec/" in ours, "/msgspec/" in theirs) == (False, True)
+
+
 def test_pods_reach_ipv4_servers_by_name_and_their_own_service_by_its_ipv4_address(cluster: Cluster) -> None:
     """By way of DNS64. The one endpoint of the service is the very pod that asks: it sees the address of the pool."""
     cluster.fake.set(SLICES, slice_("web-1", SERVERS[0], ports=PORTS))
