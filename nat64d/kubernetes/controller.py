@@ -282,8 +282,9 @@ class Controller:
             condition = mappings.condition_of(one, made[one.name], gateways, version)
             if one.said.condition != condition:
                 yield _own(MAPPINGS, PROGRAMMED, one, condition)
+        prefix = translators.prefix_of(self.translators.values())
         for key, each in self.translators.items():
-            condition = translators.condition_of(each, gateways, self._versions[TRANSLATORS][key][1])
+            condition = translators.condition_of(each, gateways, self._versions[TRANSLATORS][key][1], prefix)
             if each.said.condition != condition:
                 yield _own(TRANSLATORS, PROGRAMMED, each, condition)
 

@@ -23,7 +23,7 @@ from nat64d.kubernetes.rows import NOTHING, Made, Row, Rules, is_unnamed, name_o
 from nat64d.kubernetes.slices import Slices
 from nat64d.kubernetes.telling import Teller
 from nat64d.kubernetes.translators import KIND as TRANSLATOR
-from nat64d.kubernetes.translators import TRANSLATORS, Translator, pools_of
+from nat64d.kubernetes.translators import TRANSLATORS, Translator, pools_of, prefix_of
 
 LOST, BACK = {"event": "daemon_lost"}, {"event": "daemon_back"}
 RESTART = 1.0  # seconds: no daemon starts anew in less, and no answer takes longer
@@ -195,6 +195,10 @@ class Mirror:
         if not (self._remap or any(one.service in dirty for one in self.mappings.values())):
             return
         self._remap, before = False, self.mapped
+        prefix, _ = prefix_of(self.translators.values())
+        if prefix != self.rules.client_prefix:
+            self.rules = self.rules._replace(client_prefix=prefix)
+            dirty.update(self.services)
         self.mapped = mapped_of(self.mappings.values(), self.slices.of)
         self._owners = {}
         for one in self.mappings.values():

@@ -91,16 +91,21 @@ class TranslatorSpec(Part):
 
     pool6: Prefix6 = Field(description="The prefix that IPv4 servers have in IPv6 (RFC 6052).")
     client_prefix: Prefix6 | None = Field(
-        None, description="The prefix under which endpoints see IPv4 clients; absent: pool6."
+        None, description="The prefix under which endpoints see IPv4 clients; absent: that of the gateways' files."
     )
     pool4: list[GatewayPool] = Field(
         default_factory=list, max_length=256, description="For each gateway addresses of its own; they do not overlap."
     )
     seed: str | None = Field(
-        None, min_length=1, max_length=128, description="What chooses endpoints; the same for all gateways."
+        None,
+        min_length=1,
+        max_length=128,
+        description="Not taken: gateways have [services] seed from their files; the condition says so.",
     )
     allowed_sources: list[Prefix6] = Field(
-        default_factory=list, max_length=64, description="Who may send through pool6; absent: everybody."
+        default_factory=list,
+        max_length=64,
+        description="Not enforced: everybody may send through pool6, and the condition says so.",
     )
 
 

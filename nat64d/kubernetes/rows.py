@@ -26,12 +26,14 @@ class Made(NamedTuple):
 
 class Rules(NamedTuple):
     """How a Service is read: the node on which the gateway runs, "" = outside; whether it is its business if no class
-    is named; the prefix that stands for IPv4 hosts: no endpoint can be one of these; the name of the gateway."""
+    is named; the prefix that stands for IPv4 hosts: no endpoint can be one of these; the name of the gateway; the
+    prefix of clients of Services that do not say, "" = that of the daemon's file."""
 
     node: str = ""
     default_class: bool = False
     pool6: IPv6Network | None = None
     gateway: str = ""
+    client_prefix: str = ""
 
 
 NOTHING = Made({})
@@ -92,19 +94,19 @@ def rows_of(service: Service, slices: Iterable[Slice], rules: Rules) -> Made:
             row: Row = {"protocol": CARRIED[port.protocol], "endpoints": ends[:MOST]}
             row |= {family: f"[{ip}]:{port.port}" if family == "ipv6" else f"{ip}:{port.port}" for family, ip in front}
             name = "/".join(filter(None, (*service.key, port.name, suffix)))
-            rows[name] = {"name": name, **row, **_common(service, sources)}
+            rows[name] = {"name": name, **row, **_common(service, sources, rules)}
     return Made(rows, tuple(lacks))
 
 
-def _common(service: Service, sources: list[str]) -> Row:
+def _common(service: Service, sources: list[str], rules: Rules) -> Row:
     """What all rows of a Service have."""
     row: Row = {}
     if service.affinity:
         row |= {"affinity": "client", "affinity_timeout": min(service.affinity, 86400)}
     if sources:
         row["sources"] = sources
-    if service.client_prefix:
-        row["client_prefix"] = service.client_prefix
+    if prefix := service.client_prefix or rules.client_prefix:
+        row["client_prefix"] = prefix
     return row
 
 

@@ -225,3 +225,13 @@ def test_without_an_api_server_packets_pass_over_restarts_of_both(cluster: Clust
     fake.set(SLICES, slice_("web-1", SERVERS[2], ports=PORTS))
     until(lambda: cluster.has(SERVERS[2]))
     assert [*cluster.asked(first=41000)["servers"]] == [SERVERS[2]]
+
+
+def test_after_an_uninstall_a_daemon_is_told_that_there_is_nothing(cluster: Cluster) -> None:
+    """And an install begins anew."""
+    assert cluster.stop() == 0
+    assert cluster.has(SERVERS[2])
+    Client(str(cluster.daemon.socket)).sent("PUT", "/v1/sources/kubernetes", {})
+    assert (cluster.daemon.rows("services"), VIP in cluster.net.gateway.ip("route")) == ([], False)
+    cluster.mirrors()
+    until(lambda: cluster.has(SERVERS[2]))

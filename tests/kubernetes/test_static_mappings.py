@@ -172,18 +172,52 @@ def test_a_gateway_gets_its_own_addresses_of_a_translator(fake: Fake, daemon: Bo
         assert [*daemon.rows] == ["default/web/http"]
 
 
+def younger(name: str = "younger", **more: Any) -> dict[str, Any]:
+    return {**translator(**more), "metadata": {"name": name, "creationTimestamp": LATER}}
+
+
+def test_endpoints_see_clients_under_the_prefix_of_a_translator(fake: Fake, daemon: Book, mirror: Mirrored) -> None:
+    """The oldest that has one; a Service may have its own. Without it that of the daemon's file holds."""
+
+    def prefixes() -> dict[str, str]:
+        return {name.split("/")[1]: str(row.client_prefix) for name, row in daemon.rows.items()}
+
+    fake.set(SERVICES, service("own", "192.0.2.3", annotations={"nat64d.io/client-prefix": "2001:db8:9::/96"}))
+    until(lambda: prefixes() == {"web": "", "own": "2001:db8:9::/96"})
+    fake.set(TRANSLATOR, younger("wrong", clientPrefix="2001:db8:d::/97"))
+    fake.set(TRANSLATOR, younger(clientPrefix="2001:db8:d::/96"))
+    until(lambda: prefixes() == {"web": "2001:db8:d::/96", "own": "2001:db8:9::/96"})
+    fake.set(TRANSLATOR, translator(clientPrefix="2001:db8:c:0::/96"))
+    fake.set(SERVICES, service("more", "192.0.2.4"))
+    until(lambda: prefixes() == {"web": "2001:db8:c::/96", "own": "2001:db8:9::/96", "more": "2001:db8:c::/96"})
+    until(lambda: applied(mirror).refused == ())
+    for name in ("all", "younger", "wrong"):
+        fake.delete(TRANSLATOR, name)
+    until(lambda: prefixes() == {"web": "", "own": "2001:db8:9::/96", "more": ""})
+    assert daemon.ends() == {A: 1, B: 1}
+
+
 def test_a_translator_says_what_of_it_gateways_have(fake: Fake, tmp_path: Path) -> None:
     prepared(fake)
     fake.set(TRANSLATOR, translator(("g1", "192.0.2.16/30"), seed="a", clientPrefix="2001:db8:c::/96"))
+    fake.set(TRANSLATOR, younger(clientPrefix="2001:db8:d::/96"))
+    fake.set(TRANSLATOR, younger("wrong", clientPrefix="2001:db8:d::/97"))
+    fake.set(TRANSLATOR, younger("open", allowedSources=["2001:db8::/32"]))
 
-    def found() -> tuple[str, str, str]:
-        return condition(fake, "all", TRANSLATOR)
+    def found(name: str = "all") -> tuple[str, str, str]:
+        return condition(fake, name, TRANSLATOR)
 
     with Controlled(fake, tmp_path / "one"), Gateway(fake, tmp_path / "g1") as gateway:
         until(lambda: found()[1] == "Pending")
         gateway.apply(fake.store.version)
-        sentence = "applied by g1, but for clientPrefix, seed: gateways have these from files"
+        sentence = "seed is not taken: gateways have [services] seed from their files; else applied by g1"
         until(lambda: found() == ("True", "PartlyProgrammed", sentence), found)
+        sentence = "clientPrefix is that of Translator all, 2001:db8:c::/96; else applied by g1"
+        until(lambda: found("younger") == ("True", "PartlyProgrammed", sentence), lambda: found("younger"))
+        until(lambda: found("wrong")[:2] == ("False", "InvalidPrefix"), lambda: found("wrong"))
+        until(lambda: found("open")[:2] == ("False", "NotEnforced"), lambda: found("open"))
+        assert "everybody may send through pool6" in found("open")[2]
+        assert until(lambda: [one for one in events(fake, "open") if one["reason"] == "NotEnforced"])
         other = translator(("g1", "192.0.2.16/30"))
         fake.set(TRANSLATOR, {**other, "spec": {**other["spec"], "pool6": "2001:db8:64::/96"}})
         gateway.apply(fake.store.version)
