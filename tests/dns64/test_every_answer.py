@@ -7,6 +7,7 @@ from dataclasses import replace
 from ipaddress import IPv6Address, ip_network
 from itertools import product
 
+import dns.edns
 import dns.flags
 import dns.message
 import dns.opcode
@@ -325,3 +326,20 @@ def test_rfc6891_6_2_3_an_answer_of_the_size_we_say_we_can_receive_is_taken_by_u
     with gateway({(WWW, "TYPE65280"): largest}) as one:
         answer = one.ask(query("TYPE65280", use_edns=0))
     assert (answer.rcode(), len(answer.answer), came) == (dns.rcode.NOERROR, 1, [False])
+
+
+@pytest.mark.parametrize("code", [3, 8, 9, 10, 11, 12, 13, 15, 65001, 65535])
+def test_rfc6891_6_1_2_an_option_of_a_query_is_ignored(code: int) -> None:
+    """Among them NSID, client subnet, cookie, keepalive and padding; no server gets it, and no answer has one."""
+    asked: list[dns.message.Message] = []
+
+    def note(octets: bytes, _tcp: bool) -> list[bytes]:
+        asked.append(dns.message.from_wire(octets))
+        return [reply(asked[-1], [f"{WWW} 60 IN MX 10 mail.example."]).to_wire()]
+
+    data = {8: bytes.fromhex("00011800c00002"), 15: bytes(2)}.get(code, bytes(range(8)))
+    with gateway({MX: note}, OURS) as one:
+        for type_, rcode in (("MX", 0), ("AXFR", 9)):
+            given = one.ask(query(type_, use_edns=0, options=[dns.edns.GenericOption(code, data)]))
+            assert (given.rcode(), given.options) == (rcode, ())
+    assert [each.options for each in asked] == [()]

@@ -3,12 +3,14 @@
 from dataclasses import replace
 from ipaddress import ip_network
 
+import dns.edns
 import dns.message
 import dns.rdatatype
 import pytest
 
+from nat64d.dns64.upstreams import race
 from tests.dns64.gateway import POLICY, WWW, Gateway, errors, gateway, query
-from tests.dns64.zone import AUTHORITY, SOA
+from tests.dns64.zone import AUTHORITY, SOA, reply
 
 ALIKE, OTHERS = "10.0.0.1", "10.1.0.1"  # clients that get what the servers say, and others
 AS_IT_IS = replace(POLICY, clients=(ip_network("10.0.0.0/16"),), synthesise=False)
@@ -88,3 +90,46 @@ def test_rfc8914_4_4_a_synthetic_answer_after_its_time_says_both() -> None:
         one.zone.table.update(dict.fromkeys(table, "SERVFAIL"))
         one.clock += 61
         assert errors(one.ask(query(use_edns=0), OTHERS)) == [29, 3]
+
+
+def test_rfc8767_4_a_stale_name_error_has_thirty_seconds_and_a_late_one_takes_its_place() -> None:
+    """Every record of it, for 30 seconds; the late answer is a name error, too."""
+    said: list[bytes] = []
+
+    def late(octets: bytes, _tcp: bool) -> list[bytes]:
+        said.append(octets)
+        return []
+
+    key = (WWW, "MX")
+    signed = f"example. 60 IN NS ns.example.\nexample. 60 IN SOA {SOA}".split("\n")
+    with gateway({key: ["NXDOMAIN", AUTHORITY, *signed]}) as one:
+        asked = query("MX", use_edns=0)
+        assert ttls(one.ask(asked)) == {60}
+        one.zone.table[key] = late
+        one.clock += 61
+        (server,) = one.upstreams.all
+        server.silent = race.DOWN
+        found = one.ask(asked)
+        assert (found.rcode(), ttls(found), errors(found)) == (3, {30}, [19])
+        one.answer_late(reply(dns.message.from_wire(said[0]), ["NXDOMAIN", AUTHORITY, signed[1]]).to_wire())
+        found = one.ask(asked)
+        assert (found.rcode(), ttls(found), errors(found)) == (3, {60}, [])
+
+
+@pytest.mark.parametrize("type_", ["AAAA", "A"])
+def test_rfc6147_5_5_a_failed_validation_that_is_kept_is_one(type_: str) -> None:
+    """What a client without synthesis got is what nothing is made of for another."""
+
+    def bogus(octets: bytes, _tcp: bool) -> list[bytes]:
+        made = reply(dns.message.from_wire(octets), "SERVFAIL")
+        made.use_edns(0, 0, 1232, options=[dns.edns.EDEOption(6)])
+        return [made.to_wire()]
+
+    table = {(WWW, "AAAA"): NONE, (WWW, "A"): [f"{WWW} 60 IN A 192.0.2.1"]} | {(WWW, type_): bogus}
+    with gateway(table, AS_IT_IS, MAKES) as one:
+        for client in (ALIKE, OTHERS):
+            found = one.ask(query(type_, use_edns=0), client)
+            assert (found.rcode(), found.answer, errors(found)) == (2, [], [6])
+        found = one.ask(query(use_edns=0), OTHERS)
+        assert (found.rcode(), found.answer, errors(found)) == (2, [], [6])
+        assert one.asked().count((WWW, type_)) == 1

@@ -1,6 +1,6 @@
 """A configuration file as the policies of the name server: what is made of which address, and what is left out."""
 
-from ipaddress import IPv4Address, IPv6Address, IPv6Network
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 
 import dns.rdatatype
 import dns.reversename
@@ -38,10 +38,10 @@ MAPPED = ["::ffff:0.0.0.0", "::ffff:192.0.2.1", "::ffff:255.255.255.255"]
     ],
 )
 def test_rfc6147_5_1_4_which_aaaa_records_are_left_out(key: str, excluded: list[str]) -> None:
-    (policy,) = policies(f'pool6 = "64:ff9b::/96"\n[dns64]\n{key}\n')
+    given = policies(f'pool6 = "64:ff9b::/96"\n[dns64]\n{key}\npolicy = [{{ clients = ["2001:db8:1::/48"] }}]\n')
     tried = (*MAPPED, "2001:db8::1", "::fffe:ffff:ffff", "::1:0:0:0", "64:ff9b::192.0.2.1")
-    found = [text for text in tried if policy.excludes(IPv6Address(text).packed)]
-    assert found == excluded
+    for policy in given:
+        assert [text for text in tried if policy.excludes(IPv6Address(text).packed)] == excluded
 
 
 def test_rfc6147_5_1_4_a_policy_may_leave_out_other_records_and_spares_and_forces_the_same_names() -> None:
@@ -175,6 +175,22 @@ policy = [
         [],
         ["2001:db8:64::c000:aa", "2001:db8:64::c000:ab"],
     ]
+
+
+def test_rfc6147_6_3_3_a_policy_is_for_each_of_its_clients() -> None:
+    """And what it says of them goes to the processes."""
+    clients = ["2001:db8:1::/48", "10.0.0.0/8", "2001:db8:2::/48"]
+    own, other = policies(f"""
+pool6 = "64:ff9b::/96"
+[dns64]
+clients = ["2001:db8::/32", "10.0.0.0/7"]
+policy = [{{ clients = {clients}, synthesise = false, filter_a = true }}]
+""")
+    assert [own.serves(ip_address(text)) for text in ("2001:db8:1::1", "10.1.2.3", "2001:db8:2::1")] == [True] * 3
+    assert not any(own.serves(ip_address(text)) for text in ("2001:db8:3::1", "11.1.2.3"))
+    assert all(other.serves(ip_address(text)) for text in ("2001:db8:3::1", "11.1.2.3"))
+    for policy, makes in ((own, False), (other, True)):
+        assert (policy.makes(wire.AAAA), policy.filter_a) == (makes, not makes)
 
 
 def test_rfc6147_5_2_the_configured_prefixes_are_used() -> None:

@@ -157,6 +157,7 @@ def test_rfc6147_5_3_1_all_that_the_answer_of_the_ipv4_name_has_is_given() -> No
         ("TXT", "text"),
         ("PTR", "ns.example."),
         ("SOA", SOA),
+        ("TYPE65280", r"\# 5 4142614320"),
     ],
 )
 def test_rfc6147_5_3_3_answers_of_other_types_are_the_servers_to_the_octet(type_: str, data: str, said: str) -> None:

@@ -297,7 +297,8 @@ def in_other_letters(message: wire.Message) -> wire.Message:
 
 @pytest.mark.parametrize("code", range(30))
 def test_rfc6147_5_5_an_answer_that_failed_validation_does_not_count_as_empty(code: int) -> None:
-    forged = answer("AAAA", "SERVFAIL")._replace(edns=wire.Edns(1232, 0, 0, False, wire.extended_error(code)))
+    errors = b"".join(map(wire.extended_error, (0, code, 22)))  # one of several
+    forged = answer("AAAA", "SERVFAIL")._replace(edns=wire.Edns(1232, 0, 0, False, errors))
     assert look_at(forged, POLICY) is (Finding.BOGUS if 6 <= code <= 12 else Finding.FAILED)  # RFC 8914 section 4
 
 

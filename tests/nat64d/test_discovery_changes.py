@@ -12,7 +12,7 @@ from nat64d.gateway import announced
 from nat64d.gateway import run as daemon
 from nat64d.gateway.clat_prefix import CALM, Found, follow
 from nat64d.gateway.state import Live
-from tests.nat64d.test_discovery import CLAT, OTHER, WKP, Network, Notes, answer, reload_of
+from tests.nat64d.test_discovery import CLAT, OTHER, THIRD, WKP, Network, Notes, answer, reload_of
 
 
 class EnoughError(Exception):
@@ -20,7 +20,8 @@ class EnoughError(Exception):
 
 
 def test_another_prefix_is_followed_and_one_that_could_not_be_used_is_tried_again():
-    network = Network(answer(OTHER), answer(OTHER, WKP), answer(OTHER), answer(OTHER), answer(WKP), answer(WKP))
+    turns = (OTHER, THIRD), (OTHER, WKP), (OTHER,), (OTHER,), (WKP, THIRD), (WKP, THIRD)  # the first one is used
+    network = Network(*(answer(*prefixes) for prefixes in turns))
     used: list[IPv6Network] = []
 
     async def use(prefix: IPv6Network) -> bool:
