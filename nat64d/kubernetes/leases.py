@@ -76,11 +76,48 @@ class Applied(NamedTuple):
         return said | ({REFUSED: json.dumps(refused)} if refused else {})
 
 
+class Lease:
+    """One object of the API server. Its methods but `give_back` raise FAILURES."""
+
+    def __init__(self, line: Line, namespace: str, name: str) -> None:
+        self._line, self.namespace, self.name = line, namespace, name
+
+    async def read(self) -> Object | None:
+        """As it is; None = there is none."""
+        try:
+            return await read(self._line.client(), path_of(self.namespace, self.name))
+        except AnswerError as error:
+            if error.status != ABSENT:
+                raise
+            return None
+
+    async def write(self, there: Object | None, spec: Object, **about: Object) -> Object:
+        """In place of what was read (None = there was none): 409 if another has written meanwhile. `about`: labels
+        and annotations, as those of before where they are not given."""
+        client = self._line.client()
+        meta: Object = {"name": self.name, "namespace": self.namespace}
+        if there is None:
+            return await create(client, path_of(self.namespace), _written({**meta, **about}, spec))
+        meta = {**there["metadata"], **meta, **about}
+        return await replace(client, path_of(self.namespace, self.name), _written(meta, spec))
+
+    async def give_back(self, holder: str, seconds: float) -> None:
+        """Nobody has it, if it is still this holder's; the last renewal may have arrived without our knowing."""
+        try:
+            async with asyncio.timeout(seconds):
+                there = await self.read()
+                if there and there["spec"].get("holderIdentity") == holder:
+                    await self.write(there, {**there["spec"], "holderIdentity": ""})
+        except FAILURES as error:
+            log.warning("Lease %s is not given back: %s", self.name, explained(error), extra={"event": "lease_lost"})
+
+
 class Election:
     """One of several is the leader."""
 
     def __init__(self, client: Callable[[], Any], namespace: str, identity: str, times: Times) -> None:
-        self._line, self._namespace = Line(client, times.gives_up / 2), namespace
+        self._line = Line(client, times.gives_up / 2)
+        self._lease = Lease(self._line, namespace, LEADER)
         self.identity, self.times = identity, times
         self.leads = False
         self._seen: Object | None = None
@@ -95,7 +132,7 @@ class Election:
                 await asyncio.sleep(self.times.renews)
         finally:
             if self._holds():
-                await asyncio.shield(self._give_back())
+                await asyncio.shield(self._lease.give_back(self.identity, self.times.renews))
             await asyncio.shield(self._line.hang_up())
 
     async def _lead(self, lead: Callable[[], Awaitable[None]]) -> None:
@@ -125,63 +162,40 @@ class Election:
         """Take the Lease, or renew it; whether it is ours now."""
         try:
             async with asyncio.timeout(self.times.gives_up / 2):
-                return await self._take(self._line.client())
+                return await self._take()
         except FAILURES as error:
             await self._line.hang_up()
             if not (isinstance(error, AnswerError) and (error.status == CONFLICT or isinstance(error, HeldError))):
                 log.warning("Lease %s: %s", LEADER, explained(error), extra={"event": "lease_lost"})
             return False
 
-    async def _take(self, client: Any) -> bool:
-        try:
-            there = await read(client, path_of(self._namespace, LEADER))
-        except AnswerError as error:
-            if error.status != ABSENT:
-                raise
-            fresh = self._lease({"metadata": {"name": LEADER, "namespace": self._namespace}, "spec": {}})
-            self._see(await create(client, path_of(self._namespace), fresh))
-            return True
-        self._see(there)
-        holder = there["spec"].get("holderIdentity")
-        if holder and holder != self.identity and moment() - self._seen_at < self.times.holds:
-            return False
-        self._see(await replace(client, path_of(self._namespace, LEADER), self._lease(there)))
+    async def _take(self) -> bool:
+        there = await self._lease.read()
+        if there is not None:
+            self._see(there)
+            holder = there["spec"].get("holderIdentity")
+            if holder and holder != self.identity and moment() - self._seen_at < self.times.holds:
+                return False
+        self._see(await self._lease.write(there, self._renewed(there["spec"] if there else {})))
         return True
 
     def _see(self, lease: Object) -> None:
         if self._seen is None or self._seen["metadata"]["resourceVersion"] != lease["metadata"]["resourceVersion"]:
             self._seen, self._seen_at = lease, moment()
 
-    def _lease(self, there: Object) -> Object:
-        spec = dict(there["spec"])
+    def _renewed(self, spec: Object) -> Object:
+        taken: Object = {}
         if spec.get("holderIdentity") != self.identity:
-            spec |= {"acquireTime": now(), "leaseTransitions": int(spec.get("leaseTransitions") or 0) + 1}
-        spec |= {
-            "holderIdentity": self.identity,
-            "renewTime": now(),
-            "leaseDurationSeconds": max(1, round(self.times.holds)),
-        }
-        return _written(there["metadata"], spec)
-
-    async def _give_back(self) -> None:
-        """If it is still ours; the last renewal may have arrived without our knowing."""
-        try:
-            async with asyncio.timeout(self.times.renews):
-                client = self._line.client()
-                there = await read(client, path_of(self._namespace, LEADER))
-                if there["spec"].get("holderIdentity") == self.identity:
-                    spec = {**there["spec"], "holderIdentity": ""}
-                    await replace(client, path_of(self._namespace, LEADER), _written(there["metadata"], spec))
-        except FAILURES as error:
-            log.warning("Lease %s is not given back: %s", LEADER, explained(error), extra={"event": "lease_lost"})
+            taken = {"acquireTime": now(), "leaseTransitions": int(spec.get("leaseTransitions") or 0) + 1}
+        return {**spec, **taken, **_held(self.identity, self.times.holds)}
 
 
 class Beat:
     """The Lease of a gateway: that it is alive, and what it has applied, as annotations."""
 
     def __init__(self, client: Callable[[], Any], who: Who, applied: Callable[[], Applied], times: Times) -> None:
-        self._line, self._namespace = Line(client, times.gateway_holds / 3), who.namespace
-        self._name = f"nat64d-gateway-{who.name}"
+        self._line = Line(client, times.gateway_holds / 3)
+        self._lease = Lease(self._line, who.namespace, f"nat64d-gateway-{who.name}")
         self._who, self._applied, self._times = who, applied, times
         self._lost = False
 
@@ -199,52 +213,26 @@ class Beat:
                             await news.wait()
                             news.clear()
         finally:
-            await asyncio.shield(self._leave())
+            await asyncio.shield(self._lease.give_back(self._who.name, self._times.gateway_renews))
             await asyncio.shield(self._line.hang_up())
 
     async def _renew(self, applied: Applied) -> None:
         try:
             async with asyncio.timeout(self._times.gateway_renews):
-                await self._write(self._line.client(), applied)
+                await self._write(applied)
         except FAILURES as error:
             await self._line.hang_up()
             if not self._lost:
-                log.warning("Lease %s: %s", self._name, explained(error), extra={"event": "lease_lost"})
+                log.warning("Lease %s: %s", self._lease.name, explained(error), extra={"event": "lease_lost"})
             self._lost = True
         else:
             self._lost = False
 
-    async def _write(self, client: Any, applied: Applied) -> None:
-        meta = {
-            "name": self._name,
-            "namespace": self._namespace,
-            "labels": {GATEWAY: self._who.name},
-            "annotations": {INSIDE: self._who.node, ADDRESS: self._who.address, **applied.notes()},
-        }
-        spec = {
-            "holderIdentity": self._who.name,
-            "renewTime": now(),
-            "leaseDurationSeconds": max(1, round(self._times.gateway_holds)),
-        }
-        try:
-            there = await read(client, path_of(self._namespace, self._name))
-        except AnswerError as error:
-            if error.status != ABSENT:
-                raise
-            await create(client, path_of(self._namespace), _written(meta, spec))
-            return
-        meta["resourceVersion"] = there["metadata"]["resourceVersion"]
-        await replace(client, path_of(self._namespace, self._name), _written(meta, spec))
-
-    async def _leave(self) -> None:
-        try:
-            async with asyncio.timeout(self._times.gateway_renews):
-                client = self._line.client()
-                there = await read(client, path_of(self._namespace, self._name))
-                spec = {**there["spec"], "holderIdentity": ""}
-                await replace(client, path_of(self._namespace, self._name), _written(there["metadata"], spec))
-        except FAILURES as error:
-            log.warning("Lease %s is not taken back: %s", self._name, explained(error), extra={"event": "lease_lost"})
+    async def _write(self, applied: Applied) -> None:
+        notes = {INSIDE: self._who.node, ADDRESS: self._who.address, **applied.notes()}
+        spec = _held(self._who.name, self._times.gateway_holds)
+        there = await self._lease.read()
+        await self._lease.write(there, spec, labels={GATEWAY: self._who.name}, annotations=notes)
 
 
 class Seen(NamedTuple):
@@ -292,6 +280,10 @@ def _refused(text: str) -> tuple[tuple[str, str], ...]:
 def gateways_of(namespace: str) -> Kind:
     """The Leases of gateways in a namespace."""
     return Kind("Leases", path_of(namespace), GATEWAY, WHOLE, seen)
+
+
+def _held(holder: str, seconds: float) -> Object:
+    return {"holderIdentity": holder, "renewTime": now(), "leaseDurationSeconds": max(1, round(seconds))}
 
 
 def _written(meta: Object, spec: Object) -> Object:

@@ -43,6 +43,8 @@ class Mirror:
         self.mappings: dict[Key, StaticMapping] = {}
         self.mapped: dict[str, Mapped] = {}  # what they have become, by name
         self.translators: dict[Key, Translator] = {}
+        self._held: dict[Kind, dict[Key, Any]]
+        self._held = {SERVICES: self.services, MAPPINGS: self.mappings, TRANSLATORS: self.translators}
         self._owners: dict[str, str] = {}  # of the rows of these two, by the name of the row
         self.lost_since: float | None = None  # since when the daemon does not answer
         self._known: set[str] = set()  # kinds that were read
@@ -57,9 +59,8 @@ class Mirror:
 
     def whole(self, kind: Kind, objects: dict[Key, Any]) -> None:
         """These are all of a kind."""
-        held: dict[Kind, Collection[Key]]
-        held = {SERVICES: self.services, MAPPINGS: self.mappings, TRANSLATORS: self.translators}
-        for key in {*held.get(kind, self.slices.keys())} - objects.keys():
+        held: Collection[Key] = self._held[kind] if kind in self._held else self.slices.keys()
+        for key in {*held} - objects.keys():
             self.left(kind, key)
         for key, made in objects.items():
             self.came(kind, key, made)
@@ -70,39 +71,30 @@ class Mirror:
 
     def came(self, kind: Kind, key: Key, made: Any) -> None:
         """One is new, or another one now."""
-        if kind is SERVICES:
-            if self.services.get(key) != made:
-                self.services[key] = made
-                self._touch(key)
-        elif kind is MAPPINGS:
-            self.mappings[key] = made
-            self._touch_others()
-        elif kind is TRANSLATORS:
-            self.translators[key] = made
-            self._touch_others()
-        else:
+        if kind not in self._held:
             self._touch(*self.slices.put(key, made))
+        elif kind is not SERVICES or self.services.get(key) != made:
+            self._held[kind][key] = made
+            self._changes(kind, key)
 
     def left(self, kind: Kind, key: Key) -> None:
         """One is gone."""
-        if kind is SERVICES:
-            self.services.pop(key, None)
-            self._touch(key)
-        elif kind is MAPPINGS:
-            self.mappings.pop(key, None)
-            self._touch_others()
-        elif kind is TRANSLATORS:
-            self.translators.pop(key, None)
-            self._touch_others()
-        else:
+        if kind not in self._held:
             self._touch(*self.slices.remove(key))
+        else:
+            self._held[kind].pop(key, None)
+            self._changes(kind, key)
+
+    def _changes(self, kind: Kind, key: Key) -> None:
+        """Of a Service its rows are made anew, of our own kinds all rows."""
+        if kind is SERVICES:
+            self._dirty.add(key)
+        else:
+            self._remap = True
+        self._news.set()
 
     def _touch(self, *services: Key) -> None:
         self._dirty.update(services)
-        self._news.set()
-
-    def _touch_others(self) -> None:
-        self._remap = True
         self._news.set()
 
     @property

@@ -131,10 +131,10 @@ class Gateway(InThread):
 
     def kill(self) -> None:
         """Its Lease stays as it is."""
-        self.beat._leave = self._nothing  # type: ignore[method-assign]
+        self.beat._lease.give_back = self._nothing  # type: ignore[method-assign]
         super().kill()
 
-    async def _nothing(self) -> None:
+    async def _nothing(self, *_: object) -> None:
         pass
 
     def _client(self) -> Any:

@@ -35,12 +35,6 @@ SERVICES_PATH = "/api/v1/namespaces/default/services"
 
 
 @pytest.fixture
-def fake() -> Iterator[Fake]:
-    with Fake() as fake:
-        yield fake
-
-
-@pytest.fixture
 def asker(fake: Fake) -> Asker:
     return prepared(fake, POOL)
 

@@ -2,27 +2,31 @@
 
 import asyncio
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from nat64d.kubernetes.controller import Choices, Controller
+from nat64d.kubernetes.resources import definitions
 from nat64d.kubernetes.wishes import WHOLE, WISHES, wish_of
 from tests.kubernetes.asking import Asker
-from tests.kubernetes.controlled import Controlled, InThread, addresses, events, prepared, until
-from tests.kubernetes.fake.kinds import LEASES, SERVICES
+from tests.kubernetes.controlled import (
+    NAMESPACE,
+    Controlled,
+    Gateway,
+    InThread,
+    addresses,
+    condition,
+    events,
+    prepared,
+    until,
+)
+from tests.kubernetes.fake.kinds import EVENTS, LEASES, SERVICES
 from tests.kubernetes.fake.server import Fake
 from tests.kubernetes.objects import service
 
 POOL = {"blocks": ["192.0.2.0/28"]}
-
-
-@pytest.fixture
-def fake() -> Iterator[Fake]:
-    with Fake() as fake:
-        yield fake
 
 
 @pytest.fixture
@@ -106,3 +110,27 @@ def test_an_event_is_told_of_a_status_that_was_written_and_of_no_other(
         assert event["regarding"]["uid"] == fake.get(SERVICES, "web")["metadata"]["uid"]
 
     asyncio.run(story())
+
+
+def test_an_uninstall_leaves_nothing_and_an_install_begins_anew(fake: Fake, asker: Asker, tmp_path: Path) -> None:
+    """In the order of docs/kubernetes.md; what is in the namespace goes with it."""
+    pools, kinds = "/apis/nat64d.io/v1alpha1/vippools", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+    with Controlled(fake, tmp_path / "one") as one, Gateway(fake, tmp_path / "g1"):
+        fake.set(SERVICES, service("web", ""))
+        until(lambda: addresses(fake) == ["192.0.2.0"] and condition(fake)[1] == "Pending")
+        path = "/api/v1/namespaces/default/services/web"
+        assert asker.merge(path, {"spec": {"type": "ClusterIP"}}).code == 200
+        until(lambda: condition(fake) == ("", "", ""))
+        assert asker.send("DELETE", f"{pools}/a").code == 200
+        until(lambda: not one.controller.pools)
+    for each in definitions():
+        assert asker.send("DELETE", f"{kinds}/{each['metadata']['name']}").code == 200
+    assert "nat64d" not in json.dumps(fake.get(SERVICES, "web"))
+    left = [key for key in fake.store.objects if key.kind is not EVENTS and key.namespace != NAMESPACE]
+    assert [key.name for key in left] == ["web"]
+    for key in [key for key in fake.store.objects if key.namespace == NAMESPACE]:
+        assert fake.store.remove(key)["spec"]["holderIdentity"] == "", key
+    prepared(fake, POOL)
+    with Controlled(fake, tmp_path / "one"):
+        fake.set(SERVICES, service("web", ""))
+        until(lambda: addresses(fake) == ["192.0.2.0"])

@@ -1,7 +1,6 @@
 """Whatever becomes of the API server: what the daemon has stays, and what was missed is made up for."""
 
 import logging
-from collections.abc import Iterator
 
 import pytest
 
@@ -12,26 +11,6 @@ from tests.kubernetes.mirrored import Book, Mirrored, until, write_kubeconfig
 from tests.kubernetes.objects import service, slice_
 
 A, B, C = ("[2001:db8:1::1]:8080", "[2001:db8:1::2]:8080", "[2001:db8:1::3]:8080")
-
-
-@pytest.fixture
-def fake() -> Iterator[Fake]:
-    with Fake() as one:
-        yield one
-
-
-@pytest.fixture
-def daemon() -> Book:
-    return Book()
-
-
-@pytest.fixture
-def mirror(fake: Fake, daemon: Book, tmp_path) -> Iterator[Mirrored]:
-    fake.set(SERVICES, service())
-    fake.set(SLICES, slice_("web-1", "2001:db8:1::1", "2001:db8:1::2"))
-    with Mirrored(fake, daemon, tmp_path / "kubeconfig") as one:
-        until(lambda: daemon.ends() == {A: 1, B: 1} and fake.watching == 4)
-        yield one
 
 
 def lost(mirror: Mirrored) -> bool:

@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from ipaddress import IPv6Network
 from itertools import count
@@ -64,12 +63,6 @@ def test_while_nobody_could_renew_it_none_is_over():
 
 
 # ---- before an API server
-
-
-@pytest.fixture
-def fake() -> Iterator[Fake]:
-    with Fake() as one:
-        yield one
 
 
 def gateway(fake: Fake, folder: Path, number: int) -> Gateway:

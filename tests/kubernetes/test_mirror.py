@@ -1,37 +1,12 @@
 """The mirror between the fake API server and the rules of the daemon: what comes is there, what goes is gone."""
 
-from collections.abc import Iterator
-
-import pytest
-
 from nat64d.config.load import loads
 from tests.kubernetes.fake.kinds import SERVICES, SLICES
-from tests.kubernetes.fake.server import Fake
-from tests.kubernetes.mirrored import Book, Mirrored, until
+from tests.kubernetes.mirrored import Mirrored, until
 from tests.kubernetes.objects import DRAINING, GONE, end, port, service, slice_
 
 ROW = "default/web/http"
 A, B, C = ("[2001:db8:1::1]:8080", "[2001:db8:1::2]:8080", "[2001:db8:1::3]:8080")
-
-
-@pytest.fixture
-def fake() -> Iterator[Fake]:
-    with Fake() as one:
-        yield one
-
-
-@pytest.fixture
-def daemon() -> Book:
-    return Book()
-
-
-@pytest.fixture
-def mirror(fake: Fake, daemon: Book, tmp_path) -> Iterator[Mirrored]:
-    fake.set(SERVICES, service())
-    fake.set(SLICES, slice_("web-1", "2001:db8:1::1", "2001:db8:1::2"))
-    with Mirrored(fake, daemon, tmp_path / "kubeconfig") as one:
-        until(lambda: daemon.ends() == {A: 1, B: 1})
-        yield one
 
 
 def test_an_endpoint_comes_drains_and_goes(fake, daemon, mirror):

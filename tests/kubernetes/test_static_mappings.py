@@ -1,7 +1,6 @@
 """StaticMappings and Translators: rows of [[eam]] and [[pool4]] in the daemon, and what their status says."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,26 +18,6 @@ from tests.kubernetes.objects import DRAINING, NOT_READY, OUR_KINDS, STATIC, TRA
 
 A, B = ("[2001:db8:1::1]:8080", "[2001:db8:1::2]:8080")
 LATER = "2099-01-01T00:00:00Z"
-
-
-@pytest.fixture
-def fake() -> Iterator[Fake]:
-    with Fake() as one:
-        yield one
-
-
-@pytest.fixture
-def daemon() -> Book:
-    return Book()
-
-
-@pytest.fixture
-def mirror(fake: Fake, daemon: Book, tmp_path: Path) -> Iterator[Mirrored]:
-    fake.set(SERVICES, service())
-    fake.set(SLICES, slice_("web-1", "2001:db8:1::1", "2001:db8:1::2"))
-    with Mirrored(fake, daemon, tmp_path / "kubeconfig") as one:
-        until(lambda: daemon.ends() == {A: 1, B: 1})
-        yield one
 
 
 def applied(mirror: Mirrored) -> Applied:
