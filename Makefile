@@ -150,11 +150,11 @@ fuzz-long: $(VENV)/.test  ## PACKETS=1000000 packets through the translator and 
 mutants: $(VENV)/.test  ## what can be broken in MODULES='translator/session …' without a test of a matrix that notices
 	@$(BIN)/python -m tests.mutants $(MODULES) --tests $(TESTS)
 
-bench: $(VENV)/.test tools-bench  ## against kernel forwarding, tayga and (names) unbound, ROUNDS=3 alternating rounds (root)
+bench: bench-path  ## bench-path, then the translator core and the name server against unbound in ROUNDS=3 rounds (root)
 	@$(AS_ROOT) $(BIN)/python -m tests.bench --rounds $(ROUNDS)
 
 bench-path: $(VENV)/.test tools-bench  ## packets after RFC 8219 and 9693 within 25 minutes: writes docs/performance.json (root; ARGS=--quick: a minute, no file)
-	@$(BIN)/nat64d compile
+	@$(AS_ROOT) $(BIN)/nat64d compile
 	@$(AS_ROOT) $(BIN)/python -m tests.bench.path $(if $(findstring --quick,$(ARGS)),,--output docs/performance.json) $(ARGS)
 
 replay: $(VENV)/.run  ## every golden capture through the pipeline, byte for byte

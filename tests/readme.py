@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from tests import units
 from tests.architecture import ROOT
+from tests.bench.path import pages
 from tests.monitoring import alerts, dashboard
 
 README = ROOT / "README.md"
@@ -136,6 +137,8 @@ TABLES = {
     "metrics": Table(ROOT / "docs/monitoring.md", metrics),
     "effects": Table(ROOT / "docs/reload.md", effects),
     "reasons": Table(ROOT / "docs/fastpath.md", reasons),
+    "speed": Table(README, pages.speed),
+    "performance": Table(ROOT / "docs/performance.md", pages.tables),
     "matrices": Table(ROOT / "docs/matrices.md", matrices),
 }
 
@@ -145,6 +148,7 @@ FILES: dict[Path, Callable[[], str]] = {
     ROOT / "config/grafana/alerts.yaml": alerts.rules,
     ROOT / "config/grafana/dashboard.json": dashboard.document,
     units.UNITS / "nat64d@.service": units.of_instances,
+    **pages.CHARTS,
 }
 
 

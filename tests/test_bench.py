@@ -1,12 +1,17 @@
 """The bench: its frames are what they say, and its search finds the rate at which nothing is lost."""
 
+import json
+import time
+from itertools import count
+from pathlib import Path
+
 import numpy as np
 import pytest
 from scapy.layers.inet import IP, UDP
 from scapy.layers.inet6 import IPv6
 from scapy.layers.l2 import Ether
 
-from tests.bench.path import frames, places
+from tests.bench.path import frames, measures, pages, places, run
 from tests.bench.path.frames import Ends
 from tests.bench.path.search import RESOLUTION, Trial, loss_free
 
@@ -96,3 +101,38 @@ def test_a_single_loss_is_tried_again() -> None:
 
 def test_a_sender_that_cannot_send_faster_has_lost_nothing() -> None:
     assert loss_free(lambda rate: Trial(500, 500.0, True, 500)).rate == 500
+
+
+def sample(measure: str, way: str, number: int, **figures: float) -> dict[str, object]:
+    return {"measure": measure, "way": way, "round": number, "figures": figures}
+
+
+def test_a_cell_has_the_rounds_and_the_median_of_their_ratios() -> None:
+    rates = {"forwarding": (100.0, 200.0, 400.0), "fast path": (90.0, 100.0, 400.0)}
+    rows = [sample("m", way, number, rate=rate) for way, each in rates.items() for number, rate in enumerate(each)]
+    given = pages.Samples({"samples": [*rows, sample("m", "tayga", 0)]})
+    line = pages.Line("title", "m", "rate", 1)
+    assert pages.cell(given, line, "forwarding") == "200 (100–400)"
+    assert pages.cell(given, line, "fast path") == "100 (90–400) **0.90**"
+    assert pages.cell(given, line, "tayga") == "–"
+
+
+def test_what_falls_short_of_a_goal_is_said() -> None:
+    name = pages.GOALS[0].measure
+    rows = [sample(name, "forwarding", 0, rate=100.0), sample(name, "fast path", 0, rate=89.0)]
+    assert "0.89 | at least 0.90 | missed" in pages.goals(pages.Samples({"samples": rows}))
+    rows[1] = sample(name, "fast path", 0, rate=90.0)
+    assert "missed" not in pages.goals(pages.Samples({"samples": rows}))
+
+
+def test_a_run_that_is_cut_off_leaves_what_it_has_measured(tmp_path: Path) -> None:
+    def run_out(bench: object, way: object) -> dict[str, float]:
+        if next(turns) == 3:
+            raise KeyboardInterrupt
+        return {"rate": 1.23456}
+
+    turns, way, file = count(), places.Way(*["way"] * len(places.Way._fields)), tmp_path / "samples.json"  # type: ignore[arg-type]
+    results = run.Results(file, {"seconds": 1})
+    with pytest.raises(KeyboardInterrupt):
+        run.compare(None, [way, way], [measures.Measure("m", run_out)], 9, time.monotonic() + 99, results)  # type: ignore[arg-type]
+    assert [row["figures"] for row in json.loads(file.read_text())["samples"]] == [{"rate": 1.235}] * 2

@@ -13,14 +13,19 @@ from typing import Annotated, NamedTuple
 
 import typer
 
-from nat64d.cli.lab import Lab, Namespace
-from tests.bench import dns, paths, report
-from tests.bench.bench import MEASURES, Measure, run_one
-from tests.bench.traffic import Sample
+from nat64d.cli.lab import Namespace
+from tests.bench import dns
+from tests.bench.path import measures, run
+from tests.bench.path.flows import SIX_TO_FOUR
+from tests.bench.path.measures import Measure
 
 RATE = 5_000  # queries a second, cached
 LOADS = ("nothing", *dns.PORTS)
-CHOSEN = [measure for measure in MEASURES if measure.name in {"TCP, 1 stream, 6to4", "UDP, 64 octets, 6to4"}]
+CHOSEN = {
+    measures.tcp(1, SIX_TO_FOUR): 1e-9,
+    measures.full_load(32, SIX_TO_FOUR): 1e-3,
+}  # and what a figure is shown in
+UNITS = {1e-9: "Gb/s", 1e-3: "k/s"}
 
 
 class Row(NamedTuple):
@@ -28,7 +33,7 @@ class Row(NamedTuple):
 
     measure: Measure
     load: str
-    sample: Sample
+    rate: float
     answered: float
 
 
@@ -53,35 +58,34 @@ def compare(rounds: int, seconds: float, say: Callable[[str], None]) -> list[Row
     rows = []
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="nb")))
-        hosts = paths.build(stack.enter_context(Lab("beside")))
-        stack.enter_context(paths.running(hosts.server, directory / "iperf3.log", "iperf3", "-s"))
-        way = stack.enter_context(paths.nat64d(hosts, directory))
-        stack.enter_context(dns.behind(hosts.gateway, directory))
+        given, (way,) = stack.enter_context(run.bench(seconds, ["nat64d"], 0))
+        gateway = given.network.gateway
+        stack.enter_context(dns.behind(gateway, directory))
         for subject in dns.SUBJECTS:
-            stack.enter_context(subject(hosts.gateway, directory))
+            stack.enter_context(subject(gateway, directory))
         file = directory / "questions"
         file.write_text(dns.questions(dns.MEASURES[0], "", 0))
         for port in (dns.UPSTREAM, *dns.PORTS.values()):
-            dns.answering(hosts.gateway, port)
+            dns.answering(gateway, port)
         for number in range(rounds):
             for measure in CHOSEN:
                 for load in LOADS:
                     say(f"round {number + 1}: {measure.name} beside {load}")
-                    with asking(hosts.gateway, load, file, seconds + 2) as answered:
-                        sample = run_one(hosts, way, measure, seconds)
-                    rows.append(Row(measure, load, sample, answered[0]))
+                    with asking(gateway, load, file, seconds + 2) as answered:
+                        figures = measure.run(given, way)
+                    rows.append(Row(measure, load, figures["rate"], answered[0]))
     return rows
 
 
 def cells(rows: list[Row]) -> tuple[list[str], list[list[str]]]:
     """Head and body of the table."""
     body = []
-    for measure in dict.fromkeys(row.measure for row in rows):
+    for measure, scale in CHOSEN.items():
         found = {load: [row for row in rows if (row.measure, row.load) == (measure, load)] for load in LOADS}
         body.append(
             [
-                f"{measure.name}, {'k/s' if measure.payload else 'Gb/s'}",
-                *(report.rate(report.summarize([row.sample for row in found[load]]), measure.unit) for load in LOADS),
+                f"{measure.name}, {UNITS[scale]}",
+                *(f"{median(row.rate for row in found[load]) * scale:,.2f}" for load in LOADS),
                 *(_ratio(found["nat64d"], found[load]) for load in LOADS[:-1]),
                 *(f"{median(row.answered for row in found[load]):.0%}" for load in LOADS[1:]),
             ]
@@ -91,7 +95,7 @@ def cells(rows: list[Row]) -> tuple[list[str], list[list[str]]]:
 
 
 def _ratio(ours: list[Row], other: list[Row]) -> str:
-    return f"{median(a.sample.rate / b.sample.rate for a, b in zip(ours, other, strict=True)):.2f}"
+    return f"{median(a.rate / b.rate for a, b in zip(ours, other, strict=True)):.2f}"
 
 
 def title(rounds: int, seconds: float) -> str:

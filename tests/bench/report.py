@@ -13,9 +13,7 @@ from typing import Any, NamedTuple
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from tests.bench.traffic import Sample
-
-WIDTH = 112  # columns that the table of all three ways needs
+WIDTH = 112  # columns that the widest table needs
 CORE = "The core in memory, a million sessions in the table; medians"
 FILLS = "A new host's first packet, whatever an attacker has taken; medians"
 SERVICES = "The core in memory, services beside a [[forward]]; medians, and of the ratios of neighbours in time"
@@ -42,39 +40,6 @@ class Ratio(NamedTuple):
     most: float | None
 
 
-class Row(NamedTuple):
-    """One sample and where it comes from."""
-
-    measure: str
-    unit: str  # "bit/s" | "packet/s"
-    way: str
-    round: int
-    sample: Sample
-
-    def as_json(self) -> str:
-        """One line of the JSON file."""
-        record = {"measure": self.measure, "way": self.way, "round": self.round, "unit": self.unit}
-        return json.dumps(record | self.sample._asdict())
-
-
-class Summary(NamedTuple):
-    """The medians of one measure over one way, with the lowest and highest rate."""
-
-    rate: float
-    low: float
-    high: float
-    arrived: float
-    cpu: float
-
-
-def summarize(samples: Sequence[Sample]) -> Summary:
-    """Medians, field by field."""
-    rates = [s.rate for s in samples]
-    return Summary(
-        median(rates), min(rates), max(rates), median(s.arrived for s in samples), median(s.cpu for s in samples)
-    )
-
-
 def host() -> dict[str, Any]:
     """What the figures depend on: machine, kernel, versions, and when."""
     lines = Path("/proc/cpuinfo").read_text().splitlines()
@@ -97,10 +62,9 @@ def _version(package: str) -> str:
         return "absent"
 
 
-def json_lines(facts: dict[str, Any], rows: Iterable[Row], figures: Iterable[Figure]) -> Iterator[str]:
-    """The facts about the host, every sample, the figures of the core."""
+def json_lines(facts: dict[str, Any], figures: Iterable[Figure]) -> Iterator[str]:
+    """The facts about the host, the figures of the core."""
     yield json.dumps({"host": facts})
-    yield from (row.as_json() for row in rows)
     yield from (
         json.dumps({"core": f.name, "unit": "ns", "median": f.median, "low": f.low, "high": f.high}) for f in figures
     )
@@ -112,46 +76,6 @@ def sentence(facts: dict[str, Any]) -> str:
         f"{facts['cpu']}, {facts['cores']} cores, Linux {facts['kernel']}, Python {facts['python']}, "
         f"numba {facts['numba']}, {facts['date']}, load before the run {facts['load']}"
     )
-
-
-def cells(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
-    """Head and body of the table: rates of every way, ratios of the last way to the others, CPU of the translators."""
-    ways = list(dict.fromkeys(row.way for row in rows))
-    subject, others, translators = ways[-1], ways[:-1], [way for way in ways if way != "forwarding"]
-    body = []
-    for measure, unit in dict.fromkeys((row.measure, row.unit) for row in rows):
-        samples = {w: [r.sample for r in rows if (r.measure, r.way) == (measure, w)] for w in ways}
-        found = {way: summarize(samples[way]) for way in ways}
-        rates = [rate(found[way], unit) for way in ways]
-        ratios = [ratio(samples[subject], samples[other]) for other in others]
-        costs = [cost(found[way], unit) for way in translators]
-        body.append([f"{measure}, {'Gb/s' if unit == 'bit/s' else 'k/s'}", *rates, *ratios, *costs])
-    return ["", *ways, *(f"÷ {way}" for way in others), *(f"CPU {way}" for way in translators)], body
-
-
-def rate(summary: Summary, unit: str) -> str:
-    """A rate; for packets also how many of those offered arrived."""
-    return f"{summary.rate / 1e9:.2f}" if unit == "bit/s" else f"{summary.rate / 1e3:.0f} ({summary.arrived:.0%})"
-
-
-def ratio(subject: Sequence[Sample], other: Sequence[Sample]) -> str:
-    """How many times the other's rate: the median of the rounds' ratios, each of neighbours in time."""
-    return f"{median(s.rate / o.rate for s, o in zip(subject, other, strict=True)):.2f}"
-
-
-def cost(summary: Summary, unit: str) -> str:
-    """CPU of the translator process for each octet of TCP payload, or for each datagram."""
-    return f"{summary.cpu * 1e9:.2f} ns" if unit == "bit/s" else f"{summary.cpu * 1e6:.2f} µs"
-
-
-def widest(rows: Sequence[Row]) -> str:
-    """How far apart the rounds were, at worst: what to make of small differences."""
-    spreads = {}
-    for key in dict.fromkeys((row.measure, row.way) for row in rows):
-        found = summarize([row.sample for row in rows if (row.measure, row.way) == key])
-        spreads[key] = (found.high - found.low) / found.rate
-    (measure, way), spread = max(spreads.items(), key=lambda item: item[1])
-    return f"Rounds differed by {median(spreads.values()):.0%} of the rate, at most {spread:.0%} ({measure}, {way})."
 
 
 def figure(name: str, took: Sequence[float]) -> Figure:

@@ -7,11 +7,12 @@ from typing import NamedTuple
 import numpy as np
 
 from tests.bench.path import frames
-from tests.bench.path.frames import Ends, Flows, Numbers, Octets
+from tests.bench.path.frames import Ends, Flows, Octets
 from tests.bench.path.places import Way
 from tests.bench.path.wire import End, Offered
+from tests.bench.traffic import ETHERNET, IPV4, IPV6, UDP, datagrams
 
-CHUNK = 8192  # flows opened at a time: no more than the ring of the capture holds
+CHUNK = 500  # flows opened at a time: no more than the queue of a TUN device holds
 OPENING_RATE = 50_000  # a second, which every way takes
 QUIET, FEW = 0.2, 1  # seconds in which no more than so many frames come at a time: those of neighbour discovery
 PATIENCE = 5.0  # seconds after which it has not ended
@@ -39,10 +40,11 @@ class Load(NamedTuple):
         """Datagrams since a count: once so many as `expected` have come, or nothing more comes. A frame may be a
         super-frame: one header before several payloads."""
 
-        def datagrams(count: tuple[int, int]) -> int:
-            return round((count[0] - before[0] - (count[1] - before[1]) * self.header) / self.payload)
+        def came(count: tuple[int, int]) -> int:
+            octets, number = count[0] - before[0], count[1] - before[1]
+            return round(datagrams(octets, number, self.header, self.payload))
 
-        return datagrams(settled(self.receiver, lambda count: datagrams(count) >= expected))
+        return came(settled(self.receiver, lambda count: came(count) >= expected))
 
     def run(self, rate: float, seconds: float, rests: bool = False) -> tuple[Offered, int]:
         """Send; what was sent and how much of it arrived."""
@@ -79,39 +81,42 @@ def open_flows(way: Way, flows: Flows) -> Ends:
         frames.addresses([way.server]),
         flows.server_port,
     )
-    missing: Numbers = np.arange(flows.number)
     way.server_end.listen(False)
     try:
-        for _ in range(ATTEMPTS):
-            for at in range(0, len(missing), CHUNK):
-                way.client_end.load(first[missing[at : at + CHUNK]], once=True)
-                way.client_end.offer(OPENING_RATE, len(missing[at : at + CHUNK]) / OPENING_RATE, True)
-                _hear(way, seen)
-            missing = np.flatnonzero(seen.source_port == 0)
-            if not len(missing):
-                break
+        for at in range(0, flows.number, CHUNK):
+            part = slice(at, at + CHUNK)
+            for _ in range(ATTEMPTS):
+                missing = np.flatnonzero(seen.source_port[part] == 0)
+                deliver(way.client_end, way.server_end, first[part][missing])
+                _note(way, seen)
+            if not seen.source_port[part].all():
+                opened = int((seen.source_port > 0).sum())
+                raise FlowsError(f"{opened} of {flows.number} flows opened, and then no more")
     finally:
         way.server_end.heard()
-    if len(missing):
-        raise FlowsError(f"{way.name}: {len(missing)} of {flows.number} flows did not open")
-    _answer(way, flows, seen)
+    answers = from_server(way, flows, seen, frames.opening(flows.number))
+    for at in range(0, flows.number, CHUNK):
+        deliver(way.server_end, way.client_end, answers[at : at + CHUNK])
+    time.sleep(SETTLE)
     return seen
 
 
-def _hear(way: Way, seen: Ends) -> None:
-    """Note what the server sees until nothing more comes."""
-    settled(way.server_end)
+def deliver(sender: End, receiver: End, rows: Octets) -> None:
+    """Send frames until as many have arrived, but not for ever."""
+    for _ in range(ATTEMPTS if len(rows) else 0):
+        before = receiver.count()[1]
+        sender.load(rows, once=True)
+        sender.offer(OPENING_RATE, len(rows) / OPENING_RATE, True)
+        wanted = before + len(rows)
+        if settled(receiver, lambda count, wanted=wanted: count[1] >= wanted)[1] >= wanted:  # type: ignore[misc]
+            return
+
+
+def _note(way: Way, seen: Ends) -> None:
+    """Note what the server sees."""
     heard, _ = frames.read(way.server_end.hear().rows, way.width[1])
     numbers = heard.numbers
     seen.source[numbers], seen.source_port[numbers] = heard.ends.source, heard.ends.source_port
-
-
-def _answer(way: Way, flows: Flows, seen: Ends) -> None:
-    """Let the server send a datagram in every flow."""
-    way.server_end.load(from_server(way, flows, seen, frames.opening(flows.number)), once=True)
-    way.server_end.offer(OPENING_RATE, flows.number / OPENING_RATE, True)
-    settled(way.client_end)
-    time.sleep(SETTLE)
 
 
 def from_server(way: Way, flows: Flows, seen: Ends, payload: Octets) -> Octets:
@@ -133,7 +138,7 @@ def ready(way: Way, direction: str, flows: Flows, seen: Ends, payload: int, tagg
 
     ends = (way.client_end, way.server_end) if direction == SIX_TO_FOUR else (way.server_end, way.client_end)
     width = way.width[1 if direction == SIX_TO_FOUR else 0]
-    header = frames.ETHERNET + (frames.IPV6 if width == 16 else frames.IPV4) + frames.UDP
+    header = ETHERNET + (IPV6 if width == 16 else IPV4) + UDP
     everything = build(slice(None), np.zeros((flows.number, payload), np.uint8))
     ends[0].load(everything, once=True)
     ends[0].offer(OPENING_RATE, flows.number / OPENING_RATE, True)

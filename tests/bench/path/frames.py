@@ -5,17 +5,17 @@ which it was sent and the complement of that time, so that the checksum holds wh
 """
 
 from collections.abc import Iterator
-from ipaddress import IPv4Address, IPv6Address
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from tests.bench.traffic import ETHERNET, IPV4, IPV6, UDP, Address
+
 Octets = npt.NDArray[np.uint8]
 Numbers = npt.NDArray[np.int64]
-Address = IPv4Address | IPv6Address
 
-ETHERNET, IPV6, IPV4, UDP, FCS = 14, 40, 20, 8, 4  # octets
+FCS = 4  # octets behind a frame, which no interface of ours counts
 SMALLEST = 18  # octets of payload: of a frame of 64 octets of IPv4, 84 of IPv6
 FIRST_PORT = 1024
 TAG_PORT = 1023  # the server's port of the flow that has the tagged frames

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from itertools import count
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -22,10 +23,10 @@ from tests.bench.path.places import CLIENTS, Network, Way
 from tests.bench.path.search import Found, Trial, loss_free
 from tests.bench.path.soak import Soak
 from tests.bench.path.wire import latencies
-from tests.bench.traffic import measure_tcp
+from tests.bench.traffic import ETHERNET, IPV4, IPV6, UDP, measure_tcp
 
 SIZES = (84, 148, 276, 532, 1044, 1300, 1518)  # octets of an Ethernet frame of IPv6 with its FCS (RFC 8219 5.1, + 20)
-OVERHEAD = frames.ETHERNET + frames.IPV6 + frames.UDP + frames.FCS
+OVERHEAD = ETHERNET + IPV6 + UDP + frames.FCS
 MANY = 10_000  # flows
 CPU_FLOWS, CPU_RATE = 32, 40_000  # a second
 NEW = 100_000  # sessions at most that are opened in one trial
@@ -57,10 +58,14 @@ def throughput(flows: int, direction: str, size: int = SIZES[0], delays: bool = 
 
     def run(bench: Bench, way: Way) -> Figures:
         drawn = frames.draw(flows, CLIENTS, next(bench.seeds))
+        if way.forget and flows > MANY:
+            way.forget()
+        before = memory()
         seen = open_flows(way, drawn)
+        figures = {"memory": (memory() - before) / flows} if flows > MANY else {}
         load = ready(way, direction, drawn, seen, size - OVERHEAD, tagged=delays)
         found = loss_free(lambda rate: offered(load, rate, bench.seconds))
-        figures = at_full_load(found)
+        figures |= at_full_load(found)
         if delays:
             figures |= {f"idle {key}": value for key, value in delay(load, 0, 2 * bench.seconds).items()}
             half = delay(load, found.rate / 2, 2 * bench.seconds)
@@ -68,6 +73,27 @@ def throughput(flows: int, direction: str, size: int = SIZES[0], delays: bool = 
         return figures
 
     return Measure(_title("UDP", flows, direction, size), run, flows <= MANY and size == SIZES[0])
+
+
+def memory() -> float:
+    """Octets of memory that are used, but for those of this process."""
+    meminfo = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
+    ours = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    kilobytes = (int(text.split()[0]) for text in (meminfo["MemTotal"], meminfo["MemAvailable"], ours["VmRSS"]))
+    total, available, own = kilobytes
+    return 1024.0 * (total - available - own)
+
+
+def full_load(flows: int, direction: str) -> Measure:
+    """What arrives of all that the sender can."""
+
+    def run(bench: Bench, way: Way) -> Figures:
+        drawn = frames.draw(flows, CLIENTS, next(bench.seeds))
+        load = ready(way, direction, drawn, open_flows(way, drawn), SIZES[0] - OVERHEAD)
+        full = offered(load, 0, bench.seconds)
+        return {"rate": full.rate * (1 - full.loss)}
+
+    return Measure(_title("UDP at full load", flows, direction, SIZES[0]), run)
 
 
 def _title(what: str, flows: int, direction: str, size: int) -> str:
@@ -138,7 +164,7 @@ def _new(bench: Bench, way: Way, rate: float, total: int = 0) -> Trial:
     total = total or (min(NEW, max(1000, int(rate * bench.seconds))) if rate else NEW)
     drawn = frames.draw(total - 1, CLIENTS, next(bench.seeds))
     way.client_end.load(from_client(way, drawn, np.zeros((total, frames.SMALLEST), np.uint8)), once=True)
-    header = frames.ETHERNET + (frames.IPV6 if way.width[1] == 16 else frames.IPV4) + frames.UDP
+    header = ETHERNET + (IPV6 if way.width[1] == 16 else IPV4) + UDP
     load = Load(way.client_end, way.server_end, header, frames.SMALLEST, way.width[1])
     before = load.receiver.count()
     sent = load.sender.offer(rate, total / rate) if rate else load.sender.send_all()
@@ -149,9 +175,9 @@ def tcp(streams: int, direction: str) -> Measure:
     """Bits/s of payload that iperf3 receives."""
 
     def run(bench: Bench, way: Way) -> Figures:
-        seconds = max(1, 4 * bench.seconds)
+        seconds = min(10, max(1, 4 * bench.seconds))
         reverse = direction == FOUR_TO_SIX
-        return {"rate": measure_tcp(bench.network.client, way.target, streams, reverse, seconds, lambda: 0.0).rate}
+        return {"rate": measure_tcp(bench.network.client, way.target, streams, reverse, seconds)}
 
     return Measure(f"TCP, {streams} stream{'s' if streams > 1 else ''}, {direction}", run)
 

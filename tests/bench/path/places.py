@@ -25,15 +25,15 @@ from pyroute2 import NFCTSocket
 
 from nat64d.cli.lab import Daemon, Lab, LabError, Namespace
 from nat64d.control.client import WORKING, Client
-from tests.bench.path.frames import Address
 from tests.bench.path.wire import End
-from tests.bench.paths import MissingError, embed, entered, running
+from tests.bench.paths import CLIENT6, NAT64D_POOL6, MissingError, embed, entered, running
+from tests.bench.traffic import Address
 
 CLIENTS = 100
 CLIENTS6, CLIENTS4 = IPv6Address("2001:db8:c1::1"), IPv4Address("198.18.64.1")  # the first of them
-CLIENT6, SERVER6 = IPv6Address("2001:db8:1::2"), IPv6Address("2001:db8:2::2")
+SERVER6 = IPv6Address("2001:db8:2::2")
 SERVER4, SERVER44 = IPv4Address("203.0.113.2"), IPv4Address("198.18.2.2")
-TAYGA_POOL6, OFF_POOL6, ON_POOL6 = (IPv6Network(f"2001:db8:{x}::/96") for x in "abc")
+TAYGA_POOL6, FAST_POOL6 = IPv6Network("2001:db8:a::/96"), IPv6Network("2001:db8:c::/96")
 
 # UDP ends at the interfaces of both ends, after it has been counted and captured: no stack answers it.
 DROP = """
@@ -196,15 +196,15 @@ def tayga(network: Network, directory: Path, sessions: int) -> Iterator[Way]:
 @contextmanager
 def nat64d(network: Network, directory: Path, sessions: int) -> Iterator[Way]:
     """nat64d, stateful, as its defaults have it."""
-    with _daemon(network, directory / "off", OFF_POOL6, "198.51.100.0/25", "off", sessions) as forget:
-        yield way(network, "nat64d", embed(OFF_POOL6, SERVER4), SERVER4, forget)
+    with _daemon(network, directory / "off", NAT64D_POOL6, "198.51.100.0/25", "off", sessions) as forget:
+        yield way(network, "nat64d", embed(NAT64D_POOL6, SERVER4), SERVER4, forget)
 
 
 @contextmanager
 def fastpath(network: Network, directory: Path, sessions: int) -> Iterator[Way]:
     """The same with a fast path."""
-    with _daemon(network, directory / "on", ON_POOL6, "198.51.100.128/25", "on", sessions) as forget:
-        yield way(network, "fast path", embed(ON_POOL6, SERVER4), SERVER4, forget)
+    with _daemon(network, directory / "on", FAST_POOL6, "198.51.100.128/25", "on", sessions) as forget:
+        yield way(network, "fast path", embed(FAST_POOL6, SERVER4), SERVER4, forget)
 
 
 @contextmanager

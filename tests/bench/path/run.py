@@ -22,7 +22,6 @@ from tests.bench.path.flows import FlowsError
 from tests.bench.path.measures import Bench, Figures, Measure
 from tests.bench.path.places import Way
 from tests.bench.paths import MissingError, running
-from tests.bench.traffic import on_last_cpu
 
 console = Console(stderr=True, highlight=False)
 SESSIONS = 1 << 20
@@ -140,7 +139,7 @@ def main(
     if only:
         chosen = [each for each in measures.measures(flows) if only.lower() in each.name.lower()]
     results = Results(output, {"seconds": seconds})
-    with bench(seconds, chosen_ways(ways), flows) as (given, found), on_last_cpu():
+    with bench(seconds, chosen_ways(ways), flows) as (given, found):
         results.facts["generator"] = float(f"{measures.generator(given, found[0]):.4g}")
         console.print(f"the generator sends {results.facts['generator']:,.0f} frames a second")
         try:

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-ALONE = 0.4  # seconds in which the loops are counted without the load
+ALONE = 0.3  # seconds in which the loops are counted without the load, before it and after it
 PART = 500  # steps of a loop between two counts: some microseconds
 
 
@@ -26,7 +26,7 @@ class Soak(NamedTuple):
     counts: list["Synchronized[int]"]
 
     def used(self, load: Callable[[], int]) -> float:
-        """CPU seconds that each of what `load` counts has taken."""
+        """CPU seconds that each of what `load` counts has taken. RuntimeError where other programs take as much."""
         for process in self.processes:
             os.kill(process.pid, signal.SIGCONT)
         try:
@@ -36,10 +36,13 @@ class Soak(NamedTuple):
             start = time.monotonic()
             beside = self._speed(lambda: done.append(load()))
             elapsed = time.monotonic() - start
+            alone = np.maximum(alone, self._speed(lambda: time.sleep(ALONE)))
         finally:
             self.rest()
-        lost = 1 - beside / alone
-        return float(lost.sum()) * elapsed / max(done[-1], 1)
+        lost = float((1 - beside / alone).sum()) if alone.all() else 0.0
+        if lost <= 0:
+            raise RuntimeError("the processors were as busy without the load")
+        return lost * elapsed / max(done[-1], 1)
 
     def rest(self) -> None:
         """Stop the loops until they are needed: processors that never halt have other latencies."""

@@ -6,9 +6,12 @@ as they come in. Capturing is a ring that the kernel fills (packet(7), PACKET_RX
 
 import ctypes
 import mmap
+import os
 import socket
 import struct
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,6 +20,7 @@ import numpy.typing as npt
 
 from tests.bench.path import frames
 from tests.bench.path.frames import Numbers, Octets
+from tests.bench.traffic import ETHERNET, IPV4, IPV6, UDP
 from tests.sendmmsg import BATCH, Deck
 
 SOL_PACKET, PACKET_RX_RING, PACKET_VERSION, TPACKET_V2 = 263, 5, 10, 1
@@ -124,6 +128,17 @@ class Ring:
         self._socket.close()
 
 
+@contextmanager
+def on_last_cpu() -> Iterator[None]:
+    """This thread on one CPU, so that the generator's place does not change from round to round."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {max(before)})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
 class End:
     """An interface of the namespace in which this was made."""
 
@@ -155,6 +170,7 @@ class End:
         self._deck = Deck(np.tile(rows, (times, 1)))
         self._tagged = tagged
 
+    @on_last_cpu()
     def offer(self, rate: float, seconds: float, rests: bool = False) -> Offered:
         """Send so many a second for so long; 0: as fast as it goes. One that `rests` sleeps between its turns."""
         deck, descriptor = self._deck, self._socket.fileno()
@@ -171,6 +187,7 @@ class End:
             now = time.monotonic()
         return Offered(sent + turns.sent, now - start, not rate or sent == total)
 
+    @on_last_cpu()
     def send_all(self) -> Offered:
         """Every frame of the deck once, as fast as it goes."""
         count, sent = len(self._deck.rows), 0
@@ -179,6 +196,7 @@ class End:
             sent += took
         return Offered(sent, time.monotonic() - start, sent == count)
 
+    @on_last_cpu()
     def probe(self, seconds: float) -> int:
         """Send nothing but the tagged frame for so long; how often it was sent."""
         turns = _Tags(self._tagged, self._socket.fileno())
@@ -213,9 +231,7 @@ class _Tags:
     def __init__(self, frame: Octets | None, descriptor: int) -> None:
         self._frame = frame
         self._deck = Deck(frame[None, :]) if frame is not None else None
-        self._at = (
-            0 if frame is None else frames.ETHERNET + (frames.IPV6 if frame[12] == 0x86 else frames.IPV4) + frames.UDP
-        )
+        self._at = 0 if frame is None else ETHERNET + (IPV6 if frame[12] == 0x86 else IPV4) + UDP
         self._descriptor = descriptor
         self._next = 0.0
         self.sent = 0
