@@ -67,6 +67,18 @@ def test_rfc1035_6_1_3_ttls_fall_also_in_what_is_made_of_what_is_kept(type_: str
         assert one.asked() != []
 
 
+@pytest.mark.parametrize("type_", ["MX", "A"])
+def test_rfc1035_6_1_3_so_do_those_of_what_is_kept_of_the_end_of_an_alias(type_: str) -> None:
+    data = {"MX": "10 mail.example.", "A": "192.0.2.1"}[type_]
+    with gateway({(WWW, type_): ALIAS, (END, type_): [f"{END} 60 IN {type_} {data}"]}, MAKES) as one:
+        one.ask(query(type_, END), OTHERS)
+        one.clock += 20
+        assert [(rrset.name.to_text(), rrset.ttl) for rrset in one.ask(query(type_), OTHERS).answer] == [
+            (WWW, 60),
+            (END, 40),
+        ]
+
+
 @made
 def test_rfc1035_3_2_1_nothing_that_is_made_of_ttl_0_is_kept(type_: str, policy: object, table: dict) -> None:
     now = {key: [line.replace(" 60 IN", " 0 IN") for line in lines] for key, lines in table.items()}
