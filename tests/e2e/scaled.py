@@ -156,11 +156,15 @@ class Scaled:
         self._start(host, "/usr/sbin/bird", *words)
 
     def frr(self, host: Namespace, text: str) -> None:
-        """zebra, which sets routes, and bgpd."""
+        """zebra, which sets routes, and bgpd, which asks only now and then whether zebra has come."""
         place = frr_folder(self.folder / f"frr.{host.name}", text)
         for program in ("zebra", "bgpd"):
             words = ["-f", f"{place}/frr.conf", "-i", f"{place}/{program}.pid", "--vty_socket", str(place)]
             self._start(host, str(FRR / program), *words, "-z", f"{place}/zserv", "-P", "0")
+            deadline = time.monotonic() + 30
+            while not (place / "zserv").exists():
+                assert time.monotonic() < deadline, self.said()
+                time.sleep(0.01)
 
     def _start(self, host: Namespace, *command: str) -> subprocess.Popen[str]:
         name = Path(command[0]).name
@@ -170,7 +174,9 @@ class Scaled:
     def said(self) -> str:
         """What all of them have said."""
         logs = [*self.folder.glob("*.log"), *self.folder.glob("*/log")]
-        return "\n".join(f"== {one.relative_to(self.folder)}\n{one.read_text()[-3000:]}" for one in logs)
+        routes = [self.router.ip(version, "route") for version in ("-4", "-6")]
+        texts = [f"== {one.relative_to(self.folder)}\n{one.read_text()[-3000:]}" for one in logs]
+        return "\n".join([*texts, "== routes of the router", *routes])
 
     # ---- seen
 

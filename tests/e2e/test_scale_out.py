@@ -189,14 +189,28 @@ def report(told: dict[str, Any]) -> str:
 
 
 EGRESS = """
-import asyncio, json, sys, time
-async def main(address, port, count, pause):
-    ends = []
-    for _ in range(int(count)):
-        reader, writer = await asyncio.open_connection(address, int(port))
-        writer.write(b"first\\n")
-        assert await reader.readline() == b"first\\n"
-        ends.append((reader, writer))
+import asyncio, json, socket, sys, time
+KEEPALIVE = {"TCP_KEEPIDLE": 5, "TCP_KEEPINTVL": 1, "TCP_KEEPCNT": 60}
+async def opened(address, port):
+    reader, writer = await asyncio.open_connection(address, int(port))
+    writer.write(b"first\\n")
+    assert await reader.readline() == b"first\\n"
+    return reader, writer
+async def main(address, port, count, pause, silent):
+    ends = [await opened(address, port) for _ in range(int(count))]
+    silents = [await opened(address, port) for _ in range(int(silent))]
+    for _, writer in silents:
+        one = writer.get_extra_info("socket")
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for name, value in KEEPALIVE.items():
+            one.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+    async def listen(reader):
+        try:
+            async with asyncio.timeout(60):
+                how = "answered" if await reader.readline() else "ended"
+        except (ConnectionResetError, TimeoutError) as error:
+            how = type(error).__name__
+        return time.monotonic(), how
     print("open", flush=True)
     await asyncio.to_thread(sys.stdin.readline)
     async def one(reader, writer):
@@ -208,14 +222,15 @@ async def main(address, port, count, pause):
         except (ConnectionResetError, TimeoutError) as error:
             how = type(error).__name__
         return sent, time.monotonic(), how
-    tasks = []
+    tasks, others = [], [asyncio.create_task(listen(reader)) for reader, _ in silents]
     for end in ends:
         tasks.append(asyncio.create_task(one(*end)))
         await asyncio.sleep(float(pause))
-    print(json.dumps(await asyncio.gather(*tasks)), flush=True)
+    print(json.dumps([await asyncio.gather(*tasks), await asyncio.gather(*others)]), flush=True)
 asyncio.run(main(*sys.argv[1:]))
 """
 WAITING, PAUSE = 200, 0.1  # connections, of which one asks after the other; seconds
+SILENT = 20  # connections that send keepalives alone, after five seconds
 
 
 class Cluster:
@@ -273,7 +288,7 @@ def cluster(served: Scaled) -> Iterator[Cluster]:
 
 def waiting(net: Scaled) -> subprocess.Popen[str]:
     """Connections of the node to an IPv4 server."""
-    words = (embed(SERVER4), "7", str(WAITING), str(PAUSE))
+    words = (embed(SERVER4), "7", str(WAITING), str(PAUSE), str(SILENT))
     program = net.node.popen(sys.executable, "-c", EGRESS, *words, stdin=-1, stdout=-1, bufsize=1)
     assert hear(program) == "open"
     return program
@@ -290,7 +305,7 @@ def moved(cluster: Cluster, program: subprocess.Popen[str], end: Callable[[str],
     end(gateway)
     until(lambda: cluster.chosen() not in {"", gateway}, cluster.net)
     over = time.monotonic()
-    found = json.loads(hear(program, 90))
+    found, silent = json.loads(hear(program, 90))
     late = [(sent, got - sent, how) for sent, got, how in found if sent > over]
     early = [(sent, got - over, how) for sent, got, how in found if ended + 0.1 < sent <= over]
     print(f"\n{gateway} → {cluster.chosen()}: the node's next hop is another one {over - ended:.2f} s after the end")
@@ -298,6 +313,9 @@ def moved(cluster: Cluster, program: subprocess.Popen[str], end: Callable[[str],
         if rows:
             longest = max(seconds for _, seconds, _ in rows)
             print(f"{len(rows)} asked {when}: {dict(Counter(how for *_, how in rows))}; {longest:.3f} s later at most")
+    longest = max(at - over for at, _ in silent)
+    print(f"{SILENT} silent ones: {dict(Counter(how for _, how in silent))}; {longest:.1f} s later at most")
+    assert {how for _, how in silent} == {"ConnectionResetError"}, cluster.net.said()
     assert {how for *_, how in late} == {"ConnectionResetError"}, cluster.net.said()
     assert {how for *_, how in early} <= {"ConnectionResetError", "answered"}
 
