@@ -215,3 +215,12 @@ def test_rfc6147_5_3_1_reverse_names_do_not_wait_for_synthesis(length: int, read
             name = dns.reversename.from_address(str(embed(pool6, IPv4Address(address)))).to_text()
             assert one.ask(query("PTR", name)).answer[-1][0].to_text() == target
         assert one.asked() == [(REVERSE4, "PTR")]
+
+
+def test_rfc3597_3_the_data_of_an_unknown_type_stay_also_behind_an_alias() -> None:
+    data, end = r"\# 7 4142614320c00c", "end.example."
+    table = {(WWW, "TYPE65280"): [f"{WWW} 60 IN CNAME {end}"], (end, "TYPE65280"): [f"{end} 60 IN TYPE65280 {data}"]}
+    with gateway(table) as one:
+        found = one.ask(query("TYPE65280"))
+        assert [rrset.name.to_text() for rrset in found.answer] == [WWW, end]
+        assert found.answer[-1][0].to_text() == data
