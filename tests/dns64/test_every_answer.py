@@ -51,6 +51,7 @@ ASKED = {
     "synthetic": lambda one, options: one.ask(query("AAAA", **options)),
     "any": lambda one, options: one.ask(query("ANY", **options)),
     "ours": lambda one, options: one.ask(query("AAAA", "ipv4only.arpa.", **options)),
+    "no name of ours": lambda one, options: one.ask(query("AAAA", "no.ipv4only.arpa.", **options)),
     "the server fails": lambda one, options: one.ask(query("SRV", **options)),
     "the server is silent": lambda one, options: one.ask(query("NAPTR", **options)),
     "refused": lambda one, options: one.ask(query("MX", **options), STRANGER),
@@ -67,6 +68,7 @@ ASKED = {
 }
 RCODES = {
     "no such name": "NXDOMAIN",
+    "no name of ours": "NXDOMAIN",
     "the server fails": "NOTAUTH",
     "the server is silent": "SERVFAIL",
     "refused": "REFUSED",
@@ -106,9 +108,10 @@ def test_rfc6891_6_1_1_every_answer_has_an_opt_record_if_the_query_has_one(name:
 def test_rfc1035_4_1_1_and_rfc4035_3_2_2_every_answer_has_rd_and_cd_of_its_query(name: str, one: Gateway) -> None:
     for rd, cd in product((0, dns.flags.RD), (0, dns.flags.CD)):
         answer = ASKED[name](one, {"flags": cd, "rd": bool(rd)})
-        wanted = rd | (0 if name == "ours" else cd)  # RFC 4035 section 3.1.6
+        ours = name in {"ours", "no name of ours"}
+        wanted = rd | (0 if ours else cd)  # RFC 4035 section 3.1.6
         assert answer.flags & (dns.flags.RD | dns.flags.CD) == wanted
-        assert bool(answer.flags & dns.flags.AA) is (name == "ours")
+        assert bool(answer.flags & dns.flags.AA) is ours
         assert answer.flags & dns.flags.RA
 
 

@@ -5,11 +5,14 @@ from ipaddress import IPv4Address, IPv6Address, IPv6Network
 
 import dns.flags
 import dns.message
+import dns.rcode
+import dns.rdatatype
 import dns.reversename
 import dns.rrset
 import pytest
 
 from nat64d.dns64.message import wire
+from nat64d.dns64.rules.filter_a import without_ipv4
 from nat64d.dns64.rules.maps import Maps
 from nat64d.dns64.rules.policy import Policy, ranges_for
 from nat64d.dns64.rules.synthesis import Finding, basis, look_at, synthesise, without_excluded
@@ -224,3 +227,43 @@ def test_rfc3597_3_the_data_of_an_unknown_type_stay_also_behind_an_alias() -> No
         found = one.ask(query("TYPE65280"))
         assert [rrset.name.to_text() for rrset in found.answer] == [WWW, end]
         assert found.answer[-1][0].to_text() == data
+
+
+@pytest.mark.parametrize("class_", [3, 4, 254, 255, 65280])
+def test_rfc6147_5_1_no_class_but_in_is_treated_by_dns64(class_: int) -> None:
+    """Neither synthetic records, nor names of ours, nor hidden addresses."""
+    asked: list[tuple[int, int]] = []
+
+    def note(octets: bytes, _tcp: bool) -> list[bytes]:
+        question = wire.read_question(octets)
+        asked.append((question.type, question.class_))
+        return [reply(dns.message.from_wire(octets), "NOERROR").to_wire()]
+
+    reverse = dns.reversename.from_address("64:ff9b::192.0.2.1").to_text()
+    questions = ((WWW, "AAAA"), ("ipv4only.arpa.", "A"), ("ipv4only.arpa.", "AAAA"), (reverse, "PTR"))
+    with gateway(dict.fromkeys(questions, note)) as one:
+        for name, type_ in questions:
+            given = one.ask(query(type_, name, rdclass=class_))
+            assert (given.rcode(), given.answer) == (0, [])
+    assert asked == [(dns.rdatatype.from_text(type_), class_) for _, type_ in questions]
+    record = wire.Record(wire.name_of(WWW), wire.A, class_, 60, bytes(4))
+    bare = without_ipv4(wire.Message(0, wire.QR, None, ([record, record._replace(class_=wire.IN)], [], []), None))
+    assert bare.sections[0] == [record]
+
+
+@pytest.mark.parametrize("rcode", ["FORMERR", "SERVFAIL", "NXDOMAIN", "NOTIMP", "REFUSED", "YXDOMAIN", "NOTAUTH"])
+@pytest.mark.parametrize("finding", [Finding.EMPTY, Finding.EXCLUDED, Finding.FAILED])
+def test_rfc6147_5_1_6_any_error_for_a_is_what_the_client_gets(rcode: str, finding: Finding) -> None:
+    said = wire.read(reply(dns.message.make_query(WWW, "A"), rcode).to_wire())
+    bare = basis(finding, said)
+    assert bare is not None
+    assert bare.rcode == dns.rcode.from_text(rcode)
+
+
+@pytest.mark.parametrize("type_", ["TXT", "A", "AAAA"])
+def test_rfc2181_9_a_truncated_answer_of_any_type_is_asked_for_again_by_tcp(type_: str) -> None:
+    lines = {"TXT": [f'{WWW} 60 IN TXT "{n:0250}"' for n in range(40)]}.get(
+        type_, [f"{WWW} 60 IN A 192.0.2.{number}" for number in range(200)]
+    )
+    with gateway({(WWW, "A" if type_ == "AAAA" else type_): lines}) as one:
+        assert sum(map(len, one.ask(query(type_)).answer)) == len(lines)

@@ -2,15 +2,15 @@
 
 import socket
 from collections.abc import Iterator
-from ipaddress import IPv6Address
+from ipaddress import IPv6Address, IPv6Network
 from pathlib import Path
 
 import pytest
 
 from nat64d.advertise import timing, wire
 from nat64d.advertise.advertiser import Link
-from nat64d.advertise.listener import Listener
-from nat64d.advertise.message import Pref64, parsed, solicitation
+from nat64d.advertise.listener import Listener, Offer
+from nat64d.advertise.message import Advertisement, Pref64, built, parsed, solicitation
 from tests.nat64d.test_advertise import OTHER6, POOL6, SENDER, config_of, servers_in
 from tests.nat64d.test_advertise_rules import Clocked
 
@@ -148,3 +148,18 @@ def test_rfc4861_6_2_4_a_change_of_any_key_is_told_three_times_soon(
         assert [when - start for _, when, _ in found] == [when for when in (0, 16, 32, 132) for _ in LINKS]
         lifetimes.append({parsed(message).router_lifetime for *_, message in found})
     assert lifetimes == [{0}, {300}, {300}]
+
+
+def test_rfc8781_5_a_listener_takes_each_prefix_of_an_advertisement(monkeypatch: pytest.MonkeyPatch) -> None:
+    prefixes = tuple(Pref64(IPv6Network((f"2001:db8:{number}::", 96)), 600) for number in range(1, 4))
+    heard = [wire.Heard(built(Advertisement(0, prefixes)), SENDER, 7)]
+
+    def receive(_: object) -> wire.Heard:
+        if not heard:
+            raise TimeoutError
+        return heard.pop()
+
+    monkeypatch.setattr(wire, "receive", receive)
+    monkeypatch.setattr(wire, "open_socket", lambda _: socket.socket(type=socket.SOCK_DGRAM))
+    with Listener(lambda: 0.0) as listener:
+        assert listener.look() == [Offer(7, SENDER, *each) for each in prefixes]
