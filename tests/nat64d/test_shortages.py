@@ -8,8 +8,9 @@ import pytest
 
 from nat64d.gateway.shortages import Shortages, serving
 from nat64d.gateway.state import Live
+from nat64d.natlog.lines import DaemonLog, LineFile
 from nat64d.natlog.place import Moment
-from nat64d.natlog.shortage import sentence
+from nat64d.natlog.shortage import Shortage, What, sentence
 from tests.case import BEGIN
 from tests.packets import HOST6, NEIGHBOUR6
 from tests.sessions import Sessions
@@ -118,3 +119,13 @@ def test_the_pools_of_a_host_are_those_with_the_longest_source():
     config = Sessions(limits=LIMITS, pool4=rows).config
     assert serving(config, IPv6Address(HOST6)) == [1, 3]
     assert serving(config, IPv6Address(NEIGHBOUR6)) == [2]
+
+
+def test_the_daemons_log_has_it_as_a_warning_and_a_file_as_a_line(caplog, tmp_path):
+    one, file = Shortage(0, What.SESSIONS_EXCEEDED, most=64), LineFile(str(tmp_path / "log"))
+    for place in (DaemonLog(), file):
+        place.write([one], Moment(0, 1.0))
+    file.close()
+    (record,) = caplog.records
+    assert (record.levelname, record.getMessage(), record.most) == ("WARNING", "sessions-exceeded 64", 64)
+    assert (tmp_path / "log").read_text() == "1970-01-01T00:00:00.000Z sessions-exceeded 64\n"
