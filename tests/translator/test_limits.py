@@ -161,14 +161,16 @@ def test_rfc6888_req_5_host_at_its_sessions_is_refused_and_others_are_not(protoc
 
 
 @pytest.mark.parametrize("protocol", OPENINGS)
-def test_rfc6888_req_5_sessions_from_outside_leave_the_host_its_own(protocol):
-    nat64 = Sessions(limits={"per_host_sessions": 2})
+@pytest.mark.parametrize("most", [2, 12])
+def test_rfc6888_req_5_sessions_from_outside_leave_the_host_its_own(most, protocol):
+    nat64 = Sessions(limits={"per_host_sessions": most})
     for peer in (HOST4, OTHER4):
         assert nat64.from4(protocol, MAPPED, (peer, 9), "SYN").verdict == Verdict.TRANSLATED
     assert nat64.from4(protocol, nat64.opened(protocol, 6000), (OTHER4, 1), "SYN").verdict == Verdict.TRANSLATED
-    nat64.opened(protocol, 6001)
-    assert len(nat64.sessions()) == 5
-    assert nat64.from6(protocol, 6002).verdict == Verdict.HOST_SESSIONS
+    for k in range(1, most):
+        nat64.opened(protocol, 6000 + k)
+    assert len(nat64.sessions()) == 3 + most
+    assert nat64.from6(protocol, 7000).verdict == Verdict.HOST_SESSIONS
 
 
 @pytest.mark.parametrize("protocol", OPENINGS)
@@ -192,15 +194,16 @@ def test_rfc6888_req_4_host_at_its_ports_is_refused_and_others_are_not(protocol)
     assert np.count_nonzero(nat64.tables.hosts.live) == 1
 
 
-def test_rfc6888_req_4_b_each_protocol_has_the_limit_of_ports_for_itself():
-    nat64 = Sessions(forward=[], limits={"per_host_ports": 2})
+@pytest.mark.parametrize("most", [2, 12])
+def test_rfc6888_req_4_b_each_protocol_has_the_limit_of_ports_for_itself(most):
+    nat64 = Sessions(forward=[], limits={"per_host_ports": most})
     for protocol in ("udp", "tcp", "icmp"):
-        for k in range(2):
+        for k in range(most):
             nat64.opened(protocol, 6000 + k)
-        assert nat64.from6(protocol, 6002).verdict == Verdict.HOST_PORTS
+        assert nat64.from6(protocol, 7000).verdict == Verdict.HOST_PORTS
     nat64.wait(61)
-    nat64.opened("icmp", 6002)
-    assert nat64.from6("tcp", 6002).verdict == Verdict.HOST_PORTS
+    nat64.opened("icmp", 7000)
+    assert nat64.from6("tcp", 7000).verdict == Verdict.HOST_PORTS
 
 
 def test_rfc6888_req_4_forwards_do_not_count():
@@ -221,9 +224,10 @@ def test_rfc6888_req_5_a_mapping_has_no_more_sessions_than_its_host_may_have(pro
 
 
 @pytest.mark.parametrize("protocol", OPENINGS)
-def test_rfc6888_req_5_b_host_that_opens_sessions_too_fast_is_refused_and_others_are_not(protocol):
-    nat64 = Sessions(forward=[], limits={"per_host_rate": 4})
-    for k in range(4):
+@pytest.mark.parametrize("rate", [4, 20])
+def test_rfc6888_req_5_b_host_that_opens_sessions_too_fast_is_refused_and_others_are_not(rate, protocol):
+    nat64 = Sessions(forward=[], limits={"per_host_rate": rate})
+    for k in range(rate):
         nat64.opened(protocol, 6000 + k)
     sent = whole(from6() / OPENINGS[protocol])
     outcome = nat64.say(bytes(sent))

@@ -94,6 +94,13 @@ def test_new_connections_open_and_wait_as_ever():
     assert nat64.from4("udp", FREE).verdict == Verdict.NO_BIB_ENTRY
 
 
+def test_whichever_address_of_ours_it_is():
+    addresses = ("192.0.2.1", "192.0.2.9", "198.51.100.9")
+    nat64 = started(pool4=[{"addresses": address} for address in addresses])
+    for address in addresses:
+        assert nat64.from4("tcp", (address, 50000), flags="ACK").verdict == Verdict.LOST_SESSION
+
+
 def test_only_for_addresses_that_are_ours_and_hosts_that_may_be_reached():
     nat64 = started(translation={"denylist4": [f"{OTHER4}/32"]})
     assert nat64.from4("tcp", ("198.18.0.1", 50000), flags="ACK").verdict == Verdict.NO_SESSION

@@ -1,8 +1,9 @@
 """RFC 6146 section 3.5.2: TCP sessions, every state and every event."""
 
 import pytest
+from scapy.layers.inet6 import IPv6
 
-from tests.packets import HOST4, HOST6, HOST6_PORT, MAPPED4, MAPPED4_PORT, NEIGHBOUR6, OTHER4
+from tests.packets import HOST4, HOST6, HOST6_PORT, MAPPED4, MAPPED4_PORT, NEIGHBOUR6, OTHER4, in6, whole
 from tests.sessions import FLAGS, Session, Sessions
 from translator.session.tcp_state import NEXT_STATE, RULES, TIMER, State, TcpEvent, event_of
 from translator.verdict import Verdict
@@ -204,3 +205,35 @@ def test_rfc7857_5_and_6_a_mapping_is_that_of_its_protocol(protocol, other):
 def test_rfc6146_3_5_2_same_port_of_two_hosts_is_two_bindings():
     nat64 = Sessions()
     assert nat64.opened("tcp", 6000) != nat64.opened("tcp", 6000, host=NEIGHBOUR6)
+
+
+# Two pools, and a [[forward]] outside of them.
+POOLS = {
+    "pool4": [{"addresses": "192.0.2.1"}, {"addresses": "198.51.100.9"}],
+    "forward": [{"protocol": "tcp", "ipv4": "203.0.113.80:80", "ipv6": f"[{NEIGHBOUR6}]:80"}],
+}
+ADDRESSES = ("192.0.2.1", "198.51.100.9", "203.0.113.80")
+
+
+@pytest.mark.parametrize("side", ["from4", "from6"])
+def test_rfc5382_req_4_a_syn_to_each_address_of_ours_waits_and_is_answered(side):
+    nat64 = Sessions(**POOLS)
+    for at, address in enumerate(ADDRESSES):
+        to = (address, 50000)
+        sent = nat64.from4("tcp", to, flags="SYN") if side == "from4" else nat64.from6("tcp", 6000 + at, to)
+        assert (sent.verdict, sent.answer) == (Verdict.SYN_HELD, None)
+    assert nat64.wait(5.999) == []
+    refused = [whole(packet) for packet in nat64.wait(0.001)]
+    told = (3, 3) if side == "from4" else (1, 4)
+    assert [packet.src for packet in refused] == [
+        address if side == "from4" else IPv6(src=in6(address)).src for address in ADDRESSES
+    ]
+    at = 20 if side == "from4" else 40
+    assert {tuple(bytes(packet)[at : at + 2]) for packet in refused} == {told}
+
+
+def test_rfc6146_3_8_nobody_behind_each_address_of_ours_is_told_to_the_host6():
+    nat64 = Sessions(**POOLS)
+    for address in ADDRESSES:
+        outcome = nat64.from6("udp", 6000, (address, 50000))
+        assert (outcome.verdict, bool(outcome.answer)) == (Verdict.NO_BIB_ENTRY, True)

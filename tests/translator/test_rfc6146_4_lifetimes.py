@@ -347,7 +347,13 @@ def test_rfc6146_4_a_binding_ends_with_its_last_session_though_the_wheel_has_not
     assert nat64.sessions() == []
 
 
-WITHOUT_TCP = [("udp", {}, 300), ("icmp", {}, 60), ("udp", {"udp": 120}, 120), ("icmp", {"icmp": 90}, 90)]
+WITHOUT_TCP = [
+    ("udp", {}, 300),
+    ("icmp", {}, 60),
+    ("udp", {"udp": 120}, 120),
+    ("udp", {"udp": 900}, 900),
+    ("icmp", {"icmp": 90}, 90),
+]
 
 
 @pytest.mark.parametrize(("protocol", "timeouts", "full"), WITHOUT_TCP, ids=str)

@@ -373,8 +373,11 @@ def test_rfc7915_5_3_a_second_embedded_header_of_any_type(nat64):
 
 
 def test_rfc6791_3_the_routers_of_a_path_get_addresses_of_the_whole_pool():
-    nat64 = Nat64(translation={"rfc6791_ipv4": ["203.0.113.96/30"]})
+    nat64 = Nat64(translation={"rfc6791_ipv4": ["203.0.113.96/30", "198.51.100.200/31"]})
     nat64.check(OPENING[0])
     sources = [nat64.send(error6(UDP6_IN, src=f"2001:db8:9::{n:x}")).packets[0][12:16] for n in range(1, 60)]
-    assert set(sources) == {bytes([203, 0, 113, last]) for last in (96, 97, 98, 99)}
+    pool = {bytes([203, 0, 113, last]) for last in (96, 97, 98, 99)} | {
+        bytes([198, 51, 100, last]) for last in (200, 201)
+    }
+    assert set(sources) == pool
     assert nat64.send(error6(UDP6_IN, src="2001:db8:9::1")).packets[0][12:16] == sources[0]
