@@ -240,6 +240,14 @@ def test_rfc7422_2_who_has_a_port_that_is_not_computed_is_not_said(address, port
     assert owner_of(config, IPv4Address(address), port, protocol) is None
 
 
+def test_rfc7422_2_of_a_protocol_that_the_pool_is_not_for_nobody_has_it():
+    config = gateway(SMALL | {"protocols": ["tcp", "icmp"]}).config
+    owners = {
+        protocol: owner_of(config, IPv4Address("192.0.2.1"), 2005, protocol) for protocol in ("tcp", "udp", "icmp")
+    }
+    assert {protocol for protocol, owner in owners.items() if owner} == {"tcp", "icmp"}
+
+
 def test_rfc7422_2_a_host_outside_has_no_computed_block():
     assert block_of(gateway().config, IPv6Address("2001:db8:5::1")) is None
     assert gateway().from6("udp", 5000, host="2001:db8:5::1").verdict == Verdict.NO_POOL4
