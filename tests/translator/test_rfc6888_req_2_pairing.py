@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from tests.packets import HOST6, NEIGHBOUR6, OTHER4
+from tests.restarts import restart
 from tests.sessions import Sessions
 from tests.translator.test_pool4 import pools, refusal
 from translator.verdict import Verdict
@@ -27,6 +28,14 @@ def test_rfc4787_req_2_whichever_address_it_is():
     udp = {host: nat64.opened("udp", 6000, host=host)[0] for host in reversed(hosts)}
     assert len(set(tcp.values())) == 4
     assert udp == tcp
+
+
+def test_rfc4787_req_2_over_a_restart_too():
+    changes = {"pool4": [{"addresses": "192.0.2.0/30"}], "forward": [], "limits": {"sessions": 256}}
+    nat64, hosts = Sessions(**changes), [f"2001:db8::{number:x}" for number in range(1, 25)]
+    before = [nat64.opened("tcp", 6000, host=host)[0] for host in hosts]
+    restart(nat64, changes=changes)
+    assert [nat64.opened("udp", 6000, host=host)[0] for host in hosts] == before
 
 
 def test_rfc4787_req_2_hosts_are_spread_over_the_addresses():
