@@ -140,6 +140,8 @@ def test_filters(live):
     assert ports(live, port=53, proto="tcp") == [4000, 5001]
     assert ports(live, state="V6_INIT", proto="17") == [6000, 6001, 6002]
     assert ports(live, state="TRANS") == []
+    assert ports(live, state="V6_INIT", proto="tcp") == [5001]
+    assert ports(live, host4=mapped) == []
     assert ports(live, host4=HOST4, mapped4="0.0.0.0/0", limit=2) == [4000, 5001]
     live.config = live.config.model_copy()
     assert [row["host6"] for row in rows_of(live.hosts(Filters(host=IPv6Network(NEIGHBOUR6))))] == [NEIGHBOUR6]

@@ -205,6 +205,16 @@ def test_the_fullest_address_is_told_and_how_many_are_full():
     assert (live_of(nat64).pools()[1]["used"], live_of(nat64).pools()[1]["full"]) == (5, 1)
 
 
+def test_every_pool_is_told():
+    other = {"addresses": "198.51.100.9", "ports": "2000-2003", "source": f"{NEIGHBOUR6}/128"}
+    nat64 = Sessions(pool4=[*TWO, other], forward=[])
+    nat64.opened("udp", 5000)
+    for port in (5000, 5001):
+        nat64.opened("udp", port, host=NEIGHBOUR6)
+    used = {(row["addresses"], row["protocol"]): row["used"] for row in live_of(nat64).pools() if row["used"]}
+    assert used == {(TWO[0]["addresses"], "udp"): 1, ("198.51.100.9", "udp"): 2}
+
+
 def test_a_port_in_quarantine_is_not_in_use():
     nat64 = Sessions(pool4=TWO, forward=[])
     nat64.opened("icmp", 5000)

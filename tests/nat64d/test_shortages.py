@@ -71,7 +71,8 @@ def test_rfc8158_4_6_5_exhausted_addresses_and_ports_are_said_once_in_ten_second
 @pytest.mark.parametrize("protocol", ["udp", "tcp", "icmp"])
 def test_rfc8158_4_6_6_ports_of_the_address_that_a_host_is_paired_with_are_said_alone(protocol):
     pool = {**POOL, "addresses": "192.0.2.1-192.0.2.2", "protocols": [protocol]}
-    daemon = Daemon(limits={**LIMITS, "watermark": 0, "pairing": "strict"}, pool4=[pool])
+    other = {"addresses": "192.0.2.9", "source": f"{NEIGHBOUR6}/128"}
+    daemon = Daemon(limits={**LIMITS, "watermark": 0, "pairing": "strict"}, pool4=[other, pool])
     for port in range(5000, 5004):
         daemon.held(port, protocol)
     daemon.refused(6000, Verdict.PAIRED_FULL, protocol)

@@ -95,9 +95,10 @@ def test_blocks_of_an_address_and_their_table():
 
 
 def test_rfc7422_2_2_of_a_deterministic_pool_the_blocks_that_are_not_computed_have_a_mark():
-    """Four of eight: one subscriber takes two of them, once its computed one is full."""
+    """Four of eight: one subscriber takes two of them, once its computed one is full. There is another pool besides."""
     pool = {"addresses": "192.0.2.1", "ports": "2000-2079", "source": "2001:db8:1::/62", "deterministic": True}
-    marked = Marked([pool], port_block=10, watermark=50, subscriber=64)
+    other = pool | {"addresses": "192.0.2.9", "source": "2001:db8::/62"}
+    marked = Marked([pool, other], port_block=10, watermark=50, subscriber=64)
     for first, said in ((6000, 0), (7000, 0), (8000, 1)):
         marked.open(10, first)
         found = [sentence for sentence in marked.look() if sentence.startswith("pool4_filling")]
