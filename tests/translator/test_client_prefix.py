@@ -2,6 +2,7 @@
 clients"."""
 
 from dataclasses import replace
+from ipaddress import IPv6Address
 from typing import Any
 
 import pytest
@@ -88,8 +89,9 @@ def test_clients_are_written_under_it_whatever_its_length(prefix, where):
     nat64 = Serving(service("web", f"{VIP}:80", endpoints(8080, 1), **({} if every else own)), **every)
     there = out(nat64, tcp4(7, 80, src="192.0.2.33"))
     assert ends4(there) == (EXAMPLES[prefix], 7, E(1), 8080)
-    back = whole(IPv6(src=E(1), dst=EXAMPLES[prefix]) / answer())
-    assert ends4(out(nat64, back)) == (VIP, 80, "192.0.2.33", 7)
+    for suffix in (0, 0 if prefix.endswith("96") else 0xFF):
+        back = whole(IPv6(src=E(1), dst=str(IPv6Address(EXAMPLES[prefix]) + suffix)) / answer())
+        assert ends4(out(nat64, back)) == (VIP, 80, "192.0.2.33", 7)
     assert nat64.rows() == [(E(1), "192.0.2.33", 7, "ESTABLISHED")]
 
 

@@ -7,6 +7,7 @@ from scapy.layers.inet import UDP
 from scapy.packet import Raw
 
 from tests.case import Nat64, Step
+from tests.kinds import MAPPED_BY
 from tests.mapped import (
     ALONE,
     ASK,
@@ -44,6 +45,7 @@ from tests.packets import (
     sent6,
     whole,
 )
+from translator.verdict import Verdict
 
 
 def seen_source(nat64: Nat64, router6: str) -> str:
@@ -104,6 +106,21 @@ def test_rfc6791_into_ipv6_a_hidden_router_shows_its_address_in_a_prefix_of_the_
     nat64 = Nat64(**BESIDE, translation={"rfc6791_ipv6": sources})
     sent = to_eam4(src=router) / Icmp(type=11) / as_eam4() / UDP(**ASK)
     nat64.check(Step(sent, at_eam6(src=str(seen(router))) / Icmp(type=3) / sent6(src=EAM6) / UDP(**ASK)))
+
+
+@pytest.mark.parametrize("way", ["alone", "beside_sessions", "by_the_prefix"])
+@pytest.mark.parametrize("router", HIDDEN)
+def test_rfc6052_3_1_a_hidden_router_has_our_address_however_a_host_is_mapped(router, way):
+    config, came4, left6, came6, left4 = MAPPED_BY[way]
+    sent = came4(src=router) / Icmp(type=11) / left4() / UDP(**ASK)
+    Nat64(**config).check(Step(sent, left6(src=OUR6) / Icmp(type=3) / came6(hlim=63) / UDP(**ASK)))
+
+
+@pytest.mark.parametrize("way", MAPPED_BY)
+def test_rfc6052_3_1_no_ipv6_router_stands_for_a_non_global_address(way):
+    config, _, left6, came6, _ = MAPPED_BY[way]
+    sent = came6(src=in6("10.1.2.3")) / Icmp(type=3) / left6() / UDP(**ASK)
+    Nat64(**config).check(Step(sent, verdict=Verdict.NON_GLOBAL_ADDRESS))
 
 
 def test_rfc6791_into_ipv6_the_prefix_is_for_those_without_an_address_only():

@@ -2,7 +2,7 @@
 
 import pytest
 from scapy.layers.inet import TCP, UDP
-from scapy.layers.inet6 import IPv6ExtHdrFragment
+from scapy.layers.inet6 import IPv6ExtHdrDestOpt, IPv6ExtHdrFragment
 
 from tests.case import Nat64, Step
 from tests.packets import HOST4_IN6, Icmp, from6, in6, payload, ping6, seen4
@@ -31,6 +31,7 @@ BODIES = {
     "udp": UDP(**ASK) / b"x",
     "tcp": TCP(**ASK, flags="S"),
     "ping": ping6(True, b"x", id=7),
+    "esp": IPv6ExtHdrDestOpt(nh=50) / payload(16),
     "fragment": IPv6ExtHdrFragment(nh=17, offset=100) / payload(16),
 }
 

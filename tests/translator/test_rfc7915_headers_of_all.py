@@ -165,6 +165,10 @@ def test_rfc6052_3_1_non_global_addresses_do_not_send(kind: Kind) -> None:
         sent = kind.sent(src="10.0.0.1")
         verdict = Verdict.CLAT_SOURCE if "clat" in kind.config else Verdict.NON_GLOBAL_ADDRESS
         kind.nat64().check(Step(sent, verdict=verdict, answer=told(kind, answer4(sent, 3, 13))))
+    if kind.has_no_sessions:
+        sent = kind.sent(dst="10.0.0.1")
+        answer = told(kind, answer4(sent, 3, 13))
+        kind.nat64().check(Step(sent, verdict=Verdict.NON_GLOBAL_ADDRESS, answer=answer))
 
 
 @EACH6
@@ -173,6 +177,10 @@ def test_rfc6052_3_1_non_global_addresses_are_not_reached(kind: Kind) -> None:
         sent = kind.sent(dst=in6("10.0.0.1"))
         answer = told(kind, answer6(sent, 1, 1))
         kind.nat64().check(Step(sent, verdict=Verdict.NON_GLOBAL_ADDRESS, answer=answer))
+        if kind.has_no_sessions:
+            sent = kind.sent(src=in6("10.0.0.1"))
+            answer = told(kind, answer6(sent, 1, 1))
+            kind.nat64().check(Step(sent, verdict=Verdict.NON_GLOBAL_ADDRESS, answer=answer))
 
 
 @EACH4
