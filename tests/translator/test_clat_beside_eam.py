@@ -5,7 +5,7 @@ from scapy.layers.inet import IP, TCP, UDP
 from scapy.packet import Raw
 
 from tests.case import Case, Step
-from tests.packets import HOST4, HOST4_IN6, OUR4, ROUTER4, ROUTER6, Icmp, answer4, from6, payload, ping4, seen4
+from tests.packets import HOST4, HOST4_IN6, OUR4, ROUTER4, ROUTER6, Icmp, answer4, from6, in6, payload, ping4, seen4
 from tests.translator.test_rfc6877_464xlat import ASK, CLAT, CLAT4, CLAT6, REPLY
 from translator.verdict import Verdict
 
@@ -78,6 +78,30 @@ CASES = [
             ("without_a_row_has_the_address_of_clat", ROUTER4, CLAT6),
             ("with_a_row_has_its_own_address", "203.0.113.82", "2001:db8:dc::82"),
         )
+    ),
+    Case(
+        "rfc7915_5_1_an_error_goes_where_it_is_sent_whatever_it_quotes",
+        config=BESIDE,
+        sent=from6(src=HOST4_IN6, dst="2001:db8:dc::82")
+        / Icmp(type=1, code=3)
+        / from6(src=CLAT6, hlim=63)
+        / UDP(**ASK)
+        / b"x",
+        expect=seen4(src=HOST4, dst="203.0.113.82")
+        / Icmp(type=3, code=1)
+        / IP(src=CLAT4, dst=HOST4, ttl=63, id=0)
+        / UDP(**ASK)
+        / b"x",
+    ),
+    Case(
+        "rfc7915_4_1_an_error_goes_where_it_is_sent_whatever_it_quotes",
+        config=BESIDE,
+        sent=IP(src=CLAT4, dst=ROUTER4) / Icmp(type=3, code=3) / seen4(src=HOST4, dst=CLAT4) / UDP(**REPLY) / b"x",
+        expect=from6(src=CLAT6, dst=in6(ROUTER4), hlim=63)
+        / Icmp(type=1, code=4)
+        / from6(src=HOST4_IN6, dst=CLAT6, hlim=63)
+        / UDP(**REPLY)
+        / b"x",
     ),
     Case(
         "rfc3927_2_7_a_link_local_server_is_not_reached",

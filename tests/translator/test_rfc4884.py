@@ -6,6 +6,8 @@ from scapy.layers.inet6 import IPv6ExtHdrDestOpt, IPv6ExtHdrHopByHop
 from scapy.packet import Raw
 
 from tests.case import Case, Nat64, Step
+from tests.kinds import MAPPED_BY
+from tests.mapped import ASK
 from tests.packets import (
     FROM_HOST6,
     FROM_MAPPED,
@@ -324,6 +326,19 @@ def test_rfc4884_4_an_extension_goes_along_whatever_the_code(nat64):
     for code in (0, 2):
         sent = from4() / Icmp(type=12, code=code, rest=words4(128) | 8 << 24) / extended(UDP4, 128)
         nat64.check(Step(sent, seen6() / Icmp(type=4, rest=7) / UDP6))
+
+
+@pytest.mark.parametrize("way", MAPPED_BY.values(), ids=MAPPED_BY)
+def test_rfc4884_4_an_extension_goes_along_however_a_host_is_mapped(way):
+    config, came4, left6, came6, left4 = way
+    nat64, body = Nat64(**config), UDP(**ASK) / payload(1000)
+    for type4, type6, _ in EITHER:
+        sent = came4() / Icmp(type=type4, rest=words4(140)) / Raw(cut(left4() / body, 140) + MPLS)
+        quoted = Raw(cut(came6(hlim=63) / body, 160) + MPLS)
+        nat64.check(Step(sent, left6() / Icmp(type=type6, rest=words6(160)) / quoted))
+        sent = came6() / Icmp(type=type6, rest=words6(152)) / Raw(cut(left6() / body, 152) + MPLS)
+        quoted = Raw(cut(came4(ttl=63, id=0) / body, 132) + MPLS)
+        nat64.check(Step(sent, left4() / Icmp(type=type4, code=int(type4 == 3), rest=words4(132)) / quoted))
 
 
 @pytest.mark.parametrize("size", [128, 200, 1000])

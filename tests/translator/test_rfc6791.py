@@ -117,6 +117,23 @@ def test_rfc6052_3_1_a_hidden_router_has_our_address_however_a_host_is_mapped(ro
 
 
 @pytest.mark.parametrize("way", MAPPED_BY)
+def test_rfc7915_6_a_router_whose_address_has_a_counterpart_has_that(way):
+    """... whatever its error quotes; behind a CLAT no IPv4 router has one."""
+    config, came4, left6, came6, left4 = MAPPED_BY[way]
+    nat64 = Nat64(**config)
+    sent = came6(src=ROUTER4_IN6) / Icmp(type=3) / left6() / UDP(**ASK)
+    seen = Icmp(type=11) / came4(ttl=63, id=0) / UDP(**ASK)
+    nat64.check(Step(sent, left4(src=ROUTER4) / seen))
+    pooled, sent = Nat64(**config, translation={"rfc6791_ipv4": ["203.0.113.99/32"]}), sent.copy()
+    pooled.check(Step(sent, left4(src=ROUTER4) / seen))
+    sent.src = ROUTER6
+    pooled.check(Step(sent, left4(src="203.0.113.99") / seen))
+    if way != "of_a_clat":
+        sent = came4(src=ROUTER4) / Icmp(type=11) / left4() / UDP(**ASK)
+        nat64.check(Step(sent, left6(src=ROUTER4_IN6) / Icmp(type=3) / came6(hlim=63) / UDP(**ASK)))
+
+
+@pytest.mark.parametrize("way", MAPPED_BY)
 def test_rfc6052_3_1_no_ipv6_router_stands_for_a_non_global_address(way):
     config, _, left6, came6, _ = MAPPED_BY[way]
     sent = came6(src=in6("10.1.2.3")) / Icmp(type=3) / left6() / UDP(**ASK)
@@ -139,7 +156,7 @@ def test_rfc6791_into_ipv6_without_pool6_every_router_is_one_without_an_address(
     nat64.check(Step(to_eam4(src=ROUTER4) / Icmp(type=11) / quoted4, expect))
 
 
-@pytest.mark.parametrize("router", [ROUTER4, "10.0.0.1"])
+@pytest.mark.parametrize("router", [ROUTER4, "10.0.0.1", "127.0.0.1"])
 def test_rfc6791_into_ipv6_behind_a_clat_every_router_is_one_without_an_address(router):
     clat = {"ipv4": "192.168.7.0/24", "ipv6": "2001:db8:4::/120", "plat": POOL6}
     nat64 = Nat64(pool6=None, clat=clat, **NO_SESSIONS, translation={"rfc6791_ipv6": "2001:db8:6791::/64"})
