@@ -4,12 +4,13 @@ from dataclasses import replace
 from ipaddress import ip_network
 
 import dns.edns
+import dns.flags
 import dns.message
 import dns.rdatatype
 import pytest
 
 from nat64d.dns64.upstreams import race
-from tests.dns64.gateway import POLICY, WWW, Gateway, errors, gateway, query
+from tests.dns64.gateway import POLICY, WWW, Gateway, errors, gateway, query, silent
 from tests.dns64.zone import AUTHORITY, SOA, reply
 
 ALIKE, OTHERS = "10.0.0.1", "10.1.0.1"  # clients that get what the servers say, and others
@@ -145,3 +146,37 @@ def test_rfc6147_5_5_a_failed_validation_that_is_kept_is_one(type_: str) -> None
         found = one.ask(query(use_edns=0), OTHERS)
         assert (found.rcode(), found.answer, errors(found)) == (2, [], [6])
         assert one.asked().count((WWW, type_)) == 1
+
+
+@pytest.mark.parametrize(
+    "name", sorted(MADE.keys() - {"bounded by the SOA record"})
+)  # A is left, and AAAA need not answer
+def test_rfc8767_5_an_answer_is_used_again_and_again_after_its_time(name: str) -> None:
+    type_, policy, table = MADE[name]
+    with gateway(table, policy) as one:
+        one.ask(query(type_, use_edns=0), OTHERS)
+        one.zone.table.update(dict.fromkeys(table, "SERVFAIL"))
+        for seconds in (61, 31, 3600, 80000):
+            one.clock += seconds
+            found = one.ask(query(type_, use_edns=0), OTHERS)
+            assert (found.rcode(), ttls(found), errors(found)[-1:]) == (0, {30}, [3])
+        one.clock += 86400
+        assert one.ask(query(type_, use_edns=0), OTHERS).rcode() == 2
+
+
+def test_rfc9520_3_2_a_failure_is_kept_for_all_that_is_made_of_it() -> None:
+    with gateway(dict.fromkeys([(WWW, "AAAA"), (WWW, "A")], silent), AS_IT_IS, MAKES) as one:
+        assert one.ask(query(), OTHERS).rcode() == 2
+        assert {*one.asked()} == {(WWW, "A"), (WWW, "AAAA")}
+        for type_, client in (("AAAA", OTHERS), ("AAAA", ALIKE), ("A", OTHERS)):
+            assert one.ask(query(type_), client).rcode() == 2
+        assert one.asked() == []
+
+
+@pytest.mark.parametrize("type_", ["MX", "A", "AAAA"])
+def test_rfc5452_5_each_question_waits_once_for_each_of_do_and_cd(type_: str) -> None:
+    _, policy, table = MADE["synthetic"]
+    kinds = [query(type_, flags=cd, want_dnssec=do) for do in (False, True) for cd in (0, dns.flags.CD)]
+    with gateway(table, policy) as one:
+        one.together(kinds * 3, OTHERS)
+        assert one.asked().count((WWW, type_)) == 4

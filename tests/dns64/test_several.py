@@ -53,6 +53,9 @@ def test_rfc6147_5_1_4_each_record_that_is_excluded_goes_and_so_does_each_signat
     left = without_excluded(said, POLICY).sections[0]
     assert sorted(IPv6Address(record.data) for record in left) == [IPv6Address(f"2001:db8::{n}") for n in (1, 2)]
     assert look_at(answer("AAAA", EXCLUDED), POLICY) is Finding.EXCLUDED
+    assert look_at(answer("AAAA", [f"{WWW} 60 IN AAAA 2001:db8::{n}" for n in range(1, 30)]), POLICY) is Finding.USE
+    behind = [line.replace(WWW, "Web.Net.Example.") for line in EXCLUDED]
+    assert look_at(answer("AAAA", [*ALIASES, *behind]), POLICY) is Finding.EXCLUDED
 
 
 def test_rfc6147_5_1_6_each_of_many_records_is_made_none_with_a_longer_ttl_and_none_signed() -> None:
@@ -100,7 +103,9 @@ def test_rfc6147_5_3_2_the_other_sections_keep_each_record_and_its_ttl(type_: st
 def test_rfc6147_5_1_5_all_of_a_chain_stands_before_what_another_answer_has_of_its_end() -> None:
     """DNAME, two CNAME and signatures; the TTL is bounded by the SOA record of the last answer."""
     end = "web.net.example."
-    table = {(WWW, "AAAA"): ALIASES, (WWW, "A"): ALIASES, (end, "A"): [f"{end} 3600 IN A 192.0.2.1"]}
+    ns = "net.example. 60 IN NS ns.net.example."
+    stops = [*ALIASES, AUTHORITY, "example. 60 IN NS ns.example."]
+    table = {(WWW, "AAAA"): stops, (WWW, "A"): stops, (end, "A"): [f"{end} 3600 IN A 192.0.2.1", AUTHORITY, ns]}
     with gateway(table | {(end, "AAAA"): [f"example. 77 IN SOA {SOA}"]}) as one:
         found = one.ask(query(want_dnssec=True))
         kinds = [(rrset.rdtype, rrset.covers) for rrset in found.answer]
@@ -109,6 +114,7 @@ def test_rfc6147_5_1_5_all_of_a_chain_stands_before_what_another_answer_has_of_i
         assert kinds[-1] == (wire.AAAA, 0)
         assert sorted(kinds[:-1]) == [(5, 0), (5, 0), (39, 0), (46, 5), (46, 39)]
         assert errors(found) == [29], "what is made behind an alias says so"
+        assert [rrset.to_text() for rrset in found.authority] == [ns]
 
 
 def test_rfc6147_5_5_the_bits_do_and_cd_go_on_with_an_alias() -> None:
