@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,8 @@ VIP, OTHER = "192.0.2.80", "192.0.2.81"
 SERVERS = [f"2001:db8:b::{number}" for number in (31, 32, 33)]
 SHARED4, OWN4, MAPPED4 = "192.0.2.20", "192.0.2.24/30", "192.0.2.90"
 MANY4, MANY6, OF_MANY4, OF_MANY6 = "10.64.1.0/24", "2001:db8:b::1:0/120", "10.64.1.49", "2001:db8:b::1:31"
+PREFIX = "2001:db8:c::/96"
+CLIENT_THERE = str(IPv6Address(int(IPv6Address("2001:db8:c::")) + int(IPv4Address(SERVER4))))
 PORTS = [{"name": "http", "port": 8080, "protocol": "TCP"}]
 CONFIG = """
 pool6 = "64:ff9b::/96"
@@ -185,6 +188,18 @@ def test_a_static_mapping_of_a_pod_and_of_a_prefix_needs_no_sessions(cluster: Cl
     until(lambda: not cluster.daemon.rows("mappings") and pools(cluster) == {SHARED4})
     found = json.loads(clients.communicate(timeout=300)[0])
     assert (found["failed"], sum(found["servers"].values())) == ({}, 1000), cluster.said()
+
+
+def test_endpoints_see_clients_under_the_prefix_of_a_translator(cluster: Cluster) -> None:
+    spec = {"pool6": "64:ff9b::/96", "clientPrefix": PREFIX}
+    for given, seen, first in ((spec, CLIENT_THERE, 26000), (None, embed(SERVER4), 27000)):
+        if given:
+            cluster.fake.set(TRANSLATOR, {"metadata": {"name": "prefix"}, "spec": given})
+        else:
+            cluster.fake.delete(TRANSLATOR, "prefix")
+        until(lambda: (PREFIX in cluster.net.gateway.ip("-6", "route")) == bool(given))  # noqa: B023
+        found = cluster.asked(20, first=first)
+        assert ([*found["clients"]], found["failed"]) == ([seen], {}), cluster.said()
 
 
 def test_an_endpoint_that_drains_gets_no_new_connections(cluster: Cluster) -> None:
