@@ -134,6 +134,7 @@ class Controller:
         self.patches = 0
         self._versions: dict[Kind, dict[Key, tuple[Any, int]]]  # without its condition, and its version since it is so
         self._versions = {kind: {} for kind in BARE}
+        self._prefix = ""  # of clients, of Services that have none of their own
         self._dirty: set[Key] = set()
         self._known: set[str] = set()
         self._needed = {"Leases", *(kind.name for kind in KINDS)}
@@ -231,11 +232,15 @@ class Controller:
 
     async def _round(self, client: Any) -> bool:
         """Write what differs; whether all could be written."""
+        prefix, _ = translators.prefix_of(self.translators.values())
+        if prefix != self._prefix:
+            self._prefix = prefix
+            self._dirty |= self.wishes.keys()
         dirty, self._dirty = self._dirty, set()
         ours = {key: one for key, one in self.wishes.items() if is_ours(one, self.options.default_class)}
         for key in dirty:
             if key in ours:
-                self.endpoints.look(ours[key], self.slices.of(key))
+                self.endpoints.look(ours[key], self.slices.of(key), prefix)
             else:
                 self.endpoints.leave(key)
         limit = asyncio.Semaphore(AT_ONCE)

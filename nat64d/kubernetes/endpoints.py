@@ -19,12 +19,12 @@ class Endpoints:
         self._of: dict[Key, tuple[int, int, frozenset[Place]]] = {}  # ready ones, slices of IPv4, places
         self._users: defaultdict[Place, set[Key]] = defaultdict(set)
 
-    def look(self, wish: Wish, slices: list[Slice]) -> None:
-        """A Service, or what is behind it, is another one now."""
+    def look(self, wish: Wish, slices: list[Slice], prefix: str = "") -> None:
+        """A Service, or what is behind it, is another one now; `prefix`: of clients, if it has none of its own."""
         self.leave(wish.key)
         places: set[Place] = set()
         ready: set[Place] = set()
-        prefix = wish.note("client-prefix")
+        prefix = wish.note("client-prefix") or prefix
         for port in wish.ports:
             for one, number in numbers(port, (one for one in slices if one.family == "IPv6")):
                 here = [(end, (end.address, number, port.protocol, prefix)) for end in one.endpoints]

@@ -173,6 +173,9 @@ def test_services_with_the_same_endpoint_are_told_of_each_other(fake: Fake) -> N
     add(fake, "also", annotations={"nat64d.io/client-prefix": "2001:db8:99::/96"})
     until(lambda: "has endpoints" not in condition(fake, "also")[2])
     until(lambda: "has endpoints" not in condition(fake)[2])
+    spec = {"pool6": "64:ff9b:1::/96", "clientPrefix": "2001:db8:99::/96"}
+    fake.set(TRANSLATOR, {"metadata": {"name": "all"}, "spec": spec})
+    until(lambda: "has endpoints of default/also" in condition(fake)[2], lambda: condition(fake))
 
 
 @pytest.mark.usefixtures("controlled")
