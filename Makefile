@@ -107,8 +107,8 @@ shows-services: compiled tools-e2e  ## [[service]] under load, and large files o
 shows-kubernetes: compiled tools-e2e  ## a cluster before a gateway: how soon what it says is so, and what an API server that is away costs (root)
 	@$(AS_ROOT) $(PYTEST) -s -m slow tests/e2e/test_service_kubernetes_shows.py tests/e2e/test_service_controller_shows.py
 
-shows-fastpath: compiled tools-e2e  ## [fastpath]: flows over kill -9 and a restart; prints gaps, and what was lost or sent again (root)
-	@$(AS_ROOT) $(PYTEST) -s -m slow tests/e2e/test_fastpath_restart.py
+shows-fastpath: compiled tools-e2e  ## [fastpath]: flows over kill -9 and a restart, and from one way to the other; prints gaps, what was lost, late or sent again (root)
+	@$(AS_ROOT) $(PYTEST) -s -m slow tests/e2e/test_fastpath_restart.py tests/e2e/test_fastpath_moves.py
 
 shows-scale-out: compiled tools-e2e tools-routing  ## two gateways behind one router, with BIRD and FRR: how soon routes and connections go elsewhere (root)
 	@$(AS_ROOT) $(PYTEST) -s -m slow tests/e2e/test_scale_out.py

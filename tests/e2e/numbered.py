@@ -1,17 +1,20 @@
-"""Numbered datagrams of many flows to a UDP echo server: `python numbered.py ADDRESS PORT FLOWS RATE`; standard
+"""Numbered datagrams of many flows to a UDP echo server: `python numbered.py ADDRESS PORT FLOWS RATE BURST`; standard
 library only.
 
-So many a second of all flows together, each in its turn. A line on standard input asks for the counts so far; at its
-end nothing is sent any more, and the counts are those when all is back, or nothing has come back for PATIENCE seconds.
+So many a second of all flows together, each in its turn so many at once. A line on standard input asks for the counts
+so far; at its end nothing is sent any more, and the counts are those when all is back, or nothing has come back for
+PATIENCE seconds.
 `late`: datagrams that came back after a later one of their flow; `longest`: seconds without any.
 """
 
 import json
 import select
 import socket
+import struct
 import sys
 import time
 
+NUMBER = struct.Struct("!IH")  # as order.py reads it
 PATIENCE = 5.0
 TICK = 0.001
 MOST = 50  # datagrams that are made up for, where this process had to wait for a processor
@@ -20,8 +23,8 @@ MOST = 50  # datagrams that are made up for, where this process had to wait for 
 class Flows:
     """The sockets, and what is known of each."""
 
-    def __init__(self, address: str, port: int, count: int) -> None:
-        self.sockets = {}
+    def __init__(self, address: str, port: int, count: int, burst: int) -> None:
+        self.sockets, self.burst = {}, burst
         self.poll = select.epoll()
         for _ in range(count):
             one = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM)
@@ -36,11 +39,11 @@ class Flows:
 
     def send(self) -> None:
         """The next datagram of the next flow."""
-        one = self.sockets[self.turn[self.sent % len(self.turn)]]
+        one = self.sockets[self.turn[self.sent // self.burst % len(self.turn)]]
         try:
-            one.send(self.sent.to_bytes(8, "big"))
+            one.send(NUMBER.pack(self.sent, NUMBER.size))
         except OSError:  # an ICMP error for one before
-            one.send(self.sent.to_bytes(8, "big"))
+            one.send(NUMBER.pack(self.sent, NUMBER.size))
         self.sent += 1
 
     def receive(self, timeout: float) -> bool:
@@ -49,7 +52,7 @@ class Flows:
         for fd, _ in ready:
             try:
                 while octets := self.sockets[fd].recv(100):
-                    number = int.from_bytes(octets[:8], "big")
+                    number, _ = NUMBER.unpack(octets)
                     self.received += 1
                     self.late += number < self.newest[fd]
                     self.newest[fd] = max(number, self.newest[fd])
@@ -66,15 +69,16 @@ class Flows:
         self.longest, self.last = 0.0, time.monotonic()
 
 
-def main(address: str, port: str, count: str, rate: str) -> None:
-    flows, due, last = Flows(address, int(port), int(count)), 0.0, time.monotonic()
+def main(address: str, port: str, count: str, rate: str, burst: str = "1") -> None:
+    flows, due, last = Flows(address, int(port), int(count), int(burst)), 0.0, time.monotonic()
     print("sending", flush=True)
     while True:
         now = time.monotonic()
         due, last = min(due + (now - last) * int(rate), MOST), now
-        while due >= 1:
-            flows.send()
-            due -= 1
+        while due >= flows.burst:
+            for _ in range(flows.burst):
+                flows.send()
+            due -= flows.burst
         flows.receive(TICK)
         if select.select([sys.stdin], [], [], 0)[0]:
             if not sys.stdin.readline():
