@@ -20,6 +20,7 @@ from tests.bench.path.flows import SIX_TO_FOUR
 from tests.bench.path.measures import Measure
 
 RATE = 5_000  # queries a second, cached
+OPENING = 3  # seconds that a measure takes besides, to open its flows
 LOADS = ("nothing", *dns.PORTS)
 CHOSEN = {
     measures.tcp(1, SIX_TO_FOUR): 1e-9,
@@ -58,7 +59,7 @@ def compare(rounds: int, seconds: float, say: Callable[[str], None]) -> list[Row
     rows = []
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="nb")))
-        given, (way,) = stack.enter_context(run.bench(seconds, ["nat64d"], 0))
+        given, (way,) = stack.enter_context(run.bench(seconds / 4, ["nat64d"], 0))
         gateway = given.network.gateway
         stack.enter_context(dns.behind(gateway, directory))
         for subject in dns.SUBJECTS:
@@ -71,7 +72,7 @@ def compare(rounds: int, seconds: float, say: Callable[[str], None]) -> list[Row
             for measure in CHOSEN:
                 for load in LOADS:
                     say(f"round {number + 1}: {measure.name} beside {load}")
-                    with asking(gateway, load, file, seconds + 2) as answered:
+                    with asking(gateway, load, file, seconds + OPENING) as answered:
                         figures = measure.run(given, way)
                     rows.append(Row(measure, load, figures["rate"], answered[0]))
     return rows
