@@ -15,7 +15,7 @@ from translator.fastpath.kernel import OURS
 from translator.fastpath.mappings import RANGE_STEPS
 from translator.fastpath.program import program
 from translator.fastpath.reasons import Reason
-from translator.fastpath.sessions import GAP, LAG, PROBES, SLACK
+from translator.fastpath.sessions import GAP, LAG, PROBES
 from translator.jit.bpf import Stand
 from translator.jit.compile import COMPILED
 
@@ -163,10 +163,10 @@ def test_rfc7915_5_1_identification_comes_from_a_generator_there_too(flow):
 def test_its_time_is_written_once_a_second(side, seconds):
     flow = Flow(more=f"[timeouts]\nudp = {seconds}\n")
     row = flow.twin.tables.sessions[0]
-    written = [1001, 1001 + SLACK - LAG + 1]
+    written = [1001, 1001 + 1000 - LAG + 1]
     for now, last in ((1001, 0), (1002, 0), (written[1] - 1, 0), (written[1], 1), (written[1] + 5, 1)):
         flow.reason(getattr(flow, side)(), now)
-        assert row.expires == written[last] + 1000 * seconds + SLACK
+        assert row.expires == written[last] + 1000 * seconds + 1000
 
 
 @pytest.mark.parametrize(
