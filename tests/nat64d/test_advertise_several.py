@@ -1,16 +1,20 @@
 """Router advertisements on several interfaces: each is told, and each by itself."""
 
+import asyncio
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from ipaddress import IPv6Address, IPv6Network
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from nat64d.advertise import timing, wire
-from nat64d.advertise.advertiser import Link
+from nat64d.advertise.advertiser import Advertiser, Link
 from nat64d.advertise.listener import Listener, Offer
 from nat64d.advertise.message import Advertisement, Pref64, built, parsed, solicitation
+from nat64d.gateway.neighbours import advertise
+from nat64d.gateway.state import Live
 from tests.nat64d.test_advertise import OTHER6, POOL6, SENDER, config_of, servers_in
 from tests.nat64d.test_advertise_rules import Clocked
 
@@ -163,3 +167,19 @@ def test_rfc8781_5_a_listener_takes_each_prefix_of_an_advertisement(monkeypatch:
     monkeypatch.setattr(wire, "open_socket", lambda _: socket.socket(type=socket.SOCK_DGRAM))
     with Listener(lambda: 0.0) as listener:
         assert listener.look() == [Offer(7, SENDER, *each) for each in prefixes]
+
+
+def test_rfc4861_6_2_5_the_daemon_takes_all_back_unless_the_next_process_goes_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[Callable[[], bool]] = []
+
+    async def run(_: Advertiser, goes_on: Callable[[], bool]) -> None:
+        asked.append(goes_on)
+
+    monkeypatch.setattr(Advertiser, "run", run)
+    live = Live(config_of())
+    asyncio.run(advertise(live, SimpleNamespace(look_again=lambda: None)))  # type: ignore[arg-type]
+    (goes_on,) = asked
+    for live.is_started_again in (False, True):
+        assert goes_on() is live.is_started_again
