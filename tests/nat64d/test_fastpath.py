@@ -28,6 +28,7 @@ from tests.listed import rows_of
 from tests.sessions import Sessions
 from translator.fastpath.reasons import Reason
 from translator.tables.gateway import Gateway
+from translator.tables.layout import SESSION, records
 from translator.tables.tables import NEVER_USED, SESSIONS
 from translator.verdict import Direction, Verdict
 
@@ -181,6 +182,22 @@ def test_other_settings_are_those_of_the_program_too(kernel):
     assert live.fast.is_on
 
 
+def test_the_kernel_goes_on_if_the_next_process_does_but_not_while_tables_change(kernel):
+    live = Live(loads(CONFIG))
+    live.fast = Fast("on", "lo", logging.getLogger("nat64d"))
+    live.settings, live.tables = gateway()
+    live.serve()
+    live.is_started_again = True
+    live.stand_still()
+    assert live.fast.is_on
+    with live.paused():
+        assert not live.fast.is_on
+    assert live.fast.is_on
+    live.is_started_again = False
+    live.stand_still()
+    assert not live.fast.is_on
+
+
 def test_where_there_are_no_sessions(kernel):
     assert begun(text='pool6 = "64:ff9b::/96"\n[[eam]]\nipv4 = "192.0.2.1"\nipv6 = "2001:db8::1"\n').is_on
 
@@ -269,6 +286,17 @@ def test_a_kill_leaves_the_sessions_that_are_in_memory_that_was_left(moved, tmp_
     assert third.ports() == [5000, 5001, 5002]
     third.kill()
     assert Run(tmp_path / "state").ports() == []
+
+
+def test_where_sessions_are_elsewhere_those_of_the_file_count_no_more(moved, tmp_path):
+    first = Run(tmp_path / "state")
+    first.nat64.opened("udp", 5000)
+    first.live.close_state_file()
+    config, tables = first.nat64.config, Engines(first.nat64.config, bytes(16)).tables()
+    file = state_file.StateFile(config, tables, lambda _, count: records(count, SESSION))
+    assert file.living == 0
+    assert not file.tables["sessions"]["live"].any()
+    file.close()
 
 
 def test_a_kill_leaves_no_session_that_a_start_or_a_stop_had_left(moved, tmp_path):

@@ -136,6 +136,15 @@ def test_a_program_that_has_to_be_built_first_is_not_waited_for(namespace, monke
     os.close(old)
 
 
+def test_a_daemon_that_ends_before_it_serves_takes_the_program_away(namespace, monkeypatch):
+    before = program_at_lo()
+    old = os.dup(before.links[0])
+    before.leave()
+    Fast("auto", "lo", LOG, Left([os.dup(old)])).close()
+    assert about(old)["ifindex"] == "0"
+    os.close(old)
+
+
 def test_where_there_is_no_program_nothing_gets_more_time(namespace, monkeypatch):
     path, tables, succeeded = begun(Left(), Kept(), monkeypatch)
     assert not succeeded
