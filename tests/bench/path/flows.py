@@ -58,7 +58,7 @@ def settled(end: End, enough: Callable[[tuple[int, int]], bool] = lambda count: 
     count, since = end.count(), time.monotonic()
     deadline = since + PATIENCE
     while not enough(count) and time.monotonic() < min(since + QUIET, deadline):
-        time.sleep(0.01)
+        time.sleep(0.005)
         before, count = count, end.count()
         if count[1] - before[1] > FEW:
             since = time.monotonic()
@@ -89,27 +89,25 @@ def open_flows(way: Way, flows: Flows) -> Ends:
                 missing = np.flatnonzero(seen.source_port[part] == 0)
                 deliver(way.client_end, way.server_end, first[part][missing])
                 _note(way, seen)
-            if not seen.source_port[part].all():
-                opened = int((seen.source_port > 0).sum())
-                raise FlowsError(f"{opened} of {flows.number} flows opened, and then no more")
+            answers = from_server(way, Flows(*frames.some(flows, part)), Ends(*frames.some(seen, part)))
+            if not seen.source_port[part].all() or not deliver(way.server_end, way.client_end, answers):
+                raise FlowsError(f"{at} of {flows.number} flows opened, and then no more")
     finally:
         way.server_end.heard()
-    answers = from_server(way, flows, seen, frames.opening(flows.number))
-    for at in range(0, flows.number, CHUNK):
-        deliver(way.server_end, way.client_end, answers[at : at + CHUNK])
     time.sleep(SETTLE)
     return seen
 
 
-def deliver(sender: End, receiver: End, rows: Octets) -> None:
-    """Send frames until as many have arrived, but not for ever."""
+def deliver(sender: End, receiver: End, rows: Octets) -> bool:
+    """Send frames until as many have arrived, but not for ever; whether they have."""
     for _ in range(ATTEMPTS if len(rows) else 0):
         before = receiver.count()[1]
         sender.load(rows, once=True)
         sender.offer(OPENING_RATE, len(rows) / OPENING_RATE, True)
         wanted = before + len(rows)
         if settled(receiver, lambda count, wanted=wanted: count[1] >= wanted)[1] >= wanted:  # type: ignore[misc]
-            return
+            return True
+    return not len(rows)
 
 
 def _note(way: Way, seen: Ends) -> None:
@@ -119,8 +117,10 @@ def _note(way: Way, seen: Ends) -> None:
     seen.source[numbers], seen.source_port[numbers] = heard.ends.source, heard.ends.source_port
 
 
-def from_server(way: Way, flows: Flows, seen: Ends, payload: Octets) -> Octets:
+def from_server(way: Way, flows: Flows, seen: Ends, payload: Octets | None = None) -> Octets:
     """The frames of the server, a row for each flow."""
+    if payload is None:
+        payload = np.zeros((flows.number, frames.SMALLEST), np.uint8)
     ends = Ends(seen.target, flows.server_port, seen.source, seen.source_port)
     return frames.build(way.server_gateway + way.server_end.mac(), ends, payload)
 
