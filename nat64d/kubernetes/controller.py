@@ -20,7 +20,7 @@ from nat64d.kubernetes.members import Renewals
 from nat64d.kubernetes.objects import API, SLICES, Kind, is_ours
 from nat64d.kubernetes.pace import OBEDIENT, moment
 from nat64d.kubernetes.slices import Slices
-from nat64d.kubernetes.statuses import MANAGER, Gateways, Rules, patch_of, shown_of
+from nat64d.kubernetes.statuses import MANAGER, PENDING, Gateways, Rules, patch_of, shown_of
 from nat64d.kubernetes.translators import TRANSLATORS, Translator
 from nat64d.kubernetes.wishes import (
     CIDRS,
@@ -331,7 +331,7 @@ class Controller:
             self._untold[thing] = about, condition
 
     async def _tell(self, client: Any, limit: asyncio.Semaphore, about: About, condition: Condition) -> bool:
-        warns = condition.reason not in {PROGRAMMED, "Pending", READY, translators.PARTLY}
+        warns = condition.reason not in {PROGRAMMED, PENDING, READY, translators.PARTLY}
         async with limit:
             told = await self.events.tell(client, about, condition.reason, condition.message, warns=warns)
         if told:

@@ -123,6 +123,8 @@ class Mirror:
             try:
                 if not self.daemon.version:
                     self._started = self._seen(await self.daemon.status())
+                    if not self._has_others:
+                        self._see_clients((await self.daemon.said())[1])
                     self._make()
                 await self.teller.tell()
             except DaemonUnreachableError as error:
@@ -161,6 +163,19 @@ class Mirror:
             self._news.set()
         return moment() - float(status["uptime"])
 
+    def _see_clients(self, rows: list[Row]) -> None:
+        """Translators are not known yet, so clients have the prefix that they have in the rows of the daemon."""
+        named = ((row, name_of(row).split("/")) for row in rows if not is_unnamed(name_of(row)))
+        services = ((row, self.services.get((words[0], words[1]))) for row, words in named if len(words) > 1)
+        prefix = next((row.get("client_prefix") for row, one in services if one and not one.client_prefix), "") or ""
+        if self._see_clients_under(prefix):
+            self._dirty.update(self.services)
+
+    def _see_clients_under(self, prefix: str) -> bool:
+        """Whether it is another one than before."""
+        before, self.rules = self.rules, self.rules._replace(client_prefix=prefix)
+        return before != self.rules
+
     def _make(self) -> None:
         """What has changed of Services, and what objects of our own kinds have become."""
         dirty, self._dirty = self._dirty, set()
@@ -188,8 +203,7 @@ class Mirror:
             return
         self._remap, before = False, self.mapped
         prefix, _ = prefix_of(self.translators.values())
-        if prefix != self.rules.client_prefix:
-            self.rules = self.rules._replace(client_prefix=prefix)
+        if self._see_clients_under(prefix):
             dirty.update(self.services)
         self.mapped = mapped_of(self.mappings.values(), self.slices.of)
         self._owners = {}

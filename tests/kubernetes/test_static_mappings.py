@@ -24,6 +24,11 @@ def applied(mirror: Mirrored) -> Applied:
     return mirror.mirror.applied(mirror.followers)
 
 
+def prefixes(daemon: Book) -> dict[str, str]:
+    """Of clients, by Service."""
+    return {name.split("/")[1]: str(row.client_prefix) for name, row in daemon.rows.items()}
+
+
 def test_a_mapping_of_a_pod_and_of_a_prefix_comes_changes_and_goes(fake, daemon, mirror):
     fake.set(STATIC, mapping("pod", "198.51.100.7/32", "2001:db8:1::7/128"))
     fake.set(STATIC, mapping("many", "203.0.113.0/24", "2001:db8:2::/120"))
@@ -75,9 +80,9 @@ def test_what_is_refused_is_said_by_object_and_what_is_left_counts_as_applied(fa
 @pytest.mark.parametrize("may_read", [True, False], ids=["there_is_no_such_kind", "nobody_allows_it"])
 def test_where_there_are_no_mappings_to_read_services_are_served(fake, daemon, tmp_path, may_read):
     """What cannot be read stays as the daemon has it; where there is no such kind there are none."""
-    daemon.sources = daemon.sources._replace(
-        rows={"kubernetes": rows_in({"eam": [{"ipv4": "192.0.2.99", "ipv6": "2001:db8::99"}]}, "kubernetes")}
-    )
+    row = {"name": "default/web/http", "ipv4": "192.0.2.2:80", "client_prefix": "2001:db8:c::/96"}
+    had = {"eam": [{"ipv4": "192.0.2.99", "ipv6": "2001:db8::99"}], "service": [row]}
+    daemon.sources = daemon.sources._replace(rows={"kubernetes": rows_in(had, "kubernetes")})
     fake.set(SERVICES, service())
     fake.set(SLICES, slice_("web-1", "2001:db8:1::1"))
     mirror = Mirrored(fake, daemon, tmp_path / "kubeconfig", kinds=not may_read)
@@ -87,10 +92,12 @@ def test_where_there_are_no_mappings_to_read_services_are_served(fake, daemon, t
     with mirror:
         until(lambda: daemon.ends() == {A: 1} and fake.watching == 2)
         until(lambda: daemon.mappings == ({} if may_read else {"192.0.2.99/32": "2001:db8::99/128"}))
+        until(lambda: prefixes(daemon) == {"web": "" if may_read else "2001:db8:c::/96"})
         fake.faults.tokens = {}
         fake.kinds += OUR_KINDS
         fake.set(STATIC, mapping("pod", "198.51.100.7/32", "2001:db8:1::7/128"))
         until(lambda: daemon.mappings == {"198.51.100.7/32": "2001:db8:1::7/128"})
+        until(lambda: prefixes(daemon) == {"web": ""})
 
 
 def test_a_mapping_says_whether_all_gateways_have_it_or_why_not(fake: Fake, tmp_path: Path) -> None:
@@ -158,21 +165,18 @@ def younger(name: str = "younger", **more: Any) -> dict[str, Any]:
 def test_endpoints_see_clients_under_the_prefix_of_a_translator(fake: Fake, daemon: Book, mirror: Mirrored) -> None:
     """The oldest that has one; a Service may have its own. Without it that of the daemon's file holds."""
 
-    def prefixes() -> dict[str, str]:
-        return {name.split("/")[1]: str(row.client_prefix) for name, row in daemon.rows.items()}
-
     fake.set(SERVICES, service("own", "192.0.2.3", annotations={"nat64d.io/client-prefix": "2001:db8:9::/96"}))
-    until(lambda: prefixes() == {"web": "", "own": "2001:db8:9::/96"})
+    until(lambda: prefixes(daemon) == {"web": "", "own": "2001:db8:9::/96"})
     fake.set(TRANSLATOR, younger("wrong", clientPrefix="2001:db8:d::/97"))
     fake.set(TRANSLATOR, younger(clientPrefix="2001:db8:d::/96"))
-    until(lambda: prefixes() == {"web": "2001:db8:d::/96", "own": "2001:db8:9::/96"})
+    until(lambda: prefixes(daemon) == {"web": "2001:db8:d::/96", "own": "2001:db8:9::/96"})
     fake.set(TRANSLATOR, translator(clientPrefix="2001:db8:c:0::/96"))
     fake.set(SERVICES, service("more", "192.0.2.4"))
-    until(lambda: prefixes() == {"web": "2001:db8:c::/96", "own": "2001:db8:9::/96", "more": "2001:db8:c::/96"})
+    until(lambda: prefixes(daemon) == {"web": "2001:db8:c::/96", "own": "2001:db8:9::/96", "more": "2001:db8:c::/96"})
     until(lambda: applied(mirror).refused == ())
     for name in ("all", "younger", "wrong"):
         fake.delete(TRANSLATOR, name)
-    until(lambda: prefixes() == {"web": "", "own": "2001:db8:9::/96", "more": ""})
+    until(lambda: prefixes(daemon) == {"web": "", "own": "2001:db8:9::/96", "more": ""})
     assert daemon.ends() == {A: 1, B: 1}
 
 
