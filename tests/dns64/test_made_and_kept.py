@@ -180,3 +180,21 @@ def test_rfc5452_5_each_question_waits_once_for_each_of_do_and_cd(type_: str) ->
     with gateway(table, policy) as one:
         one.together(kinds * 3, OTHERS)
         assert one.asked().count((WWW, type_)) == 4
+
+
+@pytest.mark.parametrize("first", ["data", "NXDOMAIN"])
+def test_rfc8767_4_what_came_last_is_what_is_used_after_its_time(first: str) -> None:
+    """A name error after data, and data after a name error."""
+    key = (WWW, "MX")
+    said = {"data": [f"{WWW} 60 IN MX 10 mail.example."], "NXDOMAIN": ["NXDOMAIN", *NONE]}
+    order = [first, *said.keys() - {first}]
+    with gateway({key: []}) as one:
+        for name in order:
+            one.zone.table[key] = said[name]
+            one.clock += 61
+            last = one.ask(query("MX", use_edns=0)).rcode()
+        one.zone.table[key] = "SERVFAIL"
+        one.clock += 61
+        found = one.ask(query("MX", use_edns=0))
+        assert (found.rcode(), errors(found)) == (last, [19 if last else 3])
+        assert last == (0 if order[-1] == "data" else 3)
