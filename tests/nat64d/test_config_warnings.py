@@ -103,8 +103,10 @@ def test_rfc7422_2_step_4_blocks_that_are_neither_computed_nor_logged_raise_a_wa
     expected = (
         '[[pool4]] addresses = "192.0.2.1" hands out blocks that are not computed, and nobody will know who had one'
     )
-    found = warnings(loads(COMPUTED.format(size, blocks, sessions)))
-    assert [warning.partition(":")[0] for warning in found] == [expected] * told
+    text = COMPUTED.format(size, blocks, sessions)
+    beside_another = text.replace("[[pool4]]", '[[pool4]]\naddresses = "203.0.113.1"\n[[pool4]]')
+    for config in (text, beside_another):
+        assert [warning.partition(":")[0] for warning in warnings(loads(config))] == [expected] * told
 
 
 FORWARD = '[[forward]]\nprotocol = "tcp"\nipv4 = "192.0.2.9:80"\nipv6 = "[2001:db8::9]:80"\n'
