@@ -76,6 +76,11 @@ class Kind(NamedTuple):
         return self.config.get("pool4") == []
 
     @property
+    def goes_by_its_first(self) -> bool:
+        """A later fragment of a session."""
+        return bool(self.before and self.part and self.part[0])
+
+    @property
     def is_error(self) -> bool:
         return bool(self.body.haslayer(Icmp))
 
@@ -193,3 +198,14 @@ FROM_IPV4["udp_of_a_service"] = Kind(SERVED, TO_VIP, seen6, OF_UDP, OF_UDP)
 FROM_IPV6["udp_of_a_service"] = Kind(SERVED, from6, partial(seen4, src=VIP), ANSWER, ANSWER, before=TO_VIP() / OF_UDP)
 FROM_IPV4["first_fragment_of_a_service"] = FROM_IPV4["udp_of_a_service"]._replace(part=FIRST)
 FROM_IPV6["first_fragment_of_a_service"] = FROM_IPV6["udp_of_a_service"]._replace(part=FIRST)
+
+for name, kind in (("udp", UDP), ("tcp", TCP)):
+    came4, left6, came6, left4 = (
+        kind(**ports) / payload(40) for ports in (TO_MAPPED, TO_HOST6, FROM_HOST6, FROM_MAPPED)
+    )
+    FROM_IPV4[f"later_fragment_of_{name}_of_a_session"] = Kind(
+        {}, from4, seen6, came4, left6, LATER, before=fragment_of(from4() / came4, 0, 24, 0x1234)
+    )
+    FROM_IPV6[f"later_fragment_of_{name}_of_a_session"] = Kind(
+        {}, from6, seen4, came6, left4, LATER, before=fragment_of(from6() / came6, 0, 24, 0xABCD1234)
+    )
