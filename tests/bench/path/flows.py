@@ -12,8 +12,7 @@ from tests.bench.path.places import Way
 from tests.bench.path.wire import End, Offered
 from tests.bench.traffic import ETHERNET, IPV4, IPV6, UDP, datagrams
 
-CHUNK = 500  # flows opened at a time: no more than the queue of a TUN device holds
-OPENING_RATE = 50_000  # a second, which every way takes
+CHUNK = 250  # flows opened at a time: half of what the queue of a TUN device holds
 QUIET, FEW = 0.2, 1  # seconds in which no more than so many frames come at a time: those of neighbour discovery
 PATIENCE = 5.0  # seconds after which it has not ended
 ATTEMPTS = 4
@@ -103,7 +102,7 @@ def deliver(sender: End, receiver: End, rows: Octets) -> bool:
     for _ in range(ATTEMPTS if len(rows) else 0):
         before = receiver.count()[1]
         sender.load(rows, once=True)
-        sender.offer(OPENING_RATE, len(rows) / OPENING_RATE, True)
+        sender.send_all()
         wanted = before + len(rows)
         if settled(receiver, lambda count, wanted=wanted: count[1] >= wanted)[1] >= wanted:  # type: ignore[misc]
             return True
@@ -140,9 +139,8 @@ def ready(way: Way, direction: str, flows: Flows, seen: Ends, payload: int, tagg
     width = way.width[1 if direction == SIX_TO_FOUR else 0]
     header = ETHERNET + (IPV6 if width == 16 else IPV4) + UDP
     everything = build(slice(None), np.zeros((flows.number, payload), np.uint8))
-    ends[0].load(everything, once=True)
-    ends[0].offer(OPENING_RATE, flows.number / OPENING_RATE, True)
-    settled(ends[1])
+    for at in range(0, flows.number, CHUNK):
+        deliver(*ends, everything[at : at + CHUNK])
     time.sleep(SETTLE)
     ends[0].load(everything[1:], build(one, frames.tagged(payload))[0] if tagged else None)
     return Load(*ends, header, payload, width)
