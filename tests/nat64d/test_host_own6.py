@@ -117,6 +117,7 @@ def test_deprecated_and_temporary_addresses_are_passing(server: Namespace):
 
 
 def test_a_clat_is_hidden_behind_an_address_of_the_uplink(uplink, clat):
+    ip("-6", "route", "add", "default", "dev", "eth0")  # every address is on the link
     config = clat('[host]\nmasquerade = "eth0"\n', ipv6=str(BEHIND[0]))
     with gateway(config) as (_, _, lines):
         assert rules() == [f'oifname "eth0" ip6 saddr {BEHIND[0]} masquerade']
