@@ -123,3 +123,22 @@ def test_rfc7915_4_5_udp_without_checksum_as_it_is_configured(kind: Kind) -> Non
         first = kind._replace(body=bare, as_body=bare, part=(0, 24))
         gateways["calculate"].check(Step(first.sent(), verdict=Verdict.ZERO_UDP_CHECKSUM))
         gateways["forward"].check(Step(first.sent(), first.expect()))
+
+
+@EACH_WAY
+def test_rfc7915_what_is_silently_dropped_however_a_host_is_mapped(way: Way) -> None:
+    """IGMP, an error about an error, and an error with a wrong checksum."""
+    config, came4, left6, came6, left4 = way
+    nat64, body = Nat64(**config), UDP(**ASK)
+    twice4 = came4() / Icmp(type=3, code=1) / left4() / Icmp(type=3, code=1) / came4() / body
+    twice6 = came6() / Icmp(type=1) / left6() / Icmp(type=1) / came6() / body
+    wrong4 = came4() / Icmp(type=3, code=1, cksum=1) / left4() / body
+    wrong6 = came6() / Icmp(type=1, cksum=1) / left6() / body
+    nat64.check(Step(came4(proto=2) / payload(8), verdict=Verdict.ICMP_TYPE))
+    for sent, verdict in (
+        (twice4, Verdict.ERROR_IN_ERROR),
+        (twice6, Verdict.ERROR_IN_ERROR),
+        (wrong4, Verdict.ICMP_CHECKSUM),
+        (wrong6, Verdict.ICMP_CHECKSUM),
+    ):
+        nat64.check(Step(sent, verdict=verdict))
