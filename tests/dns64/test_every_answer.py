@@ -57,6 +57,7 @@ ASKED = {
     "refused": lambda one, options: one.ask(query("MX", **options), STRANGER),
     "not forwarded": lambda one, options: one.ask(query("TSIG", **options)),
     "filtered": lambda one, options: one.ask(query("A", **options), "10.0.0.1"),
+    "nothing to make it of": lambda one, options: one.ask(query("AAAA", "bare.example.", **options)),
     "some excluded": lambda one, options: one.ask(query("AAAA", "mixed.example.", **options)),
     "stale": stale,
     "another opcode": lambda one, options: one.ask(
@@ -85,6 +86,8 @@ def one() -> Iterator[Gateway]:
         AAAA: "NODATA",
         (WWW, "SRV"): "NOTAUTH",
         (WWW, "NAPTR"): lambda _octets, _tcp: [],
+        ("bare.example.", "AAAA"): "SERVFAIL",
+        ("bare.example.", "A"): "NODATA",
         ("mixed.example.", "AAAA"): [
             f"mixed.example. 60 IN AAAA {text}" for text in ("2001:db8::1", "::ffff:192.0.2.1")
         ],

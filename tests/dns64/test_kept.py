@@ -385,16 +385,16 @@ def test_rfc4035_3_2_2_answers_with_checking_disabled_are_kept_apart(first: int,
         assert one.asked().count((WWW, type_)) == (1 if first == second else 2)
 
 
-@pytest.mark.parametrize("type_", ["MX", "A"])
+@pytest.mark.parametrize("type_", ["MX", "A", "AAAA"])
 def test_rfc4035_3_2_2_a_failure_is_kept_apart_too(type_: str) -> None:
     """It may be one of validation (RFC 6840 section 5.9)."""
-    data = {"MX": "10 mail.example.", "A": "192.0.2.1"}[type_]
+    data = {"MX": "10 mail.example.", "A": "192.0.2.1", "AAAA": "2001:db8::1"}[type_]
 
     def unless_disabled(octets: bytes, _tcp: bool) -> list[bytes]:
         asked = dns.message.from_wire(octets)
         return [reply(asked, [f"{WWW} 60 IN {type_} {data}"] if asked.flags & dns.flags.CD else "SERVFAIL").to_wire()]
 
-    with gateway({(WWW, type_): unless_disabled}) as one:
+    with gateway({A: "SERVFAIL", (WWW, type_): unless_disabled}) as one:
         for flags, rcode in ((0, wire.SERVFAIL), (dns.flags.CD, wire.NOERROR), (0, wire.SERVFAIL)):
             answer = one.ask(query(type_, flags=flags))
             assert (answer.rcode(), bool(answer.answer)) == (rcode, not rcode)
