@@ -59,6 +59,7 @@ ASKED = {
     "filtered": lambda one, options: one.ask(query("A", **options), "10.0.0.1"),
     "nothing to make it of": lambda one, options: one.ask(query("AAAA", "bare.example.", **options)),
     "some excluded": lambda one, options: one.ask(query("AAAA", "mixed.example.", **options)),
+    "all excluded": lambda one, options: one.ask(query("AAAA", "none.example.", **options)),
     "stale": stale,
     "another opcode": lambda one, options: one.ask(
         query("MX", **{**options, "flags": options.get("flags", 0) | dns.opcode.to_flags(dns.opcode.NOTIFY)})
@@ -91,6 +92,8 @@ def one() -> Iterator[Gateway]:
         ("mixed.example.", "AAAA"): [
             f"mixed.example. 60 IN AAAA {text}" for text in ("2001:db8::1", "::ffff:192.0.2.1")
         ],
+        ("none.example.", "AAAA"): ["none.example. 60 IN AAAA ::ffff:192.0.2.1"],
+        ("none.example.", "A"): "NODATA",
     }
     with gateway(table, OURS, FILTERED) as one:
         yield one
