@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv6Address
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -191,12 +192,13 @@ def test_a_static_mapping_of_a_pod_and_of_a_prefix_needs_no_sessions(cluster: Cl
 
 
 def test_endpoints_see_clients_under_the_prefix_of_a_translator(cluster: Cluster) -> None:
-    spec = {"pool6": "64:ff9b::/96", "clientPrefix": PREFIX}
+    spec, ports = {"pool6": "64:ff9b::/96", "clientPrefix": PREFIX}, count(25000)
     for given, seen, first in ((spec, CLIENT_THERE, 26000), (None, embed(SERVER4), 27000)):
         if given:
             cluster.fake.set(TRANSLATOR, {"metadata": {"name": "prefix"}, "spec": given})
         else:
             cluster.fake.delete(TRANSLATOR, "prefix")
+        until(lambda: [*cluster.asked(1, first=next(ports))["clients"]] == [seen])  # noqa: B023
         until(lambda: (PREFIX in cluster.net.gateway.ip("-6", "route")) == bool(given))  # noqa: B023
         found = cluster.asked(20, first=first)
         assert ([*found["clients"]], found["failed"]) == ([seen], {}), cluster.said()
