@@ -17,10 +17,11 @@ def datagrams(octets: int, frames: int, header: int, payload: int) -> float:
     return (octets - frames * header) / payload
 
 
-def measure_tcp(client: Namespace, target: Address, streams: int, reverse: bool, seconds: float) -> float:
-    """Bits/s of payload received by iperf3. RuntimeError with its own sentence when it fails."""
-    arguments = f"iperf3 -c {target} -t {seconds:g} -P {streams} -J {'-R' if reverse else ''}".split()
-    done = client.run(*arguments, check=False, timeout=seconds + 20)
+def measure_tcp(client: Namespace, target: Address, streams: int, reverse: bool, seconds: float, omitted: int) -> float:
+    """Bits/s of payload received by iperf3, after `omitted` seconds that do not count. RuntimeError with its own
+    sentence when it fails."""
+    arguments = f"iperf3 -c {target} -t {seconds:g} -O {omitted} -P {streams} -J {'-R' if reverse else ''}".split()
+    done = client.run(*arguments, check=False, timeout=seconds + omitted + 20)
     report = json.loads(done.stdout or "{}")
     if "error" in report or "end" not in report:
         raise RuntimeError(f"iperf3 to {target}: {report.get('error') or done.stderr.strip()}")
