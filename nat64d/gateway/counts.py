@@ -45,12 +45,6 @@ def events_of(queues: Sequence[Queue], fast: "Fast | None") -> np.ndarray:
 
 def rows_of_events(queues: Sequence[Queue], fast: "Fast | None", tables: Tables | None, log: "Reader") -> list[Row]:
     """A row for each event, of tables and queues; those of the log of sessions follow."""
-    counts = events_of(queues, fast)
-    if tables is None:
-        return [_row_of(event, counts) for event in Event]
-    counts = counts + tables.events
-    return [*(_row_of(event, counts) for event in Event), *log.events(tables)]
-
-
-def _row_of(event: Event, counts: np.ndarray) -> Row:
-    return {"event": event.name.lower(), "count": int(counts[event]), "help": event.help}
+    counts = events_of(queues, fast) + (0 if tables is None else tables.events)
+    rows: list[Row] = [{"event": e.name.lower(), "count": int(counts[e]), "help": e.help} for e in Event]
+    return rows if tables is None else [*rows, *log.events(tables)]

@@ -18,11 +18,8 @@ log = logging.getLogger("nat64d")
 def give_up_fastpath(left: Fastpath, tables: Tables) -> None:
     """Take a fast path away that this process does not go on with, before it changes its sessions. Raises HostError:
     then the device has to go, and does with this process."""
-    try:
-        left.give_time(tables)
-        left.drop()
-    except OSError as error:
-        raise HostError(f"The fast path of an earlier process cannot be taken away: {error.strerror}") from None
+    left.give_time(tables)
+    left.drop()
     for name in (SESSIONS, PROGRAM):
         descriptor_store.forget(name)
 

@@ -20,7 +20,7 @@ from nat64d.kubernetes.members import Renewals
 from nat64d.kubernetes.objects import API, SLICES, Kind, is_ours
 from nat64d.kubernetes.pace import OBEDIENT, moment
 from nat64d.kubernetes.slices import Slices
-from nat64d.kubernetes.statuses import MANAGER, PENDING, Gateways, Rules, patch_of, shown_of
+from nat64d.kubernetes.statuses import MANAGER, PENDING, REFUSED, Gateways, Rules, patch_of, shown_of
 from nat64d.kubernetes.translators import TRANSLATORS, Translator
 from nat64d.kubernetes.wishes import (
     CIDRS,
@@ -134,7 +134,7 @@ class Controller:
         self.patches = 0
         self._versions: dict[Kind, dict[Key, tuple[Any, int]]]  # without its condition, and its version since it is so
         self._versions = {kind: {} for kind in BARE}
-        self._prefix = ""  # of clients, of Services that have none of their own
+        self._prefix = ("", "")  # of clients, of Services that have none of their own, and the Translator it is of
         self._dirty: set[Key] = set()
         self._known: set[str] = set()
         self._needed = {"Leases", *(kind.name for kind in KINDS)}
@@ -232,15 +232,14 @@ class Controller:
 
     async def _round(self, client: Any) -> bool:
         """Write what differs; whether all could be written."""
-        prefix, _ = translators.prefix_of(self.translators.values())
-        if prefix != self._prefix:
-            self._prefix = prefix
+        before, self._prefix = self._prefix, translators.prefix_of(self.translators.values())
+        if before != self._prefix:
             self._dirty |= self.wishes.keys()
         dirty, self._dirty = self._dirty, set()
         ours = {key: one for key, one in self.wishes.items() if is_ours(one, self.options.default_class)}
         for key in dirty:
             if key in ours:
-                self.endpoints.look(ours[key], self.slices.of(key), prefix)
+                self.endpoints.look(ours[key], self.slices.of(key), self._prefix[0])
             else:
                 self.endpoints.leave(key)
         limit = asyncio.Semaphore(AT_ONCE)
@@ -275,7 +274,7 @@ class Controller:
             count = sum(any(each.has(address) for each in ranges) for address in used)
             condition = Condition("True", READY, "its addresses can be given")
             if one.name in wrong:
-                condition = Condition("False", "Refused", wrong[one.name])
+                condition = Condition("False", REFUSED, wrong[one.name])
             if (one.used, one.said.condition) != (count, condition):
                 yield _own(POOLS, READY, one, condition, used=count)
 
@@ -287,9 +286,8 @@ class Controller:
             condition = mappings.condition_of(one, made[one.name], gateways, version)
             if one.said.condition != condition:
                 yield _own(MAPPINGS, PROGRAMMED, one, condition)
-        prefix = translators.prefix_of(self.translators.values())
         for key, each in self.translators.items():
-            condition = translators.condition_of(each, gateways, self._versions[TRANSLATORS][key][1], prefix)
+            condition = translators.condition_of(each, gateways, self._versions[TRANSLATORS][key][1], self._prefix)
             if each.said.condition != condition:
                 yield _own(TRANSLATORS, PROGRAMMED, each, condition)
 

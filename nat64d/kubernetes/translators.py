@@ -11,10 +11,10 @@ from nat64d.kubernetes.objects import API, Kind, number_of
 from nat64d.kubernetes.rows import Row
 from nat64d.kubernetes.statuses import Gateways, some, spread
 from nat64d.kubernetes.wishes import PROGRAMMED, WHOLE, CidrObject, Condition, Said, Whole, said_of
+from translator.static.arithmetic import LENGTHS
 
 KIND = "Translator"
 OTHER_POOL6, PARTLY, UNENFORCED = "OtherPool6", "PartlyProgrammed", "NotEnforced"
-LENGTHS = {32, 40, 48, 56, 64, 96}  # of prefixes that have IPv4 addresses in them (RFC 6052 2.2)
 SEED = "seed is not taken: gateways have [services] seed from their files"
 SOURCES = "allowedSources are not enforced, and everybody may send through pool6: let a firewall before it see to that"
 

@@ -29,7 +29,7 @@ namespace, *_ = fixtures()
 CONFIG = loads(CONFIGS["well-known"] + "[limits]\nsessions = 64\n")
 SETTINGS = settings_of(CONFIG, bytes(16))
 LO = 1
-STAYS = "The fast path of an earlier process cannot be taken away"
+STAYS = "The fast path of an earlier process cannot be taken away: .*Run 'ip link delete lo'"
 LOG = logging.getLogger("nat64d")
 
 

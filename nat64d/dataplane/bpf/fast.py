@@ -85,22 +85,15 @@ class Fast:
         """Take the place of a program that a process before has left, before anything of these tables changes; returns
         False where there is none, or it had to go first. Raises HostError."""
         if not self._left.stands_at(socket.if_nametoindex(self._interface)):
-            self._drop()
-            return False
-        if not is_kept():  # new flows would wait until it is built
-            self._drop()
-        self._left.give_time(tables, SPARE)
-        if is_kept():
-            self.begin(settings, tables)
-            return True
-        return False
-
-    def _drop(self) -> None:
-        """Take away what a process before has left. Raises HostError."""
-        try:
             self._left.drop()
-        except OSError as error:
-            raise HostError(f"The fast path of an earlier process cannot be taken away: {_words(error)}") from None
+            return False
+        kept = is_kept()  # if not, new flows would wait until it is built
+        if not kept:
+            self._left.drop()
+        self._left.give_time(tables, SPARE)
+        if kept:
+            self.begin(settings, tables)
+        return kept
 
     def begin(self, settings: Settings, tables: Tables) -> None:
         """Attach the program for these, if it can be, instead of one that was left. Raises HostError."""
@@ -108,7 +101,7 @@ class Fast:
         try:
             self._begin(settings, tables)
         finally:
-            self._drop()
+            self._left.drop()
         self._keep(self._attached.links if self._attached else [], PROGRAM)
 
     def _begin(self, settings: Settings, tables: Tables) -> None:
@@ -149,7 +142,7 @@ class Fast:
             self._attached.leave()
         elif not goes_on:
             self.end()
-            self._drop()
+            self._left.drop()
             if "sessions" in self._maps.fds:
                 self._keep([], SESSIONS)
         self._maps.close()

@@ -9,6 +9,7 @@ queues change the first of them. So no packet is translated by a record that has
 
 import mmap
 import os
+import socket
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -18,6 +19,7 @@ import numpy as np
 
 from nat64d.dataplane.bpf import system
 from nat64d.dataplane.worker import now
+from nat64d.host.errors import HostError
 from translator.tables.layout import SESSION
 from translator.tables.records import as_records
 from translator.tables.tables import NEVER_USED, Tables
@@ -45,6 +47,15 @@ def living(memory: mmap.mmap, count: int) -> np.ndarray[Any, Any]:
     """A copy of the records that live, of so many."""
     rows = np.frombuffer(memory, SESSION, count)
     return as_records(rows[rows["live"] != 0])
+
+
+def _detach(fd: int, interface: int) -> None:
+    try:
+        system.detach(fd)
+    except OSError as error:
+        why = f"cannot be taken away: {os.strerror(error.errno or 0)}"
+        help_ = f"Run 'ip link delete {socket.if_indextoname(interface)}', with which it goes, and start again"
+        raise HostError(f"The fast path of an earlier process {why}. {help_}") from None
 
 
 class Left:
@@ -78,10 +89,10 @@ class Left:
         tables.sessions["expires"][: int(tables.free[KIND, NEVER_USED])] += now() - self._looked + spare
 
     def drop(self) -> None:
-        """Take the program away, and let go of all. Raises OSError where it stays."""
+        """Take the program away, and let go of all. Raises HostError where it stays."""
         while self._fds:
-            if int(about(self._fds[-1]).get("ifindex", 0)):
-                system.detach(self._fds[-1])
+            if interface := int(about(self._fds[-1]).get("ifindex", 0)):
+                _detach(self._fds[-1], interface)
             fd = self._fds.pop()
             with suppress(OSError):
                 os.close(fd)
