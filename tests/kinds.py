@@ -96,6 +96,19 @@ def without_state(came: Build, left: Build, body: Packet, as_body: Packet | None
 
 OF_UDP, OF_TCP = UDP(**ASK) / payload(40), TCP(**ASK, flags="A") / payload(40)
 FIRST, LATER, ATOMIC = (0, 24), (24, 16), (0, 2000)
+
+
+def in_two(ends: tuple[Build, Build], of_esp: tuple[Build, Build]) -> dict[str, Kind]:
+    """The first and the later fragment of each protocol."""
+    whole = {"udp": (*ends, OF_UDP), "tcp": (*ends, OF_TCP), "esp": (*of_esp, Raw(payload(40)))}
+    parts = {"first": FIRST, "later": LATER}
+    return {
+        f"{at}_fragment_of_{name}": without_state(*of, part=part)
+        for name, of in whole.items()
+        for at, part in parts.items()
+    }
+
+
 FROM_IPV4 = {
     "udp": Kind({}, from4, seen6, UDP(**TO_MAPPED) / b"x", UDP(**TO_HOST6) / b"x"),
     "tcp": Kind({}, from4, seen6, TCP(**TO_MAPPED, flags="S"), TCP(**TO_HOST6, flags="S")),
@@ -107,16 +120,7 @@ FROM_IPV4 = {
     "error": without_state(
         to_eam4, at_eam6, Icmp(type=3, code=1) / as_eam4() / OF_UDP, Icmp(type=1) / of_eam6(hlim=63) / OF_UDP
     ),
-    "first_fragment_of_udp": without_state(to_eam4, at_eam6, OF_UDP, part=FIRST),
-    "later_fragment_of_udp": without_state(to_eam4, at_eam6, OF_UDP, part=LATER),
-    "first_fragment_of_tcp": without_state(to_eam4, at_eam6, OF_TCP, part=FIRST),
-    "later_fragment_of_tcp": without_state(to_eam4, at_eam6, OF_TCP, part=LATER),
-    "first_fragment_of_esp": without_state(
-        partial(to_eam4, proto=50), partial(at_eam6, nh=50), Raw(payload(40)), part=FIRST
-    ),
-    "later_fragment_of_esp": without_state(
-        partial(to_eam4, proto=50), partial(at_eam6, nh=50), Raw(payload(40)), part=LATER
-    ),
+    **in_two((to_eam4, at_eam6), (partial(to_eam4, proto=50), partial(at_eam6, nh=50))),
 }
 FROM_IPV6 = {
     "udp": Kind({}, from6, seen4, UDP(**FROM_HOST6) / b"x", UDP(**FROM_MAPPED) / b"x"),
@@ -132,16 +136,7 @@ FROM_IPV6 = {
         Icmp(type=1, code=3) / at_eam6() / OF_UDP,
         Icmp(type=3, code=1) / to_eam4(ttl=63, id=0) / OF_UDP,
     ),
-    "first_fragment_of_udp": without_state(of_eam6, as_eam4, OF_UDP, part=FIRST),
-    "later_fragment_of_udp": without_state(of_eam6, as_eam4, OF_UDP, part=LATER),
-    "first_fragment_of_tcp": without_state(of_eam6, as_eam4, OF_TCP, part=FIRST),
-    "later_fragment_of_tcp": without_state(of_eam6, as_eam4, OF_TCP, part=LATER),
-    "first_fragment_of_esp": without_state(
-        partial(of_eam6, nh=50), partial(as_eam4, proto=50), Raw(payload(40)), part=FIRST
-    ),
-    "later_fragment_of_esp": without_state(
-        partial(of_eam6, nh=50), partial(as_eam4, proto=50), Raw(payload(40)), part=LATER
-    ),
+    **in_two((of_eam6, as_eam4), (partial(of_eam6, nh=50), partial(as_eam4, proto=50))),
 }
 FROM_IPV6 |= {
     f"atomic_fragment_of_{name}": FROM_IPV6[name]._replace(part=ATOMIC)

@@ -11,15 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from nat64d.cli.lab import Lab
 from nat64d.kubernetes.leases import LEADER
-from tests.e2e.test_service_kubernetes import CONFIG, PORTS, SERVERS, VIP, Cluster
-from tests.e2e.test_service_kubernetes_shows import PATIENT
+from tests.e2e.test_service_kubernetes import PORTS, SERVERS, VIP, Cluster
+from tests.e2e.test_service_kubernetes_shows import PATIENT, mirrored
 from tests.e2e.test_services import start
-from tests.e2e.topology import Daemon, Topology, hear
+from tests.e2e.topology import hear
 from tests.kubernetes.controlled import addresses, condition
 from tests.kubernetes.fake.kinds import LEASES, SERVICES, SLICES
-from tests.kubernetes.fake.server import Fake
 from tests.kubernetes.fake.store import AbsentError
 from tests.kubernetes.mirrored import until
 from tests.kubernetes.objects import OUR_KINDS, service, slice_
@@ -59,23 +57,9 @@ class Controllers:
 
 @pytest.fixture(scope="module")
 def cluster(namespaces: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    folder = tmp_path_factory.mktemp("controllers")
-    with Lab("controllers") as lab, Fake(second=1.0) as fake:
-        net = Topology(lab)
-        for server in SERVERS:
-            net.client6b.ip("address", "add", f"{server}/64", "dev", "router6", "nodad")
-        assert hear(start(net.client6b, "servers", "8080", *SERVERS)) == "listening"
-        fake.kinds += OUR_KINDS
-        fake.set(OUR_KINDS[0], {"metadata": {"name": "a"}, "spec": POOL})
-        daemon = Daemon(net.gateway, folder, CONFIG, keep=True).start()
-        there = Cluster(net, daemon, fake, folder)
-        there.mirrors()
-        until(lambda: "The daemon has" in (folder / "mirror.log").read_text(), 60)
-        try:
-            yield there
-        finally:
-            there.stop()
-        assert daemon.stop() == 0, daemon.said()
+    with mirrored(tmp_path_factory.mktemp("controllers"), "controllers", OUR_KINDS) as there:
+        there.fake.set(OUR_KINDS[0], {"metadata": {"name": "a"}, "spec": POOL})
+        yield there
 
 
 @pytest.fixture(scope="module")

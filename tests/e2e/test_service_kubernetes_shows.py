@@ -7,7 +7,8 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from ipaddress import IPv6Address
 from pathlib import Path
@@ -51,14 +52,15 @@ for line in sys.stdin:
 """
 
 
-@pytest.fixture(scope="module")
-def cluster(namespaces: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    folder = tmp_path_factory.mktemp("shows")
-    with Lab("shows") as lab, Fake(second=1.0) as fake:
+@contextmanager
+def mirrored(folder: Path, name: str, kinds: Iterable[Any] = ()) -> Iterator[Cluster]:
+    """A cluster, whose API server also has these kinds, and the servers of its endpoints; the daemon is told of it."""
+    with Lab(name) as lab, Fake(second=1.0) as fake:
         net = Topology(lab)
         for server in SERVERS:
             net.client6b.ip("address", "add", f"{server}/64", "dev", "router6", "nodad")
         assert hear(start(net.client6b, "servers", "8080", *SERVERS)) == "listening"
+        fake.kinds += tuple(kinds)
         daemon = Daemon(net.gateway, folder, CONFIG, keep=True).start()
         there = Cluster(net, daemon, fake, folder)
         there.mirrors()
@@ -68,6 +70,12 @@ def cluster(namespaces: None, tmp_path_factory: pytest.TempPathFactory) -> Itera
         finally:
             there.stop()
         assert daemon.stop() == 0, daemon.said()
+
+
+@pytest.fixture(scope="module")
+def cluster(namespaces: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    with mirrored(tmp_path_factory.mktemp("shows"), "shows") as there:
+        yield there
 
 
 def memory(process: int) -> float:

@@ -1,7 +1,6 @@
 """The loop of the queues in plain Python: what it does to packets, and to tables that several queues share."""
 
 import select
-import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -17,10 +16,10 @@ from nat64d.compiling.entries import CONFIG
 from nat64d.config.load import loads
 from nat64d.config.settings import settings_of, tables_of
 from nat64d.dataplane.plain import plain_code
-from nat64d.dataplane.worker import Queue
 from tests import invariants
 from tests.packets import HOST4, in6
 from tests.reference import packets as make
+from tests.workers.device import Device
 from translator.packet.fields import UDP
 from translator.packet.virtio import VNET_HEADER
 from translator.tables.layout import SESSION, records
@@ -31,18 +30,14 @@ PATIENCE = 60  # seconds that a packet may take on a busy machine
 CODE = plain_code()
 
 
-class Device:
-    """Two queues as the loop sees them: what is sent to one of `ends` is read from it, what it writes arrives there."""
+class Gateway(Device):
+    """Two queues, and the tables that they share."""
 
     def __init__(self) -> None:
+        super().__init__(2)
         config = loads(CONFIG, "test")
         self.settings = settings_of(config, bytes(16), 2)
         self.tables = tables_of(config, self.settings)
-        pairs = [socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET) for _ in range(2)]
-        self.ends, self._ours = zip(*pairs, strict=True)
-        for each in self._ours:
-            each.setblocking(False)
-        self.queues = [Queue(number, ours.fileno(), coalesces=False) for number, ours in enumerate(self._ours)]
 
     def start(self) -> None:
         for queue in self.queues:
@@ -51,19 +46,18 @@ class Device:
     def close(self) -> None:
         for queue in self.queues:
             queue.stop()
-        for each in (*self.ends, *self._ours):
-            each.close()
+        super().close()
 
     def pass_on(self, number: int, packet: bytes) -> bytes:
         """What comes out of a queue for a packet."""
-        self.ends[number].send(bytes(VNET_HEADER) + packet)
+        self.send(number, packet)
         assert select.select([self.ends[number]], [], [], PATIENCE)[0], self.queues[number].failure
         return self.ends[number].recv(65535)[VNET_HEADER:]
 
 
 @pytest.fixture
-def device() -> Iterator[Device]:
-    device = Device()
+def device() -> Iterator[Gateway]:
+    device = Gateway()
     device.start()
     yield device
     device.close()

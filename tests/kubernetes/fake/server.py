@@ -152,9 +152,9 @@ class Fake:
         if self._runner:
             await self._runner.cleanup()
         self._runner = None
-        for _ in range(5):
-            await asyncio.sleep(0)
+        for _ in range(6):
             self._abort()
+            await asyncio.sleep(0)
 
     def _abort(self) -> None:
         """End all connections, also those that aiohttp does not know yet or any more."""
