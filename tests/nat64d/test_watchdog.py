@@ -10,7 +10,7 @@ from nat64d.config.load import load
 from nat64d.gateway import watchdog as watchdogs
 from nat64d.gateway.state import STUCK, Live
 from nat64d.gateway.watchdog import Watchdog, interval
-from tests.nat64d.test_plain import CODE, Device
+from tests.nat64d.test_plain import CODE, Gateway
 
 LOG = logging.getLogger("nat64d")
 PATIENCE = 60  # seconds that a thread may take on a busy machine
@@ -122,7 +122,7 @@ def test_the_interval_is_that_of_sd_watchdog_enabled(environment, seconds):
 
 
 def test_a_queue_without_packets_makes_progress_and_one_that_is_not_served_is_not_missed():
-    device = Device()
+    device = Gateway()
     try:
         queue = device.queues[0]
         assert queue.silent(time.monotonic() + 1000) == 0, "no thread, no silence"
@@ -140,7 +140,7 @@ def test_a_queue_without_packets_makes_progress_and_one_that_is_not_served_is_no
 
 def test_a_thread_that_hangs_becomes_silent():
     """The loop does not come back from a packet."""
-    device = Device()
+    device = Gateway()
     hanging = [True]
 
     def loop(*_: object) -> int:
