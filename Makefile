@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+SHIPPED := nat64d/dataplane/bpf/fastpath-*.bpf
 AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo)
 PYTEST := $(BIN)/pytest -q --durations=40
 # Seconds of `make fuzz` and `make workers`, packets of `make fuzz-long`, files of `make mutants` and where their tests are, messages of `make fuzz-dns`, rounds of `make bench`;
@@ -32,6 +33,11 @@ run: $(VENV)/.run  ## run the gateway on this host (built-in default; ARGS='-c F
 
 demo: $(VENV)/.run tools-demo  ## show it without touching the host: everything in network namespaces
 	$(AS_ROOT) $(BIN)/nat64d demo
+
+wheel: $(VENV)/.run  ## dist/nat64d-VERSION-py3-none-any.whl, with the program of the fast path built in
+	@rm -f $(SHIPPED)
+	@$(BIN)/python -m nat64d.dataplane.bpf.kept
+	@$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .; made=$$?; rm -f $(SHIPPED); exit $$made
 
 deb: tools-deb  ## dist/nat64d_VERSION_ARCHITECTURE.deb, for the release of Debian that this host has
 	@config/debian/build dist
@@ -221,4 +227,4 @@ tools-routing:
 tools-bench:
 	@.ci/need iproute2 iperf3 tayga ethtool unbound dnsperf nftables
 
-.PHONY: run demo deb test check compiled test-jit test-nojit plain-branches plain-traffic test-bounds covered e2e e2e-fastpath test-systemd attack shows-services shows-kubernetes shows-fastpath shows-scale-out fuzz workers fuzz-dns fuzz-long mutants bench bench-path bench-dns replay replay-generic bench-replay readme side clean help tools-demo tools-deb tools-e2e tools-systemd tools-routing tools-bench
+.PHONY: run demo wheel deb test check compiled test-jit test-nojit plain-branches plain-traffic test-bounds covered e2e e2e-fastpath test-systemd attack shows-services shows-kubernetes shows-fastpath shows-scale-out fuzz workers fuzz-dns fuzz-long mutants bench bench-path bench-dns replay replay-generic bench-replay readme side clean help tools-demo tools-deb tools-e2e tools-systemd tools-routing tools-bench

@@ -19,6 +19,7 @@ from nat64d.compiling.progress import compile_progress
 from nat64d.config.load import loads
 from nat64d.config.settings import settings_of, tables_of
 from nat64d.dataplane import snapshot
+from nat64d.dataplane.bpf.kept import BuildError, kept_object
 from nat64d.dataplane.worker import Queue
 from nat64d.exitcode import ExitCode
 from translator.jit import cache
@@ -113,6 +114,10 @@ def main() -> ExitCode:
     if not COMPILED:
         log.error("nat64d: NUMBA_DISABLE_JIT is set, so there is nothing to compile")
         return ExitCode.USAGE
+    try:
+        kept_object()
+    except BuildError as error:
+        log.warning("The program of the fast path cannot be built: %s", error)
     if not compile_part(Part.DAEMON) and is_complete():
         log.info("Everything is compiled already; the result is in %s", cache.cache_directory())
     return ExitCode.GOOD if is_complete() else ExitCode.WRONG

@@ -118,6 +118,19 @@ def test_what_others_can_write_to_is_not_read(monkeypatch, tmp_path):
     assert kept_object() == b"ours"
 
 
+def test_a_shipped_object_is_taken_where_it_is_of_these_sources(monkeypatch, tmp_path):
+    monkeypatch.setattr(kept, "file_of_object", lambda: tmp_path / "x.bpf")
+    monkeypatch.setattr(kept, "built_object", lambda: b"built")
+    monkeypatch.setattr(kept, "BUILDER", tmp_path / "build.py")
+    (tmp_path / "build.py").write_text("1")
+    kept.file_beside().write_bytes(b"shipped")
+    assert kept.is_kept()
+    assert kept_object() == b"shipped"
+    (tmp_path / "build.py").write_text("2")
+    assert not kept.is_kept()
+    assert kept_object() == b"built"
+
+
 def test_the_object_lies_beside_the_machine_code():
     assert file_of_object().parent == kept.cache.cache_directory()
     assert file_of_object().suffix == ".bpf"

@@ -66,6 +66,8 @@ def test_the_package_installs_all_that_is_needed(bare: Machine) -> None:
     verified = bare.run("systemd-analyze", "verify", "--man=no", "nat64d.service", "nat64d@lab.service", check=False)
     assert verified.returncode == 0, verified.stderr
     assert bare.run("dpkg", "--verify", "nat64d").stdout == ""
+    has = "from nat64d.dataplane.bpf.kept import file_beside; assert file_beside().exists()"
+    bare.run("/usr/lib/nat64d/bin/python3", "-B", "-c", has)
 
 
 def test_an_upgrade_restarts_what_runs_and_leaves_the_configuration(bare: Machine, net: Topology) -> None:
