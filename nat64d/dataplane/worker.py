@@ -205,8 +205,8 @@ class Queue:
         _, tables, loop = self._meets
         self._exchanged.clear()
         self._meets, self._exchanging = (settings, tables, loop), True
+        os.eventfd_write(self._wake, 1)  # before the loop can end by the stop word, or the next one finds itself woken
         self._scratch.control[STOP] = 1
-        os.eventfd_write(self._wake, 1)
         while self._thread.is_alive() and not self._exchanged.wait(LOOK):
             pass
 
