@@ -159,9 +159,9 @@ mutants: $(VENV)/.test  ## what can be broken in MODULES='translator/session …
 bench: bench-path  ## bench-path, then the translator core and the name server against unbound in ROUNDS=3 rounds (root)
 	@$(AS_ROOT) $(BIN)/python -m tests.bench --rounds $(ROUNDS)
 
-bench-path: $(VENV)/.test tools-bench  ## packets after RFC 8219 and 9693 within 25 minutes: writes docs/performance.json (root; ARGS=--quick: a minute, no file)
+bench-path: $(VENV)/.test tools-bench  ## packets after RFC 8219 and 9693 within 25 minutes: writes docs/performance.json (root; ARGS=--quick: a minute, ARGS='--before CHECKOUT': beside another one; both write no file)
 	@$(AS_ROOT) $(BIN)/nat64d compile
-	@$(AS_ROOT) $(BIN)/python -m tests.bench.path $(if $(findstring --quick,$(ARGS)),,--output docs/performance.json) $(ARGS)
+	@$(AS_ROOT) $(BIN)/python -m tests.bench.path $(if $(findstring --quick,$(ARGS))$(findstring --before,$(ARGS)),,--output docs/performance.json) $(ARGS)
 
 replay: $(VENV)/.run  ## every golden capture through the pipeline, byte for byte
 	@$(BIN)/python -m tests.golden

@@ -125,6 +125,22 @@ def test_what_falls_short_of_a_goal_is_said() -> None:
     assert "missed" not in pages.goals(pages.Samples({"samples": rows}))
 
 
+@pytest.mark.parametrize(
+    ("figure", "now", "said"),
+    [
+        ("rate", (90.0, 80.0, 99.0), "0.90 (0.80–0.99) | worse"),
+        ("rate", (90.0, 80.0, 101.0), "0.90 (0.80–1.01) | "),
+        ("rate", (97.0, 97.0, 97.0), "0.97 (0.97–0.97) | "),
+        ("cpu", (110.0, 120.0, 101.0), "1.10 (1.01–1.20) | worse"),
+        ("cpu", (90.0, 80.0, 70.0), "0.80 (0.70–0.90) | "),
+    ],
+)
+def test_what_is_worse_than_before_in_every_round_is_said(figure: str, now: tuple[float, ...], said: str) -> None:
+    rows = [sample("m", "before", number, **{figure: 100.0}) for number in range(3)]
+    rows += [sample("m", "nat64d", number, **{figure: value}) for number, value in enumerate(now)]
+    assert pages.comparison(pages.Samples({"samples": rows})).splitlines()[-1].endswith(f"{said} |")
+
+
 def test_a_run_that_is_cut_off_leaves_what_it_has_measured(tmp_path: Path) -> None:
     def run_out(bench: object, way: object) -> dict[str, float]:
         if next(turns) == 3:

@@ -158,13 +158,16 @@ class Lab:
 
 class Daemon:
     """`nat64d run` in a namespace, with its configuration, control socket and log in `directory`, and what it is to
-    `keep` of sessions."""
+    `keep` of sessions; `program`: another nat64d than this one."""
 
-    def __init__(self, host: Namespace, directory: Path, config: str, keep: bool = False) -> None:
+    def __init__(
+        self, host: Namespace, directory: Path, config: str, keep: bool = False, program: Sequence[str] = NAT64D
+    ) -> None:
         self.host = host
         self.directory = directory
         self.config = config
         self.keep = keep
+        self.program = program
         self.socket = directory / "api.sock"
         self.log = directory / "log"
         self.process: subprocess.Popen[str] | None = None
@@ -174,7 +177,7 @@ class Daemon:
         file = self.directory / "nat64d.toml"
         state = f'[state]\nfile = "{self.directory / "state"}"\nkeep = {str(self.keep).lower()}\n'
         file.write_text(f'{self.config}\n[api]\nsocket = "{self.socket}"\nhttp = ""\n\n{state}', "utf-8")
-        return [*NAT64D, "run", "-c", str(file)]
+        return [*self.program, "run", "-c", str(file)]
 
     def launch(self) -> subprocess.Popen[str]:
         """Start the daemon without waiting for it; returns the process."""
@@ -208,7 +211,7 @@ class Daemon:
 
     def ask(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run a client command of nat64d, such as `status`, against the daemon; returns the finished process."""
-        return self.host.run(*NAT64D, *arguments, "--socket", str(self.socket), check=False)
+        return self.host.run(*self.program, *arguments, "--socket", str(self.socket), check=False)
 
     def said(self) -> str:
         """The last 40 lines of the log."""

@@ -18,6 +18,12 @@ BASE = "forwarding"  # what ratios are to
 SUBJECT, TUN = "fast path", "nat64d"
 
 
+BEFORE = "before"
+LESS_IS_BETTER = ("cpu", "memory", "idle p50", "idle p99", "half p50", "half p99")
+COMPARED = ("rate", "delivered", "ended", *LESS_IS_BETTER)
+NOISE = 0.05  # by how much figures of the same program differ, though each round says the same
+
+
 class Line(NamedTuple):
     """A row of a table: one figure of one measure, times `scale`."""
 
@@ -56,10 +62,14 @@ class Samples:
             if (row["measure"], row["way"]) == (measure, way) and figure in row["figures"]
         }
 
+    def ratios(self, measure: str, way: str, other: str, figure: str) -> list[float]:
+        """The ratio within each round that has one."""
+        ours, theirs = self.of(measure, way, figure), self.of(measure, other, figure)
+        return [ours[number] / theirs[number] for number in ours if theirs.get(number)]
+
     def ratio(self, measure: str, way: str, other: str, figure: str) -> float | None:
         """The median of the ratios within each round; None where there is none."""
-        ours, theirs = self.of(measure, way, figure), self.of(measure, other, figure)
-        found = [ours[number] / theirs[number] for number in ours if theirs.get(number)]
+        found = self.ratios(measure, way, other, figure)
         return median(found) if found else None
 
 
@@ -185,6 +195,22 @@ def goals(given: Samples) -> str:
             other = goal.other if goal.other == BASE else "without the fast path"
             body.append([goal.title, other, f"{ratio:.2f}", bound, "" if met else "missed"])
     return f"The fast path, as a ratio:\n\n{report.markdown(['', 'to', 'ratio', 'goal', ''], body)}"
+
+
+def comparison(given: Samples) -> str:
+    """The way through the daemon beside that of another checkout: medians, ratios, and what is worse in every round."""
+    body = []
+    for measure in given.measures:
+        for figure in COMPARED:
+            ratios = given.ratios(measure, TUN, BEFORE, figure)
+            if not ratios:
+                continue
+            then, now = (median(given.of(measure, way, figure).values()) for way in (BEFORE, TUN))
+            middle, low, high = median(ratios), min(ratios), max(ratios)
+            worse = low > 1 and middle > 1 + NOISE if figure in LESS_IS_BETTER else high < 1 and middle < 1 - NOISE
+            between = f"{middle:.2f} ({low:.2f}–{high:.2f})"
+            body.append([f"{measure}: {figure}", f"{then:.4g}", f"{now:.4g}", between, "worse" if worse else ""])
+    return report.markdown(["", BEFORE, TUN, f"÷ {BEFORE}", ""], body)
 
 
 def failures(given: Samples) -> Iterator[str]:

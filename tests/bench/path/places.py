@@ -9,13 +9,14 @@
     tayga        clients send to 2001:db8:a::203.0.113.2; tayga maps each to an address of 192.0.2.0/24, statically
     nat64d       clients send to 2001:db8:b::203.0.113.2; sessions on 198.51.100.0/25, without a fast path
     fast path    clients send to 2001:db8:c::203.0.113.2; sessions on 198.51.100.128/25, with one
+    before       clients send to 2001:db8:d::203.0.113.2; sessions on 198.19.0.0/25, of another checkout of nat64d
 
 Clients are CLIENTS addresses behind the client: hosts of a network that it routes. Masquerading has a gateway of its
 own, as it has the kernel look at the connection of every packet that a gateway forwards. What is not measured waits.
 """
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from ipaddress import IPv4Address, IPv6Address, IPv6Network
 from pathlib import Path
@@ -23,7 +24,7 @@ from typing import NamedTuple
 
 from pyroute2 import NFCTSocket
 
-from nat64d.cli.lab import Daemon, Lab, LabError, Namespace
+from nat64d.cli.lab import NAT64D, Daemon, Lab, LabError, Namespace
 from nat64d.control.client import WORKING, Client
 from tests.bench.path.wire import End
 from tests.bench.paths import CLIENT6, NAT64D_POOL6, MissingError, embed, entered, running
@@ -33,7 +34,7 @@ CLIENTS = 100
 CLIENTS6, CLIENTS4 = IPv6Address("2001:db8:c1::1"), IPv4Address("198.18.64.1")  # the first of them
 SERVER6 = IPv6Address("2001:db8:2::2")
 SERVER4, SERVER44 = IPv4Address("203.0.113.2"), IPv4Address("198.18.2.2")
-TAYGA_POOL6, FAST_POOL6 = IPv6Network("2001:db8:a::/96"), IPv6Network("2001:db8:c::/96")
+TAYGA_POOL6 = IPv6Network("2001:db8:a::/96")
 
 # UDP ends at the interfaces of both ends, after it has been counted and captured: no stack answers it.
 DROP = """
@@ -58,7 +59,7 @@ prefix {pool6}
 map 192.0.2.250 {client6}
 {maps}
 """
-NAT64D = """\
+CONFIG = """\
 pool6 = "{pool6}"
 strict_well_known_prefix = false
 
@@ -72,10 +73,26 @@ ipv6 = "{address}"
 
 [limits]
 sessions = {sessions}
-
+"""
+MODE = """
 [fastpath]
 mode = "{mode}"
 """
+
+
+class Instance(NamedTuple):
+    """What one nat64d in the gateway has to itself."""
+
+    name: str
+    tun: str
+    address: IPv6Address
+    pool6: IPv6Network
+    pool4: str
+
+
+TUN = Instance("nat64d", "nboff", IPv6Address("2001:db8:64::2"), NAT64D_POOL6, "198.51.100.0/25")
+FAST = Instance("fast path", "nbon", IPv6Address("2001:db8:64::3"), IPv6Network("2001:db8:c::/96"), "198.51.100.128/25")
+BEFORE = Instance("before", "nbbefore", IPv6Address("2001:db8:64::4"), IPv6Network("2001:db8:d::/96"), "198.19.0.0/25")
 
 
 class Network(NamedTuple):
@@ -119,7 +136,7 @@ def network() -> Iterator[Network]:
         client.route("default", "2001:db8:1::1")
         client.route("198.18.2.0/24", "198.18.1.1")
         server.route("default", "2001:db8:2::1")
-        for pool4 in ("192.0.2.0/24", "198.51.100.0/24"):
+        for pool4 in ("192.0.2.0/24", "198.51.100.0/24", BEFORE.pool4):
             server.route(pool4, "203.0.113.1")
         gateway.route(f"{CLIENTS6}/112".replace("::1/", "::/"), str(CLIENT6))
         nat44.route(f"{CLIENTS4}/24".replace(".1/", ".0/"), "198.18.1.2")
@@ -193,29 +210,32 @@ def tayga(network: Network, directory: Path, sessions: int) -> Iterator[Way]:
         yield way(network, "tayga", embed(TAYGA_POOL6, SERVER4), SERVER4)
 
 
-@contextmanager
-def nat64d(network: Network, directory: Path, sessions: int) -> Iterator[Way]:
+def nat64d(network: Network, directory: Path, sessions: int) -> AbstractContextManager[Way]:
     """nat64d, stateful, as its defaults have it."""
-    with _daemon(network, directory / "off", NAT64D_POOL6, "198.51.100.0/25", "off", sessions) as forget:
-        yield way(network, "nat64d", embed(NAT64D_POOL6, SERVER4), SERVER4, forget)
+    return _instance(network, directory, sessions, TUN, MODE.format(mode="off"))
 
 
-@contextmanager
-def fastpath(network: Network, directory: Path, sessions: int) -> Iterator[Way]:
+def fastpath(network: Network, directory: Path, sessions: int) -> AbstractContextManager[Way]:
     """The same with a fast path."""
-    with _daemon(network, directory / "on", FAST_POOL6, "198.51.100.128/25", "on", sessions) as forget:
-        yield way(network, "fast path", embed(FAST_POOL6, SERVER4), SERVER4, forget)
+    return _instance(network, directory, sessions, FAST, MODE.format(mode="on"))
+
+
+def before(checkout: Path, network: Network, directory: Path, sessions: int) -> AbstractContextManager[Way]:
+    """nat64d of another checkout, without a fast path."""
+    known = (checkout / "config/nat64d.toml").read_text("utf-8")  # has every key there is
+    mode = MODE.format(mode="off") if "[fastpath]" in known else ""
+    return _instance(network, directory, sessions, BEFORE, mode, [str(checkout / ".venv/bin/nat64d")])
 
 
 @contextmanager
-def _daemon(
-    network: Network, directory: Path, pool6: IPv6Network, pool4: str, mode: str, sessions: int
-) -> Iterator[Callable[[], None]]:
-    """nat64d; what ends its sessions. MissingError with the end of its log if it does not become ready."""
+def _instance(
+    network: Network, directory: Path, sessions: int, its: Instance, more: str, program: Sequence[str] = NAT64D
+) -> Iterator[Way]:
+    """nat64d. MissingError with the end of its log if it does not become ready."""
+    directory = directory / its.tun
     directory.mkdir()
-    address = f"2001:db8:64::{2 if mode == 'off' else 3}"
-    config = NAT64D.format(pool6=pool6, pool4=pool4, tun=f"nb{mode}", address=address, sessions=sessions, mode=mode)
-    daemon = Daemon(network.gateway, directory, config)
+    config = CONFIG.format(**its._asdict(), sessions=sessions) + more
+    daemon = Daemon(network.gateway, directory, config, program=program)
     try:
         try:
             daemon.start()
@@ -225,13 +245,14 @@ def _daemon(
         def forget() -> None:
             Client(str(daemon.socket), WORKING).sent("DELETE", "/v1/sessions", query={"all": "true"})
 
-        yield forget
+        yield way(network, its.name, embed(its.pool6, SERVER4), SERVER4, forget)
     finally:
         if daemon.process is not None:
             daemon.stop()
 
 
-WAYS: dict[str, Callable[[Network, Path, int], AbstractContextManager[Way]]] = {
+Make = Callable[[Network, Path, int], AbstractContextManager[Way]]
+WAYS: dict[str, Make] = {
     "forwarding": forwarding,
     "masquerade": masquerade,
     "tayga": tayga,

@@ -7,6 +7,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
@@ -17,10 +18,10 @@ from rich.console import Console
 from nat64d.cli import lab
 from nat64d.cli.lab import LabError
 from tests.bench import report
-from tests.bench.path import measures, places, soak
+from tests.bench.path import measures, pages, places, soak
 from tests.bench.path.flows import FlowsError
 from tests.bench.path.measures import Bench, Figures, Measure
-from tests.bench.path.places import Way
+from tests.bench.path.places import Make, Way
 from tests.bench.paths import MissingError, running
 
 console = Console(stderr=True, highlight=False)
@@ -46,12 +47,16 @@ class Results:
         self.facts: dict[str, Any] = {"host": report.host(), "settings": settings}
         self.samples: list[Sample] = []
 
+    def document(self) -> dict[str, Any]:
+        """What the file has."""
+        return self.facts | {"samples": [_rounded(sample) for sample in self.samples]}
+
     def write(self) -> None:
         """Replace the file: a sample a line."""
         if self.file is None:
             return
         head = "".join(f"{json.dumps(key)}: {json.dumps(value)},\n" for key, value in self.facts.items())
-        lines = ",\n".join(json.dumps(_rounded(sample)) for sample in self.samples)
+        lines = ",\n".join(json.dumps(sample) for sample in self.document()["samples"])
         aside = self.file.with_name(f"{self.file.name}.new")
         aside.write_text(f'{{\n{head}"samples": [\n{lines}\n]\n}}\n', "utf-8")
         aside.replace(self.file)
@@ -63,17 +68,17 @@ def _rounded(sample: Sample) -> dict[str, Any]:
 
 
 @contextmanager
-def bench(seconds: float, names: list[str], flows: int) -> Iterator[tuple[Bench, list[Way]]]:
+def bench(seconds: float, chosen: dict[str, Make], flows: int) -> Iterator[tuple[Bench, list[Way]]]:
     """The network and the ways through it; those that cannot be had are named and left out."""
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="nb")))
         network = stack.enter_context(places.network())
         stack.enter_context(running(network.server, directory / "iperf3.log", "iperf3", "-s"))
         ways = []
-        for name in names:
+        for name, make in chosen.items():
             console.print(f"[dim]starting {name}")
             try:
-                ways.append(stack.enter_context(places.WAYS[name](network, directory, max(SESSIONS, 2 * flows))))
+                ways.append(stack.enter_context(make(network, directory, max(SESSIONS, 2 * flows))))
             except MissingError as error:
                 console.print(f"[yellow]{name} is left out: {error}")
         yield Bench(network, stack.enter_context(soak.soaking()), seconds, count(1)), ways
@@ -107,12 +112,13 @@ def compare(given: Bench, ways: list[Way], chosen: list[Measure], rounds: int, u
         results.write()
 
 
-def chosen_ways(text: str | None) -> list[str]:
-    """The names of a comma-separated list; typer.BadParameter for one that there is not."""
+def chosen_ways(text: str | None, checkout: Path | None) -> dict[str, Make]:
+    """Those of a comma-separated list, and of another checkout; typer.BadParameter for one that there is not."""
     names = [name.strip() for name in text.split(",")] if text else list(places.WAYS)
     if unknown := [name for name in names if name not in places.WAYS]:
         raise typer.BadParameter(f"{', '.join(unknown)}: one of {', '.join(places.WAYS)}", param_hint="--ways")
-    return names
+    found = {name: places.WAYS[name] for name in names}
+    return found | ({places.BEFORE.name: partial(places.before, checkout)} if checkout else {})
 
 
 def main(
@@ -124,9 +130,17 @@ def main(
     everything: Annotated[bool, typer.Option("--all", help="Also the other sizes of frames.")] = False,
     flows: Annotated[int, typer.Option(min=0, help="Also over so many flows, such as 1000000.")] = 0,
     quick: Annotated[bool, typer.Option("--quick", help="One round of short trials: does it work?")] = False,
+    before: Annotated[
+        Path | None,
+        typer.Option(
+            exists=True, file_okay=False, help="Compare also with nat64d of this checkout, which has a .venv."
+        ),
+    ] = None,
     output: Annotated[Path | None, typer.Option(help="Write the samples to this file.")] = None,
 ) -> None:
     """Compare IPv6 forwarding, nftables masquerade, tayga, and nat64d without and with its fast path."""
+    if before and output and output.resolve() == pages.FILE:
+        raise typer.BadParameter("what it holds is measured of this checkout alone", param_hint="--output")
     if reason := lab.obstacle():
         console.print(reason)
         raise typer.Exit(2)
@@ -139,10 +153,12 @@ def main(
     if only:
         chosen = [each for each in measures.measures(flows) if only.lower() in each.name.lower()]
     results = Results(output, {"seconds": seconds})
-    with bench(seconds, chosen_ways(ways), flows) as (given, found):
+    with bench(seconds, chosen_ways(ways, before), flows) as (given, found):
         results.facts["generator"] = float(f"{measures.generator(given, found[0]):.4g}")
         console.print(f"the generator sends {results.facts['generator']:,.0f} frames a second")
         try:
             compare(given, found, chosen, rounds, until, results)
         finally:
             results.write()
+    if before:
+        print(pages.comparison(pages.Samples(results.document())))
