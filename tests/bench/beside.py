@@ -15,7 +15,7 @@ import typer
 
 from nat64d.cli.lab import Namespace
 from tests.bench import dns
-from tests.bench.path import measures, run
+from tests.bench.path import measures, places, run
 from tests.bench.path.flows import SIX_TO_FOUR
 from tests.bench.path.measures import Measure
 
@@ -59,7 +59,7 @@ def compare(rounds: int, seconds: float, say: Callable[[str], None]) -> list[Row
     rows = []
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="nb")))
-        given, (way,) = stack.enter_context(run.bench(seconds / 4, ["nat64d"], 0))
+        given, (way,) = stack.enter_context(run.bench(seconds / 4, {"nat64d": places.nat64d}, 0))
         gateway = given.network.gateway
         stack.enter_context(dns.behind(gateway, directory))
         for subject in dns.SUBJECTS:

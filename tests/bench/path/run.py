@@ -121,6 +121,14 @@ def chosen_ways(text: str | None, checkout: Path | None) -> dict[str, Make]:
     return found | ({places.BEFORE.name: partial(places.before, checkout)} if checkout else {})
 
 
+def chosen_measures(flows: int, everything: bool, only: str | None) -> list[Measure]:
+    """Those whose name contains `only`, or the main ones and that of so many flows, or all."""
+    found = measures.measures(flows)
+    if only:
+        return [each for each in found if only.lower() in each.name.lower()]
+    return [each for each in found if everything or each.main or (flows and f"{flows:,} " in each.name)]
+
+
 def main(
     rounds: Annotated[int, typer.Option(min=1, help="Alternating rounds.")] = 5,
     minutes: Annotated[float, typer.Option(help="No round is begun that would not be over after so long.")] = 25,
@@ -147,17 +155,12 @@ def main(
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that a stop also cleans up
     until = time.monotonic() + 60 * minutes
     rounds, seconds = (1, QUICK) if quick else (rounds, seconds)
-    chosen = [
-        each for each in measures.measures(flows) if everything or each.main or (flows and f"{flows:,} " in each.name)
-    ]
-    if only:
-        chosen = [each for each in measures.measures(flows) if only.lower() in each.name.lower()]
     results = Results(output, {"seconds": seconds})
     with bench(seconds, chosen_ways(ways, before), flows) as (given, found):
         results.facts["generator"] = float(f"{measures.generator(given, found[0]):.4g}")
         console.print(f"the generator sends {results.facts['generator']:,.0f} frames a second")
         try:
-            compare(given, found, chosen, rounds, until, results)
+            compare(given, found, chosen_measures(flows, everything, only), rounds, until, results)
         finally:
             results.write()
     if before:
