@@ -156,8 +156,11 @@ fuzz-long: $(VENV)/.test  ## PACKETS=1000000 packets through the translator and 
 mutants: $(VENV)/.test  ## what can be broken in MODULES='translator/session …' without a test of a matrix that notices
 	@$(BIN)/python -m tests.mutants $(MODULES) --tests $(TESTS)
 
-bench: bench-path  ## bench-path, then the translator core and the name server against unbound in ROUNDS=3 rounds (root)
-	@$(AS_ROOT) $(BIN)/python -m tests.bench --rounds $(ROUNDS)
+bench: bench-path bench-core readme  ## every figure of docs/performance.md and docs/measurements.md: bench-path, bench-core, readme (root)
+
+bench-core: $(VENV)/.test tools-bench  ## the translator in memory, and the name server against unbound in ROUNDS=3 rounds, 10 minutes: writes docs/measurements.json (root)
+	@$(AS_ROOT) $(BIN)/nat64d compile
+	@$(AS_ROOT) $(BIN)/python -m tests.bench --rounds $(ROUNDS) --output docs/measurements.json
 
 bench-path: $(VENV)/.test tools-bench  ## packets after RFC 8219 and 9693 within 25 minutes: writes docs/performance.json (root; ARGS=--quick: a minute, ARGS='--before CHECKOUT': beside another one; both write no file)
 	@$(AS_ROOT) $(BIN)/nat64d compile
@@ -227,4 +230,4 @@ tools-routing:
 tools-bench:
 	@.ci/need iproute2 iperf3 tayga ethtool unbound dnsperf nftables
 
-.PHONY: run demo wheel deb test check compiled test-jit test-nojit plain-branches plain-traffic test-bounds covered e2e e2e-fastpath test-systemd attack shows-services shows-kubernetes shows-fastpath shows-scale-out fuzz workers fuzz-dns fuzz-long mutants bench bench-path bench-dns replay replay-generic bench-replay readme side clean help tools-demo tools-deb tools-e2e tools-systemd tools-routing tools-bench
+.PHONY: run demo wheel deb test check compiled test-jit test-nojit plain-branches plain-traffic test-bounds covered e2e e2e-fastpath test-systemd attack shows-services shows-kubernetes shows-fastpath shows-scale-out fuzz workers fuzz-dns fuzz-long mutants bench bench-path bench-core bench-dns replay replay-generic bench-replay readme side clean help tools-demo tools-deb tools-e2e tools-systemd tools-routing tools-bench

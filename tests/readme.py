@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from tests import units
 from tests.architecture import ROOT
+from tests.bench import pages as bench
 from tests.bench.path import pages
 from tests.monitoring import alerts, dashboard
 
@@ -139,6 +140,8 @@ TABLES = {
     "reasons": Table(ROOT / "docs/fastpath.md", reasons),
     "speed": Table(README, pages.speed),
     "performance": Table(ROOT / "docs/performance.md", pages.tables),
+    "translator": Table(ROOT / "docs/measurements.md", bench.translator),
+    "name server": Table(ROOT / "docs/measurements.md", bench.name_server),
     "matrices": Table(ROOT / "docs/matrices.md", matrices),
 }
 

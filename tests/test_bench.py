@@ -11,6 +11,7 @@ from scapy.layers.inet import IP, UDP
 from scapy.layers.inet6 import IPv6
 from scapy.layers.l2 import Ether
 
+from tests.bench import bench, beside, dns
 from tests.bench.path import frames, measures, pages, places, run
 from tests.bench.path.frames import Ends
 from tests.bench.path.search import RESOLUTION, Trial, loss_free
@@ -152,3 +153,13 @@ def test_a_run_that_is_cut_off_leaves_what_it_has_measured(tmp_path: Path) -> No
     with pytest.raises(KeyboardInterrupt):
         run.compare(None, [way, way], [measures.Measure("m", run_out)], 9, time.monotonic() + 99, results)  # type: ignore[arg-type]
     assert [row["figures"] for row in json.loads(file.read_text())["samples"]] == [{"rate": 1.235}] * 2
+
+
+def test_samples_that_were_written_are_read_as_they_were() -> None:
+    answered = [
+        dns.Row(measure, name, dns.Sample(9.5, 0, 0.25, 0.125)) for measure in dns.MEASURES for name in dns.PORTS
+    ]
+    forwarded = [beside.Row(measure, load, 1.5, 1.0) for measure in beside.CHOSEN for load in beside.LOADS]
+    document = {"dns": dns.documents(answered), "beside": beside.documents(forwarded)}
+    document = json.loads(bench.written(document))
+    assert (dns.rows(document["dns"]), beside.rows(document["beside"])) == (answered, forwarded)

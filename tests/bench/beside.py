@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from statistics import median
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import typer
 
@@ -76,6 +76,17 @@ def compare(rounds: int, seconds: float, say: Callable[[str], None]) -> list[Row
                         figures = measure.run(given, way)
                     rows.append(Row(measure, load, figures["rate"], answered[0]))
     return rows
+
+
+def documents(of: list[Row]) -> list[dict[str, Any]]:
+    """Every sample, for JSON."""
+    return [row._asdict() | {"measure": row.measure.name} for row in of]
+
+
+def rows(of: list[dict[str, Any]]) -> list[Row]:
+    """The samples again."""
+    named = {measure.name: measure for measure in CHOSEN}
+    return [Row(**one | {"measure": named[one["measure"]]}) for one in of]
 
 
 def cells(rows: list[Row]) -> tuple[list[str], list[list[str]]]:

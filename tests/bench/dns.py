@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from statistics import median
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import typer
 from rich.console import Console
@@ -285,10 +285,19 @@ def _lost(samples: Sequence[Sample]) -> str:
     return f" (lost {worst:.1%})" if worst else ""
 
 
-def json_lines(rows: Sequence[Row]) -> Iterator[str]:
-    """Every sample."""
-    for row in rows:
-        yield json.dumps({"dns": row.measure.name, "server": row.subject} | row.sample._asdict())
+def documents(of: Sequence[Row]) -> list[dict[str, Any]]:
+    """Every sample, for JSON."""
+    return [{"measure": row.measure.name, "server": row.subject} | row.sample._asdict() for row in of]
+
+
+def rows(of: Sequence[dict[str, Any]]) -> list[Row]:
+    """The samples again."""
+    named = {measure.name: measure for measure in MEASURES}
+    return [
+        Row(named[one["measure"]], one["server"], Sample(*(one[name] for name in Sample._fields)))
+        for one in of
+        if one["measure"] in named
+    ]
 
 
 def title(rounds: int, seconds: float) -> str:

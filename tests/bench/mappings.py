@@ -67,8 +67,8 @@ def lay(config: Config) -> Bed:
     return Bed(Gateway(settings, tables_of(config, settings), new_worker(0)), np.zeros((BATCH, SLOT), np.uint8))
 
 
-def run(say: Callable[[str], None], rounds: int = ROUNDS) -> tuple[list[report.Figure], str]:
-    """Every measurement, rounds alternating, after one that is not counted; and a sentence about loading MANY."""
+def run(say: Callable[[str], None], rounds: int = ROUNDS) -> tuple[list[report.Figure], float]:
+    """Every measurement, rounds alternating, after one that is not counted; and the seconds to load MANY."""
     say(f"[[eam]]: loading {MANY:,} rows")
     config, seconds = load(MANY)
     few, many = lay(load(FEW)[0]), lay(config)
@@ -87,15 +87,15 @@ def run(say: Callable[[str], None], rounds: int = ROUNDS) -> tuple[list[report.F
             took = measure(bed, *deal(rng))
             if number:
                 spent[name].append(took)
-    return [report.figure(name, took) for name, took in spent.items()], report.loading(MANY, seconds)
+    return [report.figure(name, took) for name, took in spent.items()], seconds
 
 
 def main() -> None:
     """`python -m tests.bench.mappings`."""
     with Console(stderr=True).status("[[eam]]") as status:
-        figures, loading = run(status.update)
+        figures, seconds = run(status.update)
     out = Console(width=report.WIDTH, highlight=False, markup=False)
-    out.print(report.sentence(report.host()), loading, sep="\n")
+    out.print(report.sentence(report.host()), report.loading(MANY, seconds), sep="\n")
     out.print(report.screen(report.MAPPINGS, *report.core_cells(figures)))
 
 

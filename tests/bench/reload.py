@@ -71,13 +71,13 @@ def pauses(sessions: int, rounds: int = ROUNDS) -> list[Spent]:
     return spent[1:]
 
 
-def run(say: Callable[[str], None]) -> dict[int, list[Spent]]:
+def run(say: Callable[[str], None], rounds: int = ROUNDS) -> dict[int, list[Spent]]:
     """By how many sessions there are. `say` is told what is being done."""
     keep_large_arrays_apart()
     spent = {}
     for sessions in COUNTS:
         say(f"reload: {sessions:,} sessions")
-        spent[sessions] = pauses(sessions)
+        spent[sessions] = pauses(sessions, rounds)
     return spent
 
 

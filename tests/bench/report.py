@@ -1,9 +1,8 @@
 """Medians of the samples, as a table for the screen, as Markdown for the README, as JSON lines for other programs."""
 
-import json
 import os
 import platform
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -17,6 +16,8 @@ WIDTH = 112  # columns that the widest table needs
 CORE = "The core in memory, a million sessions in the table; medians"
 FILLS = "A new host's first packet, whatever an attacker has taken; medians"
 SERVICES = "The core in memory, services beside a [[forward]]; medians, and of the ratios of neighbours in time"
+SIZES = "The core in memory, by the number of sessions; medians"
+RELOAD = "A reload that judges sessions, CPU time of one thread; medians"
 MAPPINGS = "The core in memory, explicit mappings without sessions; medians"
 
 
@@ -60,14 +61,6 @@ def _version(package: str) -> str:
         return version(package)
     except PackageNotFoundError:
         return "absent"
-
-
-def json_lines(facts: dict[str, Any], figures: Iterable[Figure]) -> Iterator[str]:
-    """The facts about the host, the figures of the core."""
-    yield json.dumps({"host": facts})
-    yield from (
-        json.dumps({"core": f.name, "unit": "ns", "median": f.median, "low": f.low, "high": f.high}) for f in figures
-    )
 
 
 def sentence(facts: dict[str, Any]) -> str:

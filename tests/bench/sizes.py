@@ -135,11 +135,16 @@ def taken_over(bed: Bed, sessions: int) -> float:
     return took
 
 
+def run(say: Callable[[str], None], rounds: int = ROUNDS) -> list[Size]:
+    """Of each size. `say` is told what is being done."""
+    cost(WARM, say, 1)  # what compiled code takes is no cost of sessions
+    return [cost(sessions, say, rounds) for sessions in SIZES]
+
+
 def main() -> None:
     """`python -m tests.bench.sizes`."""
     with Console(stderr=True).status("sizes") as status:
-        cost(WARM, status.update, 1)  # what compiled code takes is no cost of sessions
-        costs = [cost(sessions, status.update, ROUNDS) for sessions in SIZES]
+        costs = run(status.update)
     Console().print(report.sentence(report.host()))
     first = costs[0]
     for each in costs:
