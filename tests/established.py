@@ -21,6 +21,7 @@ MAPPINGS = "".join(
         ("10.1.0.0/16", "2001:db8:d::/112"),
     )
 )
+CLIENT_PREFIXES = ("2a00:db8:1::/96", "2a00:db8:200::/40", "2a00:db8:3:1::/64", "2a00:db8:4::/48", "2a00:db8:5::/96")
 CONFIGS = {
     "well-known": 'pool6 = "64:ff9b::/96"\n' + POOL,
     **{
@@ -48,6 +49,13 @@ CONFIGS = {
     "check_rst": 'pool6 = "64:ff9b::/96"\n' + POOL + "[filtering]\ncheck_rst = true\naddress_dependent = true\n",
     "service": 'pool6 = "64:ff9b::/96"\n' + POOL + '[[service]]\nname = "s"\nprotocol = "udp"\nipv4 = "192.0.2.80:53"\n'
     'endpoints = ["[2001:db8:5::1]:53", "[2001:db8:5::2]:5353"]\n[timeouts]\nservice_udp = 90\n',
+    "services under prefixes": 'pool6 = "64:ff9b::/96"\n'
+    + POOL
+    + "".join(
+        f'[[service]]\nname = "s{number}"\nprotocol = "udp"\nipv4 = "192.0.2.{80 + number}:53"\n'
+        f'endpoints = ["[2001:db8:5::{number}]:53"]\nclient_prefix = "{prefix}"\n'
+        for number, prefix in enumerate(CLIENT_PREFIXES, 1)
+    ),
 }
 SERVERS = [IPv4Address(address) for address in ("8.8.8.8", "9.9.9.9", "198.51.100.1", "203.0.113.7")]
 STRANGE = [IPv4Address(address) for address in ("10.9.9.9", "224.0.0.9", "169.254.9.9", "198.51.100.8", "127.0.0.1")]
@@ -73,6 +81,10 @@ class Traffic:
     def __init__(self, rng: Random, twin: Twin) -> None:
         self.rng, self.twin, self.at = rng, twin, 10.0
         self.flags = ACK  # of most segments
+        self.prefixes = [
+            IPv6Network(((int(hi) % 2**64) << 64 | int(lo) % 2**64, int(length)))
+            for hi, lo, length in twin.settings.prefixes
+        ]
         self.fronts = [row for row in twin.tables.fronts if row["protocol"]]
         self.flows = [self.flow() for _ in range(6)]
 
@@ -88,9 +100,9 @@ class Traffic:
         self.at = round(self.at + (rng.choice(PAUSES) if rng.randrange(60) else 400.0), 3)
         if rng.randrange(50) == 0:
             self.flows[rng.randrange(len(self.flows))] = self.flow()
-        rows = [row for row in self.twin.sessions() if row["live"] and row["prefix"] == 0]
+        rows = [row for row in self.twin.sessions() if row["live"] and row["prefix"] >= 0]
         packet = self.from_session(rng.choice(rows)) if rows and rng.randrange(3) else self.from_host()
-        if self.fronts and rng.randrange(8) == 0:
+        if self.fronts and rng.randrange(3) == 0:
             front, client = rng.choice(self.fronts), rng.choice(SERVERS[:2])
             vip, port = IPv4Address(int(front["address4"])), int(front["port"])
             packet = self.ipv4(UDP, client, rng.randrange(50, 60), vip, port)
@@ -115,12 +127,14 @@ class Traffic:
         opens = row["state"] == State.V6_INIT  # type: ignore[index]
         self.flags = SYN_ACK if opens else ACK
         if protocol not in (TCP, UDP, ICMP) or (not opens and self.rng.randrange(2)):
-            return self.ipv6(protocol, host, port, server, server_port)
+            return self.ipv6(protocol, host, port, server, server_port, int(row["prefix"]))  # type: ignore[index]
         return self.ipv4(protocol, server, server_port, mapped, mapped_port)
 
-    def ipv6(self, protocol: int, host: IPv6Address, port: int, server: IPv4Address, server_port: int) -> bytes:
-        """A packet to pool6."""
-        rng, to = self.rng, under(self.twin.config.pool6, server)
+    def ipv6(
+        self, protocol: int, host: IPv6Address, port: int, server: IPv4Address, server_port: int, prefix: int = 0
+    ) -> bytes:
+        """A packet to pool6, or to the client prefix of a number."""
+        rng, to = self.rng, under(self.prefixes[prefix], server)
         payload, covered = self.payload(protocol, port, server_port, (128, 129))
         protocol = ICMPV6 if protocol == ICMP else protocol
         extensions = (make.options_header(60),) if rng.randrange(40) == 0 else ()

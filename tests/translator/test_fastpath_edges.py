@@ -2,17 +2,18 @@
 be so.
 """
 
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv4Address, IPv6Address, IPv6Network
 
 import numpy as np
 import pytest
 
 from nat64d.config.load import loads
-from tests.established import ACK, CONFIGS, FIN_ACK, SYN, SYN_ACK, TCP, UDP, under
+from tests.established import ACK, CLIENT_PREFIXES, CONFIGS, FIN_ACK, SYN, SYN_ACK, TCP, UDP, under
 from tests.fastpath import ETHERNET, InPython, Twin, ethernet
 from tests.reference import packets as make
 from translator.fastpath.kernel import OURS
 from translator.fastpath.mappings import RANGE_STEPS
+from translator.fastpath.prefixes import CLIENT_PREFIXES as LOOKED_FOR
 from translator.fastpath.program import program
 from translator.fastpath.reasons import Reason
 from translator.fastpath.sessions import GAP, LAG, PROBES
@@ -176,6 +177,28 @@ def test_its_time_is_written_once_a_second(side, seconds):
 def test_sessions_that_only_the_daemon_knows(flow, field, value, reason):
     flow.twin.tables.sessions[0][field] = value
     assert flow.reason(flow.ipv6()) == reason
+
+
+@pytest.mark.parametrize("number", range(1, len(CLIENT_PREFIXES) + 1))
+def test_clients_of_services_under_prefixes_of_their_own(number):
+    twin = Twin(loads(CONFIGS["services under prefixes"]))
+    endpoint, to = IPv6Address(f"2001:db8:5::{number}"), under(IPv6Network(CLIENT_PREFIXES[number - 1]), SERVER)
+    request = make.ipv4(SERVER, IPv4Address(f"192.0.2.{80 + number}"), UDP, make.udp(5000, 53, b"data"))
+    answer = make.ipv6(endpoint, to, UDP, make.udp(53, 5000, b"data"))
+    for packet in (request, answer):
+        assert twin.translate(packet, 1000).packets, "the daemon opens the flow"
+    twin.reasons.clear()
+    twin.translate(request, 1001)
+    assert twin.reasons.popitem()[0] == Reason.FOUR_TO_SIX
+    twin.translate(answer, 1001)
+    assert twin.reasons.popitem()[0] == (Reason.SIX_TO_FOUR if number <= LOOKED_FOR else Reason.NOT_OUR_PREFIX)
+    assert twin.wrong == []
+
+
+def test_a_host_with_a_mapping_of_its_own_sends_to_no_client(flow):
+    twin = Twin(loads(CONFIGS["services under prefixes"] + '[[eam]]\nipv4 = "203.0.113.7"\nipv6 = "2001:db8:9::1"\n'))
+    twin.translate(make.ipv6(HOST, under(IPv6Network(CLIENT_PREFIXES[0]), SERVER), UDP, make.udp(7, 7, b"")), 1000)
+    assert twin.reasons == {Reason.OTHER_PREFIX: 1}
 
 
 def test_a_session_under_another_prefix_is_not_found_from_ipv4_either(flow):

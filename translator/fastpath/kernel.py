@@ -25,10 +25,11 @@ identifications = bpf_map("identifications")  # int32[65536]: Settings.identific
 counters = bpf_map("counters")  # a row for each Reason, on each CPU: packets, octets, super-frames
 eam, eam_index4, eam_index6 = bpf_map("eam"), bpf_map("eam_index4"), bpf_map("eam_index6")  # of Settings
 eam_lengths = bpf_map("eam_lengths")  # int64[n, 2]: prefix lengths of IPv4 and IPv6, descending
+prefixes = bpf_map("prefixes")  # of Settings
 SINCE, COUNTED = 16, 24
 MAPS = (
     *("sessions", "sessions6", "sessions4", "since", "addresses", "identifications", "counters"),
-    *("eam", "eam_index4", "eam_index6", "eam_lengths"),
+    *("eam", "eam_index4", "eam_index6", "eam_lengths", "prefixes"),
 )
 # What holds for addresses: they are ours; they have an [[eam]]; no packet goes there; none that is under a prefix does.
 OURS, MAPPED, BARRED, NOT_EMBEDDED = 1, 2, 4, 8
@@ -43,6 +44,7 @@ PARAMETERS = (
     "pool6_hi",
     "pool6_lo",
     "pool6_length",
+    "client_prefixes",
     "mtu4",
     "mtu6",
     "lowest_ipv6_mtu",
@@ -74,6 +76,7 @@ PARAMETERS = (
     pool6_hi,
     pool6_lo,
     pool6_length,
+    client_prefixes,
     mtu4,
     mtu6,
     lowest_ipv6_mtu,

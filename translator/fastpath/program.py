@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from translator.fastpath import kernel
 from translator.fastpath.packets import parse_ipv4, parse_ipv6, segment_of
+from translator.fastpath.prefixes import prefix_of
 from translator.fastpath.reasons import Reason
 from translator.fastpath.sessions import touch
 from translator.fastpath.ways import way_from_ipv4, way_from_ipv6
@@ -19,7 +20,7 @@ from translator.jit.bpf import be16, context32, divide, le64, put32, put64, stac
 from translator.jit.compile import int64, jit
 from translator.packet.fields import DONT_FRAGMENT, IPV4_FLAGS_AT, IPV6_HEADER
 from translator.packet.fragments import plan_ipv4
-from translator.static.rfc6052 import in_pool6
+from translator.tables.layout import NONE
 from translator.verdict import Verdict
 
 
@@ -60,12 +61,13 @@ def from_ipv6(skb, at, end):
     gateway, parsed = here(), parse_ipv6(skb, at, end)
     if parsed.reason != Reason.SIX_TO_FOUR:
         return parsed.reason
-    if not in_pool6(gateway, parsed.t.dst):
+    prefix = prefix_of(gateway, parsed.t.dst)
+    if prefix.number == NONE:
         return Reason.NOT_OUR_PREFIX
     plan, moment = plan_ipv4(gateway.settings, parsed, segment_of(skb, parsed), 0), now(skb)
     if plan.verdict != Verdict.CONTINUE:
         return Reason.TOO_BIG
-    return send_on(skb, parsed, way_from_ipv6(gateway, parsed, moment), moment, plan.dont_fragment)
+    return send_on(skb, parsed, way_from_ipv6(gateway, parsed, prefix, moment), moment, plan.dont_fragment)
 
 
 @jit()

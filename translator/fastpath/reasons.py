@@ -23,7 +23,10 @@ class Reason(IntEnum):
     OPTIONS = 5, "IPv4 options: only the daemon looks for source routes."
     FRAGMENT = 6, "A fragment: ports and checksum are those of the whole datagram, which the daemon knows."
     HOP_LIMIT = 7, "Its hop limit is used up: the daemon answers."
-    NOT_OUR_PREFIX = 8, "Not to pool6. Client prefixes, and IPv6 clients of services, are left to the daemon."
+    NOT_OUR_PREFIX = (
+        8,
+        "Neither to pool6 nor to one of the first four client prefixes: to an IPv6 client of a service, or to nobody.",
+    )
     PROTOCOL = 9, "Neither TCP, UDP nor an echo: ICMP errors quote packets; extension headers, other protocols."
     DAMAGED = 10, "Its transport header is not sound."
     TCP_FLAGS = (
@@ -37,7 +40,10 @@ class Reason(IntEnum):
     CUT = 16, "Without DF, and too large for lowest_ipv6_mtu: it has to be cut into fragments."
     OURS = 17, "The other end is an address of ours: it turns round here, or its source is forged."
     NO_SESSION = 18, "No session: new flows are opened by the daemon. Also: a session that has just ended."
-    OTHER_PREFIX = 19, "A session under a client prefix, or of an IPv6 client of a service."
+    OTHER_PREFIX = (
+        19,
+        "A session of an IPv6 client of a service; or a host with an [[eam]] that sends to a client prefix.",
+    )
     SERVICE = (
         20,
         "A session of a service where there are [[eam]], or of an endpoint that is gone; an [[eam]] beside services.",

@@ -168,8 +168,6 @@ def objection(found, direction, moment):
     """The reason to leave a session's packet to the daemon, which is to change more than `expires`; or that there is
     none."""
     session = found.session
-    if session.prefix != 0:
-        return Reason.OTHER_PREFIX
     if session.inbound == OF_GONE or (session.inbound >= OF_SERVICE and kernel.eams() != 0):
         return Reason.SERVICE
     if session.state != (int64(State.ESTABLISHED) if session.protocol == TCP else int64(State.NONE)):

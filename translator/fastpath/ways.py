@@ -6,6 +6,7 @@ from typing import NamedTuple
 from translator.fastpath import kernel
 from translator.fastpath.kernel import BARRED, NOT_EMBEDDED, OURS
 from translator.fastpath.mappings import KNOWN, UNKNOWN, holds_for, mapping4, mapping6
+from translator.fastpath.prefixes import from_prefix, prefix_at, to_prefix
 from translator.fastpath.reasons import Reason
 from translator.fastpath.sessions import Found, find4, find6, nothing, objection
 from translator.jit.compile import jit
@@ -13,7 +14,8 @@ from translator.packet.addresses import address4, address6, is_same, is_unicast
 from translator.packet.fields import ICMP, TCP, TCP_FIN, TCP_RST, TCP_SYN
 from translator.packet.tuples import Tuple, tuple_of
 from translator.static.eam import eam_to_ipv4, eam_to_ipv6
-from translator.static.rfc6052 import embed, from_pool6, in_pool6
+from translator.static.rfc6052 import from_pool6, in_pool6
+from translator.tables.layout import NONE
 
 
 class Way(NamedTuple):
@@ -33,17 +35,19 @@ def left(reason):
 
 
 @jit()
-def way_from_ipv6(gateway, parsed, moment):
-    """The way of a packet to pool6."""
+def way_from_ipv6(gateway, parsed, prefix, moment):
+    """The way of a packet to a prefix."""
     t = parsed.t
-    host4, mapping = from_pool6(gateway, t.dst), mapping6(gateway, t.src)
+    host4, mapping = from_prefix(prefix, t.dst), mapping6(gateway, t.src)
     if mapping.status == UNKNOWN:
         return left(Reason.MAPPING)
     if mapping.status == KNOWN or kernel.stateful() == 0:
+        if prefix.number != 0:
+            return left(Reason.OTHER_PREFIX)
         return static_from_ipv6(gateway, parsed, host4, mapping, moment)
     if changes_state(parsed):
         return left(Reason.TCP_FLAGS)
-    found = find6(gateway, t, host4)
+    found = find6(gateway, t, address6(prefix.number, host4.lo, host4.port))
     if found.address == 0:
         return left(found.reason)
     if holds_for(host4.lo) & OURS:
@@ -79,32 +83,34 @@ def static_from_ipv6(gateway, parsed, host4, mapping, moment):
 @jit()
 def way_from_ipv4(gateway, parsed, moment):
     """The way of a packet from IPv4."""
-    t, fixed = parsed.t, gateway.settings
+    t = parsed.t
     mapping = mapping4(gateway, t.dst.lo)
     if mapping.status == UNKNOWN:
         return left(Reason.MAPPING)
-    hi, lo = embed(fixed.pool6_hi, fixed.pool6_lo, fixed.pool6_length, t.src.lo)
-    src6 = address6(hi, lo, t.src.port)
     if mapping.status == KNOWN or kernel.stateful() == 0:
-        return static_from_ipv4(gateway, parsed, src6, mapping, moment)
+        return static_from_ipv4(gateway, parsed, mapping, moment)
     if changes_state(parsed):
         return left(Reason.TCP_FLAGS)
     found = find4(gateway, t)
     if found.address == 0:
         return left(found.reason)
+    prefix = prefix_at(gateway, found.session.prefix)
+    if prefix.number == NONE:
+        return left(Reason.OTHER_PREFIX)
     if holds_for(t.src.lo) & OURS:
         return left(Reason.OURS)
     reason = objection(found, 1, moment)
     if reason != Reason.SIX_TO_FOUR:
         return left(reason)
+    src6 = to_prefix(prefix, t.src)
     host6 = address6(found.session.host6_hi, found.session.host6_lo, found.session.host6_port)
     return Way(Reason.SIX_TO_FOUR, tuple_of(6, t.protocol, src6, host6), found)
 
 
 @jit()
-def static_from_ipv4(gateway, parsed, src6, mapping, moment):
+def static_from_ipv4(gateway, parsed, mapping, moment):
     """The same without a session: mapping.map_from_ipv4."""
-    t, fixed, embedded = parsed.t, gateway.settings, mapping.status != KNOWN
+    t, embedded = parsed.t, mapping.status != KNOWN
     reason = static_objection(parsed, moment)
     if reason != Reason.SIX_TO_FOUR:
         return left(reason)
@@ -114,8 +120,8 @@ def static_from_ipv4(gateway, parsed, src6, mapping, moment):
     against = by & (BARRED | NOT_EMBEDDED) | holds_for(t.dst.lo) & (BARRED | NOT_EMBEDDED if embedded else BARRED)
     if against != 0:
         return left(Reason.BARRED)
-    hi, lo = embed(fixed.pool6_hi, fixed.pool6_lo, fixed.pool6_length, t.dst.lo)
-    dst6 = address6(hi, lo, t.dst.port) if embedded else eam_to_ipv6(mapping.row, t.dst)
+    pool6 = prefix_at(gateway, 0)
+    src6, dst6 = to_prefix(pool6, t.src), to_prefix(pool6, t.dst) if embedded else eam_to_ipv6(mapping.row, t.dst)
     return Way(Reason.SIX_TO_FOUR, tuple_of(6, t.protocol, src6, dst6), nothing(Reason.SIX_TO_FOUR))
 
 

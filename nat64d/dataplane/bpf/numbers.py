@@ -87,6 +87,7 @@ def arrays_of(settings: Settings) -> dict[str, np.ndarray]:
         "eam_index4": settings.eam_index4,
         "eam_index6": settings.eam_index6,
         "eam_lengths": lengths,
+        "prefixes": settings.prefixes,
     }
 
 
