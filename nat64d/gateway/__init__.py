@@ -13,7 +13,7 @@ that stop it or make it read its configuration again, `servers` are the API and 
 that configuration, `takeover` with the sessions that it allows; `flush` ends sessions on request, `endpoints` lets
 flows follow what is known of the endpoints of services, `kept_sources` keeps what the API has set beside the file,
 `descriptor_store` has systemd keep the TUN device and the fast path at it,
-and `left` is what the process before has kept there.
+and `left` is what the process before has left, there and in a bpffs.
 `service_changes` changes services in the tables there are. `neighbours` has them told of prefixes and services, and
 `stop` is the way from a signal to the end. `computed_log` says what computed ports follow from.
 """

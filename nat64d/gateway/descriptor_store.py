@@ -21,6 +21,22 @@ NAMES = (TUN, DNS, SESSIONS, PROGRAM)
 MARK = "again"  # made by root, who follows no link there: a directory
 
 
+class Store:
+    """It keeps the fast path (dataplane/bpf/left.py)."""
+
+    where: str | None = "service manager"
+    why: str | None = None
+
+    def keep(self, fds: list[int], name: str) -> None:
+        """Have these kept by this name instead of those that are."""
+        keep(fds, name)
+
+
+def is_there(environment: Mapping[str, str]) -> bool:
+    """Whether there is one: a container may be told of a service manager, but has no RuntimeDirectory= of it."""
+    return {"NOTIFY_SOCKET", "RUNTIME_DIRECTORY"} <= environment.keys()
+
+
 def passed(environment: MutableMapping[str, str], pid: int) -> dict[str, list[int]]:
     """The descriptors that systemd passes by the names TUN, SESSIONS and PROGRAM, which an earlier process of this
     service has left, and DNS; for once: they are no longer in the environment afterwards. Those with another name are

@@ -1,13 +1,15 @@
-"""What a process before has left to this one: the device and the fast path at it, by systemd's store, and changes to
-the host, by a journal; and the sockets that systemd has opened for the name server (nat64d.socket)."""
+"""What a process before has left to this one: the device, by systemd's store; the fast path at it, by that or by pins;
+changes to the host, by a journal; and the sockets that systemd has opened for the name server (nat64d.socket)."""
 
 import logging
 import os
+import socket
 from pathlib import Path
 
 from nat64d.dataplane.bpf.left import PROGRAM, SESSIONS
 from nat64d.dataplane.bpf.left import Left as Fastpath
-from nat64d.dataplane.tun import name_of
+from nat64d.dataplane.bpf.pins import Pins
+from nat64d.dataplane.tun import Tun, name_of
 from nat64d.gateway import descriptor_store
 from nat64d.host.errors import HostError
 from translator.tables.tables import Tables
@@ -19,9 +21,7 @@ def give_up_fastpath(left: Fastpath, tables: Tables) -> None:
     """Take a fast path away that this process does not go on with, before it changes its sessions. Raises HostError:
     then the device has to go, and does with this process."""
     left.give_time(tables)
-    left.drop()
-    for name in (SESSIONS, PROGRAM):
-        descriptor_store.forget(name)
+    left.give_up()
 
 
 class Left:
@@ -33,6 +33,19 @@ class Left:
         self.fds, self.sockets = passed[descriptor_store.TUN], passed[descriptor_store.DNS]
         self.fastpath = Fastpath([*passed[SESSIONS], *passed[PROGRAM]])
         self._names = {name_of(fd) for fd in self.fds} - {""}
+
+    def find_fastpath(self, tun: Tun) -> Fastpath:
+        """The fast path of an open device, which nobody else has: also what is pinned. Where its program goes on at a
+        persistent device, what was set up for that stands too."""
+        pins = Pins(tun.name, log, lasts=not tun.created)
+        self.fastpath.add(pins.left())
+        self.fastpath.keeper = pins
+        if descriptor_store.is_there(os.environ):
+            pins.remove()
+            self.fastpath.keeper = descriptor_store.Store()
+        if not tun.created and self.fastpath.stands_at(socket.if_nametoindex(tun.name)):
+            tun.left = True
+        return self.fastpath
 
     def taken_over(self) -> None:
         """The device goes on, and what was set up for it."""

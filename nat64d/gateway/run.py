@@ -80,7 +80,7 @@ def _main(path: Path | None, left: Left) -> ExitCode:
     try:
         live = Live(config)
         live.sources, live.complaint, live.log = sources, complaint, daemon_log
-        live.sockets, live.left = left.sockets, left.fastpath
+        live.sockets = left.sockets
         if not goes_on(config.tun, left.fds):  # else packets come first
             _refuse_unfit(live)
         return asyncio.run(_run(live, path, left))
@@ -116,6 +116,7 @@ async def _serve(live: Live, servers: Servers, stop: Stops, left: Left) -> ExitC
         tun = await asyncio.to_thread(open_tun, config.tun, left.fds, left.give_up)
         left.taken_over()
         up.callback(_let_go, live, tun)
+        live.left = left.find_fastpath(tun)
         if tun.created:  # another one outlives the daemon anyway
             descriptor_store.keep(tun.fds)
         try:
@@ -272,6 +273,8 @@ def _let_go(live: Live, tun: Tun) -> None:
             from nat64d.host.host import Host  # noqa: PLC0415
 
             Host(live.config, tun.name, log).undo_left()
+        if live.left:
+            live.left.give_up()
         descriptor_store.forget()
     tun.close()
 
@@ -297,7 +300,7 @@ def _prepare(tun: Tun, first_start: FirstStart, up: ExitStack) -> None:
     if config.fastpath.mode != "off":
         from nat64d.dataplane.bpf.fast import Fast  # noqa: PLC0415  nobody else needs it
 
-        fast = live.fast = Fast(config.fastpath.mode, tun.name, log, live.left, descriptor_store.keep)
+        fast = live.fast = Fast(config.fastpath.mode, tun.name, log, live.left)
         up.callback(lambda: fast.close(live.is_started_again))
     up.callback(live.close_state_file)
     if config.state.keep and live.settings.stateful:

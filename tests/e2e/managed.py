@@ -10,6 +10,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
+from nat64d.dataplane.bpf.left import PROGRAM
 from tests.e2e.topology import Daemon
 
 START = """
@@ -73,6 +74,14 @@ class Managed(Daemon):
         if how == "restart":
             Path(self.directory, "again").mkdir()
         self.stop(signal.SIGKILL if how == "kill" else signal.SIGTERM)
+
+    def kept(self) -> set[str]:
+        """The names of what is kept of the fast path."""
+        return {*self.store} - {"tun"}
+
+    def link(self) -> int:
+        """A descriptor of what its program is attached by."""
+        return os.dup(self.store[PROGRAM][0])
 
     def close(self) -> None:
         """End all of it."""

@@ -15,6 +15,7 @@ import pytest
 from nat64d.cli.lab import Lab
 from nat64d.dataplane.bpf.left import PROGRAM, SESSIONS, about
 from tests.e2e.managed import Managed
+from tests.e2e.pinned import Pinned
 from tests.e2e.topology import CONFIG, SERVER4, Topology, embed, hear, serve, tell
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
@@ -36,18 +37,24 @@ def net(namespaces: None) -> Iterator[Topology]:
         yield net
 
 
+Kept = Managed | Pinned  # under a service manager with a store of descriptors, and elsewhere
+
+
 @pytest.fixture
-def daemon(net: Topology, memory: Path, tmp_path: Path) -> Iterator[Managed]:
-    directory = memory / f"managed-{tmp_path.name}"
+def daemon(request: pytest.FixtureRequest, net: Topology, memory: Path, tmp_path: Path) -> Iterator[Kept]:
+    directory = memory / f"kept-{tmp_path.name}"
     directory.mkdir()
-    daemon = Managed(net.gateway, directory, FASTPATH, keep=True)
+    daemon: Kept = request.param(net.gateway, directory, FASTPATH, keep=True)
     try:
         yield daemon
     finally:
         daemon.close()
 
 
-def fastpath(daemon: Managed) -> dict[str, Any]:
+either = pytest.mark.parametrize("daemon", [Managed, Pinned], indirect=True)
+
+
+def fastpath(daemon: Kept) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(daemon.ask("status", "--json").stdout)["fastpath"]
     return found
 
@@ -82,8 +89,10 @@ def resent(net: Topology) -> int:
     return total
 
 
-@pytest.mark.parametrize("how", ["kill", "restart"])
-def test_established_flows_go_on_without_a_daemon(net: Topology, daemon: Managed, how: str) -> None:
+@pytest.mark.parametrize(
+    ("daemon", "how"), [(Managed, "kill"), (Managed, "restart"), (Pinned, "kill")], indirect=["daemon"]
+)
+def test_established_flows_go_on_without_a_daemon(net: Topology, daemon: Kept, how: str) -> None:
     daemon.start()
     load = program(net, LOAD, "load", embed(SERVER4), str(TRANSFERS), str(FLOWS))
     numbered = program(net, NUMBERED, embed(SERVER4), "7", str(FLOWS), str(RATE))
@@ -112,20 +121,22 @@ def test_established_flows_go_on_without_a_daemon(net: Topology, daemon: Managed
     assert fastpath(daemon)["packets"]["six_to_four"] > 0
 
 
-def test_a_stop_leaves_nothing(daemon: Managed) -> None:
+@either
+def test_a_stop_leaves_nothing(daemon: Kept) -> None:
     daemon.start()
-    assert {name: len(fds) for name, fds in daemon.store.items() if name != "tun"} == {SESSIONS: 1, PROGRAM: 1}
+    assert daemon.kept() == {SESSIONS, PROGRAM}
     daemon.end("stop")
-    assert daemon.store == {}
+    assert daemon.kept() == set()
 
 
+@either
 def test_a_daemon_without_a_fast_path_takes_the_program_away_and_keeps_the_sessions(
-    net: Topology, daemon: Managed
+    net: Topology, daemon: Kept
 ) -> None:
     daemon.start()
     numbered = program(net, NUMBERED, embed(SERVER4), "7", "20", "200")
     time.sleep(2)
-    link = os.dup(daemon.store[PROGRAM][0])
+    link = daemon.link()
     daemon.end("kill")
     assert int(about(link)["ifindex"])
     daemon.config = CONFIG
@@ -134,6 +145,6 @@ def test_a_daemon_without_a_fast_path_takes_the_program_away_and_keeps_the_sessi
     os.close(link)
     assert fastpath(daemon) is None
     assert len(daemon.rows("sessions")) >= 20
-    assert not {SESSIONS, PROGRAM} & daemon.store.keys()
+    assert daemon.kept() == set()
     told = finish(numbered)
     assert told["sent"] == told["received"]

@@ -130,6 +130,8 @@ def test_a_kernel_that_gives_no_memory(kernel, monkeypatch, caplog, mode):
         "state": "off",
         "why": f"no memory that the kernel shares: {REFUSED}",
         "attached": None,
+        "kept": None,
+        "not_kept": None,
         "packets": {},
     }
     assert caplog.messages == [f"No fast path in the kernel: no memory that the kernel shares: {REFUSED}"]

@@ -14,7 +14,6 @@ from nat64d.dataplane.bpf.attach import Attached
 from nat64d.dataplane.bpf.fast import SPARE, Fast
 from nat64d.dataplane.bpf.left import PROGRAM, SESSIONS, Left, about, identity
 from nat64d.dataplane.bpf.maps import Maps
-from nat64d.gateway import descriptor_store
 from nat64d.gateway.left import give_up_fastpath
 from nat64d.host.errors import HostError
 from tests.established import CONFIGS
@@ -42,9 +41,9 @@ def tables_in_a_map() -> tuple[Maps, Tables]:
     return maps, tables
 
 
-def program_at_lo() -> Attached:
+def program_at(interface: int = LO) -> Attached:
     program = permitted(lambda: system.load(NOTHING + END))
-    attached = Attached(program, LO)
+    attached = Attached(program, interface)
     os.close(program)
     return attached
 
@@ -67,7 +66,7 @@ def test_the_records_are_those_of_the_map_with_that_number():
 
 
 def test_a_program_is_taken_away_whoever_else_has_it(namespace):
-    attached = program_at_lo()
+    attached = program_at()
     kept = os.dup(attached.links[0])
     attached.leave()
     there = Left([os.dup(kept)])
@@ -78,7 +77,7 @@ def test_a_program_is_taken_away_whoever_else_has_it(namespace):
 
 
 def test_a_program_that_the_process_ends_is_taken_away_from_who_keeps_it(namespace):
-    attached = program_at_lo()
+    attached = program_at()
     kept = os.dup(attached.links[0])
     attached.close()
     assert about(kept)["ifindex"] == "0"
@@ -88,29 +87,31 @@ def test_a_program_that_the_process_ends_is_taken_away_from_who_keeps_it(namespa
 class Kept(dict[str, list[int]]):
     """What was kept last, by its name."""
 
-    def __call__(self, fds: list[int], name: str) -> None:
+    where = why = None
+
+    def keep(self, fds: list[int], name: str) -> None:
         self[name] = list(fds)
 
 
-def begun(there: Left, kept: Kept, monkeypatch, is_kept: bool = True) -> tuple[Fast, Tables, bool]:
+def begun(there: Left, monkeypatch, is_kept: bool = True) -> tuple[Fast, Tables, bool]:
     """A fast path whose program passes all, in the place of what is there; whether it has succeeded it."""
     monkeypatch.setattr(fast, "is_kept", lambda: is_kept)
     monkeypatch.setattr(fast, "kept_object", lambda: b"")
     monkeypatch.setattr(fast, "link", lambda *_: NOTHING + END)
-    path = Fast("on", "lo", LOG, there, kept)
+    path = Fast("on", "lo", LOG, there)
     tables = path.take_in(tables_of(CONFIG, SETTINGS))
     tables.free[KIND, NEVER_USED] = 2
     return path, tables, path.succeed(SETTINGS, tables)
 
 
 def test_the_next_program_takes_the_place_of_the_one_before(namespace, monkeypatch):
-    clock, before, kept = [1000], program_at_lo(), Kept()
+    clock, before, kept = [1000], program_at(), Kept()
     monkeypatch.setattr(left, "now", lambda: clock[0])
-    there, old = Left([os.dup(before.links[0])]), os.dup(before.links[0])
+    there, old = Left([os.dup(before.links[0])], kept), os.dup(before.links[0])
     before.leave()
     there.records(0, 0)
     clock[0] += 70
-    path, tables, succeeded = begun(there, kept, monkeypatch)
+    path, tables, succeeded = begun(there, monkeypatch)
     assert (succeeded, path.is_on, about(old)["ifindex"]) == (True, True, "0")
     assert tables.sessions["expires"][:3].tolist() == [70 + SPARE, 70 + SPARE, 0]
     assert [about(fd)["ifindex"] for fd in kept[PROGRAM]] == [str(LO)]
@@ -119,16 +120,16 @@ def test_the_next_program_takes_the_place_of_the_one_before(namespace, monkeypat
     path.close(True)
     assert about(goes_on)["ifindex"] == str(LO)
     assert len(kept[PROGRAM]) == 1
-    other, _, _ = begun(Left([goes_on]), kept, monkeypatch)
+    other, _, _ = begun(Left([goes_on], kept), monkeypatch)
     other.close()
     assert kept == {SESSIONS: [], PROGRAM: []}
     os.close(old)
 
 
 def test_a_program_that_has_to_be_built_first_is_not_waited_for(namespace, monkeypatch):
-    before, kept = program_at_lo(), Kept()
+    before = program_at()
     old = os.dup(before.links[0])
-    path, tables, succeeded = begun(Left([os.dup(old)]), kept, monkeypatch, is_kept=False)
+    path, tables, succeeded = begun(Left([os.dup(old)]), monkeypatch, is_kept=False)
     assert (succeeded, path.is_on, about(old)["ifindex"]) == (False, False, "0")
     path.begin(SETTINGS, tables)
     assert path.is_on
@@ -137,7 +138,7 @@ def test_a_program_that_has_to_be_built_first_is_not_waited_for(namespace, monke
 
 
 def test_a_daemon_that_ends_before_it_serves_takes_the_program_away(namespace, monkeypatch):
-    before = program_at_lo()
+    before = program_at()
     old = os.dup(before.links[0])
     before.leave()
     Fast("auto", "lo", LOG, Left([os.dup(old)])).close()
@@ -146,7 +147,7 @@ def test_a_daemon_that_ends_before_it_serves_takes_the_program_away(namespace, m
 
 
 def test_where_there_is_no_program_nothing_gets_more_time(namespace, monkeypatch):
-    path, tables, succeeded = begun(Left(), Kept(), monkeypatch)
+    path, tables, succeeded = begun(Left(), monkeypatch)
     assert not succeeded
     assert not tables.sessions["expires"].any()
     path.close()
@@ -167,14 +168,13 @@ def refused(_: int) -> None:
     raise system.SystemCallError(errno.EPERM, "Operation not permitted")
 
 
-def test_a_daemon_without_a_fast_path_has_nobody_keep_one(namespace, monkeypatch):
-    forgotten, old = [], program_at_lo()
-    monkeypatch.setattr(descriptor_store, "forget", forgotten.append)
-    kept, tables = os.dup(old.links[0]), tables_of(CONFIG, SETTINGS)
-    give_up_fastpath(Left([os.dup(kept)]), tables)
-    assert forgotten == [SESSIONS, PROGRAM]
-    assert about(kept)["ifindex"] == "0"
-    os.close(kept)
+def test_a_daemon_without_a_fast_path_has_nobody_keep_one(namespace):
+    old, keeper = program_at(), Kept()
+    link, tables = os.dup(old.links[0]), tables_of(CONFIG, SETTINGS)
+    give_up_fastpath(Left([os.dup(link)], keeper), tables)
+    assert keeper == {SESSIONS: [], PROGRAM: []}
+    assert about(link)["ifindex"] == "0"
+    os.close(link)
 
 
 def test_a_record_has_the_size_that_is_asked_for():

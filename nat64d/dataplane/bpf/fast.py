@@ -1,15 +1,14 @@
 """The fast path of a running gateway: attached while the queues are served, or one sentence why it is not.
 
 The tables of sessions move into maps when the queues begin to be served, and stay there: also where the program is not
-attached they are tables as any other. Nothing is pinned: link, program and maps go with the process, whatever way it
-ends, unless a service manager keeps the records of sessions and the link for the next one (left.py).
+attached they are tables as any other. Link, program and maps go with the process, whatever way it ends, unless somebody
+keeps the records of sessions and the link for the next one (left.py).
 """
 
 import errno
 import logging
 import os
 import socket
-from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -36,18 +35,15 @@ PERMISSION = {errno.EPERM, errno.EACCES}
 QUEUED = 128  # milliseconds: what was queued for the daemon before a start has been translated by then
 SPARE = 1000  # milliseconds that it takes to attach a program, and more
 
-Keep = Callable[[list[int], str], None]
-
 
 class Fast:
     """Maps, program and link of the device `interface`; with `mode` "on" what goes wrong is a HostError. `left`: by a
-    process before; `keep` has descriptors kept by a name, instead of those that are."""
+    process before."""
 
-    def __init__(
-        self, mode: str, interface: str, log: logging.Logger, left: Left | None = None, keep: Keep = lambda *_: None
-    ) -> None:
+    def __init__(self, mode: str, interface: str, log: logging.Logger, left: Left | None = None) -> None:
         self.mode, self._interface, self._log = mode, interface, log
-        self._left, self._keep = left if left is not None else Left(), keep
+        self._left = left if left is not None else Left()
+        self._keeper = self._left.keeper
         self.why: str | None = "the queues are not served"
         self._maps, self._shared = Maps(), dict[str, np.ndarray]()
         self._said: str | None = None
@@ -73,7 +69,7 @@ class Fast:
             return tables
         self._shared = {name: getattr(moved, name) for name in SHARED}
         if "sessions" in names:
-            self._keep([self._maps.fds["sessions"]], SESSIONS)
+            self._keeper.keep([self._maps.fds["sessions"]], SESSIONS)
         return moved
 
     @property
@@ -102,7 +98,7 @@ class Fast:
             self._begin(settings, tables)
         finally:
             self._left.drop()
-        self._keep(self._attached.links if self._attached else [], PROGRAM)
+            self._keeper.keep(self._attached.links if self._attached else [], PROGRAM)
 
     def _begin(self, settings: Settings, tables: Tables) -> None:
         if not self._shared:
@@ -134,7 +130,7 @@ class Fast:
         if self._attached is not None:
             self._attached.close()
             self._attached, self.why = None, "the queues are not served"
-            self._keep([], PROGRAM)
+            self._keeper.keep([], PROGRAM)
 
     def close(self, goes_on: bool = False) -> None:
         """Detach the program, unless the next process is to find it, and let go of the maps."""
@@ -143,8 +139,9 @@ class Fast:
         elif not goes_on:
             self.end()
             self._left.drop()
+            self._keeper.keep([], PROGRAM)
             if "sessions" in self._maps.fds:
-                self._keep([], SESSIONS)
+                self._keeper.keep([], SESSIONS)
         self._maps.close()
 
     def give_back(self, tables: Tables, sessions: np.ndarray) -> None:
@@ -164,6 +161,8 @@ class Fast:
             "state": "on" if self.is_on else "off",
             "why": self.why,
             "attached": self._attached.how if self._attached else None,
+            "kept": self._keeper.where,
+            "not_kept": self._keeper.why,
             "packets": {reason.name.lower(): int(counted[reason]) for reason in Reason if counted[reason]},
         }
 

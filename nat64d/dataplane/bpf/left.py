@@ -1,5 +1,6 @@
 """What a process before has left of a fast path: the program at its device, and the records of sessions it works by.
-Both live as long as somebody has a descriptor of them, and the service manager does (gateway/descriptor_store.py).
+Both live as long as somebody has them: the service manager, by descriptors (gateway/descriptor_store.py), or elsewhere
+the kernel itself, by pins (pins.py).
 
 While there is no daemon the program goes on with the tables as they were in the last moment; nobody changes them any
 more but itself, which gives sessions their time anew. The next daemon never works in them: it judges a copy of the
@@ -13,7 +14,7 @@ import socket
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -25,8 +26,33 @@ from translator.tables.records import as_records
 from translator.tables.tables import NEVER_USED, Tables
 from translator.tables.tables import SESSIONS as KIND
 
-SESSIONS, PROGRAM = "sessions", "program"  # FDNAME= in the manager's store
+SESSIONS, PROGRAM = "sessions", "program"  # by which names they are kept
 ABOUT = Path("/proc/self/fdinfo")
+
+
+class Keeper(Protocol):
+    """Who has maps and links over the end of this process."""
+
+    @property
+    def where(self) -> str | None:
+        """By whom, or at which place, something is kept; None: nothing is."""
+
+    @property
+    def why(self) -> str | None:
+        """Why flows do not outlive this process, as a sentence, if they do not."""
+
+    def keep(self, fds: list[int], name: str) -> None:
+        """Have these by this name instead of those that are."""
+
+
+class Nobody:
+    """Keeps nothing."""
+
+    where: None = None
+    why: None = None
+
+    def keep(self, fds: list[int], name: str) -> None:
+        """Let go with the process."""
 
 
 def about(fd: int) -> dict[str, str]:
@@ -59,14 +85,19 @@ def _detach(fd: int, interface: int) -> None:
 
 
 class Left:
-    """Descriptors of maps and of links; each is closed once it is of no use any more."""
+    """Descriptors of maps and of links, each closed once it is of no use any more, and who keeps those of this process
+    for the next one."""
 
-    def __init__(self, fds: Iterable[int] = ()) -> None:
-        self._fds = list(fds)
+    def __init__(self, fds: Iterable[int] = (), keeper: Keeper | None = None) -> None:
+        self._fds, self.keeper = list(fds), Nobody() if keeper is None else keeper
         self._looked = now()
 
     def __bool__(self) -> bool:
         return bool(self._fds)
+
+    def add(self, fds: Iterable[int]) -> None:
+        """There are these, too."""
+        self._fds += fds
 
     def records(self, number: int, count: int) -> np.ndarray[Any, Any] | None:
         """A copy of the records that live in the map of that number, None if it is not there, or has others."""
@@ -96,3 +127,9 @@ class Left:
             fd = self._fds.pop()
             with suppress(OSError):
                 os.close(fd)
+
+    def give_up(self) -> None:
+        """The same, and have nobody keep any of it."""
+        self.drop()
+        for name in (SESSIONS, PROGRAM):
+            self.keeper.keep([], name)

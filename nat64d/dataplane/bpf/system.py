@@ -13,16 +13,8 @@ from nat64d.dataplane.bpf.privilege import taken_up
 
 _libc = ctypes.CDLL(None, use_errno=True)
 NUMBERS = {"x86_64": 321, "aarch64": 280, "riscv64": 280}  # of bpf(2)
-MAP_CREATE, MAP_LOOKUP, MAP_UPDATE, PROG_LOAD, PROG_TEST_RUN, INFO, LINK_CREATE, LINK_DETACH = (
-    0,
-    1,
-    2,
-    5,
-    10,
-    15,
-    28,
-    34,
-)
+MAP_CREATE, MAP_LOOKUP, MAP_UPDATE, PROG_LOAD, PIN, PINNED = 0, 1, 2, 5, 6, 7
+PROG_TEST_RUN, INFO, LINK_CREATE, LINK_DETACH = 10, 15, 28, 34
 ARRAY, PROGRAMS, PERCPU_ARRAY = 2, 3, 6
 MMAPABLE = 1 << 10
 SCHED_CLS = 3
@@ -124,6 +116,18 @@ def detach(fd: int) -> None:
     """Take a link from its interface, whoever else has a descriptor of it; afterwards no packet is with its program any
     more. Raises SystemCallError."""
     bpf(LINK_DETACH, struct.pack("<I", fd), 4)
+
+
+def pin(fd: int, path: Path) -> None:
+    """Have a map or a link by this name in a bpffs, too: it stays until that is removed. Raises SystemCallError."""
+    name = ctypes.create_string_buffer(os.fsencode(path))
+    bpf(PIN, struct.pack("<QII", ctypes.addressof(name), fd, 0))
+
+
+def pinned(path: Path) -> int:
+    """A descriptor of what has this name in a bpffs. Raises SystemCallError."""
+    name = ctypes.create_string_buffer(os.fsencode(path))
+    return bpf(PINNED, struct.pack("<QII", ctypes.addressof(name), 0, 0))[0]
 
 
 class Ran(NamedTuple):
