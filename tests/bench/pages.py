@@ -81,7 +81,11 @@ def sizes(given: dict[str, Any]) -> str:
     few, many = given["sizes"]
 
     def lines() -> Iterator[tuple[str, float, float, int]]:
-        yield "octets of memory of a session", few["octets"], many["octets"], 0
+        yield "octets of memory for a session, its mapping and its host", few["octets"], many["octets"], 0
+        for name, share in few.get("shares", {}).items():
+            other = many["shares"][name]
+            yield f"of them a {name}, octets", share["records"], other["records"], 0
+            yield f"and room for a {name} in the indexes, octets", share["indexes"], other["indexes"], 0
         for name in few["packets"]:
             yield f"a packet, {name}, ns", few["packets"][name], many["packets"][name], 0
         for name, key in (("taken over after a restart", "start"), ("listed", "listing"), ("ended", "expiry")):

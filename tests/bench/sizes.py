@@ -1,9 +1,11 @@
 """What a million and four million sessions cost: memory, a packet, a start, their end, a listing of all.
 
-Seconds of CPU of one thread, and resident octets, all tables told.
+Seconds of CPU of one thread. Octets are those of the product's tables that have come to be in memory: of the records of
+a session, of a mapping and of a host, and of the indexes that find them. An index is in memory as a whole once some
+thousand entries are in it, so its octets are those of a record that there is room for.
 """
 
-import os
+import ctypes
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -27,6 +29,7 @@ from tests.bench.core import (
     NOW,
     PER_HOST,
     Bed,
+    answer_all,
     busy,
     lay,
     measure,
@@ -42,6 +45,8 @@ from translator.packet.fields import UDP
 from translator.session.fates import Fate
 from translator.session.restore import Kept, restore
 from translator.tables.gateway import Gateway, new_worker
+from translator.tables.slots import bibs_in_use, in_use
+from translator.tables.tables import HOSTS, SESSIONS, Tables
 
 SIZES = (1_000_000, 4_000_000)
 POOL = "198.51.100.0/25"  # for four million mappings, and as many free ports
@@ -49,13 +54,35 @@ WARM = 250_000
 ROUNDS = 5
 OVER = NOW + 3 * 3600 * 1000  # ms: all lifetimes are over
 QUOTA = 256  # sessions that the loop of a queue looks at while the lock is held
+PAGE = 4096
+MMAP_THRESHOLD, MAPPED = -3, 1 << 20  # mallopt: larger arrays take no memory that was another one's
+PRESENT = np.uint64(63)  # bit of /proc/self/pagemap
+RECORDS = {
+    "session": ("sessions", "links", "changed", "windows"),
+    "mapping": ("bibs", "unanswered", "ports_used"),
+    "host": ("hosts", "subscribers", "uses", "members_of"),
+}
+INDEXES = {
+    "session": ("sessions6", "sessions4"),
+    "mapping": ("bibs6", "bibs4"),
+    "host": ("hosts6", "subscribers6", "uses_of"),
+}
+
+
+class Share(NamedTuple):
+    """What a session, a mapping or a host takes."""
+
+    there: int
+    records: float  # resident octets of each
+    indexes: float  # of each that there is room for
 
 
 class Size(NamedTuple):
     """What so many sessions cost."""
 
     sessions: int
-    octets: float  # resident, of each
+    octets: float  # resident, of all tables, for each
+    shares: dict[str, Share]
     packets: dict[str, float]  # nanoseconds, medians
     start: float  # seconds of CPU to take them over
     listing: float  # to list them as lines of JSON
@@ -72,18 +99,42 @@ def end_all(gateway: Gateway, now: int) -> int:
     return turns
 
 
-def resident() -> int:
-    """Octets of this process that are in memory."""
-    return int(Path("/proc/self/statm").read_text("ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")
+def resident(array: np.ndarray) -> int:
+    """Octets of an array that are in memory."""
+    at = array.__array_interface__["data"][0]
+    first, last = at // PAGE, (at + max(array.nbytes, 1) - 1) // PAGE
+    with Path("/proc/self/pagemap").open("rb") as pages:
+        pages.seek(8 * first)
+        entries = np.frombuffer(pages.read(8 * (last - first + 1)), np.uint64)
+    return PAGE * int((entries >> PRESENT).sum())
+
+
+def residents(tables: Tables) -> dict[str, int]:
+    """Octets in memory of each table."""
+    return {name: resident(getattr(tables, name)) for name in Tables.__annotations__}
+
+
+def shares_of(tables: Tables, before: dict[str, int], after: dict[str, int]) -> dict[str, Share]:
+    """What each session, mapping and host has added to tables that had `before` in memory."""
+    room = len(tables.sessions)
+    counts = {"session": in_use(tables, SESSIONS), "mapping": bibs_in_use(tables), "host": in_use(tables, HOSTS)}
+    shares = {}
+    for what, there in counts.items():
+        grown = sum(after[name] - before[name] for name in RECORDS[what])
+        indexes = sum(getattr(tables, name).nbytes for name in INDEXES[what]) / room
+        shares[what] = Share(int(there), grown / there, indexes)
+    return shares
 
 
 def cost(sessions: int, say: Callable[[str], None], rounds: int) -> Size:
     """Open so many, and measure. RuntimeError when one is lost."""
     say(f"sizes: opening {sessions:,} sessions")
-    before, bed = resident(), lay(NEW * (rounds + 1), sessions, POOL)
+    bed, rng = lay(NEW * (rounds + 1), sessions, POOL), np.random.default_rng(64)
+    before = residents(bed.gateway.tables)
     udp, _ = open_sessions(bed, sessions)
-    octets = (resident() - before) / sessions
-    packets = played(bed, udp, say, rounds)
+    after = residents(bed.gateway.tables)
+    shares = shares_of(bed.gateway.tables, before, after)
+    packets = {"4to6, first answer": answer_all(bed, udp, rng), **played(bed, udp, say, rounds)}
     say(f"sizes: listing, start and end of {sessions:,} sessions")
     begun, tables = time.thread_time(), bed.gateway.tables
     lines = sum(
@@ -97,7 +148,8 @@ def cost(sessions: int, say: Callable[[str], None], rounds: int) -> Size:
     left = COMPILED_CODE.usage(tables)[0]
     if left or lines < sessions:
         raise RuntimeError(f"of {sessions} sessions {lines} are listed, and {left} do not end")
-    return Size(sessions, octets, packets, start, listing, expiry)
+    octets = (sum(after.values()) - sum(before.values())) / sessions
+    return Size(sessions, octets, shares, packets, start, listing, expiry)
 
 
 def played(bed: Bed, udp: np.ndarray, say: Callable[[str], None], rounds: int) -> dict[str, float]:
@@ -137,7 +189,8 @@ def taken_over(bed: Bed, sessions: int) -> float:
 
 def run(say: Callable[[str], None], rounds: int = ROUNDS) -> list[Size]:
     """Of each size. `say` is told what is being done."""
-    cost(WARM, say, 1)  # what compiled code takes is no cost of sessions
+    ctypes.CDLL(None).mallopt(MMAP_THRESHOLD, MAPPED)
+    cost(WARM, say, 1)  # what compiling takes is no cost of sessions
     return [cost(sessions, say, rounds) for sessions in SIZES]
 
 
@@ -149,9 +202,13 @@ def main() -> None:
     first = costs[0]
     for each in costs:
         Console().print(
-            f"{each.sessions:,} sessions: {each.octets:.0f} octets each, start {each.start:.2f} s,"
+            f"{each.sessions:,} sessions: {each.octets:.0f} octets for each in all, start {each.start:.2f} s,"
             f" listing {each.listing:.2f} s, end {each.expiry:.2f} s"
         )
+        for name, share in each.shares.items():
+            Console().print(
+                f"  a {name}, of {share.there:,}: {share.records:.0f} octets, its room in indexes {share.indexes:.0f}"
+            )
         for name, took in each.packets.items():
             Console().print(f"  {name}: {took:.0f} ns, {took / first.packets[name]:.2f}")
 

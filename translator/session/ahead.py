@@ -22,9 +22,9 @@ def look_ahead(gateway, sessions, ahead):
             ahead[count, 3] = bib_hash4(gateway, row.protocol, mapped4)
             ahead[count, 4] = host_hash(gateway, host6.hi, host6.lo)
             count += 1
-    sessions_mask, bibs_mask = len(tables.sessions6) - 1, len(tables.bibs6) - 1
+    sessions_mask, bibs_mask, hosts_mask = len(tables.sessions6) - 1, len(tables.bibs6) - 1, len(tables.hosts6) - 1
     for k in range(count):
         seen ^= tables.sessions6[ahead[k, 0] & sessions_mask] ^ tables.sessions4[ahead[k, 1] & sessions_mask]
         seen ^= tables.bibs6[ahead[k, 2] & bibs_mask] ^ tables.bibs4[ahead[k, 3] & bibs_mask]
-        seen ^= tables.hosts6[ahead[k, 4] & bibs_mask]
+        seen ^= tables.hosts6[ahead[k, 4] & hosts_mask]
     ahead[0, 0] = seen  # the compiler leaves out what nobody wants to know

@@ -19,7 +19,7 @@ NONE = -1
 # SPEC
 PORTS = 65536
 # LIMITS
-WHEEL = 16384  # seconds one turn of the timer wheel takes; power of two
+WHEEL = 16384  # seconds one turn of the timer wheel takes; power of two that LINKS.bucket has room for
 FRAGMENTS, FRAGMENT_WAYS = 8192, 4  # datagrams of which fragments are known, and how many of them share a set
 STORED_SHARE = 256  # octets of fragments_memory for each fragment that can be kept
 SYNS, SYN_OCTETS = 256, 128  # TCP SYNs that wait for the one of the other side, and what is kept of each
@@ -60,8 +60,8 @@ LINKS = np.dtype(
         ("newer", "i4"),
         ("previous", "i4"),
         ("next", "i4"),
-        ("bucket", "i4"),
-        ("reset", "i4"),  # a RST has moved it to TRANS, not its time
+        ("bucket", "i2"),
+        ("reset", "i2"),  # a RST has moved it to TRANS, not its time
     ],
     align=True,
 )

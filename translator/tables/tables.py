@@ -227,7 +227,7 @@ def create(
         windows=np.zeros((sessions, 4), np.int64),
         sessions_in=np.zeros((4, 8), np.int64),
         bibs=records(bibs, BIB),
-        **_indexes(sessions, bibs),
+        **_indexes(sessions, static_bibs + sessions),  # members are in none of these
         **_inside(bibs),
         **_blocks(max(sessions // SESSIONS_OF_BLOCK, 16), pool_rows, block),
         **_free(bibs, members),
