@@ -1,5 +1,5 @@
 """The running daemon: `run` starts and stops everything, `first_start` lets packets pass before all code is
-compiled, `state_file` keeps sessions over a restart (`state_header` is its first page),
+compiled, `state_file` keeps sessions over a restart (`state_header` is its first page, `large_pages` maps it),
 `state` is what the control plane sees (`measure` and
 `pool_use` read the tables for it, `counts` adds up its counters,
 `watermarks` says what of them is nearly used up, `listings` lists them as `lines`

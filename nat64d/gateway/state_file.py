@@ -35,6 +35,7 @@ from nat64d.config.models import Config
 from nat64d.control.unixsocket import make_directory
 from nat64d.dataplane.code import Code
 from nat64d.dataplane.worker import now
+from nat64d.gateway.large_pages import map_file
 from nat64d.gateway.state_header import MAGIC, PAGE, PREFIXES, Header, header_in
 from translator.session.fates import Fate
 from translator.session.kept_prefixes import renumber, renumbered
@@ -241,7 +242,7 @@ class StateFile:
         fits = before is not None and _sizes(before) == _sizes(header)
         fits = fits and numbers is None
         if before is not None and not fits:
-            mapped = self._map(before, mmap.MAP_PRIVATE)
+            mapped = _tables_in(mmap.mmap(self._fd, before.size, mmap.MAP_PRIVATE), before)
             mapped["sessions"] = mapped["sessions"] if sessions is None else sessions
             kept = Kept(statics=before.statics, **{name: _living(rows) for name, rows in mapped.items()})
             renumber(kept.sessions, numbers)
@@ -250,7 +251,7 @@ class StateFile:
         os.posix_fallocate(self._fd, 0, header.size)
         attempts, memory = (before.attempts + 1, before.memory if fits else 0) if before else (0, 0)
         self._write(header._replace(attempts=attempts, memory=memory))
-        tables = self._map(header, mmap.MAP_SHARED | mmap.MAP_POPULATE)
+        tables = _tables_in(map_file(self._fd, header.size, is_new=not fits), header)
         if before is not None and fits:
             kept = Kept(statics=before.statics, **tables)
             if sessions is not None:
@@ -258,14 +259,14 @@ class StateFile:
                 kept = kept._replace(sessions=_living(sessions))
         return tables, kept
 
-    def _map(self, header: Header, flags: int) -> dict[str, Rows]:
-        """The tables of the file."""
-        memory = mmap.mmap(self._fd, header.size, flags=flags, prot=mmap.PROT_READ | mmap.PROT_WRITE)
-        places = PAGE, header.quarantine_at, header.blocks_at, header.affinities_at, header.clients6_at
-        return {
-            name: as_records(np.frombuffer(memory, dtype, getattr(header, name), place))
-            for (name, dtype), place in zip(RECORDS.items(), places, strict=True)
-        }
+
+def _tables_in(memory: mmap.mmap | memoryview, header: Header) -> dict[str, Rows]:
+    """The tables of the file."""
+    places = PAGE, header.quarantine_at, header.blocks_at, header.affinities_at, header.clients6_at
+    return {
+        name: as_records(np.frombuffer(memory, dtype, getattr(header, name), place))
+        for (name, dtype), place in zip(RECORDS.items(), places, strict=True)
+    }
 
 
 def file_system_of(directory: Path) -> str:
