@@ -5,7 +5,6 @@ a session, of a mapping and of a host, and of the indexes that find them. An ind
 thousand entries are in it, so its octets are those of a record that there is room for.
 """
 
-import ctypes
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -22,6 +21,7 @@ from nat64d.config.settings import settings_of, tables_of
 from nat64d.control.filters import Filters
 from nat64d.dataplane.code import COMPILED_CODE
 from nat64d.gateway.listings import listed
+from nat64d.gateway.takeover import keep_large_arrays_apart
 from tests.bench import report
 from tests.bench.core import (
     ACTIVE,
@@ -55,7 +55,6 @@ ROUNDS = 5
 OVER = NOW + 3 * 3600 * 1000  # ms: all lifetimes are over
 QUOTA = 256  # sessions that the loop of a queue looks at while the lock is held
 PAGE = 4096
-MMAP_THRESHOLD, MAPPED = -3, 1 << 20  # mallopt: larger arrays take no memory that was another one's
 PRESENT = np.uint64(63)  # bit of /proc/self/pagemap
 RECORDS = {
     "session": ("sessions", "links", "changed", "windows"),
@@ -189,7 +188,7 @@ def taken_over(bed: Bed, sessions: int) -> float:
 
 def run(say: Callable[[str], None], rounds: int = ROUNDS) -> list[Size]:
     """Of each size. `say` is told what is being done."""
-    ctypes.CDLL(None).mallopt(MMAP_THRESHOLD, MAPPED)
+    keep_large_arrays_apart()  # or new tables are in memory that others had
     cost(WARM, say, 1)  # what compiling takes is no cost of sessions
     return [cost(sessions, say, rounds) for sessions in SIZES]
 
