@@ -20,7 +20,7 @@ from nat64d.config.settings import tables_of
 from nat64d.dataplane.bpf import system
 from nat64d.dataplane.bpf.kept import kept_object
 from nat64d.dataplane.bpf.link import SECTION, link
-from nat64d.dataplane.bpf.maps import Maps
+from nat64d.dataplane.bpf.maps import SHARED, Maps
 from nat64d.dataplane.bpf.numbers import arrays_of, parameters_of, refusal
 from nat64d.dataplane.bpf.stand import Kernel
 from nat64d.offline.engine import Ended, Engine, just_started
@@ -80,7 +80,7 @@ class InPython:
 
     def __init__(self, settings: Settings, tables: Tables) -> None:
         self.tables, self.counters = tables, np.zeros((len(Reason), COUNTED // 8), np.int64)
-        maps = {name: getattr(tables, name) for name in ("sessions", "sessions6", "sessions4")}
+        maps = {name: getattr(tables, name) for name in SHARED}
         maps |= arrays_of(settings) | {"counters": self.counters}
         maps["since"] = np.zeros((len(tables.sessions), SINCE // 8), np.int64)
         self.kernel = Kernel(maps, numbers_of(settings, tables, 1))
@@ -229,11 +229,23 @@ class Apart(Twin):
         return ended
 
 
+def carried(engine: Engine) -> dict[tuple[int, ...], list[int]]:
+    """What each session has carried ([log] accounting), by its ends."""
+    rows = engine.tables.sessions[: engine.tables.free[SESSIONS, NEVER_USED]]
+    accounts = engine.tables.accounts[: len(rows)].tolist()
+    return {ends_of(row): account for row, account in zip(rows, accounts, strict=True) if row["live"]}
+
+
+def ends_of(row: np.void) -> tuple[int, ...]:
+    """The ends of a session."""
+    names = ("protocol", "host6_lo", "host6_port", "mapped4", "mapped4_port", "host4", "host4_port")
+    return tuple(int(row[name]) for name in names)
+
+
 def lifetimes(engine: Engine) -> dict[tuple[int, ...], int]:
     """Until when each session lives."""
-    names = ("protocol", "host6_lo", "host6_port", "mapped4", "mapped4_port", "host4", "host4_port")
     rows = engine.tables.sessions[: engine.tables.free[SESSIONS, NEVER_USED]]
-    return {tuple(int(row[name]) for name in names): int(row["expires"]) for row in rows if row["live"]}
+    return {ends_of(row): int(row["expires"]) for row in rows if row["live"]}
 
 
 def is_for_test_runs(packet: bytes) -> bool:

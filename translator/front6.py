@@ -23,6 +23,7 @@ from translator.packet.packet import Packet, needs_whole, quotes_packet
 from translator.packet.parse import is_fragment, parse_quoted
 from translator.packet.transport import PRESENT
 from translator.packet.tuples import incoming_tuple, is_other, tuple_of
+from translator.session.accounts import FROM_HOST6, count_packet, note_account
 from translator.session.clients6 import (
     address_of,
     as_flow4,
@@ -91,6 +92,7 @@ def write_front6(gateway, p, packet, bound):
         if packet.flags & TCP_SYN and settings.service_mss > 0:
             lower_mss(p, packet, settings.service_mss)
         write_in_place(p, packet, outgoing)
+        count_packet(gateway, view.end - view.l3, packet.incoming.src, outgoing.dst)
     return Translated(Verdict.HAIRPINNED, 0, view.l3, view.end, 0, int64(NONE), bound.releases)
 
 
@@ -205,6 +207,7 @@ def from_endpoint(gateway, now, packet, t, examined):
         return examined, t
     if not packet.quotes:
         touch(gateway, now, session, event_of(6, packet.flags))
+        note_account(gateway, session, FROM_HOST6)
     row = tables.sessions[session]
     src, dst = address_of(tables, row.mapped4, row.mapped4_port), address_of(tables, peer.lo, t.dst.port)
     return Verdict.CONTINUE, tuple_of(6, t.protocol, src, dst)

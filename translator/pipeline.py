@@ -33,6 +33,7 @@ from translator.packet.rewrite import plan_error, write_error, write_packet
 from translator.packet.transport import zero_checksum
 from translator.packet.tuples import as_from_ipv4, incoming_tuple, is_other
 from translator.packet.virtio import GSO_NONE, clear, decode
+from translator.session.accounts import count_packet, forget_accounts
 from translator.session.filtering import filter_and_update
 from translator.session.services import answers_of_service, may_answer_for_service, mss_of
 from translator.session.simultaneous_open import keep_syn
@@ -183,6 +184,7 @@ def translate_or_answer(gateway, now, p, at, end):
 @hot()
 def translate(gateway, now, p, view, offload):
     """What the steps make of a packet: to the other IP version, unless it is of an IPv6 client of a service."""
+    forget_accounts(gateway)
     if gateway.settings.front6 != OFF and view.family == 6 and not in_prefix(gateway, view.dst):
         done = translate_front6(gateway, now, p, view, offload)
         if done.verdict != Verdict.CONTINUE:
@@ -210,9 +212,8 @@ def translate_family(gateway, now, p, view, offload):
     bound = bind_packet(gateway, now, p, packet)  # 3.5, 3.6, 3.8
     if bound.verdict != Verdict.CONTINUE:
         return refused(bound.verdict, 0, bound.held)
-    outgoing = bound.outgoing
+    outgoing, identification = bound.outgoing, next_identification(gateway)
     done = Verdict.HAIRPINNED if outgoing.family == view.family else Verdict.TRANSLATED
-    identification = next_identification(gateway)
     if quotes:
         verdict, src, dst = error_addresses(gateway, view, incoming, bound)
         if verdict != Verdict.CONTINUE:
@@ -229,6 +230,7 @@ def translate_family(gateway, now, p, view, offload):
     # ---- decided; writing starts
     if flags & TCP_SYN and (settings.mss > 0 or settings.service_mss > 0):
         lower_mss(p, packet, mss_of(gateway, incoming, outgoing))
+    count_packet(gateway, view.end - view.l3, incoming.src, outgoing.dst)
     out_at = write_packet(gateway, p, packet, plan, outgoing, identification)  # 3.7
     return Translated(done, 0, out_at, view.end, plan.fragment_payload, NONE, bound.releases)
 

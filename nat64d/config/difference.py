@@ -74,7 +74,7 @@ _BY_SECTION: Mapping[str, Mapping[Effect, str]] = {
     "api": {_RESTART: "socket mode group http hosts"},
     "fastpath": {_RESTART: "mode"},
     "state": {_RESTART: "file keep"},
-    "log": {_LIVE: "level sessions session_file ipfix ipfix_domain ipfix_refresh format"},
+    "log": {_LIVE: "level sessions session_file accounting ipfix ipfix_domain ipfix_refresh format"},
 }
 EFFECTS: Mapping[tuple[str, str], Effect] = {
     (section, key): effect

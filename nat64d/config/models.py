@@ -280,11 +280,12 @@ class FastPath(Section):
 
 class Log(Section):
     """What is logged, and how; `session_file` "" is the log itself, unless there is `ipfix`, whose templates are sent
-    again after `ipfix_refresh` seconds."""
+    again after `ipfix_refresh` seconds; `accounting`: what each session carries is counted."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
     sessions: Literal["off", "blocks", "mappings", "sessions"] = "off"
     session_file: Literal[""] | AbsolutePath = ""
+    accounting: Flag = False
     ipfix: Literal[""] | Listener = ""
     ipfix_domain: Annotated[int, whole(0, (1 << 32) - 1)] = 0
     ipfix_refresh: Annotated[int, whole(1, 3600)] = 60

@@ -30,7 +30,7 @@ from translator.tables.handles import OFF as NO_FRONT6
 from translator.tables.layout import EAM, GROUP, NONE, POOL, STATIC_BIB, empty_index, records
 from translator.tables.records import as_records
 from translator.tables.settings import Settings
-from translator.tables.tables import Tables, clients_of_services, create
+from translator.tables.tables import Tables, accounts_of, clients_of_services, create
 from translator.verdict import Event, Verdict
 
 ZERO_CHECKSUM = {"calculate": CALCULATE, "drop": DROP, "forward": FORWARD}
@@ -234,6 +234,7 @@ def settings_of(config: Config, secret: bytes, queues: int = 1) -> Settings:
         **_subscriber(config.limits.subscriber),
         **_limits(config.limits),
         logged=LOGGED[config.log.sessions],
+        accounting=int(config.log.accounting),
         errors_per_second=config.limits.icmp_errors_per_second,
         resets_per_second=config.limits.resets_per_second,
         queues=queues,
@@ -249,6 +250,8 @@ def tables_of(config: Config, settings: Settings) -> Tables:
     tables = create(*sizes, limits.fragments_memory, limits.port_block, limits.service_members)
     if settings.front6 != NO_FRONT6:
         tables = replace(tables, **clients_of_services(limits.sessions), vips6=np.zeros((VIPS6, 2), np.int64))
+    if settings.accounting:
+        tables = replace(tables, **accounts_of(limits.sessions))
     enter_pool(tables, settings.pool)
     enter_blocks(tables, settings)
     gateway = Gateway(settings, tables, new_worker(0))

@@ -20,16 +20,21 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column: its heading, the text of its cell for a row, and whether it is a number (right-aligned)."""
+    """One column: its heading, the text of its cell for a row, whether it is a number (right-aligned), and whether it
+    is left out where the first rows have nothing in it."""
 
     heading: str
     cell: Callable[[Row], str]
     number: bool = False
+    optional: bool = False
 
 
 def table(columns: Sequence[Column], rows: Iterable[Row]) -> Iterator[str]:
     """The heading line, then one line per row as the rows arrive; without line ends."""
-    cells = ([column.cell(row) for column in columns] for row in rows)
+    rows = iter(rows)
+    first = list(islice(rows, SAMPLE))
+    columns = [c for c in columns if not c.optional or any(c.cell(row) != EMPTY for row in first)]
+    cells = ([column.cell(row) for column in columns] for row in chain(first, rows))
     sample = [[column.heading for column in columns], *islice(cells, SAMPLE)]
     widths = [max(map(len, column)) for column in zip(*sample, strict=True)]
     for line in chain(sample, cells):
@@ -85,8 +90,8 @@ def fields(names: Iterable[str]) -> list[Column]:
     return [_field(name) for name in names]
 
 
-def _field(key: str, heading: str = "", number: bool = False) -> Column:
-    return Column((heading or key).upper(), lambda row: plain(row[key]), number)
+def _field(key: str, heading: str = "", number: bool = False, optional: bool = False) -> Column:
+    return Column((heading or key).upper(), lambda row: plain(row[key]), number, optional)
 
 
 def _end(key: str) -> Column:
@@ -100,6 +105,10 @@ SESSIONS = (
     _end("host4"),
     _field("state"),
     Column("EXPIRES", lambda row: duration(row["expires_in"]), number=True),
+    *(
+        _field(key, number=True, optional=True)
+        for key in ("packets_6to4", "octets_6to4", "packets_4to6", "octets_4to6")
+    ),
 )
 BIB = (_field("protocol"), _end("host6"), _end("mapped4"), _field("static"), _field("sessions", number=True))
 HOSTS = (

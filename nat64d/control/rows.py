@@ -108,6 +108,10 @@ class Session(TypedDict):
         StateName | None, "TCP state of RFC 6146 3.5.2.2; of others V6_INIT or V4_INIT until it is answered"
     ]
     expires_in: Annotated[float, "seconds"]
+    packets_6to4: Annotated[int | None, "from host6, null = [log] accounting is off"]
+    octets_6to4: Annotated[int | None, "of those packets, as they came"]
+    packets_4to6: Annotated[int | None, "to host6"]
+    octets_4to6: int | None
     cursor: Cursor
 
 

@@ -11,7 +11,7 @@ from translator.fastpath.reasons import Reason
 from translator.jit.bpf import Stand
 from translator.jit.compile import COMPILED
 from translator.tables.settings import Settings
-from translator.tables.tables import NEVER_USED, SESSIONS, Tables
+from translator.tables.tables import NEVER_USED, SESSIONS, Tables, accounts_of
 
 ETHERNET = 14  # octets before the packet
 TYPES = {4: b"\x08\x00", 6: b"\x86\xdd"}
@@ -36,7 +36,9 @@ def reason_of(settings: Settings, tables: Tables, packet: bytes, now: int) -> Re
     counters = np.zeros((len(Reason), COUNTED // 8), np.int64)
     maps = {"sessions6": tables.sessions6, "sessions4": tables.sessions4, "sessions": tables.sessions[:used].copy()}
     maps |= {"since": np.zeros((used, SINCE // 8), np.int64), "counters": counters} | arrays_of(settings)
-    numbers = parameters_of(settings, tables, cpus=1, wait=0) | {"link_header": ETHERNET, "clock_in_mark": 1}
+    maps |= accounts_of(1)
+    numbers = parameters_of(settings, tables, cpus=1, wait=0)
+    numbers |= {"link_header": ETHERNET, "clock_in_mark": 1, "accounting": 0}
     before, Stand.kernel = Stand.kernel, Kernel(maps, numbers)
     try:
         kind = TYPES.get(packet[0] >> 4 if packet else 0, b"\0\0")

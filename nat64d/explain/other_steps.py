@@ -16,7 +16,7 @@ TOLD = frozenset(
         *("bind_fragment", "next_identification", "error_addresses", "plan_error", "write_error", "plan_output"),
         *("write_packet", "refused", "lower_mss", "mss_of", "is_echo_request", "event_of", "may_answer_for_service"),
         *("translate_family", "translate_front6", "in_prefix", "concerns_front6", "vip_of", "is_source6"),
-        *("bind_packet_front6", "bind_front6", "write_front6", "echo"),
+        *("bind_packet_front6", "bind_front6", "write_front6", "echo", "forget_accounts", "count_packet"),
     )
 )
 SECTION = re.compile(r"RFC (\d+) sections? ([\d.]*\d)")

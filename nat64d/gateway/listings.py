@@ -20,8 +20,9 @@ from nat64d.gateway.handles import in_network6, text46
 from nat64d.gateway.lines import Part, joined, seconds, text6, whole
 from translator.session.tcp_state import State
 from translator.tables.layout import BIB, BLOCK, HOST, OF_SERVICE, SESSION, records
-from translator.tables.tables import BIBS, BLOCKS, HOSTS, SESSIONS, Tables
+from translator.tables.tables import BIBS, BLOCKS, HOSTS, SESSIONS, Tables, has_accounts
 
+ACCOUNTS = ("packets_6to4", "octets_6to4", "packets_4to6", "octets_4to6")  # columns of Tables.accounts
 SLICE = 1024  # records copied each time the lock is held
 
 
@@ -69,6 +70,15 @@ def _host6(part: Slice) -> list[Part]:
     return text6(part.rows["host6_hi"], part.rows["host6_lo"])
 
 
+def _account(column: int) -> Column:
+    def cells(part: Slice) -> list[Part]:
+        if part.of is None or not has_accounts(part.of):
+            return [b"null"]
+        return whole(part.of.accounts[part.places, column])
+
+    return cells
+
+
 def _cursor(part: Slice) -> list[Part]:
     return [b'"' + part.tables.encode() + b"-", *whole(part.places), b'"']
 
@@ -93,6 +103,7 @@ LISTED = {
             "host4_port": _number("host4_port"),
             "state": _word("state", [f'"{state.name}"' if state else "null" for state in State]),
             "expires_in": lambda part: seconds(part.rows["expires"] - part.now),
+            **{name: _account(column) for column, name in enumerate(ACCOUNTS)},
             "cursor": _cursor,
         },
     ),

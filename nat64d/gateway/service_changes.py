@@ -11,8 +11,10 @@ from translator.tables.gateway import Gateway, new_worker
 
 
 def needs_other_tables(before: Config, after: Config) -> bool:
-    """Whether services differ in what the tables there are have no place for: prefixes of clients, sessions, or the
-    handles of IPv6 addresses."""
+    """Whether something differs that the tables there are have no place for: what sessions carry, and of services
+    prefixes of clients, sessions, or the handles of IPv6 addresses."""
+    if before.log.accounting != after.log.accounting:
+        return True
     if before.service == after.service:
         return False
     if before.prefixes != after.prefixes or before.is_stateful != after.is_stateful:

@@ -113,6 +113,8 @@ def prepare(live: Live, config: Config, judges_sessions: bool) -> Prepared:
     stays = (*STAYS, *KEPT) if drafted else (*STAYS, *KEPT, "sessions")
     if drafted and before.check_rst and settings.check_rst:
         stays = (*stays, "windows")
+    if before.accounting and settings.accounting:
+        stays = (*stays, "accounts")
     new = replace(tables_of(config, settings), **{name: getattr(tables, name) for name in stays})
     live.endpoints.weigh(config, new)
     return Prepared(config, settings, new, drafted)

@@ -2,6 +2,8 @@
 
     2026-03-01T12:00:00.123Z session-created udp [2001:db8::10]:5000 198.51.100.1:2000 203.0.113.5:53 inside
     2026-03-01T12:00:00.123Z mapping-created udp [2001:db8::10]:5000 198.51.100.1:2000 inside
+    2026-03-01T12:05:00.456Z session-ended udp [2001:db8::10]:5000 198.51.100.1:2000 203.0.113.5:53 expired
+        packets_6to4=1 octets_6to4=76 packets_4to6=1 octets_4to6=112             (on one line, with [log] accounting)
     2026-03-01T12:00:00.123Z block-allocated 0 2001:db8::/64 198.51.100.1:2000-2063 inside
 
 Only a line about a session has the IPv4 host (RFC 6888 REQ-12).
@@ -25,6 +27,7 @@ KINDS = {kind: kind.name.lower().replace("_", "-") for kind in Kind}
 CAUSES = {cause: cause.name.lower() for cause in Cause}
 BLOCKS = (Kind.BLOCK_ALLOCATED, Kind.BLOCK_FREED)
 SESSIONS = (Kind.SESSION_CREATED, Kind.SESSION_ENDED)
+ACCOUNT = ("packets_6to4", "octets_6to4", "packets_4to6", "octets_4to6")
 
 
 class Entry(NamedTuple):
@@ -42,6 +45,7 @@ class Entry(NamedTuple):
     host4_port: int
     last_port: int  # of a block
     length: int  # of the subscriber's prefix
+    account: tuple[int, ...] | None = None  # what a session that has ended has carried, in the order of ACCOUNT
 
 
 def entries_of(rows: np.ndarray, epoch: int) -> Iterator[Entry]:
@@ -54,13 +58,15 @@ def entries_of(rows: np.ndarray, epoch: int) -> Iterator[Entry]:
         for name in ("vip6", "client6")
     )
     columns = zip(*(rows[name].tolist() for name in names), strict=True)
+    accounts = np.stack([rows[name] for name in ACCOUNT], axis=1).tolist()
     for n, (at, kind, cause, protocol, port6, port4, peer, last, length) in enumerate(columns):
         address6, address4, remote = host6[16 * n : 16 * n + 16], mapped4[4 * n : 4 * n + 4], host4[4 * n : 4 * n + 4]
         if kind in SESSIONS and int.from_bytes(remote, "big") >= CLIENTS:
             address4, remote = vips6[16 * n : 16 * n + 16], clients6[16 * n : 16 * n + 16]
-        yield Entry(
-            epoch + at, Kind(kind), Cause(cause), protocol, address6, port6, address4, port4, remote, peer, last, length
-        )
+        counted = kind == Kind.SESSION_ENDED and accounts[n][0] >= 0
+        ends = address6, port6, address4, port4, remote, peer
+        account = tuple(accounts[n]) if counted else None
+        yield Entry(epoch + at, Kind(kind), Cause(cause), protocol, *ends, last, length, account)
 
 
 @lru_cache(maxsize=16)
@@ -88,6 +94,11 @@ def end(address: bytes, port: int) -> str:
     return endpoint(text(address), port)
 
 
+def account_of(entry: Entry) -> dict[str, int]:
+    """What a session has carried, by name; nothing where that is not known."""
+    return dict(zip(ACCOUNT, entry.account, strict=True)) if entry.account else {}
+
+
 def sentence(entry: Entry) -> str:
     """An entry as a line has it behind the time."""
     head, mapped4 = f"{KINDS[entry.kind]} {protocol_of(entry)}", f"{end(entry.mapped4, entry.mapped4_port)}"
@@ -95,7 +106,8 @@ def sentence(entry: Entry) -> str:
     if entry.kind in BLOCKS:
         return f"{head} {host6}/{entry.length} {mapped4}-{entry.last_port} {cause}"
     peer = f" {end(entry.host4, entry.host4_port)}" if entry.kind in SESSIONS else ""
-    return f"{head} [{host6}]:{entry.host6_port} {mapped4}{peer} {cause}"
+    account = "".join(f" {name}={number}" for name, number in account_of(entry).items())
+    return f"{head} [{host6}]:{entry.host6_port} {mapped4}{peer} {cause}{account}"
 
 
 def line(entry: Entry) -> str:
@@ -114,4 +126,4 @@ def fields(entry: Entry) -> dict[str, object]:
     found: dict[str, object] = {"host6": host6, "host6_port": entry.host6_port, "mapped4_port": entry.mapped4_port}
     if entry.kind in SESSIONS:
         found |= {"host4": text(entry.host4), "host4_port": entry.host4_port}
-    return {**common, **found}
+    return {**common, **found, **account_of(entry)}

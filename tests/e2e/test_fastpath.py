@@ -45,7 +45,7 @@ def daemon(net: Topology, memory: Path, tmp_path: Path) -> Iterator[Daemon]:
     """A daemon with a fast path, or none at all."""
     directory = memory / f"fastpath-{tmp_path.name}"
     directory.mkdir()
-    daemon = Daemon(net.gateway, directory, f'{CONFIG}\n[fastpath]\nmode = "on"\n', keep=True)
+    daemon = Daemon(net.gateway, directory, f'{CONFIG}\n[fastpath]\nmode = "on"\n[log]\naccounting = true\n', keep=True)
     try:
         yield daemon.start()
     finally:
@@ -115,6 +115,9 @@ def test_a_transfer_goes_through_the_kernel(net: Topology, daemon: Daemon, tmp_p
     assert told["packets"]["four_to_six"] > 0
     assert told["packets"]["six_to_four"] > 0
     assert counted["4to6"] > told["packets"]["four_to_six"]  # the first packets of a flow are the daemon's
+    (session,) = daemon.rows("sessions")
+    assert session["octets_4to6"] > MEGABYTES << 20
+    assert told["packets"]["four_to_six"] < session["packets_4to6"] <= translated(daemon)["4to6"]
 
 
 def test_a_transfer_goes_on_over_a_reload_and_a_restart_and_a_kill_leaves_no_session(

@@ -52,6 +52,10 @@ def session(number: int, protocol: str = "tcp") -> Session:
         "host4_port": 443,
         "state": "ESTABLISHED" if protocol == "tcp" else None,
         "expires_in": 7439.5,
+        "packets_6to4": None,
+        "octets_6to4": None,
+        "packets_4to6": None,
+        "octets_4to6": None,
         "cursor": f"{TABLES}-{number}",
     }
 
@@ -59,14 +63,7 @@ def session(number: int, protocol: str = "tcp") -> Session:
 def counter(direction: Direction, verdict: str, packets: int, rfc: str, text: str) -> Counter:
     """A counter of packets of a hundred octets."""
     octets = 100 * packets
-    return {
-        "direction": direction,
-        "verdict": verdict,
-        "packets": packets,
-        "octets": octets,
-        "rfc": rfc,
-        "help": text,
-    }
+    return {"direction": direction, "verdict": verdict, "packets": packets, "octets": octets, "rfc": rfc, "help": text}
 
 
 def standing(name: str) -> StandingCondition:

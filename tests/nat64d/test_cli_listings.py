@@ -11,7 +11,7 @@ from nat64d.cli import listing_commands
 from nat64d.cli.app import app
 from nat64d.control import output as text
 from nat64d.control.listings import BY_NAME
-from tests.nat64d.fake_gateway import counter
+from tests.nat64d.fake_gateway import counter, session
 from tests.nat64d.test_cli import LISTS, gateway, path, run
 
 __all__ = ["gateway", "path"]
@@ -132,3 +132,11 @@ def test_filters_are_handed_on(path):
     ):
         assert run("sessions", "--socket", path, "--json", *options).stdout.count("\n") == rows, options
     assert run("bib", "--socket", path, "--json", "--proto", "udp").stdout == ""
+
+
+def test_sessions_with_what_they_have_carried(path, gateway):
+    carried = {"packets_6to4": 2, "octets_6to4": 152, "packets_4to6": 1, "octets_4to6": 1500}
+    gateway.session_rows = lambda: iter((session(1) | carried, session(2, "udp")))
+    heading, *rows = run("sessions", "--socket", path).stdout.splitlines()
+    assert heading.split()[5:] == ["EXPIRES", "PACKETS_6TO4", "OCTETS_6TO4", "PACKETS_4TO6", "OCTETS_4TO6"]
+    assert [row.split()[6:] for row in rows] == [["2", "152", "1", "1500"], ["-"] * 4]

@@ -116,8 +116,13 @@ def test_a_session_is_what_the_table_says(nat64, live):
         "host4_port": 53,
         "state": "ESTABLISHED",
         "expires_in": 7440.0,
+        **dict.fromkeys(listings.ACCOUNTS),
         "cursor": 0,
     }
+    counted = Sessions(log={"accounting": True})
+    counted.from4("udp", counted.opened("udp", 6000))
+    (row,) = rows_of(live_of(counted).sessions(Filters(fields=tuple(listings.ACCOUNTS))))
+    assert row == {"packets_6to4": 1, "octets_6to4": 52, "packets_4to6": 1, "octets_4to6": 32}
     entries = {(row["protocol"], row["host6"], row["host6_port"]): row for row in rows_of(live.bib(Filters()))}
     entry = entries["tcp", HOST6, 4000]
     assert (entry["mapped4"], entry["mapped4_port"]) == (established["mapped4"], established["mapped4_port"])

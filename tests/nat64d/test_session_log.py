@@ -20,7 +20,7 @@ from tests.packets import HOST4, HOST4_PORT, HOST6
 from tests.sessions import Sessions
 from translator.session.log import Cause, Kind, read_on
 from translator.tables.gateway import Gateway
-from translator.tables.layout import LOGGED, records
+from translator.tables.layout import LOGGED, NONE, records
 
 EPOCH = 1_772_366_400_000 - 1_000_000_000  # 2026-03-01T12:00:00Z when a test begins
 NOW = Moment(EPOCH, 0.0)
@@ -33,6 +33,7 @@ def entry(kind: Kind, cause: Cause = Cause.INSIDE, **changes: int) -> np.ndarray
     rows["host6_hi"], rows["host6_lo"], rows["host6_port"] = 0x20010DB8 << 32, 16, 5000
     rows["mapped4"], rows["mapped4_port"], rows["last_port"] = int(IPv4Address("198.51.100.1")), 2000, 2063
     rows["host4"], rows["host4_port"], rows["length"] = int(IPv4Address("203.0.113.5")), 53, 64
+    rows["packets_6to4"] = NONE
     for name, value in changes.items():
         rows[name] = value
     return rows.view(np.ndarray)
@@ -43,6 +44,13 @@ LINES = [
     (
         entry(Kind.SESSION_ENDED, Cause.RESET, protocol=6),
         "session-ended tcp [2001:db8::10]:5000 198.51.100.1:2000 203.0.113.5:53 reset",
+    ),
+    (
+        entry(Kind.SESSION_ENDED, Cause.EXPIRED, packets_6to4=2, octets_6to4=152, packets_4to6=0, octets_4to6=0),
+        (
+            "session-ended udp [2001:db8::10]:5000 198.51.100.1:2000 203.0.113.5:53 expired packets_6to4=2"
+            " octets_6to4=152 packets_4to6=0 octets_4to6=0"
+        ),
     ),
     (entry(Kind.MAPPING_CREATED), "mapping-created udp [2001:db8::10]:5000 198.51.100.1:2000 inside"),
     (

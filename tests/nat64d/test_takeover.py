@@ -97,6 +97,25 @@ def test_what_says_nothing_about_sessions_changes_them_in_nothing(daemon):
     assert max(session.left for session in daemon.nat64.sessions() if session.protocol == "udp") == 600
 
 
+def test_accounts_come_go_and_stay(daemon):
+    """[log] accounting: sessions go on, and their accounts begin when it is switched on."""
+
+    def counted() -> list[int | None]:
+        return [row["packets_6to4"] for row in rows_of(daemon.live.sessions(Filters()))]
+
+    assert counted() == [None] * 4
+    on = {"accounting": True}
+    assert daemon.change(log=on).kept == 4
+    daemon.nat64.from6("udp", 5000)
+    assert counted() == [1, 0, 0, 0]
+    assert daemon.change(log=on, pool4=[OWN]).kept == 3
+    daemon.nat64.from6("udp", 5000)
+    assert counted() == [2, 0, 0]
+    daemon.change(pool4=[OWN])
+    daemon.nat64.from6("udp", 5000)
+    assert counted() == [None] * 3
+
+
 def test_a_pool_that_goes_takes_its_sessions_with_it(daemon):
     outcome = daemon.change(pool4=[OWN])
     assert (outcome.kept, outcome.ended) == (3, {UNMAPPED: 1})

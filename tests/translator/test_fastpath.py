@@ -12,7 +12,7 @@ from nat64d.dataplane.bpf.system import SystemCallError
 from nat64d.offline.capture import SECOND, Reader
 from nat64d.offline.engine import START
 from tests.established import CONFIGS, Traffic
-from tests.fastpath import TAKEN, Apart, Twin
+from tests.fastpath import TAKEN, Apart, Twin, carried
 from tests.golden import captures, config_of
 from tests.reference.comparison import Comparison
 from tests.reference.settings import CONFIGS as WORLDS
@@ -53,14 +53,17 @@ def test_packets_of_established_flows(name: str) -> None:
     assert all(twin.reasons[reason] > 3 for reason in TAKEN)
 
 
-def test_no_session_ends_before_its_time() -> None:
-    twin = Apart(loads(CONFIGS["well-known"]))
+def test_no_session_ends_before_its_time_and_both_paths_count_what_it_carries() -> None:
+    twin = Apart(loads(CONFIGS["well-known"] + "[log]\naccounting = true\n"))
     traffic = Traffic(Random("lifetimes"), twin)
     for _ in range(300):
         traffic.send()
     twin.close()
     assert twin.wrong == []
     assert twin.unwritten > 10
+    both, alone = carried(twin), carried(twin.all)
+    assert {ends: both[ends] for ends in alone} == alone
+    assert sum(account[0] > 3 and account[2] > 3 for account in alone.values()) > 1, "nothing to compare"
 
 
 @pytest.mark.slow

@@ -248,6 +248,24 @@ def test_another_flow_with_the_same_hash_is_not_taken(flow):
     assert flow.reason(flow.ipv4()) == Reason.NO_SESSION
 
 
+def test_what_is_taken_is_counted_for_its_session_and_what_is_left_is_not():
+    flow = Flow(more="[log]\naccounting = true\n")
+    accounts = flow.twin.tables.accounts
+    accounts[:] = 0
+    assert flow.reason(flow.ipv6()) == Reason.SIX_TO_FOUR
+    assert flow.reason(flow.ipv4(data=b"longer")) == Reason.FOUR_TO_SIX
+    assert flow.reason(flow.ipv6(TCP, data=bytes(900)), gso_size=100) == Reason.SIX_TO_FOUR
+    expected = [[1, 40 + 8 + 4, 1, 20 + 8 + 6], [1, 40 + 20 + 900, 0, 0]]
+    assert accounts[:2].tolist() == expected
+    assert flow.reason(flow.ipv4(more=True)) == Reason.FRAGMENT
+    flow.kernel.full = True
+    assert flow.reason(flow.ipv6()) == Reason.REFUSED
+    flow.kernel.full = False
+    flow.kernel.areas[flow.kernel.symbols["accounts"]] = np.zeros(0, np.uint8), None
+    assert flow.reason(flow.ipv6()) == Reason.SIX_TO_FOUR
+    assert accounts[:2].tolist() == expected
+
+
 @pytest.mark.parametrize("name", ["sessions6", "sessions", "addresses", "identifications", "counters"])
 def test_a_row_that_a_map_does_not_have_is_no_address(flow, name):
     area = flow.kernel.symbols[name]

@@ -19,6 +19,7 @@ coarse_clock = helper(160, 0)
 
 # Maps, all of them arrays: the tables of the daemon of that name,
 sessions, sessions6, sessions4 = bpf_map("sessions"), bpf_map("sessions6"), bpf_map("sessions4")
+accounts = bpf_map("accounts")  # what sessions have carried, as Tables.accounts
 since = bpf_map("since")  # SINCE octets a session: when it was seen from each side
 addresses = bpf_map("addresses")  # int64[n, 3]: ranges of IPv4 addresses, sorted, and what holds for each
 identifications = bpf_map("identifications")  # int32[65536]: Settings.identifications
@@ -28,7 +29,7 @@ eam_lengths = bpf_map("eam_lengths")  # int64[n, 2]: prefix lengths of IPv4 and 
 prefixes = bpf_map("prefixes")  # of Settings
 SINCE, COUNTED = 16, 24
 MAPS = (
-    *("sessions", "sessions6", "sessions4", "since", "addresses", "identifications", "counters"),
+    *("sessions", "sessions6", "sessions4", "accounts", "since", "addresses", "identifications", "counters"),
     *("eam", "eam_index4", "eam_index6", "eam_lengths", "prefixes"),
 )
 # What holds for addresses: they are ours; they have an [[eam]]; no packet goes there; none that is under a prefix does.
@@ -52,6 +53,7 @@ PARAMETERS = (
     "check_rst",
     "stateful",
     "drop_icmp_info",
+    "accounting",  # whether it is counted what sessions carry
     "mss",  # whether SYNs without a session are looked at
     "services",  # whether a host may be an endpoint
     "eams",
@@ -84,6 +86,7 @@ PARAMETERS = (
     check_rst,
     stateful,
     drop_icmp_info,
+    accounting,
     mss,
     services,
     eams,

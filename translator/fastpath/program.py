@@ -13,12 +13,12 @@ from translator.fastpath import kernel
 from translator.fastpath.packets import parse_ipv4, parse_ipv6, segment_of
 from translator.fastpath.prefixes import prefix_of
 from translator.fastpath.reasons import Reason
-from translator.fastpath.sessions import touch
+from translator.fastpath.sessions import account, touch
 from translator.fastpath.ways import way_from_ipv4, way_from_ipv6
 from translator.fastpath.write import head_of, lacks_sum, write_ipv4, write_ipv6
 from translator.jit.bpf import be16, context32, divide, le64, put32, put64, stack
 from translator.jit.compile import int64, jit
-from translator.packet.fields import DONT_FRAGMENT, IPV4_FLAGS_AT, IPV6_HEADER
+from translator.packet.fields import DONT_FRAGMENT, IPV4_FLAGS_AT, IPV4_HEADER, IPV6_HEADER
 from translator.packet.fragments import plan_ipv4
 from translator.tables.layout import NONE
 from translator.verdict import Verdict
@@ -95,8 +95,12 @@ def send_on(skb, parsed, way, moment, dont_fragment):
     if way.found.address != 0:
         touch(way.found, moment)
     if parsed.t.family == 6:
-        return write_ipv4(skb, parsed, way.outgoing, head, dont_fragment)
-    return write_ipv6(skb, parsed, way.outgoing, head)
+        reason, octets = write_ipv4(skb, parsed, way.outgoing, head, dont_fragment), IPV6_HEADER + parsed.payload
+    else:
+        reason, octets = write_ipv6(skb, parsed, way.outgoing, head), IPV4_HEADER + parsed.payload
+    if kernel.accounting() != 0 and way.found.address != 0 and reason != Reason.REFUSED:
+        account(way.found.number, parsed.t.family, octets)
+    return reason
 
 
 @jit()

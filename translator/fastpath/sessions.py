@@ -9,12 +9,14 @@ from typing import Any, NamedTuple
 
 from translator.fastpath import kernel
 from translator.fastpath.reasons import Reason
-from translator.jit.bpf import le8s, le16s, le32s, le64, put32, put64, read_again, stack, swap
+from translator.jit.bpf import add64, le8s, le16s, le32s, le64, put32, put64, read_again, stack, swap
 from translator.jit.compile import int64, jit
 from translator.packet.fields import ICMP, TCP
+from translator.session.accounts import FROM_HOST4, FROM_HOST6
 from translator.session.sessions import is_session4, is_session6, session_hash4, session_hash6
 from translator.session.tcp_state import State
 from translator.tables.layout import OF_GONE, OF_SERVICE, SESSION
+from translator.tables.tables import OCTETS, PACKETS
 
 # LIMITS
 PROBES = 8  # slots that are looked at; in an index half full that is enough for all but one flow in some hundred
@@ -52,9 +54,10 @@ class Session(NamedTuple):
 
 
 class Found(NamedTuple):
-    """A session, where its record lies, where `since` has it; or the reason there is none (`address` 0)."""
+    """A session, its number, where its record lies, where `since` has it; or the reason there is none (`address` 0)."""
 
     reason: Reason
+    number: int
     address: int
     since: int
     hashed: int
@@ -64,7 +67,7 @@ class Found(NamedTuple):
 @jit()
 def nothing(reason):
     """No session."""
-    return Found(reason, 0, 0, 0, Session(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0))
+    return Found(reason, 0, 0, 0, 0, Session(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0))
 
 
 @jit()
@@ -112,14 +115,15 @@ def found_in(index, hashed):
     if slot == 0:
         return nothing(Reason.NO_SESSION)
     entry = le64(slot)
-    put32(key, (entry & 0xFFFFFFFF) - 1)
+    number = (entry & 0xFFFFFFFF) - 1
+    put32(key, number)
     row, since = kernel.lookup(kernel.sessions(), key), kernel.lookup(kernel.since(), key)
     if row == 0 or since == 0:
         return nothing(Reason.NO_SESSION)
     session = read_session(row)
     if read_again(slot) != entry:
         return nothing(Reason.NO_SESSION)
-    return Found(Reason.SIX_TO_FOUR, row, since, hashed, session)
+    return Found(Reason.SIX_TO_FOUR, number, row, since, hashed, session)
 
 
 @jit()
@@ -191,3 +195,16 @@ def touch(found, moment):
         timeout = kernel.service_udp_timeout() if session.inbound >= OF_SERVICE else kernel.udp_timeout()
     if moment + timeout + LAG > session.expires:
         swap(found.address + EXPIRES, session.expires, moment + timeout + SLACK)
+
+
+@jit()
+def account(number, family, octets):
+    """Count a packet for the session of that number, as accounts.count_packet."""
+    key = stack(8)
+    put32(key, number)
+    row = kernel.lookup(kernel.accounts(), key)
+    if row == 0:
+        return
+    row += 8 * 2 * (FROM_HOST6 if family == 6 else FROM_HOST4)
+    add64(row + 8 * PACKETS, 1)
+    add64(row + 8 * OCTETS, octets)

@@ -13,6 +13,7 @@ from translator.jit.compile import jit
 from translator.packet.addresses import address6
 from translator.packet.fields import ICMP, copy
 from translator.packet.tuples import tuple_of
+from translator.tables.gateway import NOTED
 from translator.tables.hashing import hash3
 from translator.tables.layout import FRAGMENT_WAYS, FRAGMENTS, NONE
 from translator.tables.tables import NEXT_FRAGMENT, NEXT_POSITION, OLDEST_FRAGMENT
@@ -95,6 +96,7 @@ def remember(gateway, now, t, identification, out):
     row = tables.fragments[at]
     row.stage, row.out_family = KNOWN, out.family
     row.out_src_hi, row.out_src_lo, row.out_dst_hi, row.out_dst_lo = out.src.hi, out.src.lo, out.dst.hi, out.dst.lo
+    row.noted, row.noted_too = gateway.worker.state[NOTED], gateway.worker.state[NOTED + 1]
     row.expires = now + settings.timeouts[Timeout.FRAGMENT_MIN]
     return at
 
@@ -123,6 +125,7 @@ def admit_fragment(gateway, now, p, view, t, whole):
     at = find_datagram(gateway, now, t, view.identification)
     known = at != NONE and tables.fragments[at].stage == KNOWN
     if known and not whole:
+        note_again(gateway, tables.fragments[at])
         return Verdict.CONTINUE, outgoing_of(tables.fragments[at], t), at
     if view.end - view.l3 > len(tables.stored_octets) // SHARE:
         return not_kept(view), t, NONE
@@ -137,6 +140,13 @@ def admit_fragment(gateway, now, p, view, t, whole):
     if whole and tables.fragments[at].stage == FIRST_AWAITED:
         tables.fragments[at].stage = GATHERING
     return keep_fragment(tables, p, view, at), t, at
+
+
+@jit()
+def note_again(gateway, row):
+    """A fragment is of the sessions that the first one of its datagram was of."""
+    state = gateway.worker.state
+    state[NOTED], state[NOTED + 1] = row.noted, row.noted_too
 
 
 @jit()

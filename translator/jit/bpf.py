@@ -87,6 +87,19 @@ def _read_again_compiled(typing_context, address):
 
 
 @intrinsic
+def _add_compiled(typing_context, address, number):
+    def code(context, builder, signature, arguments):
+        builder.atomic_rmw("add", builder.inttoptr(arguments[0], I64.as_pointer()), arguments[1], "monotonic")
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64), code
+
+
+def _add_plain(address: int, number: int) -> None:
+    put64(address, le64(address) + number)
+
+
+@intrinsic
 def _swap_compiled(typing_context, address, expected, wanted):
     def code(context, builder, signature, arguments):
         address = builder.inttoptr(arguments[0], I64.as_pointer())
@@ -103,9 +116,11 @@ def _swap_plain(address: int, expected: int, wanted: int) -> int:
     return found
 
 
-# The 64 bits at an address, whatever was read there before; and: `expected` becomes `wanted`, returns what was there.
+# The 64 bits at an address, whatever was read there before; and: `expected` becomes `wanted`, returns what was there;
+# and: a number is added, in one step.
 read_again = _either(_read_again_compiled, le64)
 swap = _either(_swap_compiled, _swap_plain)
+add64 = _either(_add_compiled, _add_plain)
 
 
 def _compare(sign: str) -> Any:

@@ -38,6 +38,24 @@ def _clear(typing_context, words):
     return types.void(words), code
 
 
+@intrinsic
+def _add_to(typing_context, words, at, number):
+    """As _add."""
+
+    def code(context, builder, signature, arguments):
+        array = context.make_array(signature.args[0])(context, builder, arguments[0])
+        builder.atomic_rmw("add", builder.gep(array.data, [arguments[1]]), arguments[2], "monotonic")
+        return context.get_dummy_value()
+
+    return types.void(words, types.int64, types.int64), code
+
+
+@jit()
+def _add(words, at, number):
+    """words[at] += number, in one step, whoever has the lock."""
+    _add_to(words, at, number)
+
+
 @jit()
 def _acquire(words):
     """Spin until the lock is ours."""
@@ -59,4 +77,10 @@ def _release_plain(words):
     """As _acquire_plain."""
 
 
+def _add_plain(words, at, number):
+    """As _acquire_plain."""
+    words[at] += number
+
+
+add = either(_add, _add_plain)
 acquire, release = either(_acquire, _acquire_plain), either(_release, _release_plain)

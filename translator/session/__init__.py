@@ -9,5 +9,6 @@ machine, `windows` checks TCP resets, `simultaneous_open` keeps SYNs. `services`
 serve, `members` changes them, `rendezvous` says which one a flow goes to, `affinity` which one a client stays at,
 `clients6` has IPv6 clients. `restore`, `kept_blocks`, `kept_members`, `kept_ports` and `kept_prefixes` take over what
 other tables had, `draft` does so while packets still use those, `fates` are what becomes of it, `ahead` makes it quick.
-`log` has what begins and ends. `flush` ends sessions on request.
+`lifetimes` says how long a session lives, `accounts` counts what it carries. `log` has what begins and ends. `flush`
+ends sessions on request.
 """

@@ -8,6 +8,7 @@ from translator.jit.compile import hot, int64, jit, rare
 from translator.packet.addresses import address4, under
 from translator.packet.fields import ICMP, TCP
 from translator.packet.tuples import is_other, tuple_of
+from translator.session.accounts import FROM_HOST4, FROM_HOST6, note_account
 from translator.session.bib import create_bib, find_bib4, find_bib6, host6_of, mapped4_of
 from translator.session.block_ports import NO_RECORD, allocate_in_blocks
 from translator.session.displacement import displace
@@ -66,6 +67,7 @@ def from_ipv6(gateway, now, t, event, is_error, answers):
     if session != NONE:
         if not is_error:
             touch(gateway, now, session, event)
+            note_account(gateway, session, FROM_HOST6)
         return Verdict.CONTINUE, towards_host4(t, tables.sessions[session], host4)
     if host4.hi != 0:
         return to_client(gateway, now, t, event, is_error, answers, host4)
@@ -202,6 +204,7 @@ def from_ipv4(gateway, now, t, event, is_error, answers):
     if session != NONE:
         if not is_error:
             touch(gateway, now, session, event)
+            note_account(gateway, session, FROM_HOST4)
         return Verdict.CONTINUE, Ask.NOBODY, towards_host6(gateway, t, tables.sessions[session])
     bib = living_bib(gateway, now, find_bib4(gateway, t.protocol, t.dst))
     if bib == NONE and within(gateway.settings.vips4, t.dst.lo):

@@ -14,6 +14,7 @@ from translator.packet.fields import TCP
 from translator.session.tcp_state import State
 from translator.tables.handles import is_handle, words_of
 from translator.tables.layout import NONE
+from translator.tables.tables import OCTETS, PACKETS
 
 OLDEST, NEXT, LOST = 0, 1, 2  # words of Tables.log_at; entry number n lies in record n % size
 
@@ -76,6 +77,7 @@ def log_session(gateway, now, kind, cause, session):
     tables, at = gateway.tables, next_entry(gateway, now, kind, cause)
     if at != NONE:
         describe_session(tables, tables.log[at], tables.sessions[session])
+        describe_account(gateway, tables.log[at], session)
 
 
 @rare()
@@ -94,6 +96,16 @@ def describe_session(tables, entry, row):
     if is_handle(row.host4):
         entry.vip6_hi, entry.vip6_lo = words_of(tables, row.mapped4)
         entry.client6_hi, entry.client6_lo = words_of(tables, row.host4)
+
+
+@jit()
+def describe_account(gateway, entry, session):
+    """What a session has carried, if that is counted."""
+    entry.packets_6to4 = NONE
+    if gateway.settings.accounting != 0:
+        account = gateway.tables.accounts[session]
+        entry.packets_6to4, entry.octets_6to4 = account[PACKETS], account[OCTETS]
+        entry.packets_4to6, entry.octets_4to6 = account[2 + PACKETS], account[2 + OCTETS]
 
 
 @jit()

@@ -18,6 +18,7 @@ import numpy as np
 from translator.jit.compile import int64, jit, rare
 from translator.packet.addresses import is_unicast
 from translator.packet.fields import AUTHENTICATION, ICMP, TCP
+from translator.session.accounts import move_account
 from translator.session.affinity import restore_affinities, take_affinities
 from translator.session.ahead import AHEAD, look_ahead
 from translator.session.bib import create_bib, find_bib4, find_bib6, host6_of, mapped4_of
@@ -27,9 +28,10 @@ from translator.session.hosts import find_host, ports_of
 from translator.session.kept_blocks import have_block, may_have_block, restore_blocks, take_blocks
 from translator.session.kept_members import inbound_of, is_there, judge_member
 from translator.session.kept_ports import pool_row_of, restore_port
+from translator.session.lifetimes import end_of, first_timeout
 from translator.session.log import LOST
 from translator.session.pool4 import NEXT, OTHER, first_serving, group_of, number_of, rows_of, slot_of
-from translator.session.sessions import end_of, enter_session, first_timeout, host4_of
+from translator.session.sessions import enter_session, host4_of
 from translator.session.subscribers import INBOUND_PART, free_sessions
 from translator.session.tcp_state import State
 from translator.session.unanswered import answer
@@ -143,6 +145,7 @@ def restore_records(gateway, now, kept, fates, ended, ahead):
                 count += 1
             if session != at:
                 row.live = 0
+                move_account(gateway, at, session)
     for at in range(count):
         judge_end(gateway, ended[at])
     settle_clients(gateway.tables)

@@ -2,9 +2,11 @@
 
 from translator.jit.compile import hot, int64, jit, rare
 from translator.packet.addresses import address6
-from translator.packet.fields import ICMP, TCP
+from translator.packet.fields import TCP
+from translator.session.accounts import FROM_HOST4, FROM_HOST6, begin_account
 from translator.session.bib import host6_of, mapped4_of, release_bib
 from translator.session.clients6 import count_client
+from translator.session.lifetimes import end_of, first_timeout, is_unanswered, lifetime
 from translator.session.log import Cause, Kind, cause_of_end, is_logged, log_session
 from translator.session.pool4 import number_of
 from translator.session.port_blocks import free_blocks
@@ -15,13 +17,12 @@ from translator.session.unanswered import FEW, answer, review
 from translator.tables.changes import note_change
 from translator.tables.hashing import find_candidate, hash2, hash3, insert, record_at, remove
 from translator.tables.layout import NONE, OF_SERVICE, WHEEL
-from translator.tables.slots import give_back, in_use, take
+from translator.tables.slots import give_back, take
 from translator.tables.tables import SESSIONS
 from translator.tables.wheel import Timeout, schedule, unschedule
 from translator.verdict import Event
 
 # LIMITS
-SHORTEST = 30_000  # milliseconds: what is unanswered lives in a full table; Linux gives UDP no more at any time
 BIB_WALK = 64  # sessions over but not collected; a BIB entry with more of them lives up to a second longer
 
 
@@ -130,12 +131,6 @@ def living(gateway, now, session):
     return NONE
 
 
-@jit()
-def end_of(settings, row):
-    """When a session is over for good: an established one lasts TCP_TRANS longer than its time."""
-    return row.expires + (settings.timeouts[Timeout.TCP_TRANS] if row.state == State.ESTABLISHED else 0)
-
-
 @rare()
 def enter_trans(gateway, session):
     """RFC 6146 section 3.5.2.2: the time of an established session is over, and TCP_TRANS begins."""
@@ -196,6 +191,7 @@ def create_session(gateway, now, bib, host4, state, inbound):
     row.host4, row.host4_port, row.protocol, row.state = host4.lo, host4.port, entry.protocol, state
     row.inbound, row.prefix = inbound, entry.prefix
     row.expires = now + lifetime(gateway, first_timeout(row), state)
+    begin_account(gateway, session, FROM_HOST6 if state == State.V6_INIT else FROM_HOST4)
     enter_session(gateway, now, session)
     tables.events[Event.SESSION_CREATED] += 1
     if is_logged(gateway, Kind.SESSION_CREATED):
@@ -243,45 +239,6 @@ def row_hash4(gateway, row):
 def host4_of(row):
     """The host4 transport address of a session, with its prefix."""
     return address6(row.prefix, row.host4, row.host4_port)
-
-
-@jit()
-def first_timeout(row):
-    """How long a session lives without another packet when it is opened, or at any time if it is not TCP's."""
-    if row.protocol == TCP:
-        return first_timeout_of_tcp(row)
-    if row.inbound >= OF_SERVICE:
-        return Timeout.SERVICE_UDP
-    return Timeout.ICMP_DEFAULT if row.protocol == ICMP else Timeout.UDP_DEFAULT
-
-
-@jit()
-def first_timeout_of_tcp(row):
-    """How long a connection lives without another packet when its session is opened."""
-    if row.inbound < OF_SERVICE:
-        return Timeout.TCP_OPENING
-    return Timeout.SERVICE_SYN if row.state == State.V4_INIT else Timeout.TCP_TRANS
-
-
-@jit()
-def lifetime(gateway, timer, state):
-    """Milliseconds that a Timeout is now. For a session that only one side has sent to, it shrinks once the table is
-    more than half full, in proportion, to SHORTEST when it is full.
-
-    Deviates from RFC 4787 REQ-5 (a UDP mapping lives two minutes) and RFC 7857 section 2.1 (a connection has four to
-    open): a flood consists of such sessions, and would keep others from opening any.
-    """
-    full, tables = gateway.settings.timeouts[timer], gateway.tables
-    over, half = in_use(tables, SESSIONS) - len(tables.sessions) // 2, (len(tables.sessions) + 1) // 2
-    if over <= 0 or full <= SHORTEST or not is_unanswered(state):
-        return full
-    return full - (full - SHORTEST) * over // half
-
-
-@jit()
-def is_unanswered(state):
-    """Whether a session in this state has seen packets of one side only."""
-    return state == State.V6_INIT or state == State.V4_INIT
 
 
 @rare()

@@ -13,6 +13,7 @@ SLOT = HEADROOM + 65535 + 57  # octets of a buffer for one packet; a multiple of
 WORKER_STATE = 8
 SAMPLE = 256  # octets kept of a dropped packet
 NEXT_IDENTIFICATION = 0  # a word of Worker.state
+NOTED = 1  # and two more: 2 * session + side + 1 of those of the packet at hand (session/accounts.py), 0: none
 RECEIVERS = 4096  # buckets for those who receive ICMP errors; a power of 2. Two prefixes share one 1 time in 4096
 ERROR_KINDS = 10  # buckets beside them: of each kind of packet/error_limits.py, in IPv4 and IPv6
 

@@ -25,7 +25,7 @@ STORED_SHARE = 256  # octets of fragments_memory for each fragment that can be k
 SYNS, SYN_OCTETS = 256, 128  # TCP SYNs that wait for the one of the other side, and what is kept of each
 FULLEST = 5  # eighths of an index: a million sessions and the members of services need 2^21 slots, not 2^22
 RECENT = 4096  # sessions found last, of each direction: 32 KiB, which a core's second-level cache holds easily
-LOG = 65536  # what the log keeps until it is read; 4 MiB, which take no memory while nothing is logged
+LOG = 65536  # what the log keeps until it is read; 8 MiB, which take no memory while nothing is logged
 SYN_PREFIXES = 64  # counts of them, by a hash of the source prefix
 
 OF_SERVICE = 2  # `static` of a BIB entry that is a member of a service, and `inbound` of its sessions
@@ -253,6 +253,10 @@ LOGGED = np.dtype(
         ("vip6_lo", "i8"),
         ("client6_hi", "i8"),
         ("client6_lo", "i8"),
+        ("packets_6to4", "i8"),  # of a session that has ended: as a row of Tables.accounts; NONE: nobody knows
+        ("octets_6to4", "i8"),
+        ("packets_4to6", "i8"),
+        ("octets_4to6", "i8"),
     ],
     align=True,
 )
@@ -272,6 +276,8 @@ FRAGMENT = np.dtype(
         ("out_dst_lo", "i8"),
         ("oldest", "i8"),  # numbers of its first and last kept fragment, NONE: none is kept
         ("newest", "i8"),
+        ("noted", "i8"),  # of the first one, as Worker.state has it: which sessions it is counted for
+        ("noted_too", "i8"),
         ("protocol", "i4"),
         ("count", "i4"),  # fragments kept
         ("received", "i4"),  # octets of them, without headers

@@ -72,6 +72,7 @@ class Settings:
     blocks: int  # that a subscriber may have
     errors_per_second: int
     logged: int  # bit k: session/log.py logs Kind k
+    accounting: int  # what sessions carry is counted: Tables.accounts has a row for each
     queues: int
     secret: np.ndarray  # int64[2]: key of every hash
     identifications: np.ndarray  # int32[65536]: a secret permutation

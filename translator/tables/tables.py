@@ -45,6 +45,7 @@ class Tables:
     lock: np.ndarray  # int64[8]; word 0 is the spinlock
     sessions: np.ndarray  # SESSION
     links: np.ndarray  # LINKS, one a session
+    accounts: np.ndarray  # int64[sessions, 4]: PACKETS and OCTETS from host6, then from host4; one row: they are off
     changed: np.ndarray  # int64[n], changes.py: sessions opened, ended, or in another state since somebody looked
     windows: np.ndarray  # int64[sessions, 4], cold: see session/windows.py
     bibs: np.ndarray  # BIB
@@ -118,6 +119,7 @@ class Tables:
 SESSIONS, BIBS, HOSTS, SUBSCRIBERS, USES, BLOCKS, MEMBERS, CLIENTS6 = range(8)
 HEIGHT, NEVER_USED = 0, 1  # columns of Tables.free
 PINNED, UNPINNED = 0, 1  # columns of Tables.flows
+PACKETS, OCTETS = 0, 1  # columns of Tables.accounts, and two further on
 # LIMITS
 NAME = 253  # octets
 SESSIONS_OF_CLIENT = 8  # so many sessions there may be for each client that stays with its endpoint
@@ -139,6 +141,11 @@ def _inside(bibs: int) -> dict[str, np.ndarray]:
         "members_of": np.zeros(bibs, np.int32),
         "inbound": np.zeros(2, np.int64),
     }
+
+
+def _optional(sessions: int) -> dict[str, np.ndarray]:
+    """The attributes of Tables about sessions that only an option touches."""
+    return {"windows": np.zeros((sessions, 4), np.int64), **accounts_of(1)}
 
 
 def _indexes(sessions: int, bibs: int) -> dict[str, np.ndarray]:
@@ -194,6 +201,16 @@ def _free(bibs: int, members: int) -> dict[str, np.ndarray]:
     return {"free": free, "freed": np.zeros((CLIENTS6 + 1, bibs), np.int32)}
 
 
+def accounts_of(sessions: int) -> dict[str, np.ndarray]:
+    """The attributes of Tables about what so many sessions have carried."""
+    return {"accounts": np.zeros((sessions, 4), np.int64)}
+
+
+def has_accounts(tables: Tables) -> bool:
+    """Whether it is counted what sessions carry."""
+    return len(tables.accounts) == len(tables.sessions)
+
+
 def clients_of_services(count: int) -> dict[str, np.ndarray]:
     """The attributes of Tables about IPv6 clients of services, for so many of them."""
     return {
@@ -224,7 +241,7 @@ def create(
         lock=np.zeros(8, np.int64),
         sessions=records(sessions, SESSION),
         links=records(sessions, LINKS),
-        windows=np.zeros((sessions, 4), np.int64),
+        **_optional(sessions),
         sessions_in=np.zeros((4, 8), np.int64),
         bibs=records(bibs, BIB),
         **_indexes(sessions, static_bibs + sessions),  # members are in none of these

@@ -17,7 +17,7 @@ from translator.tables.records import as_records
 from translator.tables.settings import Settings
 from translator.tables.tables import Tables
 
-SHARED = ("sessions", "sessions6", "sessions4")
+SHARED = ("sessions", "sessions6", "sessions4", "accounts")
 
 
 class Maps:
