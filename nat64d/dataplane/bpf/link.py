@@ -4,6 +4,8 @@ import struct
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
+from nat64d.dataplane.bpf.loops import closed_by_jumps
+
 # ELF64 (System V ABI, generic part): offsets of what is read.
 SECTIONS_AT, COUNTS_AT = 0x28, 0x3A
 HEADER, SYMBOL, RELOCATION = "<IIQQQQIIQQ", "<IBBHQQ", "<QQ"
@@ -66,7 +68,7 @@ def link(elf: bytes, section: str, maps: Mapping[str, int], parameters: Mapping[
         else:
             raise LinkError(f"nobody says what {name} is")
         struct.pack_into("<i", code, where + 4, low)
-    return bytes(code)
+    return closed_by_jumps(bytes(code))
 
 
 def calls(code: bytes) -> list[int]:

@@ -21,7 +21,9 @@ SCHED_CLS = 3
 TCX_EGRESS = 47
 PAGE = mmap.PAGESIZE
 LOG_LINES = 20  # of what the verifier says, the last ones
-LOG = 1 << 20
+LOG = 1 << 24  # octets: before Linux 6.4 what comes when it is full is lost
+ONE_WAY = 1  # of it: only where the verifier was going when it has found something
+SUMMARY = "processed "  # how its last line begins, which says no more than how much it has looked at
 CONTEXT = 192  # octets of struct __sk_buff
 PROGRAM_INFO, VERIFIED_AT = 232, 216  # octets of struct bpf_prog_info, and where verified_insns is
 CPUS = Path("/sys/devices/system/cpu/possible")
@@ -86,14 +88,15 @@ def load(code: bytes, name: str = "nat64d") -> int:
         try:
             return _load(code, name, log)
         except SystemCallError:
-            error.said = "\n".join(log.value.decode("utf-8", "replace").splitlines()[-LOG_LINES:])
+            lines = log.value.decode("utf-8", "replace").splitlines()
+            error.said = "\n".join([line for line in lines if not line.startswith(SUMMARY)][-LOG_LINES:])
             raise error from None
 
 
 def _load(code: bytes, name: str, log: "ctypes.Array[ctypes.c_char] | None") -> int:
     instructions, licence = ctypes.create_string_buffer(code, len(code)), ctypes.create_string_buffer(b"GPL")
     pointers = ctypes.addressof(instructions), ctypes.addressof(licence)
-    logged = (2, LOG, ctypes.addressof(log)) if log else (0, 0, 0)
+    logged = (ONE_WAY, LOG, ctypes.addressof(log)) if log else (0, 0, 0)
     attributes = struct.pack("<IIQQIIQII16s", SCHED_CLS, len(code) // 8, *pointers, *logged, 0, 0, name.encode()[:15])
     return bpf(PROG_LOAD, attributes, 152)[0]
 
