@@ -159,11 +159,9 @@ mutants: $(VENV)/.test  ## what can be broken in MODULES='translator/session …
 bench: bench-path bench-core readme  ## every figure of docs/performance.md and docs/measurements.md: bench-path, bench-core, readme (root)
 
 bench-core: $(VENV)/.test tools-bench  ## the translator in memory, and the name server against unbound in ROUNDS=3 rounds, 10 minutes: writes docs/measurements.json (root)
-	@$(AS_ROOT) $(BIN)/nat64d compile
 	@$(AS_ROOT) $(BIN)/python -m tests.bench --rounds $(ROUNDS) --output docs/measurements.json
 
 bench-path: $(VENV)/.test tools-bench  ## packets after RFC 8219 and 9693 within 25 minutes: writes docs/performance.json (root; ARGS=--quick: a minute, ARGS='--before CHECKOUT': beside another one; both write no file)
-	@$(AS_ROOT) $(BIN)/nat64d compile
 	@$(AS_ROOT) $(BIN)/python -m tests.bench.path $(if $(findstring --quick,$(ARGS))$(findstring --before,$(ARGS)),,--output docs/performance.json) $(ARGS)
 
 replay: $(VENV)/.run  ## every golden capture through the pipeline, byte for byte
