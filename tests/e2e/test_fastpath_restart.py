@@ -14,6 +14,7 @@ import pytest
 
 from nat64d.cli.lab import Lab
 from nat64d.dataplane.bpf.left import PROGRAM, SESSIONS, about
+from nat64d.gateway.link_drops import dropped_by
 from tests.e2e.managed import Managed
 from tests.e2e.pinned import Pinned
 from tests.e2e.topology import CONFIG, SERVER4, Topology, embed, hear, serve, tell
@@ -89,6 +90,11 @@ def resent(net: Topology) -> int:
     return total
 
 
+def dropped(net: Topology) -> int:
+    """Packets for which there was no room in the queue of the device."""
+    return dropped_by("nat64", net.gateway.run("cat", "/proc/net/dev").stdout) or 0
+
+
 @pytest.mark.parametrize(
     ("daemon", "how"), [(Managed, "kill"), (Managed, "restart"), (Pinned, "kill")], indirect=["daemon"]
 )
@@ -98,6 +104,7 @@ def test_established_flows_go_on_without_a_daemon(net: Topology, daemon: Kept, h
     numbered = program(net, NUMBERED, embed(SERVER4), "7", str(FLOWS), str(RATE))
     time.sleep(SETTLES)
     before, sessions, again = counts(numbered), len(daemon.rows("sessions")), resent(net)
+    full = dropped(net)
     daemon.end(how)
     gone, began = counts(numbered), time.monotonic()
     time.sleep(AWAY)
@@ -106,16 +113,18 @@ def test_established_flows_go_on_without_a_daemon(net: Topology, daemon: Kept, h
     back, took = counts(numbered), time.monotonic() - began - AWAY
     time.sleep(SETTLES)
     after, seen = finish(numbered), finish(load)
-    lost = after["sent"] - after["received"]
+    lost, full = after["sent"] - after["received"], dropped(net) - full
+    missing = away["sent"] - away["received"]  # some of them wait, or are on their way
     print(
         f"\n{how}: {away['received'] - gone['received']} of {away['sent'] - gone['sent']} datagrams back while there "
         f"was no daemon for {AWAY:g} s; ready {took:.2f} s after its start; longest gap {gone['longest']:.3f}, "
         f"{away['longest']:.3f}, {back['longest']:.3f}, {after['longest']:.3f} s; {lost} of {after['sent']} lost, "
+        f"{missing} missing before the start, no room for {full} in the queue; "
         f"{after['late'] - before['late']} late; {resent(net) - again} TCP segments sent again; transfers: {seen}; "
         f"{fastpath(daemon)['packets']}"
     )
-    assert away["received"] > gone["received"]
-    assert lost == 0
+    assert away["received"] - gone["received"] > 0.95 * (away["sent"] - gone["sent"])
+    assert lost <= full + (0 if isinstance(daemon, Managed) else missing)  # a queue that nobody has open is lost
     assert (seen["broken"], seen["moved"], seen["silent"]) == (0, 0, 0)
     assert len(daemon.rows("sessions")) >= sessions
     assert fastpath(daemon)["packets"]["six_to_four"] > 0
