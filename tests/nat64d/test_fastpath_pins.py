@@ -19,7 +19,7 @@ from nat64d.gateway import left
 from nat64d.gateway.left import Left as GatewayLeft
 from nat64d.gateway.left import give_up_fastpath
 from tests.nat64d.hosts import fixtures
-from tests.nat64d.netns import ip
+from tests.nat64d.netns import Namespace, ip
 from tests.nat64d.test_bpf import permitted
 from tests.nat64d.test_fastpath_left import CONFIG, LO, LOG, SETTINGS, begun, program_at
 
@@ -84,6 +84,10 @@ def test_nobody_else_gets_there_and_devices_have_pins_of_their_own(bpffs):
         each.keep([fd, fd], SESSIONS)
         assert {pin.name for pin in each.directory.iterdir()} == {"sessions", "sessions1"}
     assert {each.stat().st_mode & 0o777 for each in (one.directory, one.directory.parent)} == {0o700}
+    elsewhere = Namespace()
+    with elsewhere:
+        assert pins_of(bpffs, "eth0").left() == []
+    elsewhere.close()
     one.keep([fd], SESSIONS)
     assert [pin.name for pin in one.directory.iterdir()] == ["sessions"]
     one.remove()
