@@ -86,7 +86,7 @@ FAMILIES = (
         "queue_batch_packets",
         Kind.HISTOGRAM,
         ("queue",),
-        "Packets taken from a queue in one go, 64 at most: full batches mean that packets wait.",
+        "Packets taken from a queue in one go, 256 at most: full batches mean that packets wait.",
     ),
     # Tables
     Family("sessions", Kind.GAUGE, (), "Open sessions."),

@@ -18,7 +18,7 @@ from nat64d.control.measured import Measured, QueueCounts, ServiceUse
 from nat64d.control.rows import Gateway, NotReadyError, Row, name_servers, queries
 
 VERSIONS = {"0.0.4", "1.0.0"}  # of the text formats
-BATCHES = (1, 2, 4, 8, 16, 32, 64)  # upper bounds of the buckets
+BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 256)  # upper bounds of the buckets
 DIRECTIONS = ("6to4", "4to6")
 
 

@@ -99,7 +99,7 @@ class Daemon:
         self.nat64.from4("tcp", ("192.0.2.1", 2015), flags="ACK")
         self.nat64.say(to_service())
         self.queue.batches[0] += 4
-        self.queue.batches[1:65] += 1
+        self.queue.batches[1:] += 1
         self.names.asked += 100
         self.names.answered += 99
         self.names.failed += 1

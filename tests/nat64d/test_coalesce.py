@@ -31,19 +31,20 @@ def offer(pending, packet):
     """What the worker does with a translated packet: "joined", "begun", or "alone"."""
     slot, end = in_slot(packet)
     payload = payload_of(slot, HEADROOM, end)
-    if payload > 0 and joins(pending, slot, HEADROOM, end, payload):
+    begun = pending.frames[0, COUNT] > 0
+    if payload > 0 and begun and joins(pending, 0, slot, HEADROOM, end, payload):
         return "joined"
-    if payload > 0 and pending.state[COUNT] == 0:
-        begin(pending, slot, HEADROOM, end, payload)
+    if payload > 0 and not begun:
+        begin(pending, 0, slot, HEADROOM, end, payload)
         return "begun"
     return "alone"
 
 
 def sealed(pending):
     """What would be written: flags, gso_type, hdr_len, gso_size, csum_start, csum_offset; and the packet."""
-    end = seal(pending)
-    header = bytes(pending.slot[HEADROOM - VNET_HEADER : HEADROOM])
-    return struct.unpack("<BBHHHH", header), bytes(pending.slot[HEADROOM:end])
+    end = seal(pending, 0)
+    header = bytes(pending.slots[HEADROOM - VNET_HEADER : HEADROOM])
+    return struct.unpack("<BBHHHH", header), bytes(pending.slots[HEADROOM:end])
 
 
 def cut_by_kernel(frame, gso_size, csum_start):
@@ -85,7 +86,6 @@ def test_datagrams_of_a_flow_become_one_super_frame_that_cuts_into_them(family, 
                 bytes(IP(src="192.0.2.1", dst="198.51.100.7", flags="DF", ttl=63, id=7, proto=17) / frame[20:])
             ).chksum
         )
-    assert pending.state[COUNT] == 0
 
 
 @pytest.mark.parametrize("family", FAMILIES)

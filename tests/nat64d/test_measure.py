@@ -110,7 +110,7 @@ def test_counters_are_there_before_there_are_queues():
 
 
 def test_batches_are_counted_by_their_size():
-    """The loop itself, on a descriptor that gives a packet a read: 70 that wait are a full batch and six more."""
+    """The loop itself, on a descriptor that gives a packet a read: what waits is a full batch and six more."""
     nat64, (ours, theirs) = Sessions(), socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     ours.setblocking(False)
     queue = Queue(0, ours.fileno(), coalesces=False)

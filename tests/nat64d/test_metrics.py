@@ -57,7 +57,18 @@ SAMPLES = [
     ("nat64d_queue_superframes_total", QUEUE, 2),
     *(
         ("nat64d_queue_batch_packets_bucket", QUEUE | {"le": bound}, count)
-        for bound, count in (("1", 2), ("2", 2), ("4", 3), ("8", 3), ("16", 3), ("32", 3), ("64", 4), ("+Inf", 4))
+        for bound, count in (
+            ("1", 2),
+            ("2", 2),
+            ("4", 3),
+            ("8", 3),
+            ("16", 3),
+            ("32", 3),
+            ("64", 4),
+            ("128", 4),
+            ("256", 4),
+            ("+Inf", 4),
+        )
     ),
     ("nat64d_queue_batch_packets_count", QUEUE, 4),
     ("nat64d_queue_batch_packets_sum", QUEUE, 2 * 1 + 1 * 3 + 1 * 64),
