@@ -27,7 +27,7 @@ from nat64d.offline.engine import Ended, Engine, just_started
 from translator.fastpath.kernel import COUNTED, SINCE
 from translator.fastpath.program import program
 from translator.fastpath.reasons import Reason
-from translator.fastpath.sessions import SLACK
+from translator.fastpath.sessions import LEFT, SLACK
 from translator.jit.bpf import Stand
 from translator.jit.compile import COMPILED
 from translator.packet.virtio import GSO_TCPV4, GSO_TCPV6, Offload, encode
@@ -39,6 +39,9 @@ from translator.verdict import Verdict
 REDIRECT = 7  # TC_ACT_REDIRECT
 ETHERNET = 14
 LARGEST = 1024  # sessions of a table
+MTU = 1400
+AT_INTERFACE = {"device": 3, "device_mtu": MTU}  # parameters
+NEXT = 0xFFFFFFFF  # TC_ACT_UNSPEC
 TAKEN = (Reason.SIX_TO_FOUR, Reason.FOUR_TO_SIX)
 SKB_MARK, SKB_GSO_SEGS, SKB_GSO_SIZE = 8, 164, 176  # in struct __sk_buff
 
@@ -58,12 +61,19 @@ class InKernel:
         self.tables = self.maps.share(tables)
         self.maps.fill(settings, len(tables.sessions))
         numbers = numbers_of(settings, self.tables, system.possible_cpus())
-        self.program = system.load(link(kept_object(), SECTION, self.maps.fds, numbers))
+        self.program, self.at_interface = (
+            system.load(link(kept_object(), SECTION, self.maps.fds, numbers | others)) for others in ({}, AT_INTERFACE)
+        )
 
-    def run(self, packet: bytes, now: int, gso_size: int) -> Ran:
+    def run(self, packet: bytes, now: int, gso_size: int, at_interface: bool = False) -> Ran:
         """A packet at this moment."""
-        ran = system.try_out(self.program, ethernet(packet), context(now, gso_size), 1)
+        program = self.at_interface if at_interface else self.program
+        ran = system.try_out(program, ethernet(packet), context(now, gso_size), 1)
         return Ran(ran.verdict, ran.octets[ETHERNET:])
+
+    def leave(self, row: int, values: tuple[int, int]) -> None:
+        """Say what `since` has of a session."""
+        system.write(self.maps.fds["since"], row, struct.pack("<qq", *values))
 
     def counted(self) -> np.ndarray:
         """As Maps.counted."""
@@ -72,6 +82,7 @@ class InKernel:
     def close(self) -> None:
         """Let go of program and maps."""
         os.close(self.program)
+        os.close(self.at_interface)
         self.maps.close()
 
 
@@ -82,14 +93,19 @@ class InPython:
         self.tables, self.counters = tables, np.zeros((len(Reason), COUNTED // 8), np.int64)
         maps = {name: getattr(tables, name) for name in SHARED}
         maps |= arrays_of(settings) | {"counters": self.counters}
-        maps["since"] = np.zeros((len(tables.sessions), SINCE // 8), np.int64)
+        self.since = maps["since"] = np.zeros((len(tables.sessions), SINCE // 8), np.int64)
         self.kernel = Kernel(maps, numbers_of(settings, tables, 1))
 
-    def run(self, packet: bytes, now: int, gso_size: int) -> Ran:
+    def run(self, packet: bytes, now: int, gso_size: int, at_interface: bool = False) -> Ran:
         """A packet at this moment."""
         Stand.kernel = self.kernel
+        self.kernel.symbols |= AT_INTERFACE if at_interface else dict.fromkeys(AT_INTERFACE, 0)
         verdict = program(self.kernel.receive(ethernet(packet), now, gso_size))
-        return Ran(int(verdict), self.kernel.frame[ETHERNET:])
+        return Ran(int(verdict) & NEXT, self.kernel.frame[ETHERNET:])
+
+    def leave(self, row: int, values: tuple[int, int]) -> None:
+        """Say what `since` has of a session."""
+        self.since[row] = values
 
     def counted(self) -> np.ndarray:
         """As Maps.counted."""
@@ -198,6 +214,44 @@ def touched(before: np.ndarray, after: np.ndarray, at_last: np.ndarray, taken: b
     return found + [f"session {row} lives until {ours}, not {theirs}" for row, ours, theirs in wrong]
 
 
+class AtInterface(Twin):
+    """As where packets come in: what the program takes there has not been forwarded yet, what it leaves is. Of no
+    session the daemon has anything in its queue. `taken`: packets, by Reason."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__(config)
+        self.taken = Counter[Reason]()
+
+    def all_leave(self) -> None:
+        """What the program at the device notes of sessions of which it has seen enough."""
+        found: dict[int, list[int]] = {}
+        for side, index in enumerate((self.tables.sessions6, self.tables.sessions4)):
+            for entry in index[index != 0].tolist():
+                found.setdefault((entry & 0xFFFFFFFF) - 1, [0, 0])[side] = LEFT | entry >> 32 << 32
+        for row, (from_ipv6, from_ipv4) in found.items():
+            self.program.leave(row, (from_ipv6, from_ipv4))
+
+    def translate(self, packet: bytes, now: int) -> Ended:
+        """Both, and what differs."""
+        if self.program is None or not is_for_test_runs(packet):
+            return super().translate(packet, now)
+        self.all_leave()
+        before, counted = self.sessions(), self.program.counted()
+        ran = self.program.run(packet, now, self.gso_size, at_interface=True)
+        rows = np.flatnonzero((self.program.counted() - counted)[:, 0])
+        if ran.verdict != REDIRECT:
+            if ran != Ran(NEXT, packet) or len(rows) or self.sessions().tobytes() != before.tobytes():
+                self.wrong.append(f"it is changed, or does not go on: {packet.hex()}, {ran}")
+            return super().translate(forwarded(packet), now)
+        after, reason = self.sessions(), Reason(int(rows[0]))
+        self.taken[reason] += 1
+        ended = Engine.translate(self, forwarded(packet), now)
+        self.wrong += differences(packet, ran, reason, ended) + touched(before, after, self.tables.sessions, True)
+        if len(packet) > MTU and not self.gso_size:
+            self.wrong.append(f"it is larger than the device takes: {packet.hex()}")
+        return ended
+
+
 class Apart(Twin):
     """As beside a running daemon: what the program takes the pipeline does not see. An engine of its own, `all`, sees
     every packet."""
@@ -251,6 +305,18 @@ def lifetimes(engine: Engine) -> dict[tuple[int, ...], int]:
 def is_for_test_runs(packet: bytes) -> bool:
     """Whether the kernel takes a packet for a test run: it has its whole IP header, and fits with an Ethernet one."""
     return (20 if packet[:1] and packet[0] >> 4 == 4 else 40) <= len(packet) <= 65000
+
+
+def forwarded(packet: bytes) -> bytes:
+    """A packet as a router sends it on."""
+    at = 8 if packet[0] >> 4 == 4 else 7
+    if packet[at] <= 1:
+        return packet
+    packet = packet[:at] + bytes([packet[at] - 1]) + packet[at + 1 :]
+    if at == 7:
+        return packet
+    total = int.from_bytes(packet[10:12]) + 0x0100
+    return packet[:10] + (total + (total >> 16) & 0xFFFF).to_bytes(2) + packet[12:]
 
 
 def neutral(packet: bytes) -> bytes:

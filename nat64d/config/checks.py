@@ -44,6 +44,8 @@ def contradictions(raw: Mapping[str, Any], config: Config) -> Iterator[Finding]:
     yield from _ra(raw, config)
     if config.host.masquerade == config.tun.name:
         yield Finding(("host", "masquerade"), "expected another interface than the TUN device")
+    if config.tun.name in config.fastpath.interfaces:
+        yield Finding(("fastpath", "interfaces"), f"expected other interfaces than the TUN device, {config.tun.name}")
     if normpath(config.log.session_file) == normpath(config.state_path):
         yield Finding(("log", "session_file"), "expected another file than that of [state]")
 

@@ -72,7 +72,7 @@ _BY_SECTION: Mapping[str, Mapping[Effect, str]] = {
     },
     "ra": {_LIVE: "interface interval default_router rdnss"},
     "api": {_RESTART: "socket mode group http hosts"},
-    "fastpath": {_RESTART: "mode"},
+    "fastpath": {_RESTART: "mode interfaces"},
     "state": {_RESTART: "file keep"},
     "log": {_LIVE: "level sessions session_file accounting ipfix ipfix_domain ipfix_refresh format"},
 }

@@ -273,9 +273,10 @@ class State(Section):
 
 
 class FastPath(Section):
-    """Whether packets of established flows are translated in the kernel."""
+    """Whether packets of established flows are translated in the kernel, and where already as they come in."""
 
     mode: Literal["off", "auto", "on"] = "off"
+    interfaces: Annotated[tuple[InterfaceName, ...], listed("interface names"), Unique] = ()
 
 
 class Log(Section):

@@ -122,6 +122,8 @@ class Reload:
         others now, `follow_interfaces` is told. From any thread."""
         if self._live.announcer:
             self._live.announcer.see(facts)
+        if self._live.fast:
+            self._live.fast.beside.look()
         config = self._live.config
         interface, clat = self._live.sources.file.clat_interface, config.clat
         own = own6(facts, interface, clat.ipv6) if interface and clat else None

@@ -299,8 +299,10 @@ def _prepare(tun: Tun, first_start: FirstStart, up: ExitStack) -> None:
     found = False
     if config.fastpath.mode != "off":
         from nat64d.dataplane.bpf.fast import Fast  # noqa: PLC0415  nobody else needs it
+        from nat64d.dataplane.bpf.interfaces import Interfaces  # noqa: PLC0415
 
-        fast = live.fast = Fast(config.fastpath.mode, tun.name, log, live.left)
+        beside = Interfaces(config.fastpath.interfaces, log)
+        fast = live.fast = Fast(config.fastpath.mode, tun.name, log, live.left, beside)
         up.callback(lambda: fast.close(live.is_started_again))
     up.callback(live.close_state_file)
     if config.state.keep and live.settings.stateful:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from nat64d.config.models import Config
 from nat64d.config.problems import Finding, problems
-from nat64d.host import checks, own4, sysctl
+from nat64d.host import checks, own4, passed_by, sysctl
 from nat64d.host.facts import Facts
 from nat64d.host.firewall import blocked
 from nat64d.host.mark import Mark
@@ -203,6 +203,11 @@ def _vip_off_link(situation: Situation) -> Iterator[str]:
     yield from off_link(situation.config, situation.standing.facts)
 
 
+def _standing(find: Callable[[Config, Standing], Iterator[str]]) -> Callable[[Situation], Iterator[str]]:
+    """What a configuration and the host say, and nothing else."""
+    return lambda situation: find(situation.config, situation.standing)
+
+
 def _unfit(*finds: Callable[[Config, Facts], Iterator[Finding]]) -> Callable[[Situation], Iterator[str]]:
     """What `check` finds as well: a configuration that does not fit the host, as it is now."""
 
@@ -298,6 +303,15 @@ CONDITIONS: tuple[Condition, ...] = (
         _vip_off_link,
     ),
     Condition("clat_ipv4_in_use", False, "Another interface has an address of 192.0.0.0/29.", _clat_twice),
+    Condition(
+        "fastpath_interface", False, "An interface of [fastpath] interfaces is not there.", _standing(passed_by.missing)
+    ),
+    Condition(
+        "fastpath_half_seen",
+        False,
+        "A firewall that asks for the state of connections sees half of those that pass by [fastpath] interfaces.",
+        _standing(passed_by.half_seen),
+    ),
     Condition(
         "pool4_filling",
         False,

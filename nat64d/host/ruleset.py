@@ -6,7 +6,7 @@ no rule before that could have accepted it: what this module says is dropped is 
 
 import json
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from fnmatch import fnmatchcase
@@ -115,6 +115,16 @@ def routers(ruleset: Ruleset) -> frozenset[tuple[str, str]]:
         for chain in _objects(ruleset, "chain")
         if chain.get("hook") == "forward" or (chain.get("hook"), chain.get("type")) == ("postrouting", "nat")
     )
+
+
+def asking(ruleset: Ruleset, asks: Callable[[Any], bool]) -> frozenset[tuple[str, str]]:
+    """The tables, by family and name, that have a chain in the forward hook and a rule whose expressions `asks` is true
+    of."""
+    chains = _objects(ruleset, "chain")
+    forward = {(chain["family"], chain["table"]) for chain in chains if chain.get("hook") == "forward"}
+    rules = _objects(ruleset, "rule")
+    asked = {(rule["family"], rule["table"]) for rule in rules if asks(rule.get("expr", []))}
+    return frozenset(forward & asked)
 
 
 def _objects(ruleset: Ruleset, kind: str) -> Iterator[Mapping[str, Any]]:

@@ -9,6 +9,7 @@ from pathlib import Path
 ROOT = Path("/proc/sys")
 FORWARD4 = "net/ipv4/ip_forward"
 FORWARD6 = "net/ipv6/conf/all/forwarding"
+LIBERAL = "net/netfilter/nf_conntrack_tcp_be_liberal"
 
 Setting = tuple[str, str]  # key, value
 
@@ -53,8 +54,9 @@ def forwarding(tun: str) -> list[Setting]:
 
 
 def watched(tun: str) -> list[str]:
-    """The parameters that `not_forwarding`, `is_strict` and `has_ipv6` judge by."""
+    """The parameters that `not_forwarding`, `is_strict`, `has_ipv6` and `passed_by` judge by."""
     return [
+        LIBERAL,
         disable_ipv6(tun),
         FORWARD4,
         FORWARD6,

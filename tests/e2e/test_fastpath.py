@@ -73,7 +73,7 @@ ATTACHED = """
 import errno, socket, sys
 from nat64d.dataplane.bpf import system
 from nat64d.dataplane.bpf.attach import Attached
-def without_links(program, interface):
+def without_links(*_):
     raise system.SystemCallError(errno.EINVAL, "as before Linux 6.6")
 system.attach = without_links
 DROP = bytes([0xB7, 0, 0, 0, 2, 0, 0, 0]) + bytes([0x95, 0, 0, 0, 0, 0, 0, 0])  # r0 = TC_ACT_SHOT; exit

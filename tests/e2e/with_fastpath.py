@@ -23,7 +23,7 @@ def excuse() -> None:
     """Let "on" be "auto" for what `refusal` objects to."""
     from nat64d.dataplane.bpf import fast, system
 
-    def without_links(program, interface):  # type: ignore[no-untyped-def]
+    def without_links(*_):  # type: ignore[no-untyped-def]
         raise system.SystemCallError(errno.EINVAL, "no TCX")
 
     if os.environ.get("NAT64D_E2E_FASTPATH") == "clsact":

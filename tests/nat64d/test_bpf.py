@@ -23,7 +23,7 @@ from tests.fastpath import context, ethernet
 from translator.fastpath.kernel import BARRED, MAPPED, MAPS, NOT_EMBEDDED, OURS, PARAMETERS
 from translator.fastpath.reasons import Reason
 
-HELPERS = {1, 8, 9, 11, 23, 31, 160}  # of translator/fastpath/kernel.py
+HELPERS = {1, 8, 9, 11, 23, 31, 40, 160}  # of translator/fastpath/kernel.py
 VERIFIED = 1_000_000  # instructions that the verifier of Linux 5.2 and newer looks at before it gives up
 NOTHING = struct.pack("<BBhi", 0xB7, 0, 0, 0)  # r0 = 0
 END = struct.pack("<BBhi", 0x95, 0, 0, 0)
@@ -263,11 +263,11 @@ def test_the_page_has_the_drop_in_that_is_shipped():
 def test_a_kernel_without_links_gets_a_filter(monkeypatch):
     changed = []
 
-    def without_links(program, interface):
+    def without_links(*_):
         raise system.SystemCallError(errno.EINVAL, "Invalid argument")
 
     monkeypatch.setattr(system, "attach", without_links)
-    monkeypatch.setattr(attach, "_change", lambda interface, program: changed.append((interface, program)))
+    monkeypatch.setattr(attach, "_change", lambda interface, program, *_: changed.append((interface, program)))
     program = permitted(lambda: system.load(NOTHING + END))
     attached = attach.Attached(program, 7)
     (at, calling) = changed[0]

@@ -55,6 +55,8 @@ ELSEWHERE = {
     "vip_taken": "nat64d/test_announce.py::test_an_address_that_another_host_has_is_left_to_it",
     "vip_silent": "nat64d/test_announce.py::test_a_link_that_is_down_is_told",
     "vip_off_link": "nat64d/test_announce_host.py::test_that_no_address_is_in_a_subnet_is_told",
+    "fastpath_interface": "e2e/test_fastpath_interfaces.py::test_an_interface_that_comes_later_goes_and_comes_back",
+    "fastpath_half_seen": "nat64d/test_fastpath_interfaces.py::test_rules_that_ask_for_states_are_a_condition",
     "pool4_filling": "nat64d/test_watermarks.py::test_it_is_left_ten_percent_lower",
     "tables_filling": "nat64d/test_watermarks.py::test_memory_for_fragments",
 }

@@ -63,7 +63,7 @@ def kernel(monkeypatch):
     monkeypatch.setattr(fast, "link", lambda *_: b"code")
     monkeypatch.setattr(system, "possible_cpus", lambda: 2)
     monkeypatch.setattr(system, "load", lambda _: 1001)
-    monkeypatch.setattr(system, "attach", lambda program, index: attached.append((program, index)) or 1002)
+    monkeypatch.setattr(system, "attach", lambda program, index, *_: attached.append((program, index)) or 1002)
     monkeypatch.setattr(fast.os, "close", closed.append)
     return attached, closed
 
@@ -132,6 +132,7 @@ def test_a_kernel_that_gives_no_memory(kernel, monkeypatch, caplog, mode):
         "attached": None,
         "kept": None,
         "not_kept": None,
+        "interfaces": [],
         "packets": {},
     }
     assert caplog.messages == [f"No fast path in the kernel: no memory that the kernel shares: {REFUSED}"]

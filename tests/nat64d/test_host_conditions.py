@@ -272,6 +272,7 @@ def test_every_condition_is_provoked_here():
     elsewhere = {"not_set_up", "contested", "ra_silent", "ra_rival"}
     elsewhere |= {"vip_silent", "vip_taken", "vip_off_link"}  # in test_announce*.py
     elsewhere |= {"pool4_filling", "tables_filling"}  # in test_watermarks.py
+    elsewhere |= {"fastpath_interface", "fastpath_half_seen"}  # in test_fastpath_interfaces.py
     assert {case[4] for case in CASES} | elsewhere == {row.name for row in CONDITIONS}
 
 

@@ -12,7 +12,7 @@ from nat64d.dataplane.bpf.system import SystemCallError
 from nat64d.offline.capture import SECOND, Reader
 from nat64d.offline.engine import START
 from tests.established import CONFIGS, Traffic
-from tests.fastpath import TAKEN, Apart, Twin, carried
+from tests.fastpath import TAKEN, Apart, AtInterface, Twin, carried
 from tests.golden import captures, config_of
 from tests.reference.comparison import Comparison
 from tests.reference.settings import CONFIGS as WORLDS
@@ -51,6 +51,20 @@ def test_packets_of_established_flows(name: str) -> None:
     twin = established(name, 150)
     assert twin.wrong == []
     assert all(twin.reasons[reason] > 3 for reason in TAKEN)
+
+
+@pytest.mark.parametrize("name", ["well-known", "mappings beside sessions", "no sessions"])
+def test_packets_of_established_flows_where_they_come_in(name: str) -> None:
+    twin = AtInterface(loads(CONFIGS[name]))
+    traffic = Traffic(Random(name), twin)
+    for _ in range(150):
+        traffic.send()
+    twin.close()
+    assert twin.wrong == []
+    if name == "no sessions":  # what forwards them has not seen one of these
+        assert not twin.taken
+    else:
+        assert all(twin.taken[reason] > 3 for reason in TAKEN)
 
 
 def test_no_session_ends_before_its_time_and_both_paths_count_what_it_carries() -> None:

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from nat64d.config.load import loads
+from nat64d.dataplane.bpf.stand import words_of
 from tests.established import ACK, CLIENT_PREFIXES, CONFIGS, FIN_ACK, SYN, SYN_ACK, TCP, UDP, under
-from tests.fastpath import ETHERNET, InPython, Twin, ethernet
+from tests.fastpath import AT_INTERFACE, ETHERNET, NEXT, InPython, Ran, Twin, ethernet
 from tests.reference import packets as make
-from translator.fastpath.kernel import OURS
+from translator.fastpath.kernel import OURS, PACKET_TYPE, VLAN_PRESENT
 from translator.fastpath.mappings import RANGE_STEPS
 from translator.fastpath.prefixes import CLIENT_PREFIXES as LOOKED_FOR
 from translator.fastpath.program import program
@@ -354,3 +355,45 @@ def test_a_udp_checksum_that_comes_out_as_zero_is_written_as_ones(flow):
         lacking = made[header + 6 : header + 8]
         assert flow.reason(packet_of(data=lacking)) == reason
         assert flow.kernel.frame[ETHERNET + header + 6 :][:2] == b"\xff\xff"
+
+
+@pytest.fixture
+def left(flow):
+    """The same of whose flows the daemon has nothing in its queue: the program at the device has seen each twice."""
+    flow.kernel.symbols["wait"] = 2
+    for now in (6400, 6600):
+        for packet in (flow.ipv6(), flow.ipv4(), flow.ipv6(TCP), flow.ipv4(TCP)):
+            flow.reason(packet, now)
+    return flow
+
+
+def test_an_interface_takes_what_the_program_at_the_device_takes_already(flow):
+    flow.kernel.symbols["wait"] = 2
+    packet = flow.ipv6()
+    for now in (6400, 6500, 6600):
+        assert flow.program.run(packet, now, 0, at_interface=True) == Ran(NEXT, packet)
+    flow.program.run(packet, 6400, 0)
+    assert flow.program.run(packet, 6600, 0, at_interface=True) == Ran(NEXT, packet)
+    flow.program.run(packet, 6600, 0)
+    assert flow.program.run(packet, 6601, 0, at_interface=True).octets[0] == 0x45
+
+
+@pytest.mark.parametrize(("at", "value"), [(PACKET_TYPE, 3), (VLAN_PRESENT, 1)])
+def test_what_an_interface_overhears_or_a_vlan_has_goes_on(left, at, value):
+    Stand.kernel = left.kernel
+    left.kernel.symbols |= AT_INTERFACE
+    for given in (0, value):
+        skb = left.kernel.receive(ethernet(left.ipv6()), 6700, 0)
+        left.kernel.write(skb + at, 32, "little", given)
+        assert (program(skb) == -1) == bool(given)
+
+
+@pytest.mark.parametrize("partial", [False, True])
+@pytest.mark.parametrize("protocol", [TCP, UDP])
+@pytest.mark.parametrize("family", [4, 6])
+def test_the_sum_that_a_network_card_has_made_stays_right(left, family, protocol, partial):
+    """Also of a segment whose own checksum looks like one that lacks the data."""
+    packet = left.ipv6(protocol) if family == 6 else left.ipv4(protocol)
+    given = with_partial_checksum(packet, protocol) if partial else packet
+    assert left.program.run(given, 6700, 0, at_interface=True).octets[0] >> 4 == 10 - family
+    assert left.kernel.complete % 0xFFFF == words_of(left.kernel.frame[ETHERNET:], 0) % 0xFFFF

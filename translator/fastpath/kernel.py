@@ -3,10 +3,12 @@
 from translator.jit.bpf import bpf_map, helper, parameter
 
 # struct __sk_buff (include/uapi/linux/bpf.h)
-LENGTH, MARK, PROTOCOL, IFINDEX, DATA, DATA_END, GSO_SIZE = 0, 8, 16, 40, 76, 80, 176
+LENGTH, PACKET_TYPE, MARK, PROTOCOL, VLAN_PRESENT, IFINDEX, DATA, DATA_END, GSO_SIZE = 0, 4, 8, 16, 20, 40, 76, 80, 176
 IPV4, IPV6 = 0x0008, 0xDD86  # PROTOCOL, in the order of the network
-PASS = 0
+PASS, NEXT = 0, -1  # to the device; to whatever other program stands at an interface
+TO_US = 0  # PACKET_TYPE (linux/if_packet.h)
 INGRESS = 1  # flag of `redirect`
+RECOMPUTE = 1  # flag of `store_bytes`: a sum that the network card has made of the packet stays right
 PSEUDO, MANGLED_0 = 0x10, 0x20  # flags of `l4_csum_replace`
 
 lookup = helper(1, 2)
@@ -15,6 +17,7 @@ store_bytes = helper(9, 5)
 l4_csum_replace = helper(11, 5)
 redirect = helper(23, 2)
 change_proto = helper(31, 3)
+csum_update = helper(40, 2)
 coarse_clock = helper(160, 0)
 
 # Maps, all of them arrays: the tables of the daemon of that name,
@@ -37,7 +40,9 @@ OURS, MAPPED, BARRED, NOT_EMBEDDED = 1, 2, 4, 8
 
 # Parameters.
 PARAMETERS = (
-    "link_header",  # octets before the IP header: 14 in a test run, which knows Ethernet only
+    "link_header",  # octets before the IP header: 14 at an interface, and in a test run, which knows Ethernet only
+    "device",  # at another interface: the TUN device, to whose ingress packets go; they were not forwarded to it yet
+    "device_mtu",  # what is larger is not forwarded to it; 0: that has been seen to
     "clock_in_mark",  # in a test run the mark of a packet says when it is, in milliseconds
     "secret0",
     "secret1",
@@ -71,6 +76,8 @@ PARAMETERS = (
 )
 (
     link_header,
+    device,
+    device_mtu,
     clock_in_mark,
     secret0,
     secret1,

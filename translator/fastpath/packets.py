@@ -120,12 +120,18 @@ def ports_of(l4, protocol, family):
 
 
 @jit()
+def hops_of(hop_limit):
+    """What is left of a hop limit at the TUN device: forwarding to it takes one."""
+    return hop_limit - 1 if kernel.device() != 0 else hop_limit
+
+
+@jit()
 def parse_ipv6(skb, at, end):
     """An IPv6 packet to pool6, without extension headers."""
     l4 = at + IPV6_HEADER
     if beyond(l4 + UDP_HEADER, end):
         return refused(Reason.HEADERS)
-    payload, hop_limit = be16(at + IPV6_LENGTH_AT), u8(at + IPV6_HOP_LIMIT_AT)
+    payload, hop_limit = be16(at + IPV6_LENGTH_AT), hops_of(u8(at + IPV6_HOP_LIMIT_AT))
     protocol = transport_of(6, u8(at + IPV6_NEXT_HEADER_AT))
     if kernel.link_header() + IPV6_HEADER + payload != context32(skb + kernel.LENGTH):
         return refused(Reason.LENGTH)
@@ -148,7 +154,7 @@ def parse_ipv4(skb, at, end):
     l4 = at + IPV4_HEADER
     if beyond(l4 + UDP_HEADER, end):
         return refused(Reason.HEADERS)
-    length, flags, hop_limit = be16(at + IPV4_LENGTH_AT), be16(at + IPV4_FLAGS_AT), u8(at + IPV4_TTL_AT)
+    length, flags, hop_limit = be16(at + IPV4_LENGTH_AT), be16(at + IPV4_FLAGS_AT), hops_of(u8(at + IPV4_TTL_AT))
     protocol = transport_of(4, u8(at + IPV4_PROTOCOL_AT))
     if u8(at) != 0x45:
         return refused(Reason.OPTIONS)

@@ -5,6 +5,10 @@ It stands at the egress of the TUN device, where the kernel would queue a packet
 rewrites, and hands back as if the daemon had written it, to the ingress of the same device; of all else not an octet is
 changed, and the daemon has it. So a rule here is a reason not to act (reasons.py). What a packet becomes is computed
 with the pipeline's own functions.
+
+It may stand at the ingress of other interfaces, too (`kernel.device`): there it takes packets of sessions of which the
+daemon has no packet any more, before the kernel has routed them to the device; they become what they would have
+become there. All else goes on to be forwarded, and is not counted.
 """
 
 from typing import NamedTuple
@@ -64,7 +68,10 @@ def from_ipv6(skb, at, end):
     prefix = prefix_of(gateway, parsed.t.dst)
     if prefix.number == NONE:
         return Reason.NOT_OUR_PREFIX
-    plan, moment = plan_ipv4(gateway.settings, parsed, segment_of(skb, parsed), 0), now(skb)
+    segment, moment = segment_of(skb, parsed), now(skb)
+    plan = plan_ipv4(gateway.settings, parsed, segment, 0)
+    if 0 < kernel.device_mtu() < IPV6_HEADER + segment:
+        return Reason.TOO_BIG
     if plan.verdict != Verdict.CONTINUE:
         return Reason.TOO_BIG
     return send_on(skb, parsed, way_from_ipv6(gateway, parsed, prefix, moment), moment, plan.dont_fragment)
@@ -77,6 +84,8 @@ def from_ipv4(skb, at, end):
     if parsed.reason != Reason.SIX_TO_FOUR:
         return parsed.reason
     size, moment = IPV6_HEADER + segment_of(skb, parsed), now(skb)
+    if 0 < kernel.device_mtu() < size - IPV6_HEADER + IPV4_HEADER:
+        return Reason.TOO_BIG
     if size > kernel.lowest_ipv6_mtu() and be16(at + IPV4_FLAGS_AT) & DONT_FRAGMENT == 0:
         return Reason.CUT
     if 0 < kernel.mtu6() < size:
@@ -116,18 +125,31 @@ def count(reason, octets, superframe):
 
 
 @jit()
+def is_for_others(skb):
+    """Whether the host itself may not have a packet to forward: one that an interface merely overhears, or of a VLAN,
+    whose interface is another one."""
+    return context32(skb + kernel.PACKET_TYPE) != kernel.TO_US or context32(skb + kernel.VLAN_PRESENT) != 0
+
+
+@jit()
 def program(skb):
     """What the kernel is to do with the packet of a context (struct __sk_buff)."""
     protocol, octets = context32(skb + kernel.PROTOCOL), context32(skb + kernel.LENGTH) - kernel.link_header()
     superframe = 1 if context32(skb + kernel.GSO_SIZE) != 0 else 0
     at, end = context32(skb + kernel.DATA) + kernel.link_header(), context32(skb + kernel.DATA_END)
+    if kernel.device() != 0 and is_for_others(skb):
+        return kernel.NEXT
     if protocol == kernel.IPV6:
         reason = from_ipv6(skb, at, end)
     elif protocol == kernel.IPV4:
         reason = from_ipv4(skb, at, end)
     else:
         reason = Reason.NOT_IP
+    is_taken = reason == Reason.SIX_TO_FOUR or reason == Reason.FOUR_TO_SIX
+    if kernel.device() == 0:
+        count(reason, octets, superframe)
+        return kernel.redirect(context32(skb + kernel.IFINDEX), kernel.INGRESS) if is_taken else kernel.PASS
+    if not is_taken:
+        return kernel.NEXT
     count(reason, octets, superframe)
-    if reason == Reason.SIX_TO_FOUR or reason == Reason.FOUR_TO_SIX:
-        return kernel.redirect(context32(skb + kernel.IFINDEX), kernel.INGRESS)
-    return kernel.PASS
+    return kernel.redirect(kernel.device(), kernel.INGRESS)

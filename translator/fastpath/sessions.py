@@ -145,6 +145,12 @@ def find4(gateway, t):
 
 
 @jit()
+def has_left(found, direction):
+    """Whether the program at the TUN device has seen that the daemon has nothing of the session from this side."""
+    return le64(found.since + 8 * direction) == LEFT | found.hashed << 32
+
+
+@jit()
 def is_seasoned(found, direction, moment):
     """Whether what the daemon was given of the session from this side has left its queue: it was first seen long ago,
     and its last packet is GAP old, or all of a second has passed without such a pause.
@@ -178,7 +184,7 @@ def objection(found, direction, moment):
         return Reason.NOT_ESTABLISHED
     if session.expires <= moment:
         return Reason.EXPIRED
-    if not is_seasoned(found, direction, moment):
+    if not (has_left(found, direction) if kernel.device() != 0 else is_seasoned(found, direction, moment)):
         return Reason.YOUNG
     return Reason.SIX_TO_FOUR
 

@@ -133,8 +133,9 @@ def changes_state(parsed):
 
 @jit()
 def static_objection(parsed, moment):
-    """The reason to leave a packet to the daemon that needs no session, or that there is none."""
-    if moment < kernel.begins():
+    """The reason to leave a packet to the daemon that needs no session, or that there is none. Forwarding to the device
+    is spared only to flows whose first packets were forwarded."""
+    if moment < kernel.begins() or kernel.device() != 0:
         return Reason.YOUNG
     if parsed.t.protocol == TCP and parsed.kind & TCP_SYN and kernel.mss() != 0:
         return Reason.TCP_FLAGS

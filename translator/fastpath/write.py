@@ -88,7 +88,7 @@ def write_transport(skb, at, parsed, outgoing):
     t, size, field = parsed.t, parsed.payload, stack(8)
     if t.protocol == ICMP:
         put_be16(field, outgoing.src.port | outgoing.dst.port)
-        kernel.store_bytes(skb, at + ICMP_IDENTIFIER_AT, field, 2, 0)
+        kernel.store_bytes(skb, at + ICMP_IDENTIFIER_AT, field, 2, kernel.RECOMPUTE)
         return
     uncovered, covered = pseudo_header(t, size), pseudo_header(outgoing, size)
     ports, new_ports = t.src.port + t.dst.port, outgoing.src.port + outgoing.dst.port
@@ -96,13 +96,16 @@ def write_transport(skb, at, parsed, outgoing):
     if context32(skb + kernel.GSO_SIZE) != 0 or parsed.field == fold(uncovered + size + t.protocol):
         flags = 0 if t.protocol == TCP else kernel.MANGLED_0
         if ports != new_ports:
-            kernel.l4_csum_replace(skb, at, 0, swapped(fold(new_ports + 0xFFFF - fold(ports))), flags)
+            change = swapped(fold(new_ports + 0xFFFF - fold(ports)))
+            kernel.l4_csum_replace(skb, at, 0, change, flags)
+            if kernel.device() != 0:
+                kernel.csum_update(skb, 0xFFFF - change)  # of the field: that of the ports has been seen to
         change = swapped(fold(covered + 0xFFFF - fold(uncovered)))
         kernel.l4_csum_replace(skb, at, 0, change, flags | kernel.PSEUDO)
         return
     new = replace(parsed.field, uncovered + ports, covered + new_ports)
     put_be16(field, 0xFFFF if new == 0 and t.protocol == UDP else new)
-    kernel.store_bytes(skb, at, field, 2, 0)
+    kernel.store_bytes(skb, at, field, 2, kernel.RECOMPUTE)
 
 
 @jit()
@@ -123,7 +126,7 @@ def write_ipv4(skb, parsed, outgoing, head, dont_fragment):
     put_be32(h + IPV4_HEADER, head)
     if kernel.change_proto(skb, kernel.IPV4, 0) != 0:
         return Reason.REFUSED
-    kernel.store_bytes(skb, kernel.link_header(), h, 24, 0)
+    kernel.store_bytes(skb, kernel.link_header(), h, 24, kernel.RECOMPUTE)
     write_transport(skb, kernel.link_header() + IPV4_HEADER, parsed, outgoing)
     return Reason.SIX_TO_FOUR
 
@@ -142,6 +145,6 @@ def write_ipv6(skb, parsed, outgoing, head):
     put_be32(h + IPV6_HEADER, head)
     if kernel.change_proto(skb, kernel.IPV6, 0) != 0:
         return Reason.REFUSED
-    kernel.store_bytes(skb, kernel.link_header(), h, 44, 0)
+    kernel.store_bytes(skb, kernel.link_header(), h, 44, kernel.RECOMPUTE)
     write_transport(skb, kernel.link_header() + IPV6_HEADER, parsed, outgoing)
     return Reason.FOUR_TO_SIX

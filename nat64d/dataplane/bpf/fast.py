@@ -5,10 +5,10 @@ attached they are tables as any other. Link, program and maps go with the proces
 keeps the records of sessions and the link for the next one (left.py).
 """
 
-import errno
 import logging
 import os
 import socket
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -16,6 +16,7 @@ import numpy as np
 
 from nat64d.dataplane.bpf import system
 from nat64d.dataplane.bpf.attach import Attached
+from nat64d.dataplane.bpf.interfaces import Interfaces
 from nat64d.dataplane.bpf.kept import BuildError, is_kept, kept_object
 from nat64d.dataplane.bpf.left import PROGRAM, SESSIONS, Left, identity
 from nat64d.dataplane.bpf.link import SECTION, LinkError, link
@@ -23,6 +24,7 @@ from nat64d.dataplane.bpf.maps import SHARED, Maps
 from nat64d.dataplane.bpf.numbers import parameters_of, refusal
 from nat64d.dataplane.bpf.privilege import lay_down
 from nat64d.dataplane.bpf.summed import PACKETS, Summed, summed
+from nat64d.dataplane.bpf.words import words
 from nat64d.dataplane.worker import now
 from nat64d.host.errors import HostError
 from translator.fastpath.reasons import Reason
@@ -30,7 +32,6 @@ from translator.tables.settings import Settings
 from translator.tables.tables import NEVER_USED, Tables
 from translator.tables.tables import SESSIONS as KIND
 
-PERMISSION = {errno.EPERM, errno.EACCES}
 # LIMITS
 QUEUED = 128  # milliseconds: what was queued for the daemon before a start has been translated by then
 SPARE = 1000  # milliseconds that it takes to attach a program, and more
@@ -38,10 +39,18 @@ SPARE = 1000  # milliseconds that it takes to attach a program, and more
 
 class Fast:
     """Maps, program and link of the device `interface`; with `mode` "on" what goes wrong is a HostError. `left`: by a
-    process before."""
+    process before; `beside`: where else packets are taken."""
 
-    def __init__(self, mode: str, interface: str, log: logging.Logger, left: Left | None = None) -> None:
+    def __init__(
+        self,
+        mode: str,
+        interface: str,
+        log: logging.Logger,
+        left: Left | None = None,
+        beside: Interfaces | None = None,
+    ) -> None:
         self.mode, self._interface, self._log = mode, interface, log
+        self.beside = beside or Interfaces((), log)
         self._left = left if left is not None else Left()
         self._keeper = self._left.keeper
         self.why: str | None = "the queues are not served"
@@ -65,7 +74,7 @@ class Fast:
         try:
             moved = self._maps.share(tables, names)
         except OSError as error:
-            self._fail(f"no memory that the kernel shares: {_words(error)}")
+            self._fail(f"no memory that the kernel shares: {words(error)}")
             return tables
         self._shared = {name: getattr(moved, name) for name in SHARED}
         if "sessions" in names:
@@ -109,7 +118,7 @@ class Fast:
         try:
             self._attach(settings, tables)
         except (OSError, LinkError, BuildError) as error:
-            self._fail(_words(error))
+            self._fail(words(error))
             return
         self.why, self._was_on = None, True
         self._tell("Packets of established flows are translated in the kernel")
@@ -118,15 +127,21 @@ class Fast:
         cpus = system.possible_cpus()
         self._maps.fill(settings, len(tables.sessions))
         numbers = parameters_of(settings, tables, cpus, begins=now() + QUEUED)
-        code = link(kept_object(), SECTION, self._maps.fds, numbers)
-        program = system.load(code)
+        made = kept_object()
+
+        def load(others: Mapping[str, int]) -> int:
+            return system.load(link(made, SECTION, self._maps.fds, {**numbers, **others}))
+
+        program = load({})
         try:
             self._attached = Attached(program, socket.if_nametoindex(self._interface))
         finally:
             os.close(program)  # what it is attached by has it
+        self.beside.begin(load, self._interface)
 
     def end(self) -> None:
         """Detach the program: every packet is the daemon's. May be repeated."""
+        self.beside.end()
         if self._attached is not None:
             self._attached.close()
             self._attached, self.why = None, "the queues are not served"
@@ -134,6 +149,7 @@ class Fast:
 
     def close(self, goes_on: bool = False) -> None:
         """Detach the program, unless the next process is to find it, and let go of the maps."""
+        self.beside.end()
         if goes_on and self._attached is not None:
             self._attached.leave()
         elif not goes_on:
@@ -163,6 +179,7 @@ class Fast:
             "attached": self._attached.how if self._attached else None,
             "kept": self._keeper.where,
             "not_kept": self._keeper.why,
+            "interfaces": self.beside.status(),
             "packets": {reason.name.lower(): int(counted[reason]) for reason in Reason if counted[reason]},
         }
 
@@ -179,15 +196,3 @@ class Fast:
         if what != self._said:
             self._log.info(what)
         self._said = what
-
-
-def _words(error: Exception) -> str:
-    """What went wrong, and what helps."""
-    said = getattr(error, "said", "")
-    if isinstance(error, OSError) and error.errno in PERMISSION and not said:
-        needed = "it takes CAP_BPF and CAP_NET_ADMIN, which config/systemd/fastpath.conf gives to the service"
-        return f"bpf(2) is refused ({os.strerror(error.errno or 0)}): {needed}"
-    if isinstance(error, OSError):
-        line = said.strip().splitlines()[-1:] or [""]
-        return os.strerror(error.errno or 0) + (f"; the verifier: {line[0]}" if line[0] else "")
-    return str(error)

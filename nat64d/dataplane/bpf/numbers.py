@@ -96,6 +96,8 @@ def parameters_of(settings: Settings, tables: Tables, cpus: int, wait: int = WAI
     assert len(tables.sessions6) == len(tables.sessions4)
     numbers = {
         "link_header": 0,
+        "device": 0,
+        "device_mtu": 0,
         "clock_in_mark": 0,
         "secret0": settings.secret[0],
         "secret1": settings.secret[1],

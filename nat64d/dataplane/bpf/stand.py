@@ -27,6 +27,7 @@ class Kernel:
         self.symbols, self.widths = dict(numbers), dict[int, int]()
         self.fixed = 3 + len(maps)
         self.full = self.partial = False  # there is no room for a larger header; the checksum lacks the data
+        self.complete = 0  # CHECKSUM_COMPLETE: the sum of what is behind the header of the link, not folded
         for name, array in maps.items():
             self.widths[len(self.areas)] = array.nbytes // len(array)
             self.symbols[name] = len(self.areas)
@@ -37,6 +38,7 @@ class Kernel:
         del self.areas[self.fixed :]
         self.areas[1] = np.zeros(CONTEXT, np.uint8), None
         self.frame = frame
+        self.complete = words_of(frame[self.symbols["link_header"] :], 0)
         self._lay(linear)
         context = 1 << AREA
         for at, value in ((LENGTH, len(frame)), (MARK, now), (IFINDEX, 3), (GSO_SIZE, gso_size)):
@@ -88,6 +90,7 @@ class Kernel:
             11: self._replace,
             23: self._redirect,
             31: self._change,
+            40: self._update,
             160: lambda: 10**9,
         }
         return helpers[number](*map(int, arguments))
@@ -97,9 +100,10 @@ class Kernel:
         return area << AREA | row * width if (row + 1) * width <= len(self.areas[area][0]) else 0
 
     def _store(self, context: int, at: int, address: int, size: int, flags: int) -> int:
-        assert (context, flags) == (1 << AREA, 0)
+        assert (context, flags) == (1 << AREA, 1)
         stored = bytes(self.read(address + k, 8, "little", False) for k in range(size))
         assert at + size <= len(self.frame)
+        self.complete += words_of(stored, at) - words_of(self.frame[at : at + size], at)
         self.frame = self.frame[:at] + stored + self.frame[at + size :]
         return 0
 
@@ -115,6 +119,13 @@ class Kernel:
             new = 0xFFFF - folded(0xFFFF - field + change)
             new = 0xFFFF if flags & MANGLED_0 and new == 0 else new
         self.frame = self.frame[:at] + new.to_bytes(2, "little") + self.frame[at + 2 :]
+        self.complete -= change if flags & PSEUDO else 0
+        return 0
+
+    def _update(self, context: int, change: int) -> int:
+        """Of the sum that a network card has made."""
+        assert context == 1 << AREA
+        self.complete += change
         return 0
 
     def _change(self, context: int, protocol: int, flags: int) -> int:
@@ -124,12 +135,19 @@ class Kernel:
             return -12
         link = self.symbols["link_header"]
         room = bytes(20) if protocol == 0xDD86 else b""
+        self.complete -= 0 if room else words_of(self.frame[link : link + 20], link)
         self.frame = self.frame[:link] + room + self.frame[link if room else link + 20 :]
         return 0
 
     def _redirect(self, interface: int, flags: int) -> int:
-        assert (interface, flags) == (3, 1)
+        assert (interface, flags) == (self.symbols["device"] or 3, 1)
         return REDIRECT
+
+
+def words_of(octets: bytes, at: int) -> int:
+    """The sum of octets that begin at an offset, as words in the order of this machine."""
+    padded = bytes(at % 2) + octets
+    return sum(memoryview(padded + bytes(len(padded) % 2)).cast("H"))
 
 
 def folded(total: int) -> int:

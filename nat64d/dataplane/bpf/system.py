@@ -18,7 +18,7 @@ PROG_TEST_RUN, INFO, LINK_CREATE, LINK_DETACH = 10, 15, 28, 34
 ARRAY, PROGRAMS, PERCPU_ARRAY = 2, 3, 6
 MMAPABLE = 1 << 10
 SCHED_CLS = 3
-TCX_EGRESS = 47
+TCX_INGRESS, TCX_EGRESS = 46, 47
 PAGE = mmap.PAGESIZE
 LOG_LINES = 20  # of what the verifier says, the last ones
 LOG = 1 << 24  # octets: before Linux 6.4 what comes when it is full is lost
@@ -109,10 +109,10 @@ def verified(fd: int) -> int:
     return int(count)
 
 
-def attach(fd: int, interface: int) -> int:
-    """A TCX link at an interface's egress, behind those that are there (Linux 6.6): it is gone when the last of its
-    descriptors is closed, whatever way the process ends. Raises SystemCallError."""
-    return bpf(LINK_CREATE, struct.pack("<IIIIII", fd, interface, TCX_EGRESS, 0, 0, 0), 64)[0]
+def attach(fd: int, interface: int, hook: int = TCX_EGRESS) -> int:
+    """A TCX link at an interface's egress or ingress, behind those that are there (Linux 6.6): it is gone when the last
+    of its descriptors is closed, whatever way the process ends. Raises SystemCallError."""
+    return bpf(LINK_CREATE, struct.pack("<IIIIII", fd, interface, hook, 0, 0, 0), 64)[0]
 
 
 def detach(fd: int) -> None:

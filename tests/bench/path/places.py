@@ -9,6 +9,7 @@
     tayga        clients send to 2001:db8:a::203.0.113.2; tayga maps each to an address of 192.0.2.0/24, statically
     nat64d       clients send to 2001:db8:b::203.0.113.2; sessions on 198.51.100.0/25, without a fast path
     fast path    clients send to 2001:db8:c::203.0.113.2; sessions on 198.51.100.128/25, with one
+    fast path at interfaces   to 2001:db8:e::203.0.113.2; sessions on 198.19.0.128/25, also where packets come in
     before       clients send to 2001:db8:d::203.0.113.2; sessions on 198.19.0.0/25, of another checkout of nat64d
 
 Clients are CLIENTS addresses behind the client: hosts of a network that it routes. Masquerading has a gateway of its
@@ -93,6 +94,10 @@ class Instance(NamedTuple):
 
 TUN = Instance("nat64d", "nboff", IPv6Address("2001:db8:64::2"), NAT64D_POOL6, "198.51.100.0/25")
 FAST = Instance("fast path", "nbon", IPv6Address("2001:db8:64::3"), IPv6Network("2001:db8:c::/96"), "198.51.100.128/25")
+AT = Instance(
+    *("fast path at interfaces", "nbat"),
+    *(IPv6Address("2001:db8:64::5"), IPv6Network("2001:db8:e::/96"), "198.19.0.128/25"),
+)
 BEFORE = Instance("before", "nbbefore", IPv6Address("2001:db8:64::4"), IPv6Network("2001:db8:d::/96"), "198.19.0.0/25")
 
 
@@ -137,7 +142,7 @@ def network() -> Iterator[Network]:
         client.route("default", "2001:db8:1::1")
         client.route("198.18.2.0/24", "198.18.1.1")
         server.route("default", "2001:db8:2::1")
-        for pool4 in ("192.0.2.0/24", "198.51.100.0/24", BEFORE.pool4):
+        for pool4 in ("192.0.2.0/24", "198.51.100.0/24", AT.pool4, BEFORE.pool4):
             server.route(pool4, "203.0.113.1")
         gateway.route(f"{CLIENTS6}/112".replace("::1/", "::/"), str(CLIENT6))
         nat44.route(f"{CLIENTS4}/24".replace(".1/", ".0/"), "198.18.1.2")
@@ -221,6 +226,11 @@ def fastpath(network: Network, directory: Path, sessions: int) -> AbstractContex
     return _instance(network, directory, sessions, FAST, MODE.format(mode="on"))
 
 
+def at_interfaces(network: Network, directory: Path, sessions: int) -> AbstractContextManager[Way]:
+    """The same with one that takes packets where they come in."""
+    return _instance(network, directory, sessions, AT, MODE.format(mode="on") + 'interfaces = ["client", "server"]\n')
+
+
 def before(checkout: Path, network: Network, directory: Path, sessions: int) -> AbstractContextManager[Way]:
     """nat64d of another checkout, without a fast path."""
     known = (checkout / "config/nat64d.toml").read_text("utf-8")  # has every key there is
@@ -260,4 +270,5 @@ WAYS: dict[str, Make] = {
     "tayga": tayga,
     "nat64d": nat64d,
     "fast path": fastpath,
+    "fast path at interfaces": at_interfaces,
 }
