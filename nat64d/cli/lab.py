@@ -161,13 +161,13 @@ class Daemon:
     `keep` of sessions; `program`: another nat64d than this one."""
 
     def __init__(
-        self, host: Namespace, directory: Path, config: str, keep: bool = False, program: Sequence[str] = NAT64D
+        self, host: Namespace, directory: Path, config: str, keep: bool = False, program: Sequence[str] | None = None
     ) -> None:
         self.host = host
         self.directory = directory
         self.config = config
         self.keep = keep
-        self.program = program
+        self.program = NAT64D if program is None else program
         self.socket = directory / "api.sock"
         self.log = directory / "log"
         self.process: subprocess.Popen[str] | None = None

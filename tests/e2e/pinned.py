@@ -15,11 +15,14 @@ HOLD = "mount -t bpf -o mode=0700 bpf /sys/fs/bpf && echo mounted && exec sleep 
 class Pinned(Daemon):
     """The bpffs is mounted in a mount namespace that goes with the lab."""
 
+    persistent = True  # the device
+
     def __init__(self, *given: Any, **named: Any) -> None:
         super().__init__(*given, **named)
         self._holder = self.host.popen("sh", "-c", HOLD, stdout=subprocess.PIPE)
         assert hear(self._holder) == "mounted"
-        self.host.ip("tuntap", "add", "dev", "nat64", "mode", "tun", "multi_queue")
+        if self.persistent:
+            self.host.ip("tuntap", "add", "dev", "nat64", "mode", "tun", "multi_queue")
 
     def command(self) -> list[str]:
         """The same, where the bpffs is."""
@@ -48,4 +51,11 @@ class Pinned(Daemon):
             self.process.wait()
         self._holder.kill()
         self._holder.wait()
-        self.host.ip("link", "delete", "nat64")
+        if self.persistent:
+            self.host.ip("link", "delete", "nat64")
+
+
+class Passing(Pinned):
+    """The device goes with the daemon."""
+
+    persistent = False

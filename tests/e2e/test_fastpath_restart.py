@@ -16,7 +16,7 @@ from nat64d.cli.lab import Lab
 from nat64d.dataplane.bpf.left import PROGRAM, SESSIONS, about
 from nat64d.gateway.link_drops import dropped_by
 from tests.e2e.managed import Managed
-from tests.e2e.pinned import Pinned
+from tests.e2e.pinned import Passing, Pinned
 from tests.e2e.topology import CONFIG, SERVER4, Topology, embed, hear, serve, tell
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
@@ -157,3 +157,24 @@ def test_a_daemon_without_a_fast_path_takes_the_program_away_and_keeps_the_sessi
     assert daemon.kept() == set()
     told = finish(numbered)
     assert told["sent"] == told["received"]
+
+
+@pytest.mark.parametrize(
+    ("daemon", "by"), [(Managed, "clsact"), (Pinned, "clsact"), (Passing, "tcx")], indirect=["daemon"]
+)
+def test_where_the_program_goes_with_the_process_the_sessions_are_kept(
+    net: Topology, daemon: Kept, by: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    daemon.program = (sys.executable, "-m", "tests.e2e.with_fastpath")
+    monkeypatch.setenv("NAT64D_E2E_FASTPATH", by)
+    daemon.start()
+    assert (fastpath(daemon)["attached"], daemon.kept()) == (by, {SESSIONS})
+    assert ("ip tuntap add dev nat64" in (fastpath(daemon)["not_kept"] or "")) == isinstance(daemon, Passing)
+    numbered = program(net, NUMBERED, embed(SERVER4), "7", "20", "200")
+    time.sleep(2)
+    before = {row["mapped4_port"] for row in daemon.rows("sessions")}
+    daemon.end("kill")
+    daemon.start()
+    assert before <= {row["mapped4_port"] for row in daemon.rows("sessions")}
+    told = finish(numbered)
+    assert told["received"] > 0
