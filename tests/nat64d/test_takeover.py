@@ -104,11 +104,13 @@ def test_accounts_come_go_and_stay(daemon):
         return [row["packets_6to4"] for row in rows_of(daemon.live.sessions(Filters()))]
 
     assert counted() == [None] * 4
-    on = {"accounting": True}
+    on = {"accounting": True, "sessions": "sessions"}
     assert daemon.change(log=on).kept == 4
     daemon.nat64.from6("udp", 5000)
-    assert counted() == [1, 0, 0, 0]
+    daemon.nat64.from6("udp", 5000, host=NEIGHBOUR6)
+    assert counted() == [1, 0, 1, 0]
     assert daemon.change(log=on, pool4=[OWN]).kept == 3
+    assert daemon.live.session_log.ended[-1]["packets_6to4"].tolist() == [1]
     daemon.nat64.from6("udp", 5000)
     assert counted() == [2, 0, 0]
     daemon.change(pool4=[OWN])

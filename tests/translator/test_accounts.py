@@ -146,7 +146,7 @@ def test_the_log_has_what_a_session_has_carried():
     nat64 = Sessions(log=ON | {"sessions": "sessions"})
     nat64.opened("udp", 6000)
     nat64.wait(1000)
-    assert [row.packets_6to4 for row in nat64.tables.log[:2]] == [0, 1]
+    assert [row.packets_6to4 for row in nat64.tables.log[:2]] == [NONE, 1]
     assert nat64.tables.log[1].octets_6to4 == 52
     nat64 = Sessions(log={"sessions": "sessions"})
     nat64.opened("udp", 6000)

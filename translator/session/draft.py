@@ -24,7 +24,7 @@ from translator.session.clients6 import bring_client, settle_clients
 from translator.session.fates import Fate, entries_of, is_told, judge_end, note_end
 from translator.session.kept_ports import restore_port
 from translator.session.kept_prefixes import renumber
-from translator.session.log import LOST, Cause
+from translator.session.log import LOST, Cause, describe_account
 from translator.session.pool4 import NEXT, OLDEST
 from translator.session.restore import Place, Restored, restore_session
 from translator.session.sessions import change_state, end_session
@@ -270,6 +270,7 @@ def tell(gateway, now, notes, ended):
         mark, row = int64(notes.marks[session]), sessions[session]
         if mark != Fate.KEPT and mark < Fate.DAMAGED:
             note_end(gateway.tables, now, row, mark, row.bib < notes.statics, ended[count])
+            describe_account(gateway, ended[count], session)
             count += 1
         session += 1
     for at in range(count):

@@ -43,7 +43,6 @@ def entries_of(ended: np.ndarray, logged: int) -> np.ndarray:
 def note_end(tables, now, row, fate, was_static, entry):
     """A session that is not kept, and its mapping with it, as far as anybody knows yet."""
     describe_session(tables, entry, row)
-    entry.packets_6to4 = NONE
     entry.time, entry.cause = now, CAUSES[fate]
     entry.kind = Kind.SESSION_ENDED if was_static else Kind.MAPPING_ENDED
 

@@ -100,10 +100,13 @@ def describe_session(tables, entry, row):
 
 @jit()
 def describe_account(gateway, entry, session):
-    """What a session has carried, if that is counted."""
-    entry.packets_6to4 = NONE
-    if gateway.settings.accounting != 0:
-        account = gateway.tables.accounts[session]
+    """What a session has carried, if that was counted: then it is a packet at least. Of a run before nothing is known,
+    and its numbers may be of a larger table."""
+    entry.packets_6to4, accounts = NONE, gateway.tables.accounts
+    if gateway.settings.accounting == 0 or session >= len(accounts):
+        return
+    account = accounts[session]
+    if account[PACKETS] + account[2 + PACKETS] > 0:
         entry.packets_6to4, entry.octets_6to4 = account[PACKETS], account[OCTETS]
         entry.packets_4to6, entry.octets_4to6 = account[2 + PACKETS], account[2 + OCTETS]
 

@@ -29,7 +29,7 @@ from translator.session.kept_blocks import have_block, may_have_block, restore_b
 from translator.session.kept_members import inbound_of, is_there, judge_member
 from translator.session.kept_ports import pool_row_of, restore_port
 from translator.session.lifetimes import end_of, first_timeout
-from translator.session.log import LOST
+from translator.session.log import LOST, describe_account
 from translator.session.pool4 import NEXT, OTHER, first_serving, group_of, number_of, rows_of, slot_of
 from translator.session.sessions import enter_session, host4_of
 from translator.session.subscribers import INBOUND_PART, free_sessions
@@ -142,6 +142,7 @@ def restore_records(gateway, now, kept, fates, ended, ahead):
             fates[int64(fate)] += 1
             if count < len(ended) and fate != Fate.KEPT and fate != Fate.DAMAGED:
                 note_end(gateway.tables, now, row, fate, was_static, ended[count])
+                describe_account(gateway, ended[count], at)
                 count += 1
             if session != at:
                 row.live = 0
