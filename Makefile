@@ -99,7 +99,7 @@ e2e-services: compiled tools-e2e
 # Without what says of itself that the fast path is another one: sessions that are left by a kill are not kept with it.
 e2e-fastpath: compiled tools-e2e  ## the end-to-end tests with a fast path in every daemon that can have one (root)
 	@$(AS_ROOT) env NAT64D_E2E_FASTPATH=on $(PYTEST) -m "not slow and e2e" tests/e2e --ignore=tests/e2e/attack
-	@$(AS_ROOT) env NAT64D_E2E_FASTPATH=clsact $(PYTEST) -m "not slow and e2e" tests/e2e/test_fastpath.py
+	@$(AS_ROOT) env NAT64D_E2E_FASTPATH=clsact $(PYTEST) -m "not slow and e2e" tests/e2e/test_fastpath.py tests/e2e/test_fastpath_interfaces.py
 
 test-systemd: $(VENV)/.test tools-systemd  ## the service under a real systemd, in a Debian of its own, which is unpacked once (root)
 	@$(AS_ROOT) $(PYTEST) -s -m slow tests/systemd

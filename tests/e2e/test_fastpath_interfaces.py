@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from nat64d.cli.lab import Lab
+from tests.e2e.test_fastpath import ATTACHED_BY
 from tests.e2e.topology import CONFIG, SERVER4, Daemon, Topology, embed, random_file, serve, sha256
 
 pytestmark = pytest.mark.e2e
@@ -94,7 +95,7 @@ def interface(daemon: Daemon, is_there: bool) -> dict[str, Any]:
 
 
 def test_an_interface_that_comes_later_goes_and_comes_back(net: Topology, daemon: Daemon) -> None:
-    assert [row["attached"] for row in status(daemon)["fastpath"]["interfaces"]][:2] == ["tcx", "tcx"]
+    assert [row["attached"] for row in status(daemon)["fastpath"]["interfaces"]][:2] == [ATTACHED_BY, ATTACHED_BY]
     for _ in range(2):
         assert interface(daemon, is_there=False)["why"] == "there is no such interface"
         net.gateway.ip("link", "add", LATER, "type", "veth", "peer", "name", f"{LATER}-peer")
