@@ -104,6 +104,10 @@ e2e-fastpath: compiled tools-e2e  ## the end-to-end tests with a fast path in ev
 test-systemd: $(VENV)/.test tools-systemd  ## the service under a real systemd, in a Debian of its own, which is unpacked once (root)
 	@$(AS_ROOT) $(PYTEST) -s -m slow tests/systemd
 
+# On x86_64.
+test-kernel: $(VENV)/.test tools-e2e tools-kernel  ## the fast path on the kernel of this release of Debian (12: 6.1), emulated by qemu; half an hour (root)
+	@$(AS_ROOT) $(PYTEST) -s -m slow tests/kernels
+
 attack: compiled tools-e2e  ## every attack on pools of every size, and a table of what others noticed (root)
 	@$(AS_ROOT) env NAT64D_ATTACK_ATTEMPTS=1 $(PYTEST) -m e2e tests/e2e/attack
 
@@ -222,10 +226,13 @@ tools-deb:
 tools-systemd:
 	@[ "$$(id -u)" != 0 ] || .ci/need iproute2 iputils-ping nftables debootstrap systemd-container
 
+tools-kernel:
+	@.ci/need qemu-system-x86 kmod cpio
+
 tools-routing:
 	@.ci/need iproute2 bird2 frr
 
 tools-bench:
 	@.ci/need iproute2 iperf3 tayga ethtool unbound dnsperf nftables
 
-.PHONY: run demo wheel deb test check compiled test-jit test-nojit plain-branches plain-traffic test-bounds covered e2e e2e-fastpath test-systemd attack shows-services shows-kubernetes shows-fastpath shows-scale-out fuzz workers fuzz-dns fuzz-long mutants bench bench-path bench-core bench-dns replay replay-generic bench-replay readme side clean help tools-demo tools-deb tools-e2e tools-systemd tools-routing tools-bench
+.PHONY: run demo wheel deb test check compiled test-jit test-nojit plain-branches plain-traffic test-bounds covered e2e e2e-fastpath test-systemd test-kernel attack shows-services shows-kubernetes shows-fastpath shows-scale-out fuzz workers fuzz-dns fuzz-long mutants bench bench-path bench-core bench-dns replay replay-generic bench-replay readme side clean help tools-demo tools-deb tools-e2e tools-systemd tools-kernel tools-routing tools-bench

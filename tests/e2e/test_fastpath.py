@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -18,7 +19,8 @@ from tests.e2e.topology import CONFIG, SERVER4, Daemon, Topology, embed, hear, r
 pytestmark = pytest.mark.e2e
 
 MEGABYTES = 24
-ATTACHED_BY = "clsact" if os.environ.get("NAT64D_E2E_FASTPATH") == "clsact" else "tcx"
+BEFORE_TCX = [int(number) for number in re.findall(r"\d+", os.uname().release)[:2]] < [6, 6]
+ATTACHED_BY = "clsact" if BEFORE_TCX or os.environ.get("NAT64D_E2E_FASTPATH") == "clsact" else "tcx"
 PATIENCE = 300  # seconds that a transfer may take
 
 
