@@ -21,6 +21,9 @@ RELOAD = "A reload that judges sessions, CPU time of one thread; medians"
 MAPPINGS = "The core in memory, explicit mappings without sessions; medians"
 
 
+NOISE = 0.05  # by how much figures of the same program differ, though each round says the same
+
+
 class Figure(NamedTuple):
     """One line of the core's table: nanoseconds a packet, median, lowest and highest round."""
 
@@ -108,6 +111,16 @@ def fill_cells(figures: Sequence[Figure], at_rest: Sequence[float]) -> tuple[lis
         for f, rest in zip(figures, at_rest, strict=True)
     ]
     return ["", "ns a packet", "lowest–highest", "÷ at rest"], body
+
+
+def then_and_now(pairs: Sequence[tuple[float, float]], less_is_better: bool) -> list[str]:
+    """Cells of a figure of two versions, the earlier one first, round by round: medians, the ratio, and whether it is
+    worse in every round and by more than NOISE."""
+    ratios = [now / then for then, now in pairs]
+    middle, low, high = median(ratios), min(ratios), max(ratios)
+    worse = low > 1 and middle > 1 + NOISE if less_is_better else high < 1 and middle < 1 - NOISE
+    then, now = (f"{median(values):.4g}" for values in zip(*pairs, strict=True))
+    return [then, now, f"{middle:.2f} ({low:.2f}–{high:.2f})", "worse" if worse else ""]
 
 
 def screen(title: str, head: Sequence[str], body: Iterable[Sequence[str]]) -> Table:

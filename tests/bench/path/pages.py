@@ -21,7 +21,6 @@ SUBJECT, TUN = "fast path", "nat64d"
 BEFORE = "before"
 LESS_IS_BETTER = ("cpu", "memory", "idle p50", "idle p99", "half p50", "half p99")
 COMPARED = ("rate", "delivered", "ended", *LESS_IS_BETTER)
-NOISE = 0.05  # by how much figures of the same program differ, though each round says the same
 
 
 class Line(NamedTuple):
@@ -62,14 +61,10 @@ class Samples:
             if (row["measure"], row["way"]) == (measure, way) and figure in row["figures"]
         }
 
-    def ratios(self, measure: str, way: str, other: str, figure: str) -> list[float]:
-        """The ratio within each round that has one."""
-        ours, theirs = self.of(measure, way, figure), self.of(measure, other, figure)
-        return [ours[number] / theirs[number] for number in ours if theirs.get(number)]
-
     def ratio(self, measure: str, way: str, other: str, figure: str) -> float | None:
         """The median of the ratios within each round; None where there is none."""
-        found = self.ratios(measure, way, other, figure)
+        ours, theirs = self.of(measure, way, figure), self.of(measure, other, figure)
+        found = [ours[number] / theirs[number] for number in ours if theirs.get(number)]
         return median(found) if found else None
 
 
@@ -198,18 +193,14 @@ def goals(given: Samples) -> str:
 
 
 def comparison(given: Samples) -> str:
-    """The way through the daemon beside that of another checkout: medians, ratios, and what is worse in every round."""
+    """The way through the daemon beside that of another checkout."""
     body = []
     for measure in given.measures:
         for figure in COMPARED:
-            ratios = given.ratios(measure, TUN, BEFORE, figure)
-            if not ratios:
-                continue
-            then, now = (median(given.of(measure, way, figure).values()) for way in (BEFORE, TUN))
-            middle, low, high = median(ratios), min(ratios), max(ratios)
-            worse = low > 1 and middle > 1 + NOISE if figure in LESS_IS_BETTER else high < 1 and middle < 1 - NOISE
-            between = f"{middle:.2f} ({low:.2f}–{high:.2f})"
-            body.append([f"{measure}: {figure}", f"{then:.4g}", f"{now:.4g}", between, "worse" if worse else ""])
+            then, now = (given.of(measure, way, figure) for way in (BEFORE, TUN))
+            pairs = [(then[number], now[number]) for number in now if then.get(number)]
+            if pairs:
+                body.append([f"{measure}: {figure}", *report.then_and_now(pairs, figure in LESS_IS_BETTER)])
     return report.markdown(["", BEFORE, TUN, f"÷ {BEFORE}", ""], body)
 
 
