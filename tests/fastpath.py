@@ -23,11 +23,13 @@ from nat64d.dataplane.bpf.link import SECTION, link
 from nat64d.dataplane.bpf.maps import SHARED, Maps
 from nat64d.dataplane.bpf.numbers import arrays_of, parameters_of, refusal
 from nat64d.dataplane.bpf.stand import Kernel
+from nat64d.dataplane.drained import rows_of
 from nat64d.offline.engine import Ended, Engine, just_started
 from translator.fastpath.kernel import COUNTED, SINCE
+from translator.fastpath.order import LEFT
 from translator.fastpath.program import program
 from translator.fastpath.reasons import Reason
-from translator.fastpath.sessions import LEFT, SLACK
+from translator.fastpath.sessions import SLACK
 from translator.jit.bpf import Stand
 from translator.jit.compile import COMPILED
 from translator.packet.virtio import GSO_TCPV4, GSO_TCPV6, Offload, encode
@@ -60,6 +62,7 @@ class InKernel:
         self.maps = Maps()
         self.tables = self.maps.share(tables)
         self.maps.fill(settings, len(tables.sessions))
+        self.maps.hear(1)
         numbers = numbers_of(settings, self.tables, system.possible_cpus())
         self.program, self.at_interface = (
             system.load(link(kept_object(), SECTION, self.maps.fds, numbers | others)) for others in ({}, AT_INTERFACE)
@@ -94,6 +97,7 @@ class InPython:
         maps = {name: getattr(tables, name) for name in SHARED}
         maps |= arrays_of(settings) | {"counters": self.counters}
         self.since = maps["since"] = np.zeros((len(tables.sessions), SINCE // 8), np.int64)
+        self.drained = maps["drained"] = rows_of(2)
         self.kernel = Kernel(maps, numbers_of(settings, tables, 1))
 
     def run(self, packet: bytes, now: int, gso_size: int, at_interface: bool = False) -> Ran:
@@ -116,8 +120,8 @@ class InPython:
 
 
 def numbers_of(settings: Settings, tables: Tables, cpus: int) -> dict[str, int]:
-    """The parameters of a test run: no waiting, Ethernet, and the clock in the mark of a packet."""
-    return parameters_of(settings, tables, cpus, wait=0) | {"link_header": ETHERNET, "clock_in_mark": 1}
+    """The parameters of a test run: no daemon that packets wait for, Ethernet, and the clock in the mark."""
+    return parameters_of(settings, tables, cpus) | {"link_header": ETHERNET, "clock_in_mark": 1}
 
 
 class Twin(Engine):

@@ -9,8 +9,9 @@ in poll(2).
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ from nat64d.dataplane.coalesce import (
     start_of,
     tries,
 )
+from nat64d.dataplane.drained import ASLEEP, rows_of, tell, vouch
 from translator.clock import tick
 from translator.jit.compile import int64, jit, rare
 from translator.jit.reference import by_reference
@@ -50,6 +52,7 @@ BATCH = 256  # packets between two looks at the clock: of 32 flows in turn, eigh
 TICKS = 64  # of expiry at a time
 EXPIRE = 256  # sessions looked at while the lock is held
 IDLE = 1000  # milliseconds asleep at most
+NAP = 1  # milliseconds that a worker sleeps first where the kernel has to know soon that nothing waits
 LOOK = 0.1  # seconds between two looks whether a thread is still there
 
 STOP = 0  # word of Control: the loop ends at its next batch
@@ -161,15 +164,26 @@ def keep_time(gateway, now, fd):
 @jit()
 def run(gateway, pending, fd, scratch):
     """Serve one queue until the stop word is set (returns 0) or the device is gone (returns its poll events)."""
-    expiry, polls = 0, scratch.polls
+    expiry, polls, nap = 0, scratch.polls, IDLE
     while scratch.control[STOP] == 0:
         now = monotonic(scratch.clock)
         if gateway.worker.number == 0 and now >= expiry:
             expiry = now if keep_time(gateway, now, fd) else (now // 1000 + 1) * 1000
         taken = take_batch(gateway, pending, now, fd, scratch.slot)
         scratch.batches[taken] += 1
-        if taken == 0:
-            _poll(polls.ctypes.data, 2, 0 if expiry == now else IDLE)
+        if taken < BATCH:
+            tell(scratch.drained, scratch.clock)
+        if taken > 0:
+            nap = NAP if len(scratch.rows) > 0 else IDLE
+        else:
+            scratch.drained[ASLEEP] = 1
+            if len(scratch.rows) > 1:
+                monotonic(scratch.clock)
+                vouch(scratch.rows, scratch.queues, scratch.clock)
+            timeout = 0 if expiry == now else nap
+            _poll(polls.ctypes.data, 2, timeout)
+            scratch.drained[ASLEEP] = 0
+            nap = nap if timeout == 0 else IDLE
             events = polls[1] >> 16
             if events & (POLLERR | POLLHUP | POLLNVAL):
                 return events
@@ -185,6 +199,9 @@ class Scratch:
     polls: np.ndarray  # int32[4]: two struct pollfd, the queue and the wake descriptor
     clock: np.ndarray  # int64[2]: a struct timespec
     batches: np.ndarray  # int64[BATCH + 1]: how many batches had so many packets
+    drained: np.ndarray  # int64[WORDS]: how far this worker has got (drained.py)
+    rows: np.ndarray  # int64[queues, WORDS]: how far all have; none where nobody asks
+    queues: np.ndarray  # int32[2 * queues]: a struct pollfd for each of these queues
 
 
 class Queue:
@@ -202,6 +219,9 @@ class Queue:
             polls=np.array([fd, POLLIN, self._wake, POLLIN], np.int32),
             clock=np.zeros(2, np.int64),
             batches=np.zeros(BATCH + 1, np.int64),
+            drained=rows_of(1)[0],
+            rows=rows_of(0),
+            queues=np.zeros(0, np.int32),
         )
         self._thread: threading.Thread | None = None
         self._meets: tuple[Settings, Tables, Callable[..., Any]] | None = None  # what the thread serves by
@@ -211,6 +231,12 @@ class Queue:
     def batches(self) -> np.ndarray[Any, Any]:
         """int64[BATCH + 1]: how many batches had so many packets; none: the queue was empty, and the worker slept."""
         return self._scratch.batches
+
+    def tell_in(self, rows: np.ndarray[Any, Any], fds: Sequence[int]) -> None:
+        """Say in these rows how far the worker has got, from the next start on: one for each queue of the device, of
+        these descriptors."""
+        polls = np.array([(fd, POLLIN) for fd in fds], np.int32).reshape(-1)
+        self._scratch = replace(self._scratch, drained=rows[self.worker.number], rows=rows, queues=polls)
 
     def serve(self, settings: Settings, tables: Tables, loop: Callable[..., Any] = run) -> int:
         """Run the loop in this thread; `loop` is `run`, or the same in plain Python."""

@@ -103,6 +103,7 @@ class Live:
         assert self.tables is not None
         if self.fast:
             given, self.tables = self.tables.sessions, self.fast.take_in(self.tables)
+            self.fast.hear(self.queues)
             if self.state_file is not None and self.tables.sessions is not given:
                 self.state_file.have_sessions_in(self.fast.memory)  # until close_state_file
         begun = self.fast is not None and self.fast.succeed(self.settings, self.tables)

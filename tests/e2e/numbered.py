@@ -23,8 +23,8 @@ MOST = 50  # datagrams that are made up for, where this process had to wait for 
 class Flows:
     """The sockets, and what is known of each."""
 
-    def __init__(self, address: str, port: int, count: int, burst: int) -> None:
-        self.sockets, self.burst = {}, burst
+    def __init__(self, address: str, port: int, count: int, burst: int, first: int) -> None:
+        self.sockets, self.burst, self.first = {}, burst, first
         self.poll = select.epoll()
         for _ in range(count):
             one = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM)
@@ -40,10 +40,11 @@ class Flows:
     def send(self) -> None:
         """The next datagram of the next flow."""
         one = self.sockets[self.turn[self.sent // self.burst % len(self.turn)]]
+        octets = NUMBER.pack(self.first + self.sent, NUMBER.size)
         try:
-            one.send(NUMBER.pack(self.sent, NUMBER.size))
+            one.send(octets)
         except OSError:  # an ICMP error for one before
-            one.send(NUMBER.pack(self.sent, NUMBER.size))
+            one.send(octets)
         self.sent += 1
 
     def receive(self, timeout: float) -> bool:
@@ -69,8 +70,8 @@ class Flows:
         self.longest, self.last = 0.0, time.monotonic()
 
 
-def main(address: str, port: str, count: str, rate: str, burst: str = "1") -> None:
-    flows, due, last = Flows(address, int(port), int(count), int(burst)), 0.0, time.monotonic()
+def main(address: str, port: str, count: str, rate: str, burst: str = "1", first: str = "0") -> None:
+    flows, due, last = Flows(address, int(port), int(count), int(burst), int(first)), 0.0, time.monotonic()
     print("sending", flush=True)
     while True:
         now = time.monotonic()

@@ -20,13 +20,12 @@ from tests.e2e.topology import CONFIG, SERVER4, Daemon, Topology, embed, hear, s
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 NUMBERED, TRANSFER = (Path(__file__).with_name(name) for name in ("numbered.py", "transfer.py"))
-# Flows, datagrams a second of all of them, and at once: 4 in 100 ms, which is a pause, and one in 2 ms, which is none.
-SPARSE, DENSE = (32, 1280, 4), (4, 2000, 1)
+# Flows, datagrams a second of all of them, how many at once, and the first number.
+SPARSE, DENSE = (32, 1280, 4, 0), (4, 2000, 1, 1 << 30)
 TRANSFERS = 4  # 16 KB each 5 ms, and their echo
 MOVES = 1000
-FEW = MOVES // 10  # datagrams that may be late at the device: on a busy machine some are
 ROUND = 1.6  # seconds, in which all of them are back in the kernel
-SEEN = ("TCPOFOQueue", "TCPSACKReorder", "TCPTSReorder", "TCPDSACKRecv", "TCPSpuriousRtxHostQueues")
+SEEN = ("TCPOFOQueue", "TCPSACKReorder", "TCPTSReorder", "TCPDSACKRecv", "TCPTimeouts", "TCPFastRetrans")
 
 
 @pytest.fixture(scope="module")
@@ -88,4 +87,5 @@ def test_flows_that_move_between_the_daemon_and_the_kernel_stay_in_order(net: To
     assert daemon.stop() == 0, daemon.said()
     assert all(row["same"] and not row["failures"] for row in told[len(flows) :])
     assert left["six_to_four"] > 0
-    assert counts["udp"]["got"] <= counts["udp"]["given"] + FEW
+    assert [count["overtaken"] for count in counts.values()] == [0, 0]
+    assert counts["udp"]["got"] <= counts["udp"]["given"]

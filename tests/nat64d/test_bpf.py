@@ -23,7 +23,7 @@ from tests.fastpath import context, ethernet
 from translator.fastpath.kernel import BARRED, MAPPED, MAPS, NOT_EMBEDDED, OURS, PARAMETERS
 from translator.fastpath.reasons import Reason
 
-HELPERS = {1, 8, 9, 11, 23, 31, 40, 160}  # of translator/fastpath/kernel.py
+HELPERS = {1, 5, 8, 9, 11, 23, 31, 40, 160}  # of translator/fastpath/kernel.py
 VERIFIED = 1_000_000  # instructions that the verifier of Linux 5.2 and newer looks at before it gives up
 NOTHING = struct.pack("<BBhi", 0xB7, 0, 0, 0)  # r0 = 0
 END = struct.pack("<BBhi", 0x95, 0, 0, 0)
@@ -72,7 +72,8 @@ def test_the_kernel_runs_it():
     maps, tables = Maps(), tables_of(loads(CONFIGS["well-known"] + "[limits]\nsessions = 64\n"), settings)
     tables = permitted(lambda: maps.share(tables))
     maps.fill(settings, len(tables.sessions))
-    numbers = parameters_of(settings, tables, system.possible_cpus()) | {"link_header": 14}
+    maps.hear(2)
+    numbers = parameters_of(settings, tables, system.possible_cpus(), 2) | {"link_header": 14}
     program = system.load(link(kept_object(), SECTION, maps.fds, numbers))
     frame = ethernet(b"\0" * 60)
     ran = system.try_out(program, frame, context(0, 0), 3)
@@ -158,7 +159,8 @@ def test_the_verifier_has_room_for_more(name):
     assert refusal(settings) is None
     tables = permitted(lambda: maps.share(tables_of(config, settings)))
     maps.fill(settings, len(tables.sessions))
-    code = link(kept_object(), SECTION, maps.fds, parameters_of(settings, tables, system.possible_cpus()))
+    maps.hear(2)
+    code = link(kept_object(), SECTION, maps.fds, parameters_of(settings, tables, system.possible_cpus(), 2))
     program = system.load(code)
     maps.close()
     assert system.verified(program) < VERIFIED // 4

@@ -17,6 +17,7 @@ from nat64d.dataplane.bpf import fast, system
 from nat64d.dataplane.bpf.fast import Fast
 from nat64d.dataplane.bpf.kept import BuildError
 from nat64d.dataplane.code import COMPILED_CODE
+from nat64d.dataplane.worker import Queue
 from nat64d.gateway import state_file
 from nat64d.gateway.state import Live
 from nat64d.gateway.state_file import take_up
@@ -76,9 +77,16 @@ def gateway(text=CONFIG):
 
 def begun(mode="auto", text=CONFIG):
     settings, tables = gateway(text)
-    path = Fast(mode, "lo", logging.getLogger("nat64d"))
-    path.begin(settings, path.take_in(tables))
+    path, moved = taken_in(mode, tables)
+    path.begin(settings, moved)
     return path
+
+
+def taken_in(mode, tables):
+    path = Fast(mode, "lo", logging.getLogger("nat64d"))
+    moved = path.take_in(tables)
+    path.hear([Queue(0, -1, coalesces=False)])
+    return path, moved
 
 
 def test_it_is_on_while_the_queues_are_served(kernel, caplog):
@@ -172,6 +180,41 @@ def test_a_reload_that_leaves_nothing_to_take_does_not_end_the_daemon(kernel):
     path.begin(alone[0], path.take_in(alone[1]))
     assert path.status()["state"] == "off"
     assert "there is no pool6" in path.status()["why"]
+
+
+def test_the_workers_of_all_queues_are_heard(kernel, monkeypatch):
+    numbers, queues = [], [Queue(number, -1, coalesces=False) for number in range(3)]
+    monkeypatch.setattr(fast, "link", lambda *given: numbers.append(given[3]) or b"code")
+    settings, tables = gateway()
+    path = Fast("on", "lo", logging.getLogger("nat64d"))
+    moved = path.take_in(tables)
+    for _ in range(2):
+        path.hear(queues)
+    path.begin(settings, moved)
+    assert numbers[0]["queues"] == 3
+    rows = queues[0]._scratch.rows
+    assert len({id(queue._scratch.rows) for queue in queues}) == 1
+    for number, queue in enumerate(queues):
+        queue._scratch.drained[0] = number + 1
+    assert rows[:, 0].tolist() == [1, 2, 3]
+
+
+@pytest.mark.parametrize("mode", ["auto", "on"])
+def test_a_kernel_that_gives_no_memory_for_the_workers(kernel, monkeypatch, mode):
+    def step():
+        _, tables = gateway()
+        path = Fast(mode, "lo", logging.getLogger("nat64d"))
+        moved = path.take_in(tables)
+        monkeypatch.setattr(Plain, "array", refusing(system.SystemCallError(errno.ENOMEM, "")))
+        path.hear([Queue(0, -1, coalesces=False)])
+        path.begin(gateway()[0], moved)
+        return path.why
+
+    if mode == "on":
+        with pytest.raises(HostError, match="no memory that the kernel shares: Cannot allocate memory"):
+            step()
+    else:
+        assert step() == "no memory that the kernel shares: Cannot allocate memory"
 
 
 def test_other_settings_are_those_of_the_program_too(kernel):

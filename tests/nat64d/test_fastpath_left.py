@@ -14,6 +14,7 @@ from nat64d.dataplane.bpf.attach import Attached
 from nat64d.dataplane.bpf.fast import SPARE, Fast
 from nat64d.dataplane.bpf.left import PROGRAM, SESSIONS, Left, about, identity
 from nat64d.dataplane.bpf.maps import Maps
+from nat64d.dataplane.worker import Queue
 from nat64d.gateway.left import give_up_fastpath
 from nat64d.host.errors import HostError
 from tests.established import CONFIGS
@@ -100,6 +101,7 @@ def begun(there: Left, monkeypatch, is_kept: bool = True) -> tuple[Fast, Tables,
     monkeypatch.setattr(fast, "link", lambda *_: NOTHING + END)
     path = Fast("on", "lo", LOG, there)
     tables = path.take_in(tables_of(CONFIG, SETTINGS))
+    path.hear([Queue(0, -1, coalesces=False)])
     tables.free[KIND, NEVER_USED] = 2
     return path, tables, path.succeed(SETTINGS, tables)
 

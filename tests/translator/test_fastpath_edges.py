@@ -9,6 +9,7 @@ import pytest
 
 from nat64d.config.load import loads
 from nat64d.dataplane.bpf.stand import words_of
+from nat64d.dataplane.drained import MOMENT
 from tests.established import ACK, CLIENT_PREFIXES, CONFIGS, FIN_ACK, SYN, SYN_ACK, TCP, UDP, under
 from tests.fastpath import AT_INTERFACE, ETHERNET, NEXT, InPython, Ran, Twin, ethernet
 from tests.reference import packets as make
@@ -17,7 +18,7 @@ from translator.fastpath.mappings import RANGE_STEPS
 from translator.fastpath.prefixes import CLIENT_PREFIXES as LOOKED_FOR
 from translator.fastpath.program import program
 from translator.fastpath.reasons import Reason
-from translator.fastpath.sessions import GAP, LAG, PROBES
+from translator.fastpath.sessions import LAG, PROBES
 from translator.jit.bpf import Stand
 from translator.jit.compile import COMPILED
 
@@ -40,6 +41,7 @@ class Flow:
         self.mapped = {int(row.protocol): (row.mapped4, row.mapped4_port) for row in self.twin.tables.sessions[:2]}
         self.twin.translate(self.ipv4(), 1000)
         self.twin.translate(self.ipv4(TCP, SYN_ACK), 1000)
+        self.program.since[:] = 0  # what of them was left to the daemon is long gone
 
     def ipv6(self, protocol: int = UDP, flags: int = ACK, data: bytes = b"data") -> bytes:
         payload = make.udp(5000, 53, data) if protocol == UDP else make.tcp(5000, 53, flags, data)
@@ -110,26 +112,6 @@ def with_partial_checksum(packet: bytes, protocol: int) -> bytes:
     pseudo = ends + (len(packet) - header).to_bytes(4) + protocol.to_bytes(4)
     at, field = header + (16 if protocol == TCP else 6), make.ones_complement_sum(pseudo)
     return packet[:at] + field.to_bytes(2) + packet[at + 2 :]
-
-
-def test_the_first_packets_of_a_flow_are_left(flow):
-    flow.kernel.symbols["wait"] = 2
-    assert flow.reason(flow.ipv6(), now=6400) == Reason.YOUNG
-    assert flow.reason(flow.ipv6(), now=6400 + 127) == Reason.YOUNG
-    assert flow.reason(flow.ipv4(), now=6400 + 135) == Reason.YOUNG
-    assert flow.reason(flow.ipv6(), now=6400 + 135) == Reason.SIX_TO_FOUR
-    assert flow.reason(flow.ipv6(), now=6400 + 135) == Reason.SIX_TO_FOUR
-
-
-def test_a_flow_without_a_pause_is_left_to_the_daemon_for_a_second(flow):
-    flow.kernel.symbols["wait"] = 2
-    for now in range(6400, 6400 + 1024, GAP - 1):
-        assert flow.reason(flow.ipv6(), now) == Reason.YOUNG
-    for now in (7424, 7425):
-        assert flow.reason(flow.ipv6(), now) == Reason.SIX_TO_FOUR
-    assert flow.reason(flow.ipv4(), now=7425) == Reason.YOUNG
-    assert flow.reason(flow.ipv4(), now=7425 + 100) == Reason.YOUNG
-    assert flow.reason(flow.ipv4(), now=7425 + 136) == Reason.FOUR_TO_SIX
 
 
 def test_a_session_that_is_over(flow):
@@ -360,7 +342,7 @@ def test_a_udp_checksum_that_comes_out_as_zero_is_written_as_ones(flow):
 @pytest.fixture
 def left(flow):
     """The same of whose flows the daemon has nothing in its queue: the program at the device has seen each twice."""
-    flow.kernel.symbols["wait"] = 2
+    flow.kernel.symbols["queues"], flow.program.drained[0, MOMENT] = 1, 6500 * 10**6
     for now in (6400, 6600):
         for packet in (flow.ipv6(), flow.ipv4(), flow.ipv6(TCP), flow.ipv4(TCP)):
             flow.reason(packet, now)
@@ -368,7 +350,7 @@ def left(flow):
 
 
 def test_an_interface_takes_what_the_program_at_the_device_takes_already(flow):
-    flow.kernel.symbols["wait"] = 2
+    flow.kernel.symbols["queues"], flow.program.drained[0, MOMENT] = 1, 6500 * 10**6
     packet = flow.ipv6()
     for now in (6400, 6500, 6600):
         assert flow.program.run(packet, now, 0, at_interface=True) == Ran(NEXT, packet)

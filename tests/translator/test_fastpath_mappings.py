@@ -247,7 +247,7 @@ def test_explain_says_which_way_a_packet_takes():
     met.twin.translate(
         make.ipv4(SERVER, IPv4Address(int(row.mapped4)), ICMP, make.echo(0, int(row.mapped4_port))), 5000
     )
-    assert said(request, 6000) == "through the kernel ([fastpath]), but for the first 128 ms of its flow"
+    assert said(request, 6000) == "through the kernel ([fastpath]), once the daemon has written what it has of its flow"
     assert said(request, 10**6) == f"up to the daemon (expired): {Reason.EXPIRED.help}"
     assert reason_of(settings, tables, b"", 1) == Reason.NOT_IP
 

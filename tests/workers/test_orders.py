@@ -142,15 +142,23 @@ class Stage(Queue):
         self._meets: Any = (0, None, None)
         self._exchanging, self._exchanged = False, Event(step, lambda: self._ended)  # type: ignore[assignment]
         self._scratch: Any = SimpleNamespace(
-            control=Words(step), polls=_Polls(), clock=None, slot=None, batches=[0] * (worker.BATCH + 1)
+            control=Words(step),
+            polls=_Polls(),
+            clock=None,
+            slot=None,
+            batches=[0] * (worker.BATCH + 1),
+            drained=[0, 0],
+            rows=(),
+            queues=None,
         )
         self._thread: Any = SimpleNamespace(is_alive=lambda: not self._ended, join=lambda: step(lambda: self._ended))
         copies = Copies(
-            ("nat64d.dataplane.worker",),
+            ("nat64d.dataplane.worker", "nat64d.dataplane.drained"),
             {
                 "nat64d.dataplane.worker.monotonic": lambda _: 0,
                 "nat64d.dataplane.worker.keep_time": lambda *_: False,
                 "nat64d.dataplane.worker.take_batch": self._take,
+                "nat64d.dataplane.drained.tell": lambda *_: None,
             },
         )
         self._run = copies.copy(getattr(worker.run, "py_func", worker.run))

@@ -12,6 +12,7 @@ RECOMPUTE = 1  # flag of `store_bytes`: a sum that the network card has made of 
 PSEUDO, MANGLED_0 = 0x10, 0x20  # flags of `l4_csum_replace`
 
 lookup = helper(1, 2)
+clock = helper(5, 0)
 cpu_number = helper(8, 0)
 store_bytes = helper(9, 5)
 l4_csum_replace = helper(11, 5)
@@ -23,17 +24,18 @@ coarse_clock = helper(160, 0)
 # Maps, all of them arrays: the tables of the daemon of that name,
 sessions, sessions6, sessions4 = bpf_map("sessions"), bpf_map("sessions6"), bpf_map("sessions4")
 accounts = bpf_map("accounts")  # what sessions have carried, as Tables.accounts
-since = bpf_map("since")  # SINCE octets a session: when it was seen from each side
+since = bpf_map("since")  # SINCE octets a session: what the daemon was given of it from each side
 addresses = bpf_map("addresses")  # int64[n, 3]: ranges of IPv4 addresses, sorted, and what holds for each
 identifications = bpf_map("identifications")  # int32[65536]: Settings.identifications
 counters = bpf_map("counters")  # a row for each Reason, on each CPU: packets, octets, super-frames
 eam, eam_index4, eam_index6 = bpf_map("eam"), bpf_map("eam_index4"), bpf_map("eam_index6")  # of Settings
 eam_lengths = bpf_map("eam_lengths")  # int64[n, 2]: prefix lengths of IPv4 and IPv6, descending
 prefixes = bpf_map("prefixes")  # of Settings
-SINCE, COUNTED = 16, 24
+drained = bpf_map("drained")  # a row for each queue, a cache line: nanoseconds; what was queued before has been written
+SINCE, COUNTED, DRAINED = 16, 24, 64
 MAPS = (
     *("sessions", "sessions6", "sessions4", "accounts", "since", "addresses", "identifications", "counters"),
-    *("eam", "eam_index4", "eam_index6", "eam_lengths", "prefixes"),
+    *("eam", "eam_index4", "eam_index6", "eam_lengths", "prefixes", "drained"),
 )
 # What holds for addresses: they are ours; they have an [[eam]]; no packet goes there; none that is under a prefix does.
 OURS, MAPPED, BARRED, NOT_EMBEDDED = 1, 2, 4, 8
@@ -71,7 +73,7 @@ PARAMETERS = (
     "service_udp_timeout",
     "ranges",  # rows of `addresses`, a power of two
     "begins",  # when packets without sessions are taken: what came before is no longer in the daemon's queue then
-    "wait",  # ticks of 64 ms, rounded down, that a session is left to the daemon at first
+    "queues",  # of the device; 0: there is no daemon that packets wait for
     "cpus",  # that share the Identifications
 )
 (
@@ -106,6 +108,6 @@ PARAMETERS = (
     service_udp_timeout,
     ranges,
     begins,
-    wait,
+    queues,
     cpus,
 ) = map(parameter, PARAMETERS)

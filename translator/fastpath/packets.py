@@ -44,7 +44,8 @@ from translator.packet.tuples import Tuple, tuple_of
 
 
 class Parsed(NamedTuple):
-    """A packet whose headers are sound, or the `reason` to leave it alone. The names are those of parse.View."""
+    """A packet whose headers are sound, or the `reason` to leave it alone; where `t.family` is 0, nothing else is known
+    of it then. The names are those of parse.View."""
 
     reason: Reason
     t: Tuple
@@ -66,13 +67,19 @@ def refused(reason):
 
 
 @jit()
+def known(parsed, reason):
+    """A packet that is left alone; but its session is looked for."""
+    return Parsed(reason, parsed.t, parsed.l4, parsed.payload, parsed.traffic_class, parsed.hop_limit, 0, 0, 0, 0)
+
+
+@jit()
 def parse_transport(skb, end, parsed):
     """What parse.check_transport says of a packet, and what else there is against its transport header."""
     l4, payload, protocol = parsed.l4, parsed.payload, parsed.t.protocol
     if protocol == TCP:
         return parse_tcp(end, parsed)
     if context32(skb + kernel.GSO_SIZE) != 0:
-        return refused(Reason.UDP_SUPERFRAME)
+        return known(parsed, Reason.UDP_SUPERFRAME)
     if protocol == ICMP:
         kind, field = be16(l4), be16(l4 + ICMP_CHECKSUM_AT)
         if not is_echo(parsed.t.family, kind >> 8):
@@ -84,7 +91,7 @@ def parse_transport(skb, end, parsed):
     if length < UDP_HEADER or length > payload:
         return refused(Reason.DAMAGED)
     if field == 0:
-        return refused(Reason.ZERO_CHECKSUM)
+        return known(parsed, Reason.ZERO_CHECKSUM)
     return with_transport(parsed, UDP_HEADER, field, 0)
 
 

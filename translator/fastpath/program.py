@@ -63,34 +63,36 @@ def now(skb):
 def from_ipv6(skb, at, end):
     """A packet from IPv6: why it was left, or that it is an IPv4 one now."""
     gateway, parsed = here(), parse_ipv6(skb, at, end)
-    if parsed.reason != Reason.SIX_TO_FOUR:
-        return parsed.reason
+    against = parsed.reason
+    if against != Reason.SIX_TO_FOUR and parsed.t.family == 0:
+        return against
     prefix = prefix_of(gateway, parsed.t.dst)
     if prefix.number == NONE:
         return Reason.NOT_OUR_PREFIX
     segment, moment = segment_of(skb, parsed), now(skb)
     plan = plan_ipv4(gateway.settings, parsed, segment, 0)
-    if 0 < kernel.device_mtu() < IPV6_HEADER + segment:
-        return Reason.TOO_BIG
-    if plan.verdict != Verdict.CONTINUE:
-        return Reason.TOO_BIG
-    return send_on(skb, parsed, way_from_ipv6(gateway, parsed, prefix, moment), moment, plan.dont_fragment)
+    if against == Reason.SIX_TO_FOUR:
+        if 0 < kernel.device_mtu() < IPV6_HEADER + segment or plan.verdict != Verdict.CONTINUE:
+            against = Reason.TOO_BIG
+    return send_on(skb, parsed, way_from_ipv6(gateway, parsed, prefix, moment, against), moment, plan.dont_fragment)
 
 
 @jit()
 def from_ipv4(skb, at, end):
     """A packet from IPv4: why it was left, or that it is an IPv6 one now."""
     gateway, parsed = here(), parse_ipv4(skb, at, end)
-    if parsed.reason != Reason.SIX_TO_FOUR:
-        return parsed.reason
+    against = parsed.reason
+    if against != Reason.SIX_TO_FOUR and parsed.t.family == 0:
+        return against
     size, moment = IPV6_HEADER + segment_of(skb, parsed), now(skb)
-    if 0 < kernel.device_mtu() < size - IPV6_HEADER + IPV4_HEADER:
-        return Reason.TOO_BIG
-    if size > kernel.lowest_ipv6_mtu() and be16(at + IPV4_FLAGS_AT) & DONT_FRAGMENT == 0:
-        return Reason.CUT
-    if 0 < kernel.mtu6() < size:
-        return Reason.TOO_BIG
-    return send_on(skb, parsed, way_from_ipv4(gateway, parsed, moment), moment, 0)
+    if against == Reason.SIX_TO_FOUR:
+        if 0 < kernel.device_mtu() < size - IPV6_HEADER + IPV4_HEADER:
+            against = Reason.TOO_BIG
+        elif size > kernel.lowest_ipv6_mtu() and be16(at + IPV4_FLAGS_AT) & DONT_FRAGMENT == 0:
+            against = Reason.CUT
+        elif 0 < kernel.mtu6() < size:
+            against = Reason.TOO_BIG
+    return send_on(skb, parsed, way_from_ipv4(gateway, parsed, moment, against), moment, 0)
 
 
 @jit()

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from translator.fastpath import kernel
 from translator.fastpath.reasons import Reason
-from translator.jit.bpf import add64, le8s, le16s, le32s, le64, put32, put64, read_again, stack, swap
+from translator.jit.bpf import add64, le8s, le16s, le32s, le64, put32, read_again, stack, swap
 from translator.jit.compile import int64, jit
 from translator.packet.fields import ICMP, TCP
 from translator.session.accounts import FROM_HOST4, FROM_HOST6
@@ -22,10 +22,6 @@ from translator.tables.tables import OCTETS, PACKETS
 PROBES = 8  # slots that are looked at; in an index half full that is enough for all but one flow in some hundred
 SLACK = 1000  # milliseconds that `expires` may be late, so that a busy session's record is written once a second
 LAG = 10  # milliseconds that the coarse clock may be behind the daemon's: a tick of a kernel with 100 Hz
-TICK = 6  # bits of milliseconds in a tick
-GAP = 8  # milliseconds without a packet of a flow: what the daemon had of it has left
-LONGEST = 16  # ticks that a flow waits for such a pause
-HASH, LEFT = 0x7FFFFFFF, -1 << 63  # 31 bits; a flow has left the daemon
 
 FIELDS: Any = SESSION.fields
 AT = {name: field[1] for name, field in FIELDS.items()}
@@ -145,36 +141,7 @@ def find4(gateway, t):
 
 
 @jit()
-def has_left(found, direction):
-    """Whether the program at the TUN device has seen that the daemon has nothing of the session from this side."""
-    return le64(found.since + 8 * direction) == LEFT | found.hashed << 32
-
-
-@jit()
-def is_seasoned(found, direction, moment):
-    """Whether what the daemon was given of the session from this side has left its queue: it was first seen long ago,
-    and its last packet is GAP old, or all of a second has passed without such a pause.
-
-    `since` has the hash it was seen under, as a record may be another session's by now; then the tick of the first and
-    the time of the last packet that were left to the daemon, or, negative, that there will be no more of them.
-    """
-    tick, at, wait = moment >> TICK, found.since + 8 * direction, kernel.wait()
-    seen = le64(at)
-    if seen >> 32 & HASH != found.hashed:
-        put64(at, found.hashed << 32 | (tick & 0xFFFF) << 16 | moment & 0xFFFF)
-        return wait == 0
-    if seen < 0:
-        return True
-    age, pause = tick - (seen >> 16) & 0xFFFF, moment - seen & 0xFFFF
-    if age >= wait and (pause >= GAP or age >= LONGEST or wait == 0):
-        put64(at, LEFT | found.hashed << 32)
-        return True
-    put64(at, seen & ~0xFFFF | moment & 0xFFFF)
-    return False
-
-
-@jit()
-def objection(found, direction, moment):
+def objection(found, moment):
     """The reason to leave a session's packet to the daemon, which is to change more than `expires`; or that there is
     none."""
     session = found.session
@@ -184,8 +151,6 @@ def objection(found, direction, moment):
         return Reason.NOT_ESTABLISHED
     if session.expires <= moment:
         return Reason.EXPIRED
-    if not (has_left(found, direction) if kernel.device() != 0 else is_seasoned(found, direction, moment)):
-        return Reason.YOUNG
     return Reason.SIX_TO_FOUR
 
 

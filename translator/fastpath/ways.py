@@ -1,11 +1,13 @@
 """Where a packet goes: by [[eam]] and pool6 alone, or by a session; as pipeline.bind, and what it is refused for by its
-addresses (examine.py, static/mapping.py)."""
+addresses (examine.py, static/mapping.py). `against`: the reason to leave a packet to the daemon, or that there is none;
+its session is looked for all the same, as what follows it must not overtake it."""
 
 from typing import NamedTuple
 
 from translator.fastpath import kernel
 from translator.fastpath.kernel import BARRED, NOT_EMBEDDED, OURS
 from translator.fastpath.mappings import KNOWN, UNKNOWN, holds_for, mapping4, mapping6
+from translator.fastpath.order import in_order
 from translator.fastpath.prefixes import from_prefix, prefix_at, to_prefix
 from translator.fastpath.reasons import Reason
 from translator.fastpath.sessions import Found, find4, find6, nothing, objection
@@ -35,24 +37,26 @@ def left(reason):
 
 
 @jit()
-def way_from_ipv6(gateway, parsed, prefix, moment):
+def way_from_ipv6(gateway, parsed, prefix, moment, against):
     """The way of a packet to a prefix."""
     t = parsed.t
     host4, mapping = from_prefix(prefix, t.dst), mapping6(gateway, t.src)
     if mapping.status == UNKNOWN:
         return left(Reason.MAPPING)
     if mapping.status == KNOWN or kernel.stateful() == 0:
+        if against != Reason.SIX_TO_FOUR:
+            return left(against)
         if prefix.number != 0:
             return left(Reason.OTHER_PREFIX)
         return static_from_ipv6(gateway, parsed, host4, mapping, moment)
-    if changes_state(parsed):
-        return left(Reason.TCP_FLAGS)
+    if against == Reason.SIX_TO_FOUR and changes_state(parsed):
+        against = Reason.TCP_FLAGS
     found = find6(gateway, t, address6(prefix.number, host4.lo, host4.port))
     if found.address == 0:
-        return left(found.reason)
-    if holds_for(host4.lo) & OURS:
-        return left(Reason.OURS)
-    reason = objection(found, 0, moment)
+        return left(found.reason if against == Reason.SIX_TO_FOUR else against)
+    if against == Reason.SIX_TO_FOUR:
+        against = Reason.OURS if holds_for(host4.lo) & OURS else objection(found, moment)
+    reason = in_order(found, 0, moment, against)
     if reason != Reason.SIX_TO_FOUR:
         return left(reason)
     mapped4 = address4(found.session.mapped4, found.session.mapped4_port)
@@ -81,25 +85,27 @@ def static_from_ipv6(gateway, parsed, host4, mapping, moment):
 
 
 @jit()
-def way_from_ipv4(gateway, parsed, moment):
+def way_from_ipv4(gateway, parsed, moment, against):
     """The way of a packet from IPv4."""
     t = parsed.t
     mapping = mapping4(gateway, t.dst.lo)
     if mapping.status == UNKNOWN:
         return left(Reason.MAPPING)
     if mapping.status == KNOWN or kernel.stateful() == 0:
+        if against != Reason.SIX_TO_FOUR:
+            return left(against)
         return static_from_ipv4(gateway, parsed, mapping, moment)
-    if changes_state(parsed):
-        return left(Reason.TCP_FLAGS)
+    if against == Reason.SIX_TO_FOUR and changes_state(parsed):
+        against = Reason.TCP_FLAGS
     found = find4(gateway, t)
     if found.address == 0:
-        return left(found.reason)
+        return left(found.reason if against == Reason.SIX_TO_FOUR else against)
     prefix = prefix_at(gateway, found.session.prefix)
-    if prefix.number == NONE:
-        return left(Reason.OTHER_PREFIX)
-    if holds_for(t.src.lo) & OURS:
-        return left(Reason.OURS)
-    reason = objection(found, 1, moment)
+    if against == Reason.SIX_TO_FOUR and prefix.number == NONE:
+        against = Reason.OTHER_PREFIX
+    if against == Reason.SIX_TO_FOUR:
+        against = Reason.OURS if holds_for(t.src.lo) & OURS else objection(found, moment)
+    reason = in_order(found, 1, moment, against)
     if reason != Reason.SIX_TO_FOUR:
         return left(reason)
     src6 = to_prefix(prefix, t.src)

@@ -82,5 +82,17 @@ def _add_plain(words, at, number):
     words[at] += number
 
 
-add = either(_add, _add_plain)
+@jit()
+def _exchange(words, expected, wanted):
+    """words[0]: `expected` -> `wanted`, in one step, unless it is another number by now."""
+    _swap(words, expected, wanted)
+
+
+def _exchange_plain(words, expected, wanted):
+    """The same, nearly in one step."""
+    if words[0] == expected:
+        words[0] = wanted
+
+
+add, exchange = either(_add, _add_plain), either(_exchange, _exchange_plain)
 acquire, release = either(_acquire, _acquire_plain), either(_release, _release_plain)

@@ -8,7 +8,7 @@ keeps the records of sessions and the link for the next one (left.py).
 import logging
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -25,7 +25,7 @@ from nat64d.dataplane.bpf.numbers import parameters_of, refusal
 from nat64d.dataplane.bpf.privilege import lay_down
 from nat64d.dataplane.bpf.summed import PACKETS, Summed, summed
 from nat64d.dataplane.bpf.words import words
-from nat64d.dataplane.worker import now
+from nat64d.dataplane.worker import Queue, now
 from nat64d.host.errors import HostError
 from translator.fastpath.reasons import Reason
 from translator.tables.settings import Settings
@@ -58,6 +58,7 @@ class Fast:
         self._said: str | None = None
         self._attached: Attached | None = None
         self._was_on = False
+        self._queues: int | None = None  # whose workers say how far they have got
         with suppress(OSError):
             lay_down()
 
@@ -80,6 +81,19 @@ class Fast:
         if "sessions" in names:
             self._keeper.keep([self._maps.fds["sessions"]], SESSIONS)
         return moved
+
+    def hear(self, queues: Sequence[Queue]) -> None:
+        """Let the workers of the queues, which do not run yet, say how far they have got. Raises HostError."""
+        if self._queues is not None or not self._shared:
+            return
+        try:
+            rows = self._maps.hear(len(queues))
+        except OSError as error:
+            self._fail(f"no memory that the kernel shares: {words(error)}")
+            return
+        self._queues = len(queues)
+        for queue in queues:
+            queue.tell_in(rows, [each.fd for each in queues])
 
     @property
     def memory(self) -> int:
@@ -110,8 +124,8 @@ class Fast:
             self._keeper.keep(self._attached.links if self._attached else [], PROGRAM)
 
     def _begin(self, settings: Settings, tables: Tables) -> None:
-        if not self._shared:
-            return  # take_in has said why
+        if self._queues is None:
+            return  # take_in has said why, or hear
         if why := refusal(settings):
             self._fail(why)
             return
@@ -126,7 +140,7 @@ class Fast:
     def _attach(self, settings: Settings, tables: Tables) -> None:
         cpus = system.possible_cpus()
         self._maps.fill(settings, len(tables.sessions))
-        numbers = parameters_of(settings, tables, cpus, begins=now() + QUEUED)
+        numbers = parameters_of(settings, tables, cpus, self._queues or 0, now() + QUEUED)
         made = kept_object()
 
         def load(others: Mapping[str, int]) -> int:

@@ -11,6 +11,7 @@ import numpy as np
 
 from nat64d.dataplane.bpf import system
 from nat64d.dataplane.bpf.numbers import arrays_of
+from nat64d.dataplane.drained import rows_of
 from translator.fastpath.kernel import COUNTED, SINCE
 from translator.fastpath.reasons import Reason
 from translator.tables.records import as_records
@@ -58,6 +59,10 @@ class Maps:
         self._put("since", system.create_map("since", SINCE, sessions))
         if "counters" not in self.fds:
             self._put("counters", system.create_map("counters", COUNTED, len(Reason), system.PERCPU_ARRAY))
+
+    def hear(self, queues: int) -> np.ndarray:
+        """Rows in which the workers of so many queues say how far they have got. Raises OSError."""
+        return self.array("drained", rows_of(queues))
 
     def counted(self) -> np.ndarray:
         """int64[Reason, 3]: packets, octets and super-frames, of all CPUs. Raises OSError."""

@@ -13,9 +13,6 @@ from translator.tables.settings import Settings
 from translator.tables.tables import MEMBERS, NEVER_USED, Tables
 from translator.tables.wheel import Timeout
 
-# LIMITS
-WAIT = 2  # ticks of 64 ms, rounded down: the daemon's queue is empty of a flow's first packets long before
-
 BEHIND = 1 << 40  # behind every IPv4 address
 
 Holding = tuple[int, int, int]  # first and last address, and what holds for them
@@ -91,8 +88,8 @@ def arrays_of(settings: Settings) -> dict[str, np.ndarray]:
     }
 
 
-def parameters_of(settings: Settings, tables: Tables, cpus: int, wait: int = WAIT, begins: int = 0) -> dict[str, int]:
-    """The parameters of kernel.PARAMETERS, for a machine with so many CPUs."""
+def parameters_of(settings: Settings, tables: Tables, cpus: int, queues: int = 0, begins: int = 0) -> dict[str, int]:
+    """The parameters of kernel.PARAMETERS, for a machine with so many CPUs and a device with so many queues."""
     assert len(tables.sessions6) == len(tables.sessions4)
     numbers = {
         "link_header": 0,
@@ -113,7 +110,7 @@ def parameters_of(settings: Settings, tables: Tables, cpus: int, wait: int = WAI
         "icmp_timeout": settings.timeouts[Timeout.ICMP_DEFAULT],
         "service_udp_timeout": settings.timeouts[Timeout.SERVICE_UDP],
         "ranges": 1 << len(ranges_of(settings)).bit_length(),
-        "wait": wait,
+        "queues": queues,
         "begins": begins,
         "cpus": cpus,
     }
