@@ -3,9 +3,9 @@
 from typing import NamedTuple
 from xml.sax.saxutils import escape
 
-WIDTH, LEFT, RIGHT = 720, 110, 70  # pixels: of the whole, of names, of figures
+WIDTH, LEFT, RIGHT = 720, 160, 70  # pixels: of the whole, of names, of figures
 BAR, GAP, HEAD = 18, 6, 34
-COLOURS = ("#9aa0a6", "#b0a58a", "#c58f6b", "#7fa7d1", "#2f6db5")
+COLOURS = ("#9aa0a6", "#b0a58a", "#c58f6b", "#7fa7d1", "#2f6db5", "#173f73", "#a8c99a")
 
 
 class Bar(NamedTuple):

@@ -146,7 +146,7 @@ def main(
     ] = None,
     output: Annotated[Path | None, typer.Option(help="Write the samples to this file.")] = None,
 ) -> None:
-    """Compare IPv6 forwarding, nftables masquerade, tayga, and nat64d without and with its fast path."""
+    """Compare IPv6 forwarding, masquerading, tayga, and nat64d without and with its fast path, also at interfaces."""
     if before and output and output.resolve() == pages.FILE:
         raise typer.BadParameter("what it holds is measured of this checkout alone", param_hint="--output")
     if reason := lab.obstacle():
