@@ -27,7 +27,7 @@ from translator.static.mapping import INTRINSIC, OFF, SIMPLE
 from translator.tables.gateway import Gateway, new_worker
 from translator.tables.handles import DNAT, FULLNAT, VIPS
 from translator.tables.handles import OFF as NO_FRONT6
-from translator.tables.layout import EAM, GROUP, NONE, POOL, STATIC_BIB, empty_index, records
+from translator.tables.layout import EAM, GROUP, NONE, POOL, STATIC_BIB, records
 from translator.tables.records import as_records
 from translator.tables.settings import Settings
 from translator.tables.tables import Tables, accounts_of, clients_of_services, create
@@ -103,7 +103,8 @@ def _eam(config: Config, secret: np.ndarray) -> dict[str, Any]:
     octets6 = b"".join(row.ipv6.network_address.packed for row in config.mappings)
     rows["ipv6_hi"], rows["ipv6_lo"] = np.frombuffer(octets6, ">i8").reshape(-1, 2).T
     rows["length6"] = [row.ipv6.prefixlen for row in config.mappings]
-    index4, index6 = empty_index(len(rows)), empty_index(len(rows))
+    slots = 1 << (2 * len(rows)).bit_length()  # half full at most, and for the program in the kernel a power of two
+    index4, index6 = np.zeros(slots, np.int64), np.zeros(slots, np.int64)
     enter_rows(secret, rows, index4, index6)
     lengths4, lengths6 = ({int(length) for length in rows[name]} for name in ("length4", "length6"))
     return {

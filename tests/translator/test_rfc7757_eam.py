@@ -20,7 +20,7 @@ from translator.static import eam as module
 from translator.static.eam import eam_hash4, eam_hash6, eam_to_ipv4, eam_to_ipv6, find_eam4, find_eam6
 from translator.tables import hashing
 from translator.tables.gateway import Gateway
-from translator.tables.hashing import find_candidate, insert
+from translator.tables.hashing import first_candidate, insert
 from translator.tables.layout import EAM, NONE, records
 
 Row = tuple[IPv4Network, IPv6Network]
@@ -243,8 +243,8 @@ def test_two_rows_of_one_hash_are_told_apart():
         hash6 = eam_hash6(gateway.settings.secret, int64(hi), int64(lo), int64(128))
         insert(gateway.settings.eam_index4, hash4, other)
         insert(gateway.settings.eam_index6, hash6, other)
-        assert find_candidate(gateway.settings.eam_index4, hash4, hash4) != NONE
-        assert find_candidate(gateway.settings.eam_index6, hash6, hash6) != NONE
+        assert first_candidate(gateway.settings.eam_index4, hash4) != NONE
+        assert first_candidate(gateway.settings.eam_index6, hash6) != NONE
         assert to_ipv6(gateway, IPv4Address(address4)) is None
         assert to_ipv4(gateway, IPv6Address(address6_)) is None
 

@@ -48,7 +48,7 @@ PARAMETERS = (
     "clock_in_mark",  # in a test run the mark of a packet says when it is, in milliseconds
     "secret0",
     "secret1",
-    "index_mask",
+    "index_size",
     "pool6_hi",
     "pool6_lo",
     "pool6_length",
@@ -83,7 +83,7 @@ PARAMETERS = (
     clock_in_mark,
     secret0,
     secret1,
-    index_mask,
+    index_size,
     pool6_hi,
     pool6_lo,
     pool6_length,

@@ -71,7 +71,7 @@ def without(status):
 def at_slot(index, mask, hashed):
     """(KNOWN, address of the record that the first slot names that agrees with a hash), or what else there is to say
     and 0."""
-    key, at = stack(8), hashed & mask
+    key, at = stack(8), hashed * (mask + 1) >> 31
     for _ in range(EAM_PROBES):
         put32(key, at)
         slot = kernel.lookup(index, key)

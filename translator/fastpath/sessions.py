@@ -19,7 +19,7 @@ from translator.tables.layout import OF_GONE, OF_SERVICE, SESSION
 from translator.tables.tables import OCTETS, PACKETS
 
 # LIMITS
-PROBES = 8  # slots that are looked at; in an index half full that is enough for all but one flow in some hundred
+PROBES = 8  # slots that are looked at; in a full table that is enough for all but one flow in fifty
 SLACK = 1000  # milliseconds that `expires` may be late, so that a busy session's record is written once a second
 LAG = 10  # milliseconds that the coarse clock may be behind the daemon's: a tick of a kernel with 100 Hz
 
@@ -69,7 +69,7 @@ def nothing(reason):
 @jit()
 def slot_of(index, hashed):
     """The address of the first slot of an index that agrees with a hash, or 0."""
-    key, at = stack(8), hashed & kernel.index_mask()
+    key, at = stack(8), hashed * kernel.index_size() >> 31
     for _ in range(PROBES):
         put32(key, at)
         slot = kernel.lookup(index, key)
@@ -80,7 +80,7 @@ def slot_of(index, hashed):
             return 0
         if entry >> 32 == hashed:
             return slot
-        at = (at + 1) & kernel.index_mask()
+        at = at + 1 if at + 1 < kernel.index_size() else 0
     return 0
 
 

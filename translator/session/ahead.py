@@ -1,9 +1,10 @@
 """Where sessions that are taken over will be looked for, touched before they are."""
 
-from translator.jit.compile import int64, rare
+from translator.jit.compile import int64, jit, rare
 from translator.session.bib import bib_hash4, bib_hash6, host6_of, mapped4_of
 from translator.session.hosts import host_hash
 from translator.session.sessions import row_hash4, row_hash6
+from translator.tables.hashing import home_of
 
 AHEAD = 64  # records
 
@@ -22,9 +23,14 @@ def look_ahead(gateway, sessions, ahead):
             ahead[count, 3] = bib_hash4(gateway, row.protocol, mapped4)
             ahead[count, 4] = host_hash(gateway, host6.hi, host6.lo)
             count += 1
-    sessions_mask, bibs_mask, hosts_mask = len(tables.sessions6) - 1, len(tables.bibs6) - 1, len(tables.hosts6) - 1
     for k in range(count):
-        seen ^= tables.sessions6[ahead[k, 0] & sessions_mask] ^ tables.sessions4[ahead[k, 1] & sessions_mask]
-        seen ^= tables.bibs6[ahead[k, 2] & bibs_mask] ^ tables.bibs4[ahead[k, 3] & bibs_mask]
-        seen ^= tables.hosts6[ahead[k, 4] & hosts_mask]
+        seen ^= begin_of(tables.sessions6, ahead[k, 0]) ^ begin_of(tables.sessions4, ahead[k, 1])
+        seen ^= begin_of(tables.bibs6, ahead[k, 2]) ^ begin_of(tables.bibs4, ahead[k, 3])
+        seen ^= begin_of(tables.hosts6, ahead[k, 4])
     ahead[0, 0] = seen  # the compiler leaves out what nobody wants to know
+
+
+@jit()
+def begin_of(index, hashed):
+    """The slot where the chain of a hash begins, as it is."""
+    return index[home_of(index, hashed)]

@@ -13,7 +13,7 @@ from translator.session.pool4 import SLOTS, mark, release_port, slot_of
 from translator.session.port_blocks import join_block, leave_block, reserve_block
 from translator.session.port_shares import return_port, take_port
 from translator.session.unanswered import review
-from translator.tables.hashing import find_candidate, hash2, hash3, insert, record_at, remove
+from translator.tables.hashing import find_candidate, first_candidate, hash2, hash3, insert, record_at, remove
 from translator.tables.layout import LEAVING, NONE, OF_SERVICE
 from translator.tables.slots import give_back, take
 from translator.tables.tables import BIBS, MEMBERS
@@ -55,7 +55,7 @@ def mapped4_of(row):
 def find_bib6(gateway, protocol, host6):
     """The BIB entry of a host6 transport address, or NONE."""
     tables, hashed = gateway.tables, bib_hash6(gateway, protocol, host6)
-    at = find_candidate(tables.bibs6, hashed, hashed)
+    at = first_candidate(tables.bibs6, hashed)
     while at != NONE:
         bib = record_at(tables.bibs6, at)
         row = tables.bibs[bib]
@@ -70,7 +70,7 @@ def find_bib6(gateway, protocol, host6):
 def find_bib4(gateway, protocol, mapped4):
     """The BIB entry of a mapped4 transport address, or NONE."""
     tables, hashed = gateway.tables, bib_hash4(gateway, protocol, mapped4)
-    at = find_candidate(tables.bibs4, hashed, hashed)
+    at = first_candidate(tables.bibs4, hashed)
     while at != NONE:
         bib = record_at(tables.bibs4, at)
         row = tables.bibs[bib]

@@ -8,7 +8,7 @@ from translator.jit.compile import int64, jit, rare
 from translator.packet.addresses import address4, address6, is_unicast
 from translator.packet.tuples import as_from_ipv4, tuple_of
 from translator.tables.handles import CLIENTS, DNAT, FRONT6, FULLNAT, NUMBER, OFF, VIPS, find_vip6, is_handle, words_of
-from translator.tables.hashing import find_candidate, hash3, insert, record_at, remove
+from translator.tables.hashing import find_candidate, first_candidate, hash3, insert, record_at, remove
 from translator.tables.layout import NONE
 from translator.tables.slots import give_back, take
 from translator.tables.tables import CLIENTS6, HEIGHT, NEVER_USED
@@ -24,7 +24,7 @@ def client_hash(gateway, hi, lo):
 def find_client(gateway, address):
     """The record of a client, by its own address, or NONE."""
     tables, hashed = gateway.tables, client_hash(gateway, address.hi, address.lo)
-    at = find_candidate(tables.clients6_by, hashed, hashed)
+    at = first_candidate(tables.clients6_by, hashed)
     while at != NONE:
         client = record_at(tables.clients6_by, at)
         if tables.clients6[client].hi == address.hi and tables.clients6[client].lo == address.lo:
@@ -37,7 +37,7 @@ def find_client(gateway, address):
 def find_written(gateway, hi, lo):
     """The record of a client, by the address that endpoints see, or NONE."""
     tables, hashed = gateway.tables, client_hash(gateway, hi, lo)
-    at = find_candidate(tables.written6, hashed, hashed)
+    at = first_candidate(tables.written6, hashed)
     while at != NONE:
         client = record_at(tables.written6, at)
         if tables.clients6[client].written_hi == hi and tables.clients6[client].written_lo == lo:

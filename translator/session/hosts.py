@@ -4,7 +4,7 @@ how fast (RFC 6888 REQ-4, REQ-5)."""
 from translator.jit.compile import int64, jit, rare
 from translator.packet.fields import ICMP, TCP, UDP
 from translator.session.subscribers import join_subscriber, leave_subscriber
-from translator.tables.hashing import find_candidate, hash3, insert, record_at, remove
+from translator.tables.hashing import find_candidate, first_candidate, hash3, insert, record_at, remove
 from translator.tables.layout import NONE
 from translator.tables.slots import give_back, take
 from translator.tables.tables import HOSTS
@@ -20,7 +20,7 @@ def host_hash(gateway, hi, lo):
 def find_host(gateway, host6):
     """The record of a host6, or NONE."""
     tables, hashed = gateway.tables, host_hash(gateway, host6.hi, host6.lo)
-    at = find_candidate(tables.hosts6, hashed, hashed)
+    at = first_candidate(tables.hosts6, hashed)
     while at != NONE:
         host = record_at(tables.hosts6, at)
         if tables.hosts[host].host6_hi == host6.hi and tables.hosts[host].host6_lo == host6.lo:

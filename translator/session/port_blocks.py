@@ -19,7 +19,7 @@ from translator.packet.addresses import address6
 from translator.session.log import Cause, Kind, is_logged, next_entry
 from translator.session.pool4 import BLOCK, SERVICE, SLOTS
 from translator.tables.bitmaps import enter, is_inside, words_of
-from translator.tables.hashing import find_candidate, hash3, insert, record_at, remove
+from translator.tables.hashing import find_candidate, first_candidate, hash3, insert, record_at, remove
 from translator.tables.layout import NONE, PORTS
 from translator.tables.settings import Settings
 from translator.tables.slots import give_back, in_use, take
@@ -107,7 +107,7 @@ def oldest_block(gateway, host6):
     settings, tables = gateway.settings, gateway.tables
     hi, lo = host6.hi & settings.subscriber_hi, host6.lo & settings.subscriber_lo
     hashed = owner_hash(gateway, hi, lo)
-    at = find_candidate(tables.blocks_of, hashed, hashed)
+    at = first_candidate(tables.blocks_of, hashed)
     while at != NONE:
         block = record_at(tables.blocks_of, at)
         if tables.blocks[block].host6_hi == hi and tables.blocks[block].host6_lo == lo:

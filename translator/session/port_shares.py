@@ -10,7 +10,7 @@ with strict pairing they are all there.
 from translator.jit.compile import int64, jit
 from translator.session.hosts import ports_of
 from translator.session.subscribers import subscriber_of, within_shares
-from translator.tables.hashing import find_candidate, hash3, insert, record_at, remove
+from translator.tables.hashing import find_candidate, first_candidate, hash3, insert, record_at, remove
 from translator.tables.layout import NONE
 from translator.tables.slots import give_back, take
 from translator.tables.tables import USES
@@ -40,7 +40,7 @@ def use_hash(gateway, subscriber, slot):
 def find_use(gateway, subscriber, slot):
     """The record of a subscriber and a slot, or NONE."""
     tables, hashed = gateway.tables, use_hash(gateway, subscriber, slot)
-    at = find_candidate(tables.uses_of, hashed, hashed)
+    at = first_candidate(tables.uses_of, hashed)
     while at != NONE:
         use = record_at(tables.uses_of, at)
         if tables.uses[use].subscriber == subscriber and tables.uses[use].slot == slot:

@@ -21,7 +21,7 @@ from translator.session.subscribers import free_sessions
 from translator.session.tcp_state import State, TcpEvent
 from translator.static.rfc6052 import from_pool6, from_prefix, in_pool6
 from translator.tables.handles import hashed_address, is_handle, words_of
-from translator.tables.hashing import find_candidate, record_at
+from translator.tables.hashing import find_candidate, first_candidate, record_at
 from translator.tables.layout import LEAVING, NONE, OF_SERVICE
 from translator.tables.ranges import within
 from translator.tables.slots import had_members
@@ -40,7 +40,7 @@ UNANSWERED_PART = 4  # one of so many sessions may be of a service and not answe
 def find_front(gateway, protocol, mapped4):
     """The front with a transport address, or NONE."""
     tables, hashed = gateway.tables, bib_hash4(gateway, protocol, mapped4)
-    at = find_candidate(tables.fronts4, hashed, hashed)
+    at = first_candidate(tables.fronts4, hashed)
     while at != NONE:
         front = record_at(tables.fronts4, at)
         row = tables.fronts[front]
@@ -63,7 +63,7 @@ def find_member(gateway, protocol, host6, mapped4, prefix):
     """The member with this mapped4 that an endpoint is, as a BIB entry, or NONE: of the front with that and this client
     prefix, or LEAVING."""
     tables, hashed = gateway.tables, member_hash(gateway, protocol, host6, prefix)
-    at = find_candidate(tables.members6, hashed, hashed)
+    at = first_candidate(tables.members6, hashed)
     while at != NONE:
         bib = int64(record_at(tables.members6, at))
         row = tables.bibs[bib]
@@ -79,7 +79,7 @@ def find_serving(gateway, protocol, host6, prefix):
     """(a member that an endpoint is, as a BIB entry, or NONE; whether it is one of several) of the fronts with this
     client prefix."""
     tables, hashed, found = gateway.tables, member_hash(gateway, protocol, host6, prefix), int64(NONE)
-    at = find_candidate(tables.members6, hashed, hashed)
+    at = first_candidate(tables.members6, hashed)
     while at != NONE:
         bib = int64(record_at(tables.members6, at))
         if tables.bibs[bib].live != LEAVING and is_member(tables.bibs[bib], protocol, host6, prefix):
@@ -95,7 +95,7 @@ def is_endpoint(gateway, host6):
     """Whether an IPv6 address is that of an endpoint, whatever the port."""
     tables, hashed, found = gateway.tables, host_hash(gateway, host6.hi, host6.lo), False
     acquire(tables.lock)
-    at = find_candidate(tables.endpoints6, hashed, hashed)
+    at = first_candidate(tables.endpoints6, hashed)
     while at != NONE and not found:
         row = tables.hosts[record_at(tables.endpoints6, at)]
         found = row.host6_hi == host6.hi and row.host6_lo == host6.lo

@@ -15,7 +15,7 @@ from translator.session.subscribers import count_session
 from translator.session.tcp_state import NEXT_STATE, TIMER, State, TcpEvent
 from translator.session.unanswered import FEW, answer, review
 from translator.tables.changes import note_change
-from translator.tables.hashing import find_candidate, hash2, hash3, insert, record_at, remove
+from translator.tables.hashing import find_candidate, first_candidate, hash2, hash3, insert, record_at, remove
 from translator.tables.layout import NONE, OF_SERVICE, WHEEL
 from translator.tables.slots import give_back, take
 from translator.tables.tables import SESSIONS
@@ -101,7 +101,7 @@ def is_session4(row, t):
 def look_up6(gateway, t, host4):
     """The session of a tuple from IPv6 by the index, or NONE."""
     index, hashed = gateway.tables.sessions6, session_hash6(gateway, t.protocol, t.src, host4)
-    at = find_candidate(index, hashed, hashed)
+    at = first_candidate(index, hashed)
     while at != NONE and not is_session6(gateway.tables.sessions[record_at(index, at)], t, host4):
         at = find_candidate(index, hashed, at + 1)
     return record_at(index, at) if at != NONE else NONE
@@ -111,7 +111,7 @@ def look_up6(gateway, t, host4):
 def look_up4(gateway, t):
     """The session of a tuple from IPv4 by the index, or NONE."""
     index, hashed = gateway.tables.sessions4, session_hash4(gateway, t.protocol, t.dst, t.src)
-    at = find_candidate(index, hashed, hashed)
+    at = first_candidate(index, hashed)
     while at != NONE and not is_session4(gateway.tables.sessions[record_at(index, at)], t):
         at = find_candidate(index, hashed, at + 1)
     return record_at(index, at) if at != NONE else NONE

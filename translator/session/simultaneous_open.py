@@ -15,7 +15,7 @@ from translator.packet.addresses import address4
 from translator.packet.fields import TCP, copy
 from translator.session.bib import mapped4_of
 from translator.session.sessions import session_hash4
-from translator.tables.hashing import find_candidate, hash3, insert, record_at, remove
+from translator.tables.hashing import find_candidate, first_candidate, hash3, insert, record_at, remove
 from translator.tables.layout import NONE, SYN_OCTETS, SYN_PREFIXES, SYNS
 from translator.tables.wheel import Timeout
 
@@ -55,7 +55,7 @@ def count_of(settings, host4):
 @jit()
 def find_held(tables, hashed, mapped4, host4):
     """The SYN from a host4 to a mapped4 that waits, or NONE."""
-    at = find_candidate(tables.syns4, hashed, hashed)
+    at = first_candidate(tables.syns4, hashed)
     while at != NONE:
         syn = record_at(tables.syns4, at)
         row = tables.syns[syn]

@@ -11,7 +11,7 @@ charged for them.
 """
 
 from translator.jit.compile import jit
-from translator.tables.hashing import find_candidate, hash3, insert, record_at, remove
+from translator.tables.hashing import find_candidate, first_candidate, hash3, insert, record_at, remove
 from translator.tables.layout import NONE, OF_SERVICE
 from translator.tables.slots import give_back, in_use, take
 from translator.tables.tables import SESSIONS, SUBSCRIBERS
@@ -47,7 +47,7 @@ def find_subscriber(gateway, host6):
     settings, tables = gateway.settings, gateway.tables
     hi, lo = host6.hi & settings.subscriber_hi, host6.lo & settings.subscriber_lo
     hashed = subscriber_hash(gateway, hi, lo)
-    at = find_candidate(tables.subscribers6, hashed, hashed)
+    at = first_candidate(tables.subscribers6, hashed)
     while at != NONE:
         subscriber = record_at(tables.subscribers6, at)
         if tables.subscribers[subscriber].host6_hi == hi and tables.subscribers[subscriber].host6_lo == lo:

@@ -10,7 +10,7 @@ compiled code may use nothing but arrays. They share the arithmetic.
 from translator.jit.compile import int64, jit
 from translator.packet.addresses import address4, address6
 from translator.static import arithmetic
-from translator.tables.hashing import find_candidate, hash3, insert, record_at
+from translator.tables.hashing import find_candidate, first_candidate, hash3, insert, record_at
 from translator.tables.layout import NONE
 
 with_suffix, suffix_of = jit()(arithmetic.with_suffix), jit()(arithmetic.suffix_of)
@@ -51,7 +51,7 @@ def find_eam4(gateway, address):
         length = settings.eam_lengths4[i]
         prefix = address.lo & (0xFFFFFFFF ^ (0xFFFFFFFF >> length))
         hashed = eam_hash4(settings.secret, prefix, length)
-        at = find_candidate(settings.eam_index4, hashed, hashed)
+        at = first_candidate(settings.eam_index4, hashed)
         while at != NONE:
             row = settings.eam[record_at(settings.eam_index4, at)]
             if row.ipv4 == prefix and row.length4 == length:
@@ -68,7 +68,7 @@ def find_eam6(gateway, address):
         length = settings.eam_lengths6[i]
         prefix_hi, prefix_lo = hi & high_bits(length), lo & high_bits(length - 64)
         hashed = eam_hash6(settings.secret, prefix_hi, prefix_lo, length)
-        at = find_candidate(settings.eam_index6, hashed, hashed)
+        at = first_candidate(settings.eam_index6, hashed)
         while at != NONE:
             row = settings.eam[record_at(settings.eam_index6, at)]
             if row.ipv6_hi == prefix_hi and row.ipv6_lo == prefix_lo and row.length6 == length:

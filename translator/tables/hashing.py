@@ -83,15 +83,32 @@ def hash3(secret, a, b, c):
 
 
 @jit()
+def home_of(index, hashed):
+    """The slot where the chain of a hash begins: an index has any number of them."""
+    return hashed * len(index) >> 31
+
+
+@jit()
+def first_candidate(index, hashed):
+    """The first slot whose 31 bits agree with `hashed`; NONE: there is none."""
+    return find_candidate(index, hashed, home_of(index, hashed))
+
+
+@jit()
 def find_candidate(index, hashed, at):
     """The next slot from `at` on whose 31 bits agree with `hashed`; NONE once an empty slot ends the chain."""
-    mask = len(index) - 1
-    at &= mask
+    at = wrapped(index, at)
     while index[at] != 0:
         if index[at] >> 32 == hashed:
             return at
-        at = (at + 1) & mask
+        at = wrapped(index, at + 1)
     return NONE
+
+
+@jit()
+def wrapped(index, at):
+    """A slot, or the first one behind the last."""
+    return at if at < len(index) else 0
 
 
 @jit()
@@ -103,27 +120,30 @@ def record_at(index, at):
 @jit()
 def insert(index, hashed, record):
     """Enter `record`; the index is never fuller than FULLEST eighths, so a slot is near."""
-    mask = len(index) - 1
-    at = hashed & mask
+    at = home_of(index, hashed)
     while index[at] != 0:
-        at = (at + 1) & mask
+        at = wrapped(index, at + 1)
     index[at] = hashed << 32 | (record + 1)
 
 
 @jit()
 def remove(index, hashed, record):
     """Take `record` out and close the gap, so that no tombstones are needed (Knuth 6.4 algorithm R)."""
-    mask = len(index) - 1
-    at = hashed & mask
+    at = home_of(index, hashed)
     while index[at] != 0 and record_at(index, at) != record:
-        at = (at + 1) & mask
+        at = wrapped(index, at + 1)
     hole = at
     while True:
-        at = (at + 1) & mask
+        at = wrapped(index, at + 1)
         if index[at] == 0:
             break
-        home = index[at] >> 32 & mask
-        if (at - home & mask) >= (at - hole & mask):
+        if steps(index, home_of(index, index[at] >> 32), at) >= steps(index, hole, at):
             index[hole] = index[at]
             hole = at
     index[hole] = 0
+
+
+@jit()
+def steps(index, first, last):
+    """How many slots on from one another one is."""
+    return last - first if last >= first else last - first + len(index)

@@ -23,7 +23,7 @@ WHEEL = 16384  # seconds one turn of the timer wheel takes; power of two that LI
 FRAGMENTS, FRAGMENT_WAYS = 8192, 4  # datagrams of which fragments are known, and how many of them share a set
 STORED_SHARE = 256  # octets of fragments_memory for each fragment that can be kept
 SYNS, SYN_OCTETS = 256, 128  # TCP SYNs that wait for the one of the other side, and what is kept of each
-FULLEST = 5  # eighths of an index: a million sessions and the members of services need 2^21 slots, not 2^22
+FULLEST = 5  # eighths of an index: 12.8 octets for a record, and one slot in fifty is more than eight from its home
 RECENT = 4096  # sessions found last, of each direction: 32 KiB, which a core's second-level cache holds easily
 LOG = 65536  # what the log keeps until it is read; 8 MiB, which take no memory while nothing is logged
 SYN_PREFIXES = 64  # counts of them, by a hash of the source prefix
@@ -314,4 +314,4 @@ def records(count: int, dtype: np.dtype) -> np.ndarray:
 
 def empty_index(count: int) -> np.ndarray:
     """An open-addressing index of `count` entries at most, at most FULLEST eighths full."""
-    return np.zeros(1 << ((8 * count - 1) // FULLEST).bit_length(), np.int64)
+    return np.zeros(max(-(-8 * count // FULLEST), 2), np.int64)

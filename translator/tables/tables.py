@@ -53,15 +53,15 @@ class Tables:
     subscribers: np.ndarray  # SUBSCRIBER
     uses: np.ndarray  # USE
     unanswered: np.ndarray  # UNANSWERED, one a BIB entry
-    sessions6: np.ndarray  # int64[2^k] index: (protocol, host6, host4) -> session
-    sessions4: np.ndarray  # int64[2^k] index: (protocol, mapped4, host4) -> session
+    sessions6: np.ndarray  # int64[n] index: (protocol, host6, host4) -> session
+    sessions4: np.ndarray  # int64[n] index: (protocol, mapped4, host4) -> session
     recent6: np.ndarray  # int64[RECENT], session/recent.py: by (protocol, host6, host4), the session found last
     recent4: np.ndarray  # int64[RECENT]: by (protocol, mapped4, host4)
-    bibs6: np.ndarray  # int64[2^k] index: (protocol, host6) -> BIB entry
-    bibs4: np.ndarray  # int64[2^k] index: (protocol, mapped4) -> BIB entry
-    hosts6: np.ndarray  # int64[2^k] index: host6 address -> host
-    subscribers6: np.ndarray  # int64[2^k] index: prefix -> subscriber
-    uses_of: np.ndarray  # int64[2^k] index: (subscriber, slot) -> use
+    bibs6: np.ndarray  # int64[n] index: (protocol, host6) -> BIB entry
+    bibs4: np.ndarray  # int64[n] index: (protocol, mapped4) -> BIB entry
+    hosts6: np.ndarray  # int64[n] index: host6 address -> host
+    subscribers6: np.ndarray  # int64[n] index: prefix -> subscriber
+    uses_of: np.ndarray  # int64[n] index: (subscriber, slot) -> use
     inbound: np.ndarray  # int64[2]: sessions that count as opened from outside; of services, those not answered yet
     sessions_in: np.ndarray  # int64[4, 8]: sessions by the number of their protocol (pool4.py) and their State
     free: np.ndarray  # int64[kind, 2]: height of the stack of given-back records, first never-used record
@@ -75,7 +75,7 @@ class Tables:
     rows_lacking: np.ndarray  # int64[4, 7, n], bitmaps.py: by protocol and what it is (pool4.py), who lacks it
     rows_full: np.ndarray  # int64[4, 7, m]: which of those words are full
     blocks: np.ndarray  # BLOCK
-    blocks_of: np.ndarray  # int64[2^k] index: prefix -> the first block of a subscriber
+    blocks_of: np.ndarray  # int64[n] index: prefix -> the first block of a subscriber
     blocks_held: np.ndarray  # int64[2]: oldest and newest block that nobody uses
     blocks_used: np.ndarray  # int64[rows, n], bitmaps.py: by pool row, the blocks that are not to be handed out
     blocks_full: np.ndarray  # int64[rows, m]: which of those words are full
@@ -85,18 +85,18 @@ class Tables:
     quarantine_of: np.ndarray  # int32[slots, 3]: oldest and newest port of a slot that waits, how many do
     unanswered_of: np.ndarray  # int32[slots, 4]: oldest and newest BIB entry of a slot listed so; how many, of how many
     fronts: np.ndarray  # FRONT
-    fronts4: np.ndarray  # int64[2^k] index: (protocol, mapped4) -> front
+    fronts4: np.ndarray  # int64[n] index: (protocol, mapped4) -> front
     members: np.ndarray  # MEMBER
-    members6: np.ndarray  # int64[2^k] index: (protocol, host6) -> BIB entries of members
-    endpoints6: np.ndarray  # int64[2^k] index: host6 address -> host that has members
+    members6: np.ndarray  # int64[n] index: (protocol, host6) -> BIB entries of members
+    endpoints6: np.ndarray  # int64[n] index: host6 address -> host that has members
     members_of: np.ndarray  # int32, one a host: how many it has
     sources: np.ndarray  # int64[n, 2]: ranges of IPv4 addresses
     affinities: np.ndarray  # AFFINITY, in groups (session/affinity.py)
     sources6: np.ndarray  # int64[n, 4]: prefixes of IPv6 addresses, and their masks
     vips6: np.ndarray  # int64[2^k, 2]: IPv6 addresses of services, or 0, each in a row that it says (handles.py)
     clients6: np.ndarray  # CLIENT
-    clients6_by: np.ndarray  # int64[2^k] index: address -> client
-    written6: np.ndarray  # int64[2^k] index: the address that endpoints see -> client
+    clients6_by: np.ndarray  # int64[n] index: address -> client
+    written6: np.ndarray  # int64[n] index: the address that endpoints see -> client
     uses6: np.ndarray  # int32[clients6]: sessions of each
     names: np.ndarray  # uint8[services, NAME]: what each [[service]] is called, for people
     flows: np.ndarray  # int64[services, 2]: flows that got a session, packets that went on without one
@@ -104,7 +104,7 @@ class Tables:
     fragments: np.ndarray  # FRAGMENT
     syns: np.ndarray  # SYN[SYNS], a ring
     syn_octets: np.ndarray  # uint8[SYNS, SYN_OCTETS]: how the packet of each begins
-    syns4: np.ndarray  # int64[2^k] index: (mapped4, host4) -> SYN
+    syns4: np.ndarray  # int64[n] index: (mapped4, host4) -> SYN
     syns_of: np.ndarray  # int32[SYN_PREFIXES]: how many wait, by a hash of the source prefix
     syns_at: np.ndarray  # int64[2]: number of the oldest SYN that waits, and of the next one to come
     stored: np.ndarray  # STORED: a ring; fragment number n lies at n modulo its length

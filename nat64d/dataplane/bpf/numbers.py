@@ -98,7 +98,7 @@ def parameters_of(settings: Settings, tables: Tables, cpus: int, queues: int = 0
         "clock_in_mark": 0,
         "secret0": settings.secret[0],
         "secret1": settings.secret[1],
-        "index_mask": len(tables.sessions6) - 1,
+        "index_size": len(tables.sessions6),
         "mss": max(settings.mss, settings.service_mss),
         "services": len(settings.vips4) > 0 or bool(tables.free[MEMBERS, NEVER_USED]),
         "eams": len(settings.eam),
