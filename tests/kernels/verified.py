@@ -12,6 +12,8 @@ from nat64d.dataplane.bpf.maps import Maps
 from nat64d.dataplane.bpf.numbers import parameters_of
 from tests.established import CONFIGS
 
+QUEUES = 2
+
 
 def show(name: str) -> None:
     """Load the program for one of CONFIGS; raises SystemCallError if it is refused."""
@@ -19,7 +21,8 @@ def show(name: str) -> None:
     settings = settings_of(config, bytes(16))
     tables = maps.share(tables_of(config, settings))
     maps.fill(settings, len(tables.sessions))
-    code = link(kept_object(), SECTION, maps.fds, parameters_of(settings, tables, system.possible_cpus()))
+    maps.hear(QUEUES)
+    code = link(kept_object(), SECTION, maps.fds, parameters_of(settings, tables, system.possible_cpus(), QUEUES))
     began = time.monotonic()
     program = system.load(code)
     took = time.monotonic() - began
