@@ -19,7 +19,7 @@ pytestmark = pytest.mark.e2e
 
 @pytest.fixture(scope="module")
 def given(namespaces: None) -> Iterator[tuple[Bench, list[Way]]]:
-    with run.bench(0.05, ["forwarding", "masquerade"], 0) as given:
+    with run.bench(0.05, {name: places.WAYS[name] for name in ("forwarding", "masquerade")}, 0) as given:
         yield given
 
 
