@@ -2,12 +2,13 @@
 the daemon say what a test wants.
 """
 
+import numpy as np
 import pytest
 
-from nat64d.dataplane.drained import MOMENT
+from nat64d.dataplane.drained import MOMENT, WORDS
 from tests.established import FIN_ACK, TCP, UDP
 from tests.translator.test_fastpath_edges import Flow
-from translator.fastpath.order import LAST, UNIT
+from translator.fastpath.order import LAST, MOST_QUEUES, UNIT
 from translator.fastpath.reasons import Reason
 from translator.jit.compile import COMPILED
 
@@ -51,6 +52,14 @@ def test_a_flow_that_never_pauses_goes_after_a_second_once_the_queue_was_empty_a
     drained(flow, 0)
     assert flow.reason(flow.ipv4(), now=last + 1) == Reason.YOUNG
     assert flow.reason(flow.ipv4(), now=6400 + 2100) == Reason.FOUR_TO_SIX
+
+
+def test_no_more_queues_are_asked_than_a_device_can_have(flow):
+    drained(flow, 0)
+    assert flow.reason(flow.ipv6(), now=6400) == Reason.YOUNG
+    flow.kernel.areas[flow.kernel.symbols["drained"]] = np.full(MOST_QUEUES * WORDS * 8, 0x7F, np.uint8), None
+    flow.kernel.symbols["queues"] = MOST_QUEUES
+    assert flow.reason(flow.ipv6(), now=6401) == Reason.SIX_TO_FOUR
 
 
 @pytest.mark.parametrize("what", ["a FIN", "one to be cut", "several in one buffer", "without checksum"])
