@@ -29,10 +29,10 @@ def drained(flow: Flow, *moments: float) -> None:
 def test_a_flow_is_left_until_all_queues_are_drained_of_its_last_packet(flow):
     drained(flow, 9000, 9000)
     assert flow.reason(flow.ipv6(), now=6400) == Reason.YOUNG  # the first one, whatever was drained: more may wait
-    for moments in ((6399, 6399), (6400.06, 6500), (6500, 6400.06)):
+    for moments in ((6399, 6399), (6401, 6500), (6500, 6401)):
         drained(flow, *moments)
         assert flow.reason(flow.ipv6(), now=6400) == Reason.YOUNG
-    drained(flow, 6400.08, 6400.08)
+    drained(flow, 6401.06, 6401.06)
     assert flow.reason(flow.ipv4(), now=6401) == Reason.YOUNG
     assert [flow.reason(flow.ipv6(), now=6401) for _ in range(2)] == [Reason.SIX_TO_FOUR] * 2
     drained(flow, 0, 0)
@@ -81,7 +81,7 @@ def test_what_follows_a_packet_that_was_left_does_not_overtake_it(what):
     assert odd in {Reason.TCP_FLAGS, Reason.UDP_SUPERFRAME, Reason.ZERO_CHECKSUM, Reason.CUT}
     assert flow.reason(mine(protocol), now=6401) == Reason.YOUNG
     assert flow.reason(other(protocol), now=6401) <= Reason.FOUR_TO_SIX
-    drained(flow, 6401.1)
+    drained(flow, 6402.1)
     assert flow.reason(mine(protocol), now=6402) <= Reason.FOUR_TO_SIX
 
 

@@ -12,7 +12,7 @@ from translator.jit.compile import int64, jit
 # LIMITS
 UNIT, TICK = 12, 14  # bits of nanoseconds in a unit (4 us); bits of units in a tick (67 ms)
 LAST, FIRST = 20, 12  # bits of the units of one time, and of the ticks of another; both begin anew after all of them
-MARGIN = 16  # units that it takes a packet at most from the look at the clock into the queue of the daemon
+MARGIN = 256  # units that a packet may take from the look at the clock into the queue: us, but for a stolen processor
 LONGEST = 15  # ticks that a flow waits for the moment at which it cannot overtake
 MOST_QUEUES = 256  # of a device
 HASH, LEFT = 0x7FFFFFFF, -1 << 63  # 31 bits; a flow has left the daemon
