@@ -87,9 +87,10 @@ def test_traffic_of_the_gateway_itself_is_translated(net: Topology, memory: Path
 def test_500_connections_at_once(net: Topology, nat64d: Daemon) -> None:
     client = talk(net.client6a, "tcp_hold", embed(SERVER4), "7", "500")
     assert hear(client, 60) == '{"held": 500, "echoed": 500}'
-    rows = nat64d.rows("sessions", "--proto", "tcp", "--state", "ESTABLISHED", "--host6", CLIENT6A)
+    # Those of earlier tests are there, too; where a port is used again, its session may be one that ends.
+    rows = nat64d.rows("sessions", "--proto", "tcp", "--host6", CLIENT6A)
     mapped = [(row["mapped4"], row["mapped4_port"]) for row in rows if row["host4_port"] == 7]
-    assert len(set(mapped)) == len(mapped) >= 500, "those of earlier tests may be there, and their ports be used again"
+    assert len(set(mapped)) == len(mapped) >= 500
     assert {address for address, _ in mapped} < set(POOL4), "paired pooling keeps a host on one pool4 address"
     client.communicate(timeout=20)
     assert client.returncode == 0
