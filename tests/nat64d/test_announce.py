@@ -141,10 +141,12 @@ def test_an_address_that_another_host_has_is_left_to_it(server, config, caplog):
     assert events() == {"condition", "condition_over", "takeover"}
 
 
-def test_who_claims_it_later_is_a_condition(server, config):
+def test_who_claims_it_later_is_a_condition(neighbour, config):
+    own = ip("link", "show", "eth0").split("link/ether ")[1].split()[0]
+
     async def story(scene: Scene) -> None:
-        await scene.until(lambda _: proxied())
-        with server:
+        await scene.until(lambda _: proxied() and own in known_as(neighbour))
+        with neighbour:
             wire = Wire("far0", 4)
         with wire.socket:
             for one in announcements(IPv4Address(VIP4), b"\xfe" + bytes(5), IPv4Address(SERVER)):
