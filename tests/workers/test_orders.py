@@ -67,7 +67,7 @@ def swap_in_two_steps(step: Step, words: list[int], expected: int, wanted: int) 
     return True
 
 
-@pytest.mark.parametrize(("rounds", "interruptions"), [([2, 2], 4), ([1, 1, 1], 3)])
+@pytest.mark.parametrize(("rounds", "interruptions"), [([2, 2], 4), ([1, 1, 1], 2)])
 def test_one_thread_has_the_lock_and_all_get_it(rounds, interruptions):
     ways = Orders(interruptions).every(lambda step: counting(step, rounds, swap_at_once))
     assert ways > 100
@@ -242,10 +242,10 @@ def changing(step: Step, monkeypatch: pytest.MonkeyPatch, wakes: bool) -> list[C
 
 
 def test_no_wake_up_is_lost_and_settings_hold_when_it_is_said(monkeypatch):
-    ways = Orders(2).every(lambda step: changing(step, monkeypatch, wakes=True))
-    assert ways > 1000
+    ways = Orders(1).every(lambda step: changing(step, monkeypatch, wakes=True))
+    assert ways > 100
 
 
 def test_a_queue_that_is_not_woken_is_found(monkeypatch):
     with pytest.raises(StuckError):
-        Orders(2).every(lambda step: changing(step, monkeypatch, wakes=False))
+        Orders(1).every(lambda step: changing(step, monkeypatch, wakes=False))
