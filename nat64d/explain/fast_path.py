@@ -4,8 +4,9 @@ import numpy as np
 
 from nat64d.dataplane.bpf.numbers import arrays_of, parameters_of, refusal
 from nat64d.dataplane.bpf.stand import Kernel
+from nat64d.dataplane.drained import rows_of
 from nat64d.explain.step import Step
-from translator.fastpath.kernel import COUNTED, DRAINED, SINCE
+from translator.fastpath.kernel import COUNTED, SINCE
 from translator.fastpath.program import program
 from translator.fastpath.reasons import Reason
 from translator.jit.bpf import Stand
@@ -38,7 +39,7 @@ def reason_of(settings: Settings, tables: Tables, packet: bytes, now: int) -> Re
     counters = np.zeros((len(Reason), COUNTED // 8), np.int64)
     maps = {"sessions6": tables.sessions6, "sessions4": tables.sessions4, "sessions": tables.sessions[:used].copy()}
     maps |= {"since": np.zeros((used, SINCE // 8), np.int64), "counters": counters} | arrays_of(settings)
-    maps |= accounts_of(1) | {"drained": np.zeros((1, DRAINED // 8), np.int64)}
+    maps |= accounts_of(1) | {"drained": rows_of(1)}
     numbers = parameters_of(settings, tables, cpus=1)
     numbers |= {"link_header": ETHERNET, "clock_in_mark": 1, "accounting": 0}
     before, Stand.kernel = Stand.kernel, Kernel(maps, numbers)

@@ -16,6 +16,22 @@ class StuckError(AssertionError):
     """Nobody can go on, and not all have ended."""
 
 
+class Words:
+    """An array that threads share: to read or to write a word is a step. `written` is told which word was."""
+
+    def __init__(self, step: Step, count: int, written: Callable[[int], object] = lambda _: None) -> None:
+        self._step, self._written, self.words = step, written, [0] * count
+
+    def __getitem__(self, at: int) -> int:
+        self._step()
+        return self.words[at]
+
+    def __setitem__(self, at: int, value: int) -> None:
+        self._step()
+        self.words[at] = value
+        self._written(at)
+
+
 class _EndedError(BaseException):
     """This way is over."""
 

@@ -11,34 +11,24 @@ import pytest
 from nat64d.dataplane import worker
 from nat64d.dataplane.drained import ASLEEP, MOMENT
 from nat64d.dataplane.worker import IDLE, NAP, STOP
-from tests.workers.orders import Orders, Step
+from tests.workers.orders import Orders, Step, Words
 from translator.plain import Copies
 
 QUEUES = 2
 
 
-class Row:
+class Row(Words):
     """What one worker says, and others read."""
 
     def __init__(self, step: Step, device: "Device") -> None:
-        self._step, self._device, self.words = step, device, [0, 0]
-
-    def __getitem__(self, at: int) -> int:
-        self._step()
-        return self.words[at]
-
-    def __setitem__(self, at: int, value: int) -> None:
-        self._step()
-        self.words[at] = value
-        if at == MOMENT:
-            self._device.check()
+        super().__init__(step, 2, lambda at: device.check() if at == MOMENT else None)
 
     def exchange(self, expected: int, wanted: int) -> None:
         """A compare-and-swap."""
         self._step()
         if self.words[MOMENT] == expected:
             self.words[MOMENT] = wanted
-            self._device.check()
+            self._written(MOMENT)
 
 
 class Rows:

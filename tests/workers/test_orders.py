@@ -8,7 +8,7 @@ import pytest
 
 from nat64d.dataplane import worker
 from nat64d.dataplane.worker import POLLIN, STOP, Queue
-from tests.workers.orders import Orders, Step, StuckError
+from tests.workers.orders import Orders, Step, StuckError, Words
 from translator.jit import lock
 from translator.plain import Copies
 
@@ -93,21 +93,6 @@ def test_a_lock_that_nobody_lets_go_is_found():
         Orders(1).every(scene)
 
 
-class Words:
-    """scratch.control, which the loop reads and others write."""
-
-    def __init__(self, step: Step) -> None:
-        self._step, self.words = step, [0] * 8
-
-    def __getitem__(self, at: int) -> int:
-        self._step()
-        return self.words[at]
-
-    def __setitem__(self, at: int, value: int) -> None:
-        self._step()
-        self.words[at] = value
-
-
 class Event:
     """threading.Event, without a time limit."""
 
@@ -142,7 +127,7 @@ class Stage(Queue):
         self._meets: Any = (0, None, None)
         self._exchanging, self._exchanged = False, Event(step, lambda: self._ended)  # type: ignore[assignment]
         self._scratch: Any = SimpleNamespace(
-            control=Words(step),
+            control=Words(step, 8),
             polls=_Polls(),
             clock=None,
             slot=None,

@@ -32,7 +32,7 @@ eam, eam_index4, eam_index6 = bpf_map("eam"), bpf_map("eam_index4"), bpf_map("ea
 eam_lengths = bpf_map("eam_lengths")  # int64[n, 2]: prefix lengths of IPv4 and IPv6, descending
 prefixes = bpf_map("prefixes")  # of Settings
 drained = bpf_map("drained")  # a row for each queue, a cache line: nanoseconds; what was queued before has been written
-SINCE, COUNTED, DRAINED = 16, 24, 64
+SINCE, COUNTED = 16, 24
 MAPS = (
     *("sessions", "sessions6", "sessions4", "accounts", "since", "addresses", "identifications", "counters"),
     *("eam", "eam_index4", "eam_index6", "eam_lengths", "prefixes", "drained"),

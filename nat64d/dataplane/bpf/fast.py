@@ -163,10 +163,11 @@ class Fast:
 
     def close(self, goes_on: bool = False) -> None:
         """Detach the program, unless the next process is to find it, and let go of the maps."""
-        self.beside.end()
-        if goes_on and self._attached is not None:
-            self._attached.leave()
-        elif not goes_on:
+        if goes_on:
+            self.beside.end()
+            if self._attached is not None:
+                self._attached.leave()
+        else:
             self.end()
             self._left.drop()
             self._keeper.keep([], PROGRAM)

@@ -30,7 +30,7 @@ def file_of_object() -> Path:
 
 def file_beside() -> Path:
     """Where the object is shipped: named after the sources, so that one of other sources is not taken."""
-    return BUILDER.with_name(f"fastpath-{cache.digest_of([*sorted(cache.PACKAGE.rglob('*.py')), BUILDER])}.bpf")
+    return BUILDER.with_name(f"fastpath-{cache.cache_directory().name}-{cache.digest_of([BUILDER])}.bpf")
 
 
 def is_kept() -> bool:
